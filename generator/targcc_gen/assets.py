@@ -1,0 +1,26 @@
+"""Where the templates, blueprints and examples are: beside the repository's package, or inside an installed wheel."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent.parent
+
+
+def _folder(name: str) -> Path:
+    shipped = _PACKAGE / name
+    return shipped if shipped.is_dir() else _CHECKOUT / name
+
+
+def project_template() -> Path:
+    """The copier template of a generated project."""
+    return _folder("templates") / "project"
+
+
+def blueprints() -> Path:
+    """The folder with one sub-folder for each blueprint."""
+    return _folder("blueprints")
+
+
+def examples() -> Path:
+    """The folder with the specs and legacy exports that newcomers can run."""
+    return _folder("examples")

@@ -1,0 +1,35 @@
+"""The errors people see. An error knows its exit status; none of them ever shows a traceback."""
+
+from __future__ import annotations
+
+
+class TargccError(Exception):
+    """Something is wrong with what was asked for; nothing was written.
+
+    Args:
+        message: What is wrong and where, one line or several.
+        hint: What to do about it, if there is something.
+    """
+
+    exit_status = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(TargccError):
+    """An argument, a spec or an export is wrong (exit status 2)."""
+
+
+class CheckFailed(TargccError):  # noqa: N818 - a finding, not a fault
+    """`--check` found a difference (exit status 1)."""
+
+    exit_status = 1
+
+
+class ConflictError(TargccError):
+    """A person has to decide before anything is written (exit status 3)."""
+
+    exit_status = 3
