@@ -1,0 +1,221 @@
+"""Run a rendered project here and now: the demo, and its self-check through the REST API."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.errors import TargccError
+
+_WINDOWS = os.name == "nt"
+
+
+class DemoError(TargccError):
+    """The demo project could not be started or did not do its job (exit status 2)."""
+
+
+@dataclass(frozen=True)
+class DemoProject:
+    """A rendered project on disk and the interpreter that can run it.
+
+    Args:
+        root: The project's folder.
+        package: Its import package.
+        python: An interpreter in which everything the project needs is installed.
+    """
+
+    root: Path
+    package: str
+    python: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the project's own `targcc` with these arguments."""
+        return [str(self.python), "-m", f"{self.package}.scheduler.cli", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """The environment to run it in: its source on the path, output unbuffered."""
+        paths = [str(self.root / "src"), os.environ.get("PYTHONPATH", "")]
+        return os.environ | {
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONIOENCODING": "utf-8",
+        }
+
+
+def find_python(root: Path) -> Path | None:
+    """This interpreter, if all that the project in ``root`` requires is installed in it."""
+    requirements = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return Path(sys.executable) if _installed(requirements["project"]["dependencies"]) else None
+
+
+def _installed(requirements: list[str]) -> bool:
+    from packaging.requirements import Requirement
+
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        if not requirement.specifier.contains(version, prereleases=True):
+            return False
+    return True
+
+
+def create_python(root: Path) -> Path:
+    """Make a virtual environment in the project and install it there, with uv when there is one.
+
+    Raises:
+        DemoError: the installation failed; the message ends with what the installer said.
+    """
+    venv = root / ".venv"
+    python = venv / ("Scripts/python.exe" if _WINDOWS else "bin/python")
+    uv = shutil.which("uv")
+    if uv:
+        steps = [
+            [uv, "venv", "--quiet", "--python", sys.executable, str(venv)],
+            [uv, "pip", "install", "--quiet", "--python", str(python), str(root)],
+        ]
+    else:
+        steps = [
+            [sys.executable, "-m", "venv", str(venv)],
+            [str(python), "-m", "pip", "install", "--quiet", str(root)],
+        ]
+    for step in steps:
+        done = subprocess.run(step, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            tail = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise DemoError(f"installing the demo project failed:\n{tail}")
+    return python
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(
+    project: DemoProject, port: int, *, output: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """The project's `targcc serve`, ended gracefully on the way out.
+
+    Args:
+        project: What to serve.
+        port: The port on 127.0.0.1.
+        output: Where its output goes; ``None`` is the terminal.
+    """
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    process = subprocess.Popen(
+        project.command("serve", "--port", str(port)),
+        cwd=project.root,
+        env=project.environment(),
+        stdout=output,
+        stderr=subprocess.STDOUT if output is not None else None,
+        text=True,
+        encoding="utf-8",
+        creationflags=flags,
+    )
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[str], grace: float = 20) -> None:
+    """End a process that we started: politely, and after ``grace`` seconds for good."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run_targcc(project: DemoProject, *arguments: str) -> str:
+    """What one call of the project's `targcc` prints.
+
+    Raises:
+        DemoError: it failed; the message holds what it said.
+    """
+    done = subprocess.run(
+        project.command(*arguments),
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        raise DemoError(f"targcc {' '.join(arguments)} failed:\n{done.stderr or done.stdout}")
+    return done.stdout
+
+
+def call(url: str, token: str, body: dict[str, Any] | None = None) -> Any:
+    """The JSON that the project's REST API answers; a body makes it a POST."""
+    request = urllib.request.Request(  # noqa: S310 - our own loopback server
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+        return json.load(answer)
+
+
+def wait_until_ready(process: subprocess.Popen[str], port: int, seconds: float = 60) -> None:
+    """Wait until the server answers that it is ready.
+
+    Raises:
+        DemoError: it ended, or was not ready in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DemoError(f"the demo server ended with status {process.returncode}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            address = f"http://127.0.0.1:{port}/health/ready"
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        time.sleep(0.05)
+    raise DemoError(f"the demo server was not ready after {seconds:.0f} s")
+
+
+def run_one_job(port: int, token: str, name: str, seconds: float = 60) -> dict[str, Any]:
+    """Trigger a job over REST and wait for its end; the run as the API shows it.
+
+    Raises:
+        DemoError: it did not succeed in time.
+    """
+    base = f"http://127.0.0.1:{port}/api"
+    run_id = call(f"{base}/jobs/{name}/trigger", token, {})["run_id"]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run: dict[str, Any] = call(f"{base}/runs/{run_id}", token)
+        if run["state"] == "succeeded":
+            return run
+        if run["state"] in {"failed", "cancelled"}:
+            raise DemoError(f"run {run_id} of {name} {run['state']}: {run.get('message')}")
+        time.sleep(0.05)
+    raise DemoError(f"run {run_id} of {name} was not done after {seconds:.0f} s")
