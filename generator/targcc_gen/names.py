@@ -1,0 +1,198 @@
+"""A job's name in its four forms: key, class, module and display name.
+
+`DailyReport`, `DailyReportJob`, `daily_report`, `daily-report` and `"Daily Report"` all name one job: the key
+`DailyReport`, the class `DailyReportJob`, the file `jobs/daily_report.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from targcc_gen.errors import InputError
+
+MAX_LENGTH = 100
+"""The width of the `JobName` columns, in characters."""
+
+_SUFFIX = "Job"
+_SEPARATORS = re.compile(r"[\s_\-]+")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+
+# Modules that one of Python 3.11 to 3.15 has and another has not: a spec is valid on all of them or on none.
+_STANDARD_MODULES = sys.stdlib_module_names | frozenset(
+    "aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp"  # noqa: SIM905 - as a list it takes thirty lines
+    " lib2to3 mailcap msilib nis nntplib ossaudiodev pipes profiling smtpd sndhdr spwd sunau telnetlib"
+    " uu xdrlib".split()
+)
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file: with or without an extension.
+_WINDOWS_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
+
+# Letters that Unicode does not decompose into a base letter and a mark.
+_TRANSLITERATED = str.maketrans(
+    {
+        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O",
+        "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i",  # noqa: RUF001 - the dotless i is meant
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class JobName:
+    """One job's name in every form it takes; `key` is what the spec and the tables say."""
+
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> JobName:
+        """Read a name that a person typed, in any of its usual spellings.
+
+        Raises:
+            InputError: It is no name for a class and a file; the hint says what would be.
+        """
+        key = _key(text)
+        problem = _problem(text, key)
+        if problem:
+            example = cls.from_text(text).key if key else "DailyReport"
+            raise InputError(problem, hint=f'use a name such as "{example}"')
+        return cls(key)
+
+    @classmethod
+    def from_text(cls, text: str, *, taken: Collection[str] = ()) -> JobName:
+        """Make the nearest name there is from any text, such as a legacy job's name.
+
+        The same text gives the same name everywhere. Text with no Latin letter or digit at all becomes `Job` and a
+        number made from the text.
+
+        Args:
+            text: Any text.
+            taken: Keys that are in use: a name equal to one of them, in any case, gets a number after it.
+        """
+        return cls(_untaken(_nearest_key(text), taken))
+
+    @property
+    def class_name(self) -> str:
+        """The class, `DailyReportJob`."""
+        return self.key + _SUFFIX
+
+    @property
+    def module(self) -> str:
+        """The module below `jobs`, `daily_report`."""
+        return "_".join(_words(self.key)).lower()
+
+    @property
+    def display(self) -> str:
+        """The words people read, `Daily Report`."""
+        return " ".join(_spaced(word) for word in _words(self.key))
+
+
+def same_job(one: str, other: str) -> bool:
+    """Whether two keys mean one job: commands accept a name in any case, and so do file systems."""
+    return one.casefold() == other.casefold()
+
+
+def package_problem(package: str) -> str | None:
+    """Why `package` cannot be the import name of a generated project, or None if it can."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", package):
+        return "is no import name: letters, digits and _, and no digit first"
+    if keyword.iskeyword(package):
+        return "is a Python keyword"
+    if package.lower() in _STANDARD_MODULES:
+        return "would hide the module of that name in Python's standard library"
+    if package.lower() in _WINDOWS_DEVICES:
+        return "is a device on Windows, where no folder can have that name"
+    return None
+
+
+def _key(text: str) -> str:
+    """`daily-report job` to `DailyReport`; what is no name stays recognisable."""
+    parts = [part for part in _SEPARATORS.split(text.strip()) if part]
+    if len(parts) > 1 and text == text.upper():
+        parts = [part.capitalize() for part in parts]
+    key = "".join(part[:1].upper() + part[1:] for part in parts)
+    while key.endswith(_SUFFIX):
+        key = key.removesuffix(_SUFFIX)
+    return key
+
+
+def _problem(text: str, key: str) -> str | None:
+    """Why `key`, made from `text`, is no name for a job."""
+    if not text.strip():
+        return "a job needs a name"
+    shown = f'"{_printable(text)}"'
+    if not key:
+        return f"{shown} says only that it is a job, not which"
+    if key[0].isdecimal() and key[0].isascii():
+        return f"{shown} starts with a digit; a class cannot"
+    if not _IDENTIFIER.fullmatch(key):
+        return f"{shown} has {_foreign(key)}; a job's name has only the letters A-Z, a-z and digits"
+    if len(key) > MAX_LENGTH:
+        return f"{shown} has {len(key)} characters; a job's name has at most {MAX_LENGTH}"
+    return _module_problem(JobName(key).module)
+
+
+def _module_problem(module: str) -> str | None:
+    """Why no file `jobs/<module>.py` should exist."""
+    if keyword.iskeyword(module):
+        return f'"{module}" is a Python keyword, so jobs/{module}.py could not be imported'
+    if module in _STANDARD_MODULES:
+        return f'"{module}" is a module of Python\'s standard library, which jobs/{module}.py could hide'
+    if module in _WINDOWS_DEVICES:
+        return f'"{module}" is a device on Windows, where no file can have that name'
+    return None
+
+
+def _nearest_key(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text.translate(_TRANSLITERATED))
+    plain = re.sub(r"['\u2019`\u00b4]", "", plain).encode("ascii", "ignore").decode()
+    key = _key(re.sub(r"[^A-Za-z0-9]+", " ", plain))
+    if not key:
+        number = int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16)
+        return f"{_SUFFIX}{number}"
+    if key[0].isdigit():
+        key = _SUFFIX + key
+    key = _key(key[:MAX_LENGTH]) or f"{_SUFFIX}1"
+    return f"{key}Task" if _module_problem(JobName(key).module) else key
+
+
+def _untaken(key: str, taken: Collection[str]) -> str:
+    used = {name.casefold() for name in taken}
+    candidate, number = key, 1
+    while candidate.casefold() in used:
+        number += 1
+        candidate = f"{key[: MAX_LENGTH - len(str(number))]}{number}"
+    return candidate
+
+
+def _words(key: str) -> list[str]:
+    """`SAPSync2` to `SAP`, `Sync2`."""
+    acronyms_apart = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", key)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", acronyms_apart).split(" ")
+
+
+def _spaced(word: str) -> str:
+    """`Report2024` to `Report 2024`, while `S3` and `Q4` stay whole."""
+    return re.sub(r"(?<=[A-Za-z]{3})(?=[0-9])", " ", word, count=1)
+
+
+def _foreign(key: str) -> str:
+    """The characters of `key` that a name cannot have, for people."""
+    found = dict.fromkeys(letter for letter in key if not _IDENTIFIER.fullmatch("A" + letter))
+    shown = [f'"{_printable(letter)}"' for letter in list(found)[:5]]
+    return ", ".join(shown) + (" and more" if len(found) > len(shown) else "")
+
+
+def _printable(text: str, limit: int = 60) -> str:
+    """`text` on one line, safe to print on a terminal, cut after `limit` characters."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in cut
+    )

@@ -1,0 +1,167 @@
+"""What must hold between the keys of a spec: one schedule a job, queues that exist, names that differ.
+
+The rules read plain mappings, so that they find what they can in a spec whose single values are wrong too, and so that
+all errors are shown at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from pydantic import BaseModel
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import JobName
+from targcc_gen.spec.params import Param
+from targcc_gen.spec.values import nearest, problem
+
+RULE: LiteralString = "targcc_rule"
+"""The type of the Pydantic error that says a rule of this module was broken."""
+
+MAX_RECIPIENTS = 500
+"""The width of `c_JobAlert.EmailRecipients`, in characters."""
+
+_SCHEDULES = ("cron", "every", "at", "type")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong between several keys.
+
+    Attributes:
+        path: The keys from the top of the checked mapping to the one at fault.
+        message: What is wrong.
+        hint: What to do about it.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Raise the first finding as a Pydantic error, for models that are built in Python.
+
+    Raises:
+        PydanticCustomError: There is a finding.
+    """
+    for finding in findings:
+        raise problem(finding.message, hint=finding.hint, kind=RULE)
+
+
+def job_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """What is wrong between the keys of one job.
+
+    Args:
+        job: The keys that are given, with values of any type.
+        job_is: How a message names it, `job DailyReport`.
+    """
+    yield from _schedule(job, job_is)
+    yield from _without_use(job, job_is)
+    yield from _alerts(job.get("alerts"), job_is)
+    yield from _params(job)
+
+
+def _schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    given = [key for key in job if key in _SCHEDULES]
+    if not given:
+        yield Finding(
+            (), f"{job_is} has no schedule", 'give it one of cron, every, at, or "type: manual"'
+        )
+    for extra in given[1:]:
+        yield Finding((extra,), f"{job_is} has both {given[0]} and {extra}", "keep one of them")
+    if "anchor" in job and "after" in job:
+        hint = "with after, each interval begins when a run ends"
+        yield Finding(("anchor",), f"{job_is} has both anchor and after", hint)
+
+
+def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """Keys that say something about another kind of job."""
+    kind = job.get("type")
+    for key in ("anchor", "after"):
+        if key in job and "every" not in job:
+            yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every")
+    for key in ("timezone", "misfire"):
+        if key in job and kind is not None:
+            yield Finding((key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule")
+    if "misfire" in job and "after" in job:
+        yield Finding(
+            ("misfire",),
+            f"misfire has no use in {job_is}",
+            "after: completion has no slots to miss",
+        )
+    if "procedure" in job and job.get("blueprint") != "stored-procedure":
+        hint = 'it goes with "blueprint: stored-procedure"'
+        yield Finding(("procedure",), f"procedure has no use in {job_is}", hint)
+
+
+def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
+    if isinstance(alerts, BaseModel):
+        alerts = dict(alerts)
+    if isinstance(alerts, Mapping) and not any(
+        alerts.get(key) for key in ("email", "slack", "teams")
+    ):
+        hint = "give email, slack or teams"
+        yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint)
+
+
+def _params(job: Mapping[str, Any]) -> Iterator[Finding]:
+    params = job.get("params")
+    kept = [key for key in ("cron", "every", "at") if key in job]
+    if not kept or not isinstance(params, Mapping):
+        return
+    for name, param in params.items():
+        required = param.required if isinstance(param, Param) else "=" not in str(param)
+        if required:
+            message = f'parameter "{name}" has no value when the schedule starts the job'
+            yield Finding(("params", name), message, f'give it a default value: "{param} = …"')
+
+
+def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
+    jobs = _mapping(spec.get("jobs"))
+    yield from _queues(spec, jobs)
+    yield from _same_names(jobs)
+
+
+def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    known = list(dict.fromkeys([*_mapping(spec.get("queues")), "default"]))
+    users: dict[tuple[str, ...], Mapping[str, Any]] = {
+        ("defaults",): _mapping(spec.get("defaults"))
+    }
+    users.update({("jobs", key): _mapping(job) for key, job in jobs.items()})
+    for path, holder in users.items():
+        queue = holder.get("queue")
+        if isinstance(queue, str) and queue not in known:
+            hint = nearest(queue, known) or f"queues has {', '.join(known)}"
+            yield Finding((*path, "queue"), f'no queue "{queue}"', hint)
+
+
+def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    """Commands, file systems and SQL Server do not tell upper from lower case, so neither may two jobs."""
+    seen: dict[str, str] = {}
+    for written, job in jobs.items():
+        key = _parsed(written)
+        name = _mapping(job).get("name")
+        names = {key, name} if isinstance(name, str) else {key}
+        for one in sorted(names):
+            first = seen.setdefault(one.casefold(), written)
+            if first != written:
+                path = ("jobs", written) if one == key else ("jobs", written, "name")
+                yield Finding(
+                    path, f'"{written}" and "{first}" are both {one}', "rename one of them"
+                )
+                break
+
+
+def _parsed(written: object) -> str:
+    try:
+        return JobName.parse(str(written)).key
+    except InputError:
+        return str(written)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
