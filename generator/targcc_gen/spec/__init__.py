@@ -1,5 +1,7 @@
 """The spec: YAML in, frozen models out, and every error with its place."""
 
+from targcc_gen.spec.build import build_job, with_job
+from targcc_gen.spec.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.models import (
     BLUEPRINTS,
     AlertsSpec,
@@ -12,6 +14,7 @@ from targcc_gen.spec.models import (
     Spec,
 )
 from targcc_gen.spec.params import PARAM_TYPES, Param
+from targcc_gen.spec.problems import Problem, SpecErrors
 
 __all__ = [
     "BLUEPRINTS",
@@ -21,8 +24,15 @@ __all__ = [
     "JobSpec",
     "MisfireSpec",
     "Param",
+    "Problem",
     "ProjectSpec",
     "QueueSpec",
     "ScheduleKind",
     "Spec",
+    "SpecErrors",
+    "build_job",
+    "load_spec",
+    "parse_spec",
+    "read_text",
+    "with_job",
 ]

@@ -310,3 +310,17 @@ def _as_written(spec: Spec) -> dict[str, Any]:
         "defaults": dict(spec.defaults),
         "jobs": {key: {"queue": job.queue, "name": job.name} for key, job in spec.jobs.items()},
     }
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "spec": Spec,
+    "project": ProjectSpec,
+    "queue": QueueSpec,
+    "defaults": DefaultsSpec,
+    "job": JobSpec,
+    "alerts": AlertsSpec,
+    "misfire": MisfireSpec,
+}
+
+KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
+"""The keys that each kind of mapping may have."""

@@ -7,38 +7,20 @@ all errors are shown at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
 from pydantic import BaseModel
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
+from targcc_gen.spec.findings import Finding
 from targcc_gen.spec.params import Param
-from targcc_gen.spec.values import nearest, problem
-
-RULE: LiteralString = "targcc_rule"
-"""The type of the Pydantic error that says a rule of this module was broken."""
+from targcc_gen.spec.values import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
 
 _SCHEDULES = ("cron", "every", "at", "type")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong between several keys.
-
-    Attributes:
-        path: The keys from the top of the checked mapping to the one at fault.
-        message: What is wrong.
-        hint: What to do about it.
-    """
-
-    path: tuple[str | int, ...]
-    message: str
-    hint: str
 
 
 def require(findings: Iterable[Finding]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, LiteralString
+from typing import TYPE_CHECKING, Annotated, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -15,8 +15,14 @@ from pydantic_core import PydanticCustomError
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, package_problem
 
+if TYPE_CHECKING:
+    from targcc_gen.cron import CronError
+
 PROBLEM: LiteralString = "targcc_problem"
-"""The type of every Pydantic error that carries our own words."""
+"""The type of the Pydantic errors that carry our own words about one value."""
+
+RULE: LiteralString = "targcc_rule"
+"""The type of those about several values, from `targcc_gen.spec.rules`."""
 
 
 def problem(
@@ -95,11 +101,11 @@ def _duration(value: object) -> timedelta:
         return _positive(value)
     if not isinstance(value, str):
         raise problem("a duration needs a unit", hint='write it like "90s", "15m", "1h30m" or "2d"')
-    from targcc_gen.cron import parse_duration
+    from targcc_gen.cron import CronError, parse_duration
 
     try:
         return _positive(parse_duration(value))
-    except ValueError as error:
+    except CronError as error:
         raise _from_cron(error) from error
 
 
@@ -109,13 +115,13 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-def _from_cron(error: ValueError) -> PydanticCustomError:
-    """A `CronError`, or a plain `ValueError`, in Pydantic's hands with its column kept."""
+def _from_cron(error: CronError) -> PydanticCustomError:
+    """A `CronError` in Pydantic's hands, with its column kept."""
     return problem(
-        str(getattr(error, "message", error)),
-        hint=getattr(error, "allowed", None) or None,
-        column=getattr(error, "column", None),
-        length=getattr(error, "length", 1),
+        error.message,
+        hint=error.allowed or None,
+        column=error.column - 1,
+        length=error.length,
     )
 
 
@@ -159,11 +165,11 @@ Instant = Annotated[
 
 
 def _zone(name: str) -> str:
-    from targcc_gen.cron import parse_zone
+    from targcc_gen.cron import CronError, parse_zone
 
     try:
         parse_zone(name)
-    except ValueError as error:
+    except CronError as error:
         raise _from_cron(error) from error
     return name
 
@@ -173,11 +179,11 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 
 
 def _cron(text: str) -> str:
-    from targcc_gen.cron import CronSchedule
+    from targcc_gen.cron import CronError, CronSchedule
 
     try:
         CronSchedule.parse(text)
-    except ValueError as error:
+    except CronError as error:
         raise _from_cron(error) from error
     return text
 
