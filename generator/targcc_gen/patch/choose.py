@@ -1,0 +1,65 @@
+"""Which of a file's apps gets the scheduler: the only one, or the one `--app` names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from targcc_gen.errors import InputError
+from targcc_gen.patch.apps import App, AppFile, code_of, targets_of
+from targcc_gen.patch.wiring import Wiring, paste
+
+
+def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:
+    """The app to wire.
+
+    Args:
+        file: The file.
+        wanted: `app`, `create_app` or `module:app`; `None` takes the only app that no other app mounts.
+        wiring: For the lines to paste when there is no app to take.
+
+    Raises:
+        InputError: There is none, there are several, or none of that name.
+    """
+    apps = file.apps()
+    if not apps:
+        raise _none(file, wiring)
+    if wanted:
+        return _named(file, apps, wanted.rpartition(":")[2])
+    outer = [app for app in apps if not app.mounted] or list(apps)
+    if len(outer) == 1:
+        return outer[0]
+    listed = "\n".join(f"  {file.source.name}:{app.line}  {app.label}" for app in outer)
+    raise InputError(
+        f"{file.source.name}:{outer[0].line}: error: {len(outer)} FastAPI apps are made here\n{listed}",
+        hint=f"Name the one that gets the scheduler: --app {outer[0].label}",
+    )
+
+
+def _named(file: AppFile, apps: Sequence[App], name: str) -> App:
+    found = [app for app in apps if app.answers_to(name)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{app.label} (line {app.line})" for app in apps)
+    what = "several FastAPI apps" if found else "no FastAPI app"
+    raise InputError(f"{file.source.name}: error: it makes {what} named {name}; it makes {listed}")
+
+
+def _none(file: AppFile, wiring: Wiring) -> InputError:
+    for node in file.nodes:
+        if not isinstance(node, cst.Assign | cst.AnnAssign) or not isinstance(node.value, cst.Call):
+            continue
+        for target in targets_of(node):
+            for name in file.qualified_names(node.value.func):
+                module, _, function = name.rpartition(".")
+                if module and function.islower() and target in {"app", "application", "api"}:
+                    return InputError(
+                        f"{file.source.name}:{file.line_of(node)}: error: {target} = {code_of(node.value.func)}()"
+                        f" comes from {module}",
+                        hint=f"Patch the file that defines {function}.",
+                    )
+    return InputError(
+        f"{file.source.name}: error: it makes no FastAPI app",
+        hint=paste(wiring),
+    )

@@ -1,0 +1,10 @@
+from fastapi import FastAPI
+from acme.scheduler.app import scheduler_router
+
+app = FastAPI()
+app.include_router(scheduler_router)
+
+
+@app.get("/{path:path}")
+def page(path: str) -> str:
+    return path

@@ -1,0 +1,3 @@
+from fastapi import FastAPI
+
+app = application = FastAPI()  # two names, one app

@@ -1,0 +1,6 @@
+from fastapi import FastAPI
+
+app = \
+    FastAPI(
+        title="a"
+        ) # odd, but legal

@@ -1,0 +1,3 @@
+import fastapi.applications
+
+app = fastapi.applications.FastAPI()

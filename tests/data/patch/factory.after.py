@@ -1,0 +1,12 @@
+from fastapi import FastAPI
+
+from acme.routers import users
+from acme.scheduler.app import scheduler_router
+
+
+def create_app(debug: bool = False) -> FastAPI:
+    """Make the app."""
+    app = FastAPI(debug=debug)
+    app.include_router(scheduler_router)
+    app.include_router(users.router)
+    return app

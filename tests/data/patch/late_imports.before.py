@@ -1,0 +1,11 @@
+from dotenv import load_dotenv
+
+load_dotenv()
+
+from fastapi import FastAPI  # noqa: E402
+
+from acme.settings import settings  # noqa: E402
+
+app = FastAPI(title=settings.title)
+
+from acme import views  # noqa: E402, F401

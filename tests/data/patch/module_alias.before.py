@@ -1,0 +1,3 @@
+import fastapi as fa
+
+service = fa.FastAPI()

@@ -1,0 +1,6 @@
+from fastapi import FastAPI
+
+admin = FastAPI(title="Admin")
+
+app = FastAPI(title="Shop")
+app.mount("/admin", admin)

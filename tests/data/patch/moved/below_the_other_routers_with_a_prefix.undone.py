@@ -1,0 +1,3 @@
+from fastapi import FastAPI
+app = FastAPI()
+app.include_router(users)

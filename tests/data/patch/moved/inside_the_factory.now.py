@@ -1,0 +1,5 @@
+def create_app():
+    from acme.scheduler.app import scheduler_router
+    app = FastAPI()
+    app.include_router(scheduler_router)
+    return app

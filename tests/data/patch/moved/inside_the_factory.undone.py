@@ -1,0 +1,3 @@
+def create_app():
+    app = FastAPI()
+    return app

@@ -1,0 +1,5 @@
+from fastapi import FastAPI
+
+
+class Server:
+    app = FastAPI()

@@ -1,0 +1,4 @@
+from fastapi import FastAPI
+
+for name in ("a", "b"):
+    app = FastAPI(title=name)

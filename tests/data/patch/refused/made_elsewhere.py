@@ -1,0 +1,3 @@
+from acme.factory import create_app
+
+app = create_app()

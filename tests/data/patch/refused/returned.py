@@ -1,0 +1,7 @@
+from fastapi import FastAPI
+
+
+def create_app() -> FastAPI:
+    return FastAPI(
+        title="Shop",
+    )

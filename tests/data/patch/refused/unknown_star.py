@@ -1,0 +1,3 @@
+from acme.common import *
+
+app = FastAPI()

@@ -1,0 +1,4 @@
+from fastapi import FastAPI
+
+if (app := FastAPI()).debug:
+    print("debugging")

@@ -1,0 +1,4 @@
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+app = GZipMiddleware(FastAPI())

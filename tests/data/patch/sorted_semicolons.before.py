@@ -1,0 +1,3 @@
+from fastapi import FastAPI
+
+name = "Shop"; app = FastAPI(title=name); other = 1
