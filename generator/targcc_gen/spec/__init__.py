@@ -1,6 +1,8 @@
 """The spec: YAML in, frozen models out, and every error with its place."""
 
 from targcc_gen.spec.build import build_job, with_job
+from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec
+from targcc_gen.spec.edit import add_job, remove_job
 from targcc_gen.spec.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.models import (
     BLUEPRINTS,
@@ -19,6 +21,7 @@ from targcc_gen.spec.problems import Problem, SpecErrors
 __all__ = [
     "BLUEPRINTS",
     "PARAM_TYPES",
+    "SCHEMA_LINE",
     "AlertsSpec",
     "DefaultsSpec",
     "JobSpec",
@@ -30,9 +33,12 @@ __all__ = [
     "ScheduleKind",
     "Spec",
     "SpecErrors",
+    "add_job",
     "build_job",
+    "dump_spec",
     "load_spec",
     "parse_spec",
     "read_text",
+    "remove_job",
     "with_job",
 ]

@@ -36,7 +36,7 @@ def load_spec(path: Path) -> Spec:
 
 
 def read_text(path: Path) -> str:
-    """The text of a spec file, with its line endings, without a byte order mark.
+    """The text of a spec file, to the byte: with its line endings, and its byte order mark if it has one.
 
     Raises:
         SpecErrors: It is too large or not UTF-8.
@@ -83,6 +83,7 @@ def parse_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
     Raises:
         SpecErrors: It is no YAML that a spec can use.
     """
+    text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES:
         raise _too_large(filename)
     hidden = _UNPRINTABLE.search(text)
@@ -189,14 +190,13 @@ def _problem(finding: Finding, node: Node, shift: int, length: int) -> Problem:
 
 
 def _decoded(raw: bytes, name: str) -> str:
-    """Bytes as text; a byte order mark is allowed and dropped."""
+    """Bytes as text; a byte order mark of UTF-8 is allowed."""
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise SpecErrors(name, "", [Problem(0, 0, 0, "the file is UTF-16", "save it as UTF-8")])
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        lines = split_lines(raw[: error.start].decode())
+        lines = split_lines(raw[: error.start].decode().removeprefix("\ufeff"))
         message = f"byte 0x{raw[error.start]:02X} is not UTF-8"
         bad = Problem(len(lines) - 1, len(lines[-1]), 1, message, "save the file as UTF-8")
         raise SpecErrors(name, raw.decode(errors="replace"), [bad]) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import yaml
@@ -60,7 +60,9 @@ class Node:
         style: A scalar's quoting: `""` for none, a quote, `|` or `>`; `"{"` for a mapping or sequence in braces.
         entries: A mapping's key and value nodes, by key text.
         items: A sequence's nodes.
+        alias: Whether an alias stands here, and what is in the node is written elsewhere.
         size: How many nodes there are in it, with itself.
+        height: How many levels there are below it.
     """
 
     kind: Literal["scalar", "mapping", "sequence"]
@@ -70,7 +72,9 @@ class Node:
     style: str = ""
     entries: dict[str, tuple[Node, Node]] = field(default_factory=dict)
     items: list[Node] = field(default_factory=list)
+    alias: bool = False
     size: int = 1
+    height: int = 0
 
     def data(self) -> Any:
         """The plain value: dict, list, str, int, float, bool or None."""
@@ -169,13 +173,12 @@ class _Tree:
         if node is None:
             hint = f'text that begins with * needs quotes: "*{event.anchor}"'
             raise _unreadable(event, f"no anchor &{event.anchor} before this", hint)
-        self._put(node, event)
+        start, end = _marks(event)
+        self._put(replace(node, start=start, end=end, alias=True), event)
 
     def _start(self, event: CollectionStartEvent) -> None:
         if len(self._open) >= MAX_DEPTH:
-            raise _unreadable(
-                event, f"nested more than {MAX_DEPTH} levels deep", "a spec needs five"
-            )
+            raise _too_deep(event)
         if self._expects_key():
             raise _unreadable(
                 event,
@@ -211,6 +214,7 @@ class _Tree:
             return
         parent = self._open[-1][0]
         parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
         if parent.kind == "sequence":
             parent.items.append(node)
         elif self._key[-1] is None:
@@ -220,6 +224,8 @@ class _Tree:
             self._key[-1] = None
 
     def _count(self, node: Node, event: Event) -> None:
+        if len(self._open) + node.height > MAX_DEPTH:
+            raise _too_deep(event)
         self._nodes += node.size if isinstance(event, AliasEvent) else 1
         if self._nodes > MAX_NODES:
             raise _unreadable(
@@ -249,6 +255,10 @@ def _marks(event: Event) -> tuple[Mark, Mark]:
     assert start is not None  # only events that people make have none
     assert end is not None
     return Mark(start.line, start.column, start.index), Mark(end.line, end.column, end.index)
+
+
+def _too_deep(event: Event) -> Unreadable:
+    return _unreadable(event, f"nested more than {MAX_DEPTH} levels deep", "a spec needs five")
 
 
 def _unreadable(event: Event, message: str, hint: str | None) -> Unreadable:

@@ -49,7 +49,7 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
     def __init__(self, filename: str, text: str, problems: Iterable[Problem]) -> None:
         self.filename = filename
         self.problems = sorted(set(problems), key=lambda one: (one.line, one.column, one.message))
-        super().__init__(self._report(split_lines(text)))
+        super().__init__(self._report(split_lines(text.removeprefix("\ufeff"))))
 
     def _report(self, lines: list[str]) -> str:
         report: list[str] = []

@@ -20,9 +20,13 @@ def scalar(text: str, *, in_brackets: bool = False) -> str:
 
     Args:
         text: Any text without lone surrogates.
-        in_brackets: Whether it stands in a list or a mapping in brackets, where a comma ends it.
+        in_brackets: Whether it stands in a list or a mapping in brackets, where a comma ends it and a space makes it hard to read.
     """
-    if not _PLAIN.fullmatch(text) or text.lower() in _WORDS or (in_brackets and "," in text):
+    if (
+        not _PLAIN.fullmatch(text)
+        or text.lower() in _WORDS
+        or (in_brackets and re.search("[, ]", text))
+    ):
         return quoted(text)
     return text
 

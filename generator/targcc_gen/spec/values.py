@@ -110,7 +110,7 @@ def _duration(value: object) -> timedelta:
 
 
 def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
+    if value < timedelta(milliseconds=1):
         raise problem("a duration must be longer than nothing", hint='for example "15m"')
     return value
 
@@ -287,7 +287,18 @@ def _event(value: object) -> str:
     if slower is None:
         hint = nearest(value, [*ALERT_EVENTS, "slower than 5m"]) or allowed
         raise problem(f'no alert event "{value}"', hint=hint)
-    return f"slower than {format_duration(_duration(slower['limit']))}"
+    return f"slower than {format_duration(_limit(slower['limit'], slower.start('limit')))}"
+
+
+def _limit(text: str, column: int) -> timedelta:
+    """The duration that begins at a column of an alert event."""
+    from targcc_gen.cron import CronError, parse_duration
+
+    try:
+        return _positive(parse_duration(text))
+    except CronError as error:
+        error.column += column
+        raise _from_cron(error) from error
 
 
 def slower_than(events: tuple[str, ...]) -> timedelta | None:
