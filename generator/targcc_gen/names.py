@@ -90,7 +90,7 @@ class JobName:
     @property
     def display(self) -> str:
         """The words people read, `Daily Report`."""
-        return " ".join(_spaced(word) for word in _words(self.key))
+        return " ".join(_words(self.key))
 
 
 def same_job(one: str, other: str) -> bool:
@@ -172,14 +172,8 @@ def _untaken(key: str, taken: Collection[str]) -> str:
 
 
 def _words(key: str) -> list[str]:
-    """`SAPSync2` to `SAP`, `Sync2`."""
-    acronyms_apart = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", key)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", acronyms_apart).split(" ")
-
-
-def _spaced(word: str) -> str:
-    """`Report2024` to `Report 2024`, while `S3` and `Q4` stay whole."""
-    return re.sub(r"(?<=[A-Za-z]{3})(?=[0-9])", " ", word, count=1)
+    """`SAPSync2` to `SAP`, `Sync2`: what a generated project calls the job when it has no display name."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key).split(" ")
 
 
 def _foreign(key: str) -> str:

@@ -17,6 +17,7 @@ from targcc_gen.spec.models import (
 )
 from targcc_gen.spec.params import PARAM_TYPES, Param
 from targcc_gen.spec.problems import Problem, SpecErrors
+from targcc_gen.spec.values import format_duration
 
 __all__ = [
     "BLUEPRINTS",
@@ -36,6 +37,7 @@ __all__ = [
     "add_job",
     "build_job",
     "dump_spec",
+    "format_duration",
     "load_spec",
     "parse_spec",
     "read_text",

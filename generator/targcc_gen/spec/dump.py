@@ -73,6 +73,11 @@ def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:
     return _entry(key, _plain(job), quote_keys=quote_keys)
 
 
+def shown_default(value: Any) -> str:
+    """A default value as a spec would write it; nothing for none."""
+    return "" if value in (None, "", ()) else _inline(_yaml_value(value))
+
+
 def _jobs(jobs: Mapping[str, JobSpec]) -> str:
     if not jobs:
         return "jobs: {}"
@@ -136,20 +141,19 @@ def _plain(model: BaseModel) -> dict[str, Any]:
 
 
 def _yaml_value(value: Any) -> Any:
+    shown = value
     match value:
         case BaseModel():
-            return _plain(value)
+            shown = _plain(value)
         case timedelta():
-            return _Bare(format_duration(value))
+            shown = _Bare(format_duration(value))
         case datetime():
-            return _Quoted(
-                value.isoformat(timespec="auto" if value.second or value.microsecond else "minutes")
-            )
+            precise = value.second or value.microsecond
+            shown = _Quoted(value.isoformat(timespec="auto" if precise else "minutes"))
         case Param():
-            return str(value)
+            shown = str(value)
         case tuple():
-            return [_yaml_value(item) for item in value]
+            shown = [_yaml_value(item) for item in value]
         case dict():
-            return {key: _yaml_value(item) for key, item in value.items()}
-        case _:
-            return value
+            shown = {key: _yaml_value(item) for key, item in value.items()}
+    return shown

@@ -33,6 +33,7 @@ from targcc_gen.spec.values import (
     Procedure,
     QueueName,
     StableName,
+    TimeLimit,
     Text,
     Title,
     Webhook,
@@ -116,7 +117,8 @@ class MisfireSpec(_Model):
         description="`run_once`: one run makes up for all of them; `skip`: none; `run_all`: one run for each.",
     )
     grace: Duration | None = Field(
-        default=None, description="Slots older than this are recorded as missed and not run."
+        default=None,
+        description="Slots older than this are recorded as missed and not run; by default a day.",
     )
 
 
@@ -204,13 +206,14 @@ class JobSpec(_Model):
         default=None,
         description="The wait before the first new attempt; by default `defaults.backoff`.",
     )
-    timeout: Duration | None = Field(
+    timeout: TimeLimit | None = Field(
         default=None,
-        description="How long an attempt may take before it is stopped; by default `defaults.timeout`.",
+        description="How long an attempt may take before it is stopped, or `none`; by default `defaults.timeout`.",
     )
-    overlap: Literal["skip", "queue", "allow"] = Field(
-        default="skip",
-        description="When a slot comes while the job still runs: `skip` the slot, `queue` it, or `allow` both to run.",
+    overlap: Literal["skip", "queue", "allow"] | None = Field(
+        default=None,
+        description="When a slot comes while the job still runs: `skip` it (what jobs with a schedule do by default),"
+        " `queue` it, or `allow` both to run (what all others do by default).",
     )
     misfire: MisfireSpec | None = Field(
         default=None, description="What happens to slots that passed while nothing was running."

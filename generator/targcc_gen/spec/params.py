@@ -43,7 +43,7 @@ class Param:
             ValueError: The type is unknown or the default is none of its values.
         """
         name, equals, default = text.partition("=")
-        kind = re.sub(r"\s+", "", name)
+        kind = re.sub(r"\s*([\[\]])\s*", r"\1", name.strip())
         if kind not in PARAM_TYPES:
             hint = nearest(kind, list(PARAM_TYPES)) or f"use one of {', '.join(PARAM_TYPES)}"
             raise problem(f'no parameter type "{name.strip()}"', hint=hint)
@@ -137,6 +137,9 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 PARAM_TYPES = tuple(_READERS)
 """The types a parameter can have."""
+
+PARAM_EXAMPLES = {kind: example for kind, (_, example) in _READERS.items()}
+"""A parameter of each type with a default value, as a spec writes it."""
 
 
 def _default(kind: str, text: str) -> Any:

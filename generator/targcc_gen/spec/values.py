@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, LiteralString
+from typing import TYPE_CHECKING, Annotated, Any, Literal, LiteralString
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    StrictStr,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from targcc_gen.errors import InputError
@@ -101,11 +108,17 @@ def _duration(value: object) -> timedelta:
         return _positive(value)
     if not isinstance(value, str):
         raise problem("a duration needs a unit", hint='write it like "90s", "15m", "1h30m" or "2d"')
+    return _parsed_duration(value)
+
+
+def _parsed_duration(text: str, column: int = 0) -> timedelta:
+    """The duration that begins at a column of a value."""
     from targcc_gen.cron import CronError, parse_duration
 
     try:
-        return _positive(parse_duration(value))
+        return _positive(parse_duration(text))
     except CronError as error:
+        error.column += column
         raise _from_cron(error) from error
 
 
@@ -125,21 +138,31 @@ def _from_cron(error: CronError) -> PydanticCustomError:
     )
 
 
-def format_duration(value: timedelta) -> str:
-    """`timedelta(minutes=90)` as a spec writes it, `1h30m`."""
+def format_duration(value: timedelta | str) -> str:
+    """`timedelta(minutes=90)` as a spec writes it, `1h30m`; `none` stays as it is."""
     from targcc_gen import cron
 
-    return cron.format_duration(value)
+    return value if isinstance(value, str) else cron.format_duration(value)
 
+
+_DURATION_SCHEMA: dict[str, Any] = {"type": "string", "examples": ["90s", "15m", "1h30m", "2d"]}
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"[0-9]", "examples": ["90s", "15m", "1h30m", "2d"]}
-    ),
+    WithJsonSchema(_DURATION_SCHEMA),
 ]
 """A length of time, written `90s`, `15m`, `1h30m` or `2d`."""
+
+
+def _time_limit(value: object) -> timedelta | str:
+    return value if value == "none" and isinstance(value, str) else _duration(value)
+
+
+TimeLimit = Annotated[
+    timedelta | Literal["none"], PlainValidator(_time_limit), WithJsonSchema(_DURATION_SCHEMA)
+]
+"""A duration, or `none` for a job that may take as long as it likes although others may not."""
 
 
 def _instant(value: object) -> datetime:
@@ -287,18 +310,9 @@ def _event(value: object) -> str:
     if slower is None:
         hint = nearest(value, [*ALERT_EVENTS, "slower than 5m"]) or allowed
         raise problem(f'no alert event "{value}"', hint=hint)
-    return f"slower than {format_duration(_limit(slower['limit'], slower.start('limit')))}"
-
-
-def _limit(text: str, column: int) -> timedelta:
-    """The duration that begins at a column of an alert event."""
-    from targcc_gen.cron import CronError, parse_duration
-
-    try:
-        return _positive(parse_duration(text))
-    except CronError as error:
-        error.column += column
-        raise _from_cron(error) from error
+    return (
+        f"slower than {format_duration(_parsed_duration(slower['limit'], slower.start('limit')))}"
+    )
 
 
 def slower_than(events: tuple[str, ...]) -> timedelta | None:
