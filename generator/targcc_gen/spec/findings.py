@@ -86,8 +86,6 @@ def _finding(detail: ErrorDetails, path: Steps, keys: Mapping[str, list[str]]) -
         return _unknown_key(path, keys)
     if detail["type"] == "missing":
         return _missing_key(path)
-    if path == ("targcc",):
-        return _version(detail["input"])
     return Finding(path, *_in_words(detail, name_of(path)))
 
 
@@ -107,13 +105,6 @@ def _missing_key(path: Steps) -> Finding:
     }
     hint = f'add "{example.get(str(key), f"{key}: …")}"'
     return Finding(path, f'{name_of(tuple(parent))} has no "{key}"', hint, at="key")
-
-
-def _version(found: object) -> Finding:
-    if type(found) is int and found > 1:
-        message = f"this spec has version {found}; this targcc-gen reads version 1"
-        return Finding(("targcc",), message, "upgrade targcc-gen")
-    return Finding(("targcc",), "targcc is the version of this file's format", 'write "targcc: 1"')
 
 
 def _in_words(detail: ErrorDetails, name: str) -> tuple[str, str | None]:
@@ -142,6 +133,7 @@ _WORDS: dict[str, tuple[str, str | None]] = {
     "greater_than_equal": ("must be at least {ge}", None),
     "less_than_equal": ("must be at most {le}", None),
     "string_too_long": ("is longer than {max_length} characters", None),
+    "too_long": ("is longer than {max_length} characters", None),
     "too_short": ("is empty", "name at least one, or remove the line"),
     "dict_type": ("must be a mapping", 'lines of "key: value", indented'),
     "model_type": ("must be a mapping", 'lines of "key: value", indented'),

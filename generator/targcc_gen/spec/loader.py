@@ -159,7 +159,7 @@ def _placed(finding: Finding, root: Node) -> Problem:
             break
         key, node = below
     else:
-        if finding.at == "value" and node.text:
+        if finding.at == "value" and (node.text or node.style == "{"):
             return _at_value(finding, node)
     place = key or node
     length = 0 if place is root else max(1, place.end.column - place.start.column)

@@ -22,6 +22,7 @@ from pydantic import (
 from targcc_gen.spec import rules
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.values import (
+    RULE,
     AlertEvent,
     Cron,
     Distribution,
@@ -33,9 +34,10 @@ from targcc_gen.spec.values import (
     Procedure,
     QueueName,
     StableName,
-    TimeLimit,
     Text,
+    TimeLimit,
     Title,
+    Version,
     Webhook,
     Zone,
     package_of,
@@ -264,7 +266,7 @@ class JobSpec(_Model):
 class Spec(_Model):
     """Everything a generated project is made from."""
 
-    targcc: Literal[1] = Field(description="The version of this file's format: 1.")
+    targcc: Version = Field(description="The version of this file's format: 1.")
     project: ProjectSpec = Field(description="The project as a whole.")
     database: Literal["sqlite", "postgresql"] = Field(
         default="sqlite",
@@ -297,7 +299,7 @@ class Spec(_Model):
     def _distinct_keys(cls, value: Any, check: ValidatorFunctionWrapHandler) -> dict[str, JobSpec]:
         jobs: dict[str, JobSpec] = check(value)
         if len(jobs) < len(value):
-            raise problem("two jobs have one name", hint="rename one of them")
+            raise problem("two jobs have one name", hint="rename one of them", kind=RULE)
         return jobs
 
     @model_validator(mode="after")

@@ -49,14 +49,15 @@ def job_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 def _schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     given = [key for key in job if key in _SCHEDULES]
     if not given:
-        yield Finding(
-            (), f"{job_is} has no schedule", 'give it one of cron, every, at, or "type: manual"'
-        )
+        hint = 'give it one of cron, every, at, or "type: manual"'
+        yield Finding((), f"{job_is} has no schedule", hint, at="key")
     for extra in given[1:]:
-        yield Finding((extra,), f"{job_is} has both {given[0]} and {extra}", "keep one of them")
+        yield Finding(
+            (extra,), f"{job_is} has both {given[0]} and {extra}", "keep one of them", at="key"
+        )
     if "anchor" in job and "after" in job:
         hint = "with after, each interval begins when a run ends"
-        yield Finding(("anchor",), f"{job_is} has both anchor and after", hint)
+        yield Finding(("anchor",), f"{job_is} has both anchor and after", hint, at="key")
 
 
 def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
@@ -64,19 +65,22 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     kind = job.get("type")
     for key in ("anchor", "after"):
         if key in job and "every" not in job:
-            yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every")
+            yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every", at="key")
     for key in ("timezone", "misfire"):
         if key in job and kind is not None:
-            yield Finding((key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule")
+            yield Finding(
+                (key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule", at="key"
+            )
     if "misfire" in job and "after" in job:
         yield Finding(
             ("misfire",),
             f"misfire has no use in {job_is}",
             "after: completion has no slots to miss",
+            at="key",
         )
     if "procedure" in job and job.get("blueprint") != "stored-procedure":
         hint = 'it goes with "blueprint: stored-procedure"'
-        yield Finding(("procedure",), f"procedure has no use in {job_is}", hint)
+        yield Finding(("procedure",), f"procedure has no use in {job_is}", hint, at="key")
 
 
 def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
@@ -86,7 +90,7 @@ def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
         alerts.get(key) for key in ("email", "slack", "teams")
     ):
         hint = "give email, slack or teams"
-        yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint)
+        yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint, at="key")
 
 
 def _params(job: Mapping[str, Any]) -> Iterator[Finding]:

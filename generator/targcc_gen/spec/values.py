@@ -62,6 +62,21 @@ def nearest(text: str, known: tuple[str, ...] | list[str]) -> str | None:
     return f'did you mean "{close[0]}"?' if close else None
 
 
+def _version(value: object) -> int:
+    if type(value) is int and value > 1:
+        raise problem(
+            f"this spec has version {value}; this targcc-gen reads version 1",
+            hint="upgrade targcc-gen",
+        )
+    if type(value) is not int or value != 1:
+        raise problem("targcc is the version of this file's format", hint='write "targcc: 1"')
+    return value
+
+
+Version = Annotated[Literal[1], BeforeValidator(_version)]
+"""The version of the format: there is one."""
+
+
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
