@@ -96,10 +96,16 @@ def _with_entry(text: str, root: Node, key: str, job: JobSpec) -> str:
     if not jobs.entries:
         blank = len(text[: jobs.start.index]) - len(text[: jobs.start.index].rstrip(" "))
         text = text[: jobs.start.index - blank] + text[jobs.end.index :]
-        lines = _LINES.findall(text)
-        last = _past_comments(lines, jobs.start.line, name.start.column)
-        return _spliced(lines, last + 1, job_lines(key, job, indent=step, step=step))
+        return _first_job(text, name, job_lines(key, job, indent=step, step=step))
     return _after_last(text, jobs, key, job, step)
+
+
+def _first_job(text: str, name: Node, added: list[str]) -> str:
+    """The text with the first entry below `jobs:` and the comments there."""
+    lines = _LINES.findall(text)
+    last = _past_comments(lines, name.start.line, name.start.column)
+    separator = [""] if last > name.start.line else []
+    return _spliced(lines, last + 1, [*separator, *added])
 
 
 def _after_last(text: str, jobs: Node, key: str, job: JobSpec, step: int) -> str:
@@ -109,10 +115,11 @@ def _after_last(text: str, jobs: Node, key: str, job: JobSpec, step: int) -> str
     if body.kind == "mapping" and body.style == "" and body.entries and not body.alias:
         step = next(iter(body.entries.values()))[0].start.column - column
     added = job_lines(key, job, indent=column, step=step)
-    above = _first_line(lines, name) - 1
-    if count == 1 or not lines[above].strip():
+    last, above = _last_line(lines, name, body), _first_line(lines, name) - 1
+    is_spaced = count == 1 or not lines[above].strip()
+    if is_spaced and lines[last].strip():
         added.insert(0, "")
-    return _spliced(lines, _last_line(lines, name, body) + 1, added)
+    return _spliced(lines, last + 1, added)
 
 
 def _with_braced_entry(text: str, root: Node, key: str, job: JobSpec) -> str:
@@ -206,11 +213,12 @@ def _without_lines(text: str, entries: list[tuple[Node, Node]], index: int) -> s
     lines = _LINES.findall(text)
     name, value = entries[index]
     first, last = _first_line(lines, name), _last_line(lines, name, value)
-    if index > 0 and not lines[first - 1].strip():
+    is_only = len(entries) == 1
+    above = _last_line(lines, *entries[index - 1]) if index > 0 else 0
+    if (index > 0 or is_only) and above < first - 1 and not lines[first - 1].strip():
         first -= 1
-    elif index == 0 and len(entries) > 1:
-        while not lines[last + 1].strip():
-            last += 1
+    while index == 0 and not is_only and not lines[last + 1].strip():
+        last += 1
     kept = lines[:first] + lines[last + 1 :]
     had_newline = lines[-1].rstrip("\r\n") != lines[-1]
     if not had_newline and last + 1 == len(lines):

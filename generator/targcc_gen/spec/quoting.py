@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9 _.,'()/@+;!-]*[A-Za-z0-9_.)!])?")
 
@@ -38,8 +37,7 @@ def quoted(text: str) -> str:
 
 def _shown(character: str) -> str:
     """Printable characters as they are; those nobody sees, or that turn the writing direction, as their number."""
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
-    if not hidden:
+    if character.isprintable():
         return character
     number = ord(character)
     return f"\\u{number:04X}" if number <= _BASIC_PLANE else f"\\U{number:08X}"
