@@ -1,0 +1,113 @@
+"""Text as a literal of the language it lands in: the only way by which text from a spec reaches a file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+_BEYOND_16_BITS = 0x10000
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+
+
+def pyliteral(value: Any) -> str:  # noqa: PLR0911 - one line for each type
+    """`value` as Python source, text in the quotes that black and ruff leave alone.
+
+    Raises:
+        TypeError: It is of no type that a spec can have.
+    """
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, bool | int | float | type(None)):
+        return repr(value)
+    if isinstance(value, dt.datetime):
+        return _datetime(value)
+    if isinstance(value, dt.date):
+        return f"date({value.year}, {value.month}, {value.day})"
+    if isinstance(value, uuid.UUID):
+        return f"UUID({_string(str(value))})"
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{pyliteral(key)}: {pyliteral(item)}" for key, item in value.items())
+        return f"{{{items}}}"
+    if isinstance(value, tuple):
+        items = ", ".join(map(pyliteral, value))
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(pyliteral, value))}]"
+    raise TypeError(f"no literal for {type(value).__name__}")
+
+
+def docstring(text: str, indent: int = 0) -> str:
+    """`text` as a docstring in three double quotes.
+
+    Blank lines part paragraphs; other white space is evened out, since a docstring is for people and the exact text stands where it is
+    data.
+
+    Args:
+        text: Any text; nothing visible in it gives None of its own, so it must not be blank.
+        indent: How many spaces the docstring's later lines are indented.
+    """
+    paragraphs = [_visible(part) for part in re.split(r"\n\s*\n", text.strip())]
+    lines = [line for part in paragraphs if part for line in (part, "")][:-1]
+    if len(lines) == 1 or not lines:
+        return _triple(lines[0] if lines else "", "")
+    margin = " " * indent
+    body = "\n".join(f"{margin}{line}" if line else "" for line in lines).lstrip()
+    return _triple(body, f"\n{margin}")
+
+
+def tomlstr(text: str) -> str:
+    """`text` as a basic string of TOML."""
+    return _json_string(text)
+
+
+def yamlstr(text: str) -> str:
+    """`text` as a double-quoted scalar of YAML."""
+    return _json_string(text)
+
+
+def _json_string(text: str) -> str:
+    """A JSON string, which TOML and YAML read too: what does not print is escaped, and nothing needs a surrogate pair."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _unicode_escape(c) for c in quoted)
+
+
+def _unicode_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < _BEYOND_16_BITS else f"\\U{code:08x}"
+
+
+def _string(text: str) -> str:
+    quote = "'" if '"' in text and "'" not in text else '"'
+    return quote + "".join(_escaped(character, quote) for character in text) + quote
+
+
+def _escaped(character: str, quote: str) -> str:
+    if character == quote:
+        return f"\\{character}"
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else repr(character)[1:-1]
+
+
+def _datetime(value: dt.datetime) -> str:
+    return f"datetime.fromisoformat({_string(value.isoformat())})"
+
+
+def _visible(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _triple(body: str, end: str) -> str:
+    plain = all(c.isprintable() or c == "\n" for c in body)
+    if plain and '"""' not in body and not body.endswith(('"', "\\")):
+        raw = "r" if "\\" in body else ""
+        return f'{raw}"""{body}{end}"""'
+    escaped = "".join("\n" if c == "\n" else _escaped(c, "\0") for c in body)
+    escaped = escaped.replace('"""', '\\"\\"\\"')
+    if escaped.endswith('"'):
+        escaped = escaped[:-1] + '\\"'
+    return f'"""{escaped}{end}"""'

@@ -1,0 +1,111 @@
+"""Every file a project asks for, in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+LOCK_PATH = ".targcc/lock.jsonl"
+PENDING_PATH = ".targcc/pending"
+
+_MAX_PATH = 400
+_RESERVED = (LOCK_PATH, PENDING_PATH, ".git")
+
+# Characters that Windows forbids in a file's name, and control characters; "\" and ":" would also let a path escape.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+
+
+class Owner(StrEnum):
+    """Who edits a file, and so what regeneration does with it."""
+
+    MANAGED = "managed"
+    """The generator, and people too: merged three-way."""
+    SCAFFOLD = "scaffold"
+    """People: written once; only a job's decorator follows the spec."""
+    PATCHED = "patched"
+    """People: the generator inserted a few lines, and can take them out again."""
+
+    @property
+    def shown(self) -> str:
+        """The word people read: a scaffold file is `yours`."""
+        return "yours" if self is Owner.SCAFFOLD else self.value
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """One file as the spec asks for it.
+
+    Attributes:
+        path: POSIX path below the project's folder.
+        content: The bytes, text with `\\n` line ends.
+        owner: Who edits it.
+        executable: Whether it is a program.
+        job: Whether it is a job's module, whose decorator follows the spec.
+        replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
+            rendered, such as the spec that a job is added to. It is then written whatever its owner.
+        summary: A few words about it for the listing of a new project.
+    """
+
+    path: str
+    content: bytes
+    owner: Owner
+    executable: bool = False
+    job: bool = False
+    replaces: bytes | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files by path, sorted; the same spec and version give the same tree anywhere.
+
+    Attributes:
+        files: The files by path.
+        complete: Whether this is all that the project asks for, so that whatever else the lock knows has left the spec.
+        removed: In an incomplete tree: the paths that have left the spec.
+    """
+
+    files: dict[str, TreeFile]
+    complete: bool = True
+    removed: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(
+        cls, files: Iterable[TreeFile], *, complete: bool = True, removed: Iterable[str] = ()
+    ) -> Tree:
+        """A tree of these files.
+
+        Raises:
+            ValueError: A path cannot be one on every system, or two are the same on some.
+        """
+        by_path: dict[str, TreeFile] = {}
+        folded: dict[str, str] = {}
+        for file in sorted(files, key=lambda file: file.path):
+            if problem := path_problem(file.path):
+                raise ValueError(f"{file.path!r} {problem}")
+            twin = folded.setdefault(file.path.casefold(), file.path)
+            if file.path in by_path or twin != file.path:
+                raise ValueError(f"{file.path!r} and {twin!r} are one file on some systems")
+            by_path[file.path] = file
+        return cls(by_path, complete=complete, removed=frozenset(removed))
+
+    def __iter__(self) -> Iterator[TreeFile]:
+        return iter(self.files.values())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def path_problem(path: str) -> str | None:
+    """Why `path` cannot be a file of a project, or None if it can; it may come from a damaged lock."""
+    if not path or len(path) > _MAX_PATH:
+        return "is no path"
+    if path.startswith("/") or _FORBIDDEN.search(path):
+        return "is not a relative path with / between its parts"
+    if any(part in {"", ".", ".."} or part.endswith((".", " ")) for part in path.split("/")):
+        return "leaves the project, or has a part that is no name"
+    if any(path == name or path.startswith(f"{name}/") for name in _RESERVED):
+        return "is not a file of the project but of its tools"
+    return None

@@ -1,0 +1,222 @@
+"""Carry a plan out: all of it, or nothing.
+
+New files are staged and old ones copied first, so a full disk shows before anything is touched. Then every file is replaced in one step
+each, the lock last. Whatever fails in between, a signal too, is undone from the copies; after a kill the next run does that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from targcc_gen.errors import ConflictError, TargccError
+from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
+from targcc_gen.sync.disk import Disk
+from targcc_gen.sync.files import Files
+from targcc_gen.sync.journal import Journal, Pending, Step, busy, guarded
+from targcc_gen.sync.plan import Action, Change, Plan
+
+
+class WriteError(TargccError):
+    """The disk refused; everything is as it was."""
+
+
+def apply(plan: Plan, *, files: Files | None = None) -> None:
+    """Write what `plan` says.
+
+    Args:
+        plan: A plan of a moment ago.
+        files: How the disk is written to.
+
+    Raises:
+        ConflictError: A conflict is not settled, or a file has changed since the plan was made. Nothing was written.
+        WriteError: The disk refused. Everything is as it was.
+    """
+    if any(change.after is None for change in plan.conflicts):
+        raise ConflictError("a conflict is not settled: nothing was written")
+    if any(change.writes for change in plan.changes) or plan.lock_changes:
+        _Run(plan, files or Files()).carry_out()
+
+
+class _Run:
+    """One run that writes.
+
+    Args:
+        plan: What to do.
+        files: How the disk is written to.
+    """
+
+    def __init__(self, plan: Plan, files: Files) -> None:
+        self.plan = plan
+        self.files = files
+        self.pending = Pending(plan.root)
+        self.writes = [change for change in plan.changes if change.writes]
+        self.journal = _journal(plan, self.writes)
+        self.made: list[Path] = []
+
+    def carry_out(self) -> None:
+        """Stage, then replace; undo on any failure."""
+        try:
+            self._open()
+            with self.pending.guard.open("xb") as guard, guarded(guard):
+                self._write_all()
+        except OSError as error:
+            self._clean_up(undone=True)
+            raise WriteError(
+                f"{error.strerror or error}: {error.filename or self.plan.root}",
+                hint="everything is as it was before",
+            ) from error
+        except BaseException:
+            self._clean_up(undone=True)
+            raise
+        self._clean_up(undone=False)
+
+    def _open(self) -> None:
+        """Make the project's folder and the one to stage in."""
+        root, pending = self.plan.root, self.pending.folder
+        for folder in [*reversed(root.parents), root, pending.parent]:
+            if not folder.is_dir():
+                self.files.make_folder(folder)
+                self.made.append(folder)
+        try:
+            self.files.make_folder(pending)
+        except FileExistsError as error:
+            raise busy() from error
+        self.made.append(pending)
+
+    def _write_all(self) -> None:
+        try:
+            self._stage()
+            self._check_unchanged()
+            self._publish()
+        except BaseException:
+            if self.pending.journal.exists():
+                with _no_interrupts():
+                    self._undo()
+            raise
+
+    def _stage(self) -> None:
+        """Write the new files and copy the old ones beside the project's own."""
+        for name in ("new", "old"):
+            self.files.make_folder(self.pending.folder / name)
+        contents = [change.after for change in self.writes] + [self.plan.lock.dump().encode()]
+        for step, content in zip(self.journal.steps, contents, strict=True):
+            if step.existed:
+                self.files.copy(self.plan.root / step.path, self.pending.old(step))
+            if content is not None:
+                self.files.write(self.pending.new(step), content, mode=self._mode(step))
+
+    def _mode(self, step: Step) -> int | None:
+        """The permission bits of the new version, where they are not those of any new file."""
+        if step.existed:
+            return (self.plan.root / step.path).stat().st_mode & 0o7777
+        executable = step.path != LOCK_PATH and self.writes[step.number].executable
+        return 0o755 if executable else None
+
+    def _check_unchanged(self) -> None:
+        """Nobody may have written since the plan was made: their text would be lost."""
+        disk = Disk(self.plan.root)
+        for change in self.writes:
+            if disk.look(change.path).raw != change.before:
+                raise ConflictError(
+                    f"{change.path} changed while the plan was made",
+                    hint="run the command again",
+                )
+        lock = self.plan.root / LOCK_PATH
+        before = lock.read_text(encoding="utf-8") if lock.exists() else None
+        if before != self.plan.lock_before:
+            raise ConflictError(
+                "another targcc-gen has written to this project", hint="run the command again"
+            )
+
+    def _publish(self) -> None:
+        """Replace file by file, the lock last."""
+        draft = self.pending.folder / "draft"
+        self.files.write(draft, self.journal.dump())
+        self.files.replace(draft, self.pending.journal)
+        for folder in self.journal.folders:
+            self.files.make_folder(self.plan.root / folder)
+        for step in self.journal.steps:
+            target = self.plan.root / step.path
+            if step.stays:
+                self.files.replace(self.pending.new(step), target)
+            else:
+                self.files.remove(target)
+        self._remove_empty_folders()
+        self.files.remove(self.pending.journal)  # from here on it is done, whatever happens
+
+    def _remove_empty_folders(self) -> None:
+        """A folder whose last file was deleted goes too."""
+        gone = [self.plan.root / step.path for step in self.journal.steps if not step.stays]
+        for path in gone:
+            for folder in path.parents:
+                if folder == self.plan.root or (folder.is_dir() and any(folder.iterdir())):
+                    break
+                if folder.is_dir():
+                    self.files.remove_folder(folder)
+
+    def _undo(self) -> None:
+        try:
+            self.pending.undo(self.journal, Files())
+        except OSError as error:
+            old = self.pending.folder / "old"
+            raise TargccError(
+                f"writing failed, and so did undoing it: {error}",
+                hint=f"run this again to undo it; the old versions of the files are in {old}",
+            ) from error
+
+    def _clean_up(self, *, undone: bool) -> None:
+        """Remove what was made to stage in, unless it is still needed to undo."""
+        if self.pending.folder not in self.made:
+            self._remove_made()
+        elif not self.pending.journal.exists():
+            with _no_interrupts():
+                self.pending.remove(self.journal if undone else None, Files())
+                if undone:
+                    self._remove_made()
+
+    def _remove_made(self) -> None:
+        for folder in reversed(self.made):
+            with contextlib.suppress(OSError):  # gone, or not empty
+                folder.rmdir()
+
+
+def _journal(plan: Plan, writes: list[Change]) -> Journal:
+    steps = [
+        Step(
+            change.path,
+            number,
+            existed=change.before is not None,
+            stays=change.action is not Action.DELETE,
+        )
+        for number, change in enumerate(writes)
+    ]
+    steps.append(Step(LOCK_PATH, len(steps), existed=plan.lock_before is not None, stays=True))
+    missing = {
+        parent
+        for change in writes
+        for parent in _folders(change.path)
+        if not (plan.root / parent).is_dir()
+    }
+    return Journal(tuple(steps), tuple(sorted(missing - {PENDING_PATH.rpartition("/")[0]})))
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """A second ctrl-C must not stop what puts things right after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

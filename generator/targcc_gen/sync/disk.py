@@ -1,0 +1,111 @@
+"""What is on disk at a path of the project, looked at with suspicion: links, folders and twins in another case."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from targcc_gen.sync.text import Style, plain
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """What is at one path.
+
+    Attributes:
+        raw: The file's bytes; None where there is no file.
+        blocked: Why nothing may be written there, or None.
+        mode: The file's permission bits; None where there is no file.
+    """
+
+    raw: bytes | None = None
+    blocked: str | None = None
+    mode: int | None = None
+
+    @cached_property
+    def text(self) -> bytes | None:
+        """The file's text with `\\n` line ends; None where there is no file."""
+        return None if self.raw is None else plain(self.raw)
+
+    @cached_property
+    def style(self) -> Style:
+        """How the file writes its text."""
+        return Style() if self.raw is None else Style.of(self.raw)
+
+
+class Disk:
+    """The project's folder, read only.
+
+    Args:
+        root: The folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def look(self, path: str) -> OnDisk:
+        """What is at `path`; never follows a link."""
+        *folders, name = path.split("/")
+        place = self.root
+        for folder in folders:
+            if problem := self._folder_problem(place, folder):
+                return OnDisk(blocked=problem)
+            place /= folder
+        return self._file(place, name)
+
+    def _folder_problem(self, parent: Path, name: str) -> str | None:
+        if twin := self._twin(parent, name):
+            return f"there is a folder or file {twin}, which is the same name on some systems"
+        place = parent / name
+        if place.is_symlink():
+            return f"{self._shown(place)} is a link to another place"
+        if place.exists() and not place.is_dir():
+            return f"{self._shown(place)} is a file, not a folder"
+        return None
+
+    def _file(self, parent: Path, name: str) -> OnDisk:
+        if twin := self._twin(parent, name):
+            return OnDisk(blocked=f"there is {twin}, which is the same name on some systems")
+        place = parent / name
+        try:
+            status = place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return OnDisk()
+        except OSError as error:
+            return OnDisk(blocked=f"it cannot be looked at: {error.strerror}")
+        if not stat.S_ISREG(status.st_mode):
+            kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}
+            return OnDisk(blocked=f"it is {kinds.get(stat.S_IFMT(status.st_mode), 'no file')}")
+        return self._regular(place, stat.S_IMODE(status.st_mode))
+
+    def _regular(self, place: Path, mode: int) -> OnDisk:
+        try:
+            raw = place.read_bytes()
+        except OSError as error:
+            return OnDisk(blocked=f"it cannot be read: {error.strerror}")
+        # Replacing a file does not need its write permission; whoever took that away meant something by it.
+        blocked = None if mode & 0o222 else "it is read-only"
+        return OnDisk(raw, blocked, mode)
+
+    def _twin(self, parent: Path, name: str) -> str | None:
+        """What stands in `parent` under `name` in another case; some systems take the two for one."""
+        names = self._names_in(parent)
+        if name in names:
+            return None
+        folded = name.casefold()
+        twin = next((other for other in names if other.casefold() == folded), None)
+        return None if twin is None else self._shown(parent / twin)
+
+    def _names_in(self, folder: Path) -> frozenset[str]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(entry.name for entry in folder.iterdir())
+            except OSError:
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+    def _shown(self, place: Path) -> str:
+        return place.relative_to(self.root).as_posix()

@@ -1,0 +1,133 @@
+"""Three-way merge of one file's text, on `merge3`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from targcc_gen.sync.text import lines_of
+
+START = b"<<<<<<< yours"
+MIDDLE = b"======="
+END = b">>>>>>> ours (targcc-gen)"
+
+
+class Side(StrEnum):
+    """How a person wants a conflict settled."""
+
+    OURS = "ours"
+    """Take the generator's text where the two collide."""
+    THEIRS = "theirs"
+    """Keep the text in the person's file where the two collide."""
+    MARKERS = "markers"
+    """Write both between conflict markers, to be edited."""
+
+
+@dataclass(frozen=True)
+class Collision:
+    """One place where the person and the generator changed the same lines.
+
+    Attributes:
+        first: Its first line in the person's file, from 1.
+        last: Its last line there; before `first` when the person removed the lines.
+        yours: The person's text.
+        ours: The generator's.
+    """
+
+    first: int
+    last: int
+    yours: str
+    ours: str
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge's outcome.
+
+    Attributes:
+        text: The merged text; with collisions and no side chosen, the person's text.
+        collisions: What no rule can settle. Empty when a side was chosen.
+        kept: How many lines of the person's are in `text` and not in the generator's.
+    """
+
+    text: bytes
+    collisions: tuple[Collision, ...]
+    kept: int
+
+
+class _Matcher(difflib.SequenceMatcher[bytes]):
+    """Without the heuristic that ignores lines which are frequent in long files."""
+
+    def __init__(
+        self,
+        isjunk: Callable[[bytes], bool] | None = None,
+        a: Sequence[bytes] = (),
+        b: Sequence[bytes] = (),
+        autojunk: bool = False,  # noqa: FBT001, FBT002 - difflib's signature
+    ) -> None:
+        super().__init__(isjunk, a, b, autojunk)
+
+
+def merge(base: bytes, yours: bytes, ours: bytes, side: Side | None = None) -> Merged:
+    """Bring the generator's changes from `base` to `ours` into the person's text.
+
+    Args:
+        base: What the generator wrote last time.
+        yours: What is in the person's file now.
+        ours: What the generator writes now.
+        side: How to settle collisions.
+    """
+    from merge3 import Merge3
+
+    lines = {"unchanged": lines_of(base), "a": lines_of(yours), "b": lines_of(ours)}
+    matcher: Any = _Matcher  # merge3's protocol wants the attributes of its own stub
+    merger = Merge3(lines["unchanged"], lines["a"], lines["b"], sequence_matcher=matcher)
+    merged: list[bytes] = []
+    collisions: list[Collision] = []
+    for region in merger.reprocess_merge_regions(merger.merge_regions()):
+        if region[0] == "conflict":
+            _, _, _, first, last, start, end = region
+            mine, theirs = lines["a"][first:last], lines["b"][start:end]
+            collisions.append(Collision(first + 1, last, _shown(mine), _shown(theirs)))
+            merged += _settled(mine, theirs, side)
+        else:
+            source = "a" if region[0] == "same" else region[0]
+            merged += lines[source][region[1] : region[2]]
+    text = b"".join(merged)
+    left = () if side in {Side.OURS, Side.THEIRS} else tuple(collisions)
+    return Merged(text, left, count_new_lines(ours, text))
+
+
+def count_new_lines(before: bytes, after: bytes) -> int:
+    """How many lines of `after` are not in `before`, as a diff counts them."""
+    matcher = _Matcher(None, lines_of(before), lines_of(after))
+    return sum(end - start for tag, _, _, start, end in matcher.get_opcodes() if tag != "equal")
+
+
+def has_markers(content: bytes) -> bool:
+    """Whether somebody has still to edit what `Side.MARKERS` wrote."""
+    return any(line.startswith(START) for line in content.split(b"\n"))
+
+
+def whole_file(yours: bytes, ours: bytes) -> Collision:
+    """The collision of two texts that have no common base."""
+    lines = lines_of(yours)
+    return Collision(1, len(lines), _shown(lines), _shown(lines_of(ours)))
+
+
+def with_markers(mine: list[bytes], theirs: list[bytes]) -> list[bytes]:
+    """Both texts between conflict markers."""
+    return [START + b"\n", *mine, MIDDLE + b"\n", *theirs, END + b"\n"]
+
+
+def _settled(mine: list[bytes], theirs: list[bytes], side: Side | None) -> list[bytes]:
+    if side is Side.OURS:
+        return theirs
+    return with_markers(mine, theirs) if side is Side.MARKERS else mine
+
+
+def _shown(lines: list[bytes]) -> str:
+    return b"".join(lines).decode("utf-8", "replace")

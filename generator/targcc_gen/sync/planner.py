@@ -1,0 +1,129 @@
+"""Tree against disk against the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from targcc_gen.errors import InputError
+from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, Owner, Tree
+from targcc_gen.sync.disk import Disk
+from targcc_gen.sync.lock import Lock, LockEntry
+from targcc_gen.sync.merge import Side
+from targcc_gen.sync.plan import Change, Plan
+from targcc_gen.sync.rules import Outcome, Situation, decide
+
+
+def make_plan(
+    tree: Tree,
+    root: Path,
+    *,
+    sides: Mapping[str, Side] | None = None,
+    restore: Collection[str] = (),
+) -> Plan:
+    """Work out what it takes to bring the project in `root` to `tree`; nothing is written.
+
+    A run that was killed in the middle of writing is undone first.
+
+    Args:
+        tree: What the spec asks for.
+        root: The project's folder; it need not exist.
+        sides: How to settle conflicts, by path of a file or a folder; `"."` is everything.
+        restore: Paths whose deleted, edited or ejected file should be the generator's again.
+
+    Raises:
+        InputError: `root` is no folder, or its lock is damaged.
+    """
+    root = _checked(root)
+    text, lock = _lock(root)
+    disk = Disk(root)
+    adopt = tree.complete and text is not None
+    outcomes: dict[str, Outcome] = {}
+    for path in _concerned(tree, lock):
+        situation = Situation(
+            path,
+            tree.files.get(path),
+            lock.entries.get(path),
+            disk.look(path),
+            side=_side(path, sides or {}),
+            adopt=adopt,
+            restore=path in restore,
+        )
+        outcomes[path] = decide(situation)
+    changes = tuple(outcomes[path].change for path in sorted(outcomes))
+    return Plan(root, changes, _after(lock, outcomes), text)
+
+
+def plan_eject(root: Path, paths: Collection[str]) -> Plan:
+    """Work out what it takes to make managed files the person's alone.
+
+    Raises:
+        InputError: A path is not a managed file of the project.
+    """
+    from targcc_gen.sync.eject import ejected
+
+    root = _checked(root)
+    text, lock = _lock(root)
+    disk = Disk(root)
+    outcomes: dict[str, Outcome] = {}
+    for path in paths:
+        entry = lock.entries.get(path)
+        if entry is None or entry.owner is not Owner.MANAGED:
+            raise InputError(_not_managed(path, entry), hint="targcc-gen status lists the files")
+        outcomes[path] = ejected(entry, disk.look(path))
+    changes = tuple(outcomes[path].change for path in sorted(outcomes))
+    return Plan(root, changes, _after(lock, outcomes), text)
+
+
+def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:
+    """The conflicts that remain although the person chose a side for them: something else is in the way."""
+    return tuple(one for one in plan.conflicts if _side(one.path, sides) is not None)
+
+
+def _checked(root: Path) -> Path:
+    from targcc_gen.sync.journal import recover
+
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file, not a folder")
+    root = root.resolve()
+    if (root / PENDING_PATH).exists():
+        recover(root)
+    return root
+
+
+def _lock(root: Path) -> tuple[str | None, Lock]:
+    lock = Lock.load(root)
+    if not lock.generator:
+        return None, lock
+    return (root / LOCK_PATH).read_text(encoding="utf-8"), lock
+
+
+def _concerned(tree: Tree, lock: Lock) -> list[str]:
+    """The paths the plan is about: the tree's, and of the lock's those that have left the spec."""
+    known = set(lock.entries)
+    left = known if tree.complete else known & tree.removed
+    return sorted(set(tree.files) | left)
+
+
+def _side(path: str, sides: Mapping[str, Side]) -> Side | None:
+    """The side chosen for a path: the nearest of its own and its folders' counts."""
+    place = path
+    while place:
+        if place in sides:
+            return sides[place]
+        place = place.rpartition("/")[0]
+    return sides.get(".")
+
+
+def _after(lock: Lock, outcomes: Mapping[str, Outcome]) -> Lock:
+    entries = {path: entry for path, entry in lock.entries.items() if path not in outcomes}
+    for path, outcome in outcomes.items():
+        if outcome.entry is not None:
+            entries[path] = outcome.entry
+    return Lock(entries, lock.generator)
+
+
+def _not_managed(path: str, entry: LockEntry | None) -> str:
+    if entry is None:
+        return f"{path} is no file that targcc-gen made"
+    return f"{path} is yours already"

@@ -1,0 +1,116 @@
+"""The lock is written by the generator, merged by git, and damaged by hand."""
+
+import json
+import subprocess
+
+import pytest
+from targcc_gen import __version__
+from targcc_gen.errors import InputError
+from targcc_gen.sync import Lock, LockEntry, Owner, Tree, TreeFile, apply, make_plan
+
+TEXT = "héllo\n" * 100
+
+
+def lock_of(*paths: str) -> Lock:
+    entries = [
+        LockEntry.of(path, Owner.MANAGED, (path + TEXT).encode(), keep_base=True) for path in paths
+    ]
+    return Lock({entry.path: entry for entry in entries})
+
+
+def test_what_was_written_is_read_back():
+    lock = lock_of("b.py", "a.py")
+    assert Lock.parse(lock.dump()) == Lock(lock.entries, __version__)
+
+
+def test_the_text_is_the_same_whatever_the_order():
+    assert lock_of("a.py", "b.py").dump() == lock_of("b.py", "a.py").dump()
+
+
+def test_the_text_is_the_same_on_every_machine():
+    line = LockEntry.of("a.py", Owner.MANAGED, b"a = 1\n", keep_base=True).to_line()
+    expected = "LRx4sF+o`-Q(4#a+5`Xq0@(ln5I_JR0w4e&03m}xnhSv(UC9*TLPKBEXb="
+    assert json.loads(line)["base"] == expected
+
+
+def test_searches_find_nothing_in_it():
+    assert "héllo" not in lock_of("a.py").dump()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ("{}", "a file needs path"),
+        ('{"path": "/etc/passwd", "owner": "managed", "sha256": "x"}', "'/etc/passwd' is not a relative path"),
+        ('{"path": "../up.py", "owner": "managed", "sha256": "x"}', "leaves the project"),
+        ('{"path": "a/../../up.py", "owner": "managed", "sha256": "x"}', "leaves the project"),
+        ('{"path": "C:\\\\up.py", "owner": "managed", "sha256": "x"}', "not a relative path"),
+        ('{"path": ".git/hooks/pre-commit", "owner": "managed", "sha256": "x"}', "not a file of the project"),
+        ('{"path": ".targcc/lock.jsonl", "owner": "managed", "sha256": "x"}', "not a file of the project"),
+        ('{"path": "a", "owner": "nobody", "sha256": "x"}', "no owner 'nobody'"),
+        ('{"path": "a", "owner": "managed", "sha256": "x", "ejected": 1}', "ejected is true or false"),
+        ('{"path": "a", "owner": "managed", "sha256": "x", "base": "%%"}', "cannot be unpacked"),
+        ('{"path": "a", "owner": "managed", "sha256": "x", "base": 5}', "cannot be unpacked"),
+        ("<<<<<<< HEAD", "git left conflict markers"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)  # fmt: skip
+def test_damage_is_named_with_its_line(line, problem):
+    with pytest.raises(InputError) as error:
+        Lock.parse(Lock().dump() + line + "\n")
+    assert error.value.message.startswith(".targcc/lock.jsonl:2: the lock is damaged: ")
+    assert problem in error.value.message
+    assert error.value.hint
+
+
+def test_a_base_that_is_not_what_was_written_is_damage():
+    text = lock_of("a.py").dump()
+    other = json.loads(lock_of("b.py").entries["b.py"].to_line())["base"]
+    data = json.loads(text.splitlines()[1]) | {"base": other}
+    with pytest.raises(InputError, match="does not match its checksum"):
+        Lock.parse(Lock().dump() + json.dumps(data))
+
+
+def test_a_lock_without_its_first_line_is_damage():
+    with pytest.raises(InputError, match="first line is missing"):
+        Lock.parse("")
+
+
+def test_a_newer_generators_project_is_left_alone():
+    text = Lock().dump().replace(__version__, "99.0.0")
+    with pytest.raises(InputError, match=r"targcc-gen 99\.0\.0 wrote this project"):
+        Lock.parse(text)
+
+
+def test_an_unreadable_lock_is_an_error(tmp_path):
+    (tmp_path / ".targcc").mkdir()
+    (tmp_path / ".targcc/lock.jsonl").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(InputError, match="cannot be read"):
+        Lock.load(tmp_path)
+
+
+def test_two_branches_that_each_add_a_job_merge_by_themselves(tmp_path):
+    def git(*arguments: str) -> None:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    def add(*names: str) -> None:
+        files = [TreeFile(f"jobs/{name}.py", b"x = 1\n", Owner.MANAGED) for name in names]
+        apply(make_plan(Tree.of(files, complete=False), tmp_path))
+        git("add", ".")
+        git("commit", "-m", "jobs")
+
+    git("init", "--initial-branch=main")
+    (tmp_path / ".targcc").mkdir()
+    (tmp_path / ".targcc/.gitattributes").write_text("lock.jsonl merge=union\n")
+    add("a", "z")
+    git("checkout", "-b", "other")
+    add("m")
+    git("checkout", "main")
+    add("n")
+    git("merge", "other")
+    assert sorted(Lock.load(tmp_path).entries) == [f"jobs/{name}.py" for name in "amnz"]
+    files = [TreeFile(f"jobs/{name}.py", b"x = 1\n", Owner.MANAGED) for name in "amnz"]
+    assert not any(change.writes for change in make_plan(Tree.of(files), tmp_path).changes)
