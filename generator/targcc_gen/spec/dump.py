@@ -44,6 +44,8 @@ def dump_spec(spec: Spec) -> str:
     }
     if spec.project.description:
         project["description"] = spec.project.description
+    if spec.project.inside:
+        project["inside"] = spec.project.inside
     queues = {name: {"workers": queue.workers} for name, queue in spec.queues.items()}
     sections = [
         f"{SCHEMA_LINE}\ntargcc: 1",

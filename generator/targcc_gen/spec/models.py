@@ -28,6 +28,7 @@ from targcc_gen.spec.values import (
     Distribution,
     Duration,
     Email,
+    Folder,
     Instant,
     JobKey,
     Package,
@@ -46,7 +47,15 @@ from targcc_gen.spec.values import (
 )
 
 Blueprint = Literal[
-    "blank", "report", "cleanup", "batch", "sync", "backup", "alert-check", "stored-procedure"
+    "blank",
+    "report",
+    "cleanup",
+    "batch",
+    "sync",
+    "backup",
+    "alert-check",
+    "stored-procedure",
+    "not-ported",
 ]
 BLUEPRINTS: tuple[str, ...] = get_args(Blueprint)
 
@@ -80,6 +89,13 @@ class ProjectSpec(_Model):
     )
     description: Text = Field(
         default="", description="One sentence for the README and the dashboard."
+    )
+    inside: Folder | None = Field(
+        default=None,
+        description=(
+            "Set by `targcc-gen patch`: the scheduler lives inside an app that was there before, and its package is in"
+            " this folder (`src`, or `.`). Only the scheduler, its migrations and the jobs are generated."
+        ),
     )
 
 

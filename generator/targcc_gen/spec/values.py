@@ -277,6 +277,22 @@ Distribution = Annotated[StrictStr, AfterValidator(_distribution), Field(max_len
 Package = Annotated[StrictStr, AfterValidator(_package), Field(max_length=100)]
 
 
+def _folder(text: str) -> str:
+    parts = text.split("/")
+    if text != "." and not all(
+        re.fullmatch(r"\w[\w .-]*", part) and part[-1] not in " ." for part in parts
+    ):
+        raise problem(
+            f'"{text}" is no folder inside the project',
+            hint='for example "src"; the project itself is "."',
+        )
+    return text
+
+
+Folder = Annotated[StrictStr, AfterValidator(_folder), Field(max_length=200)]
+"""A folder of the project, with `/` between its parts; `.` is the project itself."""
+
+
 def package_of(distribution: str) -> str:
     """The import name that goes with a distribution: `acme-jobs` gives `acme_jobs`."""
     return re.sub(r"[-_.]+", "_", distribution).lower()
