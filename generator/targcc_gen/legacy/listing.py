@@ -1,0 +1,93 @@
+"""What the command prints for people: what was read, how each row ended, what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from targcc_gen.legacy.convert import Import
+from targcc_gen.legacy.parity import Difference
+from targcc_gen.legacy.report import compared
+from targcc_gen.legacy.shapes import TABLES
+
+_MOST_WARNINGS = 12
+_MOST_REJECTED = 50
+_KINDS = {
+    "autumn": "on the autumn clock change",
+    "spring": "on the spring clock change",
+    "day and weekday": "read day AND weekday",
+    "seconds": "name seconds",
+    "calendar": "followed the old runner's own calendar",
+}
+
+
+def lines(result: Import, found: Sequence[Difference], *, report: str | None) -> Iterator[str]:
+    """The listing, line by line.
+
+    Args:
+        result: The end of every row.
+        found: The jobs that differ from before.
+        report: The report's file, if one was written.
+    """
+    yield from _labelled("read", _files(result))
+    yield from _labelled("result", [_counts(result)])
+    yield from _labelled("reject", _rejected(result))
+    yield from _labelled("warning", _warnings(result))
+    yield from _labelled("parity", _parity(result, found, reported=report is not None))
+    if report:
+        yield from _labelled("report", [report])
+
+
+def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
+    for index, text in enumerate(texts):
+        yield f"{'' if index else label:<9} {text}".rstrip()
+
+
+def _files(result: Import) -> list[str]:
+    texts = []
+    for file in result.inventory.files:
+        name = f"{file.name} ({file.encoding}, {file.kind})"
+        rows = ", ".join(f"{TABLES[table]} {count:,} rows" for table, count in file.counts.items())
+        skipped = sum(file.others.values())
+        others = [f"{skipped:,} rows of other tables skipped"] if skipped else []
+        texts.append(f"{name:<58} {', '.join([rows or 'no rows of c_Job', *others])}")
+    return texts
+
+
+def _counts(result: Import) -> str:
+    return f"{len(result.jobs)} jobs, {len(result.inactive)} inactive (created paused), {len(result.rejected)} rejected"
+
+
+def _rejected(result: Import) -> list[str]:
+    texts = [
+        f"{one.file}:{one.line}" + (f'  "{one.name}"' if one.name else "") + f"  {one.reason}"
+        for one in result.rejected
+    ]
+    return _cut([printable(text) for text in texts], _MOST_REJECTED)
+
+
+def _warnings(result: Import) -> list[str]:
+    return _cut([printable(text) for text in result.warnings], _MOST_WARNINGS)
+
+
+def _cut(texts: list[str], most: int) -> list[str]:
+    if len(texts) <= most:
+        return texts
+    return [*texts[:most], f"… and {len(texts) - most} more: see --report or --json"]
+
+
+def _parity(result: Import, found: Sequence[Difference], *, reported: bool) -> list[str]:
+    total = compared(result)
+    if not total:
+        return []
+    texts = [f"{total - len(found)} of {total} jobs run exactly as before over the next 13 months"]
+    if found:
+        kinds = [one.kind for one in found]
+        parts = [f"{kinds.count(kind)} {words}" for kind, words in _KINDS.items() if kind in kinds]
+        where = "see the report" if reported else "--report FILE.md shows when"
+        texts.append(f"{len(found)} differ: {where} ({', '.join(parts)})")
+    return texts
+
+
+def printable(text: str) -> str:
+    """One line that is safe on a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

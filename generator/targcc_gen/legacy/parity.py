@@ -1,0 +1,272 @@
+"""Would each job still run when it used to? The old server's reading of its row beside the new schedule, for thirteen months.
+
+The old server is modelled as a program that looks once a minute whether a row is due, by the wall clock of its machine. What it really
+did in the night when clocks change is not known; the model says: a minute that the clock skips in spring never comes, a minute that
+comes twice in autumn is due twice.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import takewhile
+from zoneinfo import ZoneInfo
+
+from targcc_gen.cron import CronSchedule, EverySchedule, OnceSchedule, Schedule
+from targcc_gen.legacy.model import ImportedJob, OldJob, OldSchedule
+from targcc_gen.spec import JobSpec
+
+MODEL = (
+    "The old server is modelled as cron in its local wall time, polled once a minute: a minute skipped in spring never"
+    " comes, a minute repeated in autumn comes twice."
+)
+_MONTHS = 13
+_DAY = timedelta(days=1)
+_FIELDS = 5
+_ANY_DAY = (1 << 32) - 2
+_ANY_WEEKDAY = 0x7F
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the old and the new schedule part for the first time.
+
+    ``kind`` is ``spring``, ``autumn``, ``day and weekday``, ``seconds`` or ``calendar``; ``old`` and ``new`` say what happens
+    then, in words.
+    """
+
+    job: ImportedJob
+    kind: str
+    at: datetime
+    old: str
+    new: str
+
+
+def horizon(start: datetime) -> datetime:
+    """Thirteen months later."""
+    month = start.month - 1 + _MONTHS
+    year, month = start.year + month // 12, month % 12 + 1
+    day = min(start.day, calendar.monthrange(year, month)[1])
+    return start.replace(year=year, month=month, day=day)
+
+
+def schedule_of(spec: JobSpec) -> Schedule | None:
+    """The new schedule of a job; None if nothing but an event or its own end starts it."""
+    if spec.cron is not None:
+        return CronSchedule.parse(spec.cron)
+    if spec.every is not None and spec.after is None:
+        return EverySchedule(spec.every, spec.anchor)
+    if spec.at is not None:
+        return OnceSchedule(spec.at)
+    return None
+
+
+def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[datetime]:
+    """The next times a job would run, were it not paused."""
+    schedule = schedule_of(spec)
+    if schedule is None:
+        return []
+    moments = schedule.iter(now, zone)
+    return [moment for moment, _ in zip(moments, range(count), strict=False)]
+
+
+def difference(job: ImportedJob, zone: ZoneInfo, start: datetime) -> Difference | None:
+    """The first moment of the next thirteen months at which old and new part; None if they never do, or nothing can be said.
+
+    Args:
+        job: The job.
+        zone: The old server's zone.
+        start: From when; aware.
+    """
+    if job.spec.cron is None or job.old.schedule is OldSchedule.NONE:
+        return None
+    new = CronSchedule.parse(job.spec.cron)
+    end = horizon(start)
+    if job.old.schedule is OldSchedule.CRON:
+        found = _seconds(job, new, zone, start) or _either_day(job, new, zone, start, end)
+        return found or _clock_changes(job, new, zone, start, end)
+    old = _CALENDARS[job.old.schedule](job.old, start.astimezone(zone).replace(tzinfo=None))
+    first = _first_apart(job, old, new, zone, start, end)
+    return first or _clock_changes(job, new, zone, start, end)
+
+
+# --- The same expression on both sides: only clock changes and readings can differ -----------------------------------
+
+
+def _seconds(
+    job: ImportedJob, new: CronSchedule, zone: ZoneInfo, start: datetime
+) -> Difference | None:
+    if new.second == 1:
+        return None
+    first = new.next(start, zone)
+    assert first is not None
+    text = "once in that minute, as the old server looked once a minute"
+    return Difference(job, "seconds", first, text, "at the second it names")
+
+
+def _either_day(
+    job: ImportedJob, new: CronSchedule, zone: ZoneInfo, start: datetime, end: datetime
+) -> Difference | None:
+    """Day and weekday both given: classic cron runs on either, Cronos on both."""
+    both_given = new.day != _ANY_DAY and new.weekday != _ANY_WEEKDAY
+    if not both_given or new.last is not None or new.nth or new.nearest:
+        return None
+    fields = job.old.schedule_text.split()[-_FIELDS:]
+    if len(fields) < _FIELDS or fields[2].startswith("*") or fields[4].startswith("*"):
+        return None
+    either = (replace(new, weekday=_ANY_WEEKDAY), replace(new, day=_ANY_DAY))
+    for moment in _merged([schedule.iter(start, zone) for schedule in either]):
+        if moment >= end:
+            return None
+        if new.next(moment, zone, inclusive=True) != moment:
+            old = "runs, if the old server read day OR weekday, as classic cron does"
+            return Difference(job, "day and weekday", moment, old, "does not run: day AND weekday must match")
+    return None
+
+
+def _merged(streams: list[Iterator[datetime]]) -> Iterator[datetime]:
+    import heapq
+
+    return heapq.merge(*streams)
+
+
+def _clock_changes(
+    job: ImportedJob, new: CronSchedule, zone: ZoneInfo, start: datetime, end: datetime
+) -> Difference | None:
+    """Away from a clock change, equal expressions agree; so only the days around one are compared."""
+    for change, delta in clock_changes(zone, start, end):
+        low, high = change - _DAY, change + _DAY
+        old = _wall_minutes(new, zone, low, high)
+        mine = set(new.between(low, high, zone))
+        apart = sorted(old ^ mine)
+        if apart:
+            return _at_change(job, apart[0], old, zone, delta)
+    return None
+
+
+def _at_change(
+    job: ImportedJob, at: datetime, old: set[datetime], zone: ZoneInfo, delta: timedelta
+) -> Difference:
+    if delta > timedelta(0):
+        text = f"did not run: the clock skips that time on {at.astimezone(zone):%Y-%m-%d}"
+        return Difference(job, "spring", at, text, "runs at the first minute after the gap")
+    if at in old:
+        text = "ran again: the clock shows that minute twice"
+        return Difference(job, "autumn", at, text, "runs once, in the first pass")
+    return Difference(job, "autumn", at, "did not run", "runs")
+
+
+def _wall_minutes(
+    schedule: CronSchedule, zone: ZoneInfo, low: datetime, high: datetime
+) -> set[datetime]:
+    """Every instant between two at which the wall clock shows a time that matches."""
+    first = low.astimezone(zone).replace(tzinfo=UTC, fold=0) - _DAY / 4
+    last = high.astimezone(zone).replace(tzinfo=UTC, fold=0) + _DAY / 4
+    found: set[datetime] = set()
+    for shown in schedule.between(first, last, UTC):
+        found.update(moment for moment in _instants(shown, zone) if low <= moment < high)
+    return found
+
+
+def _instants(shown: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The instants at which the zone's clocks show a wall time: none in a gap, two where it comes twice."""
+    wall = shown.replace(tzinfo=None)
+    both = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return [m for m in sorted(both) if m.astimezone(zone).replace(tzinfo=None, fold=0) == wall]
+
+
+@lru_cache(maxsize=8)
+def clock_changes(
+    zone: ZoneInfo, start: datetime, end: datetime
+) -> tuple[tuple[datetime, timedelta], ...]:
+    """The instants at which the zone's offset changes, and by how much."""
+    changes = []
+    moment = start.astimezone(UTC)
+    while moment < end:
+        after = moment + _DAY
+        before = moment.astimezone(zone).utcoffset()
+        later = after.astimezone(zone).utcoffset()
+        assert before is not None
+        assert later is not None
+        if before != later:
+            changes.append((_change_between(moment, after, zone), later - before))
+        moment = after
+    return tuple(changes)
+
+
+def _change_between(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
+    old = low.astimezone(zone).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) // 2
+        if middle.astimezone(zone).utcoffset() == old:
+            low = middle
+        else:
+            high = middle
+    return high.replace(microsecond=0)
+
+
+# --- Calendars of the classic runner ----------------------------------------------------------------------------------
+
+
+def _daily(old: OldJob, start: datetime) -> Iterator[datetime]:
+    assert old.when is not None
+    moment = datetime.combine(start.date(), old.when.time().replace(second=0, microsecond=0))
+    while True:
+        yield moment
+        moment += _DAY
+
+
+def _monthly(old: OldJob, start: datetime) -> Iterator[datetime]:
+    """A month is added each time; a day that was clipped stays clipped."""
+    assert old.when is not None
+    moment = _on_day(start, old.when.day, old.when)
+    while True:
+        yield moment
+        year, month = (moment.year, moment.month + 1) if moment.month < 12 else (moment.year + 1, 1)  # noqa: PLR2004 - December
+        moment = _on_day(moment.replace(year=year, month=month, day=1), moment.day, old.when)
+
+
+def _annually(old: OldJob, start: datetime) -> Iterator[datetime]:
+    assert old.when is not None
+    for year in range(start.year, start.year + 3):
+        yield _on_day(start.replace(year=year, month=old.when.month, day=1), old.when.day, old.when)
+
+
+def _on_day(month: datetime, day: int, clock: datetime) -> datetime:
+    last = calendar.monthrange(month.year, month.month)[1]
+    return month.replace(
+        day=min(day, last), hour=clock.hour, minute=clock.minute, second=0, microsecond=0
+    )
+
+
+_CALENDARS: dict[OldSchedule, Callable[[OldJob, datetime], Iterator[datetime]]] = {
+    OldSchedule.DAILY: _daily,
+    OldSchedule.MONTHLY: _monthly,
+    OldSchedule.ANNUALLY: _annually,
+}
+
+
+def _first_apart(
+    job: ImportedJob,
+    old: Iterator[datetime],
+    new: CronSchedule,
+    zone: ZoneInfo,
+    start: datetime,
+    end: datetime,
+) -> Difference | None:
+    """Compare days by the wall clock; what clock changes do to a day is for ``_clock_changes``."""
+    low = start.astimezone(zone).replace(tzinfo=None)
+    high = end.astimezone(zone).replace(tzinfo=None)
+    olds = {moment for moment in takewhile(lambda moment: moment < high, old) if moment > low}
+    wall = new.between(low.replace(tzinfo=UTC), high.replace(tzinfo=UTC), UTC)
+    news = {moment.replace(tzinfo=None) for moment in wall if moment.replace(tzinfo=None) > low}
+    apart = sorted(olds ^ news)
+    if not apart:
+        return None
+    at = apart[0].replace(tzinfo=zone)
+    if apart[0] in olds:
+        return Difference(job, "calendar", at, f"ran ({job.old.schedule_text})", "does not run")
+    return Difference(job, "calendar", at, f"did not run ({job.old.schedule_text})", "runs")

@@ -1,0 +1,149 @@
+"""The imported jobs in a project: a new one, or one that is there already."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.legacy.convert import Import
+from targcc_gen.legacy.model import ImportedJob
+from targcc_gen.render.tree import Owner, Tree, TreeFile
+from targcc_gen.spec import JobSpec, ProjectSpec, Spec
+from targcc_gen.sync import Plan, make_plan
+
+SPEC_FILE = "targcc.yaml"
+HISTORY_FILE = Path("data") / "legacy_history.jsonl.gz"
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What joining a project comes to: a plan, and the jobs that were there before."""
+
+    plan: Plan
+    unchanged: tuple[ImportedJob, ...] = ()
+
+
+def new_project(result: Import, root: Path) -> Arrival:
+    """Plan a new project with all the jobs.
+
+    Raises:
+        InputError: The folder is a project already, holds files, or its name can name no project.
+    """
+    from targcc_gen.render import render_project
+
+    if (root / SPEC_FILE).exists():
+        raise InputError(
+            f"{root} is a project already", hint=f"Add the jobs to it with --into {root}"
+        )
+    if root.is_dir() and any(root.iterdir()):
+        raise InputError(f"{root} is not empty", hint="Name a folder that does not exist yet.")
+    name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
+    spec = _checked(
+        targcc=1,
+        project=ProjectSpec(name=name, timezone=result.options.zone.key),
+        jobs={job.key: job.spec for job in result.all_jobs},
+    )
+    return Arrival(make_plan(render_project(spec), root))
+
+
+def _checked(**fields: Any) -> Spec:
+    from pydantic import ValidationError
+
+    try:
+        return Spec(**fields)
+    except ValidationError as error:
+        reasons = "; ".join(str(detail["msg"]) for detail in error.errors())
+        raise InputError(f"the imported jobs make no spec: {reasons}") from None
+
+
+def read_project(root: Path) -> tuple[Spec, str]:
+    """A project's spec, and its text.
+
+    Raises:
+        InputError: There is no project, or its spec is wrong.
+    """
+    from targcc_gen.spec import load_spec
+
+    path = root / SPEC_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist", hint=f"Make a new project with --new {root} instead."
+        )
+    return load_spec(path), path.read_bytes().decode("utf-8")
+
+
+def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
+    """Plan the jobs into a project: those that are there with the same content stay as they are, others are rejected.
+
+    Args:
+        result: The end of every row; jobs that contradict the project's move to its rejected ones.
+        root: The project's folder.
+        spec: The project's spec.
+        text: The spec's text.
+    """
+    from targcc_gen.render import render_job
+    from targcc_gen.spec import add_job
+
+    added, unchanged = [], []
+    for job in result.all_jobs:
+        theirs = spec.jobs.get(job.key)
+        if theirs is None:
+            added.append(job)
+        elif _content(theirs) == _content(job.spec):
+            unchanged.append(job)
+        else:
+            result.reject(job, _contradiction(job, theirs))
+    after = text
+    for job in added:
+        after = add_job(after, job.key, job.spec, SPEC_FILE)
+    files: list[TreeFile] = []
+    if added:
+        from targcc_gen.spec import parse_spec
+
+        whole = parse_spec(after, SPEC_FILE)
+        files = [file for job in added for file in render_job(whole, job.key)]
+        files.append(
+            TreeFile(SPEC_FILE, after.encode(), Owner.SCAFFOLD, replaces=text.encode())
+        )
+    return Arrival(make_plan(Tree.of(files, complete=False), root), tuple(unchanged))
+
+
+def _content(job: JobSpec) -> dict[str, Any]:
+    return job.model_dump(exclude_none=True)
+
+
+def _contradiction(job: ImportedJob, theirs: JobSpec) -> str:
+    ours, old = _content(job.spec), _content(theirs)
+    key = next(key for key in {**ours, **old} if ours.get(key) != old.get(key))
+    return (
+        f"the project has {job.key} already, with another {key}"
+        f" ({old.get(key, 'none')!s} there, {ours.get(key, 'none')!s} here): left as it is"
+    )
+
+
+def write_project_history(result: Import, root: Path) -> Counter[str]:
+    """Write the history beside the project, ready for ``targcc import-history``; how many runs each job has.
+
+    It is data, of any size, and not the generator's to manage: its folder keeps itself out of git.
+    """
+    from targcc_gen.legacy.history import write_history
+
+    history = result.inventory.history
+    named = {}
+    for job in result.all_jobs:
+        kind = "Recurring" if job.spec.type is None and job.spec.at is None else "Manual"
+        for link in (f"id:{job.old.id}", f"name:{job.old.name.lower()}"):
+            named[link] = (job.stable_name, kind)
+    if not history.past:
+        return Counter()
+    path = root / HISTORY_FILE
+    counts = write_history(path, history.records(result.options.zone, named))
+    ignore = path.parent / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8", newline="\n")
+    return counts
