@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -28,9 +29,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         if dialect.name == "mssql":
-            from sqlalchemy.dialects.mssql import DATETIME2
-
-            return dialect.type_descriptor(DATETIME2(6))
+            return dialect.type_descriptor(mssql.DATETIME2(6))
         return dialect.type_descriptor(sa.DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -47,6 +46,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+_LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -76,9 +76,9 @@ logged_job = _table(
     _column("CompletedAt", UtcDateTime),
     _column("DurationMs", sa.Integer),
     _column("Success", sa.Boolean, nullable=False),
-    _column("ResultMessage", sa.UnicodeText),
-    _column("ErrorMessage", sa.UnicodeText),
-    _column("StackTrace", sa.UnicodeText),
+    _column("ResultMessage", _LONG),
+    _column("ErrorMessage", _LONG),
+    _column("StackTrace", _LONG),
     _column("ServerName", _text(100)),
     _column("TriggeredBy", _text(100)),
     _column("MemoryUsedMB", sa.Integer),
@@ -86,7 +86,7 @@ logged_job = _table(
     _column("CreatedAt", UtcDateTime, nullable=False, server_default=sa.func.current_timestamp()),
     _column("Attempt", sa.Integer, nullable=False, server_default="1"),
     _column("ScheduledFor", UtcDateTime),
-    _column("MetadataJson", sa.UnicodeText),
+    _column("MetadataJson", _LONG),
 )
 """One row for each finished attempt; the seed's columns, then ``Attempt``, ``ScheduledFor`` and ``MetadataJson``."""
 
@@ -113,7 +113,7 @@ job_run = _table(
     _column("State", _text(20), nullable=False),
     _column("Queue", _text(50), nullable=False),
     _column("Priority", sa.Integer, nullable=False, server_default="0"),
-    _column("ArgumentsJson", sa.UnicodeText),
+    _column("ArgumentsJson", _LONG),
     _column("ScheduledFor", UtcDateTime),
     _column("DueAt", UtcDateTime, nullable=False),
     _column("CreatedAt", UtcDateTime, nullable=False),
@@ -123,28 +123,30 @@ job_run = _table(
     _column("LostWorkers", sa.Integer, nullable=False, server_default="0"),
     _column("ServerId", _text(100)),
     _column("TriggeredBy", _text(100), nullable=False),
-    _column("Message", sa.UnicodeText),
+    _column("Message", _LONG),
     _column("BlockedBy", sa.BigInteger),
     _column("ProgressDone", sa.Float),
     _column("ProgressTotal", sa.Float),
     _column("CancelRequestedBy", _text(100)),
-    _column("LifeLog", sa.UnicodeText, nullable=False, server_default=""),
-    sa.UniqueConstraint(_name("JobName"), _name("ScheduledFor"), name="UQ_c_JobRun_Slot"),
+    _column("LifeLog", _LONG, nullable=False, server_default=""),
 )
-"""One row for each run and its state now. ``ScheduledFor`` is the slot of a recurring job, else NULL; ``DueAt`` is when it may
-start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
+"""One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot
+of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
 """
 
 job_schedule = _table(
     "c_JobSchedule",
     _column("JobName", _text(100), primary_key=True),
+    _column("ScheduleText", _text(300)),
     _column("LastSlot", UtcDateTime),
     _column("PausedBy", _text(100)),
     _column("PausedAt", UtcDateTime),
     _column("PauseReason", _text(500)),
     _column("PausedUntil", UtcDateTime),
 )
-"""One row for each job that has been scheduled or paused. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed."""
+"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are dealt with; a job whose
+``ScheduleText`` (with its zone) changes starts from now. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
+"""
 
 job_queue = _table(
     "c_JobQueue",
@@ -178,7 +180,7 @@ job_audit = _table(
     _column("Action", _text(50), nullable=False),
     _column("JobName", _text(100)),
     _column("RunId", sa.BigInteger),
-    _column("Detail", sa.UnicodeText),
+    _column("Detail", _LONG),
     _column("RemoteAddress", _text(100)),
 )
 """Who did what, when, from where."""
@@ -190,7 +192,7 @@ job_log_line = _table(
     _column("Attempt", sa.Integer, nullable=False),
     _column("At", UtcDateTime, nullable=False),
     _column("Level", _text(10), nullable=False),
-    _column("Message", sa.UnicodeText, nullable=False),
+    _column("Message", _LONG, nullable=False),
 )
 """What a run wrote with ``ctx.log``."""
 
@@ -198,7 +200,7 @@ job_step = _table(
     "c_JobStep",
     _column("RunId", sa.BigInteger, primary_key=True, autoincrement=False),
     _column("Name", _text(200), primary_key=True),
-    _column("ResultJson", sa.UnicodeText, nullable=False),
+    _column("ResultJson", _LONG, nullable=False),
     _column("Attempt", sa.Integer, nullable=False),
     _column("CompletedAt", UtcDateTime, nullable=False),
     _column("DurationMs", sa.Integer, nullable=False),
@@ -238,7 +240,9 @@ job_session = _table(
 )
 """Browsers that are signed in."""
 
-sa.Index(_name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc())
+sa.Index(
+    _name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc()
+)
 sa.Index(
     _name("IX_c_LoggedJob_Success"),
     logged_job.c.Success,
@@ -247,5 +251,21 @@ sa.Index(
     postgresql_where=logged_job.c.Success == sa.false(),
     mssql_where=logged_job.c.Success == sa.false(),
 )
+sa.Index(
+    _name("UQ_c_JobRun_Slot"),
+    job_run.c.JobName,
+    job_run.c.ScheduledFor,
+    unique=True,
+    mssql_where=job_run.c.ScheduledFor.is_not(None),  # SQL Server takes two NULLs for equal
+)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)
+sa.Index(
+    _name("IX_c_JobRun_Claim"),
+    job_run.c.State,
+    job_run.c.Queue,
+    job_run.c.Priority.desc(),
+    job_run.c.DueAt,
+    job_run.c.Id,
+)
+sa.Index(_name("IX_c_JobRun_JobName_State"), job_run.c.JobName, job_run.c.State)
 sa.Index(_name("IX_c_JobRun_JobName_Id"), job_run.c.JobName, job_run.c.Id.desc())

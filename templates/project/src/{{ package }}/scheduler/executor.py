@@ -1,0 +1,360 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The executor: takes a run, runs the job, settles the run. It stays on the scheduler's home loop; jobs run elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psutil
+
+from .alerts import AlertEvent
+from .arguments import ArgumentsError
+from .clock import Clock
+from .context import JobContext, StopReason
+from .cron import format_duration
+from .engine.port import Engine
+from .job import JobDefinition
+from .journal import JournalWriter, RunJournal
+from .outcome import Ending, settle_as
+from .running import Body, Finished, JobThread
+from .settings import Settings
+from .settling import Settler
+from .states import RunState
+from .store import Store, runs, servers
+
+log = logging.getLogger(__name__)
+
+_LAST_CHANCE_SECONDS = 2.0
+"""How long a coroutine may take to end after ``CancelledError``."""
+
+
+class NodeLost(Exception):  # noqa: N818 - a state of affairs
+    """The others took this node for dead."""
+
+
+class Held:
+    """A run that this node holds, and everything about its present attempt."""
+
+    def __init__(self, claim: runs.Claim, definition: JobDefinition, journal: RunJournal) -> None:
+        loop = asyncio.get_running_loop()
+        self.claim = claim
+        self.definition = definition
+        self.journal = journal
+        self.ctx = _context(claim, definition, journal)
+        self.told: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[Finished] = loop.create_future()
+        self.forced = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def tell(self, reason: StopReason, message: str) -> None:
+        """Tell the job to stop."""
+        self.ctx.tell_to_stop(reason, message)
+        if not self.told.done():
+            self.told.set_result(None)
+
+    def begun(self) -> None:
+        """The job's own code begins now: its time runs."""
+        timeout = self.definition.timeout
+        if timeout is not None and not self.ended.done():
+            self._timer = asyncio.get_running_loop().call_later(
+                timeout.total_seconds(),
+                self.tell,
+                StopReason.TIMEOUT,
+                f"timed out after {format_duration(timeout)}",
+            )
+
+    def end(self, finished: Finished) -> None:
+        """The job's own code has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.done():
+            self.ended.set_result(finished)
+
+
+class Executor:
+    """Runs jobs and settles their runs; what an engine calls a worker.
+
+    Args:
+        store: The database.
+        engine: Gets runs that go on.
+        definitions: The jobs.
+        clock: Tells the time.
+        settings: Graces.
+        jobs: Where jobs run.
+        journals: Takes what runs note to the database.
+        notify: Hears of results.
+        completed: Hears which job has ended.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        definitions: Mapping[str, JobDefinition],
+        clock: Clock,
+        settings: Settings,
+        *,
+        jobs: JobThread,
+        journals: JournalWriter,
+        server_name: str,
+        notify: Callable[[AlertEvent], None],
+        completed: Callable[[str], None],
+    ) -> None:
+        self.server_id = ""
+        self.held: dict[int, Held] = {}
+        self._store = store
+        self._definitions = definitions
+        self._clock = clock
+        self._settings = settings
+        self._jobs = jobs
+        self._journals = journals
+        self._server_name = server_name
+        self._notify = notify
+        self._completed = completed
+        self._settler = Settler(store, engine, clock)
+        self._process = psutil.Process()
+        self._stopping: str | None = None
+
+    # What an engine calls.
+
+    async def claim(self, wanted: Mapping[str, int]) -> list[runs.Claim]:
+        """Take the next runs of each queue; see :class:`~.engine.port.Worker`."""
+        async with self._store.write() as connection:
+            if not await servers.exists(connection, self.server_id):
+                return []  # taken for dead: the next heartbeat finds out, and registers again
+            return await runs.claim(
+                connection,
+                server_id=self.server_id,
+                wanted=wanted,
+                limits=self._limits(),
+                now=self._clock.now(),
+            )
+
+    async def claim_run(self, run_id: int) -> runs.Claim | None:
+        """Take this run; see :class:`~.engine.port.Worker`."""
+        async with self._store.write() as connection:
+            if not await servers.exists(connection, self.server_id):
+                raise NodeLost(f"{self.server_id} was taken for dead")
+            return await runs.claim_one(
+                connection,
+                run_id,
+                server_id=self.server_id,
+                limits=self._limits(),
+                now=self._clock.now(),
+            )
+
+    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+        """Whether there is work; see :class:`~.engine.port.Worker`."""
+        async with self._store.read() as connection:
+            return await runs.peek(connection, queues, self._clock.now())
+
+    async def perform(self, claim: runs.Claim) -> None:
+        """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
+        definition = self._definitions.get(claim.job_name)
+        if definition is None:
+            await self._refuse(claim, None, f"no job is called {claim.job_name!r} (any more)")
+            return
+        try:
+            arguments = definition.signature.load(claim.arguments_json)
+        except ArgumentsError as error:
+            await self._refuse(claim, definition, f"the arguments do not fit the job: {error}")
+            return
+        held = Held(claim, definition, RunJournal(claim, self._journals))
+        self.held[claim.run_id] = held
+        try:
+            ending = await self._run(held, arguments)
+        finally:
+            del self.held[claim.run_id]
+        await self._settle(held, ending)
+
+    # What the node calls.
+
+    def cancel(self, run_id: int, by: str) -> None:
+        """Tell a run that somebody wants it cancelled; nothing happens if this node does not hold it."""
+        held = self.held.get(run_id)
+        if held is not None:
+            held.tell(StopReason.CANCELLED, f"cancelled by {by}")
+
+    def abandon_all(self) -> None:
+        """Tell every run to stop: this node was taken for dead, and they belong to others now."""
+        for held in self.held.values():
+            held.tell(StopReason.LOST, "another node has taken the run over")
+
+    def shut_down(self, reason: str) -> None:
+        """Tell every run to stop, those that begin from now on too; what does not end in time is handed back."""
+        self._stopping = reason
+        for held in self.held.values():
+            held.tell(StopReason.SHUTDOWN, reason)
+
+    async def close(self) -> None:
+        """Settle what is left; call it when the engine has returned."""
+        await self._settler.close()
+
+    # One attempt.
+
+    async def _run(self, held: Held, arguments: Mapping[str, Any]) -> Ending:
+        if self._stopping is not None:
+            held.tell(StopReason.SHUTDOWN, self._stopping)
+        home = asyncio.get_running_loop()
+        started, memory = time.monotonic(), self._memory()
+        body = self._jobs.begin(
+            held.definition,
+            held.ctx,
+            arguments,
+            on_begin=lambda: _on(home, held.begun),
+            on_end=lambda finished: _on(home, held.end, finished),
+        )
+        await asyncio.wait((held.ended, held.told), return_when=asyncio.FIRST_COMPLETED)
+        if not held.ended.done():
+            await self._stop(held, body)
+        finished = held.ended.result() if held.ended.done() else Finished()
+        return Ending(
+            ended_at=self._clock.now(),
+            returned=finished.returned,
+            error=finished.error,
+            stopped=held.ctx.stop_reason,
+            stop_message=held.ctx.cancel_message,
+            noticed=held.ctx.noticed or held.forced,
+            abandoned=not held.ended.done(),
+            duration_ms=round((time.monotonic() - started) * 1000),
+            cpu_ms=finished.cpu_ms,
+            memory_mb=max(self._memory() - memory, 0) // 2**20,
+        )
+
+    async def _stop(self, held: Held, body: Body) -> None:
+        """Wait the grace of a job that was told to stop, then stop it by force, then leave it behind."""
+        shutdown = held.ctx.stop_reason is StopReason.SHUTDOWN
+        grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace
+        await asyncio.wait((held.ended,), timeout=grace)
+        if held.ended.done():
+            return
+        held.forced = True
+        body.stop()
+        thread = body.job_thread
+        await asyncio.wait((held.ended,), timeout=0.1 if thread else _LAST_CHANCE_SECONDS)
+        if thread is not None and thread.is_alive():
+            log.error(
+                "run %d (%s): %s; its thread %r cannot be stopped and is abandoned:\n%s",
+                held.claim.run_id,
+                held.claim.job_name,
+                held.ctx.cancel_message,
+                thread.name,
+                _stack_of(thread.ident),
+            )
+        elif not held.ended.done():
+            log.error(
+                "run %d (%s): %s; it does not stop and is abandoned",
+                held.claim.run_id,
+                held.claim.job_name,
+                held.ctx.cancel_message,
+            )
+
+    async def _settle(self, held: Held, ending: Ending) -> None:
+        lines, progress = held.journal.close()
+        if ending.stopped is StopReason.LOST:
+            log.warning(
+                "run %d (%s) was lost to another node", held.claim.run_id, held.claim.job_name
+            )
+            return
+        settlement = settle_as(ending, held.claim, held.definition, server=self._server_name)
+        await self._finish(settlement, held.definition, ending, lines, progress)
+
+    async def _refuse(
+        self, claim: runs.Claim, definition: JobDefinition | None, message: str
+    ) -> None:
+        ending = Ending(ended_at=self._clock.now(), error=Refused(message), final=True)
+        settlement = settle_as(ending, claim, definition, server=self._server_name)
+        await self._finish(settlement, definition, ending, [], None)
+
+    async def _finish(
+        self,
+        settlement: runs.Settlement,
+        definition: JobDefinition | None,
+        ending: Ending,
+        lines: Sequence[Mapping[str, Any]],
+        progress: tuple[float, float | None] | None,
+    ) -> None:
+        claim = settlement.claim
+        limited = definition is not None and definition.limit is not None
+        if not await self._settler.settle(settlement, lines, progress, release=limited):
+            log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
+            return
+        level = logging.WARNING if settlement.state in _UNWELCOME else logging.INFO
+        log.log(
+            level,
+            "run %d (%s) %s after %d ms: %s",
+            claim.run_id,
+            claim.job_name,
+            settlement.state,
+            ending.duration_ms,
+            settlement.message,
+            extra={"job": claim.job_name, "run_id": claim.run_id, "attempt": claim.attempt},
+        )
+        self._completed(claim.job_name)
+        if definition is not None and (event := _event(settlement, definition)) is not None:
+            self._notify(event)
+
+    def _limits(self) -> dict[str, int]:
+        return {
+            name: definition.limit
+            for name, definition in self._definitions.items()
+            if definition.limit is not None
+        }
+
+    def _memory(self) -> int:
+        return int(self._process.memory_info().rss)
+
+
+class Refused(Exception):  # noqa: N818 - what was done, as history shows it
+    """The run cannot be begun at all."""
+
+
+_UNWELCOME = {RunState.FAILED, RunState.RETRYING}
+_KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "success"}
+
+
+def _event(settlement: runs.Settlement, definition: JobDefinition) -> AlertEvent | None:
+    kind, history = _KINDS.get(settlement.state), settlement.history or {}
+    if kind is None:
+        return None
+    return AlertEvent(
+        kind=kind,
+        definition=definition,
+        run_id=settlement.claim.run_id,
+        message=settlement.message or "",
+        details=history.get("StackTrace") or "",
+        attempt=settlement.claim.attempt,
+        scheduled_for=settlement.claim.scheduled_for,
+        duration_ms=history.get("DurationMs"),
+        server=history.get("ServerName") or "",
+    )
+
+
+def _context(claim: runs.Claim, definition: JobDefinition, journal: RunJournal) -> JobContext:
+    instant = claim.scheduled_for or claim.created_at
+    return JobContext(
+        definition,
+        run_id=claim.run_id,
+        attempt=claim.attempt,
+        scheduled_for=instant.astimezone(ZoneInfo(definition.timezone)),
+        triggered_by=claim.triggered_by,
+        journal=journal,
+    )
+
+
+def _on(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+def _stack_of(ident: int | None) -> str:
+    frame = sys._current_frames().get(ident or 0)  # noqa: SLF001 - documented, in spite of its name
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""

@@ -1,0 +1,321 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""A node: one process that creates the runs of recurring jobs, works, or both, and looks after the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from . import project
+from .alerts import AlertEvent
+from .clock import Clock
+from .engine.port import Engine, Submission
+from .executor import Executor
+from .job import JobDefinition
+from .journal import JournalWriter
+from .liveness import Liveness, host_name, new_server_id
+from .loops import LoopThread
+from .outages import OUTAGES, Outage
+from .running import JobThread
+from .schedule import SlotScheduler
+from .settings import Settings
+from .states import RunState
+from .store import Store, runs, servers
+from .upkeep import prune
+from .watchdog import watch
+
+log = logging.getLogger(__name__)
+
+_DAY = 24 * 3600.0
+_SETTLE_SECONDS = 10.0
+"""After the grace: how long outcomes may take to reach the database before the process ends without them."""
+_ALERT_SECONDS = 10.0
+
+Notify = Callable[[AlertEvent], Awaitable[None]]
+
+
+class Node:
+    """One process among those that share the database. For use on the home loop.
+
+    Args:
+        store: The database.
+        engine: Offers runs.
+        definitions: The jobs; may grow while it works.
+        settings: Intervals and graces.
+        clock: Tells the time.
+        home: The loop it lives on.
+        jobs: Where jobs run; ``None`` for a node that takes no runs.
+        queues: How many runs at a time from each queue.
+        schedule: Whether it creates the runs of recurring jobs.
+        notify: Hears of results and missed slots.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        definitions: Mapping[str, JobDefinition],
+        settings: Settings,
+        clock: Clock,
+        *,
+        home: LoopThread,
+        jobs: JobThread | None,
+        queues: Mapping[str, int],
+        schedule: bool,
+        notify: Notify | None,
+    ) -> None:
+        self.name = host_name()
+        self.id = new_server_id(self.name)
+        self.outage = Outage(log, "the heartbeat")
+        self._store = store
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        self._jobs = jobs
+        self._queues = dict(queues) if jobs is not None else {}
+        self._liveness = Liveness(self.id, settings.lost_after_seconds)
+        self._send = notify
+        self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=10_000)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._work: asyncio.Task[None] | None = None
+        self.slots = (
+            SlotScheduler(store, engine, definitions, clock, self._notify) if schedule else None
+        )
+        self.executor = (
+            Executor(
+                store,
+                engine,
+                definitions,
+                clock,
+                settings,
+                jobs=jobs,
+                journals=JournalWriter(store, clock, home),
+                server_name=self.name,
+                notify=self._notify,
+                completed=self._completed,
+            )
+            if jobs is not None
+            else None
+        )
+
+    async def start(self) -> None:
+        """Register, and begin.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database cannot be written.
+        """
+        await self._register()
+        self._begin(self._heartbeats(), "heartbeat")
+        self._begin(self._alerts(), "alerts")
+        self._begin(self._upkeep(), "upkeep")
+        if self.slots is not None:
+            self._begin(self.slots.run(), "slots")
+        if self._jobs is not None and self.executor is not None:
+            await asyncio.to_thread(self._jobs.start)
+            self._begin(watch(self._jobs), "watchdog")
+            self._work = asyncio.create_task(
+                self._engine.work(self.executor, self._queues), name="targcc work"
+            )
+            self._work.add_done_callback(_say_if_it_broke)
+
+    async def stop(self, reason: str = "the process is shutting down") -> None:
+        """Take nothing new, tell running jobs, wait the grace, hand the rest back, sign off."""
+        if self.slots is not None:
+            self._cancel("slots")
+        self._engine.drain()
+        if self._work is not None and self.executor is not None:
+            self.executor.shut_down(reason)
+            await self._quietly(self._mark_stopping())
+            longest = self._settings.shutdown_grace + _SETTLE_SECONDS
+            await asyncio.wait((self._work,), timeout=longest)
+            await self._quietly(asyncio.wait_for(self.executor.close(), timeout=1))
+        await self._send_rest()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._quietly(self._sign_off())
+        if self._jobs is not None:
+            await asyncio.to_thread(self._jobs.stop)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(coroutine, name=f"targcc {name}")
+        task.add_done_callback(_say_if_it_broke)
+        self._tasks.append(task)
+
+    def _cancel(self, name: str) -> None:
+        for task in self._tasks:
+            if task.get_name() == f"targcc {name}":
+                task.cancel()
+
+    # Being alive, and seeing who is not.
+
+    async def _register(self) -> None:
+        now = self._clock.now()
+        me = servers.Server(
+            id=self.id,
+            name=self.name,
+            process_id=os.getpid(),
+            queues=", ".join(self._queues),
+            workers=sum(self._queues.values()),
+            version=project.GENERATOR_VERSION,
+            started_at=now,
+        )
+        async with self._store.write() as connection:
+            await servers.register(connection, me, now)
+        if self.executor is not None:
+            self.executor.server_id = self.id
+
+    async def _heartbeats(self) -> None:
+        while True:
+            try:
+                await self._beat()
+                self.outage.over()
+                wait = self._settings.heartbeat_seconds
+            except OUTAGES as error:
+                self._liveness.forget()
+                wait = min(
+                    self.outage.failed(error).total_seconds(), self._settings.heartbeat_seconds
+                )
+            await asyncio.sleep(wait)
+
+    async def _beat(self) -> None:
+        now, looked = self._clock.now(), time.monotonic()
+        async with self._store.write() as connection:
+            alive = await servers.beat(connection, self.id, now)
+            wanted = await runs.cancel_requests(connection, self.id)
+            others = await servers.beats(connection)
+            orphans = await servers.has_orphans(connection)
+            due = await runs.promote_due(connection, now)
+        if due:
+            self._engine.wake()
+        if not alive:
+            await self._come_back()
+            return
+        if self.executor is not None:
+            for run_id, by in wanted.items():
+                self.executor.cancel(run_id, by)
+        dead = self._liveness.observe(others, looked)
+        if dead or orphans:
+            await self._rescue(dead)
+
+    async def _come_back(self) -> None:
+        """The others took this node for dead, while it was frozen or cut off. Its runs are theirs now."""
+        log.error("this node was taken for dead: its runs are given up, and it starts afresh")
+        if self.executor is not None:
+            self.executor.abandon_all()
+        self.id = new_server_id(self.name)
+        self._liveness = Liveness(self.id, self._settings.lost_after_seconds)
+        await self._register()
+
+    async def _rescue(self, dead: Sequence[servers.Beat]) -> None:
+        now = self._clock.now()
+        async with self._store.write() as connection:
+            for beat in dead:
+                if await servers.bury(connection, beat):
+                    log.error(
+                        "node %s is lost: it has said nothing since %s", beat.server_id, beat.at
+                    )
+            rescued = await servers.rescue(connection, now)
+            back = [
+                Submission(item.run_id, item.queue, item.priority, now)
+                for item in rescued
+                if item.state == RunState.ENQUEUED
+            ]
+            if back:
+                await self._engine.submit(connection, back)
+        for item in rescued:
+            log.error("run %d (%s) is %s: %s", item.run_id, item.job_name, item.state, item.message)
+        await self._engine.rescue(back)
+        self._engine.wake()
+
+    # Telling people.
+
+    def _notify(self, event: AlertEvent) -> None:
+        if self._send is None:
+            return
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            log.error(
+                "too many alerts wait: one about %s is dropped", event.definition.name
+            )  # noqa: TRY400 - no traceback tells more
+
+    def _completed(self, job_name: str) -> None:
+        if self.slots is not None:
+            self.slots.completed(job_name)
+
+    async def _alerts(self) -> None:
+        while True:
+            await self._send_one(await self._events.get())
+
+    async def _send_one(self, event: AlertEvent) -> None:
+        if self._send is None:
+            return
+        try:
+            await self._send(event)
+        except Exception:
+            log.exception("an alert about %s could not be sent", event.definition.name)
+
+    async def _send_rest(self) -> None:
+        async def rest() -> None:
+            while not self._events.empty():
+                await self._send_one(self._events.get_nowait())
+
+        await self._quietly(asyncio.wait_for(rest(), timeout=_ALERT_SECONDS))
+
+    # Once a day.
+
+    async def _upkeep(self) -> None:
+        outage = Outage(log, "removing old runs")
+        wait = random.uniform(60, 600)  # noqa: S311 - spreads the nodes, keeps no secret
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await prune(
+                    self._store,
+                    before=self._clock.now() - timedelta(days=self._settings.history_days),
+                    keep_last=self._settings.history_keep,
+                )
+                outage.over()
+                wait = _DAY
+            except OUTAGES as error:
+                wait = max(outage.failed(error).total_seconds(), 60)
+
+    # Ending.
+
+    async def _mark_stopping(self) -> None:
+        async with self._store.write() as connection:
+            await servers.mark_stopping(connection, self.id, self._clock.now())
+
+    async def _sign_off(self) -> None:
+        async with self._store.write() as connection:
+            await servers.unregister(connection, self.id)
+            back = await servers.rescue(connection, self._clock.now(), count_as_lost=False)
+            await self._engine.submit(
+                connection,
+                [
+                    Submission(item.run_id, item.queue, item.priority, self._clock.now())
+                    for item in back
+                    if item.state == RunState.ENQUEUED
+                ],
+            )
+
+    async def _quietly(self, work: Awaitable[Any]) -> None:
+        """The process ends, whatever the database says."""
+        try:
+            await asyncio.wait_for(work, timeout=_SETTLE_SECONDS)
+        except (*OUTAGES, TimeoutError) as error:
+            log.error(
+                "while stopping: %s", error or type(error).__name__
+            )  # noqa: TRY400 - a traceback of a missing database tells nothing
+
+
+def _say_if_it_broke(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s has stopped by a fault of the scheduler", task.get_name(), exc_info=error)

@@ -1,0 +1,91 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The scheduler's settings: environment variables that start with ``TARGCC_``, or lines in ``.env``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from . import project
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside; durations are seconds unless their name says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TARGCC_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    database_url: str = Field(default=project.DATABASE_URL, repr=False)
+    """``sqlite:///file.db`` or ``postgresql://user:password@host/name``."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    base_url: str = ""
+    """Where people reach the dashboard, for links in alerts; empty means ``http://host:port``."""
+    dashboard_path: str = "/jobs"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """``auto``: colours on a terminal, JSON elsewhere."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    jobs_package: str = f"{project.PACKAGE}.jobs"
+    """The package whose modules are searched for jobs."""
+    migrate_on_start: bool = True
+    """Whether a process brings the tables up to date when it starts; else: ``targcc migrate``."""
+    migrations_dir: Path | None = None
+    """Where the migrations are; ``None`` looks beside the package."""
+
+    heartbeat_seconds: Seconds = 2
+    """How often a node says that it is alive, and looks for cancellations."""
+    lost_after_seconds: Seconds = 20
+    """A node that has said nothing for so long is dead; its runs go to the others."""
+    shutdown_grace: Annotated[float, Field(ge=0)] = 30
+    """How long running jobs may go on after the process was told to stop."""
+    cancel_grace: Annotated[float, Field(ge=0)] = 5
+    """How long a job that was cancelled or timed out may go on before it is stopped."""
+    poll_seconds: Seconds = 1
+    """How often to look for work that another process created without waking this one."""
+
+    history_days: Annotated[int, Field(ge=1)] = 90
+    """Finished runs older than this are removed, …"""
+    history_keep: Annotated[int, Field(ge=0)] = 100
+    """… but this many of each job always stay."""
+
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_from: str = f"{project.NAME}@localhost"
+    smtp_tls: Literal["auto", "starttls", "tls", "none"] = "auto"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        try:
+            backend = make_url(url).get_backend_name()
+        except ArgumentError:
+            raise ValueError("not a database URL such as sqlite:///jobs.db") from None
+        if backend not in {"sqlite", "postgresql"}:
+            raise ValueError(
+                f"the scheduler keeps its tables in sqlite or postgresql, not {backend}"
+            )
+        if make_url(url).database in {None, "", ":memory:"}:
+            raise ValueError(
+                "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"
+            )
+        return url
+
+    @property
+    def shown_database_url(self) -> str:
+        """The database URL without its password."""
+        return make_url(self.database_url).render_as_string(hide_password=True)

@@ -1,0 +1,130 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""Writing outcomes: those that come while the database is busy go together in the next transaction, and none is ever dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from .clock import Clock
+from .engine.port import Engine, Submission
+from .outages import OUTAGES, Outage
+from .states import WAITING
+from .store import Store, runs
+
+log = logging.getLogger(__name__)
+
+_MOST_AT_ONCE = 100
+
+
+@dataclass(eq=False)
+class _Waiting:
+    settlement: runs.Settlement
+    release: bool
+    held: asyncio.Future[bool]
+
+
+class Settler:
+    """Writes settlements.
+
+    Args:
+        store: The database.
+        engine: Gets the runs that go on.
+        clock: Dates the transitions.
+    """
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(log, "writing the outcome of runs")
+
+    async def settle(
+        self,
+        settlement: runs.Settlement,
+        lines: Sequence[Mapping[str, Any]],
+        progress: tuple[float, float | None] | None,
+        *,
+        release: bool,
+    ) -> bool:
+        """Write an outcome; returns once it is in the database, however long that is away.
+
+        Args:
+            settlement: The outcome.
+            lines: Log lines that are not written yet.
+            progress: The same of its progress.
+            release: Whether the job has a limit, so that another run of it may go now.
+
+        Returns:
+            Whether the run was still held.
+        """
+        complete = replace(settlement, log_lines=lines, progress=progress)
+        held = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(complete, release, held))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all())
+        result: bool = await held
+        return result
+
+    async def close(self) -> None:
+        """Wait until everything is written."""
+        if self._task is not None:
+            await self._task
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            try:
+                await self._write(batch)
+                self._outage.over()
+            except (DataError, IntegrityError, ValueError, TypeError):
+                await self._write_each(batch)
+            except OUTAGES as error:
+                self._waiting[:0] = batch
+                await asyncio.sleep(self._outage.failed(error).total_seconds())
+
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        now = self._clock.now()
+        async with self._store.write() as connection:
+            held = await runs.settle(connection, [item.settlement for item in batch], now)
+            mine = [item for item in batch if item.settlement.claim.run_id in held]
+            go_on = [_submission(item.settlement) for item in mine if _goes_on(item.settlement)]
+            if go_on:
+                await self._engine.submit(connection, go_on)
+            for job in {item.settlement.claim.job_name for item in mine if item.release}:
+                await self._engine.release(connection, job_name=job)
+        for item in batch:
+            if not item.held.done():
+                item.held.set_result(item.settlement.claim.run_id in held)
+        self._engine.wake()
+
+    async def _write_each(self, batch: Sequence[_Waiting]) -> None:
+        """One of them holds something the database does not take; that one is written without its details."""
+        for item in batch:
+            try:
+                await self._write([item])
+            except (DataError, IntegrityError, ValueError, TypeError):
+                log.exception("run %d: its details cannot be kept", item.settlement.claim.run_id)
+                item.settlement = replace(
+                    item.settlement, history=None, log_lines=(), progress=None
+                )
+                self._waiting.append(item)
+            except OUTAGES:
+                self._waiting.append(item)
+
+
+def _goes_on(settlement: runs.Settlement) -> bool:
+    return settlement.state in WAITING
+
+
+def _submission(settlement: runs.Settlement) -> Submission:
+    claim = settlement.claim
+    due_at = settlement.due_at or claim.due_at
+    return Submission(claim.run_id, claim.queue, claim.priority, due_at)

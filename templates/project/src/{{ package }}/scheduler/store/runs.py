@@ -1,0 +1,540 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The life of a run. Every change of state is here or in ``servers``, and goes by the table in ``states.py``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..states import ACTIVE, FINAL, RunState, sources_of
+from ..tables import job_log_line, job_queue, job_run, job_step, logged_job
+
+_BUSY = (RunState.ENQUEUED, RunState.RUNNING, RunState.RETRYING)
+
+
+class RunStateError(Exception):
+    """What was asked does not go with the state the run is in."""
+
+
+class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
+    """There is no run with this id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    """A run to be created.
+
+    Args:
+        due_at: When it may start.
+        scheduled_for: The slot of a recurring job.
+        note: Why it came into its state, for its life.
+        blocked_by: The run that was in the way of a skipped one.
+    """
+
+    job_name: str
+    job_type: str
+    queue: str
+    priority: int
+    due_at: datetime
+    triggered_by: str
+    arguments_json: str | None = None
+    scheduled_for: datetime | None = None
+    state: RunState = RunState.ENQUEUED
+    note: str = ""
+    blocked_by: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run that this node holds: running, here, in this attempt."""
+
+    run_id: int
+    job_name: str
+    job_type: str
+    queue: str
+    priority: int
+    attempt: int
+    lost_workers: int
+    arguments_json: str | None
+    scheduled_for: datetime | None
+    created_at: datetime
+    due_at: datetime
+    triggered_by: str
+    server_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """What becomes of a run that this node holds.
+
+    Args:
+        claim: The hold; nothing happens if the run is not held by it any more.
+        state: What it becomes.
+        note: Why, for its life.
+        message: The result or error, in one line.
+        due_at: For a run that goes on: when.
+        counts: Whether the attempt counts; one that is handed back does not.
+        history: The row for ``c_LoggedJob``, if the attempt gets one.
+        log_lines: Rows for ``c_JobLogLine`` that are not written yet.
+        progress: How far it came, if it said so.
+    """
+
+    claim: Claim
+    state: RunState
+    note: str = ""
+    message: str | None = None
+    due_at: datetime | None = None
+    counts: bool = True
+    history: Mapping[str, Any] | None = None
+    log_lines: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    progress: tuple[float, float | None] | None = None
+
+
+def life(now: datetime, state: RunState, note: str = "") -> str:
+    """One line of a run's life: ``<instant> <state> <note>``."""
+    return (
+        f"{now.isoformat(timespec='milliseconds')} {state} {' '.join(note.split())}".rstrip() + "\n"
+    )
+
+
+async def insert(connection: AsyncConnection, run: NewRun, now: datetime) -> int:
+    """Create a run and return its id."""
+    result = await connection.execute(
+        job_run.insert().values(_row(run, now)).returning(job_run.c.Id)
+    )
+    return int(result.scalar_one())
+
+
+async def insert_slot(connection: AsyncConnection, run: NewRun, now: datetime) -> int | None:
+    """Create the run of a slot and return its id; ``None`` when the slot has one already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(job_run).values(_row(run, now))
+    nothing_twice = statement.on_conflict_do_nothing(
+        index_elements=[job_run.c.JobName, job_run.c.ScheduledFor]
+    )
+    result = await connection.execute(nothing_twice.returning(job_run.c.Id))
+    return result.scalar_one_or_none()
+
+
+def _row(run: NewRun, now: datetime) -> dict[str, Any]:
+    return {
+        "JobName": run.job_name,
+        "JobType": run.job_type,
+        "State": str(run.state),
+        "Queue": run.queue,
+        "Priority": run.priority,
+        "ArgumentsJson": run.arguments_json,
+        "ScheduledFor": run.scheduled_for,
+        "DueAt": run.due_at,
+        "CreatedAt": now,
+        "CompletedAt": now if run.state in FINAL else None,
+        "TriggeredBy": run.triggered_by,
+        "Message": run.note if run.state in FINAL else None,
+        "BlockedBy": run.blocked_by,
+        "LifeLog": life(now, run.state, run.note),
+    }
+
+
+async def promote_due(connection: AsyncConnection, now: datetime) -> int:
+    """Scheduled and retrying runs whose time has come become enqueued. Returns how many."""
+    result = await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]), job_run.c.DueAt <= now)
+        .values(
+            State=RunState.ENQUEUED, LifeLog=job_run.c.LifeLog + life(now, RunState.ENQUEUED, "due")
+        )
+    )
+    return result.rowcount
+
+
+async def peek(
+    connection: AsyncConnection, queues: Collection[str], now: datetime
+) -> tuple[bool, datetime | None]:
+    """Whether a run waits for a worker in one of the queues, and when the next one is due."""
+    mine = job_run.c.Queue.in_(queues)
+    waiting = sa.exists().where(job_run.c.State == RunState.ENQUEUED, mine)
+    due = (
+        sa.select(sa.func.min(job_run.c.DueAt))
+        .where(job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]), mine)
+        .scalar_subquery()
+    )
+    found = (await connection.execute(sa.select(waiting, due))).one()
+    next_due: datetime | None = found[1]
+    return bool(found[0]) or (next_due is not None and next_due <= now), next_due
+
+
+async def claim(
+    connection: AsyncConnection,
+    *,
+    server_id: str,
+    wanted: Mapping[str, int],
+    limits: Mapping[str, int],
+    now: datetime,
+) -> list[Claim]:
+    """Take the next runs of each queue: highest priority, then longest due, then oldest.
+
+    Only for a database with one writer (SQLite): what is read here does not change before it is written.
+
+    Args:
+        server_id: This node.
+        wanted: How many of each queue.
+        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+    """
+    await promote_due(connection, now)
+    busy = await _running(connection) if limits else Counter[str]()
+    closed = await _paused_queues(connection, now)
+    rows: list[sa.Row[Any]] = []
+    for queue, count in wanted.items():
+        if count > 0 and queue not in closed:
+            rows += await _next_rows(connection, queue, count, limits, busy)
+    return await _take(connection, rows, server_id, now)
+
+
+async def claim_one(
+    connection: AsyncConnection,
+    run_id: int,
+    *,
+    server_id: str,
+    limits: Mapping[str, int],
+    now: datetime,
+) -> Claim | None:
+    """Take this run, if it is due and nothing is in its way; for engines that say which run is next.
+
+    ``None``: it is not waiting any more, its queue is paused, or its job is at its limit. In the last two cases it stays
+    enqueued, and whoever opens the way submits it again.
+    """
+    row = (
+        await connection.execute(
+            sa.select(*_CLAIMED).where(job_run.c.Id == run_id).with_for_update()
+        )
+    ).one_or_none()
+    if row is None or row.State not in sources_of(RunState.RUNNING) or row.DueAt > now:
+        return None
+    if row.Queue in await _paused_queues(connection, now):
+        return None
+    limit = limits.get(row.JobName)
+    if limit is not None:
+        await serialise(connection, row.JobName)
+        if (await _running(connection))[row.JobName] >= limit:
+            return None
+    claims = await _take(connection, [row], server_id, now)
+    return claims[0] if claims else None
+
+
+_CLAIMED = (
+    job_run.c.Id,
+    job_run.c.State,
+    job_run.c.JobName,
+    job_run.c.JobType,
+    job_run.c.Queue,
+    job_run.c.Priority,
+    job_run.c.Attempt,
+    job_run.c.LostWorkers,
+    job_run.c.ArgumentsJson,
+    job_run.c.ScheduledFor,
+    job_run.c.CreatedAt,
+    job_run.c.DueAt,
+    job_run.c.TriggeredBy,
+)
+
+
+async def _running(connection: AsyncConnection) -> Counter[str]:
+    counted = await connection.execute(
+        sa.select(job_run.c.JobName, sa.func.count())
+        .where(job_run.c.State == RunState.RUNNING)
+        .group_by(job_run.c.JobName)
+    )
+    return Counter({name: count for name, count in counted})
+
+
+async def _paused_queues(connection: AsyncConnection, now: datetime) -> frozenset[str]:
+    names = await connection.scalars(
+        sa.select(job_queue.c.Name).where(
+            job_queue.c.PausedAt.is_not(None),
+            sa.or_(job_queue.c.PausedUntil.is_(None), job_queue.c.PausedUntil > now),
+        )
+    )
+    return frozenset(names)
+
+
+async def serialise(connection: AsyncConnection, job_name: str) -> None:
+    """Let one transaction at a time decide about this job's limit; SQLite does so anyway."""
+    if connection.dialect.name == "postgresql":
+        key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+async def _next_rows(
+    connection: AsyncConnection,
+    queue: str,
+    count: int,
+    limits: Mapping[str, int],
+    busy: Counter[str],
+) -> list[sa.Row[Any]]:
+    """Up to ``count`` runs of a queue that may start now; ``busy`` is kept up to date."""
+    rows: list[sa.Row[Any]] = []
+    while len(rows) < count:
+        full = [name for name, limit in limits.items() if busy[name] >= limit]
+        found = await connection.execute(
+            sa.select(*_CLAIMED)
+            .where(
+                job_run.c.State == RunState.ENQUEUED,
+                job_run.c.Queue == queue,
+                job_run.c.JobName.not_in(full),
+                job_run.c.Id.not_in([row.Id for row in rows]),
+            )
+            .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+            .limit(count - len(rows))
+        )
+        candidates = found.all()
+        for row in candidates:
+            limit = limits.get(row.JobName)
+            if limit is None or busy[row.JobName] < limit:
+                busy[row.JobName] += 1
+                rows.append(row)
+        if not candidates:
+            break
+    return rows
+
+
+async def _take(
+    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], server_id: str, now: datetime
+) -> list[Claim]:
+    if not rows:
+        return []
+    taken = await connection.execute(
+        sa.update(job_run)
+        .where(
+            job_run.c.Id.in_([row.Id for row in rows]),
+            job_run.c.State.in_(sources_of(RunState.RUNNING)),
+        )
+        .values(
+            State=RunState.RUNNING,
+            ServerId=server_id,
+            StartedAt=now,
+            Attempt=job_run.c.Attempt + 1,
+            Message=None,
+            ProgressDone=None,
+            ProgressTotal=None,
+            LifeLog=job_run.c.LifeLog + life(now, RunState.RUNNING, f"on {server_id}"),
+        )
+    )
+    if taken.rowcount != len(rows):
+        raise RunStateError("a run changed while it was being claimed")
+    return [_claim(row, server_id, now) for row in rows]
+
+
+def _claim(row: sa.Row[Any], server_id: str, now: datetime) -> Claim:
+    return Claim(
+        run_id=row.Id,
+        job_name=row.JobName,
+        job_type=row.JobType,
+        queue=row.Queue,
+        priority=row.Priority,
+        attempt=row.Attempt + 1,
+        lost_workers=row.LostWorkers,
+        arguments_json=row.ArgumentsJson,
+        scheduled_for=row.ScheduledFor,
+        created_at=row.CreatedAt,
+        due_at=row.DueAt,
+        triggered_by=row.TriggeredBy,
+        server_id=server_id,
+        started_at=now,
+    )
+
+
+async def settle(
+    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
+) -> frozenset[int]:
+    """Give held runs their new states, with their history; returns the ids of those that were still held."""
+    settled = [item for item in settlements if await _settle_one(connection, item, now)]
+    history = [dict(item.history) for item in settled if item.history is not None]
+    if history:
+        await connection.execute(logged_job.insert(), history)
+    lines = [dict(line) for item in settled for line in item.log_lines]
+    if lines:
+        await connection.execute(job_log_line.insert(), lines)
+    return frozenset(item.claim.run_id for item in settled)
+
+
+async def _settle_one(connection: AsyncConnection, item: Settlement, now: datetime) -> bool:
+    values: dict[str, Any] = {
+        "State": item.state,
+        "Message": item.message,
+        "CompletedAt": now if item.state in FINAL else None,
+        "ServerId": item.claim.server_id if item.state in FINAL else None,
+        "LifeLog": job_run.c.LifeLog + life(now, item.state, item.note),
+    }
+    if item.due_at is not None:
+        values["DueAt"] = item.due_at
+    if not item.counts:
+        values["Attempt"] = job_run.c.Attempt - 1
+    if item.progress is not None:
+        values["ProgressDone"], values["ProgressTotal"] = item.progress
+    held = held_by(item.claim.run_id, item.claim.server_id, item.claim.attempt)
+    result = await connection.execute(
+        sa.update(job_run).where(held, job_run.c.State.in_(sources_of(item.state))).values(values)
+    )
+    return result.rowcount == 1
+
+
+def held_by(run_id: int, server_id: str, attempt: int) -> sa.ColumnElement[bool]:
+    """That a run is still running on this node, in this attempt."""
+    return sa.and_(
+        job_run.c.Id == run_id,
+        job_run.c.State == RunState.RUNNING,
+        job_run.c.ServerId == server_id,
+        job_run.c.Attempt == attempt,
+    )
+
+
+async def blocking_runs(connection: AsyncConnection, job_name: str) -> list[int]:
+    """The runs of a job that are busy (running, or waiting for a worker or the next attempt), oldest first."""
+    ids = await connection.scalars(
+        sa.select(job_run.c.Id)
+        .where(job_run.c.JobName == job_name, job_run.c.State.in_(_BUSY))
+        .order_by(job_run.c.Id)
+    )
+    return list(ids)
+
+
+async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
+    """The state a run is in.
+
+    Raises:
+        UnknownRun: there is none with this id.
+    """
+    return RunState((await _find(connection, run_id)).State)
+
+
+async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> RunState:
+    """Cancel a waiting run at once; ask the node that holds a running one to stop it.
+
+    Returns:
+        ``cancelled``, or ``running`` when a node has been asked.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is over.
+    """
+    note = f"by {by}"
+    stopped = await connection.execute(
+        sa.update(job_run)
+        .where(
+            job_run.c.Id == run_id,
+            job_run.c.State.in_(sources_of(RunState.CANCELLED) - {RunState.RUNNING}),
+        )
+        .values(
+            State=RunState.CANCELLED,
+            CompletedAt=now,
+            CancelRequestedBy=by,
+            Message=f"cancelled {note}",
+            LifeLog=job_run.c.LifeLog + life(now, RunState.CANCELLED, note),
+        )
+    )
+    if stopped.rowcount:
+        return RunState.CANCELLED
+    asked = await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.Id == run_id, job_run.c.State == RunState.RUNNING)
+        .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
+    )
+    if asked.rowcount:
+        return RunState.RUNNING
+    state = await state_of(connection, run_id)
+    raise RunStateError(f"run {run_id} is {state}: there is nothing to cancel")
+
+
+async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[int, str]:
+    """The runs on a node that somebody wants cancelled, and who."""
+    rows = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.CancelRequestedBy).where(
+            job_run.c.State == RunState.RUNNING,
+            job_run.c.ServerId == server_id,
+            job_run.c.CancelRequestedBy.is_not(None),
+        )
+    )
+    return {run_id: by for run_id, by in rows}
+
+
+async def hurry(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
+    """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
+    result = await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.Id == run_id, job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]))
+        .values(
+            State=RunState.ENQUEUED,
+            DueAt=now,
+            LifeLog=job_run.c.LifeLog + life(now, RunState.ENQUEUED, f"at once, by {by}"),
+        )
+    )
+    return result.rowcount == 1
+
+
+async def again(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
+    """A new run with the job and arguments of one that is over.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is not over.
+    """
+    row = await _find(connection, run_id)
+    if row.State in ACTIVE:
+        raise RunStateError(
+            f"run {run_id} is {row.State}: only a run that is over can be done again"
+        )
+    return NewRun(
+        job_name=row.JobName,
+        job_type=row.JobType if row.JobType != "Recurring" else "Manual",
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        due_at=now,
+        triggered_by=by,
+        note=f"run {run_id} again",
+    )
+
+
+async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str, int, datetime]:
+    """The queue, priority and due instant of a run."""
+    row = await _find(connection, run_id)
+    return row.Queue, row.Priority, row.DueAt
+
+
+async def delete(connection: AsyncConnection, run_id: int) -> str:
+    """Remove a run with its log and steps; its history stays. Returns the job's name.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is running.
+    """
+    row = await _find(connection, run_id)
+    if row.State == RunState.RUNNING:
+        raise RunStateError(f"run {run_id} is running: cancel it first")
+    await delete_rows(connection, [run_id])
+    return str(row.JobName)
+
+
+async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+    """Remove runs with their logs and steps."""
+    for table, column in (
+        (job_log_line, job_log_line.c.RunId),
+        (job_step, job_step.c.RunId),
+        (job_run, job_run.c.Id),
+    ):
+        await connection.execute(sa.delete(table).where(column.in_(run_ids)))
+
+
+async def _find(connection: AsyncConnection, run_id: int) -> sa.Row[Any]:
+    row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
+    if row is None:
+        raise UnknownRun(f"there is no run {run_id}")
+    return row
