@@ -1,17 +1,19 @@
 # Managed by targcc-gen, the same in the generator and in every project: regenerate merges your edits.
 """When a job is due: cron expressions, intervals, delays and single dates, in a time zone.
 
-The rules are those of Cronos 0.11, the parser that Hangfire embeds, so that a job keeps its hour when it moves:
+The rules are those of Cronos 0.11, the parser that Hangfire embeds, so that a job keeps its hour
+when it moves:
 
 * five fields (minute, hour, day of month, month, day of week), or six with the seconds first;
 * day of month AND day of week, when both are given;
 * a time that the clock skips in spring runs at the first moment after the gap;
-* a time that the clock repeats in autumn runs once, at the first pass. An *interval* expression, one with ``*``, a range or
-  a step in its second, minute or hour field, runs through both passes.
+* a time that the clock repeats in autumn runs once, at the first pass. An *interval* expression,
+  one with ``*``, a range or a step in its second, minute or hour field, runs through both passes.
 
-Every schedule answers ``next``, ``previous``, ``iter``, ``between`` and ``describe``. The datetimes it returns show the
-zone's wall clock with a fixed offset: they compare and hash as the instants they are, also in the hour that comes twice (two
-datetimes of the same ``ZoneInfo`` would compare by wall clock there).
+Every schedule answers ``next``, ``previous``, ``iter``, ``between`` and ``describe``. The datetimes
+it returns show the zone's wall clock with a fixed offset: they compare and hash as the instants
+they are, also in the hour that comes twice, where two datetimes of one ``ZoneInfo`` would compare
+by wall clock.
 
 Standard library only.
 """
@@ -24,14 +26,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import cached_property, lru_cache
-from typing import NoReturn, Protocol
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn, Protocol
 from zoneinfo import ZoneInfo
 
 FIELDS_HINT = (
     "Five fields are minute, hour, day of month, month, day of week; six put seconds first."
 )
+_QUARTZ_HINT = (
+    "Quartz has second, minute, hour, day of month, month, day of week, and may have year."
+)
 MAX_LENGTH = 1000
-"""Longest text that is read. The longest that says something new (every value listed) is shorter."""
+"""Longest expression that is read: every value of every field listed is shorter."""
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -70,13 +76,18 @@ class CronError(ValueError):
         return "\n".join([*lines, f"  {self.allowed}"] if self.allowed else lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """A piece of an expression that knows where it stands, so that an error can point at it."""
 
     whole: str
     start: int
     text: str
+
+    @property
+    def shown(self) -> str:
+        """The piece, fit to stand in a message."""
+        text = "".join(c if c.isprintable() else "?" for c in self.text[:40])
+        return text + "..." * (len(self.text) > len(text))
 
     def fail(self, message: str, allowed: str = FIELDS_HINT) -> NoReturn:
         raise CronError(
@@ -109,18 +120,17 @@ _MONTHS = (
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One field of an expression: its name, its values, and whether it is part of the time of day."""
+class _Field(NamedTuple):
+    """One field of an expression."""
 
     name: str
     low: int
     high: int
-    names: Mapping[str, int] = field(default_factory=dict)
-    clock: bool = False
+    names: Mapping[str, int] = MappingProxyType({})
 
     @property
     def hint(self) -> str:
+        """What may stand in the field, in a sentence."""
         article = "An" if self.name == "hour" else "A"
         names = list(self.names)
         named = f" or {names[0]}-{names[-1]}" if names else ""
@@ -139,24 +149,23 @@ def _short_names(names: Iterable[str], first: int) -> dict[str, int]:
 
 
 _CRONOS_FIELDS = (
-    _Field("second", 0, 59, clock=True),
-    _Field("minute", 0, 59, clock=True),
-    _Field("hour", 0, 23, clock=True),
+    _Field("second", 0, 59),
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
     _Field("day of month", 1, 31),
     _Field("month", 1, 12, _short_names(_MONTHS, 1)),
     _Field("day of week", 0, 7, _short_names(_WEEKDAYS, 0)),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Dialect:
+class _Dialect(NamedTuple):
     """How a family of schedulers reads the fields that all of them share.
 
     Args:
         name: The dialect's name.
         fields: Its fields, seconds first.
         counts: How many fields an expression may have.
-        wraps: What a range that ends before it starts means: ``around``, ``swap``, or ``refuse``.
+        wraps: A range that ends before it starts: goes ``around``, is ``swap``ped, or ``refuse``d.
         star_in_list: Whether ``*`` may be one of several values.
         open_step: Whether ``5/15`` means from 5 to the end.
         specials: Whether there are ``L``, ``W``, ``#`` and ``?``.
@@ -174,7 +183,7 @@ class _Dialect:
 
 
 _CRONOS = _Dialect("cronos", _CRONOS_FIELDS, star_in_list=False, specials=True, strict=True)
-# NCrontab 3: names in full or any beginning of them, no second Sunday, and a range is sorted before it is read.
+# NCrontab 3: names in full or any beginning of them, no second Sunday, a range is sorted when read.
 _NCRONTAB = _Dialect(
     "ncrontab",
     (
@@ -184,8 +193,8 @@ _NCRONTAB = _Dialect(
     ),
     wraps="swap",
 )
-# Vixie cron (crontab(5)): "If both fields are restricted (i.e., do not contain the * character), the command will be run
-# when either field matches"; steps follow a range or *.
+# Vixie cron: when neither day field begins with * the job runs on days that match either of them;
+# steps follow a range or *.
 _VIXIE = _Dialect("vixie", _CRONOS_FIELDS, counts=(5,), wraps="refuse", open_step=False)
 # Quartz: seconds first, an optional year last, Sunday is 1.
 _QUARTZ = _Dialect(
@@ -221,14 +230,14 @@ def _value(part: _Part, spec: _Field, dialect: _Dialect) -> int:
         part.fail(f"a value is missing in {spec.name}", spec.hint)
     if text.isascii() and text.isdigit():
         if len(text) > 2 and (dialect.strict or len(text) > 9):  # noqa: PLR2004 - as Cronos
-            part.fail(f"{spec.name} {text} has more than two digits", spec.hint)
+            part.fail(f"{spec.name} {part.shown} has more than two digits", spec.hint)
         if not spec.low <= int(text) <= spec.high:
             part.fail(f"{spec.name} {int(text)} is not between {spec.low} and {spec.high}")
         return int(text)
     for name, number in spec.names.items():
         if name == text.upper() or (dialect is _NCRONTAB and name.startswith(text.upper())):
             return number
-    return part.fail(f'"{text}" is no {spec.name}', spec.hint)
+    return part.fail(f'"{part.shown}" is no {spec.name}', spec.hint)
 
 
 def _step(part: _Part, spec: _Field, dialect: _Dialect) -> int:
@@ -237,7 +246,7 @@ def _step(part: _Part, spec: _Field, dialect: _Dialect) -> int:
     if not text:
         part.fail(f"a step is missing in {spec.name}", spec.hint)
     if not (text.isascii() and text.isdigit()) or len(text) > (2 if dialect.strict else 9):
-        part.fail(f'"{text}" is not a step for {spec.name}', spec.hint)
+        part.fail(f'"{part.shown}" is not a step for {spec.name}', spec.hint)
     highest = spec.high if dialect.strict else 10**9
     if not 1 <= int(text) <= highest:
         part.fail(f"step {int(text)} is not between 1 and {spec.high}", spec.hint)
@@ -245,7 +254,7 @@ def _step(part: _Part, spec: _Field, dialect: _Dialect) -> int:
 
 
 def _span(spec: _Field, low: int, high: int, step: int) -> int:
-    """Return the bits of ``low-high/step``; a range that ends before it starts goes round, as in Cronos."""
+    """Return the bits of ``low-high/step``; a range that ends before it starts goes round."""
     if low <= high:
         return sum(1 << n for n in range(low, high + 1, step))
     # Sunday has two numbers where a week is 0-7; the round trip counts it once.
@@ -261,33 +270,38 @@ def _item(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, bool]:
     if len(steps) > 1:
         steps[1].fail(f"{spec.name} has two steps", spec.hint)
     step = _step(steps[0], spec, dialect) if steps else 1
-    if head.text == "*" or (head.text == "?" and dialect is _CRONOS):
-        return _span(spec, spec.low, spec.high, step), True
-    if dialect is _QUARTZ and steps and not head.text:
+    if head.text == "*" or (head.text, dialect.name, bool(steps)) in _OTHER_STARS:
         return _span(spec, spec.low, spec.high, step), True
     first, *rest = head.split("-")
     low = _value(first, spec, dialect)
-    if not rest:
-        if not steps:
-            return 1 << low, False
-        if not dialect.open_step:
-            part.fail(
-                f"{dialect.name} has no {part.text}: one implementation reads {low}, another refuses it",
-                f"Write {low}-{spec.high}/{step}, or {low}.",
-            )
-        return _span(spec, low, spec.high, step), True
+    if rest:
+        return _span(spec, *_ends(low, rest, head, spec, dialect), step), True
+    if not steps:
+        return 1 << low, False
+    if not dialect.open_step:
+        why = f"{dialect.name} has no {part.shown}: one cron reads it as {low}, another refuses it"
+        part.fail(why, f"Write {low}-{spec.high}/{step}, or {low}.")
+    return _span(spec, low, spec.high, step), True
+
+
+_OTHER_STARS = {("?", "cronos", False), ("?", "cronos", True), ("", "quartz", True)}
+"""What else means every value: Cronos reads ``?`` as ``*``, and Quartz ``/5`` as ``*/5``."""
+
+
+def _ends(
+    low: int, rest: list[_Part], head: _Part, spec: _Field, dialect: _Dialect
+) -> tuple[int, int]:
+    """Read the end of a range; return both ends as the dialect understands them."""
     if len(rest) > 1:
         rest[1].fail(f"{spec.name} has a range of three values", spec.hint)
     high = _value(rest[0], spec, dialect)
     if low > high and dialect.wraps == "refuse":
         head.fail(f"{dialect.name} refuses a range that ends before it starts", spec.hint)
-    if low > high and dialect.wraps == "swap":
-        low, high = high, low
-    return _span(spec, low, high, step), True
+    return (high, low) if low > high and dialect.wraps == "swap" else (low, high)
 
 
 def _list(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, bool]:
-    """Read a whole field of items; return its bits and whether one is a ``*``, a range or a step."""
+    """Read a field; return its bits and whether it has a ``*``, a range or a step."""
     items = part.split(",")
     bits, interval = 0, False
     for item in items:
@@ -304,11 +318,11 @@ _ANY_DAY = (1 << 32) - 2
 
 
 def _day_of_month(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, int | None, bool]:
-    """Read the day of month: its bits, days before the month's last day, and whether the nearest weekday is meant."""
+    """Read the day of month: bits, days before the month's last, whether the nearest weekday."""
     if dialect.specials and (found := _LAST_DAY.fullmatch(part.text)):
         back = int(found[1] or 0) if len(found[1] or "") <= 2 else 99  # noqa: PLR2004 - as Cronos
         if back > spec.high - 1:
-            part.fail(f"L-{found[1]} is not between L-0 and L-{spec.high - 1}", spec.hint)
+            part.fail(f"{part.shown} is not between L-0 and L-{spec.high - 1}", spec.hint)
         return _ANY_DAY, back, bool(found[2])
     if dialect.specials and (found := _NEAREST.fullmatch(part.text)):
         return 1 << _value(part.cut(len(found[1])), spec, dialect), None, True
@@ -316,11 +330,11 @@ def _day_of_month(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, in
 
 
 def _day_of_week(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, int]:
-    """Read the day of week: its bits, and which of the month is meant (1-5, -1 the last, 0 every one)."""
+    """Read the day of week: bits, and which of the month (1-5, -1 the last, 0 every one)."""
     if dialect.specials and "#" in part.text:
         day, number, *more = part.split("#")
         if more or number.text not in ("1", "2", "3", "4", "5", "01", "02", "03", "04", "05"):
-            part.fail(f"{part.text} does not name the first to fifth day of the month", spec.hint)
+            part.fail(f"{part.shown} does not name the first to fifth day of the month", spec.hint)
         return 1 << _value(day, spec, dialect), int(number.text)
     if dialect.specials and len(part.text) > 1 and part.text[-1] in "Ll":
         return 1 << _value(part.cut(len(part.text) - 1), spec, dialect), -1
@@ -330,78 +344,68 @@ def _day_of_week(part: _Part, spec: _Field, dialect: _Dialect) -> tuple[int, int
 # --- Reading an expression ----------------------------------------------------------------------
 
 
+_FIVE = 5
+"""Fields of an expression without seconds."""
+
+
 def _parts(text: str, counts: tuple[int, ...]) -> list[_Part]:
     """Cut an expression at its blanks; six or more parts, the first being the seconds."""
     if len(text) > MAX_LENGTH:
-        raise CronError(
-            f"the expression has {len(text)} characters",
-            text=text,
-            allowed=f"{MAX_LENGTH} at most.",
-        )
+        whole = _Part(text, 0, text)
+        whole.fail(f"the expression has {len(text)} characters", f"{MAX_LENGTH} at most.")
     parts = [_Part(text, m.start(), m[0]) for m in re.finditer(r"[^ \t]+", text)]
     if len(parts) not in counts:
         extra = parts[max(counts)] if len(parts) > max(counts) else _Part(text, 0, text)
         wanted = " or ".join(str(n) for n in counts)
-        extra.fail(f"{_plural(len(parts), 'field')} instead of {wanted}")
-    if 5 in counts and len(parts) == 5:  # noqa: PLR2004 - five fields have no seconds
+        hint = FIELDS_HINT if _FIVE in counts else _QUARTZ_HINT
+        extra.fail(f"{_plural(len(parts), 'field')} instead of {wanted}", hint)
+    if len(parts) == _FIVE:
         parts.insert(0, _Part("0", 0, "0"))
     return parts
 
 
-def _macro(text: str) -> str | None:
-    """Return the expression that ``@daily`` and its like stand for."""
+def _macro(text: str, dialect: _Dialect) -> str | None:
+    """Return the expression that ``@daily`` and its like stand for, None when it is no macro."""
     word = text.strip(" \t")
-    if not word.startswith("@"):
+    if not word.startswith("@") or dialect not in (_CRONOS, _VIXIE):
         return None
-    expression = _MACROS.get(word.lower())
-    if expression is None:
-        column = text.index("@") + 1
-        known = ", ".join(_MACROS)
-        raise CronError(
-            f"{word[:40]} is not known",
-            text=text,
-            column=column,
-            length=len(word),
-            allowed=f"There are {known}.",
-        )
-    return expression
+    # Vixie has no name for every minute or second.
+    known = {
+        name: meant for name, meant in _MACROS.items() if meant[0] == "0" or dialect is _CRONOS
+    }
+    if word.lower() not in known:
+        part = _Part(text, text.index("@"), word)
+        part.fail(f"{part.shown} is not known", f"There are {', '.join(known)}.")
+    return known[word.lower()]
 
 
 def convert(text: str, dialect: str) -> CronSchedule:
     """Read ``text`` as another scheduler would and return the equal schedule.
 
-    The dates and times are equal. What the other scheduler does on the two nights a year when the clock changes is not
-    part of its expression: the rules of this module hold.
+    The dates and times are equal. What the other scheduler does on the two nights a year when the
+    clock changes is not part of its expression: the rules of this module hold.
 
     Args:
         text: The expression.
-        dialect: ``cronos`` (Hangfire), ``ncrontab`` (NCrontab 3, Azure Functions), ``vixie`` (Unix cron) or ``quartz``.
+        dialect: ``cronos`` (Hangfire), ``ncrontab`` (NCrontab 3, Azure Functions), ``vixie`` (Unix
+            cron) or ``quartz``.
 
     Raises:
-        CronError: The dialect refuses it, or no single expression of ours is equal; the message says why.
+        CronError: The dialect refuses it, or no expression of ours is equal; it says why.
     """
     reader = _DIALECTS.get(dialect)
     if reader is None:
-        raise CronError(
-            f'no dialect "{dialect}"', text=dialect, allowed=f"There are {', '.join(DIALECTS)}."
-        )
+        known = f"There are {', '.join(DIALECTS)}."
+        raise CronError(f'no dialect "{dialect}"', text=dialect, allowed=known)
     return _read(text, reader, reader.counts)
 
 
 def _read(text: str, dialect: _Dialect, counts: tuple[int, ...]) -> CronSchedule:
-    expression = text
-    if dialect in (_CRONOS, _VIXIE) and (macro := _macro(text)):
-        expression = macro
-        if dialect is _CRONOS:
-            counts = (5, 6)
-        elif macro.startswith("*"):
-            raise CronError(f"{dialect.name} has no {text.strip()}", text=text, allowed=FIELDS_HINT)
-    parts = _parts(expression, counts)
+    macro = _macro(text, dialect)
+    parts = _parts(macro, (5, 6)) if macro else _parts(text, counts)
     if dialect is _QUARTZ:
         parts = _plain_quartz(parts)
-    clock = [
-        _list(part, spec, dialect) for part, spec in zip(parts, dialect.fields[:3], strict=False)
-    ]
+    clock = [_list(parts[place], dialect.fields[place], dialect) for place in range(3)]
     day, last, nearest = _day_of_month(parts[3], dialect.fields[3], dialect)
     month, _ = _list(parts[4], dialect.fields[4], dialect)
     weekday, nth = _day_of_week(parts[5], dialect.fields[5], dialect)
@@ -427,31 +431,23 @@ def _read(text: str, dialect: _Dialect, counts: tuple[int, ...]) -> CronSchedule
 
 def _plain_quartz(parts: list[_Part]) -> list[_Part]:
     """Refuse what only Quartz can say, and spell ``?`` and a lone ``L`` the common way."""
-    if len(parts) > 6 and parts[6].text != "*":  # noqa: PLR2004 - the seventh field
-        parts[6].fail(
-            "a year cannot be said", "Leave the year out and pause or remove the job by hand."
-        )
-    days, weekdays = parts[3], parts[5]
+    days, weekdays, years = parts[3], parts[5], parts[6:]
+    if years and years[0].text != "*":
+        years[0].fail("a year cannot be said", "Leave it out, and remove the job when it is over.")
     if days.text == weekdays.text == "?":
-        weekdays.fail("? stands in both day fields", "Quartz wants one of them, * or a day.")
+        weekdays.fail("? stands in both day fields", "Quartz wants * or a day in one of them.")
     if not {days.text, weekdays.text} & {"?", "*"}:
-        weekdays.fail(
-            "day of month and day of week are both given",
-            "Quartz refuses that: one of them must be ?.",
-        )
+        reason = "Quartz refuses that: one of them must be ?."
+        weekdays.fail("day of month and day of week are both given", reason)
     for part in (days, weekdays):
-        if part.text.upper().endswith("C"):
+        if part.text[-1] in "Cc":
             part.fail("C asks a Quartz calendar", "Calendars have no equal here.")
-        if "," in part.text and re.search(
-            r"(^|,)L|L(,|$)|W|#", part.text.upper().replace("WED", "")
-        ):
+        if "," in part.text and re.search(r"(^|,)L|L(,|$)|[0-9]W|LW|#", part.text.upper()):
             part.fail("L, W and # in a list", "Split it into one job for each.")
-    respelt = {3: "*" if days.text == "?" else days.text, 5: weekdays.text}
-    respelt[5] = {"?": "*", "L": "7", "l": "7"}.get(weekdays.text, weekdays.text)
-    return [
-        _Part(part.whole, part.start, respelt.get(place, part.text))
-        for place, part in enumerate(parts)
-    ]
+    spelling = {"?": "*", "L": "7", "l": "7"}
+    parts[3] = days._replace(text="*" if days.text == "?" else days.text)
+    parts[5] = weekdays._replace(text=spelling.get(weekdays.text, weekdays.text))
+    return parts
 
 
 def _either_day(parts: list[_Part], day: int, month: int, weekday: int) -> tuple[int, int]:
@@ -472,7 +468,6 @@ def _either_day(parts: list[_Part], day: int, month: int, weekday: int) -> tuple
 # --- Bits ---------------------------------------------------------------------------------------
 
 _ANY_WEEKDAY = 0x7F
-_ALL_60, _ALL_24, _ALL_12 = (1 << 60) - 1, (1 << 24) - 1, (1 << 13) - 2
 _LONGEST = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -514,7 +509,10 @@ def parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # an unsafe path, a folder, an unknown name
-        raise CronError(f'no time zone "{name}"', text=name, allowed=_nearest_zones(name)) from None
+        shown = _Part(name, 0, name).shown
+        raise CronError(
+            f'no time zone "{shown}"', text=name, allowed=_nearest_zones(name)
+        ) from None
 
 
 def _nearest_zones(name: str) -> str:
@@ -531,7 +529,7 @@ def _nearest_zones(name: str) -> str:
     return "did you mean " + " or ".join(f'"{zones[zone]}"' for zone in dict.fromkeys(near)) + "?"
 
 
-def _zone(zone: tzinfo | str) -> tzinfo:
+def _zone(zone: Zone) -> tzinfo:
     return parse_zone(zone) if isinstance(zone, str) else zone
 
 
@@ -554,7 +552,7 @@ def _pin(moment: datetime) -> datetime:
 
 
 def _wall(moment: datetime, zone: tzinfo) -> datetime:
-    """Return an instant as the zone's clocks show it; ``fold`` is 1 in a second pass and nowhere else."""
+    """Return an instant as the zone's clocks show it; ``fold`` is 1 in a second pass only."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone")
     return moment.astimezone(UTC).astimezone(zone)
@@ -576,7 +574,7 @@ def _transition(before: datetime, after: datetime, zone: tzinfo) -> datetime:
 
 
 def _resolve(local: datetime, zone: tzinfo) -> datetime:
-    """Return the instant of a wall-clock time: the first of two passes, or the first moment after a gap."""
+    """Return the instant of a wall-clock time: of two the first, in a gap the moment after it."""
     first = local.replace(tzinfo=zone)
     early, late = _offset(first), _offset(first.replace(fold=1))
     if early >= late:
@@ -602,36 +600,23 @@ def _overlap(here: datetime) -> tuple[datetime, datetime] | None:
 # --- Schedules ----------------------------------------------------------------------------------
 
 
-class Schedule(Protocol):
-    """When a job is due. Datetimes are aware; ``zone`` is a ``ZoneInfo`` or the name of one."""
+Zone = tzinfo | str
+"""A ``ZoneInfo``, or the name of one."""
 
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
+
+class Schedule(Protocol):
+    """When a job is due."""
+
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
         """Return the first time later than ``after`` (or at it), or None when there is none."""
 
-    def previous(self, before: datetime, zone: tzinfo | str) -> datetime | None:
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the last time earlier than ``before``, or None when there is none."""
 
-    def iter(self, after: datetime, zone: tzinfo | str) -> Iterator[datetime]:
-        """Yield the times later than ``after``, in order."""
-
-    def between(self, start: datetime, end: datetime, zone: tzinfo | str) -> Iterator[datetime]:
-        """Yield the times from ``start`` up to, and not including, ``end``."""
-
     def describe(self) -> str:
-        """Return the schedule in words that continue "runs ..."."""
+        """Return the schedule in words that continue "runs ...", as in "at 02:00 every day"."""
 
-
-class _Walk:
-    """``iter`` and ``between``, for every schedule alike."""
-
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
-        raise NotImplementedError
-
-    def iter(self, after: datetime, zone: tzinfo | str) -> Iterator[datetime]:
+    def iter(self, after: datetime, zone: Zone) -> Iterator[datetime]:
         """Yield the times later than ``after``, in order."""
         zone = _zone(zone)
         moment = self.next(after, zone)
@@ -639,9 +624,10 @@ class _Walk:
             yield moment
             moment = self.next(moment, zone)
 
-    def between(self, start: datetime, end: datetime, zone: tzinfo | str) -> Iterator[datetime]:
+    def between(self, start: datetime, end: datetime, zone: Zone) -> Iterator[datetime]:
         """Yield the times from ``start`` up to, and not including, ``end``."""
-        # Not `inclusive`: a time that was moved to the end of a gap belongs to `start` although it does not match it.
+        # Not `inclusive`: a time that was moved to the end of a gap belongs to `start` although
+        # it does not match it.
         for moment in self.iter(_wall(start, UTC) - timedelta(microseconds=1), zone):
             if moment >= end:
                 return
@@ -649,11 +635,11 @@ class _Walk:
 
 
 @dataclass(frozen=True)
-class CronSchedule(_Walk):
-    """A cron expression. Make one with ``CronSchedule.parse``; equal expressions are equal, however they are written.
+class CronSchedule(Schedule):
+    """A cron expression, read by ``CronSchedule.parse``. Two are equal when they mean the same.
 
     Attributes:
-        second, minute, hour, day, month, weekday: Sets of values as bits: bit 5 of ``minute`` is minute 5.
+        second, minute, hour, day, month, weekday: Values as bits: bit 5 of ``minute`` is minute 5.
         last: Days before the last day of the month (0: the last day), None without ``L``.
         nearest: The weekday (Monday to Friday) nearest to that day, within the month (``W``).
         nth: Which ``weekday`` of the month: 1-5 (``#``), -1 the last (``L``), 0 every one.
@@ -691,13 +677,10 @@ class CronSchedule(_Walk):
             return convert(text, dialect)
         return _read(text, _CRONOS, (6,) if seconds else (5,))
 
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
-        """Return the first time later than ``after``, or at it when ``inclusive``; None when there is none.
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
+        """Return the first time later than ``after``, or at it when ``inclusive``; or None.
 
-        A time that a gap moved counts as later than everything before the gap; as in Cronos, ``inclusive`` does not
-        find it at its new place.
+        As in Cronos, ``inclusive`` does not find a time that a gap has moved there.
         """
         zone = _zone(zone)
         try:
@@ -731,8 +714,8 @@ class CronSchedule(_Walk):
         found = self._first_from(end)
         return None if found is None else _resolve(found, zone)
 
-    def previous(self, before: datetime, zone: tzinfo | str) -> datetime | None:
-        """Return the last time earlier than ``before``, of those that ``iter`` yields; None when there is none."""
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
+        """Return the last of the times that ``iter`` yields earlier than ``before``; or None."""
         zone = _zone(zone)
         try:
             return self._previous(before, zone)
@@ -760,11 +743,15 @@ class CronSchedule(_Walk):
             )
         return None
 
+    def day_matches(self, day: date) -> bool:
+        """Whether it runs on a day, as its day, month and weekday fields say."""
+        return bool(self._days(day.year, day.month) >> day.day & 1)
+
     # Searching the calendar, by wall clock.
 
     @cached_property
     def _later(self) -> tuple[list[int], list[int], list[int]]:
-        """For second, minute and hour: the first value that is set at or after each number, or -1."""
+        """For second, minute and hour: the first value at or after each number, or -1."""
         return (_later(self.second, 60), _later(self.minute, 60), _later(self.hour, 24))
 
     @cached_property
@@ -779,7 +766,7 @@ class CronSchedule(_Walk):
 
     @cached_property
     def _months(self) -> dict[int, int]:
-        """The days of a month that match, by its first weekday and its length; filled as they are met."""
+        """The days that match, by a month's first weekday and its length; filled as met."""
         return {}
 
     def _days(self, year: int, month: int) -> int:
@@ -795,7 +782,7 @@ class CronSchedule(_Walk):
 
     @cached_property
     def reachable(self) -> bool:
-        """Whether it ever runs: ``0 0 30 2 *`` does not. Every month begins on every weekday some year."""
+        """Whether it ever runs: ``0 0 30 2 *`` does not. All months begin on all weekdays."""
         lengths = {_LONGEST[month] for month in _numbers(self.month)}
         if self.month >> 2 & 1:
             lengths.add(28)
@@ -889,7 +876,7 @@ def _later(bits: int, size: int) -> list[int]:
 
 
 def _matching_days(schedule: CronSchedule, first: int, length: int) -> int:
-    """Return the days of a month of ``length`` days that begins on weekday ``first`` (0 is Sunday), as bits."""
+    """Return the days, as bits, of a month that begins on weekday ``first`` (0 is Sunday)."""
     days = schedule.day & ((2 << length) - 1)
     if schedule.last is not None:
         target = length - schedule.last
@@ -977,20 +964,19 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-# --- Words --------------------------------------------------------------------------------------
-
-
-def _describe(schedule: CronSchedule) -> str:
-    words = _time_words(schedule)
-    if days := _day_words(schedule):
-        words = f"{words} {days}"
-    elif _is_clock_time(schedule):
-        words = f"{words} every day"
-    return words if schedule.reachable else f"never ({words}: there is no such date)"
-
+# --- Words -------------------------------------------------------------------------------------
 
 _READABLE = 6
 """As many single values as read well in a row."""
+
+
+def _describe(schedule: CronSchedule) -> str:
+    clock = _numbers(schedule.second), _numbers(schedule.minute), _numbers(schedule.hour)
+    times, days = _time_words(*clock), _day_words(schedule)
+    if not days and (times.startswith("at ") and "every" not in times):
+        days = " every day"
+    words = times + days
+    return words if schedule.reachable else f"never ({words}: there is no such date)"
 
 
 def _plural(count: int, word: str) -> str:
@@ -1018,43 +1004,50 @@ def _list_words(numbers: list[int], name: Callable[[int], str] = str) -> str:
     return _join(words)
 
 
-def _is_clock_time(schedule: CronSchedule) -> bool:
-    """Whether the time of day is best said as a few clock times."""
-    counts = [len(_numbers(bits)) for bits in (schedule.second, schedule.minute, schedule.hour)]
-    return math.prod(counts) <= _READABLE and counts[2] < 24  # noqa: PLR2004 - as many as read well
-
-
-def _time_words(schedule: CronSchedule) -> str:
-    seconds, minutes, hours = map(_numbers, (schedule.second, schedule.minute, schedule.hour))
-    if _is_clock_time(schedule):
-        tail = "" if seconds == [0] else ":{2:02}"
-        times = [(h, m, s) for h in hours for m in minutes for s in seconds]
-        return "at " + _join(f"{{0:02}}:{{1:02}}{tail}".format(*time) for time in times)
+def _time_words(seconds: list[int], minutes: list[int], hours: list[int]) -> str:
+    """Say the times of a day."""
     if seconds == [0]:
         return _minute_words(minutes, hours)
+    if math.prod(map(len, (seconds, minutes, hours))) <= _READABLE:
+        times = [f"{h:02}:{m:02}:{s:02}" for h in hours for m in minutes for s in seconds]
+        return f"at {_join(times)}"
     every = _every_words(seconds, 60, "second")
-    if schedule.minute == _ALL_60:
-        return (every or f"at {_unit(seconds, 'second')} of every minute") + _hour_words(hours, 59)
-    within = _minute_words(minutes, hours)
-    return f"{every or 'at ' + _unit(seconds, 'second')}, {within}"
+    at = f"at second{'s' if len(seconds) > 1 else ''} {_list_words(seconds)}"
+    if minutes == _SIXTY:
+        return (every or f"{at} of every minute") + _within(hours, 0, 59)
+    within = f"{every} for a minute" if every else f"{at} of the minute"
+    return f"{within}, {_minute_words(minutes, hours)}"
 
 
 def _minute_words(minutes: list[int], hours: list[int]) -> str:
-    """Say the minutes and hours, when they are more than a few clock times."""
-    if every := _every_words(minutes, 60, "minute"):
-        return every + _hour_words(hours, minutes[-1])
-    if minutes == [0]:
-        if (every := _every_words(hours, 24, "hour")) and hours[0] == 0:
-            return every
-        return "every hour" + _hour_words(hours, 0)
-    past = f"at {_list_words(minutes)} {'minute' if minutes == [1] else 'minutes'} past"
-    if (every := _every_words(hours, 24, "hour")) and hours[0] == 0:
-        return f"{past} {'every hour' if len(hours) == 24 else every.replace('every', 'the hour, every')}"  # noqa: PLR2004
-    return f"{past} every hour{_hour_words(hours, minutes[-1])}"
+    """Say the times of a day, to the minute."""
+    if len(minutes) * len(hours) <= _READABLE and hours != _DAY_HOURS:
+        return f"at {_join(f'{h:02}:{m:02}' for h in hours for m in minutes)}"
+    first, last = minutes[0], minutes[-1]
+    if len(minutes) == 1:
+        return _hourly_words(first, hours)
+    if len(hours) == 1 and _runs(minutes) == [(first, last)]:
+        return f"every minute{_within(hours, first, last)}"
+    every = _every_words(minutes, 60, "minute")
+    if every and first and hours == _DAY_HOURS:
+        return f"{every}, from minute {first}"
+    past = every or f"at {_list_words(minutes)} minutes past every hour"
+    return past + _within(hours, first, last)
 
 
-def _unit(numbers: list[int], word: str) -> str:
-    return f"{word if len(numbers) == 1 else word + 's'} {_list_words(numbers)}"
+def _hourly_words(minute: int, hours: list[int]) -> str:
+    """Say at which hours, all at the same minute."""
+    if hours == _DAY_HOURS:
+        return f"at {_plural(minute, 'minute')} past every hour" if minute else "every hour"
+    if every := _every_words(hours, 24, "hour"):
+        start = hours[0], minute
+        return every if start == (0, 0) else f"{every}, from {start[0]:02}:{minute:02}"
+    if all(last - first > 1 for first, last in _runs(hours)):
+        return f"every hour{_within(hours, minute, minute)}"
+    return f"at {_join(f'{hour:02}:{minute:02}' for hour in hours)}"
+
+
+_SIXTY, _DAY_HOURS = list(range(60)), list(range(24))
 
 
 def _every_words(numbers: list[int], size: int, word: str) -> str:
@@ -1062,53 +1055,71 @@ def _every_words(numbers: list[int], size: int, word: str) -> str:
     if len(numbers) == size:
         return f"every {word}"
     step = size // len(numbers)
-    if len(numbers) == 1 or size % len(numbers) or numbers != list(range(numbers[0], size, step)):
-        return ""
-    start = f", from {word} {numbers[0]}" if numbers[0] else ""
-    return f"every {step} {word}s{start}"
+    even = len(numbers) > 1 and numbers == list(range(numbers[0], size, step))
+    return f"every {step} {word}s" if even and not size % step else ""
 
 
-def _hour_words(hours: list[int], last_minute: int) -> str:
-    """Say within which hours; nothing when it is all of them."""
-    if len(hours) == 24:  # noqa: PLR2004 - a day
+def _within(hours: list[int], first: int, last: int) -> str:
+    """Say within which hours, from first to last minute; nothing when it is all of them."""
+    if hours == _DAY_HOURS:
         return ""
-    runs = _runs(hours)
-    if all(first == last for first, last in runs) and last_minute == 0:
-        return " at " + _join(f"{hour:02}:00" for hour in hours)
-    spans = [f"{first:02}:00 to {last:02}:{last_minute:02}" for first, last in runs]
-    return " from " + _join(spans)
+    spans = [f"{early:02}:{first:02} to {late:02}:{last:02}" for early, late in _runs(hours)]
+    return f" from {_join(spans)}"
 
 
 def _day_words(schedule: CronSchedule) -> str:
-    """Say on which days; nothing when it is every day."""
+    """Say on which days, with a blank or a comma in front; nothing when it is every day."""
     any_date = schedule.day == _ANY_DAY and schedule.last is None
     any_weekday = schedule.weekday == _ANY_WEEKDAY and not schedule.nth
-    months = "" if schedule.month == _ALL_12 else _list_words(_numbers(schedule.month), _month_name)
-    if any_date and any_weekday:
-        return f"every day in {months}" if months else ""
-    if any_date:
-        weekdays = _weekday_words(schedule, f"of {months or 'the month'}")
-        return f"on {weekdays}" + (f" in {months}" if months and not schedule.nth else "")
-    dates = f"on {_date_words(schedule)} of {months or 'every month'}"
-    if any_weekday:
-        return dates
-    return f"{dates}, only when that is {_weekday_words(schedule, 'of the month', article='a ')}"
-
-
-def _month_name(month: int) -> str:
-    return _MONTHS[month - 1]
-
-
-def _weekday_words(schedule: CronSchedule, of_month: str, *, article: str = "") -> str:
-    days = _numbers(schedule.weekday)
+    months = _numbers(schedule.month)
+    if not any_date:
+        dates = f" on {_date_words(schedule)} of {_month_words(months)}"
+        return dates if any_weekday else f"{dates}, only when that is {_which_weekday(schedule)}"
     if schedule.nth:
-        which = ("", "first", "second", "third", "fourth", "fifth", "last")[schedule.nth]
-        return f"the {which} {_WEEKDAYS[days[0]]} {of_month}"
-    if days[:1] == [0] and len(days) > 1:
-        days = [*days[1:], 7]  # a week that ends on Sunday reads better
-    if article:
-        return _join((article + _WEEKDAYS[day % 7] for day in days), "or")
-    return _list_words(days, lambda day: _WEEKDAYS[day % 7])
+        return f" on {_nth_weekday(schedule)} of {_month_words(months)}"
+    words = "" if any_weekday else _weekday_words(_week(schedule))
+    if len(months) == 12:  # noqa: PLR2004 - every month
+        return words
+    return f"{words or ' every day'} in {_month_words(months).removeprefix('every month from ')}"
+
+
+def _month_words(months: list[int]) -> str:
+    if len(months) == 12:  # noqa: PLR2004 - all of them
+        return "every month"
+    names = [_MONTHS[month - 1] for month in months]
+    if len(months) > 3 and len(_runs(months)) == 1:  # noqa: PLR2004 - as many as read well
+        return f"every month from {names[0]} to {names[-1]}"
+    return _join(names)
+
+
+def _week(schedule: CronSchedule) -> list[int]:
+    """Return the days of the week, Monday first, Sunday being 7."""
+    return sorted(day or 7 for day in _numbers(schedule.weekday))
+
+
+def _weekday_name(day: int) -> str:
+    return _WEEKDAYS[day % 7]
+
+
+def _weekday_words(days: list[int]) -> str:
+    if len(days) == 1:
+        return f" every {_weekday_name(days[0])}"
+    joint = "," if len(days) > 2 and len(_runs(days)) == 1 else " on"  # noqa: PLR2004
+    return f"{joint} {_list_words(days, _weekday_name)}"
+
+
+def _nth_weekday(schedule: CronSchedule) -> str:
+    which = ("", "first", "second", "third", "fourth", "fifth", "last")[schedule.nth]
+    return f"the {which} {_weekday_name(_week(schedule)[0])}"
+
+
+def _which_weekday(schedule: CronSchedule) -> str:
+    if schedule.nth:
+        return f"{_nth_weekday(schedule)} of the month"
+    days = _week(schedule)
+    if len(days) > 2 and len(_runs(days)) == 1:  # noqa: PLR2004 - three or more in a row
+        return f"a day from {_list_words(days, _weekday_name)}"
+    return _join((f"a {_weekday_name(day)}" for day in days), "or")
 
 
 def _date_words(schedule: CronSchedule) -> str:
@@ -1133,16 +1144,18 @@ _DEFAULT_ANCHOR = _local(2001, 1, 1)  # a Monday
 
 
 @dataclass(frozen=True)
-class EverySchedule(_Walk):
+class EverySchedule(Schedule):
     """At a fixed rate from an anchor: what cron cannot say, such as every 90 minutes.
 
-    The interval is elapsed time: on the night the clock changes the runs stay evenly spaced and their wall-clock time
-    moves. An interval of whole days keeps its wall-clock time instead, with the rules of cron: a time in the gap runs at
-    the first moment after it, a time that comes twice runs at the first pass.
+    The interval is elapsed time: on the night the clock changes the runs stay evenly spaced and
+    their wall-clock time moves. An interval of whole days keeps its wall-clock time, with the
+    rules of cron: a time in the gap runs at the first moment after it, one that comes twice runs at
+    the first pass.
 
     Attributes:
         interval: One second at least.
-        anchor: The first run; naive means wall-clock time in the schedule's zone. Default: midnight, Monday 1 January 2001.
+        anchor: The first run; naive means wall-clock time in the schedule's zone. Default: midnight
+            of Monday, 1 January 2001.
 
     Raises:
         CronError: The interval is shorter than a second.
@@ -1159,9 +1172,7 @@ class EverySchedule(_Walk):
                 allowed="Write 90s, 15m, 1h30m, or 2d.",
             )
 
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
         """Return the first run later than ``after``, or at it when ``inclusive``."""
         zone = _zone(zone)
         try:
@@ -1172,7 +1183,7 @@ class EverySchedule(_Walk):
             return None
         return moment
 
-    def previous(self, before: datetime, zone: tzinfo | str) -> datetime | None:
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the last run earlier than ``before``, or None when the anchor is not earlier."""
         zone = _zone(zone)
         for turn in range(self._turns(before, zone) + 2, -1, -1):
@@ -1181,7 +1192,7 @@ class EverySchedule(_Walk):
         return None
 
     def _turns(self, moment: datetime, zone: tzinfo) -> int:
-        """Return how many intervals after the anchor a moment is, to within a day's clock change."""
+        """Return how many intervals after the anchor it is, give or take a clock change."""
         return (_wall(moment, UTC) - self._at(0, zone)) // self.interval
 
     def _at(self, turn: int, zone: tzinfo) -> datetime:
@@ -1195,19 +1206,22 @@ class EverySchedule(_Walk):
         return _resolve(anchor.replace(tzinfo=None, fold=0) + turn * self.interval, zone)
 
     def describe(self) -> str:
-        """Return "every 1h30m" and the like."""
+        """Return "every 15 minutes" and the like."""
         anchor = f" from {self.anchor:%Y-%m-%d %H:%M}" if self.anchor else ""
-        return f"every {duration_words(self.interval)}{anchor}"
+        words = duration_words(self.interval)
+        alone = words.startswith("1 ") and " and " not in words
+        return f"every {words.removeprefix('1 ') if alone else words}{anchor}"
 
     def __str__(self) -> str:
         return f"every {format_duration(self.interval)}"
 
 
 @dataclass(frozen=True)
-class AfterCompletionSchedule(_Walk):
+class AfterCompletionSchedule(Schedule):
     """A fixed delay after the previous run has ended; elapsed time, whatever the clock does.
 
-    ``after`` of ``next`` is the end of the previous run. Past runs cannot be computed: ``previous`` is always None.
+    ``after`` of ``next`` is the end of the previous run. Past runs cannot be computed: ``previous``
+    is always None.
 
     Raises:
         CronError: The delay is not positive.
@@ -1219,9 +1233,7 @@ class AfterCompletionSchedule(_Walk):
         if self.delay <= timedelta(0):
             raise CronError("a delay is longer than nothing", text=format_duration(self.delay))
 
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
         """Return ``after`` plus the delay; ``inclusive`` changes nothing."""
         del inclusive
         try:
@@ -1229,7 +1241,7 @@ class AfterCompletionSchedule(_Walk):
         except OverflowError:  # the end of the calendar
             return None
 
-    def previous(self, before: datetime, zone: tzinfo | str) -> datetime | None:
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return None: it depends on when runs ended."""
         del before, zone
         return None
@@ -1243,23 +1255,21 @@ class AfterCompletionSchedule(_Walk):
 
 
 @dataclass(frozen=True)
-class OnceSchedule(_Walk):
-    """Once, at a time. Naive means wall-clock time in the schedule's zone, with the rules of cron for gap and repetition."""
+class OnceSchedule(Schedule):
+    """Once, at a time; naive means wall-clock time in the schedule's zone, by the rules of cron."""
 
     at: datetime
 
-    def _moment(self, zone: tzinfo | str) -> datetime:
+    def _moment(self, zone: Zone) -> datetime:
         zone = _zone(zone)
         return _resolve(self.at, zone) if self.at.tzinfo is None else _pin(_wall(self.at, zone))
 
-    def next(
-        self, after: datetime, zone: tzinfo | str, *, inclusive: bool = False
-    ) -> datetime | None:
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
         """Return the time if it is later than ``after``, or at it when ``inclusive``."""
         moment = self._moment(zone)
         return moment if moment > after or (inclusive and moment == after) else None
 
-    def previous(self, before: datetime, zone: tzinfo | str) -> datetime | None:
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
         """Return the time if it is earlier than ``before``."""
         moment = self._moment(zone)
         return moment if moment < before else None
@@ -1304,9 +1314,8 @@ def parse_duration(text: str) -> timedelta:
         if total > _LONGEST_DURATION:
             raise CronError("longer than a hundred years", text=text, allowed=_DURATION_HINT)
     if at == 0 or at != len(text):
-        raise CronError(
-            f'"{text[:40]}" is not a duration', text=text, column=at + 1, allowed=_DURATION_HINT
-        )
+        part = _Part(text, at, text[at:])
+        part.fail(f'"{_Part(text, 0, text).shown}" is not a duration', _DURATION_HINT)
     return total
 
 
@@ -1320,7 +1329,7 @@ def _duration_parts(duration: timedelta) -> list[tuple[int, str]]:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration so that ``parse_duration`` reads it: ``1h30m``. Less than a millisecond is left out."""
+    """Write a duration as ``parse_duration`` reads it: ``1h30m``; microseconds are left out."""
     return "".join(f"{count}{unit}" for count, unit in _duration_parts(duration)) or "0s"
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-
 from targcc_gen.cron import CronError, CronSchedule
 
 VECTORS = Path(__file__).parents[1] / "data" / "cron" / "vectors.jsonl"

@@ -1,0 +1,72 @@
+"""How fast the next run is found, beside croniter's `get_next`; run with `-m benchmark -n0 -s`."""
+
+import subprocess
+import sys
+import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import croniter
+from targcc_gen.cron import CronSchedule
+
+pytestmark = pytest.mark.benchmark
+BERLIN = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 1, 1, tzinfo=BERLIN)
+CALLS = 400
+ROUNDS = 7
+
+
+def ours(expression):
+    schedule = CronSchedule.parse(expression)
+    moment = START
+    for _ in range(CALLS):
+        moment = schedule.next(moment, BERLIN)
+
+
+def theirs(expression):
+    iterator = croniter(expression, START, max_years_between_matches=50)
+    for _ in range(CALLS):
+        iterator.get_next(datetime)
+
+
+def best(run, expression):
+    """Seconds of the fastest of several rounds: the one the machine disturbed least."""
+    times = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        run(expression)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+@pytest.mark.parametrize("expression", ["*/5 * * * *", "0 2 * * *", "0 2 1 * *", "0 0 29 2 *"])
+def test_next_is_at_least_as_fast_as_croniter(expression):
+    mine, peer = best(ours, expression), best(theirs, expression)
+    per_call = [f"{seconds / CALLS * 1e6:6.1f} us" for seconds in (mine, peer)]
+    print(f"\n{expression:12} ours {per_call[0]}  croniter {per_call[1]}  ratio {peer / mine:.1f}")
+    assert mine <= peer
+
+
+def test_an_impossible_date_is_refused_at_once():
+    schedule = CronSchedule.parse("0 0 30 2 *")
+    started = time.perf_counter()
+    assert schedule.next(START, BERLIN) is None
+    elapsed = time.perf_counter() - started
+    print(f"\n0 0 30 2 *   none after {elapsed * 1e6:.0f} us")
+    assert elapsed < 0.05
+
+
+def test_importing_costs_little_more_than_its_standard_library():
+    def seconds(code):
+        command = [sys.executable, "-c", code]
+        started = time.perf_counter()
+        subprocess.run(command, check=True)
+        return time.perf_counter() - started
+
+    bare = min(seconds("import dataclasses, datetime, re, zoneinfo") for _ in range(5))
+    whole = min(seconds("import targcc_gen.cron") for _ in range(5))
+    print(
+        f"\nimport targcc_gen.cron {whole * 1e3:.0f} ms, its standard library {bare * 1e3:.0f} ms"
+    )
+    assert whole < bare * 1.6
