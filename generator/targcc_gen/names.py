@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import keyword
 import re
 import sys
@@ -154,6 +153,8 @@ def _nearest_key(text: str) -> str:
     plain = re.sub(r"['\u2019`\u00b4]", "", plain).encode("ascii", "ignore").decode()
     key = _key(re.sub(r"[^A-Za-z0-9]+", " ", plain))
     if not key:
+        import hashlib
+
         number = int(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16)
         return f"{_SUFFIX}{number}"
     if key[0].isdigit():

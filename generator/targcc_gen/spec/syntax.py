@@ -59,6 +59,10 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
         return _needs_quotes(lines, error.context_mark.line, error.context_mark.column)
     if error.problem and "cannot start any token" in error.problem:
         return _needs_quotes(lines, line, column)
+    if error.problem and "unknown escape" in error.problem:
+        column = max(
+            0, lines[line].rfind("\\", 0, column + 1)
+        )  # one of the two parsers points behind it
     for part, message, hint in _PROBLEMS:
         if error.problem and part in error.problem:
             return Problem(line, column, 1, message, hint)
