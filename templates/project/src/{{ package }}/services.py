@@ -26,6 +26,7 @@ import httpx
 import sqlalchemy as sa
 from dishka import AsyncContainer, Provider, Scope, make_async_container, provide
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import event
 
 from .scheduler.settings import Settings
 
@@ -109,6 +110,8 @@ class Database:
 
     def __init__(self, url: str, *, threads: int = 4) -> None:
         self.engine = sa.create_engine(_with_driver(url), pool_size=threads, pool_pre_ping=True)
+        if self.engine.dialect.name == "sqlite":  # wait for whoever is writing, instead of failing
+            event.listen(self.engine, "connect", _be_patient)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
@@ -157,9 +160,13 @@ _DRIVERS = {
     "mssql": "mssql+mssqlpython",
     "sqlite": "sqlite+pysqlite",
 }
-_PART = r'(?:[^\W\d][\w$#@]*|\[(?:[^\]%?]|\]\])+\]|"(?:[^"%?]|"")+")'
+_PART = r'(?:[^\W\d][\w$#@]*|\[(?:[^\]]|\]\])+\]|"(?:[^"]|"")+")'
 _PROCEDURE = re.compile(rf"{_PART}(?:\.\.?{_PART})*")
 _BRACKETED = re.compile(r"\[((?:[^\]]|\]\])+)\]")
+
+
+def _be_patient(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA busy_timeout = 30000")
 
 
 def _with_driver(url: str) -> sa.URL:
@@ -187,7 +194,8 @@ def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -
         return f"EXEC {procedure} {marks}".rstrip()
     if dialect == "postgresql":
         marks = ", ".join(f"{name} => %s" for name in arguments)
-        return f"CALL {_BRACKETED.sub(_quoted, procedure)}({marks})"
+        quoted = _BRACKETED.sub(_quoted, procedure).replace("%", "%%")
+        return f"CALL {quoted}({marks})"
     raise ValueError(
         f"{dialect} has no stored procedures: set APP_DATABASE_URL to the database that holds {procedure}"
     )
