@@ -1,0 +1,202 @@
+"""What `targcc-gen patch` does: work out a plan, carry it out, look at the result, and take it back if that fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.errors import ConflictError, InputError
+from targcc_gen.patch.apps import App, AppFile
+from targcc_gen.patch.candidates import find_file
+from targcc_gen.patch.choose import choose_app
+from targcc_gen.patch.home import Home, find_home, new_files, requirements
+from targcc_gen.patch.layout import Layout, find_layout, find_root, pyproject
+from targcc_gen.patch.rollback import roll_back
+from targcc_gen.patch.source import Source
+from targcc_gen.patch.verify import install_command, missing, project_python
+from targcc_gen.patch.verify import verify as look
+from targcc_gen.patch.wiring import Patched, Wiring, paste, wire
+from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
+
+
+@dataclass(frozen=True)
+class Target:
+    """The file that a command is about.
+
+    Args:
+        root: The project's folder, absolute.
+        path: The file, absolute.
+        file: What it says.
+        layout: How it is imported.
+    """
+
+    root: Path
+    path: Path
+    file: AppFile
+    layout: Layout
+
+    @property
+    def relative(self) -> str:
+        """The file below the project's folder, with `/`."""
+        return self.path.relative_to(self.root).as_posix()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A patch that is ready to be carried out.
+
+    Args:
+        target: The file.
+        app: The app in it.
+        home: The scheduler's package.
+        wiring: How the file imports the router.
+        patched: The file after its patch.
+        plan: Everything that is written.
+        notes: What a person should know.
+    """
+
+    target: Target
+    app: App
+    home: Home
+    wiring: Wiring
+    patched: Patched
+    plan: Plan
+    notes: tuple[str, ...]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether the app has the scheduler already."""
+        return not self.patched.added
+
+    def to_json(self) -> dict[str, Any]:
+        """The patch for a program."""
+        return {
+            **self.plan.to_json(),
+            "file": self.target.relative,
+            "app": f"{self.target.layout.module}:{self.app.label}",
+            "added": [{"line": line, "text": text.strip()} for line, text in self.patched.added],
+            "notes": list(self.notes),
+        }
+
+
+def find_target(project: Path | None, file: Path | None, app: str | None) -> Target:
+    """The file to patch: the one named, or the only one that makes an app.
+
+    Args:
+        project: The project's folder; found from the file, or the current folder, when not named.
+        file: The file; searched for when not named.
+        app: `name` or `module:name`.
+
+    Raises:
+        InputError: There is no such file, there are several, or it is no Python that can be read.
+    """
+    module = app.rpartition(":")[0] if app else ""
+    named = file.resolve() if file else None
+    root = project.resolve() if project else find_root(named or Path.cwd())
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder")
+    path = named or _known_file(root) or find_file(root, module or None)
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    parsed = AppFile(Source(shown, _read(path)))
+    return Target(root, path, parsed, find_layout(parsed, path, root, module or None))
+
+
+def _known_file(root: Path) -> Path | None:
+    """The file that was patched before."""
+    known = [
+        path for path, entry in Lock.load(root).entries.items() if entry.owner is Owner.PATCHED
+    ]
+    return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder", hint="Name the file that makes the app, or none at all."
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def prepare(target: Target, app_name: str | None) -> Prepared:
+    """Work out everything that a patch changes; nothing is written.
+
+    Raises:
+        InputError: The app cannot be wired with certainty.
+    """
+    home = find_home(target.layout, pyproject(target.root))
+    wiring = Wiring(home.router_module, target.layout.package)
+    app = choose_app(target.file, app_name, wiring)
+    patched = wire(target.file, app, wiring)
+    files = new_files(home, target.root) if home.is_new else []
+    if patched.added:
+        original = target.file.source.data
+        files.append(TreeFile(target.relative, patched.data, Owner.PATCHED, replaces=original))
+    plan = make_plan(Tree.of(files, complete=False), target.root)
+    if plan.conflicts:
+        listed = "\n".join(f"  {one.path}: {one.reason}" for one in plan.conflicts)
+        raise ConflictError(f"something is in the way, nothing was written\n{listed}")
+    return Prepared(target, app, home, wiring, patched, plan, home.notes)
+
+
+def check_environment(prepared: Prepared) -> None:
+    """The project's environment has what the scheduler imports.
+
+    Raises:
+        InputError: It lacks something; with the command that adds it.
+    """
+    target = prepared.target
+    python = project_python(target.root)
+    lacking = missing(python, target.layout, requirements(prepared.home.spec))
+    if lacking:
+        raise InputError(
+            f"{python} lacks what the scheduler needs, so the patched app could not be tried: nothing was written",
+            hint=(
+                f"{install_command(target.root, pyproject(target.root), lacking)}\n"
+                "then run this again; or write without trying: --no-verify"
+            ),
+        )
+
+
+def install_line(prepared: Prepared) -> str:
+    """The command that adds everything the scheduler needs to the project."""
+    root = prepared.target.root
+    return install_command(root, pyproject(root), requirements(prepared.home.spec))
+
+
+def carry_out(prepared: Prepared, *, verify: bool) -> str | None:
+    """Write it, and import the result.
+
+    Args:
+        prepared: The patch.
+        verify: Whether to import it.
+
+    Returns:
+        What the import looked at; `None` when it was skipped.
+
+    Raises:
+        InputError: The app does not work with the scheduler in it. Everything is as it was.
+    """
+    apply(prepared.plan)
+    if not verify:
+        return None
+    target, home = prepared.target, prepared.home
+    try:
+        python = project_python(target.root)
+        return look(
+            python, target.layout, prepared.app, home.router_module, extra=(home.source,)
+        ).looked
+    except BaseException as error:
+        roll_back(prepared.plan)
+        if isinstance(error, InputError):
+            lines = paste(prepared.wiring, prepared.app)
+            hint = (
+                f"{error.hint or 'Once that works, run this again; or paste the lines.'}\n{lines}"
+            )
+            raise InputError(
+                f"{error.message}\nEverything is as it was before.", hint=hint
+            ) from error
+        raise

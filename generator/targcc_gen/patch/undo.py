@@ -1,0 +1,185 @@
+"""Take the scheduler out of an app again, and out of the project when nobody has used it since."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.patch.home import OWN_PACKAGE
+from targcc_gen.patch.layout import SPEC
+from targcc_gen.patch.rollback import remove_lock
+from targcc_gen.patch.source import Source
+from targcc_gen.patch.unwiring import unwire
+from targcc_gen.patch.wiring import Wiring
+from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync.lock import digest
+from targcc_gen.sync.text import plain
+
+if TYPE_CHECKING:
+    from targcc_gen.patch.service import Target
+    from targcc_gen.spec import Spec
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What taking the scheduler out comes to.
+
+    Args:
+        target: The file.
+        removed: The lines that go, with their numbers.
+        plan: Everything that is written.
+        whole: Whether the scheduler's own files go too.
+        stays: Why they stay, if they were made by a patch; else empty.
+    """
+
+    target: Target
+    removed: tuple[tuple[int, str], ...]
+    plan: Plan
+    whole: bool
+    stays: str
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether the app has no scheduler."""
+        return not self.removed and not self.whole
+
+    def to_json(self) -> dict[str, Any]:
+        """The removal for a program."""
+        return {
+            **self.plan.to_json(),
+            "file": self.target.relative,
+            "removed": [{"line": line, "text": text.strip()} for line, text in self.removed],
+            "notes": [self.stays] if self.stays else [],
+        }
+
+
+def prepare_undo(target: Target) -> Undone:
+    """Work out what goes; nothing is written.
+
+    Raises:
+        InputError: The router is used for more than the two lines, or the spec is wrong.
+    """
+    spec = _spec(target.root)
+    data = _without(target, spec)
+    lock = Lock.load(target.root)
+    made_by_patch = spec is not None and spec.project.inside is not None
+    stays = _used(target, spec, lock) if spec is not None and made_by_patch else ""
+    whole = made_by_patch and not stays
+    files = []
+    original = target.file.source.data
+    if data != original:
+        files.append(TreeFile(target.relative, data, Owner.PATCHED, replaces=original))
+    gone = (
+        [path for path, entry in lock.entries.items() if entry.owner is not Owner.PATCHED]
+        if whole
+        else []
+    )
+    plan = make_plan(Tree.of(files, complete=False, removed=gone), target.root)
+    entries = {path: entry for path, entry in plan.lock.entries.items() if path != target.relative}
+    return Undone(
+        target,
+        _removed_lines(original, data),
+        replace(plan, lock=Lock(entries, plan.lock.generator)),
+        whole,
+        stays,
+    )
+
+
+def carry_out_undo(undone: Undone) -> None:
+    """Write it.
+
+    Raises:
+        TargccError: A file has changed in between, or the disk refused. Everything is as it was.
+    """
+    plan = undone.plan
+    apply(plan)
+    if undone.whole:
+        for change in plan.changes:
+            if change.after is None:
+                _remove_empty(plan.root, (plan.root / change.path).parent)
+        remove_lock(plan)
+
+
+def _spec(root: Path) -> Spec | None:
+    if not (root / SPEC).is_file():
+        return None
+    from targcc_gen.spec import load_spec
+
+    return load_spec(root / SPEC)
+
+
+def _without(target: Target, spec: Spec | None) -> bytes:
+    """The file without our lines; with no spec left, the router may come from either package that a patch uses."""
+    packages = (
+        [spec.project.package] if spec else list(filter(None, [target.layout.top, OWN_PACKAGE]))
+    )
+    source = target.file.source
+    for package in packages:
+        wiring = Wiring(f"{package}.scheduler.app", target.layout.package)
+        source = Source(source.name, unwire(source, wiring))
+    return source.data
+
+
+def _used(target: Target, spec: Spec, lock: Lock) -> str:
+    """Why the files that a patch made stay: somebody has worked with them. Empty when nobody has."""
+    package = target.root / (spec.project.inside or "src") / spec.project.package
+    where = package.relative_to(target.root).as_posix()
+    others = [
+        path
+        for path, entry in lock.entries.items()
+        if entry.owner is Owner.PATCHED and path != target.relative
+    ]
+    if others:
+        return f"{where}/scheduler stays: {others[0]} uses it too"
+    if set(spec.jobs) != {"Heartbeat"}:
+        return f"{where}/scheduler stays: the spec has jobs of yours"
+    for path, entry in lock.entries.items():
+        if entry.owner is Owner.PATCHED:
+            continue
+        file = target.root / path
+        if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
+            return f"{where}/scheduler stays: you have edited {path}"
+    for path in _files_of(target.root, package):
+        if path not in lock.entries:
+            return f"{where}/scheduler stays: {path} is yours"
+    return ""
+
+
+def _files_of(root: Path, package: Path) -> Iterator[str]:
+    folders = (
+        [package]
+        if package.name == OWN_PACKAGE
+        else [package / name for name in ("scheduler", "jobs", "migrations")]
+    )
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path.relative_to(root).as_posix()
+
+
+def _remove_empty(root: Path, folder: Path) -> None:
+    """Remove folders that hold nothing but compiled files of what was removed."""
+    while folder != root and folder.is_relative_to(root):
+        if folder.is_dir():
+            if any(path.name != "__pycache__" for path in folder.iterdir()):
+                return
+            shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        folder = folder.parent
+
+
+def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
+    old = before.splitlines()
+    matcher = difflib.SequenceMatcher(None, old, after.splitlines(), autojunk=False)
+    return tuple(
+        (number + 1, old[number].decode("utf-8", "replace"))
+        for tag, first, last, _, _ in matcher.get_opcodes()
+        if tag in {"delete", "replace"}
+        for number in range(first, last)
+    )

@@ -1,0 +1,41 @@
+"""The part of a project that goes into an app that was there before, at the paths where that app has its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from targcc_gen.render.tree import TreeFile
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import Spec
+
+_NESTED = ("scheduler/", "jobs/")
+_SINGLE = ("services.py", "__init__.py")
+_KEPT = ("targcc.yaml", ".targcc/")
+
+
+def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
+    """The scheduler, the jobs and their services, the migrations and the spec; nothing of what an app has itself.
+
+    The migrations go into the package, where the scheduler looks first: a `migrations` folder beside it may be the app's own.
+    """
+    found = []
+    for file in files:
+        path = embedded_path(file.path, spec)
+        if path is not None:
+            found.append(replace(file, path=path))
+    return found
+
+
+def embedded_path(path: str, spec: Spec) -> str | None:
+    """Where a file of a whole project goes in the app's project; `None` for one that the app does without."""
+    inside, package = spec.project.inside, spec.project.package
+    folder = package if inside in {None, "."} else f"{inside}/{package}"
+    code = path.removeprefix(f"src/{package}/")
+    if code != path:
+        return f"{folder}/{code}" if code.startswith(_NESTED) or code in _SINGLE else None
+    if path.startswith("migrations/"):
+        return f"{folder}/{path}"
+    return path if path.startswith(_KEPT) else None
