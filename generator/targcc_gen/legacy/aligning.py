@@ -95,7 +95,14 @@ def _check_of(column: str) -> Callable[[str], bool]:
         return _matcher(_DATE)
     if column == "cronexpression":
         return _matcher(_CRON)
-    if column in {"storedprocname", "lkpjob", "lkpjobrunner", "enmjobtype", "enmjobstatus", "jobname"}:
+    if column in {
+        "storedprocname",
+        "lkpjob",
+        "lkpjobrunner",
+        "enmjobtype",
+        "enmjobstatus",
+        "jobname",
+    }:
         return _matcher(_NAME)
     return lambda _: True
 

@@ -21,9 +21,10 @@ _BUILT_IN = {
     "moveaudits": "there is no audit table to move",
     "imalive": "/health/live and the nodes' heartbeats say it",
 }
-_WEEKDAYS = "MON TUE WED THU FRI SAT SUN".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS: tuple[str, ...] = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN")
+_MONTHS += ("JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SHORTEST_MONTH = 28
 _HOURS = 24
 _FEW_RUNS = 7
@@ -83,7 +84,9 @@ class _Reading:
         count = fields.integer(self.row, "cycliccount")
         if count is None or count <= 0:
             shown = "NULL" if count is None else count
-            raise Refused(f"CyclicCount is {shown}: the old runner logged an error and never ran it")
+            raise Refused(
+                f"CyclicCount is {shown}: the old runner logged an error and never ran it"
+            )
         return count
 
 
@@ -112,7 +115,9 @@ def draft(row: Row, context: Context) -> Draft:
         values["timeout"] = timedelta(seconds=timeout)
     if alerts := _alerts(reading, scheduled="type" not in schedule):
         values["alerts"] = alerts
-    return Draft(row, reading.name, values, _active(reading), _old(reading), tuple(reading.warnings))
+    return Draft(
+        row, reading.name, values, _active(reading), _old(reading), tuple(reading.warnings)
+    )
 
 
 def _name(row: Row, code: str, shared: frozenset[str]) -> str:
@@ -187,7 +192,7 @@ def _monthly(reading: _Reading) -> dict[str, Any]:
 
 
 def _annually(reading: _Reading) -> dict[str, Any]:
-    """w's month and day each year; 29 February became 28 February in common years."""
+    """W's month and day each year; 29 February became 28 February in common years."""
     reading.old = OldSchedule.ANNUALLY
     when = reading.when()
     if (when.month, when.day) == (2, 29):
@@ -232,7 +237,9 @@ def _one_off(reading: _Reading) -> dict[str, Any]:
     """Once, at w; then the row is set inactive."""
     when = reading.when()
     if reading.last_run is not None:
-        reading.warnings.append(f"OneOff: it ran on {reading.last_run:%Y-%m-%d}; it is a manual job now")
+        reading.warnings.append(
+            f"OneOff: it ran on {reading.last_run:%Y-%m-%d}; it is a manual job now"
+        )
         return {"type": "manual"}
     if when <= reading.context.now:
         reading.warnings.append(
@@ -267,7 +274,9 @@ def _work(reading: _Reading) -> dict[str, Any]:
     if procedure is None:
         values = {"blueprint": "not-ported"}
         runner = fields.text(reading.row, "lkpjobrunner")
-        parts.append(f"TaskManager's code: {reading.code}" + (f" (runner {runner})" if runner else ""))
+        parts.append(
+            f"TaskManager's code: {reading.code}" + (f" (runner {runner})" if runner else "")
+        )
     if text := "\n\n".join(part for part in parts if part):
         values["description"] = text
     return values

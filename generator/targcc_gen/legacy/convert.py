@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from targcc_gen.errors import InputError
 from targcc_gen.legacy import classic_shape, cron_shape, fields
 from targcc_gen.legacy.inventory import Inventory
-from targcc_gen.legacy.model import Draft, ImportedJob, Refused, Rejection, Warnings
+from targcc_gen.legacy.model import Draft, ImportedJob, Refused, Rejection
 from targcc_gen.legacy.people import People
 from targcc_gen.legacy.repeats import settle
 from targcc_gen.legacy.rows import Row
@@ -108,9 +108,10 @@ def _order(inventory: Inventory, rejection: Rejection) -> int:
 
 
 def _account(result: Import) -> None:
-    rows, ends = result.inventory.job_rows, (result.jobs, result.inactive, result.rejected)
-    if rows != sum(map(len, ends)):
-        counts = " + ".join(str(len(end)) for end in ends)
+    rows = result.inventory.job_rows
+    ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
+    if rows != sum(ends):
+        counts = " + ".join(map(str, ends))
         raise InputError(
             f"the count does not add up: {rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
             hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
@@ -151,7 +152,9 @@ class _Drafting:
     def _draft(self, row: Row) -> Draft:
         shape = shape_of(row.values.keys())
         if shape is None and "jobname" not in row.values:
-            raise Refused("its columns are of no known c_Job: neither CronExpression nor enmJobType")
+            raise Refused(
+                "its columns are of no known c_Job: neither CronExpression nor enmJobType"
+            )
         if shape is Shape.CLASSIC:
             return classic_shape.draft(row, self._classic)
         fallback = self._options.alert_email
@@ -229,13 +232,19 @@ class _Naming:
         if not draft.active:
             values["paused"] = True
         zone = self._options.zone.key
-        if self._project is not None and "type" not in values and zone != self._project.project.timezone:
+        if (
+            self._project is not None
+            and "type" not in values
+            and zone != self._project.project.timezone
+        ):
             values["timezone"] = zone
         try:
             job = ImportedJob(key, JobSpec.model_validate(values), draft.row, draft.old)
         except ValidationError as error:
             reason = "; ".join(str(detail["msg"]) for detail in error.errors())
-            self._result.rejected.append(Rejection(draft.row.file, draft.row.line, reason, draft.name))
+            self._result.rejected.append(
+                Rejection(draft.row.file, draft.row.line, reason, draft.name)
+            )
             return None
         self._keys.add(key)
         return job

@@ -82,7 +82,7 @@ def _work(row: Row, warnings: list[str]) -> dict[str, object]:
     if text is None:
         warnings.append("it names no stored procedure: its job fails until somebody writes it")
         return {"blueprint": "not-ported"}
-    warnings.append(f'"{text}" is more than a procedure\'s name: write the call in the job\'s file')
+    warnings.append(f"\"{text}\" is more than a procedure's name: write the call in the job's file")
     return {"blueprint": "not-ported", "description": f"The old server ran: {text}"}
 
 

@@ -188,7 +188,9 @@ def _unpadded(item: Item) -> Item:
     return item._replace(values={key: _value(str(v or "NULL")) for key, v in values.items()})
 
 
-def _groups(lines: Iterable[str], aligner: Aligner, *, first_line: int) -> Iterator[tuple[int, str]]:
+def _groups(
+    lines: Iterable[str], aligner: Aligner, *, first_line: int
+) -> Iterator[tuple[int, str]]:
     """The lines that make a row each: a row ends where it can be read and the next line could begin another."""
     begun, pending = first_line, ""
     for number, line in enumerate(lines, start=first_line):
@@ -224,7 +226,9 @@ def _only_reading(text: str, file: str, line: int, table: str, aligner: Aligner)
             index for index, pair in enumerate(zip(*found, strict=True)) if pair[0] != pair[1]
         )
         name = aligner.columns[differing]
-        reason = f"can be read in two ways: {name} is {found[0][differing]!r} or {found[1][differing]!r}"
+        reason = (
+            f"can be read in two ways: {name} is {found[0][differing]!r} or {found[1][differing]!r}"
+        )
     else:
         count = text.count(aligner.delimiter) + 1
         reason = f"{count} values for {len(aligner.columns)} columns, and no way to fit them"

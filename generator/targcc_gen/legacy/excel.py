@@ -23,12 +23,16 @@ def read_excel(path: Path) -> Iterator[Item]:
     name = str(path)
     try:
         workbook = CalamineWorkbook.from_path(path)
-        sheets = [(sheet, workbook.get_sheet_by_name(sheet).to_python()) for sheet in workbook.sheet_names]
+        sheets = [
+            (sheet, workbook.get_sheet_by_name(sheet).to_python()) for sheet in workbook.sheet_names
+        ]
     except (CalamineError, OSError) as error:
         raise InputError(f"{name}: not a workbook: {error}") from None
     rows = [row for sheet, cells in sheets for row in _sheet_rows(name, sheet, cells)]
     if not rows:
-        raise InputError(f"{name}: no sheet has a header with the columns of c_Job or its companions")
+        raise InputError(
+            f"{name}: no sheet has a header with the columns of c_Job or its companions"
+        )
     return iter(rows)
 
 

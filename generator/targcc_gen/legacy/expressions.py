@@ -230,7 +230,8 @@ class Expressions:
         Raises:
             NotAnExpression: The batch or the script ends first.
         """
-        depth, parts = 1, []
+        depth = 1
+        parts: list[str] = []
         while True:
             token = self._scanner.next()
             if token.kind in {Kind.END, Kind.GO}:

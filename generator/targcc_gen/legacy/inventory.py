@@ -92,9 +92,15 @@ def read_exports(
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for path in paths:
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+        inside = (
+            sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            if path.is_dir()
+            else [path]
+        )
         if not inside:
-            raise InputError(f"{path}: no export in this folder", hint="Expected .sql, .csv, .json, …")
+            raise InputError(
+                f"{path}: no export in this folder", hint="Expected .sql, .csv, .json, …"
+            )
         for file in inside:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
@@ -135,7 +141,9 @@ def _take_row(row: Row, file: ExportFile, inventory: Inventory) -> None:
     if row.table == LOGGED_JOB:
         inventory.history.add(row)
     else:
-        {JOB: inventory.jobs, RECIPIENT: inventory.recipients, USER: inventory.users}[row.table].append(row)
+        {JOB: inventory.jobs, RECIPIENT: inventory.recipients, USER: inventory.users}[
+            row.table
+        ].append(row)
 
 
 def _take_remark(remark: Remark, file: ExportFile, inventory: Inventory) -> None:
@@ -145,7 +153,9 @@ def _take_remark(remark: Remark, file: ExportFile, inventory: Inventory) -> None
         return
     if remark.kind is RemarkKind.UNREADABLE and remark.table in TABLES:
         file.counts[remark.table] += 1
-        inventory.warnings.add(remark.place, f"a row of {TABLES[remark.table]} was left out: {remark.text}")
+        inventory.warnings.add(
+            remark.place, f"a row of {TABLES[remark.table]} was left out: {remark.text}"
+        )
     elif not remark.table or remark.table in TABLES:
         inventory.warnings.add(remark.place, remark.text)
 
@@ -173,7 +183,11 @@ def _reader(source: Source, advance: Callable[[int], None]) -> tuple[str, Iterat
     head = next(source.chunks(), "")[:_HEAD]
     suffix = source.path.suffix.lower()
     start = head.lstrip()[:40]
-    if suffix in {".json", ".jsonl"} or start.startswith("{") or start.lstrip('"').startswith("JSON_F52E2B61"):
+    if (
+        suffix in {".json", ".jsonl"}
+        or start.startswith("{")
+        or start.lstrip('"').startswith("JSON_F52E2B61")
+    ):
         from targcc_gen.legacy.jsonfile import read_json
 
         return "JSON", read_json("".join(source.chunks(advance)), source.name)
@@ -181,7 +195,7 @@ def _reader(source: Source, advance: Callable[[int], None]) -> tuple[str, Iterat
         from targcc_gen.legacy.xmlfile import read_xml
 
         return "XML", read_xml("".join(source.chunks(advance)), source.name)
-    if suffix == ".sql" or _INSERT.search(head) and _SQL.search(head):
+    if suffix == ".sql" or (_INSERT.search(head) and _SQL.search(head)):
         from targcc_gen.legacy.tsql import read_tsql
 
         kind = "SSMS script" if "Script Date:" in head or "INSERT [" in head else "SQL script"

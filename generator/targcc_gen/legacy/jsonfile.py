@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -78,7 +78,7 @@ class _Walk:
                 _, at = self._decode(at)
             at = self._skip(at)
 
-    def _array(self, at: int, table: str | None) -> Iterator[Item] | Any:
+    def _array(self, at: int, table: str | None) -> Generator[Item, None, int]:
         """Rows of an array; returns where it ends."""
         at = self._skip(at + 1)
         while not self._text.startswith("]", at):

@@ -17,10 +17,12 @@ _MAX_PRECISION = 7
 # Bytes of a datetime2 time, by its precision.
 _TIME_BYTES = (3, 3, 3, 4, 4, 5, 5, 5)
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _CLOCK = r"(?:(\d{1,2}):(\d{2})(?::(\d{2})(?:[.:](\d{1,9}))?)?\s*(am|pm)?)?"
 _ZONE = r"\s*(Z|[+-]\d{2}:?\d{2})?"
-_YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T\s]*" + _CLOCK + _ZONE, re.IGNORECASE)
+_YEAR_FIRST = re.compile(
+    r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T\s]*" + _CLOCK + _ZONE, re.IGNORECASE
+)
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})\s*" + _CLOCK + _ZONE, re.IGNORECASE)
 _YEAR_LAST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})\s*" + _CLOCK, re.IGNORECASE)
 _MONTH_FIRST = re.compile(r"([a-z]{3})[a-z]*\s+(\d{1,2}),?\s+(\d{4})\s*" + _CLOCK, re.IGNORECASE)

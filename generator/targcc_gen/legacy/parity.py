@@ -123,7 +123,9 @@ def _either_day(
             return None
         if new.next(moment, zone, inclusive=True) != moment:
             old = "runs, if the old server read day OR weekday, as classic cron does"
-            return Difference(job, "day and weekday", moment, old, "does not run: day AND weekday must match")
+            return Difference(
+                job, "day and weekday", moment, old, "does not run: day AND weekday must match"
+            )
     return None
 
 
@@ -225,7 +227,7 @@ def _monthly(old: OldJob, start: datetime) -> Iterator[datetime]:
     moment = _on_day(start, old.when.day, old.when)
     while True:
         yield moment
-        year, month = (moment.year, moment.month + 1) if moment.month < 12 else (moment.year + 1, 1)  # noqa: PLR2004 - December
+        year, month = (moment.year, moment.month + 1) if moment.month < 12 else (moment.year + 1, 1)
         moment = _on_day(moment.replace(year=year, month=month, day=1), moment.day, old.when)
 
 

@@ -44,7 +44,9 @@ class People:
 
     def unclaimed(self) -> list[Row]:
         """Recipients of jobs that are not in the export."""
-        return [row for link, rows in self._by_job.items() if link not in self._used for row in rows]
+        return [
+            row for link, rows in self._by_job.items() if link not in self._used for row in rows
+        ]
 
     def _job_of(self, row: Row) -> str:
         job_id = fields.key(row, *fields.JOB_ID)

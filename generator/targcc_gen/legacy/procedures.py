@@ -26,7 +26,7 @@ def procedure_name(text: str) -> str | None:
     if not name or _MORE_THAN_A_NAME.search(name):
         return None
     parts = name.split(".")
-    if len(parts) > 4 or not all(part.strip() for part in parts):  # noqa: PLR2004 - server.database.schema.name
+    if len(parts) > 4 or not all(part.strip() for part in parts):
         return None
     return ".".join(part if re.fullmatch(_PART, part) else f"[{part}]" for part in parts)
 

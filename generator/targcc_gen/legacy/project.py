@@ -107,9 +107,7 @@ def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
 
         whole = parse_spec(after, SPEC_FILE)
         files = [file for job in added for file in render_job(whole, job.key)]
-        files.append(
-            TreeFile(SPEC_FILE, after.encode(), Owner.SCAFFOLD, replaces=text.encode())
-        )
+        files.append(TreeFile(SPEC_FILE, after.encode(), Owner.SCAFFOLD, replaces=text.encode()))
     return Arrival(make_plan(Tree.of(files, complete=False), root), tuple(unchanged))
 
 

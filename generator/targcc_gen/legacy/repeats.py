@@ -48,7 +48,9 @@ def settle(
             _settle_group(rows, left, rejected)
         elif len(left) > 1:
             places = " and ".join(rows[index].place for index in left)
-            warnings.add(places, f"different jobs have the id {key}: taken as jobs of different servers")
+            warnings.add(
+                places, f"different jobs have the id {key}: taken as jobs of different servers"
+            )
     kept = [row for index, row in enumerate(rows) if index not in rejected]
     return kept, [rejected[index] for index in sorted(rejected)]
 

@@ -13,7 +13,7 @@ from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.legacy import parity
 from targcc_gen.legacy.convert import Import
-from targcc_gen.legacy.model import ImportedJob
+from targcc_gen.legacy.model import ImportedJob, OldSchedule
 from targcc_gen.legacy.parity import Difference
 from targcc_gen.legacy.shapes import TABLES
 
@@ -49,7 +49,7 @@ def differences(result: Import) -> list[Difference]:
 def compared(result: Import) -> int:
     """How many jobs have a schedule that can be compared."""
     return sum(
-        job.spec.cron is not None and job.old.schedule is not parity.OldSchedule.NONE
+        job.spec.cron is not None and job.old.schedule is not OldSchedule.NONE
         for job in result.all_jobs
     )
 
@@ -62,7 +62,9 @@ def write_report(path: Path, result: Import, found: Sequence[Difference]) -> Non
     """
     render = {".md": _markdown, ".html": _html, ".json": _json}.get(path.suffix.lower())
     if render is None:
-        raise InputError(f"{path}: a report is {', '.join(FORMATS)}", hint="Such as --report cutover.html")
+        raise InputError(
+            f"{path}: a report is {', '.join(FORMATS)}", hint="Such as --report cutover.html"
+        )
     text = render(_content(result, found))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +127,8 @@ def _described(job: ImportedJob, result: Import) -> dict[str, Any]:
         **_job(job),
         "schedule": schedule_words(job),
         "next_runs": [
-            {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"} for run in runs
+            {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
+            for run in runs
         ],
         "old": {
             "id": old.id,
@@ -195,7 +198,9 @@ def _markdown(content: dict[str, Any]) -> str:
         f"**{counts['rows']} rows of c_Job: {counts['jobs']} jobs, {counts['inactive']} inactive (created paused),"
         f" {counts['rejected']} rejected.**",
         "",
-        *_section("Files", ("File", "Encoding", "Kind", "Rows"), map(_file_cells, content["files"])),
+        *_section(
+            "Files", ("File", "Encoding", "Kind", "Rows"), map(_file_cells, content["files"])
+        ),
         *_section("Jobs", _JOB_HEADINGS, map(_job_cells, content["jobs"])),
         *_section("Inactive jobs", _JOB_HEADINGS, map(_job_cells, content["inactive"])),
         *_section(
@@ -219,7 +224,16 @@ def _markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-_JOB_HEADINGS = ("Job", "Old name", "Runs", "Next runs", "Calls", "Old schedule", "Last run", "Alerts")
+_JOB_HEADINGS = (
+    "Job",
+    "Old name",
+    "Runs",
+    "Next runs",
+    "Calls",
+    "Old schedule",
+    "Last run",
+    "Alerts",
+)
 
 
 def _job_cells(job: dict[str, Any]) -> Sequence[str]:
@@ -242,9 +256,7 @@ def _file_cells(file: dict[str, Any]) -> Sequence[str]:
     return file["file"], file["encoding"], file["kind"], rows or "none"
 
 
-def _section(
-    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
-) -> list[str]:
+def _section(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"## {title}", "", *(_table(headings, list(rows)) or ["None.", ""])]
 
 

@@ -67,7 +67,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_GO_LINE = re.compile(r"[ \t]*(\d*)[ \t]*;?[ \t]*(?:--[^\n]*)?(?=\r?\n|\Z)")
+_GO_LINE = re.compile(r"[ \t]*(\d{0,9})[ \t]*;?[ \t]*(?:--[^\n]*)?(?=\r?\n|\Z)")
 _LINE = re.compile(r"[^\n]*")
 _OPENINGS = {"'": "a string", "[": "a bracketed name", '"': "a quoted name"}
 

@@ -27,32 +27,36 @@ class Shape(StrEnum):
     """TARGCC 4.x: a kind of schedule, a first time, a count, and a code that names the work."""
 
 
-_AUDIT = "addedby addedon changedby changedon deletedby deletedon updatingloginid".split()
+def _names(text: str) -> list[str]:
+    return text.split()
 
-CRON_JOB = (
+
+_AUDIT = _names("addedby addedon changedby changedon deletedby deletedon updatingloginid")
+
+CRON_JOB = _names(
     "id jobname cronexpression storedprocname isactive lastrun nextrun lastresult failurecount"
     " emailonfailure"
-).split()
+)
 CLASSIC_JOB = [
-    *(
+    *_names(
         "tablename_c_job id lkpjob lkpjobrunner description instructions enmjobtype whentorun cycliccount"
         " sendnotificationonsuccess sendalarmonmissed timeoutsec active activatinguser nextruntime"
         " lastruntime enmjobstatus warningmailsent ismanaged lastrunby"
-    ).split(),
+    ),
     *_AUDIT,
 ]
 CLASSIC_RECIPIENT = [
-    *(
+    *_names(
         "tablename_c_jobalertrecipient id c_jobid c_userid enmjobalerttype overridename"
         " overrideemailorphone"
-    ).split(),
+    ),
     *_AUDIT,
 ]
 CLASSIC_LOGGED_JOB = [
-    *(
+    *_names(
         "id c_jobid whenstarted activatinguser lastrunby executiontimesec enmrunstatus_jobstatus"
         " remarks c_loggedalertid successcount failurecount"
-    ).split(),
+    ),
     *_AUDIT,
 ]
 
@@ -64,7 +68,13 @@ _KNOWN: dict[str, tuple[list[str], ...]] = {
 
 _SIGNS = {
     JOB: {"jobname", "cronexpression", "storedprocname", "lkpjob", "enmjobtype", "whentorun"},
-    RECIPIENT: {"enmjobalerttype", "overrideemailorphone", "email", "emailaddress", "recipientemail"},
+    RECIPIENT: {
+        "enmjobalerttype",
+        "overrideemailorphone",
+        "email",
+        "emailaddress",
+        "recipientemail",
+    },
     LOGGED_JOB: {
         "whenstarted",
         "executiontimesec",

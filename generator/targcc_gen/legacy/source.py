@@ -31,7 +31,16 @@ _MAGIC = (
     (b"MZ", "a Windows program", "give the export of c_Job, not TaskManager itself"),
 )
 # The code pages Windows calls ANSI: what "Save results as" writes when it does not write Unicode.
-_ANSI_PAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257")
+_ANSI_PAGES: tuple[str, ...] = (
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp1257",
+)
 _ANSI_PAGES += ("cp1258", "cp874", "cp932", "cp936", "cp949", "cp950")
 # Bytes that no text export holds. bcp writes 0x00 for an empty string, so that one is judged apart.
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x19\x1b-\x1f]")

@@ -34,7 +34,7 @@ def read_xml(text: str, file: str) -> Iterator[Item]:
         raise InputError(f"{file}: a DOCTYPE has no place in an export")
     reader = _Reader(file)
     try:
-        reader.parser.Parse("<export>" + _DECLARATION.sub("", text, count=1) + "</export>", True)  # noqa: FBT003 - expat's own
+        reader.parser.Parse("<export>" + _DECLARATION.sub("", text, count=1) + "</export>", True)
     except expat.ExpatError as error:
         raise InputError(
             f"{file}:{error.lineno}: not XML: {expat.ErrorString(error.code)}",

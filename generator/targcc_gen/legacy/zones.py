@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo, available_timezones
 from targcc_gen.errors import InputError
 from targcc_gen.legacy.windows_zones import WINDOWS_ZONES
 
-WHY = "The old server ran its jobs in its own local time, and an export does not say which that was."
+WHY = (
+    "The old server ran its jobs in its own local time, and an export does not say which that was."
+)
 HINT = 'On the old server "tzutil /g" prints it, such as "Israel Standard Time"; an IANA name such as Asia/Jerusalem is right too.'
 
 
