@@ -1,1 +1,74 @@
-"""From a spec to a tree of files, in memory."""
+"""From a spec to a tree of files, in memory: copier renders the project's template, Jinja2 and black its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from targcc_gen.render.tree import Owner, Tree, TreeFile
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import Spec
+
+__all__ = ["Owner", "Tree", "TreeFile", "render_job", "render_project"]
+
+
+def render_project(
+    spec: Spec, *, spec_text: str | None = None, progress: Callable[[int, int], None] | None = None
+) -> Tree:
+    """Everything a project has: the template, the schedule module, the jobs and the spec itself.
+
+    Args:
+        spec: What to render.
+        spec_text: The spec as the person wrote it; by default it is written anew.
+        progress: Called with the number of finished jobs and of all jobs.
+
+    Raises:
+        InputError: A job does not fit its blueprint.
+    """
+    from targcc_gen.render.project import render_template, spec_files
+
+    files = [*render_template(spec), *spec_files(spec, spec_text)]
+    for done, key in enumerate(spec.jobs, start=1):
+        files += _job_files(spec, key)
+        if progress is not None:
+            progress(done, len(spec.jobs))
+    return Tree.of(_placed(files, spec))
+
+
+def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
+    """A job's module and its test.
+
+    Args:
+        spec: A spec that has the job.
+        key: The job's key.
+
+    Raises:
+        InputError: The job does not fit its blueprint.
+    """
+    return tuple(_placed(_job_files(spec, key), spec))
+
+
+def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
+    """Where a job's module and its test are, without rendering them."""
+    from targcc_gen.render.jobs import module_path, test_path
+
+    empty = [
+        TreeFile(path, b"", Owner.SCAFFOLD) for path in (module_path(spec, key), test_path(key))
+    ]
+    return tuple(file.path for file in _placed(empty, spec))
+
+
+def _job_files(spec: Spec, key: str) -> tuple[TreeFile, ...]:
+    from targcc_gen.render.jobs import job_files
+
+    return job_files(spec, key)
+
+
+def _placed(files: list[TreeFile] | tuple[TreeFile, ...], spec: Spec) -> list[TreeFile]:
+    """The files where they belong: in an app that was there before, or in a project of their own."""
+    if spec.project.inside is None:
+        return list(files)
+    from targcc_gen.render.embedded import embedded
+
+    return embedded(files, spec)

@@ -1,0 +1,104 @@
+"""A job's `@job(...)` as Python source: only what differs from the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.render.literals import pyliteral
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import AlertsSpec, JobSpec
+
+_TYPES = {"manual": "MANUAL", "fire-and-forget": "FIRE_AND_FORGET", "delayed": "DELAYED"}
+
+
+def decorator(job: JobSpec, *, described: bool) -> str:
+    """The decorator of a job, on one line.
+
+    Args:
+        job: The job.
+        described: Whether the class's docstring says the description, so that the decorator need not.
+    """
+    arguments = [*_schedule(job), *_options(job, described=described)]
+    return f"@job({', '.join(arguments)})"
+
+
+def decorator_names(job: JobSpec) -> list[str]:
+    """What the decorator uses of the scheduler package, besides `job`."""
+    names = {"Alerts": job.alerts is not None, "JobType": job.type is not None}
+    return [name for name, used in names.items() if used]
+
+
+def instant(value: datetime) -> str:
+    """A date and time as a spec and a decorator write it, without needless zeros."""
+    precise = value.second or value.microsecond
+    return value.isoformat() if precise else value.isoformat(timespec="minutes")
+
+
+def _schedule(job: JobSpec) -> Iterator[str]:
+    from targcc_gen.spec import format_duration
+
+    if job.type is not None:
+        yield f"JobType.{_TYPES[job.type]}"
+    elif job.cron is not None:
+        yield pyliteral(job.cron)
+    elif job.at is not None:
+        yield f"at={pyliteral(instant(job.at))}"
+    elif job.every is not None:
+        yield f"every={pyliteral(format_duration(job.every))}"
+        if job.anchor is not None:
+            yield f"anchor={pyliteral(instant(job.anchor))}"
+        if job.after is not None:
+            yield f"after={pyliteral(job.after)}"
+
+
+def _options(job: JobSpec, *, described: bool) -> Iterator[str]:
+    for name, value in _values(job, described=described).items():
+        if value is not None:
+            yield f"{name}={pyliteral(value)}"
+        if name == "concurrency" and job.alerts is not None:
+            yield f"alerts={_alerts(job.alerts)}"
+
+
+def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
+    """The options in the order in which the decorator has them; None for what need not be said."""
+    from targcc_gen.spec import format_duration
+
+    misfire = job.misfire
+    return {
+        "timezone": job.timezone,
+        "display_name": job.display_name,
+        "description": None if described else job.description or None,
+        "name": job.name,
+        "queue": job.queue,
+        "priority": job.priority or None,
+        "retries": job.retries,
+        "backoff": None if job.backoff is None else format_duration(job.backoff),
+        "timeout": None if job.timeout is None else format_duration(job.timeout),
+        "overlap": _overlap(job),
+        "misfire": misfire.policy if misfire and misfire.policy != "run_once" else None,
+        "misfire_grace": format_duration(misfire.grace) if misfire and misfire.grace else None,
+        "concurrency": job.concurrency,
+        "paused": job.paused or None,
+    }
+
+
+def _overlap(job: JobSpec) -> str | None:
+    """Runs that a schedule starts are skipped by default; runs that somebody asked for may overlap unless the spec says no."""
+    default = "skip" if job.type is None else "allow"
+    said = "overlap" in job.model_fields_set
+    return job.overlap if said and job.overlap != default else None
+
+
+def _alerts(alerts: AlertsSpec) -> str:
+    arguments = {
+        "on": alerts.on if alerts.on != ("failure",) else None,
+        "email": alerts.email or None,
+        "slack": alerts.slack,
+        "teams": alerts.teams,
+        "max_per_hour": alerts.max_per_hour,
+    }
+    given = (f"{name}={pyliteral(value)}" for name, value in arguments.items() if value is not None)
+    return f"Alerts({', '.join(given)})"

@@ -1,0 +1,47 @@
+"""Who owns which file of a generated project, by its path."""
+
+from __future__ import annotations
+
+from targcc_gen.render.tree import Owner
+
+# What people write their own things into. `{package}` is the project's import name; a name ending in "/" is a folder.
+_YOURS = (
+    ".dockerignore",
+    ".env.example",
+    ".gitignore",
+    "Dockerfile",
+    "README.md",
+    "compose.yaml",
+    "pyproject.toml",
+    "src/{package}/__init__.py",
+    "src/{package}/jobs/",
+    "src/{package}/main.py",
+    "src/{package}/py.typed",
+    "src/{package}/services.py",
+    "targcc.yaml",
+    "tests/conftest.py",
+    "tests/jobs/",
+)
+
+_SUMMARIES = {
+    "src/{package}/main.py": "the FastAPI app",
+    "src/{package}/services.py": "what jobs may ask for in their constructors",
+    "targcc.yaml": "what this project is made from",
+}
+
+
+def owner_of(path: str, package: str) -> Owner:
+    """The owner of a file at `path` of a project of its own."""
+    for pattern in _YOURS:
+        place = pattern.format(package=package)
+        if path == place or (place.endswith("/") and path.startswith(place)):
+            return Owner.SCAFFOLD
+    return Owner.MANAGED
+
+
+def summary_of(path: str, package: str) -> str:
+    """A few words about a file that newcomers should know of, or nothing."""
+    for pattern, summary in _SUMMARIES.items():
+        if path == pattern.format(package=package):
+            return summary
+    return ""

@@ -1,0 +1,106 @@
+"""The project's own files: the copier template in `templates/project/`, and what is made from the spec itself."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen import __version__, assets
+from targcc_gen.render.owners import owner_of, summary_of
+from targcc_gen.render.tree import TreeFile
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import Spec
+
+
+def render_template(spec: Spec) -> list[TreeFile]:
+    """What copier makes of the template, and the schedule module, which the generator shares with its projects."""
+    package = spec.project.package
+    with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
+        staging = Path(folder) / "project"
+        _copy(template_data(spec), staging)
+        files = [
+            _file(path, staging, package) for path in sorted(staging.rglob("*")) if path.is_file()
+        ]
+    return [*files, _tree_file(f"src/{package}/scheduler/cron.py", _cron_module(), package)]
+
+
+def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
+    """The spec, and the schema with which editors check it."""
+    from targcc_gen.spec import dump_spec
+    from targcc_gen.spec.schema import spec_schema
+
+    schema = json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"
+    package = spec.project.package
+    return [
+        _tree_file(
+            "targcc.yaml", (text if text is not None else dump_spec(spec)).encode(), package
+        ),
+        _tree_file(".targcc/schema.json", schema.encode(), package),
+    ]
+
+
+def template_data(spec: Spec) -> dict[str, Any]:
+    """What the files of the template are told; they print it and compute nothing."""
+    from targcc_gen.spec import format_duration
+
+    defaults, database = spec.defaults, spec.database
+    name = spec.project.package
+    urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
+    return {
+        "project": spec.project.model_dump(),
+        "package": spec.project.package,
+        "database": database,
+        "database_url": urls[database],
+        "queues": {key: queue.workers for key, queue in spec.queues.items()},
+        "defaults": {
+            "retries": defaults.retries,
+            "backoff": format_duration(defaults.backoff),
+            "timeout": None if defaults.timeout is None else format_duration(defaults.timeout),
+            "queue": defaults.queue,
+        },
+        "generator_version": __version__,
+    }
+
+
+def _copy(data: dict[str, Any], target: Path) -> None:
+    import copier
+    from plumbum import local
+
+    # Without git on its path copier does not ask git about every file it writes; `target` is no repository.
+    with local.env(PATH=""):
+        copier.run_copy(
+            str(assets.project_template()),
+            target,
+            data=data,
+            settings=copier.Settings(),
+            defaults=True,
+            overwrite=True,
+            quiet=True,
+            unsafe=True,  # our own template: it loads our own filters
+        )
+
+
+def _file(path: Path, staging: Path, package: str) -> TreeFile:
+    return _tree_file(path.relative_to(staging).as_posix(), path.read_bytes(), package)
+
+
+def _tree_file(path: str, content: bytes, package: str) -> TreeFile:
+    # A checkout of the generator on Windows may have CRLF; a project is the same from everywhere.
+    if b"\0" not in content:
+        content = content.replace(b"\r\n", b"\n")
+    return TreeFile(
+        path,
+        content,
+        owner_of(path, package),
+        executable=content.startswith(b"#!"),
+        summary=summary_of(path, package),
+    )
+
+
+def _cron_module() -> bytes:
+    from targcc_gen import cron
+
+    return Path(cron.__file__).read_bytes()
