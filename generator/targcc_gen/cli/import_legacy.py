@@ -22,7 +22,9 @@ _BAR_FROM = 4_000_000  # bytes; smaller exports are read within a second
 
 @click.command("import-legacy")
 @click.argument("exports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--new", "new", type=click.Path(path_type=Path), help="Make a new project in this folder.")
+@click.option(
+    "--new", "new", type=click.Path(path_type=Path), help="Make a new project in this folder."
+)
 @click.option(
     "--into",
     "--project",
@@ -54,7 +56,9 @@ _BAR_FROM = 4_000_000  # bytes; smaller exports are read within a second
     metavar="ADDRESS",
     help="Who gets the alerts of jobs whose recipients are not in the export. May be given more than once.",
 )
-@click.option("--encoding", help="The files' encoding, such as cp1255; found by itself if not given.")
+@click.option(
+    "--encoding", help="The files' encoding, such as cp1255; found by itself if not given."
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -112,7 +116,9 @@ def _check_report(report: Path | None) -> None:
     from targcc_gen.legacy.report import FORMATS
 
     if report is not None and report.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"{report} ends in none of {', '.join(FORMATS)}", param_hint="--report")
+        raise click.BadParameter(
+            f"{report} ends in none of {', '.join(FORMATS)}", param_hint="--report"
+        )
 
 
 def _zone(name: str | None, *, ask: bool) -> ZoneInfo:
@@ -208,7 +214,13 @@ class _Run:
 
         spool = Path(self.folder.name) / "history.jsonl" if self.folder else None
         with _Bar(self.exports, hidden=self.as_json) as bar:
-            return read_exports(self.exports, encoding=self.encoding, spool=spool, progress=bar.advance)
+            return read_exports(
+                self.exports,
+                encoding=self.encoding,
+                zone=self.options.zone.key,
+                spool=spool,
+                progress=bar.advance,
+            )
 
     def finish(self, arrival: Arrival | None, *, show_diff: bool) -> None:
         """Print the plan, and carry it out unless it was only to be shown."""
@@ -235,7 +247,9 @@ class _Run:
         counts = write_project_history(self.result, self.target)
         if counts and not self.as_json:
             total = sum(counts.values())
-            click.echo(f"history   {self.target / HISTORY_FILE}: {total:,} runs of {len(counts)} jobs")
+            click.echo(
+                f"history   {self.target / HISTORY_FILE}: {total:,} runs of {len(counts)} jobs"
+            )
 
     def _print_next(self, arrival: Arrival) -> None:
         assert self.result is not None

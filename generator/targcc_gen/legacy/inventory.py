@@ -66,6 +66,7 @@ def read_exports(
     paths: Sequence[Path],
     *,
     encoding: str | None = None,
+    zone: str = "",
     spool: Path | None = None,
     progress: Progress | None = None,
 ) -> Inventory:
@@ -74,6 +75,7 @@ def read_exports(
     Args:
         paths: What was given.
         encoding: What the person says the files are encoded in.
+        zone: The old server's time zone: its region tells which code page is likely.
         spool: Where the history may be kept; None: it is only counted.
         progress: Called while reading.
 
@@ -82,7 +84,7 @@ def read_exports(
     """
     inventory = Inventory(History(spool))
     for path in _files(paths):
-        _read_file(path, encoding, inventory, progress)
+        _read_file(path, inventory, encoding=encoding, zone=zone, progress=progress)
     inventory.history.close()
     if not inventory.job_rows:
         raise _no_jobs(inventory)
@@ -118,9 +120,9 @@ def _no_jobs(inventory: Inventory) -> InputError:
 
 
 def _read_file(
-    path: Path, encoding: str | None, inventory: Inventory, progress: Progress | None
+    path: Path, inventory: Inventory, *, encoding: str | None, zone: str, progress: Progress | None
 ) -> None:
-    file, items = _open(path, encoding, progress)
+    file, items = _open(path, encoding, zone, progress)
     if file.encoding.startswith("?"):
         file.encoding = file.encoding[1:]
         text = f"read as {file.encoding}, the likeliest; --encoding says otherwise"
@@ -161,14 +163,14 @@ def _take_remark(remark: Remark, file: ExportFile, inventory: Inventory) -> None
 
 
 def _open(
-    path: Path, encoding: str | None, progress: Progress | None
+    path: Path, encoding: str | None, zone: str, progress: Progress | None
 ) -> tuple[ExportFile, Iterator[Item]]:
     if path.suffix.lower() in _EXCEL:
         from targcc_gen.legacy.excel import read_excel
 
         items = read_excel(path)
         return ExportFile(str(path), "workbook", "Excel", path.stat().st_size), items
-    source = open_source(path, encoding=encoding)
+    source = open_source(path, encoding=encoding, zone=zone)
 
     def advance(count: int) -> None:
         if progress:

@@ -31,20 +31,31 @@ _MAGIC = (
     (b"MZ", "a Windows program", "give the export of c_Job, not TaskManager itself"),
 )
 # The code pages Windows calls ANSI: what "Save results as" writes when it does not write Unicode.
-_ANSI_PAGES: tuple[str, ...] = (
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1253",
-    "cp1254",
-    "cp1255",
-    "cp1256",
-    "cp1257",
-)
-_ANSI_PAGES += ("cp1258", "cp874", "cp932", "cp936", "cp949", "cp950")
+_PAGES_OF_ZONES = {
+    "cp874": "Asia/Bangkok",
+    "cp932": "Asia/Tokyo",
+    "cp936": "Asia/Shanghai Asia/Singapore Asia/Chongqing",
+    "cp949": "Asia/Seoul",
+    "cp950": "Asia/Taipei Asia/Hong_Kong",
+    "cp1250": "Europe/Warsaw Europe/Prague Europe/Bratislava Europe/Budapest Europe/Bucharest Europe/Belgrade"
+    " Europe/Zagreb Europe/Ljubljana Europe/Sarajevo Europe/Tirane",
+    "cp1251": "Europe/Moscow Europe/Kiev Europe/Kyiv Europe/Minsk Europe/Sofia Europe/Kaliningrad Europe/Samara"
+    " Asia/Yekaterinburg Asia/Omsk Asia/Novosibirsk Asia/Krasnoyarsk Asia/Irkutsk Asia/Vladivostok Asia/Almaty",
+    "cp1253": "Europe/Athens Asia/Nicosia",
+    "cp1254": "Europe/Istanbul Asia/Baku",
+    "cp1255": "Asia/Jerusalem Asia/Tel_Aviv Israel",
+    "cp1256": "Asia/Riyadh Asia/Dubai Asia/Baghdad Asia/Amman Asia/Beirut Asia/Damascus Asia/Tehran Africa/Cairo"
+    " Africa/Algiers Africa/Casablanca Africa/Tripoli Asia/Kuwait Asia/Qatar",
+    "cp1257": "Europe/Riga Europe/Tallinn Europe/Vilnius",
+    "cp1258": "Asia/Ho_Chi_Minh Asia/Saigon",
+}
+_PAGE_OF_ZONE = {zone: page for page, zones in _PAGES_OF_ZONES.items() for zone in zones.split()}
+_WEST = "cp1252"
+_PLAUSIBLE = 0.9
 # Bytes that no text export holds. bcp writes 0x00 for an empty string, so that one is judged apart.
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0e-\x19\x1b-\x1f]")
-_MAX_CONTROL_SHARE = 0.01
+_MAX_CONTROL_SHARE = 0.02
+_FEW_CONTROL = 8
 _ZERO_SHARE = 0.3
 
 
@@ -113,15 +124,17 @@ class Source:
         )
 
 
-def open_source(path: Path, *, encoding: str | None = None) -> Source:
+def open_source(path: Path, *, encoding: str | None = None, zone: str = "") -> Source:
     """Find out how a file is encoded.
 
     A byte order mark decides; then zero bytes at every other place (UTF-16 without a mark, as ``bcp -w`` writes it); then
-    whether all of it is UTF-8; then the likeliest ANSI code page.
+    whether all of it is UTF-8. Else it is in an ANSI code page: the one of the server's region if it reads as letters in that,
+    or the one it looks most like.
 
     Args:
         path: The file.
         encoding: What the person says it is; no guess is made then.
+        zone: The old server's time zone, for its region.
 
     Raises:
         InputError: The file is missing, empty, binary, or the encoding has no such name.
@@ -149,7 +162,7 @@ def open_source(path: Path, *, encoding: str | None = None) -> Source:
         strange = _lines_beyond_utf8(stream)
     if strange is None:
         return Source(path, name, "utf-8", "UTF-8", size)
-    page = _code_page(strange)
+    page = _code_page(strange, _PAGE_OF_ZONE.get(zone, _WEST))
     return Source(path, name, page, page, size, guessed=True)
 
 
@@ -186,7 +199,7 @@ def _wide(head: bytes) -> str | None:
 def _refuse_control(name: str, head: bytes) -> None:
     zeros = head.count(0)
     odd = len(_CONTROL.findall(head)) + (zeros if zeros > head.count(b"\t") else 0)
-    if odd > len(head) * _MAX_CONTROL_SHARE:
+    if odd > max(_FEW_CONTROL, len(head) * _MAX_CONTROL_SHARE):
         raise InputError(
             f"{name}: this is a binary file, not an export",
             hint="Give a data script of SSMS, CSV or JSON.",
@@ -213,8 +226,20 @@ def _strange_lines(stream: BinaryIO) -> bytes:
     return found.getvalue()
 
 
-def _code_page(sample: bytes) -> str:
+def _code_page(sample: bytes, likely: str) -> str:
+    if _reads_well(sample, likely):
+        return likely
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample, cp_isolation=list(_ANSI_PAGES), threshold=1.0).best()
-    return best.encoding if best is not None else "cp1252"
+    pages = [*_PAGES_OF_ZONES, _WEST]
+    best = from_bytes(sample, cp_isolation=pages, threshold=1.0).best()
+    return best.encoding if best is not None else likely
+
+
+def _reads_well(sample: bytes, page: str) -> bool:
+    """Whether nearly all that is beyond ASCII reads as letters, and not as letters next to signs."""
+    try:
+        strange = [letter for letter in sample.decode(page) if not letter.isascii()]
+    except UnicodeDecodeError:
+        return False
+    return sum(letter.isalpha() for letter in strange) >= len(strange) * _PLAUSIBLE
