@@ -50,21 +50,34 @@ def migrate(url: str | sa.URL, *, directory: Path | None = None) -> str:
     Raises:
         FileNotFoundError: there are no migrations.
     """
-    from alembic.script import ScriptDirectory
-
-    config = _alembic(directory)
-    head = ScriptDirectory.from_config(config).get_current_head() or ""
+    config, head = _alembic(directory), head_version(directory)
     with sync_engine(url) as engine:
-        if _version(engine) == head:
+        if engine.dialect.name == "sqlite" and _version(engine) == head:
             return head
         with _exclusive(engine) as connection:
-            from alembic import command
+            from alembic import command  # noqa: PLC0415 - the same
 
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if engine.dialect.name == "postgresql":
+                _install_engine(connection)
         if engine.dialect.name == "postgresql":
             _analyze(engine)  # a plan made for empty tables is kept far too long
     return head
+
+
+def head_version(directory: Path | None = None) -> str:
+    """The version that the tables should have.
+
+    Args:
+        directory: The folder with the migrations; ``None`` looks beside the package and in it.
+
+    Raises:
+        FileNotFoundError: there are no migrations.
+    """
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes long to import
+
+    return ScriptDirectory.from_config(_alembic(directory)).get_current_head() or ""
 
 
 def current_version(url: str | sa.URL) -> str | None:
@@ -87,6 +100,13 @@ def migrations_dir() -> Path:
     raise FileNotFoundError(f"no migrations in {' or '.join(str(place) for place in places)}")
 
 
+def _install_engine(connection: sa.Connection) -> None:
+    """The tables of the engine, which are its own business."""
+    from .engine.procrastinate import install  # noqa: PLC0415 - there only with the extra
+
+    install(connection)
+
+
 def _with_driver(url: str | sa.URL, drivers: dict[str, str]) -> sa.URL:
     parsed = sa.make_url(url)
     return parsed.set(drivername=drivers.get(parsed.get_backend_name(), parsed.drivername))
@@ -105,12 +125,19 @@ def sync_engine(url: str | sa.URL) -> Iterator[sa.Engine]:
 
 
 def _alembic(directory: Path | None) -> Any:
-    from alembic.config import Config
+    from alembic.config import Config  # noqa: PLC0415 - the same
 
     config = Config()
     config.set_main_option("script_location", str(directory or migrations_dir()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _queue_is_outdated(engine: sa.Engine) -> bool:
+    from .engine import procrastinate
+
+    with engine.connect() as connection:
+        return not procrastinate.is_current(connection)
 
 
 def _version(engine: sa.Engine) -> str | None:

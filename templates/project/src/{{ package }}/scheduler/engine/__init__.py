@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..clock import Clock
 from ..settings import Settings
@@ -13,14 +15,22 @@ from .embedded import EmbeddedEngine
 from .port import Engine
 
 
-def make_queue_engine(settings: Settings, clock: Clock) -> Engine:
+def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -> Engine:
     """The engine that goes with the database URL.
 
     Args:
         settings: Names the database.
         clock: Tells when a run is due.
+        database: The scheduler's database, for what an engine does outside anybody's transaction.
     """
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
-    raise NotImplementedError(f"there is no engine for {url.get_backend_name()}")
+    from .procrastinate import ProcrastinateEngine  # noqa: PLC0415 - there only with the extra
+
+    return ProcrastinateEngine(
+        database,
+        lost_after=timedelta(seconds=settings.lost_after_seconds),
+        heartbeat=timedelta(seconds=settings.heartbeat_seconds),
+        poll=timedelta(seconds=settings.poll_seconds),
+    )

@@ -37,6 +37,9 @@ _LOST_ENTRY_SECONDS = 5
 _SWEEP_SIZE = 200
 """How many runs of one job a sweep offers again."""
 
+_COMMENT = "procrastinate "
+"""How the comment of Procrastinate's main table begins; its version follows."""
+
 _OUTAGES = (*OUTAGES, ConnectorException)
 
 _ENTER = """
@@ -276,25 +279,37 @@ class ProcrastinateEngine:
                 return claim
 
 
+def is_current(connection: sa.Connection) -> bool:
+    """Whether Procrastinate's tables are there, in the version of the library that is installed."""
+    return _table_version(connection) == metadata.version("procrastinate")
+
+
 def install(connection: sa.Connection) -> None:
     """Create Procrastinate's tables, or bring them to the version of the library that is installed.
 
-    The version is kept as the comment of its main table, since Procrastinate does not keep it itself; its migrations are files
+    Procrastinate keeps no version in the database, so it is kept as the comment of its main table; its migrations are files
     named by version. Part of the transaction of ``connection``, which holds the migration lock.
     """
     installed = metadata.version("procrastinate")
-    if not sa.inspect(connection).has_table("procrastinate_jobs"):
+    since = _table_version(connection)
+    if since is None:
         _run_script(connection, "schema.sql")
     else:
-        comment = sa.inspect(connection).get_table_comment("procrastinate_jobs")["text"] or ""
-        since = _version(comment.removeprefix("procrastinate ") or installed)
         folder = resources.files("procrastinate.sql") / "migrations"
         for name in sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql")):
-            if since < _version(name.partition("_")[0]) <= _version(installed):
+            if _parts(since) < _parts(name.partition("_")[0]) <= _parts(installed):
                 _run_script(connection, f"migrations/{name}")
-    connection.exec_driver_sql(
-        f"COMMENT ON TABLE procrastinate_jobs IS 'procrastinate {installed}'"
-    )
+    comment = sa.text(f"COMMENT ON TABLE procrastinate_jobs IS '{_COMMENT}{installed}'")
+    connection.execute(comment)
+
+
+def _table_version(connection: sa.Connection) -> str | None:
+    """The version of the tables; those that somebody else created count as the library's. ``None``: there are none."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_table("procrastinate_jobs"):
+        return None
+    comment = inspector.get_table_comment("procrastinate_jobs")["text"] or ""
+    return comment.removeprefix(_COMMENT) or metadata.version("procrastinate")
 
 
 def _run_script(connection: sa.Connection, name: str) -> None:
@@ -306,5 +321,5 @@ def _run_script(connection: sa.Connection, name: str) -> None:
     )  # several statements: psycopg sends them as they are when there are no parameters
 
 
-def _version(text: str) -> tuple[int, ...]:
+def _parts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())

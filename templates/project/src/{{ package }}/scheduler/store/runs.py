@@ -16,6 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..states import ACTIVE, FINAL, RunState, sources_of
 from ..tables import job_log_line, job_queue, job_run, job_step, logged_job
 
+Row = Any
+"""A row of ``c_JobRun``: its columns by name."""
+
 _BUSY = (RunState.ENQUEUED, RunState.RUNNING, RunState.RETRYING)
 
 
@@ -184,14 +187,16 @@ async def claim(
     Only for a database with one writer (SQLite): what is read here does not change before it is written.
 
     Args:
+        connection: A transaction that writes.
         server_id: This node.
         wanted: How many of each queue.
         limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        now: The present instant.
     """
     await promote_due(connection, now)
     busy = await _running(connection) if limits else Counter[str]()
     closed = await _paused_queues(connection, now)
-    rows: list[sa.Row[Any]] = []
+    rows: list[Row] = []
     for queue, count in wanted.items():
         if count > 0 and queue not in closed:
             rows += await _next_rows(connection, queue, count, limits, busy)
@@ -252,7 +257,7 @@ async def _running(connection: AsyncConnection) -> Counter[str]:
         .where(job_run.c.State == RunState.RUNNING)
         .group_by(job_run.c.JobName)
     )
-    return Counter({name: count for name, count in counted})
+    return Counter(dict(counted.tuples().all()))
 
 
 async def _paused_queues(connection: AsyncConnection, now: datetime) -> frozenset[str]:
@@ -278,9 +283,9 @@ async def _next_rows(
     count: int,
     limits: Mapping[str, int],
     busy: Counter[str],
-) -> list[sa.Row[Any]]:
+) -> list[Row]:
     """Up to ``count`` runs of a queue that may start now; ``busy`` is kept up to date."""
-    rows: list[sa.Row[Any]] = []
+    rows: list[Row] = []
     while len(rows) < count:
         full = [name for name, limit in limits.items() if busy[name] >= limit]
         found = await connection.execute(
@@ -306,7 +311,7 @@ async def _next_rows(
 
 
 async def _take(
-    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], server_id: str, now: datetime
+    connection: AsyncConnection, rows: Sequence[Row], server_id: str, now: datetime
 ) -> list[Claim]:
     if not rows:
         return []
@@ -332,7 +337,7 @@ async def _take(
     return [_claim(row, server_id, now) for row in rows]
 
 
-def _claim(row: sa.Row[Any], server_id: str, now: datetime) -> Claim:
+def _claim(row: Row, server_id: str, now: datetime) -> Claim:
     return Claim(
         run_id=row.Id,
         job_name=row.JobName,
@@ -462,7 +467,7 @@ async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[i
             job_run.c.CancelRequestedBy.is_not(None),
         )
     )
-    return {run_id: by for run_id, by in rows}
+    return dict(rows.tuples().all())
 
 
 async def hurry(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
@@ -533,7 +538,7 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
         await connection.execute(sa.delete(table).where(column.in_(run_ids)))
 
 
-async def _find(connection: AsyncConnection, run_id: int) -> sa.Row[Any]:
+async def _find(connection: AsyncConnection, run_id: int) -> Row:
     row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
     if row is None:
         raise UnknownRun(f"there is no run {run_id}")
