@@ -522,8 +522,9 @@ def _nearest_zones(name: str) -> str:
     zones = {zone.lower(): zone for zone in sorted(available_timezones())}
     cities = {zone.rpartition("/")[2]: zone for zone in zones}
     wanted = name.lower().strip().replace(" ", "_")
-    near = get_close_matches(wanted, zones, n=1, cutoff=0.75)
-    near += [cities[city] for city in get_close_matches(wanted.rpartition("/")[2], cities, n=1)]
+    near = get_close_matches(wanted, zones, n=1, cutoff=0.8)
+    cities_near = get_close_matches(wanted.rpartition("/")[2], cities, n=1, cutoff=0.8)
+    near += [cities[city] for city in cities_near]
     if not near:
         return "Write an IANA name such as Europe/London."
     return "did you mean " + " or ".join(f'"{zones[zone]}"' for zone in dict.fromkeys(near)) + "?"
@@ -743,8 +744,13 @@ class CronSchedule(Schedule):
             )
         return None
 
-    def day_matches(self, day: date) -> bool:
-        """Whether it runs on a day, as its day, month and weekday fields say."""
+    def matches(self, local: datetime) -> bool:
+        """Whether a wall-clock time is one of its times, by its fields alone."""
+        clock = self.second >> local.second & self.minute >> local.minute & self.hour >> local.hour
+        return bool(clock & 1) and self.matches_day(local)
+
+    def matches_day(self, day: date) -> bool:
+        """Whether it has times on a day."""
         return bool(self._days(day.year, day.month) >> day.day & 1)
 
     # Searching the calendar, by wall clock.
@@ -1080,7 +1086,9 @@ def _day_words(schedule: CronSchedule) -> str:
     words = "" if any_weekday else _weekday_words(_week(schedule))
     if len(months) == 12:  # noqa: PLR2004 - every month
         return words
-    return f"{words or ' every day'} in {_month_words(months).removeprefix('every month from ')}"
+    which = _month_words(months)
+    which = which.removeprefix("every month ") if "from" in which else f"in {which}"
+    return f"{words or ' every day'} {which}"
 
 
 def _month_words(months: list[int]) -> str:
@@ -1309,10 +1317,10 @@ def parse_duration(text: str) -> timedelta:
         if found.start() != at or found[2] not in units:
             break
         del units[: units.index(found[2]) + 1]
-        total += int(found[1]) * _UNITS[found[2]]
         at = found.end()
-        if total > _LONGEST_DURATION:
+        if int(found[1]) > (_LONGEST_DURATION - total) / _UNITS[found[2]]:
             raise CronError("longer than a hundred years", text=text, allowed=_DURATION_HINT)
+        total += int(found[1]) * _UNITS[found[2]]
     if at == 0 or at != len(text):
         part = _Part(text, at, text[at:])
         part.fail(f'"{_Part(text, 0, text).shown}" is not a duration', _DURATION_HINT)

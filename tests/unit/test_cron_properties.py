@@ -84,17 +84,7 @@ def test_next_is_strictly_later_and_matches(expression, zone, moment):
         return
     assert found > moment
     assert found.utcoffset() == found.astimezone(zone).utcoffset()
-    assert matches(schedule, found.replace(tzinfo=None)) or ends_a_gap(found, zone)
-
-
-def matches(schedule, local):
-    """Whether a wall-clock time is one of the schedule's, by its fields alone."""
-    clock = (
-        schedule.second >> local.second
-        & schedule.minute >> local.minute
-        & schedule.hour >> local.hour
-    )
-    return bool(clock & 1) and schedule.day_matches(local.date())
+    assert schedule.matches(found) or ends_a_gap(found, zone)
 
 
 def ends_a_gap(moment, zone):
@@ -172,8 +162,8 @@ def walk(schedule, start, end, zone):
         lost = [
             before.replace(tzinfo=None) + (n + 1) * minute for n in range(int(skipped / minute))
         ]
-        due = matches(schedule, here.replace(tzinfo=None)) and (schedule.interval or not here.fold)
-        if due or any(matches(schedule, local) for local in lost):
+        due = schedule.matches(here) and (schedule.interval or not here.fold)
+        if due or any(schedule.matches(local) for local in lost):
             yield moment
         moment += minute
 
