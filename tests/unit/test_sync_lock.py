@@ -1,10 +1,11 @@
 """The lock is written by the generator, merged by git, and damaged by hand."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
-from targcc_gen import __version__
+from targcc_gen import __version__, assets
 from targcc_gen.errors import InputError
 from targcc_gen.sync import Lock, LockEntry, Owner, Tree, TreeFile, apply, make_plan
 
@@ -104,7 +105,8 @@ def test_two_branches_that_each_add_a_job_merge_by_themselves(tmp_path):
 
     git("init", "--initial-branch=main")
     (tmp_path / ".targcc").mkdir()
-    (tmp_path / ".targcc/.gitattributes").write_text("lock.jsonl merge=union\n")
+    attributes = assets.project_template() / ".targcc/.gitattributes"
+    shutil.copy(attributes, tmp_path / ".targcc/.gitattributes")
     add("a", "z")
     git("checkout", "-b", "other")
     add("m")

@@ -107,7 +107,8 @@ def _triple(body: str, end: str) -> str:
         raw = "r" if "\\" in body else ""
         return f'{raw}"""{body}{end}"""'
     escaped = "".join("\n" if c == "\n" else _escaped(c, "\0") for c in body)
-    escaped = escaped.replace('"""', '\\"\\"\\"')
-    if escaped.endswith('"'):
+    if '"""' in escaped:
+        escaped = escaped.replace('"', '\\"')
+    elif escaped.endswith('"'):
         escaped = escaped[:-1] + '\\"'
     return f'"""{escaped}{end}"""'
