@@ -203,11 +203,10 @@ class _Naming:
         names = []
         for draft in self._drafts:
             base = " ".join("".join(c if c.isprintable() else " " for c in draft.name).split())
-            base = base[: MAX_LENGTH - len(" (999)")]
-            name, number = base, 1
+            name, number = base[:MAX_LENGTH], 1
             while name.casefold() in taken:
                 number += 1
-                name = f"{base} ({number})"
+                name = f"{base[: MAX_LENGTH - len(str(number)) - 3]} ({number})"
             if number > 1:
                 text = f'a second job is called "{base}": it becomes "{name}"'
                 self._result.inventory.warnings.add(draft.row.place, text)

@@ -50,7 +50,8 @@ def _cron(row: Row, dialect: str) -> str:
     try:
         schedule = CronSchedule.parse(text, dialect=dialect)
     except CronError as error:
-        raise Refused(f'cron "{text}": {error.message}') from None
+        advice = "" if dialect == "cronos" else f". {error.allowed}"
+        raise Refused(f'cron "{text}": {error.message}{advice}') from None
     if not schedule.reachable:
         raise Refused(f'cron "{text}": there is no such date, it never runs')
     return text if _same_in_ours(text, schedule) else schedule.normal

@@ -8,14 +8,17 @@ comes twice in autumn is due twice.
 from __future__ import annotations
 
 import calendar
+import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from targcc_gen.cron import CronSchedule, EverySchedule, OnceSchedule, Schedule
+from targcc_gen.clockchange import ClockChange, clock_changes
+from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, Schedule
+from targcc_gen.dialects import read_as
 from targcc_gen.legacy.model import ImportedJob, OldJob, OldSchedule
 from targcc_gen.spec import JobSpec
 
@@ -25,9 +28,6 @@ MODEL = (
 )
 _MONTHS = 13
 _DAY = timedelta(days=1)
-_FIELDS = 5
-_ANY_DAY = (1 << 32) - 2
-_ANY_WEEKDAY = 0x7F
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,48 +111,40 @@ def _either_day(
     job: ImportedJob, new: CronSchedule, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Difference | None:
     """Day and weekday both given: classic cron runs on either, Cronos on both."""
-    both_given = new.day != _ANY_DAY and new.weekday != _ANY_WEEKDAY
-    if not both_given or new.last is not None or new.nth or new.nearest:
+    try:
+        either = read_as(job.old.schedule_text, "vixie").schedules
+    except CronError:  # written for another reader
         return None
-    fields = job.old.schedule_text.split()[-_FIELDS:]
-    if len(fields) < _FIELDS or fields[2].startswith("*") or fields[4].startswith("*"):
+    if len(either) == 1:
         return None
-    either = (replace(new, weekday=_ANY_WEEKDAY), replace(new, day=_ANY_DAY))
-    for moment in _merged([schedule.iter(start, zone) for schedule in either]):
+    for moment in heapq.merge(*(schedule.iter(start, zone) for schedule in either)):
         if moment >= end:
             return None
-        if new.next(moment, zone, inclusive=True) != moment:
+        if not new.matches(moment):
             old = "runs, if the old server read day OR weekday, as classic cron does"
-            return Difference(
-                job, "day and weekday", moment, old, "does not run: day AND weekday must match"
-            )
+            none = "does not run: day AND weekday must match"
+            return Difference(job, "day and weekday", moment, old, none)
     return None
-
-
-def _merged(streams: list[Iterator[datetime]]) -> Iterator[datetime]:
-    import heapq
-
-    return heapq.merge(*streams)
 
 
 def _clock_changes(
     job: ImportedJob, new: CronSchedule, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Difference | None:
     """Away from a clock change, equal expressions agree; so only the days around one are compared."""
-    for change, delta in clock_changes(zone, start, end):
-        low, high = change - _DAY, change + _DAY
+    for night in _nights(zone, start, end):
+        low, high = night.at - _DAY, night.at + _DAY
         old = _wall_minutes(new, zone, low, high)
         mine = set(new.between(low, high, zone))
         apart = sorted(old ^ mine)
         if apart:
-            return _at_change(job, apart[0], old, zone, delta)
+            return _at_change(job, apart[0], old, zone, night)
     return None
 
 
 def _at_change(
-    job: ImportedJob, at: datetime, old: set[datetime], zone: ZoneInfo, delta: timedelta
+    job: ImportedJob, at: datetime, old: set[datetime], zone: ZoneInfo, night: ClockChange
 ) -> Difference:
-    if delta > timedelta(0):
+    if night.size > timedelta(0):
         text = f"did not run: the clock skips that time on {at.astimezone(zone):%Y-%m-%d}"
         return Difference(job, "spring", at, text, "runs at the first minute after the gap")
     if at in old:
@@ -181,33 +173,8 @@ def _instants(shown: datetime, zone: ZoneInfo) -> list[datetime]:
 
 
 @lru_cache(maxsize=8)
-def clock_changes(
-    zone: ZoneInfo, start: datetime, end: datetime
-) -> tuple[tuple[datetime, timedelta], ...]:
-    """The instants at which the zone's offset changes, and by how much."""
-    changes = []
-    moment = start.astimezone(UTC)
-    while moment < end:
-        after = moment + _DAY
-        before = moment.astimezone(zone).utcoffset()
-        later = after.astimezone(zone).utcoffset()
-        assert before is not None
-        assert later is not None
-        if before != later:
-            changes.append((_change_between(moment, after, zone), later - before))
-        moment = after
-    return tuple(changes)
-
-
-def _change_between(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    old = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(seconds=1):
-        middle = low + (high - low) // 2
-        if middle.astimezone(zone).utcoffset() == old:
-            low = middle
-        else:
-            high = middle
-    return high.replace(microsecond=0)
+def _nights(zone: ZoneInfo, start: datetime, end: datetime) -> tuple[ClockChange, ...]:
+    return tuple(clock_changes(zone, start, end))
 
 
 # --- Calendars of the classic runner ----------------------------------------------------------------------------------
