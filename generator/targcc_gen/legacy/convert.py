@@ -145,6 +145,7 @@ class _Drafting:
                 drafts.append(self._draft(row))
             except Refused as refused:
                 name = fields.text(row, "jobname", "lkpjob") or ""
+                self._people.claim(fields.key(row, "id"), name)
                 result.rejected.append(Rejection(row.file, row.line, str(refused), name))
         self._warn_about_strangers()
         return drafts

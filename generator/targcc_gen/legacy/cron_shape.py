@@ -92,8 +92,6 @@ def _alerts(
 ) -> dict[str, Any] | None:
     addresses = people.of(fields.key(row, "id"), name)
     if not fields.flag(row, "emailonfailure"):
-        if addresses:
-            warnings.append(f"EmailOnFailure is off, so {len(addresses)} recipients get no mail")
         return None
     if not addresses and not fallback:
         warnings.append("EmailOnFailure is on, but no recipient is known: give --alert-email")

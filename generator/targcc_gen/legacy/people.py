@@ -34,13 +34,17 @@ class People:
 
     def of(self, job_id: str | None, name: str) -> tuple[str, ...]:
         """The addresses for a job, each once, as many as a job can have; the rest is warned about."""
+        self.claim(job_id, name)
         found: dict[str, str] = {}
-        for link in (f"id:{job_id}", f"name:{name.lower()}"):
-            self._used.add(link)
+        for link in _links(job_id, name):
             for row in self._by_job.get(link, ()):
                 for address in self._addresses(row):
                     found.setdefault(address.lower(), address)
         return self._fitting(list(found.values()), name)
+
+    def claim(self, job_id: str | None, name: str) -> None:
+        """Note that this job is in the export, whatever becomes of it."""
+        self._used.update(_links(job_id, name))
 
     def unclaimed(self) -> list[Row]:
         """Recipients of jobs that are not in the export."""
@@ -90,3 +94,7 @@ class People:
             left = len(addresses) - len(kept)
             self._warnings.add("", f'"{name}": {left} recipients left out; use a mailing list')
         return tuple(kept)
+
+
+def _links(job_id: str | None, name: str) -> tuple[str, str]:
+    return f"id:{job_id}", f"name:{name.lower()}"

@@ -87,7 +87,7 @@ def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
         text: The spec's text.
     """
     from targcc_gen.render import render_job
-    from targcc_gen.spec import add_job
+    from targcc_gen.spec import add_jobs, parse_spec
 
     added, unchanged = [], []
     for job in result.all_jobs:
@@ -98,13 +98,9 @@ def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
             unchanged.append(job)
         else:
             result.reject(job, _contradiction(job, theirs))
-    after = text
-    for job in added:
-        after = add_job(after, job.key, job.spec, SPEC_FILE)
     files: list[TreeFile] = []
     if added:
-        from targcc_gen.spec import parse_spec
-
+        after = add_jobs(text, {job.key: job.spec for job in added}, SPEC_FILE)
         whole = parse_spec(after, SPEC_FILE)
         files = [file for job in added for file in render_job(whole, job.key)]
         files.append(TreeFile(SPEC_FILE, after.encode(), Owner.SCAFFOLD, replaces=text.encode()))

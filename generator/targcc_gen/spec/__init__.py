@@ -2,7 +2,7 @@
 
 from targcc_gen.spec.build import build_job, with_job
 from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec
-from targcc_gen.spec.edit import add_job, remove_job
+from targcc_gen.spec.edit import add_job, add_jobs, remove_job
 from targcc_gen.spec.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.models import (
     BLUEPRINTS,
@@ -35,6 +35,7 @@ __all__ = [
     "Spec",
     "SpecErrors",
     "add_job",
+    "add_jobs",
     "build_job",
     "dump_spec",
     "format_duration",

@@ -7,6 +7,7 @@ exactly what it should is it handed back.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
@@ -38,11 +39,23 @@ def add_job(text: str, key: str, job: JobSpec, filename: str = "targcc.yaml") ->
         SpecErrors: The spec is wrong as it is.
         InputError: The job does not fit the spec, or the text is written in a way that cannot be added to.
     """
-    expected = with_job(parse_spec(text, filename), key, job)
+    return add_jobs(text, {key: job}, filename)
+
+
+def add_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.yaml") -> str:
+    """The text of a spec with more jobs at the end of `jobs`, as `add_job` adds one."""
+    expected = parse_spec(text, filename)
     body = text.removeprefix(_BOM)
-    root, _ = parse_tree(body, filename)
-    changed = text[: len(text) - len(body)] + _with_entry(body, root, key, job)
-    return _verified(changed, expected, f"job {key} cannot be added to {filename}")
+    start = text[: len(text) - len(body)]
+    for key, job in jobs.items():
+        expected = with_job(expected, key, job)
+        root, _ = parse_tree(body, filename)
+        body = _with_entry(body, root, key, job)
+    return _verified(start + body, expected, f"{_named(jobs)} cannot be added to {filename}")
+
+
+def _named(jobs: Mapping[str, JobSpec]) -> str:
+    return f"job {next(iter(jobs))}" if len(jobs) == 1 else f"{len(jobs)} jobs"
 
 
 def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
