@@ -96,7 +96,9 @@ def _printed(spec: Spec, context: JobContext, template: str) -> str:
 def _formatted(source: str) -> bytes:
     import black
 
-    return black.format_str(source, mode=black.Mode(line_length=_LINE_LENGTH)).encode()
+    # The oldest Python of a project; black's style depends on it.
+    mode = black.Mode(line_length=_LINE_LENGTH, target_versions={black.TargetVersion.PY311})
+    return black.format_str(source, mode=mode).encode()
 
 
 def _own_parameters(spec: Spec, key: str) -> dict[str, str]:
