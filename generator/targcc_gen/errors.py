@@ -12,6 +12,8 @@ class TargccError(Exception):
     """
 
     exit_status = 2
+    prefix = "error: "
+    """What the command line prints before the message; empty where the message says by itself that it is one."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

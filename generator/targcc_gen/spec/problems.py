@@ -39,12 +39,13 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
     """A spec is wrong (exit status 2).
 
     `message` is everything to show: each error with its place, its line, carets and advice, and how many there are.
-    It needs no `error:` in front.
 
     Attributes:
         filename: The file, as messages name it.
         problems: The errors, by their places.
     """
+
+    prefix = ""
 
     def __init__(self, filename: str, text: str, problems: Iterable[Problem]) -> None:
         self.filename = filename

@@ -1,0 +1,101 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from targcc_gen.sync import Side
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a command that writes was asked to do with its plan.
+
+    Attributes:
+        dry_run: Show it and write nothing.
+        diff: Show it as a diff.
+        as_json: Print it for a program.
+        sides: How to settle conflicts, by path.
+    """
+
+    dry_run: bool = False
+    diff: bool = False
+    as_json: bool = False
+    sides: dict[str, Side] | None = None
+
+
+def project_option(function: F) -> F:
+    """`--project DIR`."""
+    option = click.option(
+        "--project",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="The project's folder.  [default: this one, or the nearest above with a targcc.yaml]",
+    )
+    return option(function)
+
+
+def writing_options(function: F) -> F:
+    """`--dry-run`, `--diff` and `--json`."""
+    for option in (
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print the plan as JSON, for programs."
+        ),
+        click.option("--diff", is_flag=True, help="Show the changes as a diff."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing."),
+    ):
+        function = option(function)
+    return function
+
+
+def conflict_options(function: F) -> F:
+    """`--ours`, `--theirs` and `--markers`."""
+    for option in (
+        click.option(
+            "--markers",
+            is_flag=True,
+            help="Write both sides of each conflict into the file, to be edited.",
+        ),
+        click.option(
+            "--theirs",
+            metavar="PATH",
+            multiple=True,
+            help="In conflicts of this file or folder, keep what you wrote.",
+        ),
+        click.option(
+            "--ours",
+            metavar="PATH",
+            multiple=True,
+            help="In conflicts of this file or folder, take targcc-gen's text.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def sides_of(
+    root: Path, ours: tuple[str, ...], theirs: tuple[str, ...], *, markers: bool
+) -> dict[str, Side]:
+    """How to settle conflicts, by path below `root`.
+
+    Raises:
+        click.UsageError: One path is given to both sides.
+    """
+    from targcc_gen.cli.project import path_in
+    from targcc_gen.sync import Side
+
+    sides = {".": Side.MARKERS} if markers else {}
+    chosen = {path_in(root, path): Side.OURS for path in ours}
+    for path in theirs:
+        if chosen.get(path_in(root, path)) is Side.OURS:
+            raise click.UsageError(f"{path} is given to both --ours and --theirs")
+        chosen[path_in(root, path)] = Side.THEIRS
+    return sides | chosen
