@@ -52,8 +52,7 @@ def test_searches_find_nothing_in_it():
         ('{"path": ".targcc/lock.jsonl", "owner": "managed", "sha256": "x"}', "not a file of the project"),
         ('{"path": "a", "owner": "nobody", "sha256": "x"}', "no owner 'nobody'"),
         ('{"path": "a", "owner": "managed", "sha256": "x", "ejected": 1}', "ejected is true or false"),
-        ('{"path": "a", "owner": "managed", "sha256": "x", "base": "%%"}', "cannot be unpacked"),
-        ('{"path": "a", "owner": "managed", "sha256": "x", "base": 5}', "cannot be unpacked"),
+        ('{"path": "a", "owner": "managed", "sha256": "x", "base": 5}', "a base is text"),
         ("<<<<<<< HEAD", "git left conflict markers"),
         ("[" * 100_000, "not JSON"),
     ],
@@ -66,12 +65,20 @@ def test_damage_is_named_with_its_line(line, problem):
     assert error.value.hint
 
 
-def test_a_base_that_is_not_what_was_written_is_damage():
-    text = lock_of("a.py").dump()
-    other = json.loads(lock_of("b.py").entries["b.py"].to_line())["base"]
-    data = json.loads(text.splitlines()[1]) | {"base": other}
-    with pytest.raises(InputError, match="does not match its checksum"):
-        Lock.parse(Lock().dump() + json.dumps(data))
+@pytest.mark.parametrize(
+    ("base", "problem"),
+    [
+        ("%%", "cannot be unpacked"),
+        ("!" * 50, "cannot be unpacked"),
+        (lock_of("b.py").entries["b.py"].packed, "does not match its checksum"),
+    ],
+)
+def test_a_base_that_is_not_what_was_written_is_damage(base, problem):
+    data = json.loads(lock_of("a.py").entries["a.py"].to_line()) | {"base": base}
+    lock = Lock.parse(Lock().dump() + json.dumps(data))
+    with pytest.raises(InputError, match=problem) as error:
+        _ = lock.entries["a.py"].base
+    assert "a.py" in error.value.message
 
 
 def test_a_lock_without_its_first_line_is_damage():

@@ -10,7 +10,7 @@ from targcc_gen.render.tree import Owner, Tree, TreeFile
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
-__all__ = ["Owner", "Tree", "TreeFile", "render_job", "render_project"]
+__all__ = ["Owner", "Tree", "TreeFile", "job_paths", "render_job", "render_project"]
 
 
 def render_project(

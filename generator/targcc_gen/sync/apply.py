@@ -102,7 +102,7 @@ class _Run:
         """Write the new files and copy the old ones beside the project's own."""
         for name in ("new", "old"):
             self.files.make_folder(self.pending.folder / name)
-        contents = [change.after for change in self.writes] + [self.plan.lock.dump().encode()]
+        contents = [change.after for change in self.writes] + [self.plan.lock_after.encode()]
         for step, content in zip(self.journal.steps, contents, strict=True):
             if step.existed:
                 self.files.copy(self.plan.root / step.path, self.pending.old(step))

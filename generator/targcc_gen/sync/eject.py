@@ -16,7 +16,7 @@ _HEAD_BYTES = 400
 
 def ejected(entry: LockEntry, disk: OnDisk) -> Outcome:
     """What ejecting the file of `entry` changes."""
-    mine = replace(entry, ejected=True, base=None)
+    mine = replace(entry, ejected=True, packed=None)
     change = Change(entry.path, Action.KEEP, "ejected", entry.owner, before=disk.raw)
     if disk.raw is None or disk.blocked:
         return Outcome(change, mine)

@@ -7,12 +7,12 @@ which leaves searches and editors in peace; bzip2 because its output is the same
 from __future__ import annotations
 
 import base64
-import binascii
 import bz2
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +33,47 @@ class LockEntry:
         path: POSIX path below the project's folder.
         owner: Who edits it.
         sha256: Of the text as the generator made it, before anybody's edits.
-        base: That text, where merging needs it: managed files and jobs.
+        packed: That text, compressed, where merging needs it: managed files and jobs.
         ejected: Whether the file was managed and is now the person's alone.
     """
 
     path: str
     owner: Owner
     sha256: str
-    base: bytes | None = None
+    packed: str | None = None
     ejected: bool = False
 
     @classmethod
-    def of(
-        cls, path: str, owner: Owner, content: bytes, *, keep_base: bool, ejected: bool = False
-    ) -> LockEntry:
+    def of(cls, path: str, owner: Owner, content: bytes, *, keep_base: bool) -> LockEntry:
         """An entry for `content` as the generator made it."""
-        return cls(path, owner, digest(content), content if keep_base else None, ejected)
+        packed = base64.b85encode(bz2.compress(content, 1)).decode() if keep_base else None
+        return cls(path, owner, digest(content), packed)
+
+    @cached_property
+    def base(self) -> bytes | None:
+        """The text as the generator made it; None where merging does not need it.
+
+        Raises:
+            InputError: It is not what was written.
+        """
+        if self.packed is None:
+            return None
+        try:
+            packed = base64.b85decode(self.packed)
+            base = bz2.BZ2Decompressor().decompress(packed, max_length=_MAX_BASE)
+        except (ValueError, OSError, EOFError) as error:
+            raise _damaged(f" {self.path}", "its base cannot be unpacked") from error
+        if digest(base) != self.sha256:
+            raise _damaged(f" {self.path}", "its base does not match its checksum")
+        return base
 
     def to_line(self) -> str:
         """The entry as a line of the lock."""
         data: dict[str, Any] = {"path": self.path, "owner": self.owner.value, "sha256": self.sha256}
         if self.ejected:
             data["ejected"] = True
-        if self.base is not None:
-            data["base"] = base64.b85encode(bz2.compress(self.base, 1)).decode()
+        if self.packed is not None:
+            data["base"] = self.packed
         return json.dumps(data, ensure_ascii=False)
 
 
@@ -128,8 +145,8 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _damaged(line: int, problem: str, hint: str = _RESTORE) -> InputError:
-    return InputError(f"{LOCK_PATH}:{line}: the lock is damaged: {problem}", hint=hint)
+def _damaged(where: int | str, problem: str, hint: str = _RESTORE) -> InputError:
+    return InputError(f"{LOCK_PATH}:{where}: the lock is damaged: {problem}", hint=hint)
 
 
 def _object(number: int, line: str) -> dict[str, Any]:
@@ -179,17 +196,7 @@ def _entry(number: int, data: dict[str, Any]) -> LockEntry:
     ejected = data.get("ejected", False)
     if not isinstance(ejected, bool):
         raise _damaged(number, "ejected is true or false")
-    return LockEntry(path, Owner(owner), sha256, _base(number, data, sha256), ejected)
-
-
-def _base(number: int, data: dict[str, Any], sha256: str) -> bytes | None:
-    if "base" not in data:
-        return None
-    try:
-        packed = base64.b85decode(data["base"])
-        base = bz2.BZ2Decompressor().decompress(packed, max_length=_MAX_BASE)
-    except (TypeError, ValueError, OSError, EOFError, binascii.Error) as error:
-        raise _damaged(number, "the base cannot be unpacked") from error
-    if digest(base) != sha256:
-        raise _damaged(number, "the base does not match its checksum")
-    return base
+    base = data.get("base")
+    if base is not None and not isinstance(base, str):
+        raise _damaged(number, "a base is text")
+    return LockEntry(path, Owner(owner), sha256, base, ejected)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,14 @@ class Plan:
         changes: Sorted by path.
         lock: The lock as it will be.
         lock_before: The lock's text as it is; None where there is none.
+        locked_before: The lock as it is.
     """
 
     root: Path
     changes: tuple[Change, ...]
     lock: Lock
     lock_before: str | None
+    locked_before: Lock
 
     @property
     def conflicts(self) -> tuple[Change, ...]:
@@ -120,7 +123,12 @@ class Plan:
     @property
     def lock_changes(self) -> bool:
         """Whether the lock will be another than it is."""
-        return self.lock.dump() != self.lock_before
+        return self.lock_after != self.lock_before
+
+    @cached_property
+    def lock_after(self) -> str:
+        """The lock's text as it will be."""
+        return self.lock.dump()
 
     @property
     def is_empty(self) -> bool:

@@ -51,7 +51,7 @@ def make_plan(
         )
         outcomes[path] = decide(situation)
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
-    return Plan(root, changes, _after(lock, outcomes), text)
+    return Plan(root, changes, _after(lock, outcomes), text, lock)
 
 
 def plan_eject(root: Path, paths: Collection[str]) -> Plan:
@@ -72,7 +72,7 @@ def plan_eject(root: Path, paths: Collection[str]) -> Plan:
             raise InputError(_not_managed(path, entry), hint="targcc-gen status lists the files")
         outcomes[path] = ejected(entry, disk.look(path))
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
-    return Plan(root, changes, _after(lock, outcomes), text)
+    return Plan(root, changes, _after(lock, outcomes), text, lock)
 
 
 def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:

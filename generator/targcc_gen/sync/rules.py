@@ -110,7 +110,7 @@ def _edited(situation: Situation, ours: TreeFile) -> Outcome:
 
 def _new(situation: Situation, ours: TreeFile) -> Outcome:
     """The lock does not know the path yet."""
-    disk, entry = situation.disk, _entry(ours)
+    disk, entry = situation.disk, _entry(situation, ours)
     if disk.raw is None and disk.blocked is None:
         return _written(situation, entry, Action.CREATE, "", ours.content)
     if disk.text == ours.content:
@@ -122,7 +122,7 @@ def _new(situation: Situation, ours: TreeFile) -> Outcome:
 
 def _restored(situation: Situation, ours: TreeFile) -> Outcome:
     """The person asked for the generator's text back."""
-    disk, entry = situation.disk, _entry(ours)
+    disk, entry = situation.disk, _entry(situation, ours)
     if disk.raw is None and disk.blocked is None:
         return _written(situation, entry, Action.CREATE, "restored", ours.content)
     if disk.text == ours.content:
@@ -154,7 +154,7 @@ def _scaffold(situation: Situation, ours: TreeFile, entry: LockEntry) -> Outcome
 
 def _managed(situation: Situation, ours: TreeFile, entry: LockEntry) -> Outcome:
     """The generator's changes are merged into whatever people made of the file."""
-    text, after = situation.disk.text, _entry(ours)
+    text, after = situation.disk.text, _entry(situation, ours)
     if text == ours.content:
         return _stays(situation, after, Action.UNCHANGED, "")
     if text is None:
@@ -172,7 +172,7 @@ def _merged(
     situation: Situation, ours: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
     merged = merge(base, text, ours.content, situation.side)
-    after = _entry(ours)
+    after = _entry(situation, ours)
     if merged.collisions:
         outcome = _conflict(situation, entry, "", merged.collisions)
         if situation.side is not Side.MARKERS:
@@ -190,7 +190,7 @@ def _merged(
 
 def _whole_file(situation: Situation, ours: TreeFile, reason: str) -> Outcome:
     """Two texts without a common base, or a merge that does not hold: all of one, or all of the other."""
-    disk, side, after = situation.disk, situation.side, _entry(ours)
+    disk, side, after = situation.disk, situation.side, _entry(situation, ours)
     if side is Side.THEIRS:
         return _stays(situation, after, Action.KEEP, "as you wished")
     if disk.text is None or disk.blocked:
@@ -253,7 +253,16 @@ def _change(situation: Situation, action: Action, reason: str) -> Change:
     )
 
 
-def _entry(ours: TreeFile) -> LockEntry:
+def _entry(situation: Situation, ours: TreeFile) -> LockEntry:
+    """What the lock remembers of the generator's text; the entry it has already, when that says the same."""
+    known = situation.entry
+    if (
+        known is not None
+        and known.owner is ours.owner
+        and not known.ejected
+        and known.sha256 == digest(ours.content)
+    ):
+        return known
     keep_base = ours.job or (ours.owner is Owner.MANAGED and not is_binary(ours.content))
     return LockEntry.of(ours.path, ours.owner, ours.content, keep_base=keep_base)
 
