@@ -1,0 +1,72 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The first sentence of the first page: did everything run, and who needs a person?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..discovery import BrokenModule
+from ..overview import Overview
+from ..states import RunState
+from . import words
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A sentence, what stands behind it, and how grave it is."""
+
+    kind: Literal["good", "warn", "bad"]
+    title: str
+    detail: str
+
+
+def verdict(view: Overview, broken: Sequence[BrokenModule], lost_after: float) -> Verdict:
+    """What to say first.
+
+    Args:
+        view: What there is.
+        broken: The job files that could not be used.
+        lost_after: Seconds of silence after which a server counts as lost.
+    """
+    names = [trouble.job.definition.display_name for trouble in view.troubles]
+    alive = [s for s in view.servers if (view.now - s.heartbeat_at).total_seconds() <= lost_after]
+    detail = _detail(view)
+    if not alive and view.jobs:
+        return Verdict(
+            "bad", "No server is up", f"Nothing runs until one is: targcc worker. {detail}"
+        )
+    if names:
+        verb = "needs" if len(names) == 1 else "need"
+        return Verdict("bad", f"{words.listed(names)} {verb} you", detail)
+    if broken:
+        return Verdict("bad", f"{words.count(len(broken), 'job file')} cannot be used", detail)
+    if not view.jobs:
+        return Verdict(
+            "good", "No jobs yet", "Write one, and it runs; this page will tell how it went."
+        )
+    if not any(job.recent for job in view.jobs):
+        return Verdict("good", "Nothing has run yet", _first(view))
+    return Verdict("good", "Everything ran", detail)
+
+
+def _first(view: Overview) -> str:
+    soon = next((one for one in view.upcoming), None)
+    jobs = f"{words.count(len(view.jobs), 'job')} found."
+    return (
+        jobs if soon is None else f"{jobs} The first run comes {words.relative(soon.at, view.now)}."
+    )
+
+
+def _detail(view: Overview) -> str:
+    total = len(view.window)
+    if not total:
+        return "No job ran in the last 24 hours."
+    well = len(view.jobs) - len(view.troubles)
+    parts = [f"{words.count(total, 'run')} in the last 24 hours"]
+    for state, word in ((RunState.FAILED, "failed"), (RunState.MISSED, "missed")):
+        if number := view.count(state):
+            parts.append(f"{number} {word}")
+    fine = f"; {well} of {words.count(len(view.jobs), 'job')} are fine" if view.troubles else ""
+    return f"{', '.join(parts)}{fine}."

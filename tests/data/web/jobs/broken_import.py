@@ -1,0 +1,3 @@
+"""Does not import."""
+
+from web_jobs.no_such_module import nothing  # noqa
