@@ -132,7 +132,7 @@ class Database:
 
         Raises:
             ValueError: the name is not one, or the database knows no procedures.
-            sqlalchemy.exc.DBAPIError: the procedure failed, in whichever of its statements.
+            Exception: the procedure failed, in whichever of its statements; the driver's own error.
         """
         statement = procedure_call(self.engine.dialect.name, procedure, arguments)
         engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")

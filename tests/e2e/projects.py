@@ -1,0 +1,50 @@
+"""Running a generated project from a test."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from targcc_gen import demo
+from targcc_gen.demo import DemoProject
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "e2e"
+
+
+def run(project: DemoProject, *command: str | Path, **more: str) -> subprocess.CompletedProcess:
+    """Run a command in the project's folder; words with which it starts are the interpreter's modules."""
+    return subprocess.run(
+        [str(project.python), "-m", *map(str, command)],
+        cwd=project.root,
+        env=project.environment() | more,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> object:
+    """What ``condition`` gives once that is true; fails when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.05)
+    return value
+
+
+@contextmanager
+def served(project: DemoProject) -> Iterator[tuple[int, Path]]:
+    """The project's server, ready; its port, and the file with what it prints."""
+    port, output = demo.free_port(), project.root / "serve.log"
+    with (
+        output.open("w", encoding="utf-8") as file,
+        demo.serving(project, port, output=file.fileno()) as process,
+    ):
+        try:
+            demo.wait_until_ready(process, port)
+        except demo.DemoError as error:
+            pytest.fail(f"{error}\n{output.read_text(encoding='utf-8')}")
+        yield port, output
