@@ -124,7 +124,9 @@ def serving(
         port: The port on 127.0.0.1.
         output: Where its output goes; ``None`` is the terminal.
     """
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP  # so that only it gets our ctrl-break
     process = subprocess.Popen(
         project.command("serve", "--port", str(port)),
         cwd=project.root,
@@ -145,7 +147,10 @@ def stop(process: subprocess.Popen[str], grace: float = 20) -> None:
     """End a process that we started: politely, and after ``grace`` seconds for good."""
     if process.poll() is not None:
         return
-    process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
+    if sys.platform == "win32":
+        process.send_signal(signal.CTRL_BREAK_EVENT)
+    else:
+        process.terminate()
     try:
         process.wait(grace)
     except subprocess.TimeoutExpired:
