@@ -66,13 +66,15 @@ class _Commands(click.Group):
         return f": did you mean {close[0]!r}?" if close else ""
 
     def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:  # noqa: ARG002 - click's signature
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         for section in dict.fromkeys(section for section, _, _ in _COMMANDS):
             with formatter.section(section):
                 formatter.write_dl([(name, text) for of, name, text in _COMMANDS if of == section])
 
-    def main(  # type: ignore[override]  # click's overloads: this one always ends the process
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,

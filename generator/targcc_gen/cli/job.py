@@ -22,9 +22,7 @@ _WHEN = ("cron", "every", "at", "manual", "fire_and_forget", "delayed")
 
 
 def _complete_blueprint(
-    context: click.Context,
-    parameter: click.Parameter,
-    incomplete: str,  # noqa: ARG001 - click's signature
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
@@ -34,9 +32,7 @@ def _complete_blueprint(
 
 
 def _complete_job(
-    context: click.Context,
-    parameter: click.Parameter,
-    incomplete: str,  # noqa: ARG001 - click's signature
+    context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 

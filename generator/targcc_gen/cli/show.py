@@ -55,7 +55,7 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
     return writes
 
 
-class ConflictPlan(ConflictError):
+class ConflictPlan(ConflictError):  # noqa: N818 - a finding, not a fault
     """A person has to settle something; the plan that says what was shown already."""
 
     prefix = ""
@@ -76,7 +76,7 @@ class ConflictPlan(ConflictError):
         self.writing = writing
 
 
-class Difference(CheckFailed):
+class _Difference(CheckFailed):
     """`--check` found that something is due."""
 
     prefix = ""
@@ -98,7 +98,7 @@ def check(plan: Plan, writing: Writing) -> None:
     due = sum(change.writes for change in plan.changes) + len(plan.conflicts)
     files = "file differs" if due == 1 else "files differ"
     what = f"{due} {files}" if due else "the lock is not up to date"
-    raise Difference(f"{what}. Run: targcc-gen regenerate")
+    raise _Difference(f"{what}. Run: targcc-gen regenerate")
 
 
 def show_plan(plan: Plan, *, diff: bool = False) -> None:

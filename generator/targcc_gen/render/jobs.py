@@ -9,6 +9,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.render.blueprints import environment
 from targcc_gen.render.context import JobContext, job_context
+from targcc_gen.render.formatting import formatted
 from targcc_gen.render.imports import with_head
 from targcc_gen.render.literals import pyliteral
 from targcc_gen.render.signatures import own_parameters, with_defaults
@@ -16,8 +17,6 @@ from targcc_gen.render.tree import Owner, TreeFile
 
 if TYPE_CHECKING:
     from targcc_gen.spec import JobSpec, Param, Spec
-
-_LINE_LENGTH = 100
 
 
 def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
@@ -49,9 +48,13 @@ def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
     summary = schedule_words(job)
     return (
         TreeFile(
-            module_path(spec, key), _formatted(module), Owner.SCAFFOLD, job=True, summary=summary
+            module_path(spec, key),
+            formatted(module).encode(),
+            Owner.SCAFFOLD,
+            job=True,
+            summary=summary,
         ),
-        TreeFile(test_path(key), _formatted(test), Owner.SCAFFOLD),
+        TreeFile(test_path(key), formatted(test).encode(), Owner.SCAFFOLD),
     )
 
 
@@ -91,14 +94,6 @@ def _printed(spec: Spec, context: JobContext, template: str) -> str:
         "project": spec.project,
     }
     return environment().get_template(template).render(values)
-
-
-def _formatted(source: str) -> bytes:
-    import black
-
-    # The oldest Python of a project; black's style depends on it.
-    mode = black.Mode(line_length=_LINE_LENGTH, target_versions={black.TargetVersion.PY311})
-    return black.format_str(source, mode=mode).encode()
 
 
 def _own_parameters(spec: Spec, key: str) -> dict[str, str]:

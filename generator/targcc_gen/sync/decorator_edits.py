@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
+from targcc_gen.render.formatting import formatted
 from targcc_gen.sync.decorators import SCHEDULE
-
-_LINE_LENGTH = 100
 
 
 def edited(content: bytes, name: str, changes: Mapping[str, str | None], ours: bytes) -> bytes:
@@ -112,8 +111,6 @@ def _separated(arguments: list[cst.Arg]) -> list[cst.Arg]:
 
 def _formatted(module: cst.Module, decorator: cst.Decorator) -> cst.Decorator:
     """The decorator as black writes it, comments between its arguments included."""
-    import black
-
     call = _call(decorator)
     # A comma after the last argument makes black write one argument a line, which comments need and nothing else does.
     if _has_comment(module.code_for_node(call)):
@@ -121,8 +118,7 @@ def _formatted(module: cst.Module, decorator: cst.Decorator) -> cst.Decorator:
     else:
         call = _with_last_comma(call, cst.MaybeSentinel.DEFAULT, replace=True)
     source = f"@{module.code_for_node(call)}\nclass _: ...\n"
-    text = black.format_str(source, mode=black.Mode(line_length=_LINE_LENGTH))
-    parsed = cst.parse_module(text).body[0]
+    parsed = cst.parse_module(formatted(source)).body[0]
     assert isinstance(parsed, cst.ClassDef)  # the line after the decorator
     return decorator.with_changes(decorator=parsed.decorators[0].decorator)
 
