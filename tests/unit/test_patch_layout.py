@@ -127,6 +127,12 @@ def test_the_only_file_that_makes_an_app_is_found(tmp_path):
     assert find_file(tmp_path) == tmp_path / "src/shop/main.py"
 
 
+def test_the_error_of_the_only_file_that_could_make_one_is_told(tmp_path):
+    write(tmp_path, main="from fastapi import FastAPI\napp = FastAPI(\n")
+    with pytest.raises(InputError, match=r"^main.py:2:14: error: '\(' was never closed"):
+        find_file(tmp_path)
+
+
 def test_files_of_the_scheduler_itself_do_not_count(tmp_path):
     write(tmp_path, "main.py")
     write(tmp_path, managed=f"# Managed by targcc-gen: regenerate merges your edits\n{APP}")

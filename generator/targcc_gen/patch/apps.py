@@ -17,8 +17,7 @@ from libcst.metadata import (
 )
 
 if TYPE_CHECKING:
-    from targcc_gen.errors import InputError
-    from targcc_gen.patch.source import Source
+    from targcc_gen.patch.source import Source, SourceError
 
 FASTAPI = frozenset({"fastapi.FastAPI", "fastapi.applications.FastAPI"})
 
@@ -169,7 +168,7 @@ class AppFile:
         place = self.positions[node].end
         return place.line, place.column
 
-    def error(self, node: cst.CSTNode, message: str) -> InputError:
+    def error(self, node: cst.CSTNode, message: str) -> SourceError:
         """An error at a node's place."""
         return self.source.error(self.line_of(node), self.column_of(node), message)
 

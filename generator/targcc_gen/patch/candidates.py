@@ -8,7 +8,7 @@ from pathlib import Path
 
 from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import AppFile
-from targcc_gen.patch.source import Source
+from targcc_gen.patch.source import Source, SourceError
 
 _SKIPPED = frozenset(
     {
@@ -39,13 +39,20 @@ def find_file(root: Path, module: str | None = None) -> Path:
         module: The module that `--app module:name` names: then it is that module's file.
 
     Raises:
-        InputError: There is none, or there are several.
+        InputError: There is none, there are several, or the only one is not valid Python.
     """
     if module:
         return _file_of(root, module)
-    found = sorted(path for path in _python_files(root) if _makes_app(path))
+    found, broken = [], []
+    for path in sorted(_python_files(root)):
+        try:
+            found += [path] if _makes_app(root, path) else []
+        except SourceError as error:
+            broken.append(error)
     if len(found) == 1:
         return found[0]
+    if not found and len(broken) == 1:
+        raise broken[0]
     if not found:
         raise InputError(
             f"no file in {root} makes a FastAPI app", hint="Name it: targcc-gen patch FILE"
@@ -93,18 +100,16 @@ def _python_files(root: Path) -> Iterator[Path]:
                 yield here / name
 
 
-def _makes_app(path: Path) -> bool:
-    """Whether a file makes an app; a file that cannot be read or parsed is not the one."""
+def _makes_app(root: Path, path: Path) -> bool:
+    """Whether a file makes an app.
+
+    Raises:
+        SourceError: It looks like it, but it is not valid Python.
+    """
     try:
-        if path.stat().st_size > _LARGEST:
-            return False
-        data = path.read_bytes()
+        data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
     except OSError:
         return False
-    if b"fastapi" not in data or MANAGED in data[:_HEAD]:
+    if b"fastapi" not in data or b"FastAPI" not in data or MANAGED in data[:_HEAD]:
         return False
-    try:
-        apps = AppFile(Source(path.name, data)).apps()
-    except InputError:
-        return False
-    return bool(apps)
+    return bool(AppFile(Source(path.relative_to(root).as_posix(), data)).apps())

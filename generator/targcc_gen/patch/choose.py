@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import App, AppFile, code_of, targets_of
+from targcc_gen.patch.source import SourceError
 from targcc_gen.patch.wiring import Wiring, paste
 
 
@@ -31,7 +31,7 @@ def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:
     if len(outer) == 1:
         return outer[0]
     listed = "\n".join(f"  {file.source.name}:{app.line}  {app.label}" for app in outer)
-    raise InputError(
+    raise SourceError(
         f"{file.source.name}:{outer[0].line}: error: {len(outer)} FastAPI apps are made here\n{listed}",
         hint=f"Name the one that gets the scheduler: --app {outer[0].label}",
     )
@@ -43,10 +43,10 @@ def _named(file: AppFile, apps: Sequence[App], name: str) -> App:
         return found[0]
     listed = ", ".join(f"{app.label} (line {app.line})" for app in apps)
     what = "several FastAPI apps" if found else "no FastAPI app"
-    raise InputError(f"{file.source.name}: error: it makes {what} named {name}; it makes {listed}")
+    raise SourceError(f"{file.source.name}: error: it makes {what} named {name}; it makes {listed}")
 
 
-def _none(file: AppFile, wiring: Wiring) -> InputError:
+def _none(file: AppFile, wiring: Wiring) -> SourceError:
     for node in file.nodes:
         if not isinstance(node, cst.Assign | cst.AnnAssign) or not isinstance(node.value, cst.Call):
             continue
@@ -54,12 +54,12 @@ def _none(file: AppFile, wiring: Wiring) -> InputError:
             for name in file.qualified_names(node.value.func):
                 module, _, function = name.rpartition(".")
                 if module and function.islower() and target in {"app", "application", "api"}:
-                    return InputError(
+                    return SourceError(
                         f"{file.source.name}:{file.line_of(node)}: error: {target} = {code_of(node.value.func)}()"
                         f" comes from {module}",
                         hint=f"Patch the file that defines {function}.",
                     )
-    return InputError(
+    return SourceError(
         f"{file.source.name}: error: it makes no FastAPI app",
         hint=paste(wiring),
     )

@@ -137,13 +137,16 @@ def _name(root: Path, pyproject: dict[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(named or root.name)).strip("-._")[:100] or "app"
 
 
-def new_files(home: Home, root: Path) -> list[TreeFile]:
-    """What a new home consists of; an `__init__.py` that is there stays the app's."""
+def new_files(home: Home, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
+    """What a new home consists of, and what of it the app has already: its package's `__init__.py`, which stays."""
     from targcc_gen.render import render_project
 
     init = home.folder / "__init__.py"
     theirs = init.relative_to(root).as_posix() if init.exists() else None
-    return [file for file in render_project(home.spec) if file.path != theirs]
+    files = list(render_project(home.spec))
+    return [file for file in files if file.path != theirs], [
+        file for file in files if file.path == theirs
+    ]
 
 
 def requirements(spec: Spec) -> list[str]:

@@ -10,6 +10,7 @@ import libcst as cst
 
 from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import AppFile, dotted
+from targcc_gen.patch.source import SourceError
 
 SPEC = "targcc.yaml"
 _MARKS = (SPEC, "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", ".git")
@@ -122,7 +123,7 @@ def _depth_by_imports(file: AppFile, path: Path, root: Path) -> int:
     ):
         return 1
     name = file.source.name
-    raise InputError(
+    raise SourceError(
         f"{name}: error: its folder has no __init__.py, so it may be imported as {'.'.join(inside)} or as {inside[-1]}",
         hint=f"Say how your server imports it: --app {'.'.join(inside)}:app or --app {inside[-1]}:app",
     )
@@ -153,4 +154,4 @@ def pyproject(root: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: error: {error}") from error
+        raise SourceError(f"{path}: error: {error}") from error

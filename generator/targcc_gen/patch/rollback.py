@@ -18,7 +18,7 @@ def roll_back(plan: Plan) -> None:
     """
     lock = Lock.parse(plan.lock_before) if plan.lock_before else Lock()
     changes = tuple(_inverse(change) for change in plan.changes if change.writes)
-    apply(Plan(plan.root, changes, lock, plan.lock.dump()))
+    apply(Plan(plan.root, changes, lock, plan.lock.dump(), plan.lock))
     if plan.lock_before is None:
         remove_lock(plan)
     else:

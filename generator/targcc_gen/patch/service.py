@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from targcc_gen.patch.source import Source
 from targcc_gen.patch.verify import install_command, missing, project_python
 from targcc_gen.patch.verify import verify as look
 from targcc_gen.patch.wiring import Patched, Wiring, paste, wire
-from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, apply, make_plan
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def prepare(target: Target, app_name: str | None) -> Prepared:
     wiring = Wiring(home.router_module, target.layout.package)
     app = choose_app(target.file, app_name, wiring)
     patched = wire(target.file, app, wiring)
-    files = new_files(home, target.root) if home.is_new else []
+    files, kept = new_files(home, target.root) if home.is_new else ([], [])
     if patched.added:
         original = target.file.source.data
         files.append(TreeFile(target.relative, patched.data, Owner.PATCHED, replaces=original))
@@ -139,7 +140,16 @@ def prepare(target: Target, app_name: str | None) -> Prepared:
     if plan.conflicts:
         listed = "\n".join(f"  {one.path}: {one.reason}" for one in plan.conflicts)
         raise ConflictError(f"something is in the way, nothing was written\n{listed}")
-    return Prepared(target, app, home, wiring, patched, plan, home.notes)
+    return Prepared(target, app, home, wiring, patched, _with_known(plan, kept), home.notes)
+
+
+def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
+    """The plan whose lock also knows the app's files that stand in for ours, as after a regenerate."""
+    known = {
+        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=False)
+        for file in kept
+    }
+    return replace(plan, lock=Lock({**plan.lock.entries, **known}, plan.lock.generator))
 
 
 def check_environment(prepared: Prepared) -> None:

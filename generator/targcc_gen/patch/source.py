@@ -16,6 +16,12 @@ import libcst as cst
 from targcc_gen.errors import InputError
 
 
+class SourceError(InputError):
+    """Something about a source file; the message begins with its place."""
+
+    prefix = ""
+
+
 @dataclass(frozen=True)
 class Replacement:
     """Put `lines` (without line ends) in place of the lines `first` to `last` (from 1, both included).
@@ -50,25 +56,25 @@ class Source:
         """The codec that the byte order mark or the coding comment declares; `utf-8` when there is neither.
 
         Raises:
-            InputError: Python does not know the declared encoding, or mark and comment disagree.
+            SourceError: Python does not know the declared encoding, or mark and comment disagree.
         """
         try:
             return tokenize.detect_encoding(io.BytesIO(self.data).readline)[0]
         except SyntaxError as error:
-            raise InputError(f"{self.name}:1: error: {error.msg}") from error
+            raise SourceError(f"{self.name}:1: error: {error.msg}") from error
 
     @cached_property
     def text(self) -> str:
         """The decoded text, line ends as they are.
 
         Raises:
-            InputError: The bytes do not fit the declared encoding.
+            SourceError: The bytes do not fit the declared encoding.
         """
         try:
             return self.data.decode(self.encoding)
         except UnicodeDecodeError as error:
             line = self.data.count(b"\n", 0, error.start) + 1
-            raise InputError(
+            raise SourceError(
                 f"{self.name}:{line}: error: not valid {self.encoding} (byte 0x{self.data[error.start]:02x})",
                 hint="Save the file as UTF-8, or declare its encoding in the first line: # -*- coding: NAME -*-",
             ) from error
@@ -83,11 +89,11 @@ class Source:
         """The decoded lines with their ends, one for each of `byte_lines`.
 
         Raises:
-            InputError: The encoding has line ends that are not bytes of their own.
+            SourceError: The encoding has line ends that are not bytes of their own.
         """
         lines = tuple(re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", self.text))
         if len(lines) != len(self.byte_lines):
-            raise InputError(f"{self.name}: error: cannot edit {self.encoding} line by line")
+            raise SourceError(f"{self.name}: error: cannot edit {self.encoding} line by line")
         return lines
 
     @cached_property
@@ -95,31 +101,31 @@ class Source:
         """The file's syntax tree.
 
         Raises:
-            InputError: The file is not valid Python; with the place and the line.
+            SourceError: The file is not valid Python; with the place and the line.
         """
         try:
             return cst.parse_module(self.text)
         except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError) as error:
             raise self._syntax_error(error) from error
 
-    def _syntax_error(self, error: Exception) -> InputError:
+    def _syntax_error(self, error: Exception) -> SourceError:
         """What is wrong and where: Python's own parser says it best, libcst's message stands in for newer syntax."""
         try:
             ast.parse(self.data)
         except SyntaxError as found:
             return self.error(found.lineno or 1, found.offset or 1, found.msg)
         except (ValueError, RecursionError, MemoryError) as found:
-            return InputError(f"{self.name}: error: {found or type(found).__name__}")
+            return SourceError(f"{self.name}: error: {found or type(found).__name__}")
         place = re.search(r"error at (\d+):(\d+)", str(error))
         if place:
             return self.error(int(place[1]), int(place[2]), "this syntax is not understood")
-        return InputError(f"{self.name}: error: {str(error).splitlines()[0]}")
+        return SourceError(f"{self.name}: error: {str(error).splitlines()[0]}")
 
-    def error(self, line: int, column: int, message: str) -> InputError:
+    def error(self, line: int, column: int, message: str) -> SourceError:
         """An error with its place and a frame that shows the line; line and column count from 1."""
         shown = self.lines[line - 1].rstrip() if line <= len(self.lines) else ""
         frame = f"\n  {line:>4} | {shown}\n       | {' ' * (column - 1)}^" if shown else ""
-        return InputError(f"{self.name}:{line}:{column}: error: {message}{frame}")
+        return SourceError(f"{self.name}:{line}:{column}: error: {message}{frame}")
 
     def indent_of(self, line: int) -> str:
         """The blanks before the first word of a line, without form feeds."""

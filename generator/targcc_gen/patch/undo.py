@@ -66,7 +66,7 @@ def prepare_undo(target: Target) -> Undone:
     """
     spec = _spec(target.root)
     data = _without(target, spec)
-    lock = Lock.load(target.root)
+    lock = _ours(Lock.load(target.root), spec)
     made_by_patch = spec is not None and spec.project.inside is not None
     stays = _used(target, spec, lock) if spec is not None and made_by_patch else ""
     whole = made_by_patch and not stays
@@ -111,6 +111,17 @@ def _spec(root: Path) -> Spec | None:
     from targcc_gen.spec import load_spec
 
     return load_spec(root / SPEC)
+
+
+def _ours(lock: Lock, spec: Spec | None) -> Lock:
+    """The lock without the app's own `__init__.py`, which it knows but which no patch wrote."""
+    if spec is None or spec.project.package == OWN_PACKAGE:
+        return lock
+    folder = "" if spec.project.inside in {None, "."} else f"{spec.project.inside}/"
+    init = f"{folder}{spec.project.package}/__init__.py"
+    return Lock(
+        {path: entry for path, entry in lock.entries.items() if path != init}, lock.generator
+    )
 
 
 def _without(target: Target, spec: Spec | None) -> bytes:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import AppFile, names_in
-from targcc_gen.patch.source import Replacement, Source
+from targcc_gen.patch.source import Replacement, Source, SourceError
 from targcc_gen.patch.wiring import ROUTER, Wiring, includes, router_imports
 
 Part = cst.CSTNode
@@ -65,7 +64,7 @@ def _remove_part(file: AppFile, part: Part) -> Replacement:
     """Remove a small statement: its lines, or its share of a line with several."""
     line = file.parents[part]
     if not isinstance(line, cst.SimpleStatementLine | cst.SimpleStatementSuite):
-        raise InputError(
+        raise SourceError(
             f"{file.source.name}:{file.line_of(part)}: error: this line cannot be removed"
         )
     if len(line.body) > 1:
@@ -104,7 +103,7 @@ def _spliced(file: AppFile, start: tuple[int, int], end: tuple[int, int], new: s
     """Replace the text between two places (line from 1, column from 0)."""
     lines = [line.rstrip("\r\n") for line in file.source.lines[start[0] - 1 : end[0]]]
     if any("\f" in line for line in lines):
-        raise InputError(
+        raise SourceError(
             f"{file.source.name}:{start[0]}: error: a form feed stands in this line: remove ours by hand"
         )
     return Replacement(start[0], end[0], (lines[0][: start[1]] + new + lines[-1][end[1] :],))

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import App, AppFile, dotted, names_in
-from targcc_gen.patch.source import Replacement, Source, insertion
+from targcc_gen.patch.source import Replacement, Source, SourceError, insertion
 
 ROUTER = "scheduler_router"
 ALIASES = ("targcc_scheduler_router", "targcc_jobs_router")
@@ -128,12 +127,12 @@ def _check_wired(file: AppFile, app: App, wiring: Wiring) -> None:
                 )
 
 
-def refusal(file: AppFile, app: App, wiring: Wiring) -> InputError:
+def refusal(file: AppFile, app: App, wiring: Wiring) -> SourceError:
     """Why an app is not touched, with the lines to paste and where they belong."""
     place = app.places[0]
     subject = app.target or "this FastAPI app"
     text = f"{subject} cannot be wired: {app.problem}"
-    return InputError(
+    return SourceError(
         file.source.error(place.line, place.column, text).message,
         hint=paste(wiring, app, relative=_uses_relative(file), line=place.last_line),
     )
@@ -195,7 +194,7 @@ def _free_name(file: AppFile) -> str:
     for name in (ROUTER, *ALIASES):
         if name not in taken:
             return name
-    raise InputError(
+    raise SourceError(
         f"{file.source.name}: error: the names {', '.join((ROUTER, *ALIASES))} are all taken"
     )
 
