@@ -24,7 +24,7 @@ metadata = sa.MetaData()
 _INSTANT = (
     sa.DateTime()
     .with_variant(sa.DateTime(timezone=True), "postgresql")
-    .with_variant(mssql.DATETIME2(6), "mssql")
+    .with_variant(mssql.DATETIME2(6), "mssql")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
 )
 _LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")

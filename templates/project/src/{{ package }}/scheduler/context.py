@@ -194,6 +194,8 @@ class JobContext:
         Args:
             name: Its own name within the job, at most 200 characters.
             f: What to do, plain or async.
+            *args: What it gets.
+            **kwargs: What it gets by name.
 
         Raises:
             StepError: the name was used before, or the result cannot be kept as JSON or read back.
@@ -217,12 +219,12 @@ class JobContext:
         self._begin_step(name)
         kept = self._journal.find_step(name).result()
         if kept is not None:
-            return cast(T, _decode(name, f, kept))
+            return cast("T", _decode(name, f, kept))
         started = time.monotonic()
         encoded, decoded = _encode(name, f, f(*args, **kwargs))
         taken = round((time.monotonic() - started) * 1000)
         self._journal.keep_step(name, encoded, taken).result()
-        return cast(T, decoded)
+        return cast("T", decoded)
 
     def tell_to_stop(self, reason: StopReason, message: str) -> None:
         """Make :attr:`cancelled` true. The first reason stays."""
@@ -258,10 +260,7 @@ class JobContext:
 def _is_async(f: Callable[..., Any]) -> bool:
     while isinstance(f, functools.partial):
         f = f.func
-    call = (
-        f if inspect.isroutine(f) else getattr(f, "__call__", f)
-    )  # noqa: B004 - the method itself is looked at
-    return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(call)
+    return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__)
 
 
 def _encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from . import inline
+
 WRITES = {"targcc_writes": True}
 """Execution options of a connection that is going to write: on SQLite its transaction takes the write lock at once."""
 
@@ -36,6 +38,23 @@ def make_engine(url: str | sa.URL) -> AsyncEngine:
         _set_up_sqlite(engine.sync_engine)
         return engine
     return create_async_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
+
+
+def make_inline_engine(url: str | sa.URL) -> AsyncEngine | None:
+    """An engine for short transactions on the event loop itself; ``None`` where there is no such thing (all but SQLite).
+
+    Its connections do not wait for other writers: "database is locked" comes at once, and the caller tries again.
+    """
+    parsed = _with_driver(url, _ASYNC_DRIVERS)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    file = parsed.database or ""
+    engine = create_async_engine(
+        parsed, pool_size=2, max_overflow=8, async_creator=lambda *_, **__: inline.connect(file)
+    )
+    event.listen(engine.sync_engine, "connect", _on_inline_connect)
+    event.listen(engine.sync_engine, "begin", _on_begin)
+    return engine
 
 
 def migrate(url: str | sa.URL, *, directory: Path | None = None) -> str:
@@ -171,16 +190,24 @@ def _set_up_sqlite(engine: sa.Engine) -> None:
     event.listen(engine, "begin", _on_begin)
 
 
+def _on_inline_connect(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    _tune(cursor)
+    cursor.close()
+
+
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    cursor.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # a power cut may cost the last moments, never the file
-    cursor.execute("PRAGMA foreign_keys = ON")
-    _switch_to_wal(cursor)
+    _tune(cursor)
     cursor.close()
+
+
+def _tune(cursor: Any) -> None:
+    # A power cut may cost the last moments, never the file.
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    _switch_to_wal(cursor)
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -81,10 +81,7 @@ def _modules(package: str, found: Discovered) -> Iterator[str]:
 def _import(name: str, found: Discovered) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # noqa: BLE001 - a job file may raise anything; the others still run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a job file may raise anything
         found.broken.append(_broken(name, error))
         return None
 
@@ -96,9 +93,7 @@ def _collect(module: ModuleType, found: Discovered) -> None:
             continue
         try:
             _add(definition, found)
-        except (
-            Exception
-        ) as error:  # noqa: BLE001 - a wrong signature can raise whatever evaluating a type raises
+        except Exception as error:  # noqa: BLE001 - so may the evaluation of a type
             found.broken.append(_broken(module.__name__, error))
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
-import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +21,7 @@ from .cron import format_duration
 from .engine.port import Engine
 from .job import JobDefinition
 from .journal import JournalWriter, RunJournal
+from .loops import stack_of
 from .outcome import Ending, settle_as
 from .running import Body, Finished, JobThread
 from .settings import Settings
@@ -34,10 +33,6 @@ log = logging.getLogger(__name__)
 
 _LAST_CHANCE_SECONDS = 2.0
 """How long a coroutine may take to end after ``CancelledError``."""
-
-
-class NodeLost(Exception):  # noqa: N818 - a state of affairs
-    """The others took this node for dead."""
 
 
 class Held:
@@ -142,7 +137,7 @@ class Executor:
         """Take this run; see :class:`~.engine.port.Worker`."""
         async with self._store.write() as connection:
             if not await servers.exists(connection, self.server_id):
-                raise NodeLost(f"{self.server_id} was taken for dead")
+                return None
             return await runs.claim_one(
                 connection,
                 run_id,
@@ -247,7 +242,7 @@ class Executor:
                 held.claim.job_name,
                 held.ctx.cancel_message,
                 thread.name,
-                _stack_of(thread.ident),
+                stack_of(thread),
             )
         elif not held.ended.done():
             log.error(
@@ -353,8 +348,3 @@ def _context(claim: runs.Claim, definition: JobDefinition, journal: RunJournal) 
 def _on(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *arguments)
-
-
-def _stack_of(ident: int | None) -> str:
-    frame = sys._current_frames().get(ident or 0)  # noqa: SLF001 - documented, in spite of its name
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""

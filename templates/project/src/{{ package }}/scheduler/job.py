@@ -145,9 +145,9 @@ class JobDefinition:
     @property
     def function(self) -> Callable[..., Any]:
         """What is called: the function itself, or ``execute`` of the class, not bound."""
-        if inspect.isclass(self.target):
-            return self.target.execute  # type: ignore[no-any-return]  # define() has seen that it is there
-        return self.target
+        target: Any = self.target
+        function: Callable[..., Any] = getattr(target, "execute", target)
+        return function
 
     @functools.cached_property
     def signature(self) -> Parameters:
@@ -163,8 +163,8 @@ class JobDefinition:
         return self.name
 
 
-class JobOptions(TypedDict, total=False):
-    """What :func:`job`, :func:`define` and ``Scheduler.add_recurring`` may be told besides the schedule.
+class RecurringOptions(TypedDict, total=False):
+    """What ``Scheduler.add_recurring`` may be told besides name, function, schedule and zone.
 
     Durations are texts such as ``90s``, ``15m``, ``1h30m`` or ``2d``, or ``timedelta``.
     """
@@ -177,14 +177,10 @@ class JobOptions(TypedDict, total=False):
     """With ``every``: count from the end of the last run."""
     at: str | datetime | None
     """One instant, instead of a cron expression: it runs once."""
-    timezone: str | None
-    """Default: the project's."""
     display_name: str | None
     """Default: the name, in words."""
     description: str | None
     """Default: the first line of the docstring."""
-    name: str | None
-    """The stable key, when the class was renamed. Default: the class name without ``Job``."""
     queue: str | None
     """Default: the project's default queue."""
     priority: int
@@ -209,6 +205,15 @@ class JobOptions(TypedDict, total=False):
     """Who is told, and when."""
     paused: bool
     """Created paused; somebody resumes it."""
+
+
+class JobOptions(RecurringOptions, total=False):
+    """What :func:`job` and :func:`define` may be told besides the schedule."""
+
+    name: str | None
+    """The stable key, when the class was renamed. Default: the class name without ``Job``."""
+    timezone: str | None
+    """The zone the schedule is read in. Default: the project's."""
 
 
 def job(

@@ -136,7 +136,12 @@ class JournalWriter:
             now = self._clock.now()
             async with self._store.write() as connection:
                 await journal.keep_step(
-                    connection, claim, name, clean(result_json), duration_ms, now
+                    connection,
+                    claim,
+                    name,
+                    result_json=clean(result_json),
+                    duration_ms=duration_ms,
+                    now=now,
                 )
 
         return self._home.submit(self._persist(keep))

@@ -53,10 +53,7 @@ class LoopThread:
 
     def stack(self) -> str:
         """What the thread is doing right now."""
-        frame = sys._current_frames().get(
-            self.thread.ident or 0
-        )  # noqa: SLF001 - documented, in spite of its name
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        return stack_of(self.thread)
 
     def stop(self, timeout: float = 5) -> None:
         """Cancel what is left, stop the loop and wait for the thread; one that is blocked is left behind."""
@@ -73,6 +70,13 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+
+def stack_of(thread: threading.Thread) -> str:
+    """What a thread is doing right now; empty when it has ended."""
+    frames = sys._current_frames()  # noqa: SLF001 - documented, in spite of its name
+    frame = frames.get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 async def _cancel_rest() -> None:

@@ -37,16 +37,16 @@ class DueSlots:
     Args:
         run: Slots to run, oldest first.
         missed: Slots to record as missed, oldest first.
+        last: Everything up to here is dealt with by this.
         earlier: How many were missed before those.
         counted: Whether ``earlier`` is exact; else there were at least so many.
-        last: Everything up to here is dealt with by this.
     """
 
     run: tuple[datetime, ...]
     missed: tuple[datetime, ...]
-    earlier: int
-    counted: bool
     last: datetime
+    earlier: int = 0
+    counted: bool = True
 
 
 def due_slots(definition: JobDefinition, last: datetime, now: datetime) -> DueSlots | None:
@@ -70,7 +70,7 @@ def due_slots(definition: JobDefinition, last: datetime, now: datetime) -> DueSl
     run = _between(schedule, max(from_here, first), now, zone)
     missed, earlier, counted = _missed(schedule, first, from_here, newest, zone)
     done = run[-1] if len(run) == MOST_RUNS else newest
-    return DueSlots(run, missed, earlier, counted, done)
+    return DueSlots(run, missed, done, earlier, counted)
 
 
 def _first_to_run(definition: JobDefinition, newest: datetime, now: datetime) -> datetime:

@@ -21,17 +21,19 @@ from .job import JobDefinition
 from .journal import JournalWriter
 from .liveness import Liveness, host_name, new_server_id
 from .loops import LoopThread
-from .outages import OUTAGES, Outage
+from .outages import OUTAGES, Outage, in_short
 from .running import JobThread
 from .schedule import SlotScheduler
 from .settings import Settings
 from .states import RunState
-from .store import Store, runs, servers
+from .store import Store, control, runs, servers
 from .upkeep import prune
 from .watchdog import watch
 
 log = logging.getLogger(__name__)
 
+_BEATS_BETWEEN_RESCUES = 5
+_AFTER_FAULT_SECONDS = 2.0
 _DAY = 24 * 3600.0
 _SETTLE_SECONDS = 10.0
 """After the grace: how long outcomes may take to reach the database before the process ends without them."""
@@ -80,6 +82,8 @@ class Node:
         self._jobs = jobs
         self._queues = dict(queues) if jobs is not None else {}
         self._liveness = Liveness(self.id, settings.lost_after_seconds)
+        self._beats = 0
+        self._alerted: frozenset[str] = frozenset()
         self._send = notify
         self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=10_000)
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,18 +115,16 @@ class Node:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
         """
         await self._register()
-        self._begin(self._heartbeats(), "heartbeat")
-        self._begin(self._alerts(), "alerts")
-        self._begin(self._upkeep(), "upkeep")
+        self._begin(self._heartbeats, "heartbeat")
+        self._begin(self._alerts, "alerts")
+        self._begin(self._upkeep, "upkeep")
         if self.slots is not None:
-            self._begin(self.slots.run(), "slots")
-        if self._jobs is not None and self.executor is not None:
-            await asyncio.to_thread(self._jobs.start)
-            self._begin(watch(self._jobs), "watchdog")
-            self._work = asyncio.create_task(
-                self._engine.work(self.executor, self._queues), name="targcc work"
-            )
-            self._work.add_done_callback(_say_if_it_broke)
+            self._begin(self.slots.run, "slots")
+        jobs, executor = self._jobs, self.executor
+        if jobs is not None and executor is not None:
+            await asyncio.to_thread(jobs.start)
+            self._begin(lambda: watch(jobs), "watchdog")
+            self._work = self._begin(lambda: self._engine.work(executor, self._queues), "work")
 
     async def stop(self, reason: str = "the process is shutting down") -> None:
         """Take nothing new, tell running jobs, wait the grace, hand the rest back, sign off."""
@@ -143,10 +145,12 @@ class Node:
         if self._jobs is not None:
             await asyncio.to_thread(self._jobs.stop)
 
-    def _begin(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(coroutine, name=f"targcc {name}")
-        task.add_done_callback(_say_if_it_broke)
+    def _begin(
+        self, make: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(_keep_going(make, name), name=f"targcc {name}")
         self._tasks.append(task)
+        return task
 
     def _cancel(self, name: str) -> None:
         for task in self._tasks:
@@ -192,6 +196,7 @@ class Node:
             others = await servers.beats(connection)
             orphans = await servers.has_orphans(connection)
             due = await runs.promote_due(connection, now)
+            self._alerted = await control.alerted_jobs(connection)
         if due:
             self._engine.wake()
         if not alive:
@@ -203,6 +208,9 @@ class Node:
         dead = self._liveness.observe(others, looked)
         if dead or orphans:
             await self._rescue(dead)
+        elif self._beats % _BEATS_BETWEEN_RESCUES == 0:
+            await self._engine.rescue([])
+        self._beats += 1
 
     async def _come_back(self) -> None:
         """The others took this node for dead, while it was frozen or cut off. Its runs are theirs now."""
@@ -237,14 +245,18 @@ class Node:
     # Telling people.
 
     def _notify(self, event: AlertEvent) -> None:
-        if self._send is None:
+        if self._send is None or not self._may_interest(event):
             return
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
-            log.error(
-                "too many alerts wait: one about %s is dropped", event.definition.name
-            )  # noqa: TRY400 - no traceback tells more
+            name = event.definition.name
+            log.warning("too many alerts wait: one about %s is dropped", name)
+
+    def _may_interest(self, event: AlertEvent) -> bool:
+        """Most runs succeed and nobody asked to hear of it; the sender need not look that up each time."""
+        job = event.definition
+        return event.kind != "success" or job.alerts is not None or job.name in self._alerted
 
     def _completed(self, job_name: str) -> None:
         if self.slots is not None:
@@ -311,11 +323,16 @@ class Node:
         try:
             await asyncio.wait_for(work, timeout=_SETTLE_SECONDS)
         except (*OUTAGES, TimeoutError) as error:
-            log.error(
-                "while stopping: %s", error or type(error).__name__
-            )  # noqa: TRY400 - a traceback of a missing database tells nothing
+            log.warning("while stopping: %s", in_short(error))
 
 
-def _say_if_it_broke(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("%s has stopped by a fault of the scheduler", task.get_name(), exc_info=error)
+async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Do it until it returns; a fault of the scheduler is logged, and it is begun again: the node must not go half dead."""
+    while True:
+        try:
+            await make()
+        except Exception:
+            log.exception("the scheduler's %s failed, which is a fault; it begins again", name)
+            await asyncio.sleep(_AFTER_FAULT_SECONDS)
+        else:
+            return

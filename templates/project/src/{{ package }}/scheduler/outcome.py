@@ -56,15 +56,52 @@ class Ending:
     memory_mb: int = 0
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What an attempt leaves behind."""
+
+    ending: Ending
+    claim: Claim
+    server: str
+
+    def history(self, result: JobResult) -> dict[str, Any]:
+        """Its row of ``c_LoggedJob``."""
+        ending, claim = self.ending, self.claim
+        return clean_row(
+            {
+                "JobName": claim.job_name,
+                "JobId": str(claim.run_id),
+                "JobType": claim.job_type,
+                "StartedAt": claim.started_at,
+                "CompletedAt": max(ending.ended_at, claim.started_at),
+                "DurationMs": ending.duration_ms,
+                "Success": result.ok,
+                "ResultMessage": result.message,
+                "ErrorMessage": None if result.ok else _short(result.message),
+                "StackTrace": stack_trace(result.exception) if result.exception else None,
+                "ServerName": self.server,
+                "TriggeredBy": claim.triggered_by,
+                "MemoryUsedMB": ending.memory_mb,
+                "CpuTimeMs": ending.cpu_ms,
+                "CreatedAt": ending.ended_at,
+                "Attempt": claim.attempt,
+                "ScheduledFor": claim.scheduled_for,
+                "MetadataJson": _metadata(result),
+            }
+        )
+
+
+def _jitter() -> float:
+    return random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, keeps no secret
+
+
 def settle_as(
     ending: Ending,
     claim: Claim,
     definition: JobDefinition | None,
     *,
     server: str,
-    jitter: Callable[[], float] = lambda: random.uniform(
-        0.8, 1.2
-    ),  # noqa: S311 - spreads retries, keeps no secret
+    jitter: Callable[[], float] = _jitter,
 ) -> Settlement:
     """What becomes of a run.
 
@@ -76,20 +113,21 @@ def settle_as(
         jitter: Spreads the waits of runs that failed together.
     """
     result = _result(ending)
+    record = _Record(ending, claim, server)
     if ending.stopped is StopReason.TIMEOUT:
         late = JobResult.failure(_timeout_message(ending), _own_error(ending))
-        return _failure(late, ending, claim, definition, server, jitter)
+        return _failure(late, record, definition, jitter)
     if ending.stopped is StopReason.CANCELLED and (ending.noticed or not result.ok):
-        return _cancelled(result, ending, claim, server)
+        return _cancelled(result, record)
     if ending.stopped is StopReason.SHUTDOWN and _was_interrupted(result, ending):
         return _handed_back(ending, claim)
     if not result.ok:
-        return _failure(result, ending, claim, definition, server, jitter)
+        return _failure(result, record, definition, jitter)
     return Settlement(
         claim=claim,
         state=RunState.SUCCEEDED,
         message=_short(result.message),
-        history=_history(result, ending, claim, server),
+        history=record.history(result),
     )
 
 
@@ -101,9 +139,8 @@ def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelt
         failures: How many attempts have failed.
         factor: Spreads the waits; 1 is exact.
     """
-    doublings = min(failures - 1, 30)
-    longest = max(LONGEST_BACKOFF, definition.backoff)
-    return min(definition.backoff * 2**doublings, longest) * factor
+    doubled: timedelta = definition.backoff * 2.0 ** min(failures - 1, 30)
+    return min(doubled, max(LONGEST_BACKOFF, definition.backoff)) * factor
 
 
 def _result(ending: Ending) -> JobResult:
@@ -124,13 +161,11 @@ def _was_interrupted(result: JobResult, ending: Ending) -> bool:
 
 def _failure(
     result: JobResult,
-    ending: Ending,
-    claim: Claim,
+    record: _Record,
     definition: JobDefinition | None,
-    server: str,
     jitter: Callable[[], float],
 ) -> Settlement:
-    history = _history(result, ending, claim, server)
+    claim, history = record.claim, record.history(result)
     failures = max(claim.attempt - claim.lost_workers, 1)
     if definition is None or not result.retry or failures > definition.retries:
         return Settlement(
@@ -140,7 +175,7 @@ def _failure(
             message=_short(result.message),
             history=history,
         )
-    due_at = ending.ended_at + backoff(definition, failures, jitter())
+    due_at = record.ending.ended_at + backoff(definition, failures, jitter())
     return Settlement(
         claim=claim,
         state=RunState.RETRYING,
@@ -158,17 +193,18 @@ def _note(result: JobResult, definition: JobDefinition | None, failures: int) ->
     return note
 
 
-def _cancelled(result: JobResult, ending: Ending, claim: Claim, server: str) -> Settlement:
+def _cancelled(result: JobResult, record: _Record) -> Settlement:
+    ending = record.ending
     message = ending.stop_message
     if ending.abandoned:
         message += "; it did not stop and was left behind"
     told = JobResult.failure(message, _own_error(ending))
     return Settlement(
-        claim=claim,
+        claim=record.claim,
         state=RunState.CANCELLED,
         note=message,
         message=message if not result.ok else f"{message}: {_short(result.message)}",
-        history=_history(told, ending, claim, server),
+        history=record.history(told),
     )
 
 
@@ -192,31 +228,6 @@ def _timeout_message(ending: Ending) -> str:
 def _own_error(ending: Ending) -> BaseException | None:
     """What the job raised by itself; how it was stopped says nothing new."""
     return None if isinstance(ending.error, JobCancelled) else ending.error
-
-
-def _history(result: JobResult, ending: Ending, claim: Claim, server: str) -> dict[str, Any]:
-    return clean_row(
-        {
-            "JobName": claim.job_name,
-            "JobId": str(claim.run_id),
-            "JobType": claim.job_type,
-            "StartedAt": claim.started_at,
-            "CompletedAt": max(ending.ended_at, claim.started_at),
-            "DurationMs": ending.duration_ms,
-            "Success": result.ok,
-            "ResultMessage": result.message,
-            "ErrorMessage": None if result.ok else _short(result.message),
-            "StackTrace": stack_trace(result.exception) if result.exception else None,
-            "ServerName": server,
-            "TriggeredBy": claim.triggered_by,
-            "MemoryUsedMB": ending.memory_mb,
-            "CpuTimeMs": ending.cpu_ms,
-            "CreatedAt": ending.ended_at,
-            "Attempt": claim.attempt,
-            "ScheduledFor": claim.scheduled_for,
-            "MetadataJson": _metadata(result),
-        }
-    )
 
 
 def _metadata(result: JobResult) -> str | None:

@@ -58,9 +58,8 @@ class JobThread:
         try:
             self.thread.call_sync(self._close(), timeout=5)
         except TimeoutError:
-            log.error(
-                "the jobs' loop is blocked and is left behind:\n%s", self.thread.stack()
-            )  # noqa: TRY400 - the interesting stack is the other thread's
+            stack = self.thread.stack()
+            log.warning("the jobs' loop is blocked and is left behind:\n%s", stack)
         except Exception:
             log.exception("a service could not be closed")
         self.thread.stop()
@@ -70,11 +69,12 @@ class JobThread:
         definition: JobDefinition,
         ctx: JobContext,
         arguments: Mapping[str, Any],
+        *,
         on_begin: Callable[[], None],
         on_end: Callable[[Finished], None],
     ) -> Body:
         """Begin a body on the loop; both callbacks are called there."""
-        body = Body(self, definition, ctx, arguments, on_begin, on_end)
+        body = Body(self, definition, ctx, arguments, on_begin=on_begin, on_end=on_end)
         self.thread.loop.call_soon_threadsafe(body.start)
         return body
 
@@ -100,6 +100,7 @@ class Body:
         definition: JobDefinition,
         ctx: JobContext,
         arguments: Mapping[str, Any],
+        *,
         on_begin: Callable[[], None],
         on_end: Callable[[Finished], None],
     ) -> None:
@@ -157,12 +158,13 @@ class Body:
 
     async def _make(self, stack: AsyncExitStack) -> Callable[..., Any]:
         """What is to be called: the function, or ``execute`` of an instance that got its services."""
-        target = self._definition.target
+        target: Any = self._definition.target
         if not inspect.isclass(target):
-            return target
+            function: Callable[..., Any] = target
+            return function
         scope = self._jobs.scope()
         container = await stack.enter_async_context(scope) if scope is not None else None
-        instance = target(**await services_for(target, container))
+        instance: Any = target(**await services_for(target, container))
         execute: Callable[..., Any] = instance.execute
         return execute
 
@@ -190,7 +192,7 @@ class Body:
             raise error
         if inspect.isawaitable(returned):  # a plain function that hands a coroutine on
             return await meter.measure(_awaited(returned))
-        return typing.cast(object, returned)
+        return typing.cast("object", returned)
 
 
 def _resolve(future: asyncio.Future[Any], outcome: object) -> None:
@@ -255,9 +257,7 @@ class _Steps:
             except GeneratorExit:
                 coroutine.close()
                 raise
-            except (
-                BaseException
-            ) as error:  # noqa: BLE001 - cancellation and all else belong to the coroutine
+            except BaseException as error:  # noqa: BLE001 - all of it belongs to the coroutine
                 advance = _thrower(coroutine, error)
             else:
                 advance = _sender(coroutine, sent)

@@ -151,7 +151,9 @@ class SlotScheduler:
                         None  # somebody removed it; the next refresh starts it again
                     )
                     continue
-                last = await self._deal_with(connection, job, row, row.last_slot, now, events)
+                last = await self._deal_with(
+                    connection, job, row, row.last_slot, now, events=events
+                )
                 plans.append((job, last))
         for job, last in plans:
             if last is not None:
@@ -167,6 +169,7 @@ class SlotScheduler:
         row: slots.ScheduleRow,
         last: datetime,
         now: datetime,
+        *,
         events: list[AlertEvent],
     ) -> datetime | None:
         """Create the runs of one job's slots; returns the last slot that is dealt with, ``None`` to look again later."""
@@ -197,7 +200,7 @@ class SlotScheduler:
         if await runs.blocking_runs(connection, job.name):
             self._next[job.name] = now + _BUSY_CHECK
             return None
-        ended = await runs.last_completion(connection, job.name)
+        ended = await slots.last_completion(connection, job.name)
         base = last if ended is None else max(last, ended)
         slot = schedule.next(base, job.timezone)
         if slot is None or slot > now:
@@ -205,11 +208,11 @@ class SlotScheduler:
             return None
         grace = ON_TIME if job.misfire == "skip" else job.misfire_grace
         if now - slot > grace:
-            await self._insert(connection, job, DueSlots((), (slot,), 0, True, now), now)
+            await self._insert(connection, job, DueSlots((), (slot,), last=now), now)
             await slots.advance(connection, job.name, now)
             self._next[job.name] = schedule.next(now, job.timezone)
             return None
-        await self._insert(connection, job, DueSlots((slot,), (), 0, True, slot), now)
+        await self._insert(connection, job, DueSlots((slot,), (), last=slot), now)
         await slots.advance(connection, job.name, slot)
         self._next[job.name] = now + _BUSY_CHECK
         return None

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import dishka
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -25,7 +25,7 @@ from .database import migrate
 from .discovery import BrokenModule, Discovered, check, discover
 from .engine import make_queue_engine
 from .engine.port import Engine, Submission
-from .job import JobDefinition, JobOptions, JobType, define
+from .job import JobDefinition, JobType, RecurringOptions, define
 from .loops import LoopThread
 from .node import Node, Notify
 from .running import JobThread
@@ -126,7 +126,7 @@ class Scheduler:
         cron: str | None = None,
         *,
         timezone: str | None = None,
-        **options: Unpack[JobOptions],
+        **options: Unpack[RecurringOptions],
     ) -> JobDefinition:
         """Register a recurring job that discovery cannot see; call it in each process, at any time.
 
@@ -135,13 +135,13 @@ class Scheduler:
             function: What to do, or a job class.
             cron: A cron expression; or say ``every=`` or ``at=``.
             timezone: Default: the project's.
-            options: See :class:`JobOptions`.
+            options: See :class:`RecurringOptions`.
 
         Raises:
             JobError: the options contradict each other.
             ValueError: the name is taken.
         """
-        definition = define(function, cron, **{**options, "name": name, "timezone": timezone})
+        definition = define(function, cron, name=name, timezone=timezone, **options)
         check(definition)
         known = self._found.definitions.get(name)
         if known is not None and known.target is not function:
@@ -205,13 +205,15 @@ class Scheduler:
             by: Who wants it.
             queue: Instead of the job's own.
             priority: Instead of the job's own.
-            arguments: What ``execute`` gets besides the context.
+            **arguments: What ``execute`` gets besides the context.
 
         Raises:
             UnknownJob: there is no such job.
             ArgumentsError: the arguments do not fit it.
         """
-        run = self._new_run(self.find(job), JobType.FIRE_AND_FORGET, arguments, by, queue, priority)
+        run = self._new_run(
+            self.find(job), JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority
+        )
         return await self._create(run, connection)
 
     async def schedule(
@@ -233,7 +235,11 @@ class Scheduler:
             job: The job.
             delay: How much later, such as ``"15m"``.
             at: Or when; aware.
-            connection: See :meth:`enqueue`, as all the rest.
+            connection: See :meth:`enqueue`.
+            by: See there.
+            queue: See there.
+            priority: See there.
+            **arguments: See there.
 
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
@@ -246,7 +252,9 @@ class Scheduler:
         if at.tzinfo is None:
             raise ValueError(f"an instant needs a time zone: {at!r}")
         definition = self.find(job)
-        run = self._new_run(definition, JobType.DELAYED, arguments, by, queue, priority, at)
+        run = self._new_run(
+            definition, JobType.DELAYED, arguments, by, queue=queue, priority=priority, due_at=at
+        )
         return await self._create(run, connection)
 
     async def trigger(
@@ -327,7 +335,9 @@ class Scheduler:
 
         await self._change(work)
 
-    async def wait(self, run_id: int, timeout: float | None = None) -> RunState:
+    async def wait(
+        self, run_id: int, timeout: float | None = None  # noqa: ASYNC109 - as asyncio has it
+    ) -> RunState:
         """Wait until a run is over.
 
         Args:
@@ -460,7 +470,7 @@ class Scheduler:
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if self._store is None:
             self._store = Store(self.settings.database_url)
-            self._engine = make_queue_engine(self.settings, self.clock)
+            self._engine = make_queue_engine(self.settings, self.clock, self._store.engine)
             await self._engine.open()
         return await coroutine
 
@@ -534,6 +544,7 @@ class Scheduler:
         job_type: JobType,
         arguments: Mapping[str, Any],
         by: Actor,
+        *,
         queue: str | None = None,
         priority: int | None = None,
         due_at: datetime | None = None,
@@ -583,7 +594,7 @@ class Scheduler:
         async with self.store.read() as connection:
             return await runs.state_of(connection, run_id)
 
-    async def __aenter__(self) -> Scheduler:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

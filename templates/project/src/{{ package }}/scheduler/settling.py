@@ -20,6 +20,8 @@ from .store import Store, runs
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 100
+_GATHER_SECONDS = 0.001
+"""Runs that end together are written together, and their workers get their next runs together."""
 
 
 @dataclass(eq=False)
@@ -79,6 +81,7 @@ class Settler:
             await self._task
 
     async def _write_all(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
             try:

@@ -45,6 +45,7 @@ class EmbeddedEngine:
         self._draining = False
         self._busy = Counter[str]()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._plenty = False
         self._outage = Outage(log, "claiming runs")
 
     async def open(self) -> None:
@@ -109,11 +110,12 @@ class EmbeddedEngine:
         if not free:
             return [], poll
         try:
-            waiting, next_due = await worker.due(free.keys())
+            waiting, next_due = (True, None) if self._plenty else await worker.due(free.keys())
             claims = await worker.claim(free) if waiting else []
         except OUTAGES as error:
             return [], self._clock.now() + self._outage.failed(error)
         self._outage.over()
+        self._plenty = len(claims) == sum(free.values())  # then there may be more
         return claims, min(poll, next_due) if next_due and not waiting else poll
 
     def _begin(self, worker: Worker, claim: Claim) -> None:

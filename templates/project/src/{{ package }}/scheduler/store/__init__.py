@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ..database import WRITES, make_engine
+from ..database import WRITES, make_engine, make_inline_engine
+
+_LOCKED_SECONDS = 15.0
+"""How long another process may hold SQLite's write lock before a transaction gives up."""
 
 
 class Store:
@@ -26,28 +31,52 @@ class Store:
 
     def __init__(self, url: str | sa.URL) -> None:
         self.engine: AsyncEngine = make_engine(url)
-        self._one_file = self.engine.dialect.name == "sqlite"
+        self._inline = make_inline_engine(url)
         self._turn = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that changes something; committed at the end, rolled back on an exception."""
-        async with contextlib.AsyncExitStack() as stack:
-            if (
-                self._one_file
-            ):  # SQLite has one writer; waiting here is fairer and quicker than in its busy handler
-                await stack.enter_async_context(self._turn)
-            connection = await stack.enter_async_context(self.engine.connect())
+        """A transaction that changes something; committed at the end, rolled back on an exception.
+
+        Short: on SQLite nobody else writes meanwhile, and nothing else happens on the loop.
+        """
+        if self._inline is None:
+            async with self.engine.begin() as connection:
+                yield connection
+            return
+        async with self._turn, self._inline.connect() as connection:
             await connection.execution_options(**WRITES)
-            await stack.enter_async_context(connection.begin())
-            yield connection
+            await _begin(connection)
+            try:
+                yield connection
+            except BaseException:
+                await connection.rollback()
+                raise
+            await connection.commit()
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading: one consistent view of the database."""
-        async with self.engine.connect() as connection:
+        """A connection for a short query; long ones, such as those of pages, use :attr:`engine`."""
+        async with (self._inline or self.engine).connect() as connection:
             yield connection
 
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._inline is not None:
+            await self._inline.dispose()
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    """Take SQLite's write lock, without holding the event loop up while another process has it."""
+    deadline, pause = time.monotonic() + _LOCKED_SECONDS, 0.001
+    while True:
+        try:
+            await connection.begin()
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.05)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..actor import Actor
-from ..tables import job_audit, job_queue, job_schedule
+from ..tables import job_alert, job_audit, job_queue, job_schedule
 
 
 async def audit(
@@ -38,6 +38,11 @@ async def audit(
     )
 
 
+async def alerted_jobs(connection: AsyncConnection) -> frozenset[str]:
+    """The jobs that have a row in ``c_JobAlert``."""
+    return frozenset(await connection.scalars(sa.select(job_alert.c.JobName)))
+
+
 async def pause_job(
     connection: AsyncConnection,
     name: str,
@@ -48,7 +53,7 @@ async def pause_job(
     until: datetime | None,
 ) -> None:
     """Let the slots of a job pass silently."""
-    await _pause(connection, job_schedule.c.JobName, name, by, now, reason, until)
+    await _pause(connection, job_schedule.c.JobName, name, by, now, reason=reason, until=until)
 
 
 async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> None:
@@ -68,7 +73,7 @@ async def pause_queue(
     until: datetime | None,
 ) -> None:
     """Let no worker take runs from a queue."""
-    await _pause(connection, job_queue.c.Name, name, by, now, reason, until)
+    await _pause(connection, job_queue.c.Name, name, by, now, reason=reason, until=until)
 
 
 async def resume_queue(connection: AsyncConnection, name: str) -> None:
@@ -85,6 +90,7 @@ async def _pause(
     name: str,
     by: Actor,
     now: datetime,
+    *,
     reason: str | None,
     until: datetime | None,
 ) -> None:

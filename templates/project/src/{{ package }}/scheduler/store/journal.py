@@ -14,9 +14,7 @@ from ..tables import job_log_line, job_run, job_step
 from .runs import Claim, held_by
 
 
-class RunTaken(
-    Exception
-):  # noqa: N818 - it tells a job that it has lost its run, which is nobody's error
+class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
     """The run belongs to another node now; this one was taken for dead."""
 
 
@@ -47,6 +45,7 @@ async def keep_step(
     connection: AsyncConnection,
     claim: Claim,
     name: str,
+    *,
     result_json: str,
     duration_ms: int,
     now: datetime,

@@ -22,7 +22,7 @@ async def prune_runs(connection: AsyncConnection, before: datetime, keep_last: i
     old = await connection.scalars(
         _old(job_run, job_run.c.Id, job_run.c.CompletedAt, before, keep_last)
     )
-    ids = list(old)
+    ids: list[int] = list(old)
     if ids:
         await delete_rows(connection, ids)
     return len(ids)
@@ -31,7 +31,7 @@ async def prune_runs(connection: AsyncConnection, before: datetime, keep_last: i
 async def prune_history(connection: AsyncConnection, before: datetime, keep_last: int) -> int:
     """Remove up to a batch of attempts that started before an instant; the newest of each job stay. Returns how many."""
     old = _old(logged_job, logged_job.c.ID, logged_job.c.StartedAt, before, keep_last)
-    ids = list(await connection.scalars(old))
+    ids: list[int] = list(await connection.scalars(old))
     if ids:
         await connection.execute(sa.delete(logged_job).where(logged_job.c.ID.in_(ids)))
     return len(ids)
@@ -52,7 +52,7 @@ def _old(
     at: sa.Column[Any],
     before: datetime,
     keep_last: int,
-) -> sa.Select[tuple[int]]:
+) -> sa.Select[Any]:
     over = sa.true() if table is logged_job else table.c.State.in_(FINAL)
     place = sa.func.row_number().over(partition_by=table.c.JobName, order_by=key.desc())
     ranked = sa.select(key.label("Id"), at.label("At"), place.label("Place")).where(over).subquery()

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..states import ACTIVE, FINAL, RunState, sources_of
-from ..tables import job_log_line, job_queue, job_run, job_step, logged_job
+from ..tables import UtcDateTime, job_log_line, job_queue, job_run, job_step, logged_job
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -146,30 +146,38 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     }
 
 
+_LATER = (RunState.SCHEDULED, RunState.RETRYING)
+_PROMOTE = (
+    sa.update(job_run)
+    .where(job_run.c.State.in_(_LATER), job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime))
+    .values(
+        State=RunState.ENQUEUED,
+        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+    )
+)
+
+
 async def promote_due(connection: AsyncConnection, now: datetime) -> int:
     """Scheduled and retrying runs whose time has come become enqueued. Returns how many."""
-    result = await connection.execute(
-        sa.update(job_run)
-        .where(job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]), job_run.c.DueAt <= now)
-        .values(
-            State=RunState.ENQUEUED, LifeLog=job_run.c.LifeLog + life(now, RunState.ENQUEUED, "due")
-        )
-    )
+    line = life(now, RunState.ENQUEUED, "due")
+    result = await connection.execute(_PROMOTE, {"now": now, "line": line})
     return result.rowcount
+
+
+_MINE = job_run.c.Queue.in_(sa.bindparam("queues", expanding=True))
+_PEEK = sa.select(
+    sa.exists().where(job_run.c.State == RunState.ENQUEUED, _MINE),
+    sa.select(sa.func.min(job_run.c.DueAt))
+    .where(job_run.c.State.in_(_LATER), _MINE)
+    .scalar_subquery(),
+)
 
 
 async def peek(
     connection: AsyncConnection, queues: Collection[str], now: datetime
 ) -> tuple[bool, datetime | None]:
     """Whether a run waits for a worker in one of the queues, and when the next one is due."""
-    mine = job_run.c.Queue.in_(queues)
-    waiting = sa.exists().where(job_run.c.State == RunState.ENQUEUED, mine)
-    due = (
-        sa.select(sa.func.min(job_run.c.DueAt))
-        .where(job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]), mine)
-        .scalar_subquery()
-    )
-    found = (await connection.execute(sa.select(waiting, due))).one()
+    found = (await connection.execute(_PEEK, {"queues": list(queues)})).one()
     next_due: datetime | None = found[1]
     return bool(found[0]) or (next_due is not None and next_due <= now), next_due
 
@@ -251,23 +259,27 @@ _CLAIMED = (
 )
 
 
+_COUNT_RUNNING = (
+    sa.select(job_run.c.JobName, sa.func.count())
+    .where(job_run.c.State == RunState.RUNNING)
+    .group_by(job_run.c.JobName)
+)
+_PAUSED = sa.select(job_queue.c.Name).where(
+    job_queue.c.PausedAt.is_not(None),
+    sa.or_(
+        job_queue.c.PausedUntil.is_(None),
+        job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+    ),
+)
+
+
 async def _running(connection: AsyncConnection) -> Counter[str]:
-    counted = await connection.execute(
-        sa.select(job_run.c.JobName, sa.func.count())
-        .where(job_run.c.State == RunState.RUNNING)
-        .group_by(job_run.c.JobName)
-    )
-    return Counter(dict(counted.tuples().all()))
+    rows = (await connection.execute(_COUNT_RUNNING)).all()
+    return Counter({row[0]: row[1] for row in rows})
 
 
 async def _paused_queues(connection: AsyncConnection, now: datetime) -> frozenset[str]:
-    names = await connection.scalars(
-        sa.select(job_queue.c.Name).where(
-            job_queue.c.PausedAt.is_not(None),
-            sa.or_(job_queue.c.PausedUntil.is_(None), job_queue.c.PausedUntil > now),
-        )
-    )
-    return frozenset(names)
+    return frozenset(await connection.scalars(_PAUSED, {"now": now}))
 
 
 async def serialise(connection: AsyncConnection, job_name: str) -> None:
@@ -275,6 +287,19 @@ async def serialise(connection: AsyncConnection, job_name: str) -> None:
     if connection.dialect.name == "postgresql":
         key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+_NEXT = (
+    sa.select(*_CLAIMED)
+    .where(
+        job_run.c.State == RunState.ENQUEUED,
+        job_run.c.Queue == sa.bindparam("queue"),
+        job_run.c.JobName.not_in(sa.bindparam("full", expanding=True)),
+        job_run.c.Id.not_in(sa.bindparam("taken", expanding=True)),
+    )
+    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+    .limit(sa.bindparam("count"))
+)
 
 
 async def _next_rows(
@@ -287,27 +312,41 @@ async def _next_rows(
     """Up to ``count`` runs of a queue that may start now; ``busy`` is kept up to date."""
     rows: list[Row] = []
     while len(rows) < count:
-        full = [name for name, limit in limits.items() if busy[name] >= limit]
-        found = await connection.execute(
-            sa.select(*_CLAIMED)
-            .where(
-                job_run.c.State == RunState.ENQUEUED,
-                job_run.c.Queue == queue,
-                job_run.c.JobName.not_in(full),
-                job_run.c.Id.not_in([row.Id for row in rows]),
-            )
-            .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
-            .limit(count - len(rows))
-        )
-        candidates = found.all()
+        missing = count - len(rows)
+        asked = {
+            "queue": queue,
+            "full": [name for name, limit in limits.items() if busy[name] >= limit],
+            "taken": [row.Id for row in rows],
+            "count": missing,
+        }
+        candidates = (await connection.execute(_NEXT, asked)).all()
         for row in candidates:
             limit = limits.get(row.JobName)
             if limit is None or busy[row.JobName] < limit:
                 busy[row.JobName] += 1
                 rows.append(row)
-        if not candidates:
+        if len(candidates) < missing:
             break
     return rows
+
+
+_TAKE = (
+    sa.update(job_run)
+    .where(
+        job_run.c.Id.in_(sa.bindparam("ids", expanding=True)),
+        job_run.c.State.in_(sources_of(RunState.RUNNING)),
+    )
+    .values(
+        State=RunState.RUNNING,
+        ServerId=sa.bindparam("server_id"),
+        StartedAt=sa.bindparam("now", type_=UtcDateTime),
+        Attempt=job_run.c.Attempt + 1,
+        Message=None,
+        ProgressDone=None,
+        ProgressTotal=None,
+        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+    )
+)
 
 
 async def _take(
@@ -316,21 +355,13 @@ async def _take(
     if not rows:
         return []
     taken = await connection.execute(
-        sa.update(job_run)
-        .where(
-            job_run.c.Id.in_([row.Id for row in rows]),
-            job_run.c.State.in_(sources_of(RunState.RUNNING)),
-        )
-        .values(
-            State=RunState.RUNNING,
-            ServerId=server_id,
-            StartedAt=now,
-            Attempt=job_run.c.Attempt + 1,
-            Message=None,
-            ProgressDone=None,
-            ProgressTotal=None,
-            LifeLog=job_run.c.LifeLog + life(now, RunState.RUNNING, f"on {server_id}"),
-        )
+        _TAKE,
+        {
+            "ids": [row.Id for row in rows],
+            "server_id": server_id,
+            "now": now,
+            "line": life(now, RunState.RUNNING, f"on {server_id}"),
+        },
     )
     if taken.rowcount != len(rows):
         raise RunStateError("a run changed while it was being claimed")
@@ -370,23 +401,52 @@ async def settle(
     return frozenset(item.claim.run_id for item in settled)
 
 
+# Statements that every run needs are built once: building one costs SQLAlchemy more than executing it costs SQLite.
+_SETTLE = (
+    sa.update(job_run)
+    .where(
+        job_run.c.Id == sa.bindparam("run_id"),
+        job_run.c.State == RunState.RUNNING,
+        job_run.c.ServerId == sa.bindparam("server_id"),
+        job_run.c.Attempt == sa.bindparam("attempt"),
+    )
+    .values(
+        State=sa.bindparam("state"),
+        Message=sa.bindparam("message"),
+        CompletedAt=sa.bindparam("completed_at"),
+        ServerId=sa.bindparam("last_server_id"),
+        DueAt=sa.func.coalesce(sa.bindparam("due_at", type_=UtcDateTime), job_run.c.DueAt),
+        Attempt=job_run.c.Attempt - sa.bindparam("not_counted", type_=sa.Integer),
+        ProgressDone=sa.func.coalesce(sa.bindparam("done", type_=sa.Float), job_run.c.ProgressDone),
+        ProgressTotal=sa.func.coalesce(
+            sa.bindparam("total", type_=sa.Float), job_run.c.ProgressTotal
+        ),
+        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+    )
+)
+
+
 async def _settle_one(connection: AsyncConnection, item: Settlement, now: datetime) -> bool:
-    values: dict[str, Any] = {
-        "State": item.state,
-        "Message": item.message,
-        "CompletedAt": now if item.state in FINAL else None,
-        "ServerId": item.claim.server_id if item.state in FINAL else None,
-        "LifeLog": job_run.c.LifeLog + life(now, item.state, item.note),
-    }
-    if item.due_at is not None:
-        values["DueAt"] = item.due_at
-    if not item.counts:
-        values["Attempt"] = job_run.c.Attempt - 1
-    if item.progress is not None:
-        values["ProgressDone"], values["ProgressTotal"] = item.progress
-    held = held_by(item.claim.run_id, item.claim.server_id, item.claim.attempt)
+    if RunState.RUNNING not in sources_of(item.state):
+        raise RunStateError(f"a running run cannot become {item.state}")
+    final = item.state in FINAL
+    done, total = item.progress or (None, None)
     result = await connection.execute(
-        sa.update(job_run).where(held, job_run.c.State.in_(sources_of(item.state))).values(values)
+        _SETTLE,
+        {
+            "run_id": item.claim.run_id,
+            "server_id": item.claim.server_id,
+            "attempt": item.claim.attempt,
+            "state": item.state,
+            "message": item.message,
+            "completed_at": now if final else None,
+            "last_server_id": item.claim.server_id if final else None,
+            "due_at": item.due_at,
+            "not_counted": 0 if item.counts else 1,
+            "done": done,
+            "total": total,
+            "line": life(now, item.state, item.note),
+        },
     )
     return result.rowcount == 1
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..states import RunState
 from ..tables import job_run, job_server, logged_job
-from .runs import life
+from .runs import Row, life
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
@@ -69,10 +69,12 @@ async def register(connection: AsyncConnection, server: Server, now: datetime) -
     )
 
 
+_EXISTS = sa.select(sa.exists().where(job_server.c.Id == sa.bindparam("server_id")))
+
+
 async def exists(connection: AsyncConnection, server_id: str) -> bool:
     """Whether the others believe that a node is alive."""
-    found = sa.select(sa.exists().where(job_server.c.Id == server_id))
-    return bool(await connection.scalar(found))
+    return bool(await connection.scalar(_EXISTS, {"server_id": server_id}))
 
 
 async def beat(connection: AsyncConnection, server_id: str, now: datetime) -> bool:
@@ -127,6 +129,8 @@ async def rescue(
     history.
 
     Args:
+        connection: A transaction that writes.
+        now: The present instant.
         count_as_lost: ``False`` for a node that signs off and leaves a run behind: that is not the run's fault.
     """
     rows = (await connection.execute(sa.select(job_run).where(_orphan()).with_for_update())).all()
@@ -138,9 +142,7 @@ def _orphan() -> sa.ColumnElement[bool]:
     return sa.and_(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.not_in(alive))
 
 
-async def _rescue_one(
-    connection: AsyncConnection, row: sa.Row[Any], now: datetime, count: int
-) -> Rescued:
+async def _rescue_one(connection: AsyncConnection, row: Row, now: datetime, count: int) -> Rescued:
     lost = row.LostWorkers + count
     reason = f"its worker {row.ServerId} was lost"
     state = RunState.ENQUEUED
@@ -162,7 +164,7 @@ async def _rescue_one(
     return Rescued(row.Id, row.JobName, row.Queue, row.Priority, state, reason)
 
 
-def _lost_attempt(row: sa.Row[Any], reason: str, now: datetime) -> dict[str, Any]:
+def _lost_attempt(row: Row, reason: str, now: datetime) -> dict[str, Any]:
     return {
         "JobName": row.JobName,
         "JobId": str(row.Id),

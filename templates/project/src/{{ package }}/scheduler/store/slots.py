@@ -53,6 +53,7 @@ async def load(
     """Where schedules stand.
 
     Args:
+        connection: A transaction, if rows are to be locked.
         names: Which jobs; they are locked until the transaction ends. ``None`` reads all.
     """
     query = sa.select(
