@@ -9,7 +9,6 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -33,14 +32,6 @@ _STANDARD_MODULES = sys.stdlib_module_names | frozenset(
 _WINDOWS_DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 )
-
-# Letters that Unicode does not decompose into a base letter and a mark.
-_TRANSLITERATED = str.maketrans(
-    {
-        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O",
-        "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i",  # noqa: RUF001 - the dotless i is meant
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,8 +140,11 @@ def _module_problem(module: str) -> str | None:
 
 
 def _nearest_key(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text.translate(_TRANSLITERATED))
-    plain = re.sub(r"['\u2019`\u00b4]", "", plain).encode("ascii", "ignore").decode()
+    plain = re.sub(r"['\u2019`\u00b4]", "", text)
+    if not plain.isascii():
+        from anyascii import anyascii  # 345 kB of letters, for the few names that need them
+
+        plain = anyascii(plain)
     key = _key(re.sub(r"[^A-Za-z0-9]+", " ", plain))
     if not key:
         import hashlib

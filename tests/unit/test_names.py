@@ -68,11 +68,11 @@ def test_what_is_no_name_is_refused_with_the_nearest_one(text, complaint, sugges
     [
         ("O'Brien's job", "OBriens"),
         ("Nightly (old) #2", "NightlyOld2"),
-        ("Żółć 日本", "Zolc"),
+        ("Żółć 日本", "ZolcRiBen"),
         ("Straße", "Strasse"),
-        ("Ærø", "AEro"),
-        ("日本", "Job3475685132"),
-        ("דוח מכירות", "Job416440891"),
+        ("Ærø", "Aero"),
+        ("日本", "RiBen"),
+        ("דוח מכירות", "DvhMkhyrvt"),
     ],
 )
 def test_a_legacy_name_becomes_the_nearest_name(text, key):
