@@ -51,11 +51,11 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
     else:
         show_plan(plan, diff=writing.diff)
     if plan.conflicts:
-        raise ConflictPlan(plan, writing, written=writes)
+        raise UnsettledError(plan, writing, written=writes)
     return writes
 
 
-class ConflictPlan(ConflictError):  # noqa: N818 - a finding, not a fault
+class UnsettledError(ConflictError):
     """A person has to settle something; the plan that says what was shown already."""
 
     prefix = ""

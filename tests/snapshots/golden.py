@@ -1,0 +1,65 @@
+"""Compare a tree of texts with the one that was reviewed, and show every difference at once."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+from pytest_snapshot.plugin import Snapshot
+
+
+def assert_matches(snapshot: Snapshot, files: dict[str, str], folder: Path) -> None:
+    """Fail with the diff of every file that differs, is missing or is too many.
+
+    `pytest --snapshot-update` accepts what is there now.
+
+    Args:
+        snapshot: pytest-snapshot's fixture.
+        files: Text by POSIX path.
+        folder: The reviewed tree.
+    """
+    update = snapshot._snapshot_update
+    if not update:
+        reviewed = _read(folder)
+        report = [
+            _difference(path, reviewed.get(path), files.get(path))
+            for path in sorted({*reviewed, *files})
+            if reviewed.get(path) != files.get(path)
+        ]
+        if report:
+            head = f"{len(report)} files differ from {folder}; accept them with --snapshot-update"
+            pytest.fail("\n".join([head, *report]), pytrace=False)
+    snapshot.snapshot_dir = folder.parent
+    snapshot.assert_match_dir(_nested(files), folder.name)
+
+
+def _read(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().decode()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _difference(path: str, before: str | None, after: str | None) -> str:
+    lines = difflib.unified_diff(
+        (before or "").splitlines(),
+        (after or "").splitlines(),
+        f"reviewed/{path}" if before is not None else "/dev/null",
+        f"now/{path}" if after is not None else "/dev/null",
+        lineterm="",
+    )
+    return "\n".join(lines) or f"{path}: line ends differ"
+
+
+def _nested(files: dict[str, str]) -> dict[str, object]:
+    """`{"a/b": "text"}` as `{"a": {"b": "text"}}`, pytest-snapshot's shape."""
+    root: dict[str, object] = {}
+    for path, text in files.items():
+        *folders, name = path.split("/")
+        place = root
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = text.encode()
+    return root

@@ -1,0 +1,1 @@
+"""The jobs of acme-jobs, and the scheduler that runs them."""

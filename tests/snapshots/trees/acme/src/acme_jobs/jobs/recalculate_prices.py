@@ -1,0 +1,26 @@
+"""Works out all prices again after a change of the exchange rate."""
+
+from datetime import date
+
+from acme_jobs.scheduler import JobContext, JobResult, JobType, job
+from acme_jobs.services import Database
+
+PROCEDURE = "dbo.SP_RecalculatePrices"
+
+
+@job(JobType.MANUAL, concurrency=1)
+class RecalculatePricesJob:
+    """Works out all prices again after a change of the exchange rate."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def execute(self, ctx: JobContext, *, currency: str = "ILS", as_of: date) -> JobResult:
+        try:
+            result = await self.database.call(PROCEDURE, currency=currency, as_of=as_of)
+        except ValueError as error:  # a wrong name, or a database without procedures
+            return JobResult.failure(str(error), error, retry=False)
+        ctx.log.info("Procedure done", result_sets=len(result.sets), rows_changed=result.affected)
+        return JobResult.success(
+            f"{PROCEDURE}: {len(result.rows)} rows returned, {result.affected} changed"
+        ).with_metadata(first_row=result.rows[0] if result.rows else None)

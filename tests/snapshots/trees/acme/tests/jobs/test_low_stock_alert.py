@@ -1,0 +1,19 @@
+from pathlib import Path
+
+from acme_jobs.jobs.low_stock_alert import LowStockAlertJob
+from acme_jobs.scheduler.testing import run_job
+
+
+async def test_is_content_with_enough_space(tmp_path: Path) -> None:
+    outcome = await run_job(LowStockAlertJob(), minimum_percent=0, path=str(tmp_path))
+
+    assert outcome.result.ok
+    assert 0 <= outcome.result.metadata["free_percent"] <= 100
+
+
+async def test_fails_at_once_when_there_is_too_little(tmp_path: Path) -> None:
+    outcome = await run_job(LowStockAlertJob(), minimum_percent=101, path=str(tmp_path))
+
+    assert not outcome.result.ok
+    assert not outcome.result.retry
+    assert "101% is the least" in outcome.result.message

@@ -1,0 +1,62 @@
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from acme_jobs.jobs.nightly_backup import NightlyBackupJob
+from acme_jobs.scheduler.testing import run_job
+from acme_jobs.services import Database
+
+NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.chdir(tmp_path)
+    database = Database("sqlite:///shop.db")
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE Orders (Total INTEGER)"))
+        connection.execute(sa.text("INSERT INTO Orders VALUES (42)"))
+    yield database
+    database.close()
+
+
+def backups() -> list[str]:
+    return sorted(path.name for path in Path("backups").iterdir())
+
+
+async def test_the_backup_holds_the_data(database: Database) -> None:
+    outcome = await run_job(NightlyBackupJob(database), scheduled_for=NOW)
+
+    assert outcome.result.ok
+    assert backups() == ["shop-20260302-060000.db"]
+    with closing(sqlite3.connect("backups/shop-20260302-060000.db")) as copy:
+        assert copy.execute("SELECT Total FROM Orders").fetchall() == [(42,)]
+
+
+async def test_only_the_newest_are_kept(database: Database) -> None:
+    Path("backups").mkdir()
+    Path("backups/other-20200101-000000.db").touch()
+
+    for day in range(4):
+        at = NOW + timedelta(days=day)
+        await run_job(NightlyBackupJob(database), scheduled_for=at, keep=2)
+
+    assert backups() == [
+        "other-20200101-000000.db",
+        "shop-20260304-060000.db",
+        "shop-20260305-060000.db",
+    ]
+
+
+async def test_says_when_the_database_is_one_it_cannot_back_up(database: Database) -> None:
+    job = NightlyBackupJob(database)
+    job.url = sa.make_url("mssql+mssqlpython://server/shop")
+
+    outcome = await run_job(job, scheduled_for=NOW)
+
+    assert outcome.result.message == "Back up mssql with its own tools"

@@ -1,0 +1,87 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from acme_jobs.jobs.stock_sync import ITEMS, StockSyncJob
+from acme_jobs.scheduler.testing import run_job
+from acme_jobs.services import Cursors, Database
+
+
+class OtherSystem:
+    """Answers two items a page from a list that may grow; its cursor is a position in the list."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") != "Bearer secret":
+            return httpx.Response(401)
+        cursor = request.url.params.get("cursor", "0")
+        self.asked.append(cursor)
+        page = self.items[int(cursor) : int(cursor) + 2]
+        return httpx.Response(200, json={"items": page, "cursor": str(int(cursor) + len(page))})
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> OtherSystem:
+    monkeypatch.setenv("STOCK_SYNC_URL", "http://other.example/items")
+    monkeypatch.setenv("STOCK_SYNC_TOKEN", "secret")
+    return OtherSystem()
+
+
+def make_job(database: Database, other: OtherSystem) -> StockSyncJob:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(other))
+    return StockSyncJob(client, database, Cursors(database))
+
+
+def stored(database: Database) -> dict[str, Any]:
+    with database.engine.begin() as connection:
+        return {row.Id: row.Body for row in connection.execute(sa.select(ITEMS))}
+
+
+async def test_reads_every_page_and_next_time_only_what_is_new(
+    database: Database, other: OtherSystem
+) -> None:
+    job = make_job(database, other)
+    other.items = [{"id": number, "name": f"item {number}"} for number in range(3)]
+    await run_job(job)
+    other.items.append({"id": 0, "name": "changed"})
+    other.asked.clear()
+
+    outcome = await run_job(job)
+
+    assert outcome.result.metadata["received"] == 1
+    assert other.asked[0] == "3"
+    assert stored(database)["0"]["name"] == "changed"
+    assert sorted(stored(database)) == ["0", "1", "2"]
+
+
+async def test_a_refused_token_is_an_error(
+    database: Database, other: OtherSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCK_SYNC_TOKEN", "wrong")
+
+    with pytest.raises(httpx.HTTPStatusError, match="401"):
+        await run_job(make_job(database, other))
+
+
+async def test_says_what_is_missing(
+    database: Database, other: OtherSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOCK_SYNC_URL", "")
+
+    outcome = await run_job(make_job(database, other))
+
+    assert outcome.result.message == "Set STOCK_SYNC_URL to what is read"

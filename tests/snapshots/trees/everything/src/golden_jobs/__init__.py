@@ -1,0 +1,1 @@
+"""The jobs of golden-jobs, and the scheduler that runs them."""

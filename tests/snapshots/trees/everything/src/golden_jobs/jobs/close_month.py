@@ -1,0 +1,26 @@
+"""Call a stored procedure."""
+
+from datetime import date
+
+from golden_jobs.scheduler import JobContext, JobResult, JobType, job
+from golden_jobs.services import Database
+
+PROCEDURE = "[dbo].[SP Close Month]"
+
+
+@job(JobType.MANUAL)
+class CloseMonthJob:
+    """Call a stored procedure."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def execute(self, ctx: JobContext, *, month: date) -> JobResult:
+        try:
+            result = await self.database.call(PROCEDURE, month=month)
+        except ValueError as error:  # a wrong name, or a database without procedures
+            return JobResult.failure(str(error), error, retry=False)
+        ctx.log.info("Procedure done", result_sets=len(result.sets), rows_changed=result.affected)
+        return JobResult.success(
+            f"{PROCEDURE}: {len(result.rows)} rows returned, {result.affected} changed"
+        ).with_metadata(first_row=result.rows[0] if result.rows else None)

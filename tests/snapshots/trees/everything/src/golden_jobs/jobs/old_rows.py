@@ -1,0 +1,62 @@
+"""Delete rows that are older than some days."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from golden_jobs.scheduler import JobContext, JobResult, job
+from golden_jobs.scheduler.tables import job_log_line
+from golden_jobs.services import Database
+
+# What to clean: here the log lines of old runs. Name a table of yours, its key, and in too_old() which of its rows go:
+# sa.table("Orders", sa.column("Id"), sa.column("CreatedAt", sa.DateTime)) is enough to know it by.
+TABLE = job_log_line
+KEY = TABLE.c.Id
+
+
+def too_old(cutoff: datetime) -> sa.ColumnElement[bool]:
+    """Which rows are deleted."""
+    return TABLE.c.At < cutoff
+
+
+@job("0 3 * * SUN")
+class OldRowsJob:
+    """Delete rows that are older than some days."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def execute(
+        self,
+        ctx: JobContext,
+        older_than_days: int = 30,
+        chunk: int = 1000,
+        *,
+        dry_run: bool = False,
+    ) -> JobResult:
+        if older_than_days < 1 or chunk < 1:
+            return JobResult.failure("older_than_days and chunk must be 1 or more", retry=False)
+        cutoff = ctx.scheduled_for - timedelta(days=older_than_days)
+        total = await self.count(cutoff)
+        if dry_run:
+            return JobResult.success(
+                f"{total:,} rows are older than {cutoff:%d %B %Y}; none deleted"
+            )
+        deleted = 0
+        # Small transactions: nobody waits long for a lock, and what is deleted stays deleted when the job is stopped.
+        while removed := await self.delete_chunk(cutoff, chunk):
+            deleted += removed
+            ctx.progress(deleted, max(deleted, total))
+            ctx.raise_if_cancelled()
+        return JobResult.success(f"{deleted:,} rows deleted").with_metadata(deleted=deleted)
+
+    async def count(self, cutoff: datetime) -> int:
+        """How many rows are older than ``cutoff``."""
+        query = sa.select(sa.func.count()).select_from(TABLE).where(too_old(cutoff))
+        return await self.database.run(lambda connection: connection.scalar(query) or 0)
+
+    async def delete_chunk(self, cutoff: datetime, size: int) -> int:
+        """Delete the first ``size`` rows older than ``cutoff``; how many there were."""
+        chunk = sa.select(KEY).where(too_old(cutoff)).order_by(KEY).limit(size)
+        statement = sa.delete(TABLE).where(KEY.in_(chunk))
+        return await self.database.run(lambda connection: connection.execute(statement).rowcount)

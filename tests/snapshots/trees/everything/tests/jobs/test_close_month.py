@@ -1,0 +1,48 @@
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golden_jobs.jobs.close_month import PROCEDURE, CloseMonthJob
+from golden_jobs.scheduler.testing import run_job
+from golden_jobs.services import Database, ProcedureResult, procedure_call
+
+
+class Recorder(Database):
+    """Notes the calls instead of making them; answers with two rows."""
+
+    calls: list[tuple[str, dict[str, Any]]]
+
+    async def call(self, procedure: str, **arguments: Any) -> ProcedureResult:
+        self.calls.append((procedure, arguments))
+        return ProcedureResult(sets=([{"Id": 1}, {"Id": 2}],), affected=5)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(f"sqlite:///{tmp_path / 'test.db'}")
+    recorder.calls = []
+    yield recorder
+    recorder.close()
+
+
+async def test_calls_the_procedure(recorder: Recorder) -> None:
+    outcome = await run_job(CloseMonthJob(recorder), month=date(2026, 1, 1))
+
+    assert outcome.result.ok
+    assert "2 rows returned, 5 changed" in outcome.result.message
+    ((name, arguments),) = recorder.calls
+    assert name == PROCEDURE
+    assert procedure_call("mssql", name, arguments).startswith(f"EXEC {PROCEDURE}")
+
+
+async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+
+    outcome = await run_job(CloseMonthJob(database), month=date(2026, 1, 1))
+    database.close()
+
+    assert not outcome.result.ok
+    assert "APP_DATABASE_URL" in outcome.result.message

@@ -1,0 +1,8 @@
+from golden_jobs.jobs.later import LaterJob
+from golden_jobs.scheduler.testing import run_job
+
+
+async def test_succeeds() -> None:
+    outcome = await run_job(LaterJob())
+
+    assert outcome.result.ok
