@@ -227,7 +227,7 @@ class _Naming:
         values = dict(draft.fields)
         if name != key:
             values["name"] = name
-        if name != JobName(key).display:
+        if name not in {key, JobName(key).display}:
             values["display_name"] = name
         if not draft.active:
             values["paused"] = True

@@ -58,34 +58,33 @@ def read_csv(chunks: Iterator[str], file: str) -> Iterator[Item]:
 
 
 def _lines(chunks: Iterator[str]) -> Iterator[str]:
+    """Lines by ``\\n`` alone, with their ends: letters such as U+2028 end no line here."""
     rest = ""
     for chunk in chunks:
-        text = rest + chunk
-        if text.endswith("\r"):
-            rest = text
-            continue
-        lines = text.splitlines(keepends=True) if text.isascii() else _keep(text)
-        rest = "" if not lines or lines[-1].endswith("\n") else lines.pop()
-        yield from lines
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            yield line + "\n"
     if rest:
         yield rest
-
-
-def _keep(text: str) -> list[str]:
-    """Lines by ``\\n`` alone: letters such as U+2028 are no line ends here."""
-    return [line + "\n" for line in text.split("\n")[:-1]] + [text.rpartition("\n")[2]]
 
 
 def _header(sample: Sequence[str]) -> tuple[list[str], str] | None:
     """The column names and the delimiter, if the first line holds names that a known table has."""
     best: tuple[int, list[str], str] = (0, [], ",")
     for delimiter in _DELIMITERS:
-        record = next(csv.reader(sample[:1], delimiter=delimiter), [])
-        names = [name.strip().strip("[]").lower() for name in record]
+        names = _names(sample[0] if sample else "", delimiter)
         known = sum(name in _known_names() for name in names)
         if known > best[0] and all(_COLUMN_NAME.fullmatch(name) for name in names if name):
             best = (known, names, delimiter)
     return best[1:] if best[0] >= _MIN_HEADER_NAMES else None
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    try:
+        record = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a lone carriage return
+        return []
+    return [name.strip().strip("[]").lower() for name in record]
 
 
 def _known_names() -> frozenset[str]:

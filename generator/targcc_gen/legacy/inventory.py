@@ -25,8 +25,8 @@ _SQL = re.compile(
 _INSERT = re.compile(r"\bINSERT\s+(?:INTO\s+)?[\[\w]", re.IGNORECASE)
 _HEAD = 1 << 16
 
-Progress = Callable[[str, int, int], None]
-"""Called while reading with the file's name, the bytes just read, and the file's size."""
+Progress = Callable[[int], None]
+"""Called while reading with the number of bytes read since the last call."""
 
 
 @dataclass(slots=True)
@@ -172,16 +172,12 @@ def _open(
         return ExportFile(str(path), "workbook", "Excel", path.stat().st_size), items
     source = open_source(path, encoding=encoding, zone=zone)
 
-    def advance(count: int) -> None:
-        if progress:
-            progress(source.name, count, source.size)
-
-    kind, items = _reader(source, advance)
+    kind, items = _reader(source, progress)
     label = ("?" if source.guessed else "") + source.label
     return ExportFile(source.name, label, kind, source.size), items
 
 
-def _reader(source: Source, advance: Callable[[int], None]) -> tuple[str, Iterator[Item]]:
+def _reader(source: Source, advance: Progress | None) -> tuple[str, Iterator[Item]]:
     head = next(source.chunks(), "")[:_HEAD]
     suffix = source.path.suffix.lower()
     start = head.lstrip()[:40]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from targcc_gen.legacy.convert import Import
@@ -11,6 +12,8 @@ from targcc_gen.legacy.shapes import TABLES
 
 _MOST_WARNINGS = 12
 _MOST_REJECTED = 50
+_FEW = 2
+_OF_A_JOB = re.compile(r'.+?:\d+: ".*?": (?P<what>.+)', re.DOTALL)
 _KINDS = {
     "autumn": "on the autumn clock change",
     "spring": "on the spring clock change",
@@ -66,7 +69,18 @@ def _rejected(result: Import) -> list[str]:
 
 
 def _warnings(result: Import) -> list[str]:
-    return _cut([printable(text) for text in result.warnings], _MOST_WARNINGS)
+    """The warnings; what is said of many jobs in the same words is said once."""
+    alike: dict[str, list[str]] = {}
+    for text in result.warnings:
+        found = _OF_A_JOB.fullmatch(text)
+        alike.setdefault(found["what"] if found else text, []).append(text)
+    texts: list[str] = []
+    for what, same in alike.items():
+        many = len(same) > _FEW
+        texts += (
+            [f"{same[0].removesuffix(what)}and {len(same) - 1} more jobs: {what}"] if many else same
+        )
+    return _cut([printable(text) for text in texts], _MOST_WARNINGS)
 
 
 def _cut(texts: list[str], most: int) -> list[str]:

@@ -53,20 +53,20 @@ def horizon(start: datetime) -> datetime:
     return start.replace(year=year, month=month, day=day)
 
 
-def schedule_of(spec: JobSpec) -> Schedule | None:
+def schedule_of(spec: JobSpec, zone: ZoneInfo) -> Schedule | None:
     """The new schedule of a job; None if nothing but an event or its own end starts it."""
     if spec.cron is not None:
         return CronSchedule.parse(spec.cron)
     if spec.every is not None and spec.after is None:
         return EverySchedule(spec.every, spec.anchor)
     if spec.at is not None:
-        return OnceSchedule(spec.at)
+        return OnceSchedule(spec.at if spec.at.tzinfo else spec.at.replace(tzinfo=zone))
     return None
 
 
 def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[datetime]:
     """The next times a job would run, were it not paused."""
-    schedule = schedule_of(spec)
+    schedule = schedule_of(spec, zone)
     if schedule is None:
         return []
     moments = schedule.iter(now, zone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from targcc_gen.errors import InputError
 from targcc_gen.legacy.convert import Import
 from targcc_gen.legacy.model import ImportedJob
 from targcc_gen.render.tree import Owner, Tree, TreeFile
-from targcc_gen.spec import JobSpec, ProjectSpec, Spec
+from targcc_gen.spec import JobSpec, Spec, job_values
 from targcc_gen.sync import Plan, make_plan
 
 SPEC_FILE = "targcc.yaml"
 HISTORY_FILE = Path("data") / "legacy_history.jsonl.gz"
+_FEW = 10
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -28,53 +30,51 @@ class Arrival:
     unchanged: tuple[ImportedJob, ...] = ()
 
 
-def new_project(result: Import, root: Path) -> Arrival:
+def new_project(result: Import, root: Path, render: Callable[[Spec, str], Tree]) -> Arrival:
     """Plan a new project with all the jobs.
 
-    Raises:
-        InputError: The folder is a project already, holds files, or its name can name no project.
-    """
-    from targcc_gen.render import render_project
+    Args:
+        result: The end of every row.
+        root: The project's folder.
+        render: Makes the tree of a spec and its text.
 
-    if (root / SPEC_FILE).exists():
+    Raises:
+        InputError: The folder is a project already or holds files, no row became a job, or the jobs make no spec.
+    """
+    from targcc_gen.spec import dump_spec
+
+    _refuse(root)
+    if not result.all_jobs:
+        reasons = [f"{one.file}:{one.line}: {one.reason}" for one in result.rejected[:_FEW]]
         raise InputError(
-            f"{root} is a project already", hint=f"Add the jobs to it with --into {root}"
+            "\n".join(["no row of c_Job can become a job:", *reasons]), hint="Nothing was written."
         )
-    if root.is_dir() and any(root.iterdir()):
-        raise InputError(f"{root} is not empty", hint="Name a folder that does not exist yet.")
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
     spec = _checked(
         targcc=1,
-        project=ProjectSpec(name=name, timezone=result.options.zone.key),
+        project={"name": name, "timezone": result.options.zone.key},
         jobs={job.key: job.spec for job in result.all_jobs},
     )
-    return Arrival(make_plan(render_project(spec), root))
+    return Arrival(make_plan(render(spec, dump_spec(spec)), root))
+
+
+def _refuse(root: Path) -> None:
+    if (root / SPEC_FILE).exists():
+        hint = f"Add the jobs to it with --into {root}"
+        raise InputError(f"{root} is a project already", hint=hint)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        hint = "Name a folder that does not exist yet."
+        raise InputError(f"{root} is there already and not empty", hint=hint)
 
 
 def _checked(**fields: Any) -> Spec:
     from pydantic import ValidationError
 
     try:
-        return Spec(**fields)
+        return Spec.model_validate(fields)
     except ValidationError as error:
         reasons = "; ".join(str(detail["msg"]) for detail in error.errors())
         raise InputError(f"the imported jobs make no spec: {reasons}") from None
-
-
-def read_project(root: Path) -> tuple[Spec, str]:
-    """A project's spec, and its text.
-
-    Raises:
-        InputError: There is no project, or its spec is wrong.
-    """
-    from targcc_gen.spec import load_spec
-
-    path = root / SPEC_FILE
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist", hint=f"Make a new project with --new {root} instead."
-        )
-    return load_spec(path), path.read_bytes().decode("utf-8")
 
 
 def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
@@ -94,7 +94,7 @@ def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
         theirs = spec.jobs.get(job.key)
         if theirs is None:
             added.append(job)
-        elif _content(theirs) == _content(job.spec):
+        elif job_values(theirs) == job_values(job.spec):
             unchanged.append(job)
         else:
             result.reject(job, _contradiction(job, theirs))
@@ -107,16 +107,12 @@ def join_project(result: Import, root: Path, spec: Spec, text: str) -> Arrival:
     return Arrival(make_plan(Tree.of(files, complete=False), root), tuple(unchanged))
 
 
-def _content(job: JobSpec) -> dict[str, Any]:
-    return job.model_dump(exclude_none=True)
-
-
 def _contradiction(job: ImportedJob, theirs: JobSpec) -> str:
-    ours, old = _content(job.spec), _content(theirs)
+    ours, old = job_values(job.spec), job_values(theirs)
     key = next(key for key in {**ours, **old} if ours.get(key) != old.get(key))
     return (
         f"the project has {job.key} already, with another {key}"
-        f" ({old.get(key, 'none')!s} there, {ours.get(key, 'none')!s} here): left as it is"
+        f" ({old.get(key, 'none')} there, {ours.get(key, 'none')} here): left as it is"
     )
 
 

@@ -16,6 +16,8 @@ from targcc_gen.legacy.convert import Import
 from targcc_gen.legacy.model import ImportedJob, OldSchedule
 from targcc_gen.legacy.parity import Difference
 from targcc_gen.legacy.shapes import TABLES
+from targcc_gen.render.jobs import schedule_words
+from targcc_gen.spec import job_values
 
 FORMATS = (".md", ".html", ".json")
 _NEXT_RUNS = 3
@@ -34,9 +36,8 @@ def outcome(result: Import) -> dict[str, list[Any]]:
 
 
 def _job(job: ImportedJob) -> dict[str, Any]:
-    spec = job.spec.model_dump(mode="json", exclude_unset=True, exclude={"name"})
-    name = {"key": job.key, "name": job.stable_name}
-    return {**name, "file": job.row.file, "line": job.row.line, **spec}
+    place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
+    return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
 
 
 def differences(result: Import) -> list[Difference]:
@@ -125,7 +126,7 @@ def _described(job: ImportedJob, result: Import) -> dict[str, Any]:
     runs = parity.next_runs(job.spec, options.zone, options.now, _NEXT_RUNS)
     return {
         **_job(job),
-        "schedule": schedule_words(job),
+        "schedule": schedule_words(job.spec),
         "next_runs": [
             {"local": shown(run), "utc": f"{run.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
             for run in runs
@@ -140,18 +141,6 @@ def _described(job: ImportedJob, result: Import) -> dict[str, Any]:
         },
         "history": {"runs": past.runs, "failures": past.failures} if past else None,
     }
-
-
-def schedule_words(job: ImportedJob) -> str:
-    """When the job runs, in words."""
-    schedule = parity.schedule_of(job.spec)
-    if schedule is not None:
-        return schedule.describe()
-    if job.spec.every is not None:
-        from targcc_gen.cron import AfterCompletionSchedule
-
-        return AfterCompletionSchedule(job.spec.every).describe()
-    return "when somebody starts it"
 
 
 def shown(moment: datetime) -> str:

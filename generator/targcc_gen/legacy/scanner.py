@@ -14,6 +14,8 @@ from typing import NamedTuple
 from targcc_gen.errors import InputError
 
 _LOOKAHEAD = 1 << 16
+# Text behind a token that could still make it another: 1 becomes 1e+5, $ becomes $(name).
+_MARGIN = 100
 _MAX_TOKEN = 1 << 26
 
 
@@ -62,7 +64,7 @@ _TOKEN = re.compile(
       | (?P<variable>@[\w@#$]++)
       | (?P<word>[^\W\d][\w@#$]*+|\#[\w@#$]*+)
       | (?P<open>[Nn]?'|\[|")
-      | (?P<operator>\$\(\w++\)|.)
+      | (?P<operator>\$\(\w{1,90}+\)|.)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -172,14 +174,16 @@ class Scanner:
     def _match_token(self) -> re.Match[str] | None:
         while True:
             found = _TOKEN.match(self._text, self._at)
-            complete = found and found.end() < len(self._text) and found.lastgroup != "open"
+            complete = (
+                found and found.end() + _MARGIN < len(self._text) and found.lastgroup != "open"
+            )
             if complete or (self._ended and found and found.lastgroup != "open"):
                 return found
             if self._ended:
                 if found:
                     raise Truncated(self.file, self.line, _OPENINGS[found[0][-1]])
                 return None
-            self._fill(2 * (len(self._text) - self._at))
+            self._fill(2 * (len(self._text) - self._at) + _MARGIN)
 
     def _fill(self, wanted: int) -> None:
         """Have at least ``wanted`` more characters in memory, unless the script ends before."""

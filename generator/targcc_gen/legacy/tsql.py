@@ -91,7 +91,9 @@ class _Script:
     def _end(self, token: Token) -> Iterator[Item]:
         """SSMS switches IDENTITY_INSERT off after a table's last row, so a script that does not was cut between rows."""
         for table in self._identity_on:
-            text = f"SET IDENTITY_INSERT {table} OFF is missing at the end: the script may be cut off"
+            text = (
+                f"SET IDENTITY_INSERT {table} OFF is missing at the end: the script may be cut off"
+            )
             yield self._remark(RemarkKind.WARNING, token.line, text, table.lower())
 
     # Batches and lines for sqlcmd
@@ -211,7 +213,9 @@ class _Script:
         """``NOCOUNT ON``, ``STATISTICS IO ON``: the ON belongs to SET, whatever follows does not."""
         for _ in range(_LONGEST_SET):
             token = self._scanner.peek()
-            if token.upper in self._statements or (token.kind is not Kind.WORD and token.text != ","):
+            if token.upper in self._statements or (
+                token.kind is not Kind.WORD and token.text != ","
+            ):
                 return
             if self._scanner.next().upper in {"ON", "OFF"}:
                 return

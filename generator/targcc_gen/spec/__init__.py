@@ -1,7 +1,7 @@
 """The spec: YAML in, frozen models out, and every error with its place."""
 
 from targcc_gen.spec.build import build_job, with_job
-from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec
+from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, job_values
 from targcc_gen.spec.edit import add_job, add_jobs, remove_job
 from targcc_gen.spec.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.models import (
@@ -39,6 +39,7 @@ __all__ = [
     "build_job",
     "dump_spec",
     "format_duration",
+    "job_values",
     "load_spec",
     "parse_spec",
     "read_text",

@@ -75,6 +75,11 @@ def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:
     return _entry(key, _plain(job), quote_keys=quote_keys)
 
 
+def job_values(job: JobSpec) -> dict[str, Any]:
+    """What a job says beyond the defaults, as YAML has it: durations and dates are text."""
+    return _plain(job)
+
+
 def shown_default(value: Any) -> str:
     """A default value as a spec would write it; nothing for none."""
     return "" if value in (None, "", ()) else _inline(_yaml_value(value))
