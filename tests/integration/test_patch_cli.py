@@ -274,6 +274,36 @@ def test_a_second_app_of_a_project_with_a_spec_uses_its_scheduler(run: Patch, tm
     )
 
 
+def test_a_failed_try_in_a_project_with_a_spec_leaves_its_lock_as_it_was(
+    run: Patch, tmp_path: Path
+):
+    spec = parse_spec("targcc: 1\nproject: {name: acme-jobs}\n", "targcc.yaml")
+    apply(make_plan(render_project(spec), tmp_path))
+    write(
+        tmp_path,
+        {"src/acme_jobs/ops.py": "from fastapi import FastAPI\n\nops = FastAPI()\n1 / 0\n"},
+    )
+    before = snapshot(tmp_path)
+
+    status, _, error = run("src/acme_jobs/ops.py")
+
+    assert (status, snapshot(tmp_path)) == (2, before)
+    assert "ZeroDivisionError" in error
+    assert "    ops.include_router(scheduler_router)" in error
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path: Path):
+    write(tmp_path, {"shop/main.py": "from fastapi import FastAPI\napp = FastAPI(\n"})
+    command = [sys.executable, "-c", "from targcc_gen.cli import main; main()", "patch"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        "shop/main.py:2:14: error: '(' was never closed\n     2 | app = FastAPI(\n       |              ^\n"
+    )
+
+
 def test_a_name_that_is_taken_gets_an_alias_and_works(run: Patch, shop: Path):
     text = MAIN.replace("from .settings", "from fastapi import APIRouter as Router\nfrom .settings")
     write(

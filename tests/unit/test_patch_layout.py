@@ -78,6 +78,15 @@ def test_without_init_files_the_imports_say_it(tmp_path, line, module, inside):
     assert (layout.module, layout.inside) == (module, inside)
 
 
+@pytest.mark.parametrize("line", ["from .db import connect", "from src.db import connect"])
+def test_a_src_folder_may_itself_be_the_package(tmp_path, line):
+    write(tmp_path, "src/main.py", "src/db.py", "src/shop/web.py")
+    layout = layout_of(tmp_path, "src/main.py", f"{line}\n{APP}")
+    assert (layout.module, layout.inside) == ("src.main", ".")
+    nested = layout_of(tmp_path, "src/shop/web.py", f"from src.db import connect\n{APP}")
+    assert (nested.module, nested.inside) == ("src.shop.web", ".")
+
+
 def test_a_file_that_may_be_imported_in_two_ways_is_refused_until_app_says_which(tmp_path):
     write(tmp_path, "app/main.py")
     with pytest.raises(InputError, match=r"it may be imported as app.main or as main") as caught:

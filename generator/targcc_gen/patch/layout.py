@@ -106,16 +106,19 @@ def _package_depth(path: Path, root: Path) -> int | None:
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         depth += 1
         folder = folder.parent
-    if depth > 1 or path.name == "__init__.py" or path.parent in {root, root / "src"}:
+    if depth > 1 or path.name == "__init__.py" or path.parent == root:
         return depth
     return None
 
 
 def _depth_by_imports(file: AppFile, path: Path, root: Path) -> int:
     """A folder without `__init__.py` is a package if the file imports as if it were."""
-    base = root / "src" if path.is_relative_to(root / "src") else root
-    inside = path.relative_to(base).with_suffix("").parts
     relative, absolute = _imported(file)
+    in_src = path.is_relative_to(root / "src") and "src" not in absolute
+    if in_src and path.parent == root / "src" and not relative:
+        return 1
+    base = root / "src" if in_src and path.parent != root / "src" else root
+    inside = path.relative_to(base).with_suffix("").parts
     if relative or (inside[0] in absolute and all(part.isidentifier() for part in inside)):
         return len(inside)
     if any(
