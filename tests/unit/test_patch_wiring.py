@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from targcc_gen.errors import InputError
 from targcc_gen.patch.apps import AppFile
@@ -124,6 +124,7 @@ WORDS = [
 ENDS = st.sampled_from(["\n", "\r\n"])
 
 
+@settings(deadline=None)  # the first example imports libcst's grammar
 @given(
     above=st.lists(st.sampled_from(WORDS)),
     below=st.lists(st.sampled_from([*WORDS, "app.debug = True", "app.mount('/', app)"])),

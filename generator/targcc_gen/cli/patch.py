@@ -147,7 +147,10 @@ def _say_next(prepared: Prepared, show: _Show, *, verified: bool) -> None:
         show.line("Next", install_line(prepared))
     show.line("Next", "Start the app as always: its jobs run, and the dashboard is at /jobs.")
     if prepared.home.is_new:
-        show.line("", f"python -m {prepared.home.package}.scheduler.cli user add NAME")
+        show.line(
+            "",
+            f"python -m {prepared.home.package}.scheduler.cli user add NAME      # to sign in there",
+        )
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')
 
 

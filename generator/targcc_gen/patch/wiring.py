@@ -7,7 +7,7 @@ module, and a call of `include_router` with it; so they may be moved, reformatte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -99,7 +99,7 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
         indent = file.source.indent_of(place.line)
         changes.append(insertion(place.last_line + 1, indent + include_line(app, name)))
     data = file.source.edited(changes)
-    _check(file.source.name, data, app)
+    _check(file, app, wiring, data)
     return Patched(data, _numbered(changes))
 
 
@@ -108,10 +108,13 @@ def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
     return tuple((change.first + done, change.lines[0]) for done, change in enumerate(ordered))
 
 
-def _check(name: str, data: bytes, app: App) -> None:
-    """What we wrote is Python again: a last look before anything reaches the disk."""
-    again = AppFile(Source(name, data))
-    assert any(other.target == app.target and other.scope == app.scope for other in again.apps())
+def _check(file: AppFile, app: App, wiring: Wiring, data: bytes) -> None:
+    """What we wrote is Python again, with the same app: a last look before anything reaches the disk."""
+    again = AppFile(Source(file.source.name, data)).apps()
+    if not any((other.target, other.scope) == (app.target, app.scope) for other in again):
+        raise refusal(
+            file, replace(app, problem="its file is written in a way that cannot be edited"), wiring
+        )
 
 
 def _check_wired(file: AppFile, app: App, wiring: Wiring) -> None:
