@@ -96,8 +96,8 @@ class _Commands(click.Group):
                 raise
             show_error(error)
             status = error.exit_status
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("\nStopped.", err=True)
+        except click.Abort:  # click has ended the line that ^C stands in
+            click.echo("Stopped.", err=True)
             status = _INTERRUPTED
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,10 @@ def schema() -> None:
 
     Editors that know it complete keys and mark mistakes while you type. A generated project has it in
     .targcc/schema.json, and its targcc.yaml names it in the first line.
+
+    \b
+    Example:
+      targcc-gen schema > targcc.schema.json
     """
     import json
 

@@ -37,12 +37,13 @@ def blueprint(name: str) -> Blueprint:
     Raises:
         InputError: There is none.
     """
-    import yaml
+    from targcc_gen.spec.loader import parse_tree
 
     path = assets.blueprints() / name / "blueprint.yaml"
     if name not in blueprint_names():
         raise InputError(f"no blueprint {name}", hint=f"use one of {', '.join(blueprint_names())}")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree, _ = parse_tree(path.read_text(encoding="utf-8"), str(path))
+    data = tree.data()
     return Blueprint(name, data["summary"], data["docstring"], data.get("defaults", {}))
 
 

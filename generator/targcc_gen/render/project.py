@@ -28,16 +28,15 @@ def render_template(spec: Spec) -> list[TreeFile]:
 
 
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
-    """The spec, and the schema with which editors check it."""
+    """The spec, to the byte as the person wrote it, and the schema with which editors check it."""
     from targcc_gen.spec import dump_spec
     from targcc_gen.spec.schema import spec_schema
 
+    package, path = spec.project.package, "targcc.yaml"
+    content = (text if text is not None else dump_spec(spec)).encode()
     schema = json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"
-    package = spec.project.package
     return [
-        _tree_file(
-            "targcc.yaml", (text if text is not None else dump_spec(spec)).encode(), package
-        ),
+        TreeFile(path, content, owner_of(path, package), summary=summary_of(path, package)),
         _tree_file(".targcc/schema.json", schema.encode(), package),
     ]
 

@@ -113,7 +113,7 @@ def _new(situation: Situation, ours: TreeFile) -> Outcome:
     disk, entry = situation.disk, _entry(situation, ours)
     if disk.raw is None and disk.blocked is None:
         return _written(situation, entry, Action.CREATE, "", ours.content)
-    if disk.text == ours.content:
+    if disk.text == plain(ours.content):
         return _stays(situation, entry, Action.UNCHANGED, "it is there already")
     if ours.owner is Owner.SCAFFOLD and situation.adopt:
         return _stays(situation, entry, Action.KEEP, "yours was there already")
@@ -264,7 +264,7 @@ def _entry(situation: Situation, ours: TreeFile) -> LockEntry:
     ):
         return known
     keep_base = ours.job or (ours.owner is Owner.MANAGED and not is_binary(ours.content))
-    return LockEntry.of(ours.path, ours.owner, ours.content, keep_base=keep_base)
+    return LockEntry.of(ours.path, ours.owner, plain(ours.content), keep_base=keep_base)
 
 
 def _rebased(entry: LockEntry, base: bytes) -> LockEntry:

@@ -1,0 +1,216 @@
+"""`targcc-gen job`: one job more, or one less."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from targcc_gen.cli import main
+from targcc_gen.spec import load_spec
+
+SPEC = """\
+# The jobs of Acme.
+targcc: 1
+project: {name: acme-jobs, timezone: Asia/Jerusalem}   # where we are
+
+jobs:
+  # Keep this one first.
+  Heartbeat: {cron: "* * * * *"}
+"""
+
+
+def targcc_gen(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="targcc-gen")
+
+
+def job(*arguments: str) -> Result:
+    return targcc_gen("job", *arguments)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fresh")
+    (folder / "spec.yaml").write_text(SPEC)
+    targcc_gen("new", str(folder / "acme"), "--spec", str(folder / "spec.yaml"))
+    return folder / "acme"
+
+
+@pytest.fixture(autouse=True)
+def project(fresh, tmp_path, monkeypatch):
+    shutil.copytree(fresh, tmp_path / "acme")
+    monkeypatch.chdir(tmp_path / "acme")
+    return tmp_path / "acme"
+
+
+def state(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_it_says_what_it_understood_and_what_it_did():
+    result = job("DailyReport", "--cron", "0 2 * * *", "--blueprint", "report")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "DailyReport runs at 02:00 every day (Asia/Jerusalem)"
+    assert lines[1].startswith("  next    ")
+    assert lines[2].startswith("          ")
+    assert lines[3].startswith("  note    on ")
+    assert lines[4:] == [
+        "create    src/acme_jobs/jobs/daily_report.py  yours",
+        "update    targcc.yaml                         +6 lines",
+        "create    tests/jobs/test_daily_report.py     yours",
+        "Edit src/acme_jobs/jobs/daily_report.py, then: uv run targcc job run DailyReport --wait",
+    ]
+
+
+def test_the_spec_keeps_its_comments_and_order(project):
+    job("DailyReport", "--cron", "0 2 * * *")
+    text = (project / "targcc.yaml").read_text()
+    assert text == SPEC + '  DailyReport: {cron: "0 2 * * *"}\n' or text.startswith(SPEC)
+    assert load_spec(project / "targcc.yaml").jobs["DailyReport"].cron == "0 2 * * *"
+
+
+@pytest.mark.parametrize(
+    "name", ["DailyReport", "DailyReportJob", "daily_report", "daily-report", "Daily Report"]
+)
+def test_a_name_in_any_spelling(project, name):
+    assert job(name, "--manual").exit_code == 0
+    assert (project / "src/acme_jobs/jobs/daily_report.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "decorator"),
+    [
+        (["--every", "15m"], '@job(every="15m")'),
+        (["--every", "5m", "--after-completion"], '@job(every="5m", after="completion")'),
+        (["--every", "1d", "--anchor", "2026-01-01T00:00"], '@job(every="1d", anchor="2026-01-01T00:00")'),
+        (["--at", "2026-12-31T02:00"], '@job(at="2026-12-31T02:00")'),
+        (["--manual"], "@job(JobType.MANUAL)"),
+        (["--fire-and-forget"], "@job(JobType.FIRE_AND_FORGET)"),
+        (["--delayed"], "@job(JobType.DELAYED)"),
+        (["--cron", "@daily", "--retries", "5", "--timeout", "10m", "--paused"], '@job("@daily", retries=5, timeout="10m", paused=True)'),
+        (["--manual", "--queue", "default", "--priority", "3", "--overlap", "skip"], '@job(JobType.MANUAL, queue="default", priority=3, overlap="skip")'),
+        (["--cron", "0 2 * * *", "--misfire", "skip", "--misfire-grace", "1h"], '@job("0 2 * * *", misfire="skip", misfire_grace="1h")'),
+        (["--cron", "0 2 * * *", "--alert-on", "failure", "--alert-on", "slower than 5m", "--email", "a@example.com"], 'alerts=Alerts(on=("failure", "slower than 5m"), email=("a@example.com",))'),
+    ],
+)  # fmt: skip
+def test_every_option_reaches_the_decorator(project, options, decorator):
+    result = job("Report", *options)
+    assert result.exit_code == 0, result.stderr
+    source = (project / "src/acme_jobs/jobs/report.py").read_text()
+    assert decorator in " ".join(source.split()).replace("@job( ", "@job(").replace(", )", ")")
+
+
+def test_parameters(project):
+    job("Send", "--fire-and-forget", "--param", "user_id:int", "--param", "since:date=2026-01-01")
+    source = (project / "src/acme_jobs/jobs/send.py").read_text()
+    assert "*, user_id: int, since: date = date(2026, 1, 1)" in source
+
+
+def test_a_blueprint_brings_what_its_kind_needs(project):
+    job("Report", "--cron", "0 2 * * *", "--blueprint", "report", "--timeout", "1h")
+    report = load_spec(project / "targcc.yaml").jobs["Report"]
+    assert (report.retries, report.timeout.total_seconds()) == (5, 3600)
+
+
+def test_alerts_of_a_blueprint_need_somebody_who_gets_them(project):
+    assert job("Disk", "--cron", "0 * * * *", "--blueprint", "alert-check").exit_code == 0
+    job("Disk2", "--cron", "0 * * * *", "--blueprint", "alert-check", "--email", "a@example.com")
+    jobs = load_spec(project / "targcc.yaml").jobs
+    assert jobs["Disk"].alerts is None
+    assert jobs["Disk2"].alerts.max_per_hour == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["X1", "--cron", "0 25 * * *"], "error: hour 25 is not between 0 and 23\n  0 25 * * *\n    ^^\n"),
+        (["X1"], "when does it run?"),
+        (["X1", "--cron", "0 2 * * *", "--manual"], "--cron and --manual contradict each other"),
+        (["X1", "--every", "soon"], "soon"),
+        (["X1", "--cron", "0 2 * * *", "--timezone", "Nowhere/City"], 'no time zone "Nowhere/City"'),
+        (["Heartbeat", "--manual"], "there is a job Heartbeat already"),
+        (["heartBEAT", "--manual"], "there is a job Heartbeat already"),
+        (["HeartbeatJob", "--manual"], "there is a job Heartbeat already"),
+        (["class", "--manual"], "Python keyword"),
+        (["X1", "--manual", "--queue", "none"], 'no queue "none"'),
+        (["X1", "--manual", "--blueprint", "reprot"], "reprot"),
+        (["X1", "--manual", "--param", "user_id"], "is not NAME:TYPE"),
+        (["X1", "--manual", "--param", "a:int", "--param", "a:str"], "--param a is given twice"),
+        (["X1", "--manual", "--param", "a:number"], 'no parameter type "number"'),
+        (["X1", "--manual", "--project", "nowhere"], "no folder nowhere"),
+        (["X1", "--manual", "--project", "src"], "src is no project"),
+        (["Gone", "--remove"], "no job Gone in targcc.yaml"),
+        (["Heartbeet", "--remove"], 'did you mean "Heartbeat"?'),
+        (["Heartbeat", "--remove", "--manual"], "--remove takes no --manual"),
+    ],
+)  # fmt: skip
+def test_wrong_input_writes_nothing(project, arguments, problem):
+    before = state(project)
+    result = job(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in result.stderr
+    assert state(project) == before
+
+
+def test_a_file_that_is_in_the_way_is_a_conflict(project):
+    (project / "src/acme_jobs/jobs/report.py").write_text("# mine\n")
+    before = state(project)
+    result = job("Report", "--manual")
+    assert result.exit_code == 3
+    assert "conflict  src/acme_jobs/jobs/report.py" in result.stdout
+    assert state(project) == before
+
+
+def test_it_works_from_a_folder_below_and_from_far_away(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project / "src/acme_jobs")
+    assert job("A1", "--manual").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    assert job("A2", "--manual", "--project", "acme").exit_code == 0
+    assert {"A1", "A2"} <= load_spec(project / "targcc.yaml").jobs.keys()
+
+
+def test_dry_run_and_json(project):
+    before = state(project)
+    data = json.loads(job("Report", "--cron", "0 2 * * *", "--dry-run", "--json").stdout)
+    assert data["job"]["schedule"] == "at 02:00 every day"
+    assert [change["action"] for change in data["changes"]] == ["create", "update", "create"]
+    assert not data["written"]
+    assert state(project) == before
+    assert "+++ b/targcc.yaml" in job("Report", "--manual", "--dry-run", "--diff").stdout
+
+
+def test_removing_takes_all_of_it_back(project):
+    before = state(project)
+    job("Report", "--manual")
+    result = job("--remove", "report")
+    assert result.exit_code == 0
+    assert "delete    src/acme_jobs/jobs/report.py" in result.stdout
+    assert state(project) == before
+
+
+def test_removing_keeps_what_people_wrote_and_says_that_it_runs(project):
+    job("Report", "--manual")
+    module = project / "src/acme_jobs/jobs/report.py"
+    module.write_text(module.read_text() + "\n# mine\n")
+    result = job("--remove", "Report")
+    assert "keep      src/acme_jobs/jobs/report.py" in result.stdout
+    assert "Report runs as long as src/acme_jobs/jobs/report.py is there" in result.stdout
+    assert module.exists()
+    assert not (project / "tests/jobs/test_report.py").exists()
+
+
+def test_a_project_stays_up_to_date_when_jobs_come_and_go():
+    job("Report", "--cron", "0 2 * * *", "--blueprint", "report")
+    job("Other", "--manual")
+    job("--remove", "Report")
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
+def test_a_damaged_lock_is_named(project):
+    (project / ".targcc/lock.jsonl").write_text("{\n")
+    before = state(project)
+    result = job("Report", "--manual")
+    assert result.exit_code == 2
+    assert ".targcc/lock.jsonl:1: the lock is damaged" in result.stderr
+    assert state(project) == before
