@@ -261,6 +261,11 @@ async def create_token(
     """Make an API token; it is seen this once.
 
     Args:
+        connection: Where to keep it.
+        name: What to call it.
+        role: How far it goes.
+        by: Who makes it.
+        now: The instant it is.
         life: How long it can be used; ``None`` is until it is revoked.
 
     Raises:

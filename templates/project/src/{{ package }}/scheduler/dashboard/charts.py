@@ -48,7 +48,7 @@ class _Axis:
         return 100 * span / (self.end - self.start)
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float, unit: str = "%") -> Markup:
+def _rect(kind: str, x: float, y: float, *, width: float, height: float, unit: str = "%") -> Markup:
     return Markup(
         '<rect class="k-{}" x="{:.3f}{}" y="{:.1f}" width="{:.3f}{}" height="{:.1f}"/>'
     ).format(kind, x, unit, y, width, unit, height)
@@ -62,6 +62,8 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     """The last day and the hours to come as one strip: a column each quarter of an hour, failures at its foot.
 
     Args:
+        view: What there is.
+        zone: Of the labels.
         runs_url: The page that lists runs; each column links to its own.
     """
     start = _floor(view.since)
@@ -71,10 +73,11 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
         bins.setdefault((at - start) // _STRIP_BIN, Counter())[state] += 1
     slots = Counter((at - start) // _STRIP_BIN for at in view.slots)
     most = max([*(total.total() for total in bins.values()), *slots.values(), 1])
+    columns = _Columns(axis, most, zone, runs_url)
     drawn = [
         *(_hour(axis, at, zone) for at in _hours(axis, zone)),
-        *(_column(axis, n, bins[n], most, zone, runs_url) for n in sorted(bins) if n >= 0),
-        *(_slot_column(axis, n, slots[n], most, zone) for n in sorted(slots) if n >= 0),
+        *(columns.runs(n, bins[n]) for n in sorted(bins) if n >= 0),
+        *(columns.slots(n, slots[n]) for n in sorted(slots) if n >= 0),
         _now_mark(axis, view.now),
     ]
     label = _strip_label(view)
@@ -102,43 +105,49 @@ def _scaled(number: int, most: int, height: float) -> float:
     return max(3.0, height * math.sqrt(number / most)) if number else 0.0
 
 
-def _column(
-    axis: _Axis, n: int, states: Counter[RunState], most: int, zone: ZoneInfo, runs_url: str
-) -> Markup:
-    start = axis.start + n * _STRIP_BIN
-    end = start + _STRIP_BIN
-    whole = _scaled(states.total(), most, _STRIP_HEIGHT)
-    x, width, base = axis.x(start), axis.width(_STRIP_BIN), float(_STRIP_BASE)
-    parts = [
-        Markup('<rect class="k-hit" x="{:.3f}%" y="0" width="{:.3f}%" height="60"/>').format(
-            x, width
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Draws the columns of the strip; ``n`` counts quarters of an hour from its beginning."""
+
+    axis: _Axis
+    most: int
+    zone: ZoneInfo
+    runs_url: str
+
+    def runs(self, n: int, states: Counter[RunState]) -> Markup:
+        start = self.axis.start + n * _STRIP_BIN
+        end = start + _STRIP_BIN
+        whole = _scaled(states.total(), self.most, _STRIP_HEIGHT)
+        x, width, base = self.axis.x(start), self.axis.width(_STRIP_BIN), float(_STRIP_BASE)
+        parts = [_rect("hit", x, 0, width=width, height=_STRIP_BASE)]
+        for kind, members in _STACK:
+            number = sum(states[state] for state in members)
+            if number:
+                height = max(3.0, whole * number / states.total())
+                base -= height
+                parts.append(self._bar(kind, x, base, height))
+        said = ", ".join(f"{states[s]} {words.STATE_WORDS[s]}" for s in RunState if states[s])
+        query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
+        return Markup('<a href="{}?{}" tabindex="-1"><title>{}</title>{}</a>').format(
+            self.runs_url, query, f"{_span(start, end, self.zone)}: {said}", _joined(parts)
         )
-    ]
-    for kind, members in _STACK:
-        number = sum(states[state] for state in members)
-        if number:
-            height = max(3.0, whole * number / states.total())
-            base -= height
-            parts.append(_rect(kind, x + width * 0.08, base, width * 0.84, height))
-    said = ", ".join(f"{states[s]} {words.STATE_WORDS[s]}" for s in RunState if states[s])
-    title = f"{_span(start, end, zone)}: {said}"
-    query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
-    return Markup('<a href="{}?{}" tabindex="-1"><title>{}</title>{}</a>').format(
-        runs_url, query, title, _joined(parts)
-    )
 
+    def slots(self, n: int, number: int) -> Markup:
+        start = self.axis.start + n * _STRIP_BIN
+        height = _scaled(number, self.most, _STRIP_HEIGHT)
+        span = _span(start, start + _STRIP_BIN, self.zone)
+        return Markup("<g><title>{}</title>{}</g>").format(
+            f"{span}: {words.count(number, 'run')} to come",
+            self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height),
+        )
 
-def _slot_column(axis: _Axis, n: int, number: int, most: int, zone: ZoneInfo) -> Markup:
-    start = axis.start + n * _STRIP_BIN
-    height = _scaled(number, most, _STRIP_HEIGHT)
-    width = axis.width(_STRIP_BIN)
-    title = f"{_span(start, start + _STRIP_BIN, zone)}: {words.count(number, 'run')} to come"
-    bar = _rect("slot", axis.x(start) + width * 0.08, _STRIP_BASE - height, width * 0.84, height)
-    return Markup("<g><title>{}</title>{}</g>").format(title, bar)
+    def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
+        width = self.axis.width(_STRIP_BIN)
+        return _rect(kind, x + width * 0.08, y, width=width * 0.84, height=height)
 
 
 def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    return f"{start.astimezone(zone):%a %H:%M}–{end.astimezone(zone):%H:%M}"
+    return f"{start.astimezone(zone):%a %H:%M}-{end.astimezone(zone):%H:%M}"
 
 
 def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
@@ -175,6 +184,7 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
 
     Args:
         runs: Newest first.
+        most: How many to show; fewer leave room on the left.
     """
     shown = list(reversed(runs[:most]))
     longest = max([run.duration.total_seconds() for run in shown if run.duration] or [1.0]) or 1.0
@@ -197,7 +207,7 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
 def _spark_bar(run: Run, x: int, longest: float) -> Markup:
     took = run.duration.total_seconds() if run.duration else 0.0
     height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(took / longest))
-    bar = _rect(run.state, x, _SPARK_HEIGHT - height, _SPARK_BAR, height, "")
+    bar = _rect(run.state, x, _SPARK_HEIGHT - height, width=_SPARK_BAR, height=height, unit="")
     said = f"run {run.id}: {words.STATE_WORDS[run.state]}"
     if run.duration:
         said += f" in {words.duration(run.duration)}"
@@ -223,9 +233,9 @@ def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
         if number:
             height = max(3.0, whole * number / (day.succeeded + day.failed))
             base -= height
-            parts.append(_rect(kind, x + width * 0.1, base, width * 0.8, height))
+            parts.append(_rect(kind, x + width * 0.1, base, width=width * 0.8, height=height))
     if not parts:
-        parts.append(_rect("none", x + width * 0.1, base - 1, width * 0.8, 1))
+        parts.append(_rect("none", x + width * 0.1, base - 1, width=width * 0.8, height=1))
     title = (
         f"{day.day:%a} {day.day.day} {day.day:%b}: {day.succeeded} succeeded, {day.failed} failed"
     )

@@ -45,6 +45,7 @@ def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) ->
     """The inputs for a job's arguments.
 
     Args:
+        definition: The job.
         given: What was typed before, to show it again.
     """
     if definition.parameters is None:
@@ -57,45 +58,63 @@ def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) ->
 
 def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
     secret = name in definition.signature.secrets
-    kind, hint, step, options = _look(info.annotation, secret=secret)
-    value = _shown(None if info.is_required() else info.get_default(call_default_factory=True))
-    if secret:
-        value, hint = "", hint if info.is_required() else "secret; empty takes the default"
+    look = _Look("password", "secret") if secret else _look(_without_none(info.annotation))
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    value = _shown(default) if given is None else given
     return Field(
         name=name,
-        kind=kind,
-        value=value if given is None or secret else given,
-        required=info.is_required() and kind != "checkbox",
-        hint=hint,
-        step=step,
-        options=options,
+        kind=look.kind,
+        value="" if secret else value,
+        required=info.is_required() and look.kind != "checkbox",
+        hint="secret; empty takes the default" if secret and not info.is_required() else look.hint,
+        step=look.step,
+        options=look.options,
     )
 
 
-def _look(annotation: Any, *, secret: bool) -> tuple[str, str, str, tuple[str, ...]]:
-    """Kind, hint, step and options for a type."""
-    plain = _without_none(annotation)
-    if secret:
-        return "password", "secret", "", ()
-    if get_origin(plain) is Literal:
-        return "select", "", "", tuple(str(value) for value in get_args(plain))
-    if isinstance(plain, type) and issubclass(plain, enum.Enum):
-        return "select", "", "", tuple(str(member.value) for member in plain)
-    if get_origin(plain) in {list, set, frozenset, tuple}:
-        return "textarea", "one value a line", "", ()
-    simple = {
-        bool: ("checkbox", "", ""),
-        int: ("number", "whole number", "1"),
-        float: ("number", "number", "any"),
-        date: ("date", "", ""),
-        datetime: ("datetime-local", "", ""),
-        str: ("text", "text", ""),
-    }
-    if plain in simple:
-        return (*simple[plain], ())
-    if get_origin(plain) is dict or plain in {dict, Any} or _is_model(plain):
-        return "textarea", "JSON", "", ()
-    return "text", getattr(plain, "__name__", str(plain)).lower(), "", ()
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What :class:`Field` says of an input apart from its name and value."""
+
+    kind: str
+    hint: str = ""
+    step: str = ""
+    options: tuple[str, ...] = ()
+
+
+_SIMPLE: dict[Any, _Look] = {
+    bool: _Look("checkbox"),
+    int: _Look("number", "whole number", "1"),
+    float: _Look("number", "number", "any"),
+    date: _Look("date"),
+    datetime: _Look("datetime-local"),
+    str: _Look("text", "text"),
+    dict: _Look("textarea", "JSON"),
+    list: _Look("textarea", "one value a line"),
+    Any: _Look("textarea", "JSON"),
+}
+
+
+def _look(kind: Any) -> _Look:
+    """The input for a type."""
+    if options := _options(kind):
+        return _Look("select", options=options)
+    if get_origin(kind) in {list, set, frozenset, tuple}:
+        return _SIMPLE[list]
+    if get_origin(kind) is dict or (
+        isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+    ):
+        return _SIMPLE[dict]
+    return _SIMPLE.get(kind, _Look("text", getattr(kind, "__name__", str(kind)).lower()))
+
+
+def _options(kind: Any) -> tuple[str, ...]:
+    """The values to choose from, if the type names them."""
+    if get_origin(kind) is Literal:
+        return tuple(str(value) for value in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return tuple(str(member.value) for member in kind)
+    return ()
 
 
 def _without_none(annotation: Any) -> Any:
@@ -108,26 +127,26 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _is_model(plain: Any) -> bool:
-    return isinstance(plain, type) and issubclass(plain, pydantic.BaseModel)
-
-
 def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "on" if value else ""
-    if isinstance(value, enum.Enum):
-        return str(value.value)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=None).isoformat(timespec="minutes")
-    if isinstance(value, list | tuple | set | frozenset):
-        return "\n".join(_shown(item) for item in value)
-    if isinstance(value, dict | pydantic.BaseModel):
-        return json.dumps(
-            value if isinstance(value, dict) else value.model_dump(mode="json"), ensure_ascii=False
-        )
-    return str(value)
+    """A default as the input shows it."""
+    match value:
+        case None | False:
+            text = ""
+        case True:
+            text = "on"
+        case enum.Enum():
+            text = str(value.value)
+        case datetime():
+            text = value.replace(tzinfo=None).isoformat(timespec="minutes")
+        case list() | tuple() | set() | frozenset():
+            text = "\n".join(map(_shown, value))
+        case dict():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case pydantic.BaseModel():
+            text = value.model_dump_json()
+        case _:
+            text = str(value)
+    return text
 
 
 def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]:
