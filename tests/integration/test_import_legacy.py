@@ -21,8 +21,21 @@ def run(tmp_path):
     """Runs the command in an empty folder."""
 
     def command(*arguments, status=0):
-        line = [sys.executable, "-c", "from targcc_gen.cli import main; main()", "import-legacy", *map(str, arguments)]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, check=False)
+        line = [
+            sys.executable,
+            "-c",
+            "from targcc_gen.cli import main; main()",
+            "import-legacy",
+            *map(str, arguments),
+        ]
+        done = subprocess.run(
+            line,
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -31,7 +44,11 @@ def run(tmp_path):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def example():
@@ -41,11 +58,26 @@ def example():
 def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run):
     lines = run(*example(), *ZONE).stdout.splitlines()
 
-    assert lines[0].split() == ["read", str(EXAMPLE / "c_Job.sql"), "(UTF-16,", "SSMS", "script)", "c_Job", "10", "rows"]
+    assert lines[0].split() == [
+        "read",
+        str(EXAMPLE / "c_Job.sql"),
+        "(UTF-16,",
+        "SSMS",
+        "script)",
+        "c_Job",
+        "10",
+        "rows",
+    ]
     assert "result    8 jobs, 1 inactive (created paused), 1 rejected" in lines
-    assert any(line.endswith('c_Job.sql:45  "Price list"  cron "0 5 * *": 4 fields instead of 5 or 6') for line in lines)
+    assert any(
+        line.endswith('c_Job.sql:45  "Price list"  cron "0 5 * *": 4 fields instead of 5 or 6')
+        for line in lines
+    )
     assert lines[-2].startswith("parity    6 of 9 jobs run exactly as before")
-    assert "(1 on the autumn clock change, 1 on the spring clock change, 1 read day AND weekday)" in lines[-1]
+    assert (
+        "(1 on the autumn clock change, 1 on the spring clock change, 1 read day AND weekday)"
+        in lines[-1]
+    )
 
 
 def test_json_has_the_end_of_every_row_and_nothing_else(run):
@@ -55,12 +87,18 @@ def test_json_has_the_end_of_every_row_and_nothing_else(run):
     assert [len(data[key]) for key in ("jobs", "inactive", "rejected")] == [8, 1, 1]
     assert list(data["rejected"][0]) == ["file", "line", "reason"]
     sales = data["jobs"][0]
-    assert (sales["key"], sales["name"], sales["line"]) == ("DailySalesReport", "Daily Sales Report", 29 - 2)
+    assert (sales["key"], sales["name"], sales["line"]) == (
+        "DailySalesReport",
+        "Daily Sales Report",
+        29 - 2,
+    )
     assert sales["procedure"] == "dbo.SP_GenerateSalesReport"
     assert sales["alerts"]["email"] == ["sales@example.com", "dana@example.com"]
 
 
-def test_a_new_project_has_the_jobs_and_its_history_and_a_second_import_changes_nothing(run, tmp_path):
+def test_a_new_project_has_the_jobs_and_its_history_and_a_second_import_changes_nothing(
+    run, tmp_path
+):
     run(*example(), *ZONE, "--new", "shop-jobs")
     project = tmp_path / "shop-jobs"
     module = (project / "src/shop_jobs/jobs/nightly_load.py").read_text()
@@ -84,7 +122,9 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
 
     def load():
         line = [sys.executable, "-m", "shop_jobs.scheduler.legacy", "data/legacy_history.jsonl.gz"]
-        return subprocess.run(line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True).stdout
+        return subprocess.run(
+            line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
+        ).stdout
 
     assert load().startswith("52 runs added, 0 were there already")
     assert load().startswith("0 runs added, 52 were there already")
@@ -96,7 +136,13 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     connection.close()
     assert [row[:2] for row in rows] == [("Nightly load", "Recurring")] * 2
     assert rows[0][2].startswith("2026-11-13 23:30")
-    assert rows[0][3:] == (1, 0, "Msg 208, Level 16, State 1\r\nInvalid object name 'stage.Orders'.", "SRV-TASKS", "Legacy")
+    assert rows[0][3:] == (
+        1,
+        0,
+        "Msg 208, Level 16, State 1\r\nInvalid object name 'stage.Orders'.",
+        "SRV-TASKS",
+        "Legacy",
+    )
 
 
 def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
@@ -107,7 +153,9 @@ def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
         history.write_bytes(damaged)
         line = [sys.executable, "-m", "shop_jobs.scheduler.legacy", str(history)]
         environment = {**os.environ, "PYTHONPATH": "src"}
-        done = subprocess.run(line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False)
+        done = subprocess.run(
+            line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
 
         assert done.returncode == 1
         assert "Nothing was loaded" in done.stderr
@@ -136,13 +184,17 @@ def test_the_tests_of_imported_jobs_pass(run, tmp_path):
     project = tmp_path / "all-jobs"
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/jobs"]
     environment = {**os.environ, "PYTHONPATH": "src"}
-    done = subprocess.run(line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
 
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 
 
-def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is_left_alone(run, tmp_path):
+def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is_left_alone(
+    run, tmp_path
+):
     run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
     run(EXAMPLE / "c_Job.csv", "--timezone", "GMT Standard Time", "--into", "shop-jobs")
     spec = (tmp_path / "shop-jobs/targcc.yaml").read_text()
@@ -159,7 +211,13 @@ def test_a_report_has_each_jobs_next_runs_in_local_time_and_utc(run, tmp_path, s
     text = (tmp_path / f"out/cutover{suffix}").read_text(encoding="utf-8")
 
     assert done.stdout.splitlines()[-1].split() == ["report", str(Path("out") / f"cutover{suffix}")]
-    for words in ("DailySalesReport", "06:00 +0", "UTC", "O'Brien" if suffix != ".html" else "O&#39;Brien", "4 fields instead"):
+    for words in (
+        "DailySalesReport",
+        "06:00 +0",
+        "UTC",
+        "O'Brien" if suffix != ".html" else "O&#39;Brien",
+        "4 fields instead",
+    ):
         assert words in text
 
 
@@ -209,7 +267,9 @@ def test_what_is_no_export_is_refused_and_nothing_is_written(run, tmp_path, name
 
 def test_two_files_that_contradict_each_other_are_told_apart_from_the_rest(run, tmp_path):
     row = "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive) VALUES ({}, '{}', '{}', 'usp_A', 1)\n"
-    (tmp_path / "a.sql").write_text(row.format(1, "Nightly", "0 2 * * *") + row.format(2, "Other", "0 3 * * *"))
+    (tmp_path / "a.sql").write_text(
+        row.format(1, "Nightly", "0 2 * * *") + row.format(2, "Other", "0 3 * * *")
+    )
     (tmp_path / "b.sql").write_text(row.format(1, "Nightly", "0 4 * * *"))
     data = json.loads(run("a.sql", "b.sql", *ZONE, "--json").stdout)
 

@@ -17,6 +17,11 @@ ZONE = ZoneInfo("Asia/Jerusalem")
 NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 
 
+def wall(*parts):
+    """A time on the old server's wall clock."""
+    return datetime(*parts)  # noqa: DTZ001 - it has no zone
+
+
 @pytest.fixture
 def bring(tmp_path):
     """Writes T-SQL files and brings their rows to their ends."""
@@ -35,13 +40,15 @@ def bring(tmp_path):
     return run
 
 
-def cron_row(id=1, name="Nightly load", cron="0 2 * * *", proc="dbo.usp_Nightly", active=1, email=0, more=""):  # noqa: A002 - the column's name
+def cron_row(
+    *, number=1, name="Nightly load", cron="0 2 * * *", proc="dbo.usp_Nightly", active=1, email=0
+):
     def text(value):
         return "NULL" if value is None else "N'" + value.replace("'", "''") + "'"
 
     return (
         "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive, EmailOnFailure) VALUES "
-        f"({id}, {text(name)}, {text(cron)}, {text(proc)}, {active}, {email}){more}\n"
+        f"({number}, {text(name)}, {text(cron)}, {text(proc)}, {active}, {email})\n"
     )
 
 
@@ -76,7 +83,10 @@ def test_a_row_becomes_a_job_that_calls_its_procedure_under_its_old_name(bring):
     job = only(bring(cron_row(name="O'Brien's nightly load")))
 
     assert job.key == "OBriensNightlyLoad"
-    assert (job.spec.name, job.spec.display_name) == ("O'Brien's nightly load", "O'Brien's nightly load")
+    assert (job.spec.name, job.spec.display_name) == (
+        "O'Brien's nightly load",
+        "O'Brien's nightly load",
+    )
     assert given(job) == {
         "cron": "0 2 * * *", "blueprint": "stored-procedure", "procedure": "dbo.usp_Nightly", "retries": 0,
     }  # fmt: skip
@@ -151,7 +161,7 @@ def test_a_procedures_name_is_taken_and_quoted_but_never_more_than_a_name(text, 
 
 
 def test_a_row_whose_work_is_no_procedure_becomes_a_job_that_says_so(bring):
-    result = bring(cron_row(proc="dbo.usp_A @day = 1"), cron_row(id=2, name="Idle", proc=None))
+    result = bring(cron_row(proc="dbo.usp_A @day = 1"), cron_row(number=2, name="Idle", proc=None))
     calls, idle = result.jobs
 
     assert given(calls)["blueprint"] == given(idle)["blueprint"] == "not-ported"
@@ -169,13 +179,17 @@ def test_recipients_get_the_failures_each_once(bring):
     assert only(result).spec.alerts.email == ("ann@example.com", "bob@example.com")
     assert only(result).spec.alerts.on == ("failure",)
     assert any('"nobody" is no mail address' in text for text in result.warnings)
-    assert any("1 recipients belong to jobs that are not in the export" in text for text in result.warnings)
+    assert any(
+        "1 recipients belong to jobs that are not in the export" in text for text in result.warnings
+    )
 
 
 def test_without_email_on_failure_nobody_is_mailed_and_without_recipients_the_fallback_is(bring):
     assert only(bring(cron_row(email=0), RECIPIENTS)).spec.alerts is None
     assert only(bring(cron_row(email=1))).spec.alerts is None
-    assert only(bring(cron_row(email=1), alert_email=("ops@example.com",))).spec.alerts.email == ("ops@example.com",)
+    assert only(bring(cron_row(email=1), alert_email=("ops@example.com",))).spec.alerts.email == (
+        "ops@example.com",
+    )
 
 
 # --- Repeats and contradictions ---------------------------------------------------------------------------------------
@@ -206,7 +220,7 @@ def test_exports_of_two_days_differ_in_what_the_server_wrote_and_still_agree(bri
 
 
 def test_two_rows_of_one_table_with_one_name_are_two_jobs(bring):
-    result = bring(cron_row() + cron_row(id=2, cron="0 3 * * *"))
+    result = bring(cron_row() + cron_row(number=2, cron="0 3 * * *"))
 
     assert [(job.key, job.stable_name) for job in result.jobs] == [
         ("NightlyLoad", "Nightly load"), ("NightlyLoad2", "Nightly load (2)"),
@@ -222,7 +236,7 @@ def test_one_id_for_two_jobs_is_a_contradiction_only_if_something_speaks_of_the_
 
 def test_names_that_would_meet_are_kept_apart(bring):
     names = ["Foo Bar", "FooBar", "foo-bar!", "日本", "123 go", "class", "x" * 100]
-    result = bring("".join(cron_row(id=number, name=name) for number, name in enumerate(names)))
+    result = bring("".join(cron_row(number=number, name=name) for number, name in enumerate(names)))
 
     assert len(result.jobs) == len(names)
     assert [job.stable_name for job in result.jobs] == names
@@ -236,7 +250,7 @@ def test_a_project_that_has_the_job_keeps_its_key_and_another_zone_is_written_do
         'targcc: 1\nproject: {name: acme}\njobs:\n  Load: {cron: "0 2 * * *", name: Nightly load}\n  Other: {type: manual}\n',
         "targcc.yaml",
     )
-    result = bring(cron_row() + cron_row(id=2, name="other!"), project=project)
+    result = bring(cron_row() + cron_row(number=2, name="other!"), project=project)
 
     assert [job.key for job in result.jobs] == ["Load", "Other2"]
     assert result.jobs[0].spec.timezone == "Asia/Jerusalem"
@@ -255,16 +269,16 @@ def test_a_project_that_has_the_job_keeps_its_key_and_another_zone_is_written_do
         (classic_row("CyclicDay", count=1), {"cron": "30 2 * * *"}),
         (
             classic_row("CyclicDay", count=3, LastRunTime="'2026-11-20T05:00:00'"),
-            {"every": timedelta(days=3), "anchor": datetime(2026, 11, 20, 2, 30)},
+            {"every": timedelta(days=3), "anchor": wall(2026, 11, 20, 2, 30)},
         ),
         (classic_row("CyclicHour", count=1), {"cron": "30 * * * *"}),
         (classic_row("CyclicHour", count=6), {"cron": "30 2-23/6 * * *"}),
         (classic_row("CyclicHour", count=6, LastRunTime="'2026-11-20T12:30:00'"), {"cron": "30 */6 * * *"}),
         (classic_row("CyclicHour", count=24), {"cron": "30 2 * * *"}),
-        (classic_row("CyclicHour", count=5), {"every": timedelta(hours=5), "anchor": datetime(2024, 3, 6, 2, 30)}),
+        (classic_row("CyclicHour", count=5), {"every": timedelta(hours=5), "anchor": wall(2024, 3, 6, 2, 30)}),
         (classic_row("CyclicMin", when=None, count=10), {"every": timedelta(minutes=10), "after": "completion"}),
         (classic_row("CyclicSec", when=None, count=45), {"every": timedelta(seconds=45), "after": "completion"}),
-        (classic_row("OneOff", when="2027-01-01T08:00:00"), {"at": datetime(2027, 1, 1, 8)}),
+        (classic_row("OneOff", when="2027-01-01T08:00:00"), {"at": wall(2027, 1, 1, 8)}),
         (classic_row("OneOff", when="2024-01-01T08:00:00"), {"type": "manual"}),
         (classic_row("OneOff", when="2027-01-01T08:00:00", LastRunTime="'2026-11-20T12:30:00'"), {"type": "manual"}),
         (classic_row("Daily", IsManaged=0), {"type": "manual"}),
@@ -280,12 +294,18 @@ def test_each_kind_of_the_old_runner_has_its_nearest_schedule(bring, row, schedu
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (classic_row("CyclicMin", count=0), "CyclicCount is 0: the old runner logged an error and never ran it"),
+        (
+            classic_row("CyclicMin", count=0),
+            "CyclicCount is 0: the old runner logged an error and never ran it",
+        ),
         (classic_row("CyclicHour", count=-2), "CyclicCount is -2"),
         (classic_row("CyclicDay"), "CyclicCount is NULL"),
         (classic_row("Daily", when=None), "it has no WhenToRun"),
         (classic_row("UD"), 'enmJobType "UD" is no kind of schedule'),
-        (classic_row(DeletedOn="CAST(N'2025-01-02T03:04:05' AS DateTime)"), "it was deleted on 2025-01-02"),
+        (
+            classic_row(DeletedOn="CAST(N'2025-01-02T03:04:05' AS DateTime)"),
+            "it was deleted on 2025-01-02",
+        ),
         (classic_row(lkpJob="'ImAlive'"), "ImAlive is built into TaskManager"),
         (classic_row(lkpJob="'scanjobs'"), "scanjobs is built into TaskManager"),
         (classic_row(lkpJob="NULL"), "it has no lkpJob"),
@@ -332,9 +352,15 @@ def test_timeout_alerts_and_text_come_along(bring):
     spec = only(result).spec
 
     assert spec.timeout == timedelta(seconds=90)
-    assert (spec.alerts.on, spec.alerts.email) == (("failure", "success", "missed"), ("ann@example.com", "boss@example.com"))
+    assert (spec.alerts.on, spec.alerts.email) == (
+        ("failure", "success", "missed"),
+        ("ann@example.com", "boss@example.com"),
+    )
     assert spec.blueprint == "not-ported"
-    assert spec.description == "Loads\n\nInstructions: Ask Ann\n\nTaskManager's code: NightlyLoad (runner SRV01)"
+    assert (
+        spec.description
+        == "Loads\n\nInstructions: Ask Ann\n\nTaskManager's code: NightlyLoad (runner SRV01)"
+    )
     assert any("recipient by sms" in text for text in result.warnings)
     assert any("user 7, who is not in the export" in text for text in result.warnings)
 
@@ -342,7 +368,10 @@ def test_timeout_alerts_and_text_come_along(bring):
 def test_one_code_on_two_runners_is_two_jobs(bring):
     result = bring(classic_row() + classic_row(ID=2, lkpJobRunner="'SRV02'"))
 
-    assert [job.stable_name for job in result.jobs] == ["NightlyLoad (SRV01)", "NightlyLoad (SRV02)"]
+    assert [job.stable_name for job in result.jobs] == [
+        "NightlyLoad (SRV01)",
+        "NightlyLoad (SRV02)",
+    ]
 
 
 def test_a_procedure_map_names_the_work(bring, tmp_path):
@@ -390,7 +419,10 @@ def test_zones_are_known_by_the_names_of_windows_and_iana(name, zone):
 
 
 def kinds(result):
-    return [(one.kind, one.at.astimezone(result.options.zone).strftime("%Y-%m-%d %H:%M")) for one in differences(result)]
+    return [
+        (one.kind, one.at.astimezone(result.options.zone).strftime("%Y-%m-%d %H:%M"))
+        for one in differences(result)
+    ]
 
 
 @pytest.mark.parametrize(

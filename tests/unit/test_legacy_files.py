@@ -2,9 +2,9 @@
 
 import codecs
 import json
-import os
 import zipfile
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -74,7 +74,9 @@ def test_the_encoding_is_found_without_asking(export, content, label):
     ],
 )
 def test_a_code_page_is_guessed_from_the_letters_and_the_servers_region(export, name, page, zone):
-    inventory = export(f"INSERT c_Job (ID, JobName) VALUES (1, '{name}')".encode(page), "x.sql", zone=zone)
+    inventory = export(
+        f"INSERT c_Job (ID, JobName) VALUES (1, '{name}')".encode(page), "x.sql", zone=zone
+    )
 
     assert (inventory.files[0].encoding, inventory.jobs[0].values["jobname"]) == (page, name)
 
@@ -166,7 +168,9 @@ def test_a_grid_row_that_can_be_read_in_two_ways_is_reported_and_never_guessed(e
     inventory = export("1,Nightly,0,30 2 * * *,usp_A,1,NULL,NULL,a, b,0,1\r\n")
 
     assert inventory.job_rows == 1
-    assert reasons(inventory) == [(1, "can be read in two ways: jobname is 'Nightly' or 'Nightly,0'")]
+    assert reasons(inventory) == [
+        (1, "can be read in two ways: jobname is 'Nightly' or 'Nightly,0'")
+    ]
 
 
 def test_a_header_of_another_table_and_no_header_at_all_are_refused(export):
@@ -193,7 +197,13 @@ def test_bcp_output_has_tabs_and_a_zero_for_an_empty_string(export, encoding):
     assert (row.values["nextrun"], row.values["lastresult"]) == (None, "")
 
 
-JOB = {"ID": 1, "JobName": "A", "CronExpression": "0 2 * * *", "StoredProcName": "usp_A", "IsActive": True}
+JOB = {
+    "ID": 1,
+    "JobName": "A",
+    "CronExpression": "0 2 * * *",
+    "StoredProcName": "usp_A",
+    "IsActive": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +222,11 @@ def test_json_is_read_in_each_of_its_forms(export, text):
 
 
 def test_json_names_the_line_of_each_row_and_takes_companions_along(export):
-    text = '{"c_Job": [\n' + json.dumps(JOB) + ',\n7],\n"c_JobAlertRecipient": [{"JobID": 1, "Email": "a@example.com"}]}'
+    text = (
+        '{"c_Job": [\n'
+        + json.dumps(JOB)
+        + ',\n7],\n"c_JobAlertRecipient": [{"JobID": 1, "Email": "a@example.com"}]}'
+    )
     inventory = export(text, "jobs.json")
 
     assert [row.line for row in inventory.jobs] == [2]
@@ -221,7 +235,9 @@ def test_json_names_the_line_of_each_row_and_takes_companions_along(export):
 
 
 def test_for_json_auto_has_the_recipients_inside_the_job(export):
-    (recipient,) = export(json.dumps([{**JOB, "r": [{"Email": "a@example.com"}]}]), "jobs.json").recipients
+    (recipient,) = export(
+        json.dumps([{**JOB, "r": [{"Email": "a@example.com"}]}]), "jobs.json"
+    ).recipients
 
     assert (fields.key(recipient, *fields.JOB_ID), recipient.table) == ("1", "c_jobalertrecipient")
 
@@ -266,7 +282,10 @@ def workbook(path, rows):
         ) + "</row>"
         for row in rows
     )  # fmt: skip
-    main, package = "http://schemas.openxmlformats.org/", "application/vnd.openxmlformats-officedocument.spreadsheetml."
+    main, package = (
+        "http://schemas.openxmlformats.org/",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.",
+    )
     relations = '<Relationships xmlns="{0}package/2006/relationships"><Relationship Id="r1" Type="{0}officeDocument/2006/relationships/{1}" Target="{2}"/></Relationships>'
     files = {
         "[Content_Types].xml": f'<Types xmlns="{main}package/2006/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{package}sheet.main+xml"/><Override PartName="/xl/s.xml" ContentType="{package}worksheet+xml"/></Types>',
@@ -286,7 +305,7 @@ def test_excel_ids_and_serial_dates_are_what_they_mean(tmp_path):
     inventory = read_exports([path])
 
     assert summary(inventory) == [("7", "A", "0 2 * * *", True)]
-    assert fields.moment(inventory.jobs[0], "lastrun") == datetime(2024, 1, 31, 6)
+    assert fields.moment(inventory.jobs[0], "lastrun") == datetime.fromisoformat("2024-01-31T06:00")
 
 
 def test_a_file_that_only_claims_to_be_a_workbook_is_refused(export):
@@ -300,7 +319,10 @@ def test_a_folder_gives_all_its_exports_once(tmp_path):
     (tmp_path / "notes.md").write_text("nothing")
     inventory = read_exports([tmp_path, tmp_path / "a.sql"])
 
-    assert [os.path.basename(file.name) for file in inventory.files] == ["a.sql", "b.csv"]  # noqa: PTH119 - names are text
+    assert [Path(file.name).name for file in inventory.files] == [
+        "a.sql",
+        "b.csv",
+    ]
     assert inventory.job_rows == 2
 
 
@@ -317,11 +339,15 @@ def test_any_bytes_are_rows_or_refused_in_words(tmp_path_factory, content, suffi
 
 
 FIELD = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], include_characters="\n\t"), max_size=8
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], include_characters="\n\t"),
+    max_size=8,
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 999), FIELD, FIELD), min_size=1, max_size=8), st.sampled_from(",;\t"))
+@given(
+    st.lists(st.tuples(st.integers(0, 999), FIELD, FIELD), min_size=1, max_size=8),
+    st.sampled_from(",;\t"),
+)
 def test_csv_written_by_a_csv_writer_comes_back(tmp_path_factory, records, delimiter):
     import csv
 
@@ -334,9 +360,9 @@ def test_csv_written_by_a_csv_writer_comes_back(tmp_path_factory, records, delim
     def written(text):
         return None if text in {"", "NULL"} else text
 
-    assert [(row.values["id"], row.values["jobname"], row.values["lastresult"]) for row in found] == [
-        (str(number), written(name), written(result)) for number, name, result in records
-    ]
+    assert [
+        (row.values["id"], row.values["jobname"], row.values["lastresult"]) for row in found
+    ] == [(str(number), written(name), written(result)) for number, name, result in records]
 
 
 def test_the_source_reads_in_pieces_and_tells_how_far_it_is(tmp_path):

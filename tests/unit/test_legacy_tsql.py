@@ -11,6 +11,11 @@ from targcc_gen.legacy.tsql import read_tsql
 SCRIPTS = Path(__file__).parent.parent / "data" / "legacy"
 
 
+def wall(*parts):
+    """A time on the old server's wall clock."""
+    return datetime(*parts)  # noqa: DTZ001 - it has no zone
+
+
 def items(text, *, size=1 << 20):
     pieces = (text[at : at + size] for at in range(0, len(text), size))
     return list(read_tsql(pieces, "dump.sql"))
@@ -59,7 +64,7 @@ def test_an_ssms_script_gives_typed_values_and_the_line_of_each_row():
 
     assert first.table == "c_job"
     assert first.values["storedprocname"] == "dbo.usp_Nightly"
-    assert first.values["lastrun"] == datetime(2024, 1, 31, 2)
+    assert first.values["lastrun"] == wall(2024, 1, 31, 2)
     assert (second.values["jobname"], second.values["lastrun"]) == ("O'Brien's job", None)
     assert (first.line, second.line) == (5, 7)
 
@@ -87,17 +92,20 @@ def test_go_and_comment_signs_inside_a_string_are_text():
         ("CONCAT('a', NULL, 1)", "a1"),
         ("CAST(1 AS bit)", 1),
         ("CAST('true' AS bit)", 1),
-        ("CAST(N'2024-01-31T02:00:00.123' AS DateTime)", datetime(2024, 1, 31, 2, 0, 0, 123000)),
-        ("CAST(N'2024-01-31T02:00:00.1234567' AS DateTime2(7))", datetime(2024, 1, 31, 2, 0, 0, 123456)),
-        ("CAST(0x0000A5F001101F7C AS DateTime)", datetime(2016, 4, 22, 16, 30, 46, 173000)),
-        ("CAST(0xFFFFFFFF00000000 AS DateTime)", datetime(1899, 12, 31)),
-        ("CAST(0xA5F00260 AS SmallDateTime)", datetime(2016, 4, 22, 10, 8)),
-        ("CAST(0x5B950A00 AS Date)", datetime(1900, 1, 1)),
-        ("CONVERT(datetime, '31/01/2024 02:00:00', 103)", datetime(2024, 1, 31, 2)),
-        ("CONVERT(datetime, '01/31/2024', 101)", datetime(2024, 1, 31)),
-        ("CONVERT(datetime, 'Jan 31 2024  2:00PM')", datetime(2024, 1, 31, 14)),
-        ("CONVERT([datetime2](7), '20240131 02:00')", datetime(2024, 1, 31, 2)),
-        ("{ts '2024-01-31 02:00:00'}", datetime(2024, 1, 31, 2)),
+        ("CAST(N'2024-01-31T02:00:00.123' AS DateTime)", wall(2024, 1, 31, 2, 0, 0, 123000)),
+        (
+            "CAST(N'2024-01-31T02:00:00.1234567' AS DateTime2(7))",
+            wall(2024, 1, 31, 2, 0, 0, 123456),
+        ),
+        ("CAST(0x0000A5F001101F7C AS DateTime)", wall(2016, 4, 22, 16, 30, 46, 173000)),
+        ("CAST(0xFFFFFFFF00000000 AS DateTime)", wall(1899, 12, 31)),
+        ("CAST(0xA5F00260 AS SmallDateTime)", wall(2016, 4, 22, 10, 8)),
+        ("CAST(0x5B950A00 AS Date)", wall(1900, 1, 1)),
+        ("CONVERT(datetime, '31/01/2024 02:00:00', 103)", wall(2024, 1, 31, 2)),
+        ("CONVERT(datetime, '01/31/2024', 101)", wall(2024, 1, 31)),
+        ("CONVERT(datetime, 'Jan 31 2024  2:00PM')", wall(2024, 1, 31, 14)),
+        ("CONVERT([datetime2](7), '20240131 02:00')", wall(2024, 1, 31, 2)),
+        ("{ts '2024-01-31 02:00:00'}", wall(2024, 1, 31, 2)),
     ],
 )
 def test_a_value_means_what_sql_server_would_make_of_it(expression, value):
@@ -131,7 +139,7 @@ def test_declared_variables_are_known_until_their_batch_ends():
 def test_dateformat_decides_how_dates_without_a_style_are_read():
     (row,) = rows("SET DATEFORMAT dmy INSERT c_Job (x) VALUES (CONVERT(datetime, '02/01/2024'))")
 
-    assert row["x"] == datetime(2024, 1, 2)
+    assert row["x"] == wall(2024, 1, 2)
 
 
 def test_insert_select_union_all_gives_a_row_for_each_select():
@@ -163,7 +171,10 @@ def test_columns_come_from_create_table_where_the_insert_names_none():
         ("MERGE c_Job AS t USING x ON 1=1 WHEN NOT MATCHED THEN INSERT (ID) VALUES (9);", "MERGE"),
         ("EXEC('INSERT c_Job VALUES (1)')", "EXEC"),
         ("BULK INSERT c_Job FROM 'c:\\x.csv'", "BULK INSERT"),
-        ("GO\nCREATE TRIGGER t ON c_Job AFTER INSERT AS INSERT INTO c_Job VALUES (1)\nGO", "TRIGGER"),
+        (
+            "GO\nCREATE TRIGGER t ON c_Job AFTER INSERT AS INSERT INTO c_Job VALUES (1)\nGO",
+            "TRIGGER",
+        ),
     ],
 )
 def test_what_changes_data_without_being_rows_is_reported_with_its_line(statement, word):
@@ -191,7 +202,11 @@ def test_an_insert_whose_row_cannot_be_known_is_a_row_all_the_same(statement):
     script = f"{statement}\nGO\nINSERT c_Job (ID) VALUES (7)"
     unreadable, good = items(script)
 
-    assert (unreadable.kind, unreadable.table, unreadable.line) == (RemarkKind.UNREADABLE, "c_job", 1)
+    assert (unreadable.kind, unreadable.table, unreadable.line) == (
+        RemarkKind.UNREADABLE,
+        "c_job",
+        1,
+    )
     assert good.values == {"id": 7}
 
 
@@ -210,7 +225,7 @@ def test_a_batch_that_is_repeated_is_taken_once_and_said():
 
 
 def test_sqlcmd_variables_are_put_in_and_includes_are_named():
-    script = ':setvar Who "Ann"\n:r other.sql\nINSERT c_Job (a) VALUES (N\'$(Who)\')'
+    script = ":setvar Who \"Ann\"\n:r other.sql\nINSERT c_Job (a) VALUES (N'$(Who)')"
 
     assert rows(script) == [{"a": "Ann"}]
     assert "other.sql" in remarks(script)[0].text
@@ -236,7 +251,9 @@ def test_a_script_that_is_cut_off_names_the_line_where_it_breaks(end, line):
 
 
 def test_a_script_that_is_cut_off_between_rows_is_suspected():
-    (remark,) = remarks("SET IDENTITY_INSERT [dbo].[c_Job] ON \nGO\nINSERT c_Job (ID) VALUES (1)\nGO\n")
+    (remark,) = remarks(
+        "SET IDENTITY_INSERT [dbo].[c_Job] ON \nGO\nINSERT c_Job (ID) VALUES (1)\nGO\n"
+    )
 
     assert "may be cut off" in remark.text
 
@@ -278,7 +295,8 @@ def test_any_text_is_read_to_its_end_or_refused_in_words(parts, size):
     try:
         found = items(text, size=size)
     except Truncated as error:
-        assert error.message.startswith("dump.sql:")
+        if not error.message.startswith("dump.sql:"):
+            raise
     else:
         assert found == items(text)
 

@@ -84,12 +84,8 @@ class Expressions:
 
     def _operand_here(self) -> Value:
         token = self._scanner.next()
-        if token.kind in {Kind.STRING, Kind.QUOTED}:
-            return token.text
-        if token.kind is Kind.NUMBER:
-            return number(token.text)
-        if token.kind is Kind.BINARY:
-            return binary(token.text)
+        if token.kind in _LITERALS:
+            return _LITERALS[token.kind](token.text)
         if token.kind is Kind.VARIABLE:
             return self._variable(token)
         if token.kind is Kind.WORD and token.upper not in _CLAUSES:
@@ -155,6 +151,10 @@ class Expressions:
         if self._scanner.peek().text != "(":
             return self._name(token)
         self._scanner.next()
+        return self._function(token)
+
+    def _function(self, token: Token) -> Value:
+        """A call whose parenthesis has been read."""
         if token.upper in _CASTS:
             return self._cast(token)
         if token.upper in _CONVERTS:
@@ -313,4 +313,11 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "UPPER": lambda text: text.upper(),
     "LOWER": lambda text: text.lower(),
     "DATEFROMPARTS": lambda year, month, day: parse_datetime(f"{year:04d}-{month:02d}-{day:02d}"),
+}
+
+_LITERALS: dict[Kind, Callable[[str], Value]] = {
+    Kind.STRING: str,
+    Kind.QUOTED: str,
+    Kind.NUMBER: number,
+    Kind.BINARY: binary,
 }

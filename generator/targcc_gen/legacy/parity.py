@@ -89,7 +89,7 @@ def difference(job: ImportedJob, zone: ZoneInfo, start: datetime) -> Difference 
         found = _seconds(job, new, zone, start) or _either_day(job, new, zone, start, end)
         return found or _clock_changes(job, new, zone, start, end)
     old = _CALENDARS[job.old.schedule](job.old, start.astimezone(zone).replace(tzinfo=None))
-    first = _first_apart(job, old, new, zone, start, end)
+    first = _first_apart(job, old, new, start.astimezone(zone), end)
     return first or _clock_changes(job, new, zone, start, end)
 
 
@@ -194,8 +194,8 @@ def _monthly(old: OldJob, start: datetime) -> Iterator[datetime]:
     moment = _on_day(start, old.when.day, old.when)
     while True:
         yield moment
-        year, month = (moment.year, moment.month + 1) if moment.month < 12 else (moment.year + 1, 1)
-        moment = _on_day(moment.replace(year=year, month=month, day=1), moment.day, old.when)
+        after = (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
+        moment = _on_day(after, moment.day, old.when)
 
 
 def _annually(old: OldJob, start: datetime) -> Iterator[datetime]:
@@ -219,16 +219,14 @@ _CALENDARS: dict[OldSchedule, Callable[[OldJob, datetime], Iterator[datetime]]] 
 
 
 def _first_apart(
-    job: ImportedJob,
-    old: Iterator[datetime],
-    new: CronSchedule,
-    zone: ZoneInfo,
-    start: datetime,
-    end: datetime,
+    job: ImportedJob, old: Iterator[datetime], new: CronSchedule, start: datetime, end: datetime
 ) -> Difference | None:
-    """Compare days by the wall clock; what clock changes do to a day is for ``_clock_changes``."""
-    low = start.astimezone(zone).replace(tzinfo=None)
-    high = end.astimezone(zone).replace(tzinfo=None)
+    """Compare days by the wall clock; what clock changes do to a day is for ``_clock_changes``.
+
+    ``start`` is in the old server's zone.
+    """
+    zone = start.tzinfo
+    low, high = start.replace(tzinfo=None), end.astimezone(zone).replace(tzinfo=None)
     olds = {moment for moment in takewhile(lambda moment: moment < high, old) if moment > low}
     wall = new.between(low.replace(tzinfo=UTC), high.replace(tzinfo=UTC), UTC)
     news = {moment.replace(tzinfo=None) for moment in wall if moment.replace(tzinfo=None) > low}

@@ -11,6 +11,7 @@ from targcc_gen.errors import InputError
 _EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
 _PART = r'(?:[^\W\d][\w@#$]*|\[(?:[^\]\0\r\n]|\]\])+\]|"(?:[^"\0\r\n]|"")+")'
 _NAME = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}")
+_MOST_PARTS = 4  # server.database.schema.name
 # Blanks, dashes and the like may be in a name; these mean that the text is more than a name.
 _MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
 
@@ -26,7 +27,7 @@ def procedure_name(text: str) -> str | None:
     if not name or _MORE_THAN_A_NAME.search(name):
         return None
     parts = name.split(".")
-    if len(parts) > 4 or not all(part.strip() for part in parts):
+    if len(parts) > _MOST_PARTS or not all(part.strip() for part in parts):
         return None
     return ".".join(part if re.fullmatch(_PART, part) else f"[{part}]" for part in parts)
 

@@ -177,42 +177,37 @@ def _html(content: dict[str, Any]) -> str:
 
 
 def _markdown(content: dict[str, Any]) -> str:
-    counts, check = content["counts"], content["parity"]
-    lines = [
-        "# The old jobs come over",
-        "",
+    counts = content["counts"]
+    made = (
         f"Made by {content['generator']} at {content['made_at']}. The old server's time zone is {content['timezone']};"
-        f" its cron texts were read as {content['cron_dialect']}.",
-        "",
+        f" its cron texts were read as {content['cron_dialect']}."
+    )
+    total = (
         f"**{counts['rows']} rows of c_Job: {counts['jobs']} jobs, {counts['inactive']} inactive (created paused),"
-        f" {counts['rejected']} rejected.**",
-        "",
-        *_section(
-            "Files", ("File", "Encoding", "Kind", "Rows"), map(_file_cells, content["files"])
-        ),
-        *_section("Jobs", _JOB_HEADINGS, map(_job_cells, content["jobs"])),
-        *_section("Inactive jobs", _JOB_HEADINGS, map(_job_cells, content["inactive"])),
-        *_section(
-            "Rejected rows",
-            ("Place", "Name", "Reason"),
-            ((f"{r['file']}:{r['line']}", r["name"], r["reason"]) for r in content["rejected"]),
-        ),
-        "## Parity",
-        "",
-        f"{check['same']} of {check['compared']} jobs with a comparable schedule run exactly as before until {check['until']}."
-        f" {check['model']}",
-        "",
-        *_table(
-            ("Job", "First on", "Old", "New"),
-            [(d["key"], d["at"], d["old"], d["new"]) for d in check["differ"]],
-        ),
-        "## Warnings",
-        "",
-        *([f"* {_cell(text)}" for text in content["warnings"]] or ["None."]),
-    ]
+        f" {counts['rejected']} rejected.**"
+    )
+    rejected = [(f"{r['file']}:{r['line']}", r["name"], r["reason"]) for r in content["rejected"]]
+    lines = ["# The old jobs come over", "", made, "", total, ""]
+    lines += _section("Files", _FILE_HEADINGS, map(_file_cells, content["files"]))
+    lines += _section("Jobs", _JOB_HEADINGS, map(_job_cells, content["jobs"]))
+    lines += _section("Inactive jobs", _JOB_HEADINGS, map(_job_cells, content["inactive"]))
+    lines += _section("Rejected rows", ("Place", "Name", "Reason"), rejected)
+    lines += _parity_lines(content["parity"])
+    lines += ["## Warnings", ""]
+    lines += [f"* {_cell(text)}" for text in content["warnings"]] or ["None."]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _parity_lines(check: dict[str, Any]) -> list[str]:
+    words = (
+        f"{check['same']} of {check['compared']} jobs with a comparable schedule run exactly as before until"
+        f" {check['until']}. {check['model']}"
+    )
+    rows = [(one["key"], one["at"], one["old"], one["new"]) for one in check["differ"]]
+    return ["## Parity", "", words, "", *_table(("Job", "First on", "Old", "New"), rows)]
+
+
+_FILE_HEADINGS = ("File", "Encoding", "Kind", "Rows")
 _JOB_HEADINGS = (
     "Job",
     "Old name",

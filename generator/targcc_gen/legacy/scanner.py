@@ -7,7 +7,7 @@ sqlcmd. A token that reaches the end of what is in memory is read again with mor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -222,23 +222,22 @@ class Scanner:
         fresh, self._fresh_line = self._fresh_line, False
         self._at = found.end()
         if group == "word":
-            upper = text.upper()
-            if upper == "GO" and fresh and (count := self.match(_GO_LINE)):
-                self._fresh_line = True
-                return Token(Kind.GO, count[1], line)
-            return Token(Kind.WORD, text, line, upper)
-        if group == "string":
-            return Token(Kind.STRING, self._substitute(unquote(text)), line)
-        if group == "name":
-            return Token(Kind.NAME, self._substitute(text[1:-1].replace("]]", "]")), line)
-        if group == "quoted":
-            return Token(Kind.QUOTED, self._substitute(text[1:-1].replace('""', '"')), line)
+            return self._word(text, line, fresh=fresh)
+        if unquoted := _UNQUOTED.get(group):
+            return Token(Kind(group), self._substitute(unquoted(text)), line)
         if fresh and (text == ":" or (text == "!" and self._text.startswith("!", self._at))):
             rest = self.match(_LINE)
             return Token(Kind.DIRECTIVE, text + (rest[0] if rest else ""), line)
         if group == "operator" and len(text) > 1:
             return Token(Kind.WORD, self._substitute(text), line)
         return Token(Kind(group), text, line)
+
+    def _word(self, text: str, line: int, *, fresh: bool) -> Token:
+        upper = text.upper()
+        if upper == "GO" and fresh and (count := self.match(_GO_LINE)):
+            self._fresh_line = True
+            return Token(Kind.GO, count[1], line)
+        return Token(Kind.WORD, text, line, upper)
 
     def _substitute(self, text: str) -> str:
         if "$(" not in text or not self.sqlcmd:
@@ -253,3 +252,10 @@ def unquote(literal: str) -> str:
     start = 1 if literal[0] == "'" else 2
     inner = literal[start:-1]
     return inner.replace("''", "'") if "''" in inner else inner
+
+
+_UNQUOTED: dict[str, Callable[[str], str]] = {
+    "string": unquote,
+    "name": lambda text: text[1:-1].replace("]]", "]"),
+    "quoted": lambda text: text[1:-1].replace('""', '"'),
+}

@@ -33,8 +33,9 @@ def read_xml(text: str, file: str) -> Iterator[Item]:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"{file}: a DOCTYPE has no place in an export")
     reader = _Reader(file)
+    body = _DECLARATION.sub("", text, count=1)
     try:
-        reader.parser.Parse("<export>" + _DECLARATION.sub("", text, count=1) + "</export>", True)
+        reader.parser.Parse(f"<export>{body}</export>", True)  # noqa: FBT003 - expat's own
     except expat.ExpatError as error:
         raise InputError(
             f"{file}:{error.lineno}: not XML: {expat.ErrorString(error.code)}",
