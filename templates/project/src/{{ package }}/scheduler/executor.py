@@ -117,6 +117,7 @@ class Executor:
         self._settler = Settler(store, engine, clock)
         self._process = psutil.Process()
         self._stopping: str | None = None
+        self._suspects: set[int] = set()
 
     # What an engine calls.
 
@@ -125,26 +126,33 @@ class Executor:
         async with self._store.write() as connection:
             if not await servers.exists(connection, self.server_id):
                 return []  # taken for dead: the next heartbeat finds out, and registers again
-            return await runs.claim(
+            claims = await runs.claim(
                 connection,
                 server_id=self.server_id,
                 wanted=wanted,
                 limits=self._limits(),
+                suspect_is_held=bool(self._suspects),
                 now=self._clock.now(),
             )
+        self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
+        return claims
 
     async def claim_run(self, run_id: int) -> runs.Claim | None:
         """Take this run; see :class:`~.engine.port.Worker`."""
         async with self._store.write() as connection:
             if not await servers.exists(connection, self.server_id):
                 return None
-            return await runs.claim_one(
+            claim = await runs.claim_one(
                 connection,
                 run_id,
                 server_id=self.server_id,
                 limits=self._limits(),
+                suspect_is_held=bool(self._suspects),
                 now=self._clock.now(),
             )
+        if claim is not None and claim.lost_workers >= runs.SUSPECT:
+            self._suspects.add(claim.run_id)
+        return claim
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""
@@ -153,6 +161,12 @@ class Executor:
 
     async def perform(self, claim: runs.Claim) -> None:
         """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
+        try:
+            await self._perform(claim)
+        finally:
+            self._suspects.discard(claim.run_id)
+
+    async def _perform(self, claim: runs.Claim) -> None:
         definition = self._definitions.get(claim.job_name)
         if definition is None:
             await self._refuse(claim, None, f"no job is called {claim.job_name!r} (any more)")

@@ -16,6 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..states import ACTIVE, FINAL, RunState, sources_of
 from ..tables import UtcDateTime, job_log_line, job_queue, job_run, job_step, logged_job
 
+MOST_LOST_WORKERS = 3
+"""A run that has cost so many workers is failed, since it probably kills them."""
+SUSPECT = MOST_LOST_WORKERS - 1
+"""A run that has cost so many workers is given a node's worker only while no other such run is there: so it is the one that kills
+its workers that is failed, and not another that happened to be beside it."""
+
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
@@ -188,6 +194,7 @@ async def claim(
     server_id: str,
     wanted: Mapping[str, int],
     limits: Mapping[str, int],
+    suspect_is_held: bool,
     now: datetime,
 ) -> list[Claim]:
     """Take the next runs of each queue: highest priority, then longest due, then oldest.
@@ -199,16 +206,17 @@ async def claim(
         server_id: This node.
         wanted: How many of each queue.
         limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        suspect_is_held: Whether this node has a run that has cost workers already (see :data:`SUSPECT`).
         now: The present instant.
     """
     await promote_due(connection, now)
     busy = await _running(connection) if limits else Counter[str]()
     closed = await _paused_queues(connection, now)
-    rows: list[Row] = []
+    choice = _Choice(limits, busy, suspect_is_held)
     for queue, count in wanted.items():
         if count > 0 and queue not in closed:
-            rows += await _next_rows(connection, queue, count, limits, busy)
-    return await _take(connection, rows, server_id, now)
+            await _choose(connection, choice, queue, count)
+    return await _take(connection, choice.rows, server_id, now)
 
 
 async def claim_one(
@@ -217,12 +225,13 @@ async def claim_one(
     *,
     server_id: str,
     limits: Mapping[str, int],
+    suspect_is_held: bool,
     now: datetime,
 ) -> Claim | None:
     """Take this run, if it is due and nothing is in its way; for engines that say which run is next.
 
-    ``None``: it is not waiting any more, its queue is paused, or its job is at its limit. In the last two cases it stays
-    enqueued, and whoever opens the way submits it again.
+    ``None``: it is not waiting any more, its queue is paused, its job is at its limit, or it and a run of this node are both
+    suspected of killing their workers. Then it stays enqueued; whoever opens the way submits it again, or else the engine's rescue.
     """
     row = (
         await connection.execute(
@@ -230,6 +239,8 @@ async def claim_one(
         )
     ).one_or_none()
     if row is None or row.State not in sources_of(RunState.RUNNING) or row.DueAt > now:
+        return None
+    if suspect_is_held and row.LostWorkers >= SUSPECT:
         return None
     if row.Queue in await _paused_queues(connection, now):
         return None
@@ -296,38 +307,52 @@ _NEXT = (
         job_run.c.Queue == sa.bindparam("queue"),
         job_run.c.JobName.not_in(sa.bindparam("full", expanding=True)),
         job_run.c.Id.not_in(sa.bindparam("taken", expanding=True)),
+        job_run.c.LostWorkers <= sa.bindparam("most_lost"),
     )
     .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
     .limit(sa.bindparam("count"))
 )
 
 
-async def _next_rows(
-    connection: AsyncConnection,
-    queue: str,
-    count: int,
-    limits: Mapping[str, int],
-    busy: Counter[str],
-) -> list[Row]:
-    """Up to ``count`` runs of a queue that may start now; ``busy`` is kept up to date."""
-    rows: list[Row] = []
-    while len(rows) < count:
-        missing = count - len(rows)
+@dataclass
+class _Choice:
+    """The runs that a claim takes, and what stands in the way of more."""
+
+    limits: Mapping[str, int]
+    busy: Counter[str]
+    suspect: bool
+    rows: list[Row] = field(default_factory=list)
+
+    def full(self) -> list[str]:
+        """The jobs at their limit."""
+        return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
+
+    def take(self, row: Row) -> bool:
+        """Take a run if nothing is in its way, and say whether."""
+        limit, suspect = self.limits.get(row.JobName), row.LostWorkers >= SUSPECT
+        if (limit is not None and self.busy[row.JobName] >= limit) or (suspect and self.suspect):
+            return False
+        self.busy[row.JobName] += 1
+        self.suspect = self.suspect or suspect
+        self.rows.append(row)
+        return True
+
+
+async def _choose(connection: AsyncConnection, choice: _Choice, queue: str, count: int) -> None:
+    """Choose up to ``count`` runs of a queue that may start now."""
+    while count > 0:
         asked = {
             "queue": queue,
-            "full": [name for name, limit in limits.items() if busy[name] >= limit],
-            "taken": [row.Id for row in rows],
-            "count": missing,
+            "full": choice.full(),
+            "taken": [row.Id for row in choice.rows],
+            "most_lost": SUSPECT - 1 if choice.suspect else MOST_LOST_WORKERS,
+            "count": count,
         }
         candidates = (await connection.execute(_NEXT, asked)).all()
-        for row in candidates:
-            limit = limits.get(row.JobName)
-            if limit is None or busy[row.JobName] < limit:
-                busy[row.JobName] += 1
-                rows.append(row)
-        if len(candidates) < missing:
-            break
-    return rows
+        exhausted = len(candidates) < count
+        count -= sum(choice.take(row) for row in candidates)
+        if exhausted:
+            return
 
 
 _TAKE = (
@@ -527,7 +552,7 @@ async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[i
             job_run.c.CancelRequestedBy.is_not(None),
         )
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 async def hurry(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:

@@ -13,10 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..states import RunState
 from ..tables import job_run, job_server, logged_job
-from .runs import Row, life
-
-MOST_LOST_WORKERS = 3
-"""A run that has cost so many workers is failed, since it probably kills them."""
+from .runs import MOST_LOST_WORKERS, Row, life
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +166,7 @@ def _lost_attempt(row: Row, reason: str, now: datetime) -> dict[str, Any]:
         "JobName": row.JobName,
         "JobId": str(row.Id),
         "JobType": row.JobType,
-        "StartedAt": row.StartedAt,
+        "StartedAt": row.StartedAt or now,
         "CompletedAt": now,
         "Success": False,
         "ErrorMessage": reason,
