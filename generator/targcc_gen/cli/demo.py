@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from targcc_gen.errors import ConflictError
+
 if TYPE_CHECKING:
     from targcc_gen.demo import DemoProject
 
@@ -50,14 +52,23 @@ def _prepare(dest: Path) -> DemoProject:
     import time
 
     from targcc_gen.assets import examples
+    from targcc_gen.cli.progress import rendered
     from targcc_gen.demo import DemoProject, create_python, find_python
-    from targcc_gen.render import render_project
     from targcc_gen.spec import load_spec
+    from targcc_gen.spec.loader import read_text
     from targcc_gen.sync import apply, make_plan
 
     started = time.perf_counter()
-    spec = load_spec(examples() / "acme" / "targcc.yaml")
-    apply(make_plan(render_project(spec), dest))
+    file = examples() / "acme" / "targcc.yaml"
+    spec, dest = load_spec(file), dest.resolve()
+    plan = make_plan(rendered(spec, read_text(file)), dest)
+    if plan.conflicts:
+        paths = ", ".join(change.path for change in plan.conflicts[:3])
+        raise ConflictError(
+            f"{dest} holds files of its own ({paths}); nothing was written",
+            hint="name a folder that does not exist yet",
+        )
+    apply(plan)
     click.echo(f"Created   {dest}  ({time.perf_counter() - started:.1f} s)")
     python = find_python(dest)
     if python is None:
