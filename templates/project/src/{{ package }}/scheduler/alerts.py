@@ -229,9 +229,7 @@ class AlertSender:
             try:
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
                     await send(notice)
-            except (
-                Exception
-            ) as error:  # noqa: BLE001 - whatever the mail server or webhook does, the scheduler goes on
+            except Exception as error:  # noqa: BLE001 - the scheduler goes on
                 reason = _reason(error)
                 if attempt < _TRIES:
                     await asyncio.sleep(2**attempt / 4)

@@ -74,7 +74,7 @@ def migrate(url: str | sa.URL, *, directory: Path | None = None) -> str:
         if engine.dialect.name == "sqlite" and _version(engine) == head:
             return head
         with _exclusive(engine) as connection:
-            from alembic import command  # noqa: PLC0415 - the same
+            from alembic import command  # the same
 
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -94,7 +94,7 @@ def head_version(directory: Path | None = None) -> str:
     Raises:
         FileNotFoundError: there are no migrations.
     """
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - takes long to import
+    from alembic.script import ScriptDirectory  # takes long to import
 
     return ScriptDirectory.from_config(_alembic(directory)).get_current_head() or ""
 
@@ -121,7 +121,7 @@ def migrations_dir() -> Path:
 
 def _install_engine(connection: sa.Connection) -> None:
     """The tables of the engine, which are its own business."""
-    from .engine.procrastinate import install  # noqa: PLC0415 - there only with the extra
+    from .engine.procrastinate import install  # there only with the extra
 
     install(connection)
 
@@ -144,7 +144,7 @@ def sync_engine(url: str | sa.URL) -> Iterator[sa.Engine]:
 
 
 def _alembic(directory: Path | None) -> Any:
-    from alembic.config import Config  # noqa: PLC0415 - the same
+    from alembic.config import Config  # the same
 
     config = Config()
     config.set_main_option("script_location", str(directory or migrations_dir()).replace("%", "%%"))

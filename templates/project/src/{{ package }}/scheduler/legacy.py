@@ -61,18 +61,21 @@ def load_history(
     """
     added = present = 0
     oldest: datetime | None = None
-    with sync_engine(url) as engine, engine.connect().execution_options(**WRITES) as connection:
-        with connection.begin():
-            records = _records(path)
-            while batch := list(islice(records, _BATCH)):
-                new = _missing(connection, batch)
-                if new:
-                    connection.execute(sa.insert(logged_job), new)
-                added, present = added + len(new), present + len(batch) - len(new)
-                first = min(record["StartedAt"] for record in batch)
-                oldest = min(oldest or first, first)
-                if progress:
-                    progress(len(batch))
+    with (
+        sync_engine(url) as engine,
+        engine.connect().execution_options(**WRITES) as connection,
+        connection.begin(),
+    ):
+        records = _records(path)
+        while batch := list(islice(records, _BATCH)):
+            new = _missing(connection, batch)
+            if new:
+                connection.execute(sa.insert(logged_job), new)
+            added, present = added + len(new), present + len(batch) - len(new)
+            first = min(record["StartedAt"] for record in batch)
+            oldest = min(oldest or first, first)
+            if progress:
+                progress(len(batch))
     return Loaded(added, present, oldest)
 
 

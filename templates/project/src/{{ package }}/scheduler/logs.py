@@ -13,7 +13,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .settings import Settings
 
-_SECRET = re.compile(r"((?:token|password|secret|api_?key)=|://[^:/@\s]+:|Bearer\s+)[^&\s@'\"]+", re.IGNORECASE)
+_SECRET = re.compile(
+    r"((?:token|password|secret|api_?key)=|://[^:/@\s]+:|Bearer\s+)[^&\s@'\"]+", re.IGNORECASE
+)
 _CHATTY = ("alembic", "asyncio", "httpx", "httpcore", "procrastinate", "uvicorn")
 
 

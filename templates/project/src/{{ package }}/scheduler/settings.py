@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     history_keep: Annotated[int, Field(ge=0)] = 100
     """… but this many of each job always stay."""
 
+    alert_email: str = ""
+    """Addresses, separated by commas, that get the alerts of jobs which name nobody."""
+
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_user: str = ""

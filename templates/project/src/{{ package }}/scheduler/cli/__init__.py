@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from .. import project
+from ..legacy import import_history
 from .common import Commands
 from .jobs import job_group
 from .people import token_group, user_group
@@ -38,5 +39,6 @@ for command in (
     prune,
     user_group,
     token_group,
+    import_history,
 ):
     main.add_command(command)

@@ -26,7 +26,7 @@ def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite":
         return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
-    from .procrastinate import ProcrastinateEngine  # noqa: PLC0415 - there only with the extra
+    from .procrastinate import ProcrastinateEngine  # there only with the extra
 
     return ProcrastinateEngine(
         database,

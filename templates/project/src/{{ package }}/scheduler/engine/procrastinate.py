@@ -53,7 +53,7 @@ _SUBMIT = sa.text(_ENTER.format(source=f"""
         SELECT queue, '{_TASK}', priority, 'run-' || run, jsonb_build_object('run_id', run), due
         FROM unnest(:runs, :queues, :priorities, :dues) AS submitted (run, queue, priority, due)
         ORDER BY run
-        """)).bindparams(
+        """)).bindparams(  # noqa: S608 - constants of this module
     sa.bindparam("runs", type_=ARRAY(sa.BigInteger)),
     sa.bindparam("queues", type_=ARRAY(sa.Text)),
     sa.bindparam("priorities", type_=ARRAY(sa.Integer)),
@@ -67,7 +67,7 @@ WHERE State = '{RunState.ENQUEUED}'
 AND NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = 'run-' || run.Id
 )
-"""
+"""  # noqa: S608 - constants of this module
 
 _RELEASE_ONE = sa.text(
     _ENTER.format(
@@ -96,7 +96,7 @@ _SWEEP = sa.text(_ENTER.format(source=f"""
         ) AS lost
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
-        """))
+        """))  # noqa: S608 - constants of this module
 
 _WITHDRAW = sa.text(
     "DELETE FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:locks)"
@@ -177,7 +177,7 @@ class ProcrastinateEngine:
         """Fetch nothing more."""
         self._draining.set()
         for worker in self._workers:
-            worker.stop()
+            worker.stop()  # type: ignore[no-untyped-call]  # Procrastinate leaves it untyped
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
         """Offer again what dead workers had fetched, and runs that are due and have no entry."""
@@ -240,7 +240,7 @@ class ProcrastinateEngine:
             self._workers.add(queue_worker)
             try:
                 if not self._draining.is_set():
-                    await queue_worker.run()
+                    await queue_worker.run()  # type: ignore[no-untyped-call]  # as above
             finally:
                 self._workers.discard(queue_worker)
                 if self._app is app:
