@@ -22,7 +22,7 @@ from .engine.port import Engine
 from .job import JobDefinition
 from .journal import JournalWriter, RunJournal
 from .loops import stack_of
-from .outcome import Ending, settle_as
+from .outcome import Ending, Refused, settle_as
 from .running import Body, Finished, JobThread
 from .settings import Settings
 from .settling import Settler
@@ -161,20 +161,25 @@ class Executor:
 
     async def perform(self, claim: runs.Claim) -> None:
         """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
+        definition = self._definitions.get(claim.job_name)
         try:
-            await self._perform(claim)
+            await self._perform(claim, definition)
+        except Exception as error:
+            log.exception("run %d (%s) met a fault of the scheduler", claim.run_id, claim.job_name)
+            await self._refuse(claim, definition, f"a fault of the scheduler: {error!r}")
         finally:
             self._suspects.discard(claim.run_id)
 
-    async def _perform(self, claim: runs.Claim) -> None:
-        definition = self._definitions.get(claim.job_name)
+    async def _perform(self, claim: runs.Claim, definition: JobDefinition | None) -> None:
         if definition is None:
             await self._refuse(claim, None, f"no job is called {claim.job_name!r} (any more)")
             return
         try:
             arguments = definition.signature.load(claim.arguments_json)
         except ArgumentsError as error:
-            await self._refuse(claim, definition, f"the arguments do not fit the job: {error}")
+            await self._refuse(
+                claim, definition, f"the arguments do not fit the job: {_joined(error)}"
+            )
             return
         held = Held(claim, definition, RunJournal(claim, self._journals))
         self.held[claim.run_id] = held
@@ -210,8 +215,13 @@ class Executor:
     # One attempt.
 
     async def _run(self, held: Held, arguments: Mapping[str, Any]) -> Ending:
-        if self._stopping is not None:
-            held.tell(StopReason.SHUTDOWN, self._stopping)
+        if self._stopping is not None:  # claimed just before: it goes back as it came
+            return Ending(
+                ended_at=self._clock.now(),
+                stopped=StopReason.SHUTDOWN,
+                stop_message=self._stopping,
+                noticed=True,
+            )
         home = asyncio.get_running_loop()
         started, memory = time.monotonic(), self._memory()
         body = self._jobs.begin(
@@ -222,8 +232,7 @@ class Executor:
             on_end=lambda finished: _on(home, held.end, finished),
         )
         await asyncio.wait((held.ended, held.told), return_when=asyncio.FIRST_COMPLETED)
-        if not held.ended.done():
-            await self._stop(held, body)
+        stopped = held.ended.done() or await self._stop(held, body)
         finished = held.ended.result() if held.ended.done() else Finished()
         return Ending(
             ended_at=self._clock.now(),
@@ -232,39 +241,34 @@ class Executor:
             stopped=held.ctx.stop_reason,
             stop_message=held.ctx.cancel_message,
             noticed=held.ctx.noticed or held.forced,
-            abandoned=not held.ended.done(),
+            abandoned=not stopped,
             duration_ms=round((time.monotonic() - started) * 1000),
             cpu_ms=finished.cpu_ms,
             memory_mb=max(self._memory() - memory, 0) // 2**20,
         )
 
-    async def _stop(self, held: Held, body: Body) -> None:
-        """Wait the grace of a job that was told to stop, then stop it by force, then leave it behind."""
+    async def _stop(self, held: Held, body: Body) -> bool:
+        """Wait the grace of a job that was told to stop, then stop it by force; ``False`` when it goes on all the same."""
         shutdown = held.ctx.stop_reason is StopReason.SHUTDOWN
         grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace
         await asyncio.wait((held.ended,), timeout=grace)
         if held.ended.done():
-            return
+            return True
         held.forced = True
         body.stop()
         thread = body.job_thread
-        await asyncio.wait((held.ended,), timeout=0.1 if thread else _LAST_CHANCE_SECONDS)
-        if thread is not None and thread.is_alive():
-            log.error(
-                "run %d (%s): %s; its thread %r cannot be stopped and is abandoned:\n%s",
-                held.claim.run_id,
-                held.claim.job_name,
-                held.ctx.cancel_message,
-                thread.name,
-                stack_of(thread),
-            )
-        elif not held.ended.done():
-            log.error(
-                "run %d (%s): %s; it does not stop and is abandoned",
-                held.claim.run_id,
-                held.claim.job_name,
-                held.ctx.cancel_message,
-            )
+        await asyncio.wait((held.ended,), timeout=_LAST_CHANCE_SECONDS)
+        if held.ended.done() and not (thread is not None and thread.is_alive()):
+            return True
+        log.error(
+            "run %d (%s): %s; its %s cannot be stopped and is abandoned:\n%s",
+            held.claim.run_id,
+            held.claim.job_name,
+            held.ctx.cancel_message,
+            f"thread {thread.name!r}" if thread is not None else "coroutine",
+            stack_of(thread if thread is not None else self._jobs.thread.thread),
+        )
+        return False
 
     async def _settle(self, held: Held, ending: Ending) -> None:
         lines, progress = held.journal.close()
@@ -322,12 +326,12 @@ class Executor:
         return int(self._process.memory_info().rss)
 
 
-class Refused(Exception):  # noqa: N818 - what was done, as history shows it
-    """The run cannot be begun at all."""
-
-
 _UNWELCOME = {RunState.FAILED, RunState.RETRYING}
 _KINDS: dict[RunState, Any] = {RunState.FAILED: "failure", RunState.SUCCEEDED: "success"}
+
+
+def _joined(error: Exception) -> str:
+    return "; ".join(str(error).splitlines())
 
 
 def _event(settlement: runs.Settlement, definition: JobDefinition) -> AlertEvent | None:

@@ -25,6 +25,10 @@ _HERE = str(Path(__file__).resolve().parent)
 _LONGEST_MESSAGE = 4_000
 
 
+class Refused(Exception):  # noqa: N818 - what was done, as the history shows it
+    """The run could not be begun at all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ending:
     """How an attempt ended.
@@ -145,7 +149,7 @@ def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelt
 
 def _result(ending: Ending) -> JobResult:
     if ending.error is not None:
-        return JobResult.failure(_last_line(ending.error), ending.error, retry=not ending.final)
+        return JobResult.failure(_message(ending.error), ending.error, retry=not ending.final)
     try:
         return JobResult.of(ending.returned)
     except TypeError as error:
@@ -244,8 +248,20 @@ def stack_trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))
 
 
-def _last_line(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+def _message(error: BaseException) -> str:
+    return str(error) if isinstance(error, Refused) else in_one_line(error)
+
+
+def in_one_line(error: BaseException) -> str:
+    """An exception as the last line of its traceback shows it; of a message of several lines the first."""
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ in {"builtins", "__main__"}
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{name}: {text}" if text else name
 
 
 def _short(text: str, longest: int = _LONGEST_MESSAGE) -> str:
