@@ -230,3 +230,10 @@ def test_nothing_to_do_touches_nothing(project):
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     apply(make_plan(first(), project))
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+
+
+def test_progress_ends_with_all_of_it(tmp_path):
+    told = []
+    apply(make_plan(first(), tmp_path), progress=lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == list(range(1, 11))
+    assert {total for _, total in told} == {10}

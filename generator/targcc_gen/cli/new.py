@@ -61,7 +61,7 @@ def new(
       targcc-gen new acme-jobs --spec acme.yaml
       targcc-gen new acme-jobs --timezone Asia/Jerusalem --database postgresql
     """
-    from targcc_gen.cli.progress import rendered
+    from targcc_gen.cli.progress import rendered, write
     from targcc_gen.cli.show import carry_out
     from targcc_gen.sync import make_plan
 
@@ -82,9 +82,7 @@ def new(
 
         show_diff(plan)
     if not dry_run:
-        from targcc_gen.sync import apply
-
-        apply(plan)
+        write(plan)
         _show_next(dest, spec, time.perf_counter() - started)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from targcc_gen.render import Tree
     from targcc_gen.spec import Spec
+    from targcc_gen.sync import Plan
 
 _PATIENCE = 1.0
 
@@ -67,3 +68,11 @@ def rendered(spec: Spec, text: str) -> Tree:
 
     with Bar("Rendering jobs") as bar:
         return render_project(spec, spec_text=text, progress=bar)
+
+
+def write(plan: Plan) -> None:
+    """Carry a plan out, with a bar while it takes long."""
+    from targcc_gen.sync import apply
+
+    with Bar("Writing files") as bar:
+        apply(plan, progress=bar)

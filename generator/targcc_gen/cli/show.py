@@ -42,9 +42,9 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
     blocked = any(change.after is None for change in plan.conflicts)
     writes = not (writing.dry_run or blocked or plan.is_empty)
     if writes:
-        from targcc_gen.sync import apply
+        from targcc_gen.cli.progress import write
 
-        apply(plan)
+        write(plan)
     if writing.as_json:
         data = plan.to_json() | {"written": writes} | (extra or {})
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))

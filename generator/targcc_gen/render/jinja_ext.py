@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2.ext import Extension
@@ -11,6 +15,8 @@ from targcc_gen.render.literals import pyliteral, tomlstr, yamlstr
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_reuse: ContextVar[bool] = ContextVar("reuse", default=False)
+
 
 class Literals(Extension):
     """`pyliteral`, `tomlstr` and `yamlstr`: text as a literal of the language it lands in."""
@@ -18,3 +24,18 @@ class Literals(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.filters |= {"pyliteral": pyliteral, "tomlstr": tomlstr, "yamlstr": yamlstr}
+        if _reuse.get():
+            vars(environment)["from_string"] = cache(environment.from_string)
+
+
+@contextlib.contextmanager
+def reusing_templates() -> Iterator[None]:
+    """Compile a text once for each environment made meanwhile.
+
+    Copier renders each folder's name again for every file below it, and compiles it each time: measured, a fifth of its time.
+    """
+    token = _reuse.set(True)
+    try:
+        yield
+    finally:
+        _reuse.reset(token)

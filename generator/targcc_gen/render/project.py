@@ -68,8 +68,10 @@ def _copy(data: dict[str, Any], target: Path) -> None:
     import copier
     from plumbum import local
 
+    from targcc_gen.render.jinja_ext import reusing_templates
+
     # Without git on its path copier does not ask git about every file it writes; `target` is no repository.
-    with local.env(PATH=""):
+    with local.env(PATH=""), reusing_templates():
         copier.run_copy(
             str(assets.project_template()),
             target,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from targcc_gen.errors import ConflictError, TargccError
@@ -24,12 +24,18 @@ class WriteError(TargccError):
     """The disk refused; everything is as it was."""
 
 
-def apply(plan: Plan, *, files: Files | None = None) -> None:
+def apply(
+    plan: Plan,
+    *,
+    files: Files | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Write what `plan` says.
 
     Args:
         plan: A plan of a moment ago.
         files: How the disk is written to.
+        progress: Called with the number of finished steps and of all steps.
 
     Raises:
         ConflictError: A conflict is not settled, or a file has changed since the plan was made. Nothing was written.
@@ -38,7 +44,7 @@ def apply(plan: Plan, *, files: Files | None = None) -> None:
     if any(change.after is None for change in plan.conflicts):
         raise ConflictError("a conflict is not settled: nothing was written")
     if any(change.writes for change in plan.changes) or plan.lock_changes:
-        _Run(plan, files or Files()).carry_out()
+        _Run(plan, files or Files(), progress).carry_out()
 
 
 class _Run:
@@ -47,11 +53,15 @@ class _Run:
     Args:
         plan: What to do.
         files: How the disk is written to.
+        progress: Whom to tell how far it is.
     """
 
-    def __init__(self, plan: Plan, files: Files) -> None:
+    def __init__(
+        self, plan: Plan, files: Files, progress: Callable[[int, int], None] | None
+    ) -> None:
         self.plan = plan
         self.files = files
+        self.progress = progress
         self.pending = Pending(plan.root)
         self.writes = [change for change in plan.changes if change.writes]
         self.journal = _journal(plan, self.writes)
@@ -100,14 +110,19 @@ class _Run:
 
     def _stage(self) -> None:
         """Write the new files and copy the old ones beside the project's own."""
-        for name in ("new", "old"):
-            self.files.make_folder(self.pending.folder / name)
+        for shelf in dict.fromkeys(map(self.pending.shelf, self.journal.steps)):
+            self.files.make_folder(shelf)
         contents = [change.after for change in self.writes] + [self.plan.lock_after.encode()]
         for step, content in zip(self.journal.steps, contents, strict=True):
             if step.existed:
                 self.files.copy(self.plan.root / step.path, self.pending.old(step))
             if content is not None:
                 self.files.write(self.pending.new(step), content, mode=self._mode(step))
+            self._tell(step.number)
+
+    def _tell(self, done: int) -> None:
+        if self.progress is not None:
+            self.progress(done + 1, 2 * len(self.journal.steps))  # each file is staged, then moved
 
     def _mode(self, step: Step) -> int | None:
         """The permission bits of the new version, where they are not those of any new file."""
@@ -145,6 +160,7 @@ class _Run:
                 self.files.replace(self.pending.new(step), target)
             else:
                 self.files.remove(target)
+            self._tell(len(self.journal.steps) + step.number)
         self._remove_empty_folders()
         self.files.remove(self.pending.journal)  # from here on it is done, whatever happens
 
@@ -162,10 +178,9 @@ class _Run:
         try:
             self.pending.undo(self.journal, Files())
         except OSError as error:
-            old = self.pending.folder / "old"
             raise TargccError(
                 f"writing failed, and so did undoing it: {error}",
-                hint=f"run this again to undo it; the old versions of the files are in {old}",
+                hint=f"run this again to undo it; the old versions of the files are in {self.pending.folder}",
             ) from error
 
     def _clean_up(self, *, undone: bool) -> None:

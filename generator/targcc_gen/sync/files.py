@@ -14,14 +14,14 @@ class Files:
         folder.mkdir()
 
     def write(self, path: Path, content: bytes, *, mode: int | None = None) -> None:
-        """Write a new file.
+        """Write a file of our own.
 
         Args:
-            path: Where; nothing is there yet.
+            path: Where.
             content: What.
             mode: Its permission bits; by default those of any new file.
         """
-        with path.open("xb") as file:
+        with path.open("wb") as file:
             file.write(content)
         if mode is not None:
             path.chmod(mode)

@@ -1,8 +1,8 @@
 """The journal of a run that writes: enough to undo it, in this process or, after a kill, in the next.
 
-`.targcc/pending/` holds the new files (`new/`), copies of the old ones (`old/`) and `journal.json`, which lists what is to be
-replaced. It is there only while a run writes. While its process lives, the operating system keeps the journal locked, so that a
-second run can tell a run that goes on from one that was killed.
+`.targcc/pending/` holds the new files, copies of the old ones and `journal.json`, which lists what is to be replaced. It is there
+only while a run writes. While its process lives, the operating system keeps the file `running` locked, so that a second run can tell a
+run that goes on from one that was killed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, path_problem
 from targcc_gen.sync.files import Files
 
+_SHELF = 100
+
 
 @dataclass(frozen=True)
 class Step:
@@ -26,7 +28,7 @@ class Step:
 
     Attributes:
         path: POSIX path below the project's folder.
-        number: The name of its new and its old version in `new/` and `old/`.
+        number: What its new and its old version are called there.
         existed: Whether there is an old version.
         stays: Whether there is a new version.
     """
@@ -84,11 +86,15 @@ class Pending:
 
     def new(self, step: Step) -> Path:
         """Where the new version of a file waits."""
-        return self.folder / "new" / str(step.number)
+        return self.shelf(step) / f"{step.number}.new"
 
     def old(self, step: Step) -> Path:
         """Where the old version of a file is kept."""
-        return self.folder / "old" / str(step.number)
+        return self.shelf(step) / f"{step.number}.old"
+
+    def shelf(self, step: Step) -> Path:
+        """The folder of both; each holds few files, because creating one takes longer the more there are."""
+        return self.folder / str(step.number // _SHELF)
 
     def undo(self, journal: Journal, files: Files) -> None:
         """Put everything back; may be repeated when it was interrupted.
@@ -138,7 +144,7 @@ def recover(root: Path, files: Files | None = None) -> None:
         except OSError as error:
             raise TargccError(
                 f"a run was killed while it wrote, and undoing it failed: {error}",
-                hint=f"the old versions of the files are in {pending.folder / 'old'}",
+                hint=f"the old versions of the files are in {pending.folder}, *.old",
             ) from error
     pending.remove(journal, files)
 
@@ -152,7 +158,7 @@ def _journal_of(pending: Pending) -> Journal | None:
     except ValueError as error:
         raise TargccError(
             f"{PENDING_PATH}/journal.json is damaged: {error}",
-            hint=f"look at {pending.folder / 'old'}, then remove {PENDING_PATH}",
+            hint=f"look at the old versions in it, *.old, then remove {PENDING_PATH}",
         ) from error
 
 

@@ -53,6 +53,16 @@ async def test_only_the_newest_are_kept(database: Database) -> None:
     ]
 
 
+async def test_a_database_that_is_not_there_is_an_error(database: Database) -> None:
+    job = NightlyBackupJob(database)
+    job.url = sa.make_url("sqlite:///nowhere.db")
+
+    with pytest.raises(sqlite3.OperationalError):
+        await run_job(job, scheduled_for=NOW)
+
+    assert not any(name.endswith(".db") for name in backups())
+
+
 async def test_says_when_the_database_is_one_it_cannot_back_up(database: Database) -> None:
     job = NightlyBackupJob(database)
     job.url = sa.make_url("mssql+mssqlpython://server/shop")

@@ -47,22 +47,29 @@ class NightlyBackupJob:
     async def back_up(self, target: Path) -> None:
         """Write the backup beside ``target``, where :func:`finish` finds it."""
         unfinished = target.with_suffix(".part")
+        await asyncio.to_thread(make_room, unfinished)
         if self.url.get_backend_name() == "sqlite":
             await asyncio.to_thread(copy_sqlite, self.url, unfinished)
         else:
             await dump_postgresql(self.url, unfinished)
 
 
+def make_room(target: Path) -> None:
+    """Make the folder, and take away what an attempt that was killed left behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+
+
 def copy_sqlite(url: sa.URL, target: Path) -> None:
     """Copy a live SQLite database as of one moment, and check the copy.
 
     Raises:
+        sqlite3.OperationalError: there is no such file; none is made.
         sqlite3.DatabaseError: the copy is damaged.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    file = f"{Path(url.database or '').resolve().as_uri()}?mode=rw"
     with (
-        closing(sqlite3.connect(url.database or "")) as source,
+        closing(sqlite3.connect(file, uri=True)) as source,
         closing(sqlite3.connect(target)) as copy,
     ):
         source.backup(copy)

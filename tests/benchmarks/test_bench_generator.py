@@ -1,0 +1,149 @@
+"""What the generator costs, beside its peers in the same run; run with `-m benchmark -n0 -s`."""
+
+import cProfile
+import itertools
+import os
+import pstats
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from targcc_gen.assets import examples, project_template
+from targcc_gen.render import render_project
+from targcc_gen.render.project import template_data
+from targcc_gen.spec import Spec, load_spec
+from targcc_gen.sync import apply, make_plan
+
+pytestmark = pytest.mark.benchmark
+
+EXAMPLE = examples() / "acme" / "targcc.yaml"
+TARGCC_GEN = (sys.executable, "-c", "from targcc_gen.cli import main; main()")
+
+
+def report(line: str) -> None:
+    print(f"\n{line}", end="")  # noqa: T201 - what the benchmark is for
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def process(*command: str | Path, cwd: Path | None = None) -> None:
+    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def fastest(rounds: int, *actions: Callable[[], object]) -> list[float]:
+    """The fastest time of each action, in turns: what the machine does meanwhile disturbs all of them."""
+    times = [[seconds(action) for action in actions] for _ in range(rounds)]
+    return [min(each) for each in zip(*times, strict=True)]
+
+
+def test_help_is_about_as_fast_as_click_itself():
+    helped, imported = fastest(
+        15,
+        lambda: process(*TARGCC_GEN, "--help"),
+        lambda: process(sys.executable, "-c", "import click"),
+    )
+    report(
+        f"--help {helped * 1000:.0f} ms, import click {imported * 1000:.0f} ms: {helped / imported:.2f} x"
+    )
+    assert helped <= 1.8 * imported
+
+
+def test_a_job_is_there_in_half_a_second(tmp_path):
+    process(*TARGCC_GEN, "new", tmp_path / "acme", "--spec", EXAMPLE)
+    names = (f"Added{number}" for number in itertools.count())
+    (took,) = fastest(
+        9,
+        lambda: process(
+            *TARGCC_GEN, "job", next(names), "--cron", "0 2 * * *", cwd=tmp_path / "acme"
+        ),
+    )
+    report(f"job: {took * 1000:.0f} ms")
+    assert took <= 0.5
+
+
+def test_a_new_project_takes_little_more_than_copier_takes_for_the_template(tmp_path):
+    data = tmp_path / "data.yml"
+    data.write_text(yaml.safe_dump(template_data(load_spec(EXAMPLE))))
+    fresh = (tmp_path / str(number) for number in itertools.count())
+    copier = (
+        sys.executable,
+        "-m",
+        "copier",
+        "copy",
+        "--trust",
+        "--defaults",
+        "--quiet",
+        "--data-file",
+        data,
+    )
+    new, copied = fastest(
+        5,
+        lambda: process(*TARGCC_GEN, "new", next(fresh), "--spec", EXAMPLE),
+        lambda: process(*copier, project_template(), next(fresh)),
+    )
+    report(f"new {new:.2f} s, copier copy {copied:.2f} s: {new / copied:.2f} x")
+    for line in breakdown(next(fresh), next(fresh), copier):
+        report(f"  {line}")
+    assert new <= 1.3 * copied
+
+
+def breakdown(ours: Path, theirs: Path, copier: tuple[str | Path, ...]) -> list[str]:
+    """Where `new` spends its time, and how much of copier's goes into asking git about every file."""
+    spec = load_spec(EXAMPLE)
+    parts: dict[str, float] = {}
+    profile = cProfile.Profile()
+    profile.enable()
+    apply(make_plan(render_project(spec), ours))
+    profile.disable()
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]  # typeshed does not have it
+    for (file, _, function), (_, _, _, spent, _) in stats.items():
+        name = Path(file).name
+        for key in (("project.py", "_copy"), ("jobs.py", "job_files"), ("planner.py", "make_plan"), ("apply.py", "apply")):  # fmt: skip
+            if "targcc_gen" in file and (name, function) == key:
+                parts[function.strip("_")] = spent
+    bare = {key: value for key, value in os.environ.items() if key != "PATH"}
+    without = seconds(
+        lambda: subprocess.run(
+            [*map(str, copier), str(project_template()), str(theirs)],
+            env={**bare, "PATH": "/nonexistent"},
+            check=True,
+            capture_output=True,
+        )
+    )
+    return [
+        *(
+            f"{name:<10} {spent * 1000:5.0f} ms (with the profiler)"
+            for name, spent in parts.items()
+        ),
+        f"copier copy without a git to ask: {without:.2f} s",
+    ]
+
+
+def test_each_job_costs_the_same_in_small_and_large_projects(tmp_path):
+    fresh = (tmp_path / str(number) for number in itertools.count())
+
+    def made(count: int) -> float:
+        jobs = {f"Job{number}": {"cron": "0 2 * * *"} for number in range(count)}
+        spec = Spec.model_validate({"targcc": 1, "project": {"name": "many"}, "jobs": jobs})
+        return seconds(lambda: apply(make_plan(render_project(spec), next(fresh))))
+
+    made(1)  # imports
+    base, ten, hundred = fastest(5, lambda: made(0), lambda: made(10), lambda: made(100))
+    thousand = min(made(1000) for _ in range(2))
+    costs = {
+        count: (took - base) / count
+        for count, took in ((10, ten), (100, hundred), (1000, thousand))
+    }
+    report(f"no jobs: {base:.2f} s")
+    for count, cost in costs.items():
+        report(f"{count:>5} jobs: {cost * 1000:.1f} ms a job")
+    assert costs[1000] <= 1.5 * max(costs[10], costs[100])

@@ -1,0 +1,140 @@
+"""A whole project in memory: complete, the same everywhere, and saying who owns what."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from targcc_gen import assets
+from targcc_gen.render import Owner, Tree, TreeFile, render_project
+from targcc_gen.spec import parse_spec
+
+HEADER = b"Managed by targcc-gen"
+
+
+def spec_with(more: str = "", project: str = ""):
+    return parse_spec(
+        f"targcc: 1\nproject: {{name: acme-jobs{project}}}\njobs:\n  A: {{type: manual}}\n{more}"
+    )
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return render_project(spec_with())
+
+
+def test_the_same_spec_gives_the_same_tree(tree):
+    assert render_project(spec_with()) == tree
+
+
+def test_every_managed_text_file_says_so_in_its_first_lines(tree):
+    quiet = (".json", ".svg", ".min.js", "LICENSE.txt")
+    for file in tree:
+        head = file.content.split(b"\n", 2)[:2]
+        told = any(HEADER in line for line in head)
+        assert told == (file.owner is Owner.MANAGED and not file.path.endswith(quiet)), file.path
+
+
+def test_what_people_write_is_theirs(tree):
+    yours = {file.path for file in tree if file.owner is Owner.SCAFFOLD}
+    assert yours >= {
+        "README.md",
+        "pyproject.toml",
+        "src/acme_jobs/jobs/a.py",
+        "src/acme_jobs/main.py",
+        "src/acme_jobs/services.py",
+        "targcc.yaml",
+        "tests/jobs/test_a.py",
+    }
+    assert not any("scheduler" in path or path.startswith("migrations") for path in yours)
+
+
+def test_nothing_of_the_template_is_left(tree):
+    for file in tree:
+        assert "{{" not in file.path
+        assert not file.path.endswith((".jinja", "copier.yml", ".pyc"))
+
+
+def test_every_text_file_ends_its_lines_with_lf(tree):
+    for file in tree:
+        assert b"\r\n" not in file.content or b"\0" in file.content, file.path
+
+
+def test_a_template_with_crlf_gives_the_same_project(tree, tmp_path, monkeypatch):
+    template = tmp_path / "template"
+    shutil.copytree(assets.project_template(), template)
+    for path in template.rglob("*"):
+        if path.is_file() and b"\0" not in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(assets, "project_template", lambda: template)
+    assert render_project(spec_with()) == tree
+
+
+def test_the_schedule_module_is_the_generators_own(tree):
+    from targcc_gen import cron
+
+    ours = Path(cron.__file__).read_bytes()
+    assert tree.files["src/acme_jobs/scheduler/cron.py"].content == ours
+
+
+def constants(tree: Tree) -> dict[str, object]:
+    found: dict[str, object] = {}
+    exec(tree.files["src/acme_jobs/scheduler/project.py"].content, found)
+    return found
+
+
+def test_the_project_module_says_what_the_spec_says():
+    text = """\
+database: postgresql
+queues: {default: {workers: 2}, slow: {workers: 1}}
+defaults: {retries: 1, backoff: 90s, timeout: 2h, queue: slow}
+"""
+    said = constants(
+        render_project(spec_with(text, ", timezone: Asia/Jerusalem, description: '\"{{ x }}\"'"))
+    )
+    wanted = {
+        "NAME": "acme-jobs",
+        "PACKAGE": "acme_jobs",
+        "DESCRIPTION": '"{{ x }}"',
+        "TIMEZONE": "Asia/Jerusalem",
+        "DATABASE_URL": "postgresql://localhost/acme_jobs",
+        "QUEUES": {"default": 2, "slow": 1},
+        "QUEUE": "slow",
+        "RETRIES": 1,
+        "BACKOFF": "1m30s",
+        "TIMEOUT": "2h",
+    }
+    assert {name: said[name] for name in wanted} == wanted
+
+
+def test_sqlite_is_the_default(tree):
+    assert constants(tree)["DATABASE_URL"] == "sqlite:///acme_jobs.db"
+    assert constants(tree)["TIMEOUT"] is None
+
+
+def test_progress_is_told_job_by_job():
+    told = []
+    render_project(
+        spec_with("  B: {type: manual}\n"), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_an_app_that_was_there_before_keeps_its_own_files():
+    tree = render_project(spec_with(project=", package: shop, inside: src"))
+    assert "src/shop/scheduler/job.py" in tree.files
+    assert "targcc.yaml" in tree.files
+    assert not {"README.md", "pyproject.toml", "src/shop/main.py"} & tree.files.keys()
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../up", "a/../b", "a//b", "C:/x", "a\\b", "a.", ".targcc/lock.jsonl", ".git/x"]
+)  # fmt: skip
+def test_a_tree_has_only_paths_that_are_safe_everywhere(path):
+    with pytest.raises(ValueError, match=r"is not|is no|leaves"):
+        Tree.of([TreeFile(path, b"", Owner.MANAGED)])
+
+
+def test_two_paths_that_are_one_on_some_systems_are_refused():
+    files = [TreeFile("a/Job.py", b"", Owner.MANAGED), TreeFile("a/job.py", b"", Owner.MANAGED)]
+    with pytest.raises(ValueError, match="one file on some systems"):
+        Tree.of(files)
