@@ -1,0 +1,206 @@
+"""The manual's pages of commands, written from the commands themselves.
+
+`python -m targcc_gen.cli.reference > docs/commands.md` is the page of targcc-gen, and
+`python -m targcc_gen.cli.reference targcc > docs/targcc.md` that of the `targcc` of a generated project, for which one is
+rendered into a temporary folder; it needs an interpreter that has what such a project requires.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+_GENERATOR = """\
+# Commands: `targcc-gen`
+
+Every command that writes takes `--dry-run` (show what would be done), `--diff` (show it as a diff) and `--json` (hand it to a program).
+Commands that work on a project find it from the folder you stand in, or take `--project DIR`.
+
+| exit status | |
+|---|---|
+| 0 | done, or nothing to do |
+| 1 | `--check` found a difference, or `doctor` something that will not work |
+| 2 | the input is wrong; nothing was written |
+| 3 | edits of yours and changes of the generator meet in the same lines; nothing was written until you choose |
+
+Errors go to the standard error stream and say what, where and what to do. Output is plain text in a pipe, and colours respect `NO_COLOR`.
+`targcc-gen --debug COMMAND …` shows the traceback of an error.
+
+Completion for bash: `eval "$(_TARGCC_GEN_COMPLETE=bash_source targcc-gen)"` in `~/.bashrc`; for zsh and fish say `zsh_source` or `fish_source`.
+"""
+
+_PROJECT = """\
+# Commands: `targcc`
+
+Each generated project has its own command, `targcc`: `uv run targcc …` in the project's folder, or plainly `targcc …` where it is installed.
+It runs the jobs and looks after them. A job's name is taken in any of its forms: `DailyReport`, `DailyReportJob`, `dailyreport`, `"Daily Report"`.
+Settings come from environment variables that start with `TARGCC_`, and from `.env`; see [operations](operations.md#settings).
+
+| exit status | |
+|---|---|
+| 0 | done |
+| 1 | the run that was waited for did not succeed |
+| 2 | it cannot be done; the message says why |
+
+What an operator does here, `job run` or `job disable` say, stands in the audit as `CLI` with the name of the system's user.
+"""
+
+
+class Command(NamedTuple):
+    """One command of a command line.
+
+    Attributes:
+        path: How it is called: `targcc-gen job`.
+        command: What click knows of it.
+        context: The context to ask for its usage.
+    """
+
+    path: str
+    command: click.Command
+    context: click.Context
+
+
+def commands(group: click.Group, name: str) -> Iterator[Command]:
+    """Every command below `group`, groups before what is in them, in the order of the help."""
+    return _below(group, click.Context(group, info_name=name))
+
+
+def _below(group: click.Group, context: click.Context) -> Iterator[Command]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, f"{context.command_path} lists {name} and has it not"
+        if command.hidden:
+            continue
+        inner = click.Context(command, info_name=name, parent=context)
+        yield Command(inner.command_path, command, inner)
+        if isinstance(command, click.Group):
+            yield from _below(command, inner)
+
+
+def options(command: Command) -> Iterator[tuple[click.Option, str, str]]:
+    """Each option of a command that is shown, but `--help`: how it is written, and what it does."""
+    for parameter in command.command.params:
+        record = parameter.get_help_record(command.context)
+        if isinstance(parameter, click.Option) and record is not None:
+            yield parameter, *record
+
+
+def examples(command: Command) -> list[str]:
+    """The command lines that a command's help shows."""
+    return [line for block in _literal(command.command) for line in block]
+
+
+def _literal(command: click.Command) -> list[list[str]]:
+    """The blocks of a help text that click leaves as they are, without their heading."""
+    blocks = [text for text in _paragraphs(command) if text.startswith("\b\n")]
+    lines = [[line.strip() for line in block.splitlines()[1:]] for block in blocks]
+    return [[line for line in block if not line.endswith(":")] for block in lines]
+
+
+def _paragraphs(command: click.Command) -> list[str]:
+    return inspect.cleandoc(command.help or "").split("\n\n")
+
+
+def page(group: click.Group, name: str, introduction: str) -> str:
+    """The page of a whole command line, in Markdown."""
+    found = list(commands(group, name))
+    listed = [
+        f"| [`{one.path}`](#{_anchor(one.path)}) | {_cell(one.command.get_short_help_str(200))} |"
+        for one in found
+    ]
+    index = "\n".join(["| command | |", "|---|---|", *listed])
+    return "\n".join([introduction, index, "", *(_section(one) for one in found)]).rstrip() + "\n"
+
+
+def _section(command: Command) -> str:
+    parts = [
+        f"## `{command.path}`",
+        *(_prose(text) for text in _paragraphs(command.command) if not text.startswith("\b\n")),
+        f"```text\n{command.context.get_usage().removeprefix('Usage: ')}\n```",
+        _options(command),
+        *(_console(block) for block in _literal(command.command)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _prose(text: str) -> str:
+    return " ".join(text.split()).replace("<", "\\<").replace("*", "\\*")
+
+
+def _options(command: Command) -> str:
+    rows = [f"| `{_cell(written)}` | {_cell(does)} |" for _, written, does in options(command)]
+    return "\n".join(["| option | |", "|---|---|", *rows]) if rows else ""
+
+
+def _console(lines: list[str]) -> str:
+    return "\n".join(["```console", *(f"$ {line}" for line in lines), "```"])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _anchor(heading: str) -> str:
+    return heading.lower().replace(" ", "-")
+
+
+def generator_page() -> str:
+    """The page of `targcc-gen`."""
+    from targcc_gen.cli import main
+
+    return page(main, "targcc-gen", _GENERATOR)
+
+
+def project_page() -> str:
+    """The page of the `targcc` of a generated project: one is rendered, and a process of its own imports it.
+
+    Raises:
+        subprocess.CalledProcessError: It cannot be imported; `stderr` says why.
+    """
+    with tempfile.TemporaryDirectory(prefix="targcc-reference-") as folder:
+        root = Path(folder) / "acme-jobs"
+        package = _render(root)
+        paths = [str(root / "src"), *sys.path]
+        done = subprocess.run(
+            [sys.executable, "-m", __spec__.name, f"{package}.scheduler.cli"],
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+        )
+        return done.stdout
+
+
+def _render(root: Path) -> str:
+    from targcc_gen.assets import examples as example_specs
+    from targcc_gen.render import render_project
+    from targcc_gen.spec import load_spec
+    from targcc_gen.sync import apply, make_plan
+
+    spec = load_spec(example_specs() / "acme" / "targcc.yaml")
+    apply(make_plan(render_project(spec), root))
+    return spec.project.package
+
+
+def _write(wanted: str) -> None:
+    if wanted == "targcc-gen":
+        text = generator_page()
+    elif wanted == "targcc":
+        text = project_page()
+    else:  # the module of a rendered project's commands
+        text = page(importlib.import_module(wanted).main, "targcc", _PROJECT)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    _write(*(sys.argv[1:] or ["targcc-gen"]))

@@ -1,0 +1,176 @@
+"""The manual says what the code says: its pages of commands, its links, and every command line in it."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from targcc_gen.cli import main
+from targcc_gen.cli.reference import Command, commands, examples, generator_page, options
+from targcc_gen.cli.reference import project_page as render_project_page
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
+SHIPPED = sorted(
+    path for path in (ROOT / "templates" / "project").rglob("*") if ".md" in path.suffixes
+)
+OF_GENERATOR = list(commands(main, "targcc-gen"))
+
+
+def name_of(value: object) -> str:
+    if isinstance(value, Command):
+        return value.path
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else ""
+
+
+@pytest.fixture(scope="session")
+def project_page() -> str:
+    return render_project_page()
+
+
+def test_the_page_of_targcc_gen_is_what_the_commands_say():
+    manual = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+
+    assert manual == generator_page(), "run: python -m targcc_gen.cli.reference > docs/commands.md"
+
+
+def test_the_page_of_a_project_s_targcc_is_what_its_commands_say(project_page: str):
+    manual = (ROOT / "docs" / "targcc.md").read_text(encoding="utf-8")
+
+    assert manual == project_page, "run: python -m targcc_gen.cli.reference targcc > docs/targcc.md"
+
+
+@pytest.mark.parametrize("command", OF_GENERATOR, ids=name_of)
+def test_each_command_says_what_it_does_and_shows_how(command: Command):
+    assert command.command.help
+    assert command.command.get_short_help_str(200).endswith(".")
+    shown = examples(command)
+    assert shown, "its help has no example"
+    assert any(line.startswith(command.path) for line in shown), shown
+
+
+@pytest.mark.parametrize("command", OF_GENERATOR, ids=name_of)
+def test_each_option_says_what_it_does(command: Command):
+    assert [written for option, written, _ in options(command) if not option.help] == []
+
+
+def sections(page: str) -> Iterator[tuple[str, str]]:
+    """The commands of a page of commands, each with the text about it."""
+    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        title, _, text = section.partition("\n")
+        yield title.strip("`"), text
+
+
+def test_each_command_and_option_of_a_project_says_what_it_does_and_shows_how(project_page: str):
+    silent = []
+    for path, text in sections(project_page):
+        is_group = "COMMAND [ARGS]..." in text
+        example = path.replace("targcc job cancel", "targcc run cancel")
+        example = example.replace("targcc job retry", "targcc run retry")
+        if not is_group and f"```console\n$ {example}" not in text:
+            silent.append(f"{path}: no example")
+        options = re.findall(r"^\| `(.+?)` \| (.*) \|$", text, re.MULTILINE)
+        silent += [f"{path} {option}" for option, does in options if re.match(r"\[|$", does)]
+
+    assert silent == []
+
+
+def known_options() -> dict[str, set[str]]:
+    """Every command of both command lines, with its options."""
+    known = {}
+    for page in ("commands.md", "targcc.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        for path, about in sections(text):
+            rows = re.findall(r"^\| `(-.+?)` \|", about, re.MULTILINE)
+            known[path] = {word for row in rows for word in re.findall(r"--?[\w-]+", row)}
+    return known
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    """The command lines that a page shows, with lines that go on put together."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith(("$ ", "> ")):
+                yield line[2:]
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """The calls of our two programs in a command line, as words."""
+    for part in re.split(r"&&|\||\$\(|;", line):
+        if "targcc" not in part:
+            continue
+        words = shlex.split(part.rstrip(") "), comments=True)
+        for program in ("targcc-gen", "targcc"):
+            if program in words and not {"tool", "add", "--from"} & set(
+                words[: words.index(program)]
+            ):
+                yield words[words.index(program) :]
+                break
+
+
+def complaint(words: list[str], known: dict[str, set[str]]) -> str | None:
+    """What is wrong with a call, as far as the manual's pages tell."""
+    path, rest = words[0], words[1:]
+    while rest and f"{path} {rest[0]}" in known:
+        path, rest = f"{path} {rest[0]}", rest[1:]
+    if path not in known:
+        return (
+            None if rest[:1] in ([], ["--help"], ["--version"], ["--debug"]) else "no such command"
+        )
+    given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+    wrong = given - known[path] - {"--help"}
+    return f"no such option: {', '.join(sorted(wrong))}" if wrong else None
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SHIPPED], ids=name_of)
+def test_each_command_line_that_a_page_shows_is_one(page: Path):
+    known = known_options()
+    shown = [words for line in command_lines(page) for words in calls(line)]
+
+    wrong = [f"{shlex.join(words)}: {complaint(words, known)}" for words in shown]
+    assert [text for text in wrong if not text.endswith(": None")] == []
+
+
+def test_what_containers_start_is_a_command():
+    known = known_options()
+    lists = [
+        re.findall(r'"([^"]*)"', line)
+        for name in ("compose.yaml.jinja", "Dockerfile")
+        for line in (ROOT / "templates/project" / name).read_text(encoding="utf-8").splitlines()
+        if '["targcc"' in line
+    ]
+
+    assert len(lists) == 4
+    assert [complaint(words, known) for words in lists] == [None] * 4
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_link_of_a_page_leads_somewhere(page: Path):
+    text = re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    broken = []
+    for link in links:
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_each_page_can_be_found_from_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+
+    assert pages - set(re.findall(r"\]\(docs/([\w-]+\.md)\)", readme)) == set()
