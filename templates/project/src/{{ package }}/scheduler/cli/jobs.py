@@ -46,7 +46,12 @@ job_group.add_command(retry_run)
 @job_group.command("list")
 @json_option
 def list_jobs(*, as_json: bool) -> None:
-    """Show every job: schedule, next run, last result."""
+    """Show every job: schedule, next run, last result.
+
+    \b
+    Example:
+      targcc job list
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -96,7 +101,12 @@ def _print_broken(scheduler: Scheduler) -> None:
 @click.argument("name")
 @json_option
 def job_info(name: str, *, as_json: bool) -> None:
-    """Show one job: settings, next runs, arguments."""
+    """Show one job: settings, next runs, arguments.
+
+    \b
+    Example:
+      targcc job info DailyReport
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -176,6 +186,11 @@ def run_job(
     """Run a job now.
 
     A server runs it. With --wait and no server up, this process does.
+
+    \b
+    Example:
+      targcc job run DailyReport --wait
+      targcc job run SendWelcome --arg user_id=42 --arg since=2026-01-31
     """
     given = _arguments(pairs, arguments)
 
@@ -224,10 +239,22 @@ def _value(text: str) -> Any:
 
 @job_group.command("history")
 @click.argument("name", required=False)
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
 @json_option
 def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
-    """Show the last attempts of a job, or of all: the rows of c_LoggedJob."""
+    """Show the last attempts of a job, or of all: the rows of c_LoggedJob.
+
+    \b
+    Example:
+      targcc job history DailyReport --limit 5
+      targcc job history --json
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -264,10 +291,21 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
 
 @job_group.command("stats")
 @click.argument("name")
-@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 366),
+    default=30,
+    show_default=True,
+    help="How far to look back.",
+)
 @json_option
 def job_stats(name: str, *, days: int, as_json: bool) -> None:
-    """Show how a job has done: counts, success rate, durations."""
+    """Show how a job has done: counts, success rate, durations.
+
+    \b
+    Example:
+      targcc job stats DailyReport --days 7
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -308,7 +346,12 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
 )
 @json_option
 def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
-    """Let a job's slots pass; it can still be run by hand."""
+    """Let a job's slots pass; it can still be run by hand.
+
+    \b
+    Example:
+      targcc job disable DailyReport --reason "moving house" --until 2026-12-31T08:00
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -326,7 +369,12 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
 @click.argument("name")
 @json_option
 def enable_job(name: str, *, as_json: bool) -> None:
-    """Let a job run by its schedule again."""
+    """Let a job run by its schedule again.
+
+    \b
+    Example:
+      targcc job enable DailyReport
+    """
 
     async def work() -> None:
         async with opened() as scheduler:

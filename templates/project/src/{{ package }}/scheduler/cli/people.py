@@ -72,7 +72,12 @@ def _password(*, from_stdin: bool) -> str:
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
-    """Let somebody sign in."""
+    """Let somebody sign in.
+
+    \b
+    Example:
+      targcc user add dana --role operator
+    """
     hashed = auth.hash_password(_password(from_stdin=password_stdin))
 
     async def first() -> bool:
@@ -91,7 +96,12 @@ def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
 @user_group.command("list")
 @json_option
 def list_users(*, as_json: bool) -> None:
-    """Show who may sign in."""
+    """Show who may sign in.
+
+    \b
+    Example:
+      targcc user list
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -116,7 +126,12 @@ def list_users(*, as_json: bool) -> None:
 @user_group.command("remove")
 @click.argument("name")
 def remove_user(name: str) -> None:
-    """Let somebody in no more, and sign them out everywhere."""
+    """Let somebody in no more, and sign them out everywhere.
+
+    \b
+    Example:
+      targcc user remove dana
+    """
     _change("remove user", name, lambda db, _: auth.remove_user(db, name))
     click.echo(f"{name} may sign in no more")
 
@@ -125,7 +140,12 @@ def remove_user(name: str) -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def change_password(name: str, *, password_stdin: bool) -> None:
-    """Give a user another password, and sign them out everywhere."""
+    """Give a user another password, and sign them out everywhere.
+
+    \b
+    Example:
+      targcc user password dana
+    """
     hashed = auth.hash_password(_password(from_stdin=password_stdin))
     _change("change password", name, lambda db, _: auth.change_password(db, name, hashed))
     click.echo(f"{name} has another password")
@@ -144,7 +164,13 @@ def change_password(name: str, *, password_stdin: bool) -> None:
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but the token.")
 def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool) -> None:
-    """Make a token; it is shown this once."""
+    """Make a token; it is shown this once.
+
+    \b
+    Example:
+      targcc token create prometheus
+      targcc token create shop --role operator --expires 90d
+    """
     made: list[str] = []
 
     async def work(db: AsyncConnection, now: datetime) -> None:
@@ -162,7 +188,12 @@ def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool
 @token_group.command("list")
 @json_option
 def list_tokens(*, as_json: bool) -> None:
-    """Show the tokens; never their secrets, which nobody has."""
+    """Show the tokens; never their secrets, which nobody has.
+
+    \b
+    Example:
+      targcc token list
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -194,6 +225,11 @@ def list_tokens(*, as_json: bool) -> None:
 @token_group.command("revoke")
 @click.argument("name")
 def revoke_token(name: str) -> None:
-    """End a token."""
+    """End a token.
+
+    \b
+    Example:
+      targcc token revoke shop
+    """
     _change("revoke token", name, lambda db, _: auth.revoke_token(db, name))
     click.echo(f"the token {name} is revoked")

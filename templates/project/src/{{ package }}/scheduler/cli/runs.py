@@ -54,7 +54,13 @@ def run_group() -> None:
 @click.option(
     "--text", default="", help="Only with this in job, message, arguments or who started it."
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
 @click.option("--before", type=int, help="Only older than this run.")
 @json_option
 def list_runs(
@@ -66,7 +72,12 @@ def list_runs(
     before: int | None,
     as_json: bool,
 ) -> None:
-    """Show runs, newest first."""
+    """Show runs, newest first.
+
+    \b
+    Example:
+      targcc run list --state failed --job DailyReport
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -123,7 +134,12 @@ def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
 @click.argument("run_id", type=int)
 @json_option
 def show_run(run_id: int, *, as_json: bool) -> None:
-    """Show one run: state, life, error, log."""
+    """Show one run: state, life, error, log.
+
+    \b
+    Example:
+      targcc run show 42
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -196,7 +212,12 @@ def _log_line(line: LogLine) -> str:
 @click.argument("run_id", type=int)
 @json_option
 def cancel_run(run_id: int, *, as_json: bool) -> None:
-    """Cancel a run: at once if it waits, else its job is told, and stopped after a grace."""
+    """Cancel a run: at once if it waits, else its job is told, and stopped after a grace.
+
+    \b
+    Example:
+      targcc run cancel 42
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -224,7 +245,12 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
 )
 @json_option
 def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
-    """Do a run again, as a new one; one that waits for its time starts now."""
+    """Do a run again, as a new one; one that waits for its time starts now.
+
+    \b
+    Example:
+      targcc run retry 42 --wait
+    """
 
     async def work() -> None:
         async with opened() as scheduler:

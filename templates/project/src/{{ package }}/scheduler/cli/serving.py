@@ -29,7 +29,13 @@ from .common import CliError, has_users, run, settings
 @click.option("--no-worker", is_flag=True, help="Only the web side; targcc worker runs the jobs.")
 @click.option("--app", "where", metavar="MODULE:NAME", help="Another app than the project's own.")
 def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | None) -> None:
-    """Run dashboard, REST API, scheduler and worker in one process."""
+    """Run dashboard, REST API, scheduler and worker in one process.
+
+    \b
+    Example:
+      targcc serve
+      targcc serve --host 0.0.0.0 --port 9000 --no-worker
+    """
     from ..logs import configure_logging
     from .server import load_app, serve_app
 
@@ -97,7 +103,13 @@ def _end_well() -> None:
     help="Take runs from these queues only; may be repeated.",
 )
 def worker(*, queues: tuple[str, ...]) -> None:
-    """Run jobs, without the web side: one more worker, on this machine or another."""
+    """Run jobs, without the web side: one more worker, on this machine or another.
+
+    \b
+    Example:
+      targcc worker
+      targcc worker --queue critical
+    """
     from ..logs import configure_logging
 
     chosen = settings()

@@ -39,7 +39,13 @@ from .common import (
 )
 @json_option
 def migrate(*, dialect: str | None, as_json: bool) -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date.
+
+    \b
+    Example:
+      targcc migrate
+      targcc migrate --sql postgresql
+    """
     chosen = settings()
     if dialect is not None:
         _print_scripts(chosen.migrations_dir or migrations_dir(), dialect)
@@ -70,7 +76,12 @@ def server_group() -> None:
 @server_group.command("list")
 @json_option
 def list_servers(*, as_json: bool) -> None:
-    """Show which servers are up."""
+    """Show which servers are up.
+
+    \b
+    Example:
+      targcc server list
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -107,7 +118,12 @@ def queue_group() -> None:
 @queue_group.command("list")
 @json_option
 def list_queues(*, as_json: bool) -> None:
-    """Show what waits in each queue."""
+    """Show what waits in each queue.
+
+    \b
+    Example:
+      targcc queue list
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -148,7 +164,12 @@ def _known_queue(scheduler: Scheduler, name: str) -> str:
     help="Go on by itself then, such as 2026-12-31T08:00 or 2h.",
 )
 def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> None:
-    """Let no server take runs from a queue."""
+    """Let no server take runs from a queue.
+
+    \b
+    Example:
+      targcc queue pause critical --reason "the ledger is down" --until 2h
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -162,7 +183,12 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> Non
 @queue_group.command("resume")
 @click.argument("name")
 def resume_queue(name: str) -> None:
-    """Let servers take runs from a queue again."""
+    """Let servers take runs from a queue again.
+
+    \b
+    Example:
+      targcc queue resume critical
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -174,10 +200,21 @@ def resume_queue(name: str) -> None:
 
 @click.command()
 @click.option("--job", help="Only about this job.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
 @json_option
 def audit(*, job: str | None, limit: int, as_json: bool) -> None:
-    """Show who did what, when, from where."""
+    """Show who did what, when, from where.
+
+    \b
+    Example:
+      targcc audit --job DailyReport
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
@@ -221,7 +258,12 @@ def audit(*, job: str | None, limit: int, as_json: bool) -> None:
 )
 @json_option
 def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
-    """Remove old runs, history and audit rows."""
+    """Remove old runs, history and audit rows.
+
+    \b
+    Example:
+      targcc prune --days 30 --keep 10
+    """
 
     async def work() -> None:
         async with opened() as scheduler:
