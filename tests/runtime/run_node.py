@@ -16,10 +16,9 @@ async def _main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     scheduler = Scheduler(jobs_package="fault_jobs")
     await scheduler.start(**options)
-    print("node is up", flush=True)
+    print("node is up", flush=True)  # noqa: T201 - the test waits for it
     await stop.wait()
     await scheduler.stop()
-    print("node is down", flush=True)
 
 
 asyncio.run(_main())

@@ -149,7 +149,9 @@ async def test_a_limit_is_used_up_again_after_several_runs_ended_together(make):
         await node.create()
     node.work(default=5)
     for rounds in range(3):
-        await until(lambda: len(node.begun) == 3 * rounds + 3, "three are running", seconds=4)  # noqa: B023 - used at once
+        await until(
+            lambda: len(node.begun) == 3 * rounds + 3, "three are running", seconds=4
+        )  # noqa: B023 - used at once
         node.may_end.set()
         await until(lambda: len(node.ended) >= 3 * rounds + 3, "they end")  # noqa: B023 - the same
         node.may_end.clear()

@@ -1,7 +1,10 @@
 """What must hold when nodes die, freeze, hang or are told to go: real processes on one SQLite file."""
 
+# ruff: noqa: ARG001, ARG002 - a fixture may be there for its effect, a job takes its context
+
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from conftest import until
 from rt_jobs.scheduler import RunState
@@ -21,7 +24,7 @@ async def test_two_nodes_give_each_slot_exactly_one_run(database, start_node, no
     slots = Counter(slot for slot, _ in _lines(notes, "slot"))
     assert set(slots.values()) == {1}
     instants = sorted(datetime.fromisoformat(slot) for slot in slots)
-    steps = {after - before for before, after in zip(instants, instants[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(instants)}
     assert steps == {timedelta(seconds=1)}
     assert set(database.states()) <= {"succeeded", "enqueued"}
 
@@ -138,7 +141,9 @@ async def test_a_frozen_node_gives_its_runs_up_when_it_wakes(
     await until(lambda: "taken for dead" in frozen.said())
     assert f":{healthy.process.pid}:" in database.run(run_id)["ServerId"]
     assert [row["Success"] for row in database.history(run_id)] == [0, 1]
-    await until(lambda: len(database.rows("SELECT * FROM c_JobServer")) == 2)  # it is back, as a new node
+    await until(
+        lambda: len(database.rows("SELECT * FROM c_JobServer")) == 2
+    )  # it is back, as a new node
     again = await client.enqueue("Quick")
     assert await client.wait(again, 10) == RunState.SUCCEEDED
 

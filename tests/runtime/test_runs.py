@@ -1,5 +1,7 @@
 """What becomes of runs: a scheduler in this process, for real, on a SQLite file."""
 
+# ruff: noqa: ARG001, ARG002 - a fixture may be there for its effect, a job takes its context
+
 import asyncio
 import contextlib
 import json
@@ -237,7 +239,10 @@ async def test_a_plain_job_runs_in_a_thread_of_its_own(scheduler, database):
 async def test_a_function_is_a_job_too(scheduler, database):
     run_id = await scheduler.enqueue(say_hello, name="dana")
     await scheduler.wait(run_id, 10)
-    assert (database.run(run_id)["JobName"], database.run(run_id)["Message"]) == ("SayHello", "hello dana")
+    assert (database.run(run_id)["JobName"], database.run(run_id)["Message"]) == (
+        "SayHello",
+        "hello dana",
+    )
 
 
 @pytest.mark.parametrize(
@@ -529,9 +534,7 @@ async def test_a_deleted_run_leaves_its_history(scheduler, database):
         await scheduler.wait(run_id, 1)
 
 
-async def test_a_run_exists_when_the_caller_commits_and_not_when_it_rolls_back(
-    scheduler, database
-):
+async def test_a_run_exists_when_the_caller_commits_and_not_when_it_rolls_back(scheduler, database):
     engine = make_engine(database.url)
     with contextlib.suppress(ZeroDivisionError):
         async with AsyncSession(engine) as session, session.begin():

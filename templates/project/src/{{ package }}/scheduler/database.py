@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -97,6 +98,24 @@ def head_version(directory: Path | None = None) -> str:
     from alembic.script import ScriptDirectory  # takes long to import
 
     return ScriptDirectory.from_config(_alembic(directory)).get_current_head() or ""
+
+
+def sql_script(dialect: str, revisions: str = "head", *, directory: Path | None = None) -> str:
+    """The migrations as SQL, for people who review or run it by hand.
+
+    Args:
+        dialect: ``sqlite``, ``postgresql`` or ``mssql``.
+        revisions: Up to which version, or from which to which: ``0001:0002``.
+        directory: The folder with the migrations; ``None`` looks beside the package and in it.
+    """
+    from alembic import command
+
+    config, script = _alembic(directory), io.StringIO()
+    config.output_buffer = script
+    config.attributes["dialect"] = dialect
+    command.upgrade(config, revisions, sql=True)
+    lines = [line.rstrip() for line in script.getvalue().strip().splitlines()]
+    return "\n".join(lines) + "\n"
 
 
 def current_version(url: str | sa.URL) -> str | None:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psutil
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .alerts import AlertEvent
 from .arguments import ArgumentsError
@@ -130,29 +131,34 @@ class Executor:
                 connection,
                 server_id=self.server_id,
                 wanted=wanted,
-                limits=self._limits(),
+                limits=self._limits(self._definitions.keys()),
                 suspect_is_held=bool(self._suspects),
                 now=self._clock.now(),
             )
         self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
         return claims
 
-    async def claim_run(self, run_id: int) -> runs.Claim | None:
-        """Take this run; see :class:`~.engine.port.Worker`."""
-        async with self._store.write() as connection:
-            if not await servers.exists(connection, self.server_id):
-                return None
-            claim = await runs.claim_one(
-                connection,
-                run_id,
-                server_id=self.server_id,
-                limits=self._limits(),
-                suspect_is_held=bool(self._suspects),
-                now=self._clock.now(),
-            )
-        if claim is not None and claim.lost_workers >= runs.SUSPECT:
-            self._suspects.add(claim.run_id)
-        return claim
+    async def claim_offered(
+        self, offer: Callable[[AsyncConnection], Awaitable[Sequence[runs.Offer]]]
+    ) -> list[runs.Claim]:
+        """Take the runs that an engine offers; see :class:`~.engine.port.Worker`."""
+        try:
+            async with self._store.write() as connection:
+                offers = await offer(connection)
+                if not offers:
+                    return []
+                claims = await runs.claim_offered(
+                    connection,
+                    offers,
+                    server_id=self.server_id,
+                    limits=self._limits({item.job_name for item in offers}),
+                    suspect_is_held=bool(self._suspects),
+                    now=self._clock.now(),
+                )
+        except runs.NodeUnknown:
+            return []
+        self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
+        return claims
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""
@@ -315,12 +321,10 @@ class Executor:
         if definition is not None and (event := _event(settlement, definition)) is not None:
             self._notify(event)
 
-    def _limits(self) -> dict[str, int]:
-        return {
-            name: definition.limit
-            for name, definition in self._definitions.items()
-            if definition.limit is not None
-        }
+    def _limits(self, names: Collection[str]) -> dict[str, int]:
+        """The limits of those of the jobs that have one."""
+        known = [self._definitions[name] for name in names if name in self._definitions]
+        return {job.name: job.limit for job in known if job.limit is not None}
 
     def _memory(self) -> int:
         return int(self._process.memory_info().rss)

@@ -101,8 +101,8 @@ class Settler:
             go_on = [_submission(item.settlement) for item in mine if _goes_on(item.settlement)]
             if go_on:
                 await self._engine.submit(connection, go_on)
-            for job in {item.settlement.claim.job_name for item in mine if item.release}:
-                await self._engine.release(connection, job_name=job)
+            for job in sorted(item.settlement.claim.job_name for item in mine if item.release):
+                await self._engine.release(connection, job_name=job)  # one for each that has ended
         for item in batch:
             if not item.held.done():
                 item.held.set_result(item.settlement.claim.run_id in held)

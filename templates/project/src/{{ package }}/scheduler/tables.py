@@ -60,7 +60,9 @@ def _name(name: str) -> quoted_name:
 
 
 def _table(name: str, *items: Any) -> sa.Table:
-    return sa.Table(_name(name), metadata, *items)
+    table = sa.Table(_name(name), metadata, *items)
+    table.primary_key.name = _name(f"PK_{name}")
+    return table
 
 
 def _column(name: str, type_: Any, *items: Any, **options: Any) -> sa.Column[Any]:
@@ -98,7 +100,7 @@ logged_job = _table(
 job_alert = _table(
     "c_JobAlert",
     _column("ID", sa.Integer, primary_key=True, autoincrement=True),
-    _column("JobName", _text(100), nullable=False, unique=True),
+    _column("JobName", _text(100), nullable=False),
     _column("AlertOnFailure", sa.Boolean, nullable=False, server_default=sa.true()),
     _column("AlertOnSuccess", sa.Boolean, nullable=False, server_default=sa.false()),
     _column("AlertOnDurationExceeds", sa.Integer),
@@ -107,6 +109,7 @@ job_alert = _table(
     _column("TeamsWebhook", _text(500)),
     _column("MaxAlertsPerHour", sa.Integer),
     _column("LastAlertSent", UtcDateTime),
+    sa.UniqueConstraint(_name("JobName"), name=_name("UQ_c_JobAlert_JobName")),
 )
 """Who is told about a job; a row here goes before what the job's decorator says. Durations are milliseconds."""
 
@@ -193,7 +196,7 @@ job_audit = _table(
 job_log_line = _table(
     "c_JobLogLine",
     _column("Id", _BIG_ID, primary_key=True, autoincrement=True),
-    _column("RunId", sa.BigInteger, nullable=False, index=True),
+    _column("RunId", sa.BigInteger, nullable=False),
     _column("Attempt", sa.Integer, nullable=False),
     _column("At", UtcDateTime, nullable=False),
     _column("Level", _text(10), nullable=False),
@@ -225,12 +228,13 @@ job_user = _table(
 job_token = _table(
     "c_JobToken",
     _column("Name", _text(100), primary_key=True),
-    _column("TokenHash", _text(64), nullable=False, unique=True),
+    _column("TokenHash", _text(64), nullable=False),
     _column("Role", _text(20), nullable=False),
     _column("CreatedBy", _text(100), nullable=False),
     _column("CreatedAt", UtcDateTime, nullable=False),
     _column("LastUsedAt", UtcDateTime),
     _column("ExpiresAt", UtcDateTime),
+    sa.UniqueConstraint(_name("TokenHash"), name=_name("UQ_c_JobToken_TokenHash")),
 )
 """API tokens; only the SHA-256 of a token is kept."""
 
@@ -263,6 +267,7 @@ sa.Index(
     unique=True,
     mssql_where=job_run.c.ScheduledFor.is_not(None),  # SQL Server takes two NULLs for equal
 )
+sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)
 sa.Index(
     _name("IX_c_JobRun_Claim"),

@@ -28,9 +28,5 @@ def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -
         return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
     from .procrastinate import ProcrastinateEngine  # there only with the extra
 
-    return ProcrastinateEngine(
-        database,
-        lost_after=timedelta(seconds=settings.lost_after_seconds),
-        heartbeat=timedelta(seconds=settings.heartbeat_seconds),
-        poll=timedelta(seconds=settings.poll_seconds),
-    )
+    poll = timedelta(seconds=settings.poll_seconds)
+    return ProcrastinateEngine(database, clock, poll=poll)

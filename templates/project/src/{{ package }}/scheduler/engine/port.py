@@ -15,14 +15,14 @@ The contract, which both adapters keep and one test suite checks:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..store.runs import Claim
+from ..store.runs import Claim, Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,13 @@ class Worker(Protocol):
         Only on databases with one writer.
         """
 
-    async def claim_run(self, run_id: int) -> Claim | None:
-        """Take this run; for engines that say themselves which run is next.
+    async def claim_offered(
+        self, offer: Callable[[AsyncConnection], Awaitable[Sequence[Offer]]]
+    ) -> list[Claim]:
+        """Take the runs that ``offer`` names, in the transaction in which it names them; for engines with a queue of their own.
 
-        ``None``: it is over, not due, held by somebody, or something is in its way. The engine forgets it then.
+        Those that are over, not due, held by somebody, or have something in their way are left out. What ``offer`` did is undone
+        when this node is taken for dead.
         """
 
     async def perform(self, claim: Claim) -> None:

@@ -36,6 +36,10 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
     """There is no run with this id."""
 
 
+class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
+    """A node that was taken for dead wants to take runs; its next heartbeat finds out, and it registers again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
     """A run to be created.
@@ -58,6 +62,14 @@ class NewRun:
     state: RunState = RunState.ENQUEUED
     note: str = ""
     blocked_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A run that an engine thinks is next, and its job."""
+
+    run_id: int
+    job_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,38 +231,61 @@ async def claim(
     return await _take(connection, choice.rows, server_id, now)
 
 
-async def claim_one(
+async def claim_offered(
     connection: AsyncConnection,
-    run_id: int,
+    offers: Sequence[Offer],
     *,
     server_id: str,
     limits: Mapping[str, int],
     suspect_is_held: bool,
     now: datetime,
-) -> Claim | None:
-    """Take this run, if it is due and nothing is in its way; for engines that say which run is next.
+) -> list[Claim]:
+    """Take those of the runs that wait, are due and have nothing in their way; for engines with a queue of their own.
 
-    ``None``: it is not waiting any more, its queue is paused, its job is at its limit, or it and a run of this node are both
-    suspected of killing their workers. Then it stays enqueued; whoever opens the way submits it again, or else the engine's rescue.
+    A run that its job's limit holds up, or that is suspected of killing workers while this node has such a run, stays enqueued;
+    whoever opens the way submits it again, or else the engine's rescue.
+
+    Args:
+        connection: A transaction that writes.
+        offers: The runs, the most urgent first.
+        server_id: This node.
+        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        suspect_is_held: Whether this node has a run that has cost workers already (see :data:`SUSPECT`).
+        now: The present instant.
+
+    Raises:
+        NodeUnknown: this node was taken for dead.
     """
-    row = (
-        await connection.execute(
-            sa.select(*_CLAIMED).where(job_run.c.Id == run_id).with_for_update()
-        )
-    ).one_or_none()
-    if row is None or row.State not in sources_of(RunState.RUNNING) or row.DueAt > now:
-        return None
-    if suspect_is_held and row.LostWorkers >= SUSPECT:
-        return None
-    if row.Queue in await _paused_queues(connection, now):
-        return None
-    limit = limits.get(row.JobName)
-    if limit is not None:
-        await serialise(connection, row.JobName)
-        if (await _running(connection))[row.JobName] >= limit:
-            return None
-    claims = await _take(connection, [row], server_id, now)
-    return claims[0] if claims else None
+    free = [offer.run_id for offer in offers if offer.job_name not in limits]
+    claims = await _take_free(connection, free, server_id, now) if free else []
+    taken = {claim.run_id for claim in claims}
+    if rest := [offer for offer in offers if offer.run_id not in taken]:
+        if not await connection.scalar(_IS_KNOWN, {"server_id": server_id}):
+            raise NodeUnknown(f"node {server_id} was taken for dead")
+        rows = await _choose_offered(connection, rest, limits, suspect_is_held, now)
+        claims += await _take(connection, rows, server_id, now)
+    places = {offer.run_id: place for place, offer in enumerate(offers)}
+    return sorted(claims, key=lambda claim: places[claim.run_id])
+
+
+async def _choose_offered(
+    connection: AsyncConnection,
+    offers: Sequence[Offer],
+    limits: Mapping[str, int],
+    suspect_is_held: bool,  # noqa: FBT001 - passed on from claim_offered(), where it has a name
+    now: datetime,
+) -> list[Row]:
+    limited = sorted({offer.job_name for offer in offers} & limits.keys())
+    for name in limited:  # always in the same order, so that no two nodes wait for each other
+        await serialise(connection, name)
+    busy = await _running(connection) if limited else Counter[str]()
+    asked = {"ids": [offer.run_id for offer in offers], "now": now}
+    found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
+    choice = _Choice(limits, busy, suspect_is_held)
+    for offer in offers:
+        if offer.run_id in found:
+            choice.take(found[offer.run_id])
+    return choice.rows
 
 
 _CLAIMED = (
@@ -355,22 +390,23 @@ async def _choose(connection: AsyncConnection, choice: _Choice, queue: str, coun
             return
 
 
+_TAKEN: dict[str, Any] = {
+    "State": RunState.RUNNING,
+    "ServerId": sa.bindparam("server_id"),
+    "StartedAt": sa.bindparam("now", type_=UtcDateTime),
+    "Attempt": job_run.c.Attempt + 1,
+    "Message": None,
+    "ProgressDone": None,
+    "ProgressTotal": None,
+    "LifeLog": job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+}
 _TAKE = (
     sa.update(job_run)
     .where(
         job_run.c.Id.in_(sa.bindparam("ids", expanding=True)),
         job_run.c.State.in_(sources_of(RunState.RUNNING)),
     )
-    .values(
-        State=RunState.RUNNING,
-        ServerId=sa.bindparam("server_id"),
-        StartedAt=sa.bindparam("now", type_=UtcDateTime),
-        Attempt=job_run.c.Attempt + 1,
-        Message=None,
-        ProgressDone=None,
-        ProgressTotal=None,
-        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
-    )
+    .values(_TAKEN)
 )
 
 
@@ -391,6 +427,50 @@ async def _take(
     if taken.rowcount != len(rows):
         raise RunStateError("a run changed while it was being claimed")
     return [_claim(row, server_id, now) for row in rows]
+
+
+# The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
+_IS_DUE = sa.or_(
+    job_run.c.State == RunState.ENQUEUED,
+    sa.and_(
+        job_run.c.State.in_(_LATER),
+        sa.or_(
+            job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+            job_run.c.DueAt <= sa.func.now(),
+        ),
+    ),
+)
+_IS_OFFERED = sa.and_(job_run.c.Id.in_(sa.bindparam("ids", expanding=True)), _IS_DUE)
+# Whoever holds the row lets the run go, and then it is offered anew, or takes it.
+_OFFERED = sa.select(*_CLAIMED).where(_IS_OFFERED).with_for_update(skip_locked=True)
+_IS_KNOWN = sa.select(sa.exists().where(job_server.c.Id == sa.bindparam("server_id")))
+_TAKE_FREE = (
+    sa.update(job_run)
+    .where(
+        _IS_OFFERED,
+        job_run.c.LostWorkers < SUSPECT,
+        sa.exists().where(job_server.c.Id == sa.bindparam("server_id")),
+    )
+    .values(_TAKEN)
+    .returning(
+        *(column for column in _CLAIMED if column is not job_run.c.Attempt),
+        (job_run.c.Attempt - 1).label("Attempt"),
+    )
+)
+
+
+async def _take_free(
+    connection: AsyncConnection, run_ids: Sequence[int], server_id: str, now: datetime
+) -> list[Claim]:
+    """Take runs of jobs without a limit; one statement."""
+    asked = {
+        "ids": run_ids,
+        "server_id": server_id,
+        "now": now,
+        "line": life(now, RunState.RUNNING, f"on {server_id}"),
+    }
+    taken = await connection.execute(_TAKE_FREE, asked)
+    return [_claim(row, server_id, now) for row in taken.all()]
 
 
 def _claim(row: Row, server_id: str, now: datetime) -> Claim:

@@ -44,7 +44,8 @@ async def add_new(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     insert = dialect.insert(job_schedule).on_conflict_do_nothing(
         index_elements=[job_schedule.c.JobName]
     )
-    await connection.execute(insert, [dict(row) for row in rows])
+    if rows:
+        await connection.execute(insert, [dict(row) for row in rows])
 
 
 async def load(
