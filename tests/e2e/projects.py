@@ -36,6 +36,24 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
 
 
 @contextmanager
+def running(project: DemoProject, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A `targcc` that goes on until the block ends; what it prints is added to ``processes.log``."""
+    with (project.root / "processes.log").open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            project.command(*command),
+            cwd=project.root,
+            env=project.environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            demo.stop(process)
+
+
+@contextmanager
 def served(project: DemoProject) -> Iterator[tuple[int, Path]]:
     """The project's server, ready; its port, and the file with what it prints."""
     port, output = demo.free_port(), project.root / "serve.log"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from projects import DATA, run, served, wait_for
+import yaml
+from projects import DATA, run, running, served, wait_for
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 
@@ -191,6 +192,37 @@ def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
     assert backup["state"] == "succeeded", backup["message"]
     (dump,) = (project.root / "backups").iterdir()
     assert dump.suffix == ".dump"
+
+
+def test_what_compose_starts_works_together(
+    project: DemoProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The commands of compose.yaml, on PostgreSQL: migrate, then a web process that does no jobs, and two workers."""
+    services = yaml.safe_load((project.root / "compose.yaml").read_text(encoding="utf-8"))[
+        "services"
+    ]
+    commands = {
+        name: service["command"][1:] for name, service in services.items() if "command" in service
+    }
+    port = demo.free_port()
+    monkeypatch.setenv("TARGCC_DATABASE_URL", postgresql_url)
+    monkeypatch.setenv("TARGCC_PORT", str(port))
+    demo.run_targcc(project, *commands["migrate"])
+    token = token_of(project)
+
+    with (
+        running(project, *commands["web"]) as web,
+        running(project, *commands["worker"]) as one,
+        running(project, *commands["worker"]) as other,
+    ):
+        demo.wait_until_ready(web, port)
+        runs = [finished(port, token, "DiskAlert") for _ in range(3)]
+        servers = demo.call(f"http://127.0.0.1:{port}/api/servers", token)
+        processes = {server["process_id"] for server in servers}
+
+    assert [run["state"] for run in runs] == ["succeeded"] * 3
+    assert {one.pid, other.pid} <= processes
+    assert one.returncode == other.returncode == web.returncode == 0
 
 
 def words(*command: str | Path, cwd: Path) -> str:
