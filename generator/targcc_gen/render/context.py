@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from targcc_gen.names import JobName
 from targcc_gen.render.blueprints import blueprint
 from targcc_gen.render.decorator import decorator, decorator_names
-from targcc_gen.render.literals import docstring
+from targcc_gen.render.literals import docstring, is_visible
 from targcc_gen.render.parameters import Imports, parameters_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _after_comma(source: str) -> str:
 def _sentence(text: str) -> str:
     """A description as the first line of a docstring is written: with a capital and a full stop. Empty for nothing visible."""
     text = text.strip()
-    if not any(character.isprintable() and not character.isspace() for character in text):
+    if not any(is_visible(character) and not character.isspace() for character in text):
         return ""
     first, line_end, rest = text.partition("\n")
     first = first.rstrip()
@@ -107,4 +107,4 @@ def _sentence(text: str) -> str:
 
 def _described(description: str) -> bool:
     """Whether the docstring's first line is the whole description, but for a capital and a full stop."""
-    return " ".join(description.split()) == description and description.isprintable()
+    return " ".join(description.split()) == description and is_visible(description)

@@ -9,7 +9,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-_BEYOND_16_BITS = 0x10000
+_BEYOND_8_BITS, _BEYOND_16_BITS = 0x100, 0x10000
+
+# What a reader cannot see or what turns the direction of the line. Python's own `isprintable` answers differently for each
+# version's Unicode, and the same spec must give the same bytes on all of them.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    "\u3000\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
+    "\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+)
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -59,6 +67,11 @@ def docstring(text: str, indent: int = 0) -> str:
     return _triple(body, f"\n{margin}")
 
 
+def is_visible(text: str) -> bool:
+    """Whether a reader sees all of `text`, on one line."""
+    return not _HIDDEN.search(text)
+
+
 def tomlstr(text: str) -> str:
     """`text` as a basic string of TOML."""
     return _json_string(text)
@@ -72,7 +85,7 @@ def yamlstr(text: str) -> str:
 def _json_string(text: str) -> str:
     """A JSON string, which TOML and YAML read too: what does not print is escaped, and nothing needs a surrogate pair."""
     quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else _unicode_escape(c) for c in quoted)
+    return _HIDDEN.sub(lambda found: _unicode_escape(found[0]), quoted)
 
 
 def _unicode_escape(character: str) -> str:
@@ -90,7 +103,12 @@ def _escaped(character: str, quote: str) -> str:
         return f"\\{character}"
     if character in _ESCAPES:
         return _ESCAPES[character]
-    return character if character.isprintable() else repr(character)[1:-1]
+    return character if is_visible(character) else _python_escape(character)
+
+
+def _python_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < _BEYOND_8_BITS else _unicode_escape(character)
 
 
 def _datetime(value: dt.datetime) -> str:
@@ -102,7 +120,7 @@ def _visible(text: str) -> str:
 
 
 def _triple(body: str, end: str) -> str:
-    plain = all(c.isprintable() or c == "\n" for c in body)
+    plain = is_visible(body.replace("\n", ""))
     if plain and '"""' not in body and not body.endswith(('"', "\\")):
         raw = "r" if "\\" in body else ""
         return f'{raw}"""{body}{end}"""'
