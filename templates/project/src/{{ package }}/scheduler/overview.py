@@ -222,13 +222,13 @@ def _upcoming(
 
 
 def _slots(jobs: Iterable[JobOverview], horizon: datetime) -> list[datetime]:
-    """The slots to come, at most 300 of each job: more than the time line can show."""
+    """The slots to come, at most 360 of each job: one a minute for the six hours that the time line shows."""
     found: list[datetime] = []
     for job in jobs:
         at, zone = job.next_run, parse_zone(job.definition.timezone)
         if job.definition.schedule is None:
             continue
-        for _ in range(300):
+        for _ in range(360):
             if at is None or at >= horizon:
                 break
             found.append(at)
