@@ -106,7 +106,7 @@ class Database:
     def states(self) -> dict[str, int]:
         """How many runs are in each state."""
         sql = "SELECT State, COUNT(*) FROM c_JobRun GROUP BY State"
-        return {state: count for state, count in self.rows(sql)}
+        return dict(map(tuple, self.rows(sql)))
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +170,9 @@ async def _ignore(event: object) -> None:
     """Nobody is told."""
 
 
-async def until(condition: Callable[[], Any], timeout: float = 15) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
     """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not come to pass"
         await asyncio.sleep(0.01)

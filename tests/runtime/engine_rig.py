@@ -46,6 +46,7 @@ class Node:
         self.engine = make_queue_engine(settings, clock, self.store.engine)
         self.limits = dict(limits)
         self.begun: list[int] = []
+        self.jobs: list[str] = []
         self.ended: list[int] = []
         self.most_at_once = 0
         self.started: dict[int, datetime] = {}
@@ -134,16 +135,19 @@ class Node:
                 server_id=self.name,
                 wanted=wanted,
                 limits=self.limits,
+                suspect_is_held=False,
                 now=self.clock.now(),
             )
 
-    async def claim_run(self, run_id: int) -> runs.Claim | None:
+    async def claim_offered(self, offer: Any) -> list[runs.Claim]:
         async with self.store.write() as connection:
-            return await runs.claim_one(
+            offers = await offer(connection)
+            return await runs.claim_offered(
                 connection,
-                run_id,
+                offers,
                 server_id=self.name,
                 limits=self.limits,
+                suspect_is_held=False,
                 now=self.clock.now(),
             )
 
@@ -153,6 +157,7 @@ class Node:
 
     async def perform(self, claim: runs.Claim) -> None:
         self.begun.append(claim.run_id)
+        self.jobs.append(claim.job_name)
         self.started[claim.run_id] = datetime.now(UTC)
         self.most_at_once = max(self.most_at_once, len(self.begun) - len(self.ended))
         await self.may_end.wait()

@@ -37,9 +37,8 @@ class SteppedJob:
     async def execute(self, ctx: JobContext) -> str:
         first = await ctx.step("first", self.first)
         note("waiting", ctx.run_id, ctx.attempt)
-        while (
-            not Path(os.environ["NOTES"]).with_name("go").exists()
-        ):  # noqa: ASYNC110, ASYNC240 - another process makes it
+        go = Path(os.environ["NOTES"]).with_name("go")
+        while not go.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
             await asyncio.sleep(0.02)
         return first + await ctx.step("second", self.second)
 

@@ -1,6 +1,6 @@
 """What must hold when nodes die, freeze, hang or are told to go: real processes on one SQLite file."""
 
-# ruff: noqa: ARG001, ARG002 - a fixture may be there for its effect, a job takes its context
+
 
 from collections import Counter
 from datetime import datetime, timedelta

@@ -91,7 +91,7 @@ class BrokenJob:
 class HopelessJob:
     async def execute(self, ctx: JobContext) -> JobResult:
         try:
-            raise KeyError("gone")
+            {}["gone"]
         except KeyError as error:
             return JobResult.failure("no such account", error, retry=False)
 

@@ -39,10 +39,17 @@ class JobThread:
 
     Args:
         make_container: Makes the container; called once, on the loop. ``None``: jobs get no services.
+        offers: What constructors may ask for besides, by type.
     """
 
-    def __init__(self, make_container: Callable[[], AsyncContainer | None] | None = None) -> None:
+    def __init__(
+        self,
+        make_container: Callable[[], AsyncContainer | None] | None = None,
+        *,
+        offers: Mapping[type, Any] | None = None,
+    ) -> None:
         self.thread = LoopThread("targcc-jobs")
+        self.offers = dict(offers or {})
         self._make_container = make_container
         self._container: AsyncContainer | None = None
         self.now_running: JobContext | None = None
@@ -164,7 +171,7 @@ class Body:
             return function
         scope = self._jobs.scope()
         container = await stack.enter_async_context(scope) if scope is not None else None
-        instance: Any = target(**await services_for(target, container))
+        instance: Any = target(**await services_for(target, container, self._jobs.offers))
         execute: Callable[..., Any] = instance.execute
         return execute
 
@@ -271,12 +278,15 @@ def _thrower(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Calla
     return lambda: coroutine.throw(error)
 
 
-async def services_for(target: type, container: AsyncContainer | None) -> dict[str, Any]:
+async def services_for(
+    target: type, container: AsyncContainer | None, offers: Mapping[type, Any]
+) -> dict[str, Any]:
     """What a class asks for in its constructor, by type.
 
     Args:
         target: The class.
         container: Where services come from.
+        offers: What there is besides, by type; looked at first.
 
     Raises:
         TypeError: something is asked for that nobody offers.
@@ -291,11 +301,15 @@ async def services_for(target: type, container: AsyncContainer | None) -> dict[s
     types = typing.get_type_hints(target.__init__, vars(sys.modules[target.__module__]))  # type: ignore[misc]  # read, not called
     services: dict[str, Any] = {}
     for parameter in wanted:
-        found, service = await _service(types.get(parameter.name), container)
+        kind = types.get(parameter.name)
+        if isinstance(kind, type) and kind in offers:
+            services[parameter.name] = offers[kind]
+            continue
+        found, service = await _service(kind, container)
         if found:
             services[parameter.name] = service
         elif parameter.default is parameter.empty:
-            raise TypeError(_nobody_offers(target, parameter, types.get(parameter.name)))
+            raise TypeError(_nobody_offers(target, parameter, kind))
     return services
 
 

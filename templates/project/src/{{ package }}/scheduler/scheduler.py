@@ -491,7 +491,7 @@ class Scheduler:
             self.settings,
             self.clock,
             home=home,
-            jobs=JobThread(self._services) if work else None,
+            jobs=JobThread(self._services, offers={Scheduler: self}) if work else None,
             queues=self._workers(queues),
             schedule=schedule,
             notify=self._notify or self._sender(),

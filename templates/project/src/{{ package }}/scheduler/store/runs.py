@@ -14,7 +14,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..states import ACTIVE, FINAL, RunState, sources_of
-from ..tables import UtcDateTime, job_log_line, job_queue, job_run, job_step, logged_job
+from ..tables import (
+    UtcDateTime,
+    job_log_line,
+    job_queue,
+    job_run,
+    job_server,
+    job_step,
+    logged_job,
+)
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
