@@ -156,6 +156,18 @@ def test_every_job_runs_as_it_comes(project: DemoProject):
     assert list((project.root / "backups").iterdir())
 
 
+def test_a_job_starts_another_one(project: DemoProject):
+    add_examples_of_the_guide(project)
+    token = token_of(project)
+
+    with served(project) as (port, _):
+        first = finished(port, token, "ImportOrders")
+        assert first["state"] == "succeeded", first
+        (following,) = re.findall(r"run (\d+) closes the month", first["message"])
+        run_url = f"http://127.0.0.1:{port}/api/runs/{following}"
+        wait_for(lambda: demo.call(run_url, token)["state"] == "succeeded", "the month is closed")
+
+
 def test_a_job_is_refused_arguments_that_do_not_fit(project: DemoProject):
     token = token_of(project)
 
