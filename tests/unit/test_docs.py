@@ -101,7 +101,10 @@ def calls(line: str) -> Iterator[list[str]]:
     for part in re.split(r"&&|\||\$\(|;", line):
         if "targcc" not in part:
             continue
-        words = shlex.split(part.rstrip(") "), comments=True)
+        words = [
+            word.removeprefix(".venv/bin/")
+            for word in shlex.split(part.rstrip(") "), comments=True)
+        ]
         for program in ("targcc-gen", "targcc"):
             if program in words and not {"tool", "add", "--from"} & set(
                 words[: words.index(program)]
@@ -144,6 +147,18 @@ def test_what_containers_start_is_a_command():
 
     assert len(lists) == 4
     assert [complaint(words, known) for words in lists] == [None] * 4
+
+
+def test_each_setting_is_explained_and_can_be_copied():
+    scheduler = ROOT / "templates" / "project" / "src" / "{{ package }}" / "scheduler"
+    source = (scheduler / "settings.py").read_text(encoding="utf-8")
+    names = [f"TARGCC_{name.upper()}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)]
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    example = (ROOT / "templates" / "project" / ".env.example").read_text(encoding="utf-8")
+
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in manual] == []
+    assert [name for name in names if f"#{name}=" not in example] == []
 
 
 def anchors(page: Path) -> set[str]:
