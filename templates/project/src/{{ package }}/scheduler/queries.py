@@ -310,17 +310,20 @@ def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.before is not None:
         yield job_run.c.Id < wanted.before
     if wanted.text:
-        pattern = like_pattern(wanted.text.lower())
         columns = (job_run.c.JobName, job_run.c.Message, job_run.c.TriggeredBy)
         yield sa.or_(
-            *(_contains(column, pattern) for column in columns),
+            *(_contains(column, wanted.text) for column in columns),
             job_run.c.JobName.in_(sorted(wanted.arguments_of))
-            & _contains(job_run.c.ArgumentsJson, pattern),
+            & _contains(job_run.c.ArgumentsJson, wanted.text),
         )
 
 
-def _contains(column: sa.Column[Any], pattern: str) -> sa.ColumnElement[bool]:
-    return sa.func.lower(column).like(pattern, escape="\\")
+def _contains(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
+    """In any case; SQLite knows the two cases of ASCII only, so other letters are also looked for as they are."""
+    return sa.or_(
+        sa.func.lower(column).like(like_pattern(text.lower()), escape="\\"),
+        column.like(like_pattern(text), escape="\\"),
+    )
 
 
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:

@@ -6,12 +6,14 @@ A router cannot add middleware to the app that includes it, so this works throug
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import sqlalchemy as sa
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -41,6 +43,8 @@ SECURITY_HEADERS = {
 }
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -115,13 +119,32 @@ class ApiRoute(GuardedRoute):
     async def answer(self, handler: Handler, request: Request) -> Response:
         """What the handler says, or the problem."""
         try:
-            return await handler(request)
+            return await with_database(handler, request)
         except Problem as problem:
             return problem.response()
         except RequestValidationError as error:
             return _unprocessable(error).response()
         except HTTPException as error:
             return Problem(error.status_code, "Refused", str(error.detail)).response()
+
+
+async def with_database(handler: Handler, request: Request) -> Response:
+    """What the handler says.
+
+    Raises:
+        Problem: the database did not answer, or something was asked that it cannot hold. What it said stays in the log.
+    """
+    try:
+        return await handler(request)
+    except sa.exc.DataError as error:
+        raise Problem(
+            422, "The request cannot be understood", "It holds what no text can."
+        ) from error
+    except sa.exc.DBAPIError as error:
+        log.exception("the database did not answer")
+        raise Problem(
+            503, "The database does not answer", "This page works again as soon as it does."
+        ) from error
 
 
 def _unprocessable(error: RequestValidationError) -> Problem:

@@ -32,6 +32,7 @@ from ..web import (
     csrf_fits,
     find_principal,
     get_web,
+    with_database,
 )
 from . import charts, words
 
@@ -49,7 +50,7 @@ class PageRoute(GuardedRoute):
     async def answer(self, handler: Handler, request: Request) -> Response:
         """What the handler says, the login, or a page that says what is wrong."""
         try:
-            return await handler(request)
+            return await with_database(handler, request)
         except LoginNeeded:
             return _to_login(request)
         except Problem as problem:
