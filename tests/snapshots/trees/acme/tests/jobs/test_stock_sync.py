@@ -17,6 +17,7 @@ class OtherSystem:
     def __init__(self) -> None:
         self.items: list[dict[str, Any]] = []
         self.asked: list[str] = []
+        self.last_cursor = ""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.headers.get("Authorization") != "Bearer secret":
@@ -24,7 +25,8 @@ class OtherSystem:
         cursor = request.url.params.get("cursor", "0")
         self.asked.append(cursor)
         page = self.items[int(cursor) : int(cursor) + 2]
-        return httpx.Response(200, json={"items": page, "cursor": str(int(cursor) + len(page))})
+        following = self.last_cursor or str(int(cursor) + len(page))
+        return httpx.Response(200, json={"items": page, "cursor": following})
 
 
 @pytest.fixture
@@ -66,6 +68,18 @@ async def test_reads_every_page_and_next_time_only_what_is_new(
     assert other.asked[0] == "3"
     assert stored(database)["0"]["name"] == "changed"
     assert sorted(stored(database)) == ["0", "1", "2"]
+
+
+async def test_a_system_that_repeats_its_last_page_is_read_to_its_end(
+    database: Database, other: OtherSystem
+) -> None:
+    other.items = [{"id": 1}]
+    other.last_cursor = "0"
+
+    outcome = await run_job(make_job(database, other))
+
+    assert outcome.result.ok
+    assert list(stored(database)) == ["1"]
 
 
 async def test_a_refused_token_is_an_error(

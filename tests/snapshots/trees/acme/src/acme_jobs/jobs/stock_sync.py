@@ -47,13 +47,15 @@ class StockSyncJob:
         while True:
             ctx.raise_if_cancelled()
             items, following = await self.fetch(settings, cursor)
-            if not items or following == cursor:
+            if not items:
                 break
             # One page, one transaction, the cursor with it: after any crash the next run goes on exactly where this one was.
             await self.store(ctx.job_name, items, following)
             received += len(items)
+            ctx.log.info("Page stored", items=len(items), cursor=following)
+            if following == cursor:  # some systems give the last page again and again
+                break
             cursor = following
-            ctx.log.info("Page stored", items=len(items), cursor=cursor)
         return JobResult.success(f"{received} items received").with_metadata(received=received)
 
     async def fetch(
@@ -65,7 +67,7 @@ class StockSyncJob:
         answer = await self.http.get(settings.url, params=query, headers=headers)
         answer.raise_for_status()
         page = answer.json()
-        return page["items"], page["cursor"]
+        return page["items"], str(page["cursor"])
 
     async def store(self, name: str, items: list[dict[str, Any]], cursor: str) -> None:
         """Keep the items, newer ones in the place of older ones, and how far we came."""
