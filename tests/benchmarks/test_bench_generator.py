@@ -60,14 +60,16 @@ def test_help_is_about_as_fast_as_click_itself():
 def test_a_job_is_there_in_half_a_second(tmp_path):
     process(*TARGCC_GEN, "new", tmp_path / "acme", "--spec", EXAMPLE)
     names = (f"Added{number}" for number in itertools.count())
-    (took,) = fastest(
+    added, imported = fastest(
         9,
         lambda: process(
             *TARGCC_GEN, "job", next(names), "--cron", "0 2 * * *", cwd=tmp_path / "acme"
         ),
+        lambda: process(sys.executable, "-c", "import click"),
     )
-    report(f"job: {took * 1000:.0f} ms")
-    assert took <= 0.5
+    report(f"job: {added * 1000:.0f} ms, {added / imported:.1f} x import click")
+    # The second limit says the same on a machine that has other things to do: there an import of click takes longer too.
+    assert added <= max(0.5, 12 * imported)
 
 
 def test_a_new_project_takes_little_more_than_copier_takes_for_the_template(tmp_path):
