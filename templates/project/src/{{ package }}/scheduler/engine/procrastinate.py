@@ -3,8 +3,11 @@
 
 One Procrastinate job, an *entry*, stands for one waiting run; its queueing lock ``run-<id>`` lets a run have no more than one, so
 offering a run again is an upsert. Entries are written with our own SQL on the caller's connection, because they commit with the
-run's row and because Procrastinate's own ``defer`` fails, and with it the transaction, when the entry is there already. Its
-retries, schedules and history are not used; an entry is deleted when its run was offered.
+run's row and because Procrastinate's own ``defer`` fails, and with it the transaction, when the entry is there already.
+
+Procrastinate's workers listen, poll and keep to their number of slots. What they fetch is up to :class:`_Entries`, their job manager:
+it takes as many entries as there are free slots, in the one transaction that claims their runs. So an entry is never in anybody's hands, a
+dead worker leaves none behind, and a run costs a third of the round trips. Procrastinate's retries, schedules and history are not used.
 """
 
 from __future__ import annotations
@@ -12,21 +15,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from importlib import metadata, resources
 
 import procrastinate
+import psycopg
 import sqlalchemy as sa
 from procrastinate import jobs
 from procrastinate.exceptions import ConnectorException
+from procrastinate.manager import JobManager, NotificationCallback
+from procrastinate.types import JSONDict
 from procrastinate.worker import Worker as QueueWorker
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ..clock import Clock
 from ..outages import OUTAGES, Outage
 from ..states import RunState
-from ..store.runs import Claim, serialise
+from ..store.runs import Claim, Offer, serialise
 from .port import Submission, Worker
 
 log = logging.getLogger(__name__)
@@ -36,23 +45,28 @@ _LOST_ENTRY_SECONDS = 5
 """A run that is due for so long and has no entry is offered again."""
 _SWEEP_SIZE = 200
 """How many runs of one job a sweep offers again."""
-
+_FALLBACK_POLL_SECONDS = 10.0
+"""How often Procrastinate's workers look by themselves; long before, they are told (see :meth:`_Entries.watch`)."""
+_BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.05)
 _COMMENT = "procrastinate "
 """How the comment of Procrastinate's main table begins; its version follows."""
 
-_OUTAGES = (*OUTAGES, ConnectorException)
+_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 
+# "NULL" is due at once, whatever the clocks of the node and the database say.
 _ENTER = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args, scheduled_at)
 {source}
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE
 SET scheduled_at = EXCLUDED.scheduled_at, priority = EXCLUDED.priority, queue_name = EXCLUDED.queue_name
 """
+_ARGS = "jsonb_build_object('run_id', run.Id, 'job', run.JobName)"
 
 _SUBMIT = sa.text(_ENTER.format(source=f"""
-        SELECT queue, '{_TASK}', priority, 'run-' || run, jsonb_build_object('run_id', run), due
-        FROM unnest(:runs, :queues, :priorities, :dues) AS submitted (run, queue, priority, due)
-        ORDER BY run
+        SELECT submitted.queue, '{_TASK}', submitted.priority, 'run-' || run.Id, {_ARGS}, due
+        FROM unnest(:runs, :queues, :priorities, :dues) AS submitted (id, queue, priority, due)
+        JOIN c_JobRun AS run ON run.Id = submitted.id
+        ORDER BY run.Id
         """)).bindparams(  # noqa: S608 - constants of this module
     sa.bindparam("runs", type_=ARRAY(sa.BigInteger)),
     sa.bindparam("queues", type_=ARRAY(sa.Text)),
@@ -60,40 +74,47 @@ _SUBMIT = sa.text(_ENTER.format(source=f"""
     sa.bindparam("dues", type_=ARRAY(TIMESTAMP(timezone=True))),
 )
 
-_WAITING = f"""
-SELECT Queue, '{_TASK}', Priority, 'run-' || Id, jsonb_build_object('run_id', Id), DueAt
-FROM c_JobRun AS run
-WHERE State = '{RunState.ENQUEUED}'
-AND NOT EXISTS (
+_NO_ENTRY = """NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = 'run-' || run.Id
-)
-"""  # noqa: S608 - constants of this module
+)"""
 
-_RELEASE_ONE = sa.text(
-    _ENTER.format(
-        source=f"{_WAITING} AND JobName = :job_name ORDER BY Priority DESC, DueAt, Id LIMIT 1"
-    )
-)
+_RELEASE_ONE = sa.text(_ENTER.format(source=f"""
+        SELECT Queue, '{_TASK}', Priority, 'run-' || Id, {_ARGS}, NULL
+        FROM c_JobRun AS run
+        WHERE State = '{RunState.ENQUEUED}' AND JobName = :job_name AND {_NO_ENTRY}
+        ORDER BY Priority DESC, DueAt, Id
+        LIMIT 1
+        """))  # noqa: S608 - constants of this module
 
-_RELEASE_QUEUE = sa.text(_ENTER.format(source=f"{_WAITING} AND Queue = :queue ORDER BY Id"))
+_NOT_PAUSED = """NOT EXISTS (
+    SELECT 1 FROM c_JobQueue
+    WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
+)"""
+
+_TAKE = sa.text(f"""
+    DELETE FROM procrastinate_jobs
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM procrastinate_jobs
+        WHERE status = 'todo' AND queue_name = :queue AND task_name = '{_TASK}'
+        AND (scheduled_at IS NULL OR scheduled_at <= now())
+        AND {_NOT_PAUSED.format(queue=":queue")}
+        ORDER BY priority DESC, id
+        LIMIT :count
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id, args ->> 'job' AS job_name
+    """).bindparams(sa.bindparam("queue", type_=sa.Text))  # noqa: S608 - constants of this module
 
 _SWEEP = sa.text(_ENTER.format(source=f"""
-        SELECT Queue, '{_TASK}', Priority, 'run-' || Id, jsonb_build_object('run_id', Id), DueAt
+        SELECT Queue, '{_TASK}', Priority, 'run-' || Id, {_ARGS}, NULL
         FROM (
             SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY Priority DESC, DueAt, Id) AS place
             FROM c_JobRun AS run
             WHERE State IN ('{RunState.SCHEDULED}', '{RunState.ENQUEUED}', '{RunState.RETRYING}')
             AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-            AND NOT EXISTS (
-                SELECT 1 FROM procrastinate_jobs
-                WHERE status = 'todo' AND queueing_lock = 'run-' || run.Id
-            )
-            AND NOT EXISTS (
-                SELECT 1 FROM c_JobQueue
-                WHERE Name = run.Queue AND PausedAt IS NOT NULL
-                AND (PausedUntil IS NULL OR PausedUntil > now())
-            )
-        ) AS lost
+            AND {_NO_ENTRY}
+            AND {_NOT_PAUSED.format(queue="run.Queue")}
+        ) AS run
         WHERE place <= {_SWEEP_SIZE}
         ORDER BY Id
         """))  # noqa: S608 - constants of this module
@@ -102,43 +123,44 @@ _WITHDRAW = sa.text(
     "DELETE FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:locks)"
 ).bindparams(sa.bindparam("locks", type_=ARRAY(sa.Text)))
 
+_NOTIFY = sa.text(
+    'SELECT pg_notify(\'procrastinate_queue_v1#\' || :queue, \'{"type": "job_inserted", "job_id": 0}\')'
+).bindparams(sa.bindparam("queue", type_=sa.Text))
+
 
 class ProcrastinateEngine:
     """Offers runs by Procrastinate's workers.
 
     Args:
-        engine: The scheduler's database, for what the engine does on its own.
-        lost_after: A worker that has said nothing for so long is dead.
-        heartbeat: How often a worker says that it is alive.
-        poll: How often to look for entries that became due without a notification.
+        engine: The scheduler's database.
+        clock: Tells which run is due already, and how long until the next is.
+        poll: How often to look for runs that wait, whatever was notified.
     """
 
-    def __init__(
-        self, engine: AsyncEngine, *, lost_after: timedelta, heartbeat: timedelta, poll: timedelta
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock, *, poll: timedelta) -> None:
         self._engine = engine
-        self._lost_after = lost_after.total_seconds()
-        self._heartbeat = heartbeat.total_seconds()
-        self._poll = poll.total_seconds()
-        self._app: procrastinate.App | None = None
-        self._workers: set[QueueWorker] = set()
+        self._clock = clock
+        self._poll = poll
         self._draining = asyncio.Event()
+        self._entries: _Entries | None = None
 
     async def open(self) -> None:
         """Nothing to open: entries are written on the caller's connection."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run, or move the one it has."""
-        if runs:
-            await connection.execute(
-                _SUBMIT,
-                {
-                    "runs": [run.run_id for run in runs],
-                    "queues": [run.queue for run in runs],
-                    "priorities": [run.priority for run in runs],
-                    "dues": [run.due_at for run in runs],
-                },
-            )
+        if not runs:
+            return
+        now = self._clock.now()
+        await connection.execute(
+            _SUBMIT,
+            {
+                "runs": [run.run_id for run in runs],
+                "queues": [run.queue for run in runs],
+                "priorities": [run.priority for run in runs],
+                "dues": [run.due_at if run.due_at > now else None for run in runs],
+            },
+        )
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
         """Delete the entries of the runs."""
@@ -152,7 +174,7 @@ class ProcrastinateEngine:
         job_name: str | None = None,
         queue: str | None = None,
     ) -> None:
-        """Write an entry for the next enqueued run of a job that has none, or for all of a queue.
+        """Write an entry for the next enqueued run of a job that has none; tell the workers of a queue, whose entries are all there.
 
         The lock that a claim holds while it decides about a job's limit is taken first: a claim that does not see this
         transaction's change yet would drop its entry just after we have looked for runs without one.
@@ -161,33 +183,30 @@ class ProcrastinateEngine:
             await serialise(connection, job_name)
             await connection.execute(_RELEASE_ONE, {"job_name": job_name})
         if queue is not None:
-            await connection.execute(_RELEASE_QUEUE, {"queue": queue})
+            await connection.execute(_NOTIFY, {"queue": queue})
 
     def wake(self) -> None:
         """Nothing to do: PostgreSQL notifies the workers of the commit."""
 
     async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
-        """One Procrastinate worker a queue, started again whenever the database has been away."""
+        """One Procrastinate worker a queue; returns when all they have begun is settled."""
         self._draining.clear()
-        await asyncio.gather(
-            *(self._work_queue(worker, queue, count) for queue, count in queues.items() if count)
-        )
+        slots = {queue: count for queue, count in queues.items() if count > 0}
+        entries = self._entries = _Entries(worker, slots, self._clock, self._poll, self._draining)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(entries.watch())
+            group.create_task(self._run_workers(entries, slots))
+        await entries.settled()
 
     def drain(self) -> None:
         """Fetch nothing more."""
         self._draining.set()
-        for worker in self._workers:
-            worker.stop()  # type: ignore[no-untyped-call]  # Procrastinate leaves it untyped
+        if self._entries is not None:
+            self._entries.look()
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Offer again what dead workers had fetched, and runs that are due and have no entry."""
+        """Offer runs again that are due and have no entry; one node at a time does so."""
         del lost  # their entries were written in the transaction that enqueued them
-        app = self._app
-        if app is not None:
-            with contextlib.suppress(
-                ConnectorException
-            ):  # the worker's loop says that the database is away
-                await self._offer_again(app)
         async with self._engine.begin() as connection:
             alone = await connection.scalar(
                 sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc/sweep")))
@@ -196,87 +215,251 @@ class ProcrastinateEngine:
                 await connection.execute(_SWEEP)
 
     async def close(self) -> None:
-        """Nothing to give back: each worker closes its connections itself."""
+        """Nothing to give back: the workers' connections are closed when they end."""
 
-    async def _offer_again(self, app: procrastinate.App) -> None:
-        manager = app.job_manager
-        stalled = await manager.get_stalled_jobs(
-            task_name=_TASK, seconds_since_heartbeat=self._lost_after
-        )
-        for entry in stalled:
-            # The sweep, and the rescue of a running run, write the run's next entry; the dead worker's is only in the way.
-            with contextlib.suppress(ConnectorException):  # another node was quicker
-                await manager.finish_job(entry, jobs.Status.FAILED, delete_job=True)
-
-    async def _work_queue(self, worker: Worker, queue: str, count: int) -> None:
-        outage = Outage(log, f"taking runs of queue {queue}")
+    async def _run_workers(self, entries: _Entries, slots: Mapping[str, int]) -> None:
+        """Run the workers until drained; they end by themselves only when the database is away just as they start."""
+        outage = Outage(log, "starting to work")
         while not self._draining.is_set():
             try:
-                await self._run_worker(worker, queue, count, outage)
-            except _OUTAGES as error:
-                wait = outage.failed(error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._draining.wait(), wait.total_seconds())
+                async with self._engine.connect():
+                    outage.over()  # or it says at once that it is away: the pool below would wait
+                async with self._open(entries) as app, asyncio.TaskGroup() as group:
+                    for queue, count in slots.items():
+                        group.create_task(self._run_worker(app, queue, count))
+            except* _OUTAGES as errors:
+                await _pause(self._draining, outage.failed(errors.exceptions[0]))
 
-    async def _run_worker(self, worker: Worker, queue: str, count: int, outage: Outage) -> None:
-        """Work until drained, or until the database is away."""
-        app = self._make_app(worker)
-        async with app.open_async():
-            await app.check_connection_async()
-            outage.over()
-            queue_worker = QueueWorker(
-                app=app,
-                queues=[queue],
-                name=queue,
-                concurrency=count,
-                fetch_job_polling_interval=self._poll,
-                update_heartbeat_interval=self._heartbeat,
-                stalled_worker_timeout=self._lost_after,
-                abort_job_polling_interval=3600,  # runs are cancelled by our own table
-                delete_jobs=jobs.DeleteJobCondition.ALWAYS,
-                install_signal_handlers=False,
-            )
-            self._app = app
-            self._workers.add(queue_worker)
-            try:
-                if not self._draining.is_set():
-                    await queue_worker.run()  # type: ignore[no-untyped-call]  # as above
-            finally:
-                self._workers.discard(queue_worker)
-                if self._app is app:
-                    self._app = None
+    async def _run_worker(self, app: procrastinate.App, queue: str, count: int) -> None:
+        worker = QueueWorker(
+            app=app,
+            queues=[queue],
+            name=queue,
+            concurrency=count,
+            fetch_job_polling_interval=_FALLBACK_POLL_SECONDS,
+            abort_job_polling_interval=3600,  # runs are cancelled by our own table
+            shutdown_graceful_timeout=0,  # what is running is waited for in work()
+            install_signal_handlers=False,
+        )
+        stopper = asyncio.create_task(_stop_when(self._draining, worker))
+        try:
+            await worker.run()  # type: ignore[no-untyped-call]  # Procrastinate leaves it untyped
+        finally:
+            stopper.cancel()
 
-    def _make_app(self, worker: Worker) -> procrastinate.App:
+    def _open(self, entries: _Entries) -> contextlib.AbstractAsyncContextManager[procrastinate.App]:
+        """The app of the workers, with a connection of its own for what little they ask themselves."""
         url = self._engine.url.set(drivername="postgresql")
         connector = procrastinate.PsycopgConnector(
             conninfo=url.render_as_string(hide_password=False),
             kwargs={"application_name": "targcc"},
             min_size=1,
-            max_size=4,
+            max_size=1,
+            timeout=5,
         )
         app = procrastinate.App(connector=connector)
+        entries.serve(app)
+        return app.open_async()
+
+
+class _Entries(JobManager):
+    """What Procrastinate's workers fetch from, and tell about what they have done.
+
+    Args:
+        worker: Claims and performs.
+        slots: How many runs at a time from each queue.
+        clock: Tells how long until the next run is due.
+        poll: How often to look for runs that wait.
+        draining: Set when nothing more is to be taken.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        slots: Mapping[str, int],
+        clock: Clock,
+        poll: timedelta,
+        draining: asyncio.Event,
+    ) -> None:
+        self._worker = worker
+        self._clock = clock
+        self._poll = poll
+        self._draining = draining
+        self._lines = {queue: _Line(slots=count) for queue, count in slots.items()}
+        self._look = asyncio.Event()
+        self._outage = Outage(log, "claiming runs")
+
+    def serve(self, app: procrastinate.App) -> None:
+        """Become the job manager of an app, whose only task waits for a run that has begun."""
+        super().__init__(app.connector)
+        app.job_manager = self
 
         @app.task(name=_TASK)
-        async def run(run_id: int) -> None:
-            claim = await self._claim(worker, run_id)
-            if claim is not None:
-                await worker.perform(claim)
+        async def run(queue: str, run_id: int, attempt: int) -> None:
+            task = self._lines[queue].running.get((run_id, attempt))
+            if task is not None:
+                await asyncio.wait((task,))
 
-        return app
+    async def settled(self) -> None:
+        """Wait until all that was begun is settled."""
+        while tasks := [task for line in self._lines.values() for task in line.running.values()]:
+            await asyncio.wait(tasks)
 
-    async def _claim(self, worker: Worker, run_id: int) -> Claim | None:
-        """Claim the run; while the database is away keep trying, since giving up would drop the entry."""
-        outage = Outage(log, f"claiming run {run_id}")
+    def look(self) -> None:
+        """Look for runs that wait, and when the next is due, now."""
+        self._look.set()
+
+    async def watch(self) -> None:
+        """Tell the workers of runs that became due, or whose notification was lost, until drained."""
+        while not self._draining.is_set():
+            self._look.clear()
+            try:
+                waiting, due = await self._worker.due(self._lines)
+            except _OUTAGES:  # the claims say so
+                waiting, due = False, None
+            if waiting:
+                for line in self._lines.values():
+                    await line.tell()
+            await _pause(self._look, self._until(due))
+
+    # What Procrastinate's workers call.
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        """The next run that has begun; more are claimed if there is none."""
+        del worker_id
+        (queue,) = queues or ()
+        line = self._lines[queue]
+        while not line.begun:
+            notices = line.notices
+            if not await self._claim(queue, line) and line.notices == notices:
+                return None
+        return line.begun.popleft()
+
+    async def finish_job(
+        self,
+        job: jobs.Job,
+        status: jobs.Status,
+        delete_job: bool,  # noqa: FBT001 - Procrastinate calls it so
+    ) -> None:
+        """Nothing to write: the entry went when its run was claimed."""
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Listen; while the database is away, keep trying: the workers would not notice that nobody listens any more."""
+        (queue,) = queues or ()
+        line, outage = self._lines[queue], Outage(log, f"listening for runs of queue {queue}")
+        line.on_notification = on_notification
+
+        async def told(*, channel: str, notification: jobs.Notification) -> None:
+            del channel, notification
+            line.news = True
+            await line.tell()
+
         while True:
             try:
-                claim = await worker.claim_run(run_id)
+                await super().listen_for_jobs(on_notification=told, queues=[queue])
             except _OUTAGES as error:
-                if self._draining.is_set():
-                    return None  # a sweep finds it
                 await asyncio.sleep(outage.failed(error).total_seconds())
-            else:
-                outage.over()
-                return claim
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Procrastinate's own; nodes have another (see ``node.py``), so it does not matter when it fails."""
+        with contextlib.suppress(*_OUTAGES):
+            await super().update_heartbeat(worker_id)
+
+    async def _claim(self, queue: str, line: _Line) -> bool:
+        """Take as many entries as there are free slots and claim their runs, which begin; whether there were entries."""
+        free = line.slots - len(line.running)
+        if free <= 0 or self._draining.is_set():
+            return False
+        offers: list[Offer] = []
+
+        async def offer(connection: AsyncConnection) -> Sequence[Offer]:
+            rows = (await connection.execute(_TAKE, {"queue": queue, "count": free})).all()
+            rows = sorted(rows, key=lambda row: (-row.priority, row.id))
+            offers.extend(Offer(row.run_id, row.job_name) for row in rows)
+            return offers
+
+        try:
+            claims = await self._worker.claim_offered(offer)
+        except _OUTAGES as error:
+            await _pause(self._draining, self._outage.failed(error))
+            return False
+        self._outage.over()
+        for claim in claims:
+            self._begin(line, claim)
+        if not offers and line.news:  # it was about one that is due later
+            self.look()
+        line.news = False
+        return bool(offers)
+
+    def _begin(self, line: _Line, claim: Claim) -> None:
+        key = (claim.run_id, claim.attempt)
+        task = asyncio.create_task(self._worker.perform(claim), name=f"run {claim.run_id}")
+        line.running[key] = task
+        task.add_done_callback(lambda done: _ended(done, line, key))
+        arguments: JSONDict = {
+            "queue": claim.queue,
+            "run_id": claim.run_id,
+            "attempt": claim.attempt,
+        }
+        line.begun.append(
+            jobs.Job(
+                id=claim.run_id,
+                queue=claim.queue,
+                lock=None,
+                queueing_lock=None,
+                task_name=_TASK,
+                task_kwargs=arguments,
+            )
+        )
+
+    def _until(self, due: datetime | None) -> timedelta:
+        """How long until the next look."""
+        left = self._poll if due is None else due - self._clock.now()
+        if left < -_BEHIND:  # something holds it up
+            return self._poll
+        return min(self._poll, max(left, _SHORTEST_LOOK))
+
+
+@dataclass
+class _Line:
+    """A queue on this node."""
+
+    slots: int
+    running: dict[tuple[int, int], asyncio.Task[None]] = field(default_factory=dict)
+    """What has begun, by run and attempt."""
+    begun: deque[jobs.Job] = field(default_factory=deque)
+    """The same, until the worker has heard of it."""
+    on_notification: NotificationCallback | None = None
+    notices: int = 0
+    """How many notifications there were: one that comes while entries are being taken must not be forgotten."""
+    news: bool = False
+    """Whether there was one since entries were taken."""
+
+    async def tell(self) -> None:
+        """Let the worker look for entries."""
+        self.notices += 1
+        if self.on_notification is not None:
+            news = jobs.JobInserted(type="job_inserted", job_id=0)
+            await self.on_notification(channel="", notification=news)
+
+
+def _ended(task: asyncio.Task[None], line: _Line, key: tuple[int, int]) -> None:
+    line.running.pop(key, None)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("run %d ended with a fault of the scheduler", key[0], exc_info=error)
+
+
+async def _stop_when(draining: asyncio.Event, worker: QueueWorker) -> None:
+    await draining.wait()
+    worker.stop()  # type: ignore[no-untyped-call]  # the same
+
+
+async def _pause(event: asyncio.Event, longest: timedelta) -> None:
+    """Wait for an event, but not too long."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), longest.total_seconds())
 
 
 def is_current(connection: sa.Connection) -> bool:

