@@ -38,7 +38,7 @@ class SteppedJob:
         first = await ctx.step("first", self.first)
         note("waiting", ctx.run_id, ctx.attempt)
         go = Path(os.environ["NOTES"]).with_name("go")
-        while not go.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+        while not go.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.02)
         return first + await ctx.step("second", self.second)
 

@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from conftest import SOURCE, TEMPLATE
 from rt_jobs.scheduler.database import (
     current_version,
     head_version,
@@ -21,6 +20,7 @@ from rt_jobs.scheduler.database import (
 )
 from rt_jobs.scheduler.store import Store
 from rt_jobs.scheduler.tables import metadata
+from rt_package import SOURCE, TEMPLATE
 
 DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres", "mssql": "tsql"}
 

@@ -1,7 +1,5 @@
 """What ``@job`` makes of a class or function, and what discovery makes of a package."""
 
-
-
 import json
 import sys
 import time

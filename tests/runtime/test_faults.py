@@ -1,13 +1,11 @@
 """What must hold when nodes die, freeze, hang or are told to go: real processes on one SQLite file."""
 
-
-
 from collections import Counter
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from conftest import until
 from rt_jobs.scheduler import RunState
+from rt_tools import until
 
 
 def _lines(notes, word):
@@ -50,7 +48,7 @@ async def test_the_run_of_a_killed_worker_is_finished_by_another_and_done_steps_
 
 
 async def test_a_node_of_another_machine_is_dead_when_its_heartbeat_stands_still(
-    database, start_node, notes, make_scheduler
+    database, start_node, make_scheduler
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     run_id = await client.enqueue("Long", seconds=0.1)
@@ -112,7 +110,7 @@ async def test_a_healthy_run_longer_than_every_timeout_is_never_taken_twice(
 
 
 async def test_a_job_that_blocks_its_loop_stops_no_heartbeat_and_is_named_in_the_log(
-    database, start_node, notes, make_scheduler
+    start_node, notes, make_scheduler
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     node = await start_node().started()

@@ -12,7 +12,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from conftest import until
 from pydantic import BaseModel, SecretStr
 from rt_jobs.scheduler import (
     Actor,
@@ -28,6 +27,7 @@ from rt_jobs.scheduler import (
     job,
 )
 from rt_jobs.scheduler.database import make_engine
+from rt_tools import until
 from sqlalchemy.ext.asyncio import AsyncSession
 
 DANA = Actor(ActorKind.MANUAL, "dana", remote="10.0.0.7")

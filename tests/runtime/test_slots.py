@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import Database
 from rt_jobs.scheduler import Actor, ActorKind
 from rt_jobs.scheduler.clock import ManualClock
 from rt_jobs.scheduler.engine.embedded import EmbeddedEngine
 from rt_jobs.scheduler.job import define
 from rt_jobs.scheduler.schedule import SlotScheduler
 from rt_jobs.scheduler.store import Store, control
+from rt_tools import Database
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
