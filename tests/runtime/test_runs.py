@@ -582,3 +582,16 @@ async def test_secrets_stay_out_of_the_log(scheduler, database, caplog):
     await scheduler.wait(run_id, 10)
     ours = [record for record in caplog.records if record.name.startswith("rt_jobs")]
     assert not any("hunter2" in record.getMessage() for record in ours)
+
+
+async def test_ten_thousand_waiting_runs_do_not_storm(make_scheduler, database):
+    database.change(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+        " INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)"
+        " SELECT 'Waiting', 'FireAndForget', 'enqueued', 'default', '2026-01-01 00:00:00.000000',"
+        " '2026-01-01 00:00:00.000000', 'System' FROM n"
+    )
+    scheduler = make_scheduler()
+    await scheduler.start(schedule=False)
+    await until(lambda: len(gate.seen) == 5, 5)
+    assert database.states() == {"running": 5, "enqueued": 9995}
