@@ -121,7 +121,13 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     environment = {**os.environ, "PYTHONPATH": "src", "PYTHONUTF8": "1"}
 
     def load():
-        line = [sys.executable, "-m", "shop_jobs.scheduler.legacy", "data/legacy_history.jsonl.gz"]
+        line = [
+            sys.executable,
+            "-m",
+            "shop_jobs.scheduler.cli",
+            "import-history",
+            "data/legacy_history.jsonl.gz",
+        ]
         return subprocess.run(
             line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
         ).stdout
@@ -151,13 +157,13 @@ def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
     history = project / "data/legacy_history.jsonl.gz"
     for damaged in (history.read_bytes()[:-40], gzip.compress(b'{"JobName": "A"}\n')):
         history.write_bytes(damaged)
-        line = [sys.executable, "-m", "shop_jobs.scheduler.legacy", str(history)]
+        line = [sys.executable, "-m", "shop_jobs.scheduler.cli", "import-history", str(history)]
         environment = {**os.environ, "PYTHONPATH": "src"}
         done = subprocess.run(
             line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False
         )
 
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "Nothing was loaded" in done.stderr
     with sqlite3.connect(project / "shop_jobs.db") as connection:
         assert connection.execute("SELECT COUNT(*) FROM c_LoggedJob").fetchone() == (0,)

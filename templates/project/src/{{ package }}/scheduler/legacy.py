@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import sqlalchemy as sa
 
+from .actor import Actor
 from .database import WRITES, migrate, sync_engine
-from .settings import Settings
-from .tables import logged_job
+from .tables import job_audit, logged_job
 
 TRIGGERED_BY = "Legacy"
 """What ``c_LoggedJob.TriggeredBy`` says of a run of the old server."""
@@ -46,14 +48,19 @@ class Loaded:
 
 
 def load_history(
-    url: str | sa.URL, path: Path, *, progress: Callable[[int], None] | None = None
+    url: str | sa.URL,
+    path: Path,
+    *,
+    by: Actor,
+    progress: Callable[[int], None] | None = None,
 ) -> Loaded:
-    """Put the runs of a file into ``c_LoggedJob``, all or none.
+    """Put the runs of a file into ``c_LoggedJob``, all or none, and say so in ``c_JobAudit``.
 
     Args:
         url: The database; its tables must be there.
         path: The file.
-        progress: Called with the number of runs done since the last call.
+        by: Who loads it.
+        progress: Called with how many bytes of the file have been read.
 
     Raises:
         HistoryError: A line is no run.
@@ -62,11 +69,12 @@ def load_history(
     added = present = 0
     oldest: datetime | None = None
     with (
+        path.open("rb") as raw,
         sync_engine(url) as engine,
         engine.connect().execution_options(**WRITES) as connection,
         connection.begin(),
     ):
-        records = _records(path)
+        records = _records(raw, path)
         while batch := list(islice(records, _BATCH)):
             new = _missing(connection, batch)
             if new:
@@ -75,18 +83,24 @@ def load_history(
             first = min(record["StartedAt"] for record in batch)
             oldest = min(oldest or first, first)
             if progress:
-                progress(len(batch))
+                progress(raw.tell())
+        if added:
+            connection.execute(sa.insert(job_audit), _audit(by, f"{added} runs from {path.name}"))
     return Loaded(added, present, oldest)
 
 
-def _records(path: Path) -> Iterator[Record]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield _record(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise HistoryError(f"{path}:{number}: not a run: {error}") from None
+def _audit(by: Actor, detail: str) -> Record:
+    now = datetime.now(UTC)
+    return {"At": now, "Actor": str(by), "Action": "import-history", "Detail": detail}
+
+
+def _records(raw: BinaryIO, path: Path) -> Iterator[Record]:
+    packed = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+    for number, line in enumerate(packed, start=1):
+        try:
+            yield _record(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise HistoryError(f"{path}:{number}: not a run: {error}") from None
 
 
 def _record(line: dict[str, Any]) -> Record:
@@ -120,12 +134,11 @@ def _instant(text: str) -> datetime:
 
 def _missing(connection: sa.Connection, batch: list[Record]) -> list[Record]:
     """The runs of a batch that are not in the table yet; the same run has the same job, start and old id."""
-    starts = [record["StartedAt"] for record in batch]
     columns = logged_job.c
+    keys = {(record["JobName"], record["StartedAt"]) for record in batch}
     known = connection.execute(
         sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(
-            columns.JobName.in_({record["JobName"] for record in batch}),
-            columns.StartedAt.between(min(starts), max(starts)),
+            sa.tuple_(columns.JobName, columns.StartedAt).in_(keys),
             columns.TriggeredBy == TRIGGERED_BY,
         )
     )
@@ -147,20 +160,25 @@ def import_history(file: Path) -> None:
     FILE is what `targcc-gen import-legacy` wrote, data/legacy_history.jsonl.gz. It can be loaded again: only what is missing is
     added.
     """
-    settings = Settings()
-    migrate(settings.database_url, directory=settings.migrations_dir)
+    from .cli.common import CliError, operator, settings  # it imports this module
+
+    chosen = settings()
+    migrate(chosen.database_url, directory=chosen.migrations_dir)
+    size = file.stat().st_size
     try:
-        loaded = load_history(settings.database_url, file)
-    except (HistoryError, OSError, EOFError) as error:
-        raise click.ClickException(f"{error}. Nothing was loaded.") from None
+        with click.progressbar(length=size, label="Loading", file=sys.stderr) as bar:
+            loaded = load_history(
+                chosen.database_url,
+                file,
+                by=operator(),
+                progress=lambda at: bar.update(at - bar.pos),
+            )
+    except (HistoryError, OSError, EOFError, zlib.error) as error:
+        raise CliError(f"{error}\n  Nothing was loaded.") from None
     click.echo(f"{loaded.added:,} runs added, {loaded.present:,} were there already")
-    limit = datetime.now(UTC) - timedelta(days=settings.history_days)
+    limit = datetime.now(UTC) - timedelta(days=chosen.history_days)
     if loaded.oldest is not None and loaded.oldest < limit:
         click.echo(
-            f"Runs older than {settings.history_days} days will be removed, but for the last {settings.history_keep} of each job:"
-            f" set TARGCC_HISTORY_DAYS to keep more (the oldest is of {loaded.oldest:%Y-%m-%d})."
+            f"Runs older than {chosen.history_days} days are removed in time, but for the last {chosen.history_keep} of each"
+            f" job. The oldest is of {loaded.oldest:%Y-%m-%d}: TARGCC_HISTORY_DAYS says how long to keep them."
         )
-
-
-if __name__ == "__main__":
-    import_history()
