@@ -194,6 +194,32 @@ class SecretJob:
 
 
 @job(retries=0)
+class IndiscreetJob:
+    async def execute(self, ctx: JobContext) -> None:
+        ctx.log.info("calling https://x:hunter2@example.com/?token=hunter2")
+        raise ConnectionError("cannot reach postgresql://jobs:hunter2@db/jobs")
+
+
+@job(retries=0)
+class EndlessTextJob:
+    async def execute(self, ctx: JobContext, *, fail: bool) -> str:
+        if fail:
+            raise RuntimeError("x" * 3_000_000)
+        return "x" * 3_000_000
+
+
+class _SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@job(retries=0)
+class SpeechlessJob:
+    async def execute(self, ctx: JobContext) -> None:
+        raise _SpeechlessError
+
+
+@job(retries=0)
 class NeedyJob:
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -441,6 +467,34 @@ async def test_a_secret_argument_reaches_the_job_and_is_masked_for_people(schedu
     stored = database.run(run_id)["ArgumentsJson"]
     assert scheduler.find("Secret").signature.shown(stored) == {"password": "••••••"}
     assert "hunter2" not in database.run(run_id)["Message"]
+
+
+async def test_what_a_job_says_of_urls_is_kept_without_their_passwords(scheduler, database):
+    run_id = await scheduler.enqueue(IndiscreetJob)
+    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    [row] = database.history(run_id)
+    [line] = database.rows("SELECT * FROM c_JobLogLine WHERE RunId = ?", run_id)
+    kept = (row["StackTrace"], row["ErrorMessage"], database.run(run_id)["Message"])
+    assert all("postgresql://jobs:••••••@db/jobs" in text for text in kept)
+    assert line["Message"] == "calling https://x:••••••@example.com/?token=••••••"
+
+
+@pytest.mark.parametrize("fail", [True, False])
+async def test_a_text_of_megabytes_is_cut_so_that_pages_stay_small(scheduler, database, fail):
+    run_id = await scheduler.enqueue(EndlessTextJob, fail=fail)
+    await scheduler.wait(run_id, 10)
+    [row] = database.history(run_id)
+    texts = [text for text in tuple(row) if isinstance(text, str)]
+    assert sum(map(len, texts)) < 70_000
+    assert not fail or row["StackTrace"].startswith("Traceback (most recent call last)")
+
+
+async def test_an_exception_that_cannot_be_shown_is_still_the_jobs_failure(scheduler, database):
+    run_id = await scheduler.enqueue(SpeechlessJob)
+    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    [row] = database.history(run_id)
+    assert row["ErrorMessage"].endswith("_SpeechlessError: <its message cannot be shown>")
+    assert "raise _SpeechlessError" in row["StackTrace"]
 
 
 async def test_a_job_that_cannot_be_made_has_failed_and_says_what_it_lacks(scheduler, database):

@@ -12,6 +12,7 @@ from typing import Any
 
 from .clock import Clock
 from .loops import LoopThread
+from .masking import masked
 from .outages import OUTAGES, Outage
 from .store import Store, journal
 from .store.runs import Claim
@@ -48,7 +49,8 @@ class RunJournal:
                 return
             if self._count == _MOST_LINES:
                 level, message = "warning", f"more than {_MOST_LINES} lines: the rest is not kept"
-            self._lines.append(self._writer.row(self.claim, level, clean(message, _LONGEST_LINE)))
+            text = clean(masked(message), _LONGEST_LINE)
+            self._lines.append(self._writer.row(self.claim, level, text))
         self._writer.arm(self)
 
     def progress(self, done: float, total: float | None) -> None:

@@ -4,18 +4,15 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .masking import masked
 from .settings import Settings
 
-_SECRET = re.compile(
-    r"((?:token|password|secret|api_?key)=|://[^:/@\s]+:|Bearer\s+)[^&\s@'\"]+", re.IGNORECASE
-)
 _CHATTY = ("alembic", "asyncio", "httpx", "httpcore", "procrastinate", "uvicorn")
 
 
@@ -28,21 +25,26 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _without_secrets,
     ]
     as_json = settings.log_format == "json" or (
         settings.log_format == "auto" and not stream.isatty()
     )
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        [structlog.processors.JSONRenderer(default=str)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # Plain: a pretty traceback shows local variables, and with them secrets.
+        else [_console(colors=stream.isatty())]
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _without_secrets,
+                *last,
+            ],
         )
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -55,13 +57,15 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     )
 
 
+def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """What looks like a password or a token is masked, whoever logged it."""
-    if isinstance(event.get("event"), str):
-        event["event"] = masked(event["event"])
+    for key in ("event", "exception"):
+        if isinstance(event.get(key), str):
+            event[key] = masked(event[key])
     return event
-
-
-def masked(text: str) -> str:
-    """``text`` without passwords in URLs and tokens in addresses."""
-    return _SECRET.sub(r"\1••••••", text)

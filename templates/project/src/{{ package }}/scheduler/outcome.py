@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from .context import JobCancelled, StopReason
 from .job import JobDefinition
 from .journal import clean, clean_row
+from .masking import masked
 from .result import JobResult
 from .states import RunState
 from .store.runs import Claim, Settlement
@@ -23,6 +24,7 @@ from .store.runs import Claim, Settlement
 LONGEST_BACKOFF = timedelta(hours=1)
 _HERE = str(Path(__file__).resolve().parent)
 _LONGEST_MESSAGE = 4_000
+_LONGEST_TRACEBACK = 50_000
 
 
 class Refused(Exception):  # noqa: N818 - what was done, as the history shows it
@@ -80,7 +82,7 @@ class _Record:
                 "CompletedAt": max(ending.ended_at, claim.started_at),
                 "DurationMs": ending.duration_ms,
                 "Success": result.ok,
-                "ResultMessage": result.message,
+                "ResultMessage": _short(result.message),
                 "ErrorMessage": None if result.ok else _short(result.message),
                 "StackTrace": stack_trace(result.exception) if result.exception else None,
                 "ServerName": self.server,
@@ -241,11 +243,12 @@ def _metadata(result: JobResult) -> str | None:
 
 
 def stack_trace(error: BaseException) -> str:
-    """The whole traceback, from the job's own code on."""
+    """The traceback, from the job's own code on; of one that would fill pages by the megabyte, both ends."""
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
         frame = frame.tb_next
-    return "".join(traceback.format_exception(type(error), error, frame or error.__traceback__))
+    lines = traceback.format_exception(type(error), error, frame or error.__traceback__)
+    return _both_ends(masked("".join(lines)))
 
 
 def _message(error: BaseException) -> str:
@@ -260,9 +263,24 @@ def in_one_line(error: BaseException) -> str:
         if kind.__module__ in {"builtins", "__main__"}
         else f"{kind.__module__}.{kind.__qualname__}"
     )
-    text = next(iter(str(error).strip().splitlines()), "")
+    text = next(iter(_words(error).strip().splitlines()), "")
     return f"{name}: {text}" if text else name
 
 
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception class of the job may be broken itself
+        return "<its message cannot be shown>"
+
+
 def _short(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    return clean(text, longest)
+    return clean(masked(text), longest)
+
+
+def _both_ends(text: str, longest: int = _LONGEST_TRACEBACK) -> str:
+    left_out = len(text) - longest
+    if left_out <= 0:
+        return text
+    half = longest // 2
+    return f"{text[:half]}\n… ({left_out} more characters) …\n{text[-half:]}"
