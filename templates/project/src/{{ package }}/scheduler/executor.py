@@ -303,7 +303,9 @@ class Executor:
     ) -> None:
         claim = settlement.claim
         limited = definition is not None and definition.limit is not None
-        if not await self._settler.settle(settlement, lines, progress, release=limited):
+        if not await self._settler.settle(
+            settlement, lines, progress, release=limited, alone=not self.held
+        ):
             log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
             return
         level = logging.WARNING if settlement.state in _UNWELCOME else logging.INFO

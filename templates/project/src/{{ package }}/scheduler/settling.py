@@ -55,6 +55,7 @@ class Settler:
         progress: tuple[float, float | None] | None,
         *,
         release: bool,
+        alone: bool,
     ) -> bool:
         """Write an outcome; returns once it is in the database, however long that is away.
 
@@ -63,6 +64,7 @@ class Settler:
             lines: Log lines that are not written yet.
             progress: The same of its progress.
             release: Whether the job has a limit, so that another run of it may go now.
+            alone: Whether no other run is about to end, so that there is nobody to wait for.
 
         Returns:
             Whether the run was still held.
@@ -71,7 +73,7 @@ class Settler:
         held = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(complete, release, held))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write_all())
+            self._task = asyncio.create_task(self._write_all(0 if alone else _GATHER_SECONDS))
         result: bool = await held
         return result
 
@@ -80,8 +82,8 @@ class Settler:
         if self._task is not None:
             await self._task
 
-    async def _write_all(self) -> None:
-        await asyncio.sleep(_GATHER_SECONDS)
+    async def _write_all(self, gather: float) -> None:
+        await asyncio.sleep(gather)
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
             try:
