@@ -159,6 +159,10 @@ def import_history(file: Path) -> None:
 
     FILE is what `targcc-gen import-legacy` wrote, data/legacy_history.jsonl.gz. It can be loaded again: only what is missing is
     added.
+
+    \b
+    Example:
+      targcc import-history data/legacy_history.jsonl.gz
     """
     from .cli.common import CliError, operator, settings  # it imports this module
 
