@@ -106,7 +106,7 @@ def calls(line: str) -> Iterator[list[str]]:
             for word in shlex.split(part.rstrip(") "), comments=True)
         ]
         for program in ("targcc-gen", "targcc"):
-            if program in words and not {"tool", "add", "--from"} & set(
+            if program in words and not {"tool", "--from", "-m", "nssm"} & set(
                 words[: words.index(program)]
             ):
                 yield words[words.index(program) :]
