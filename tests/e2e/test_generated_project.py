@@ -174,7 +174,8 @@ def test_a_job_is_refused_arguments_that_do_not_fit(project: DemoProject):
     with served(project) as (port, _), pytest.raises(urllib.error.HTTPError) as caught:
         finished(port, token, "ClosePeriod", {"year": "soon"})
 
-    assert caught.value.code == 422
+    with closing(caught.value):
+        assert caught.value.code == 422
 
 
 def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
