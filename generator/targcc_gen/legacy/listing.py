@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from targcc_gen.legacy.convert import Import
+from targcc_gen.legacy.inventory import ExportFile
 from targcc_gen.legacy.parity import Difference
 from targcc_gen.legacy.report import compared
 from targcc_gen.legacy.shapes import TABLES
@@ -46,14 +47,19 @@ def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def _files(result: Import) -> list[str]:
-    texts = []
-    for file in result.inventory.files:
-        name = f"{file.name} ({file.encoding}, {file.kind})"
-        rows = ", ".join(f"{TABLES[table]} {count:,} rows" for table, count in file.counts.items())
-        skipped = sum(file.others.values())
-        others = [f"{skipped:,} rows of other tables skipped"] if skipped else []
-        texts.append(f"{name:<58} {', '.join([rows or 'no rows of c_Job', *others])}")
-    return texts
+    names = [f"{file.name} ({file.encoding}, {file.kind})" for file in result.inventory.files]
+    width = max(map(len, names), default=0)
+    return [
+        f"{printable(name):<{width}}  {_rows(file)}"
+        for name, file in zip(names, result.inventory.files, strict=True)
+    ]
+
+
+def _rows(file: ExportFile) -> str:
+    texts = [f"{TABLES[table]} {count:,} rows" for table, count in file.counts.items()]
+    if skipped := sum(file.others.values()):
+        texts.append(f"{skipped:,} rows of other tables skipped")
+    return ", ".join(texts) or "no rows of c_Job"
 
 
 def _counts(result: Import) -> str:

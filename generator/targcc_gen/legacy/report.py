@@ -134,8 +134,8 @@ def _described(job: ImportedJob, result: Import) -> dict[str, Any]:
         "old": {
             "id": old.id,
             "schedule": old.schedule_text,
-            "last_run": old.last_run.isoformat(sep=" ") if old.last_run else None,
-            "next_run": old.next_run.isoformat(sep=" ") if old.next_run else None,
+            "last_run": old.last_run.isoformat(" ", "seconds") if old.last_run else None,
+            "next_run": old.next_run.isoformat(" ", "seconds") if old.next_run else None,
             "last_result": old.last_result,
             "failures": old.failures,
         },
