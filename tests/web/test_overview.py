@@ -39,7 +39,7 @@ def run(state: RunState, **values: Any) -> Run:
         state=state,
         queue="default",
         priority=0,
-        arguments={},
+        arguments_json=None,
         scheduled_for=None,
         due_at=NOW,
         created_at=NOW,
@@ -54,7 +54,7 @@ def run(state: RunState, **values: Any) -> Run:
         progress_done=None,
         progress_total=None,
         cancel_requested_by=None,
-        life=(),
+        life_log="",
         **values,
     )
 

@@ -307,3 +307,11 @@ async def test_a_database_that_does_not_answer_is_told_in_words(site: Site):
     assert answer.status_code == 503
     assert answer.json()["title"] == "The database does not answer"
     assert "c_JobRun" not in page.text + answer.text
+
+
+async def test_history_without_runs_is_shown_too(site: Site):
+    await site.add_attempt("DailyReport", None, Success=False, ErrorMessage="deadlock victim")
+    visitor = await site.user("viewer")
+    page = await visitor.page("/jobs/jobs/DailyReport")
+    assert "Earlier attempts" in page
+    assert "deadlock victim" in page

@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from web_jobs.scheduler.dashboard import words
-from web_jobs.scheduler.logs import masked
+from web_jobs.scheduler.masking import masked
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 JERUSALEM = ZoneInfo("Asia/Jerusalem")

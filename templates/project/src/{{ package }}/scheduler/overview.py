@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -206,7 +208,7 @@ async def overview(
         window=window,
         running=await queries.running_runs(connection),
         upcoming=_upcoming(jobs, waiting, now),
-        slots=tuple(_slots(jobs, horizon)),
+        slots=tuple(_slots(jobs, now, horizon)),
         audit=await queries.audit(connection, limit=6, without=_COMING_AND_GOING),
         servers=await queries.servers(connection),
     )
@@ -221,19 +223,27 @@ def _upcoming(
     return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
 
 
-def _slots(jobs: Iterable[JobOverview], horizon: datetime) -> list[datetime]:
-    """The slots to come, at most 360 of each job: one a minute for the six hours that the time line shows."""
-    found: list[datetime] = []
+def _slots(jobs: Iterable[JobOverview], now: datetime, horizon: datetime) -> Iterator[datetime]:
+    """The slots to come."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
     for job in jobs:
-        at, zone = job.next_run, parse_zone(job.definition.timezone)
-        if job.definition.schedule is None:
-            continue
-        for _ in range(360):
-            if at is None or at >= horizon:
-                break
-            found.append(at)
-            at = job.definition.schedule.next(at, zone)
-    return found
+        if job.next_run is not None and job.definition.schedule is not None:
+            first = max(now, job.next_run)
+            for slot in _slots_from(job.definition, hour, horizon - now + timedelta(hours=1)):
+                if first <= slot < horizon:
+                    yield slot
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots_from(
+    definition: JobDefinition, start: datetime, span: timedelta
+) -> tuple[datetime, ...]:
+    """The slots of a job within ``span``, at most 500: more than the time line can show. Found once an hour, not with each look."""
+    if definition.schedule is None or isinstance(definition.schedule, AfterCompletionSchedule):
+        return ()
+    slots = definition.schedule.iter(start, parse_zone(definition.timezone))
+    within = itertools.takewhile(lambda slot: slot < start + span, slots)
+    return tuple(itertools.islice(within, 500))
 
 
 def next_runs(job: JobOverview, count: int) -> list[datetime]:

@@ -49,7 +49,7 @@ class Run:
     state: RunState
     queue: str
     priority: int
-    arguments: dict[str, Any]
+    arguments_json: str | None
     scheduled_for: datetime | None
     due_at: datetime
     created_at: datetime
@@ -64,7 +64,17 @@ class Run:
     progress_done: float | None
     progress_total: float | None
     cancel_requested_by: str | None
-    life: tuple[LifeEntry, ...]
+    life_log: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it was called with; secret arguments too, so mask them before anybody sees them."""
+        return _json_object(self.arguments_json)
+
+    @property
+    def life(self) -> tuple[LifeEntry, ...]:
+        """Its transitions, the first one first."""
+        return tuple(_life(self.life_log))
 
     @property
     def final(self) -> bool:
@@ -243,7 +253,7 @@ def _run(row: sa.Row[Any]) -> Run:
         state=RunState(row.State),
         queue=row.Queue,
         priority=row.Priority,
-        arguments=_json_object(row.ArgumentsJson),
+        arguments_json=row.ArgumentsJson,
         scheduled_for=row.ScheduledFor,
         due_at=row.DueAt,
         created_at=row.CreatedAt,
@@ -258,7 +268,7 @@ def _run(row: sa.Row[Any]) -> Run:
         progress_done=row.ProgressDone,
         progress_total=row.ProgressTotal,
         cancel_requested_by=row.CancelRequestedBy,
-        life=tuple(_life(row.LifeLog or "")),
+        life_log=row.LifeLog,
     )
 
 
@@ -483,13 +493,6 @@ async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]
     return {name: pause for name, pause in found.items() if pause is not None}
 
 
-async def last_slots(connection: AsyncConnection) -> dict[str, datetime]:
-    """The last slot that was decided of each recurring job."""
-    statement = sa.select(job_schedule.c.JobName, job_schedule.c.LastSlot)
-    rows = await connection.execute(statement.where(job_schedule.c.LastSlot.is_not(None)))
-    return {row.JobName: row.LastSlot for row in rows}
-
-
 async def servers(connection: AsyncConnection) -> tuple[Server, ...]:
     """The nodes, with how many runs each has in hand."""
     busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
@@ -516,13 +519,6 @@ async def _count_by(
 ) -> dict[Any, int]:
     statement = sa.select(column, sa.func.count()).where(*where).group_by(column)
     return {row[0]: row[1] for row in await connection.execute(statement)}
-
-
-async def count_states(connection: AsyncConnection) -> dict[tuple[str, RunState], int]:
-    """How many runs that are kept stand in each state, by job."""
-    c = job_run.c
-    statement = sa.select(c.JobName, c.State, sa.func.count()).group_by(c.JobName, c.State)
-    return {(row[0], RunState(row[1])): row[2] for row in await connection.execute(statement)}
 
 
 async def queues(

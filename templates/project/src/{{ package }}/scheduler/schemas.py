@@ -284,7 +284,7 @@ def run_detail_out(
     steps: tuple[Step, ...],
 ) -> RunDetailOut:
     """A run with all that is known of it."""
-    details = {"life": list(run.life), "attempts": attempts, "log": log, "steps": steps}
+    details = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})
 
 

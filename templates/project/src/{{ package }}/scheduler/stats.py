@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .tables import logged_job
 
-_MOST_ROWS = 20_000
+_MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def percentile(ordered: Sequence[int], share: float) -> int | None:
 async def job_stats(
     connection: AsyncConnection, job: str, *, since: datetime, until: datetime, zone: ZoneInfo
 ) -> JobStats:
-    """The figures of ``job`` from ``since`` to ``until``, by days of ``zone``; of the newest 20,000 attempts at most."""
+    """The figures of ``job`` from ``since`` to ``until``, by days of ``zone``; of the newest 100,000 attempts at most."""
     c = logged_job.c
     statement = (
         sa.select(c.ID, c.JobId, c.Attempt, c.StartedAt, c.Success, c.DurationMs)

@@ -81,6 +81,11 @@ def problem_page(request: Request, status: int, title: str, detail: str) -> Resp
     return HTMLResponse(html, status)
 
 
+def is_refresh(request: Request) -> bool:
+    """Whether a page that is open asks for its middle anew."""
+    return request.headers.get("HX-Request") == "true"
+
+
 def base_path(request: Request) -> str:
     """Where the dashboard is, such as ``/jobs``; below the path that a proxy or a mount adds."""
     path: str = request.app.state.targcc_dashboard_path
@@ -151,9 +156,7 @@ class Frame:
         self.base = base_path(request)
         self.zone: ZoneInfo = parse_zone(project.TIMEZONE)
         self.flash = _read_flash(request)
-        self.fragment = request.headers.get("HX-Request") == "true" and not (
-            request.headers.get("HX-Boosted")
-        )
+        self.fragment = is_refresh(request)
 
     @property
     def layout(self) -> str:

@@ -23,9 +23,10 @@ from ..overview import JobOverview
 from ..queries import Attempt, Run, RunFilter
 from ..scheduler import Scheduler, UnknownJob
 from ..states import RunState
+from ..stats import JobStats
 from ..web import Problem, get_scheduler
 from . import forms
-from .pages import STATIC, PageRoute, page_needs, render
+from .pages import STATIC, PageRoute, is_refresh, page_needs, render
 from .verdict import verdict
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -34,6 +35,7 @@ Viewer = Annotated[Principal, Depends(page_needs(Role.VIEWER))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
 
 _AUDIT_PAGE = 100
+_RUNS_OF_JOB = 20
 _MOST_DIGITS = 18  # a larger number is no id that a database has given
 _SPANS = {
     "1h": timedelta(hours=1),
@@ -126,16 +128,19 @@ async def show_job(
     now = scheduler.clock.now()
     zone = parse_zone(definition.timezone if definition else project.TIMEZONE)
 
-    async def query(db: AsyncConnection) -> tuple[JobOverview | None, Any, queries.RunPage]:
+    async def query(
+        db: AsyncConnection,
+    ) -> tuple[JobOverview | None, JobStats, queries.RunPage, tuple[Attempt, ...]]:
         jobs = await overview.job_overviews(db, [definition] if definition else [], now)
         figures = await stats.job_stats(
             db, key, since=now - timedelta(days=29), until=now, zone=zone
         )
-        runs = await queries.list_runs(db, RunFilter(job=key, limit=20))
-        return (jobs[0] if jobs else None), figures, runs
+        runs = await queries.list_runs(db, RunFilter(job=key, limit=_RUNS_OF_JOB))
+        earlier = await _earlier(db, key, runs)
+        return (jobs[0] if jobs else None), figures, runs, earlier
 
-    job, figures, runs = await read(scheduler, query)
-    if job is None and not runs.runs:
+    job, figures, runs, earlier = await read(scheduler, query)
+    if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     return render(
         request,
@@ -146,10 +151,20 @@ async def show_job(
         job=job,
         stats=figures,
         runs=runs,
+        earlier=earlier,
         slots=overview.next_runs(job, 5) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
         error=error,
     )
+
+
+async def _earlier(db: AsyncConnection, job: str, runs: queries.RunPage) -> tuple[Attempt, ...]:
+    """What the history holds from before the oldest run that is kept: pruned, or brought over from TARGCC."""
+    if runs.next_before is not None:
+        return ()
+    kept = {str(run.id) for run in runs.runs}
+    attempts = await queries.history(db, job, limit=100)
+    return tuple(one for one in attempts if one.run_id not in kept)[:_RUNS_OF_JOB]
 
 
 def _find(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str]:
@@ -202,7 +217,8 @@ async def runs_page(
     wanted = asked.wanted(scheduler)
 
     async def query(db: AsyncConnection) -> tuple[queries.RunPage, list[str]]:
-        return await queries.list_runs(db, wanted), await queries.known_jobs(db)
+        page = await queries.list_runs(db, wanted)
+        return page, [] if is_refresh(request) else await queries.known_jobs(db)
 
     page, known = await read(scheduler, query)
     path = request.url.path
