@@ -164,7 +164,7 @@ class Node:
         await asyncio.sleep(0)
         settlement = runs.Settlement(claim=claim, state=RunState.SUCCEEDED, message="done")
         limited = claim.job_name in self.limits
-        await self._settler.settle(settlement, [], None, release=limited)
+        await self._settler.settle(settlement, [], None, release=limited, alone=False)
         self.ended.append(claim.run_id)
 
 

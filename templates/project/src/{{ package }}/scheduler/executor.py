@@ -23,6 +23,7 @@ from .engine.port import Engine
 from .job import JobDefinition
 from .journal import JournalWriter, RunJournal
 from .loops import stack_of
+from .outages import OUTAGES
 from .outcome import Ending, Refused, settle_as
 from .running import Body, Finished, JobThread
 from .settings import Settings
@@ -119,15 +120,17 @@ class Executor:
         self._process = psutil.Process()
         self._stopping: str | None = None
         self._suspects: set[int] = set()
+        self._doubtful: list[runs.Claim] = []
 
     # What an engine calls.
 
     async def claim(self, wanted: Mapping[str, int]) -> list[runs.Claim]:
         """Take the next runs of each queue; see :class:`~.engine.port.Worker`."""
-        async with self._store.write() as connection:
+
+        async def take(connection: AsyncConnection) -> list[runs.Claim]:
             if not await servers.exists(connection, self.server_id):
                 return []  # taken for dead: the next heartbeat finds out, and registers again
-            claims = await runs.claim(
+            return await runs.claim(
                 connection,
                 server_id=self.server_id,
                 wanted=wanted,
@@ -135,30 +138,28 @@ class Executor:
                 suspect_is_held=bool(self._suspects),
                 now=self._clock.now(),
             )
-        self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
-        return claims
+
+        return await self._claim(take)
 
     async def claim_offered(
         self, offer: Callable[[AsyncConnection], Awaitable[Sequence[runs.Offer]]]
     ) -> list[runs.Claim]:
         """Take the runs that an engine offers; see :class:`~.engine.port.Worker`."""
-        try:
-            async with self._store.write() as connection:
-                offers = await offer(connection)
-                if not offers:
-                    return []
-                claims = await runs.claim_offered(
-                    connection,
-                    offers,
-                    server_id=self.server_id,
-                    limits=self._limits({item.job_name for item in offers}),
-                    suspect_is_held=bool(self._suspects),
-                    now=self._clock.now(),
-                )
-        except runs.NodeUnknown:
-            return []
-        self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
-        return claims
+
+        async def take(connection: AsyncConnection) -> list[runs.Claim]:
+            offers = await offer(connection)
+            if not offers:
+                return []
+            return await runs.claim_offered(
+                connection,
+                offers,
+                server_id=self.server_id,
+                limits=self._limits({item.job_name for item in offers}),
+                suspect_is_held=bool(self._suspects),
+                now=self._clock.now(),
+            )
+
+        return await self._claim(take)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""
@@ -217,6 +218,32 @@ class Executor:
     async def close(self) -> None:
         """Settle what is left; call it when the engine has returned."""
         await self._settler.close()
+
+    # Claiming.
+
+    async def _claim(
+        self, take: Callable[[AsyncConnection], Awaitable[list[runs.Claim]]]
+    ) -> list[runs.Claim]:
+        """One transaction that takes runs."""
+        await self._give_back_doubtful()
+        claims: list[runs.Claim] = []
+        try:
+            async with self._store.write() as connection:
+                claims = await take(connection)
+        except OUTAGES:
+            self._doubtful += claims  # the commit may have come through all the same
+            raise
+        self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
+        return claims
+
+    async def _give_back_doubtful(self) -> None:
+        """Nobody performs a run whose claim failed on the way back: if it was taken, it waits again."""
+        while self._doubtful:
+            claim = self._doubtful[-1]
+            note = "handed back: the database went away during the claim"
+            waits = runs.Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
+            await self._settler.settle(waits, [], None, release=False, alone=True)
+            self._doubtful.remove(claim)
 
     # One attempt.
 

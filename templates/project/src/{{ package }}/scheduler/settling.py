@@ -29,6 +29,8 @@ class _Waiting:
     settlement: runs.Settlement
     release: bool
     held: asyncio.Future[bool]
+    in_doubt: bool = False
+    """Whether a try failed: its commit may have come through all the same."""
 
 
 class Settler:
@@ -92,6 +94,8 @@ class Settler:
             except (DataError, IntegrityError, ValueError, TypeError):
                 await self._write_each(batch)
             except OUTAGES as error:
+                for item in batch:
+                    item.in_doubt = True
                 self._waiting[:0] = batch
                 await asyncio.sleep(self._outage.failed(error).total_seconds())
 
@@ -105,6 +109,8 @@ class Settler:
                 await self._engine.submit(connection, go_on)
             for job in sorted(item.settlement.claim.job_name for item in mine if item.release):
                 await self._engine.release(connection, job_name=job)  # one for each that has ended
+            doubtful = [item.settlement for item in batch if item.in_doubt]
+            held |= await runs.settled_before(connection, doubtful) if doubtful else frozenset()
         for item in batch:
             if not item.held.done():
                 item.held.set_result(item.settlement.claim.run_id in held)
@@ -122,6 +128,7 @@ class Settler:
                 )
                 self._waiting.append(item)
             except OUTAGES:
+                item.in_doubt = True
                 self._waiting.append(item)
 
 

@@ -49,8 +49,10 @@ class Worker(Protocol):
     ) -> list[Claim]:
         """Take the runs that ``offer`` names, in the transaction in which it names them; for engines with a queue of their own.
 
-        Those that are over, not due, held by somebody, or have something in their way are left out. What ``offer`` did is undone
-        when this node is taken for dead.
+        Those that are over, not due, held by somebody, or have something in their way are left out.
+
+        Raises:
+            NodeUnknown: this node was taken for dead; what ``offer`` did is undone.
         """
 
     async def perform(self, claim: Claim) -> None:

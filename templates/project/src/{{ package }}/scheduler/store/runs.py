@@ -504,7 +504,11 @@ async def settle(
     connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
 ) -> frozenset[int]:
     """Give held runs their new states, with their history; returns the ids of those that were still held."""
-    settled = [item for item in settlements if await _settle_one(connection, item, now)]
+    if connection.dialect.name == "postgresql":
+        held = await _settle_together(connection, settlements, now)
+        settled = [item for item in settlements if item.claim.run_id in held]
+    else:
+        settled = [item for item in settlements if await _settle_one(connection, item, now)]
     history = [dict(item.history) for item in settled if item.history is not None]
     if history:
         await connection.execute(logged_job.insert(), history)
@@ -540,28 +544,87 @@ _SETTLE = (
 
 
 async def _settle_one(connection: AsyncConnection, item: Settlement, now: datetime) -> bool:
+    result = await connection.execute(_SETTLE, _settled(item, now))
+    return result.rowcount == 1
+
+
+def _settled(item: Settlement, now: datetime) -> dict[str, Any]:
+    """What a settlement writes into the row of its run, and by what it finds it."""
     if RunState.RUNNING not in sources_of(item.state):
         raise RunStateError(f"a running run cannot become {item.state}")
     final = item.state in FINAL
     done, total = item.progress or (None, None)
-    result = await connection.execute(
-        _SETTLE,
-        {
-            "run_id": item.claim.run_id,
-            "server_id": item.claim.server_id,
-            "attempt": item.claim.attempt,
-            "state": item.state,
-            "message": item.message,
-            "completed_at": now if final else None,
-            "last_server_id": item.claim.server_id if final else None,
-            "due_at": item.due_at,
-            "not_counted": 0 if item.counts else 1,
-            "done": done,
-            "total": total,
-            "line": life(now, item.state, item.note),
-        },
+    return {
+        "run_id": item.claim.run_id,
+        "server_id": item.claim.server_id,
+        "attempt": item.claim.attempt,
+        "state": item.state,
+        "message": item.message,
+        "completed_at": now if final else None,
+        "last_server_id": item.claim.server_id if final else None,
+        "due_at": item.due_at,
+        "not_counted": 0 if item.counts else 1,
+        "done": done,
+        "total": total,
+        "line": life(now, item.state, item.note),
+    }
+
+
+_SETTLED_TYPES: dict[str, Any] = {
+    "run_id": sa.BigInteger,
+    "server_id": sa.Text,
+    "attempt": sa.Integer,
+    "state": sa.Text,
+    "message": sa.Text,
+    "completed_at": sa.DateTime(timezone=True),
+    "last_server_id": sa.Text,
+    "due_at": sa.DateTime(timezone=True),
+    "not_counted": sa.Integer,
+    "done": sa.Float,
+    "total": sa.Float,
+    "line": sa.Text,
+}
+# PostgreSQL answers from another process: what takes one statement a run on SQLite takes one altogether there.
+_SETTLE_TOGETHER = sa.text(f"""
+    UPDATE c_JobRun AS run
+    SET State = state_, Message = message_, CompletedAt = completed_at_, ServerId = last_server_id_,
+        DueAt = coalesce(due_at_, run.DueAt), Attempt = run.Attempt - not_counted_,
+        ProgressDone = coalesce(done_, run.ProgressDone),
+        ProgressTotal = coalesce(total_, run.ProgressTotal), LifeLog = run.LifeLog || line_
+    FROM unnest({", ".join(f":{name}" for name in _SETTLED_TYPES)})
+        AS settled ({", ".join(f"{name}_" for name in _SETTLED_TYPES)})
+    WHERE run.Id = run_id_ AND run.State = '{RunState.RUNNING}'
+    AND run.ServerId = server_id_ AND run.Attempt = attempt_
+    RETURNING run.Id
+    """).bindparams(  # noqa: S608 - constants of this module
+    *(sa.bindparam(name, type_=postgresql.ARRAY(type_)) for name, type_ in _SETTLED_TYPES.items())
+)
+
+
+async def _settle_together(
+    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
+) -> frozenset[int]:
+    rows = [_settled(item, now) for item in settlements]
+    columns = {name: [row[name] for row in rows] for name in _SETTLED_TYPES}
+    return frozenset(await connection.scalars(_SETTLE_TOGETHER, columns))
+
+
+async def settled_before(
+    connection: AsyncConnection, settlements: Sequence[Settlement]
+) -> frozenset[int]:
+    """The runs that are over in just this way: the settlement was written before, although its writer did not hear of it."""
+    found = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.State, job_run.c.ServerId, job_run.c.Attempt).where(
+            job_run.c.Id.in_([item.claim.run_id for item in settlements])
+        )
     )
-    return result.rowcount == 1
+    now = {tuple(row) for row in found}
+    ends = [item for item in settlements if item.state in FINAL]
+    return frozenset(
+        item.claim.run_id
+        for item in ends
+        if (item.claim.run_id, item.state, item.claim.server_id, item.claim.attempt) in now
+    )
 
 
 def held_by(run_id: int, server_id: str, attempt: int) -> sa.ColumnElement[bool]:
