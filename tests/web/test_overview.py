@@ -16,7 +16,7 @@ from web_jobs.scheduler.overview import (
     overview,
     schedule_words,
 )
-from web_jobs.scheduler.queries import Pause, Run
+from web_jobs.scheduler.records import Pause, Run
 from web_jobs.scheduler.states import RunState
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)

@@ -16,7 +16,8 @@ from .arguments import ArgumentsError
 from .auth import Principal, Role
 from .cron import parse_zone
 from .job import JobDefinition
-from .queries import Run, RunFilter
+from .queries import RunFilter
+from .records import Run
 from .scheduler import RunStateError, Scheduler, UnknownJob, UnknownRun
 from .schemas import (
     AttemptOut,

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import overview, project, queries
 from .access import read
-from .queries import Queue, Server
+from .records import Queue, Server
 from .scheduler import Scheduler
 from .states import ACTIVE
 from .tables import job_run, logged_job

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from . import project, queries
 from .cron import AfterCompletionSchedule, parse_zone
 from .job import JobDefinition
-from .queries import Attempt, AuditEntry, Pause, Run, Server
+from .records import Attempt, AuditEntry, Pause, Run, Server
 from .states import RunState
 
 RECENT = 24

@@ -6,7 +6,6 @@ Each function takes an open connection and gives frozen values; none of them wri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .states import FINAL, RunState
+from .records import (
+    Attempt,
+    AuditEntry,
+    LogLine,
+    Pause,
+    Queue,
+    Run,
+    Server,
+    Step,
+    attempt_of,
+    pause_of,
+    run_of,
+)
+from .states import RunState
 from .tables import (
     job_audit,
     job_log_line,
@@ -28,174 +40,6 @@ from .tables import (
 )
 
 _JOBS_A_STATEMENT = 100  # SQLite takes at most 500 parts of a UNION
-
-
-@dataclass(frozen=True, slots=True)
-class LifeEntry:
-    """One transition of a run: when, to which state, and why."""
-
-    at: datetime
-    state: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run and its state now."""
-
-    id: int
-    job: str
-    type: str
-    state: RunState
-    queue: str
-    priority: int
-    arguments_json: str | None
-    scheduled_for: datetime | None
-    due_at: datetime
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    attempt: int
-    lost_workers: int
-    server: str | None
-    triggered_by: str
-    message: str | None
-    blocked_by: int | None
-    progress_done: float | None
-    progress_total: float | None
-    cancel_requested_by: str | None
-    life_log: str
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What it was called with; secret arguments too, so mask them before anybody sees them."""
-        return _json_object(self.arguments_json)
-
-    @property
-    def life(self) -> tuple[LifeEntry, ...]:
-        """Its transitions, the first one first."""
-        return tuple(_life(self.life_log))
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in FINAL
-
-    @property
-    def happened_at(self) -> datetime:
-        """Where it belongs on a time line: its end, else its start, else when it is due."""
-        return self.completed_at or self.started_at or self.due_at
-
-    @property
-    def duration(self) -> timedelta | None:
-        """How long its last attempt took; ``None`` while there is no end yet."""
-        if self.started_at is None or self.completed_at is None:
-            return None
-        return self.completed_at - self.started_at
-
-    @property
-    def progress(self) -> float | None:
-        """How far it has come, from 0 to 1, if the job says so."""
-        if self.progress_done is None or not self.progress_total:
-            return None
-        return min(max(self.progress_done / self.progress_total, 0.0), 1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One finished attempt: a row of c_LoggedJob."""
-
-    id: int
-    job: str
-    run_id: str | None
-    type: str
-    started_at: datetime
-    completed_at: datetime | None
-    duration_ms: int | None
-    success: bool
-    message: str | None
-    error: str | None
-    traceback: str | None
-    server: str | None
-    triggered_by: str | None
-    memory_mb: int | None
-    cpu_ms: int | None
-    number: int
-    scheduled_for: datetime | None
-    metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line that a run wrote."""
-
-    attempt: int
-    at: datetime
-    level: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A finished durable step."""
-
-    name: str
-    attempt: int
-    completed_at: datetime
-    duration_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Who paused a job or a queue, when, why and until when."""
-
-    by: str
-    at: datetime
-    reason: str | None
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A node that is up, or was at its last heartbeat."""
-
-    id: str
-    name: str
-    process_id: int
-    queues: tuple[str, ...]
-    workers: int
-    version: str
-    started_at: datetime
-    heartbeat_at: datetime
-    stopping_at: datetime | None
-    running: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
-    """A queue: what waits in it, what runs from it, whether it is paused."""
-
-    name: str
-    waiting: int
-    scheduled: int
-    retrying: int
-    running: int
-    oldest_due: datetime | None
-    pause: Pause | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what, when, from where."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    job: str | None
-    run_id: int | None
-    detail: str | None
-    remote: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,79 +70,6 @@ class RunPage:
 
     runs: tuple[Run, ...]
     next_before: int | None
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    value = json.loads(text)
-    return value if isinstance(value, dict) else {"value": value}
-
-
-def _life(text: str) -> Iterator[LifeEntry]:
-    for line in text.splitlines():
-        at, _, rest = line.partition(" ")
-        state, _, note = rest.partition(" ")
-        try:
-            yield LifeEntry(datetime.fromisoformat(at), state, note)
-        except ValueError:  # a line that somebody wrote by hand
-            continue
-
-
-def _run(row: sa.Row[Any]) -> Run:
-    return Run(
-        id=row.Id,
-        job=row.JobName,
-        type=row.JobType,
-        state=RunState(row.State),
-        queue=row.Queue,
-        priority=row.Priority,
-        arguments_json=row.ArgumentsJson,
-        scheduled_for=row.ScheduledFor,
-        due_at=row.DueAt,
-        created_at=row.CreatedAt,
-        started_at=row.StartedAt,
-        completed_at=row.CompletedAt,
-        attempt=row.Attempt,
-        lost_workers=row.LostWorkers,
-        server=row.ServerId,
-        triggered_by=row.TriggeredBy,
-        message=row.Message,
-        blocked_by=row.BlockedBy,
-        progress_done=row.ProgressDone,
-        progress_total=row.ProgressTotal,
-        cancel_requested_by=row.CancelRequestedBy,
-        life_log=row.LifeLog,
-    )
-
-
-def _attempt(row: sa.Row[Any]) -> Attempt:
-    return Attempt(
-        id=row.ID,
-        job=row.JobName,
-        run_id=row.JobId,
-        type=row.JobType,
-        started_at=row.StartedAt,
-        completed_at=row.CompletedAt,
-        duration_ms=row.DurationMs,
-        success=row.Success,
-        message=row.ResultMessage,
-        error=row.ErrorMessage,
-        traceback=row.StackTrace,
-        server=row.ServerName,
-        triggered_by=row.TriggeredBy,
-        memory_mb=row.MemoryUsedMB,
-        cpu_ms=row.CpuTimeMs,
-        number=row.Attempt,
-        scheduled_for=row.ScheduledFor,
-        metadata=_json_object(row.MetadataJson),
-    )
-
-
-def _pause(row: sa.Row[Any], now: datetime) -> Pause | None:
-    if row.PausedAt is None or (row.PausedUntil is not None and row.PausedUntil <= now):
-        return None
-    return Pause(row.PausedBy or "", row.PausedAt, row.PauseReason, row.PausedUntil)
 
 
 def like_pattern(text: str) -> str:
@@ -345,14 +116,14 @@ async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
         .limit(wanted.limit + 1)
     )
     rows = (await connection.execute(statement)).all()
-    runs = tuple(_run(row) for row in rows[: wanted.limit])
+    runs = tuple(run_of(row) for row in rows[: wanted.limit])
     return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
 
 async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
     """One run, or ``None`` if there is none of that id (it may have been pruned)."""
     row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
-    return None if row is None else _run(row)
+    return None if row is None else run_of(row)
 
 
 async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
@@ -363,7 +134,7 @@ async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
         .order_by(job_run.c.StartedAt, job_run.c.Id)
         .limit(100)
     )
-    return tuple(_run(row) for row in await connection.execute(statement))
+    return tuple(run_of(row) for row in await connection.execute(statement))
 
 
 async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
@@ -374,7 +145,7 @@ async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Ru
         .order_by(job_run.c.DueAt, job_run.c.Id)
         .limit(limit)
     )
-    return tuple(_run(row) for row in await connection.execute(statement))
+    return tuple(run_of(row) for row in await connection.execute(statement))
 
 
 async def recent_runs(
@@ -385,7 +156,7 @@ async def recent_runs(
     for part in _parts(list(found), _JOBS_A_STATEMENT):
         statement = sa.union_all(*(sa.select(_last_runs(name, each)) for name in part))
         for row in await connection.execute(statement):
-            found[row.JobName].append(_run(row))
+            found[row.JobName].append(run_of(row))
     return {name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in found.items()}
 
 
@@ -437,7 +208,7 @@ async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attemp
         )
         .order_by(logged_job.c.Attempt, logged_job.c.ID)
     )
-    return tuple(_attempt(row) for row in await connection.execute(statement))
+    return tuple(attempt_of(row) for row in await connection.execute(statement))
 
 
 async def last_errors(connection: AsyncConnection, runs: Iterable[Run]) -> dict[int, Attempt]:
@@ -459,7 +230,7 @@ async def history(
     )
     if job is not None:
         statement = statement.where(logged_job.c.JobName == job)
-    return tuple(_attempt(row) for row in await connection.execute(statement.limit(limit)))
+    return tuple(attempt_of(row) for row in await connection.execute(statement.limit(limit)))
 
 
 async def log_lines(
@@ -489,7 +260,7 @@ async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
     """The jobs that are paused at ``now``."""
     statement = sa.select(job_schedule).where(job_schedule.c.PausedAt.is_not(None))
-    found = {row.JobName: _pause(row, now) for row in await connection.execute(statement)}
+    found = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
     return {name: pause for name, pause in found.items() if pause is not None}
 
 
@@ -539,7 +310,7 @@ async def queues(
         if state == RunState.ENQUEUED:
             oldest[queue] = due
     rows = (await connection.execute(sa.select(job_queue))).all()
-    paused = {row.Name: pause for row in rows if (pause := _pause(row, now)) is not None}
+    paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
     every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
     return tuple(
         Queue(

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from .arguments import MASK
 from .job import JobDefinition
 from .overview import JobOverview
-from .queries import Attempt, AuditEntry, LogLine, Pause, Queue, Run, Server, Step
+from .records import Attempt, AuditEntry, LogLine, Pause, Queue, Run, Server, Step
 from .states import RunState
 from .stats import JobStats
 
 
 class Schema(BaseModel):
-    """What all of them share: they are read from the values of ``queries.py`` by attribute."""
+    """What all of them share: they are read from the values of ``records.py`` by attribute."""
 
     model_config = ConfigDict(from_attributes=True)
 

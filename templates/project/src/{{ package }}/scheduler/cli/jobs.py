@@ -15,7 +15,7 @@ from ..access import read
 from ..cron import format_duration, parse_zone
 from ..dashboard import words
 from ..overview import JobOverview
-from ..queries import Attempt
+from ..records import Attempt
 from ..scheduler import Scheduler
 from ..schemas import JobOut, attempt_out, job_detail_out, job_values, stats_out
 from .common import (

@@ -16,7 +16,8 @@ from ..access import read
 from ..arguments import MASK
 from ..cron import parse_zone
 from ..dashboard import words
-from ..queries import Attempt, LogLine, Run, RunFilter
+from ..queries import RunFilter
+from ..records import Attempt, LogLine, Run
 from ..scheduler import Scheduler, UnknownJob, UnknownRun
 from ..schemas import RunDetailOut, RunsOut, run_detail_out, run_out
 from ..states import RunState

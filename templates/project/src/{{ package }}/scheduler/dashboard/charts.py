@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ..overview import Overview
-from ..queries import Run
+from ..records import Run
 from ..states import RunState
 from ..stats import Day
 from . import words

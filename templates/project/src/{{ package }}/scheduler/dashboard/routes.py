@@ -20,7 +20,8 @@ from ..auth import Principal, Role
 from ..cron import parse_zone
 from ..job import JobDefinition
 from ..overview import JobOverview
-from ..queries import Attempt, Run, RunFilter
+from ..queries import RunFilter
+from ..records import Attempt, Run
 from ..scheduler import Scheduler, UnknownJob
 from ..states import RunState
 from ..stats import JobStats
