@@ -179,7 +179,11 @@ class Executor:
 
     async def _perform(self, claim: runs.Claim, definition: JobDefinition | None) -> None:
         if definition is None:
-            await self._refuse(claim, None, f"no job is called {claim.job_name!r} (any more)")
+            message = (
+                f"no job is called {claim.job_name!r} on this server: it was renamed or removed,"
+                " or it is new and the server has to be started again"
+            )
+            await self._refuse(claim, None, message)
             return
         try:
             arguments = definition.signature.load(claim.arguments_json)
