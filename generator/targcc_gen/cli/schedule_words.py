@@ -71,7 +71,8 @@ def show_job(words: dict[str, Any]) -> None:
         click.echo(f"  {'next' if number == 0 else '':<6}  {_run_words(run)}")
     for note in words["notes"]:
         click.echo(f"  note    {note}")
-    if words["timezone"] and not words["next"]:
+    past = not words["next"] and not words["schedule"].startswith("never")
+    if words["timezone"] and past:  # a cron that never fires says so itself
         click.echo("  note    it is in the past: it will not run")
 
 
