@@ -63,6 +63,11 @@ def test_it_says_what_it_understood_and_what_it_did():
     ]
 
 
+def test_it_says_which_arguments_a_run_needs():
+    result = job("Greet", "--manual", "--param", "user_id:int", "--param", "language:str=en")
+    assert result.stdout.endswith("uv run targcc job run Greet --arg user_id=… --wait\n")
+
+
 def test_the_spec_keeps_its_comments_and_order(project):
     job("DailyReport", "--cron", "0 2 * * *")
     text = (project / "targcc.yaml").read_text()

@@ -180,8 +180,9 @@ def _add(project: Project, name: str, options: dict[str, Any], writing: Writing)
     written = carry_out(plan, writing, extra={"job": words})
     if written and not writing.as_json:
         path = next(change.path for change in plan.changes if "/jobs/" in change.path)
+        given = "".join(f" --arg {name}=…" for name, param in new.params.items() if param.required)
         start = " --wait" if new.type != "delayed" else ""
-        click.echo(f"Edit {path}, then: uv run targcc job run {key}{start}")
+        click.echo(f"Edit {path}, then: uv run targcc job run {key}{given}{start}")
 
 
 def _refuse_taken(spec: Spec, key: str) -> None:
