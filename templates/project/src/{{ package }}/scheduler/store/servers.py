@@ -152,7 +152,9 @@ async def _rescue_one(connection: AsyncConnection, row: Row, now: datetime, coun
         "LostWorkers": lost,
         "ServerId": None,
         "Message": reason,
-        "DueAt": row.DueAt if state != RunState.ENQUEUED else min(now, row.DueAt),
+        "DueAt": (
+            now if state == RunState.ENQUEUED else row.DueAt
+        ),  # the others of its priority go first
         "CompletedAt": None if state == RunState.ENQUEUED else now,
         "LifeLog": job_run.c.LifeLog + life(now, state, reason),
     }
