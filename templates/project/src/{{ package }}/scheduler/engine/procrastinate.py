@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ..clock import Clock
 from ..outages import OUTAGES, Outage
 from ..states import RunState
-from ..store.runs import Claim, Offer, serialise
+from ..store.runs import Claim, NodeUnknown, Offer, serialise
 from .port import Submission, Worker
 
 log = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ class ProcrastinateEngine:
                     for queue, count in slots.items():
                         group.create_task(self._run_worker(app, queue, count))
             except* _OUTAGES as errors:
-                await _pause(self._draining, outage.failed(errors.exceptions[0]))
+                await _pause(self._draining, outage.failed(_first(errors)))
 
     async def _run_worker(self, app: procrastinate.App, queue: str, count: int) -> None:
         worker = QueueWorker(
@@ -348,7 +348,7 @@ class _Entries(JobManager):
     ) -> None:
         """Listen; while the database is away, keep trying: the workers would not notice that nobody listens any more."""
         (queue,) = queues or ()
-        line, outage = self._lines[queue], Outage(log, f"listening for runs of queue {queue}")
+        line = self._lines[queue]
         line.on_notification = on_notification
 
         async def told(*, channel: str, notification: jobs.Notification) -> None:
@@ -357,10 +357,9 @@ class _Entries(JobManager):
             await line.tell()
 
         while True:
-            try:
+            with contextlib.suppress(*_OUTAGES):  # the heartbeat says so
                 await super().listen_for_jobs(on_notification=told, queues=[queue])
-            except _OUTAGES as error:
-                await asyncio.sleep(outage.failed(error).total_seconds())
+            await asyncio.sleep(self._poll.total_seconds())
 
     async def update_heartbeat(self, worker_id: int) -> None:
         """Procrastinate's own; nodes have another (see ``node.py``), so it does not matter when it fails."""
@@ -384,6 +383,9 @@ class _Entries(JobManager):
             claims = await self._worker.claim_offered(offer)
         except _OUTAGES as error:
             await _pause(self._draining, self._outage.failed(error))
+            return False
+        except NodeUnknown:  # the next heartbeat finds out, and registers again
+            await _pause(self._draining, self._poll)
             return False
         self._outage.over()
         for claim in claims:
@@ -449,6 +451,14 @@ def _ended(task: asyncio.Task[None], line: _Line, key: tuple[int, int]) -> None:
     line.running.pop(key, None)
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("run %d ended with a fault of the scheduler", key[0], exc_info=error)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """One of the errors: what the database said itself, if Procrastinate wrapped it."""
+    first = errors.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first(first)
+    return first.__cause__ or first
 
 
 async def _stop_when(draining: asyncio.Event, worker: QueueWorker) -> None:
