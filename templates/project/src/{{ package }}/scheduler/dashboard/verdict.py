@@ -54,9 +54,10 @@ def verdict(view: Overview, broken: Sequence[BrokenModule], lost_after: float) -
 def _first(view: Overview) -> str:
     soon = next((one for one in view.upcoming), None)
     jobs = f"{words.count(len(view.jobs), 'job')} found."
-    return (
-        jobs if soon is None else f"{jobs} The first run comes {words.relative(soon.at, view.now)}."
-    )
+    if soon is None:
+        return jobs
+    coming = words.relative(soon.at, view.now).replace("now", "in a moment")
+    return f"{jobs} The first run comes {coming}."
 
 
 def _detail(view: Overview) -> str:
