@@ -118,7 +118,7 @@ def _nightly(day: datetime, short: timedelta, long: timedelta, number: int) -> I
         "DailySalesReport", day.replace(hour=2), short, f"{number} orders, £{number * 61.4:,.2f}"
     )
     yield Past("NightlyBackup", day - timedelta(minutes=45), long, "orders.dump, 214 MB, 14 kept")
-    if day.weekday() not in (4, 5):
+    if day.weekday() not in (5, 6):  # the evening before: Sunday to Thursday
         yield Past(
             "InvoiceBatch", day - timedelta(hours=8), long / 3, f"{number} posted", queue="critical"
         )
@@ -155,14 +155,9 @@ def write_failure(database: Path, now: datetime) -> None:
     """Write the one thing that needs somebody: a run that failed four times."""
     at = now - timedelta(minutes=48)
     failed = Past(
-        "InvoiceBatch",
-        at,
-        timedelta(minutes=4),
-        _ERROR,
-        queue="critical",
-        state="failed",
-        attempt=4,
-    )
+        "InvoiceBatch", at, timedelta(minutes=4), _ERROR, by="Manual (noa)", kind="Manual",
+        queue="critical", state="failed", attempt=4,
+    )  # fmt: skip
     with closing(sqlite3.connect(database)) as connection, connection:
         _insert(connection, failed)
 
