@@ -356,7 +356,7 @@ class Executor:
 
     def _limits(self, names: Collection[str]) -> dict[str, int]:
         """The limits of those of the jobs that have one."""
-        known = [self._definitions[name] for name in names if name in self._definitions]
+        known = [self._definitions[name] for name in list(names) if name in self._definitions]
         return {job.name: job.limit for job in known if job.limit is not None}
 
     def _memory(self) -> int:

@@ -110,7 +110,7 @@ class SlotScheduler:
     async def _refresh(self) -> None:
         """Read where every schedule stands; jobs that are new or have another schedule start from now."""
         now = self._clock.now()
-        jobs = [item for item in self._definitions.values() if item.schedule is not None]
+        jobs = [item for item in list(self._definitions.values()) if item.schedule is not None]
         async with self._store.read() as connection:
             known = await slots.load(connection)
         if any(_restarts(job, known.get(job.name), now) for job in jobs):

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import Any, Self, TypeVar, Unpack
 
 import dishka
@@ -22,12 +21,13 @@ from .alerts import AlertEvent, AlertSender
 from .clock import Clock, SystemClock
 from .cron import parse_duration
 from .database import migrate
-from .discovery import BrokenModule, Discovered, check, discover
+from .discovery import BrokenModule
 from .engine import make_queue_engine
 from .engine.port import Engine, Submission
 from .job import JobDefinition, JobType, RecurringOptions, define
 from .loops import LoopThread
 from .node import Node, Notify
+from .registry import JobRef, JobRegistry, UnknownJob
 from .running import JobThread
 from .settings import Settings
 from .states import FINAL, RunState
@@ -38,14 +38,9 @@ from .upkeep import prune
 __all__ = ["RunStateError", "Scheduler", "UnknownJob", "UnknownRun"]
 
 T = TypeVar("T")
-JobRef = str | JobDefinition | Callable[..., Any]
 Connection = AsyncConnection | AsyncSession
 
 log = logging.getLogger(__name__)
-
-
-class UnknownJob(LookupError):  # noqa: N818 - reads as what it is
-    """There is no job of this name; the message suggests the nearest."""
 
 
 class Scheduler:
@@ -73,11 +68,10 @@ class Scheduler:
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
-        self._jobs_package = jobs_package or self.settings.jobs_package
+        self._registry = JobRegistry(jobs_package or self.settings.jobs_package)
         self._container = container
         self._notify = notify
         self._lock = threading.Lock()
-        self._discovered: Discovered | None = None
         self._home: LoopThread | None = None
         self._store: Store | None = None
         self._engine: Engine | None = None
@@ -88,12 +82,12 @@ class Scheduler:
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
         """The jobs by name; the jobs package is imported at the first look."""
-        return self._found.definitions
+        return self._registry.definitions
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
         """The job files that could not be used."""
-        return self._found.broken
+        return self._registry.broken
 
     @property
     def store(self) -> Store:
@@ -110,14 +104,7 @@ class Scheduler:
         Raises:
             UnknownJob: there is none.
         """
-        if isinstance(job, JobDefinition):
-            return job
-        if not isinstance(job, str):
-            definition = getattr(job, "__job__", None)
-            if isinstance(definition, JobDefinition):
-                return definition
-            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
-        return self._find_by_name(job)
+        return self._registry.find(job)
 
     def add_recurring(
         self,
@@ -142,11 +129,7 @@ class Scheduler:
             ValueError: the name is taken.
         """
         definition = define(function, cron, name=name, timezone=timezone, **options)
-        check(definition)
-        known = self._found.definitions.get(name)
-        if known is not None and known.target is not function:
-            raise ValueError(f"the job name {name!r} is taken by {known.module}")
-        self._found.definitions[name] = definition
+        self._registry.add(definition)
         home, node = self._home, self.node
         if home is not None and node is not None and node.slots is not None:
             home.loop.call_soon_threadsafe(node.slots.wake)
@@ -164,7 +147,7 @@ class Scheduler:
             schedule: Whether it creates the runs of recurring jobs.
             queues: The queues it takes runs from. Default: all.
         """
-        definitions = await asyncio.to_thread(lambda: self._found.definitions)
+        definitions = await asyncio.to_thread(lambda: self._registry.definitions)
         if self.settings.migrate_on_start:
             url, directory = self.settings.database_url, self.settings.migrations_dir
             await asyncio.to_thread(migrate, url, directory=directory)
@@ -437,28 +420,10 @@ class Scheduler:
     # Inside.
 
     @property
-    def _found(self) -> Discovered:
-        with self._lock:
-            if self._discovered is None:
-                self._discovered = discover(self._jobs_package)
-            return self._discovered
-
-    @property
     def _engine_or_fail(self) -> Engine:
         if self._engine is None:
             raise RuntimeError("the scheduler is not open")
         return self._engine
-
-    def _find_by_name(self, text: str) -> JobDefinition:
-        definitions = self._found.definitions
-        if text in definitions:
-            return definitions[text]
-        for definition in definitions.values():
-            if _folded(text) in {_folded(definition.name), _folded(definition.display_name)}:
-                return definition
-        near = get_close_matches(text, definitions, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
-        raise UnknownJob(f"there is no job {text!r}{hint}")
 
     def _open_home(self) -> LoopThread:
         with self._lock:
@@ -533,7 +498,7 @@ class Scheduler:
 
     def _workers(self, wanted: Sequence[str] | None) -> dict[str, int]:
         """How many runs at a time from each queue; one that only a job names gets one worker."""
-        workers = {item.queue: 1 for item in self._found.definitions.values()} | project.QUEUES
+        workers = {item.queue: 1 for item in self._registry.definitions.values()} | project.QUEUES
         if wanted is None:
             return workers
         return {name: workers.get(name, 1) for name in wanted}
@@ -604,10 +569,6 @@ class Scheduler:
 
 async def _nothing() -> None:
     """See :meth:`Scheduler._create`."""
-
-
-def _folded(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).casefold().removesuffix("job")
 
 
 def _pause_detail(reason: str | None, until: datetime | None, what: str = "") -> str | None:

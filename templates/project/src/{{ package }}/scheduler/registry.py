@@ -1,0 +1,92 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The jobs of this process: those that discovery finds, and those that are registered by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from .discovery import BrokenModule, Discovered, check, discover
+from .job import JobDefinition
+
+JobRef = str | JobDefinition | Callable[..., Any]
+"""A job by name, definition, class or function."""
+
+
+class UnknownJob(LookupError):  # noqa: N818 - reads as what it is
+    """There is no job of this name; the message suggests the nearest."""
+
+
+class JobRegistry:
+    """The jobs by name. The jobs package is imported at the first look, in whichever thread that is.
+
+    Args:
+        package: Where the jobs are, such as ``acme_jobs.jobs``.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._lock = threading.Lock()
+        self._discovered: Discovered | None = None
+
+    @property
+    def definitions(self) -> Mapping[str, JobDefinition]:
+        """The jobs by name; it grows when one is registered by hand."""
+        return self._found().definitions
+
+    @property
+    def broken(self) -> Sequence[BrokenModule]:
+        """The job files that could not be used."""
+        return self._found().broken
+
+    def find(self, job: JobRef) -> JobDefinition:
+        """A job by its name (in any case, with or without ``Job``), display name, class or function.
+
+        Raises:
+            UnknownJob: there is none.
+        """
+        if isinstance(job, JobDefinition):
+            return job
+        if not isinstance(job, str):
+            definition = getattr(job, "__job__", None)
+            if isinstance(definition, JobDefinition):
+                return definition
+            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
+        return self._find_by_name(job)
+
+    def add(self, definition: JobDefinition) -> None:
+        """Register a job by hand.
+
+        Raises:
+            JobError: it runs by itself and needs arguments.
+            ValueError: the name is taken.
+        """
+        check(definition)
+        definitions = self._found().definitions
+        known = definitions.get(definition.name)
+        if known is not None and known.target is not definition.target:
+            raise ValueError(f"the job name {definition.name!r} is taken by {known.module}")
+        definitions[definition.name] = definition
+
+    def _found(self) -> Discovered:
+        with self._lock:
+            if self._discovered is None:
+                self._discovered = discover(self._package)
+            return self._discovered
+
+    def _find_by_name(self, text: str) -> JobDefinition:
+        definitions = self.definitions
+        if text in definitions:
+            return definitions[text]
+        for definition in list(definitions.values()):
+            if _folded(text) in {_folded(definition.name), _folded(definition.display_name)}:
+                return definition
+        near = get_close_matches(text, definitions, n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        raise UnknownJob(f"there is no job {text!r}{hint}")
+
+
+def _folded(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold().removesuffix("job")
