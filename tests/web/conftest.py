@@ -25,6 +25,7 @@ from web_jobs.scheduler.app import create_app  # noqa: E402 - built above
 from web_jobs.scheduler.database import migrate  # noqa: E402 - built above
 from web_jobs.scheduler.states import FINAL  # noqa: E402 - built above
 from web_jobs.scheduler.tables import job_run, logged_job  # noqa: E402 - built above
+from web_jobs.scheduler.web import SESSION_COOKIE  # noqa: E402 - built above
 
 PASSWORD = "a good long password"
 PASSWORD_HASH = auth.hash_password(PASSWORD)
@@ -95,7 +96,7 @@ class Site:
         visitor = await self.stranger()
         answer = await visitor.client.post("/jobs/login", data={"name": name, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
-        secret = visitor.client.cookies["targcc_session"]
+        secret = visitor.client.cookies[SESSION_COOKIE]
         now = datetime.now(UTC)
         principal = await read(self.scheduler, lambda db: auth.find_session(db, secret, now))
         assert principal is not None

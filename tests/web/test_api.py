@@ -162,6 +162,25 @@ async def test_a_job_is_paused_and_resumed(site: Site):
     assert {entry["remote"] for entry in audit} == {"10.1.2.3"}
 
 
+async def test_a_pause_cannot_end_before_it_begins(site: Site):
+    client = await site.program("operator")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    for path in ("/api/jobs/DailyReport/pause", "/api/queues/default/pause"):
+        answer = await client.post(path, json={"until": yesterday})
+        assert answer.status_code == 422
+        assert "is in the past" in answer.json()["detail"]
+    assert not (await client.get("/api/jobs/DailyReport")).json()["paused"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/runs/{id}", "/api/runs?before={id}", "/api/audit?run_id={id}"]
+)
+async def test_a_run_id_that_no_database_can_hold_is_refused(site: Site, path: str):
+    client = await site.program("viewer")
+    answer = await client.get(path.format(id=10**23))
+    assert answer.status_code == 422
+
+
 async def test_a_pause_until_needs_a_zone(site: Site):
     client = await site.program("operator")
     answer = await client.post("/api/jobs/SyncStock/pause", json={"until": "2030-01-01T08:00:00"})

@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from web_jobs.scheduler import api, docs, health
 from web_jobs.scheduler.auth import LOGIN_LINKS
 from web_jobs.scheduler.dashboard import actions, login, routes
+from web_jobs.scheduler.web import SESSION_COOKIE
 
 OPEN = {"/health/live", "/health/ready", "/login", "/static/{name}"}
 
@@ -126,7 +127,7 @@ async def test_a_wrong_password_is_refused_and_written_down(site: Site):
         )
         assert answer.status_code == 401
         assert "do not fit" in answer.text
-        assert "targcc_session" not in visitor.client.cookies
+        assert SESSION_COOKIE not in visitor.client.cookies
     audit = (await (await site.program("viewer")).get("/api/audit")).json()
     assert [entry["actor"] for entry in audit] == ["Manual (unknown name)", "Manual (dana)"]
     assert {entry["action"] for entry in audit} == {"sign-in refused"}

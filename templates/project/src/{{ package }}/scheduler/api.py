@@ -46,6 +46,7 @@ from .schemas import (
     stats_out,
 )
 from .states import RunState
+from .store.control import PauseError
 from .web import ApiRoute, Problem, actor, api_needs, get_scheduler
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ async def _tried(action: Awaitable[T]) -> T:
         raise Problem(404, "No such run", str(error)) from None
     except RunStateError as error:
         raise Problem(409, "Not in this state", str(error)) from None
+    except PauseError as error:
+        raise Problem(422, "A pause ends later", str(error)) from None
     except ArgumentsError as error:
         errors = str(error).splitlines()
         raise Problem(422, "The arguments do not fit", "; ".join(errors), errors=errors) from None
@@ -314,7 +317,7 @@ async def pause_queue(
     reason, until = _pause_of(body)
     _queue(scheduler, name)
     by = actor(request, principal)
-    await scheduler.pause_queue(name, by=by, reason=reason, until=until)
+    await _tried(scheduler.pause_queue(name, by=by, reason=reason, until=until))
     return DoneOut(message=f"the queue {name} is paused")
 
 

@@ -24,9 +24,11 @@ from .access import change, read
 from .actor import Actor, ActorKind
 from .auth import LoginGuard, LoginLinks, Principal, Role
 from .metrics import Metrics
+from .project import PACKAGE
 from .scheduler import Scheduler
 
-SESSION_COOKIE = "targcc_session"
+SESSION_COOKIE = f"targcc_session_{PACKAGE}"
+"""Browsers share cookies between the ports of a machine, so each project has its own."""
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
 
@@ -136,9 +138,11 @@ async def with_database(handler: Handler, request: Request) -> Response:
     """
     try:
         return await handler(request)
-    except sa.exc.DataError as error:
+    except (sa.exc.DataError, OverflowError) as error:  # such as a run id beyond 64 bits
         raise Problem(
-            422, "The request cannot be understood", "It holds what no text can."
+            422,
+            "The request cannot be understood",
+            "It holds a text or a number that no database can.",
         ) from error
     except sa.exc.DBAPIError as error:
         log.exception("the database did not answer")

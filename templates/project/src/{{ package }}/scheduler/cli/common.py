@@ -26,6 +26,7 @@ from ..dashboard import words
 from ..database import sync_engine
 from ..scheduler import RunStateError, Scheduler, UnknownJob, UnknownRun
 from ..settings import Settings
+from ..store.control import PauseError
 from ..tables import job_user
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Commands(click.Group):
         except ArgumentsError as error:
             said = "; ".join(str(error).splitlines())
             raise CliError(f"the arguments do not fit: {said}") from error
-        except (UnknownRun, RunStateError, AuthError, CronError) as error:
+        except (UnknownRun, RunStateError, PauseError, AuthError, CronError) as error:
             raise CliError(str(error)) from error
         except sa.exc.DBAPIError as error:
             raise CliError(_database_error(error)) from error

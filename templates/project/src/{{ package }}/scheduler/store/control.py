@@ -14,6 +14,10 @@ from ..actor import Actor
 from ..tables import job_alert, job_audit, job_queue, job_schedule
 
 
+class PauseError(ValueError):
+    """A pause would end before it begins."""
+
+
 async def audit(
     connection: AsyncConnection,
     by: Actor,
@@ -94,6 +98,8 @@ async def _pause(
     reason: str | None,
     until: datetime | None,
 ) -> None:
+    if until is not None and until <= now:
+        raise PauseError(f"until {until.isoformat(timespec='minutes')} is in the past")
     values = {
         "PausedBy": str(by),
         "PausedAt": now,
