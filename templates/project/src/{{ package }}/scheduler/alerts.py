@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -158,7 +159,13 @@ class AlertSender:
         )
         if not allowed:
             return
-        notice = Notice.about(event, kind, self._run_url(event.run_id), held_back)
+        notice = Notice.about(
+            event,
+            kind,
+            self._run_url(event.run_id),
+            held_back=held_back,
+            slower_than_ms=rule.slower_than_ms if kind == "slow" else None,
+        )
         await asyncio.gather(
             *(self._deliver(name, send, notice, event) for name, send in channels.items())
         )
@@ -172,7 +179,9 @@ class AlertSender:
             ).first()
         if row is not None:
             return AlertRule.from_row(row)
-        return None if definition.alerts is None else AlertRule.from_decorator(definition.alerts)
+        if definition.alerts is not None:
+            return AlertRule.from_decorator(definition.alerts)
+        return AlertRule() if self._settings.alert_email else None
 
     def _channels(self, rule: AlertRule) -> dict[str, Callable[[Notice], Awaitable[None]]]:
         channels: dict[str, Callable[[Notice], Awaitable[None]]] = {}
@@ -293,7 +302,15 @@ class Notice:
     color: str
 
     @classmethod
-    def about(cls, event: AlertEvent, kind: AlertKind, url: str, held_back: int) -> Notice:
+    def about(
+        cls,
+        event: AlertEvent,
+        kind: AlertKind,
+        url: str,
+        *,
+        held_back: int,
+        slower_than_ms: int | None,
+    ) -> Notice:
         """The notice for an event.
 
         Args:
@@ -301,6 +318,7 @@ class Notice:
             kind: What is told about it.
             url: The run on the dashboard.
             held_back: How many alerts about this job were not sent since the last one.
+            slower_than_ms: The time it was to stay within, in an alert that says it did not.
         """
         facts = [("Job", event.definition.name)]
         if event.run_id is not None:
@@ -309,6 +327,8 @@ class Notice:
             facts.append(("Scheduled for", event.scheduled_for.isoformat(" ", "seconds")))
         if event.duration_ms is not None:
             facts.append(("Took", _duration(event.duration_ms)))
+        if slower_than_ms is not None:
+            facts.append(("Expected", f"at most {_duration(slower_than_ms)}"))
         if event.server:
             facts.append(("Server", event.server))
         if held_back:
@@ -344,7 +364,8 @@ class Notice:
         ]
         blocks.append({"type": "section", "fields": fields})
         if self.details:
-            code = f"```{_escape(self.details)[-_DETAILS_LENGTH:]}```"
+            quoted = _escape(self.details).replace("```", "'''")[-_DETAILS_LENGTH:]
+            code = f"```{quoted}```"
             blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": code}})
         link = f"<{self.url}|Open the run>"
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": link}]})
@@ -386,9 +407,15 @@ class Notice:
         return {"type": "message", "attachments": [attachment]}
 
 
+_posting: ContextVar[bool] = ContextVar("posting", default=False)
+# httpx logs the address of each request, and a webhook's address is its password.
+logging.getLogger("httpx").addFilter(lambda _: not _posting.get())
+
+
 async def _post(url: str, body: dict[str, Any]) -> None:
     import httpx
 
+    _posting.set(True)  # for this task only
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
         answer = await client.post(url, json=body)
     if not answer.is_success:  # Teams' workflows answer 202, Slack 200
@@ -426,7 +453,12 @@ def _reason(error: Exception) -> str:
     """What went wrong, without the address: a webhook's URL is its password."""
     if isinstance(error, AlertError):
         return str(error)
-    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return "no answer in time"
+    code, message = getattr(error, "code", None), getattr(error, "message", None)
+    if isinstance(code, int) and isinstance(message, str):
+        return _one_line(f"the mail server answered {code} {message}")[:300]
+    return "nobody answers there" if "Connect" in type(error).__name__ else type(error).__name__
 
 
 def _duration(milliseconds: int) -> str:

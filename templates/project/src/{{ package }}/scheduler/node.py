@@ -38,6 +38,7 @@ _DAY = 24 * 3600.0
 _SETTLE_SECONDS = 10.0
 """After the grace: how long outcomes may take to reach the database before the process ends without them."""
 _ALERT_SECONDS = 10.0
+_ALERTS_AT_ONCE = 4
 
 Notify = Callable[[AlertEvent], Awaitable[None]]
 
@@ -116,7 +117,8 @@ class Node:
         """
         await self._register()
         self._begin(self._heartbeats, "heartbeat")
-        self._begin(self._alerts, "alerts")
+        for number in range(_ALERTS_AT_ONCE):  # a mail server that does not answer holds up no other
+            self._begin(self._alerts, f"alerts {number}")
         self._begin(self._upkeep, "upkeep")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")

@@ -1,0 +1,28 @@
+"""The limit of alerts an hour, when many nodes have something to say at once."""
+
+import asyncio
+from collections import Counter
+
+from rig_jobs.scheduler import Alerts, Settings
+from rig_jobs.scheduler.alerts import AlertEvent, AlertSender
+from rig_jobs.scheduler.clock import SystemClock
+from rig_jobs.scheduler.database import make_engine
+from rig_jobs.scheduler.job import define
+
+
+def report():
+    """A job's work."""
+
+
+async def test_nodes_that_alert_at_once_share_one_limit(cluster, monkeypatch):
+    monkeypatch.setattr("rig_jobs.scheduler.alerts._TRIES", 1)
+    settings = Settings(_env_file=None, database_url=cluster.url)  # there is no mail server
+    definition = define(report, alerts=Alerts(email=("ops@example.com",), max_per_hour=2))
+    engines = [make_engine(cluster.url) for _ in range(3)]
+    senders = [AlertSender(engine, settings, SystemClock()) for engine in engines]
+    event = AlertEvent("failure", definition, run_id=None, message="no")
+    await asyncio.gather(*(sender(event) for sender in senders for _ in range(3)))
+    for engine in engines:
+        await engine.dispose()
+    audited = Counter(action for (action,) in cluster.rows("SELECT Action FROM c_JobAudit"))
+    assert audited == {"alert": 2, "alert-held-back": 7, "alert-failed": 2}
