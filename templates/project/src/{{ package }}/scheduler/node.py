@@ -117,7 +117,9 @@ class Node:
         """
         await self._register()
         self._begin(self._heartbeats, "heartbeat")
-        for number in range(_ALERTS_AT_ONCE):  # a mail server that does not answer holds up no other
+        for number in range(
+            _ALERTS_AT_ONCE
+        ):  # a mail server that does not answer holds up no other
             self._begin(self._alerts, f"alerts {number}")
         self._begin(self._upkeep, "upkeep")
         if self.slots is not None:
