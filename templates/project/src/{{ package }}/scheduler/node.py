@@ -39,6 +39,7 @@ _SETTLE_SECONDS = 10.0
 """After the grace: how long outcomes may take to reach the database before the process ends without them."""
 _ALERT_SECONDS = 10.0
 _ALERTS_AT_ONCE = 4
+"""So that a mail server which does not answer holds up no other alert."""
 
 Notify = Callable[[AlertEvent], Awaitable[None]]
 
@@ -117,9 +118,7 @@ class Node:
         """
         await self._register()
         self._begin(self._heartbeats, "heartbeat")
-        for number in range(
-            _ALERTS_AT_ONCE
-        ):  # a mail server that does not answer holds up no other
+        for number in range(_ALERTS_AT_ONCE):
             self._begin(self._alerts, f"alerts {number}")
         self._begin(self._upkeep, "upkeep")
         if self.slots is not None:
