@@ -100,6 +100,10 @@ CREATE INDEX IX_c_JobRun_Claim ON c_JobRun (State, Queue, Priority DESC, DueAt, 
 
 GO
 
+CREATE INDEX IX_c_JobRun_CreatedAt ON c_JobRun (CreatedAt);
+
+GO
+
 CREATE INDEX IX_c_JobRun_JobName_Id ON c_JobRun (JobName, Id DESC);
 
 GO

@@ -84,6 +84,8 @@ CREATE TABLE c_JobRun (
 
 CREATE INDEX IX_c_JobRun_Claim ON c_JobRun (State, Queue, Priority DESC, DueAt, Id);
 
+CREATE INDEX IX_c_JobRun_CreatedAt ON c_JobRun (CreatedAt);
+
 CREATE INDEX IX_c_JobRun_JobName_Id ON c_JobRun (JobName, Id DESC);
 
 CREATE INDEX IX_c_JobRun_JobName_State ON c_JobRun (JobName, State);

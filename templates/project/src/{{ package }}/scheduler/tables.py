@@ -279,3 +279,4 @@ sa.Index(
 )
 sa.Index(_name("IX_c_JobRun_JobName_State"), job_run.c.JobName, job_run.c.State)
 sa.Index(_name("IX_c_JobRun_JobName_Id"), job_run.c.JobName, job_run.c.Id.desc())
+sa.Index(_name("IX_c_JobRun_CreatedAt"), job_run.c.CreatedAt)
