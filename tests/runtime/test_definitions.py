@@ -7,7 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
-from rt_jobs.scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, job
+from rt_jobs.scheduler import (
+    Alerts,
+    ArgumentsError,
+    JobError,
+    JobResult,
+    JobType,
+    Scheduler,
+    job,
+)
+from rt_jobs.scheduler.actor import Actor, ActorKind
 from rt_jobs.scheduler.cron import CronError
 from rt_jobs.scheduler.discovery import discover
 from rt_jobs.scheduler.job import define, in_words, name_of
@@ -239,3 +248,18 @@ def test_a_thousand_files_are_found_in_less_than_a_second(package):
     found = discover(name)
     assert len(found.definitions) == 1000
     assert time.process_time() - started < 1.0
+
+
+async def test_a_file_added_while_a_server_runs_is_found_when_its_job_is_wanted(package, settings):
+    root = package(one=GOOD.format("One"))
+    server = Scheduler(settings, jobs_package=root)
+    await server.start(schedule=False)
+    try:
+        package(two=GOOD.format("Two"))
+        command_line = Scheduler(settings, jobs_package=root)
+        run_id = await command_line.trigger("Two", by=Actor(ActorKind.CLI, "dana"))
+        await command_line.stop()
+        assert await server.wait(run_id, timeout=20) == "succeeded"
+        assert "Two" in server.definitions
+    finally:
+        await server.stop()

@@ -39,10 +39,11 @@ class BrokenModule:
 
 @dataclass
 class Discovered:
-    """What was found: the jobs by name, and the files that could not be used."""
+    """What was found: the jobs by name, the files that could not be used, and the modules that were looked at."""
 
     definitions: dict[str, JobDefinition] = field(default_factory=dict)
     broken: list[BrokenModule] = field(default_factory=list)
+    modules: set[str] = field(default_factory=set)
 
 
 def discover(package: str) -> Discovered:
@@ -55,13 +56,26 @@ def discover(package: str) -> Discovered:
         package: A dotted name such as ``acme_jobs.jobs``.
     """
     found = Discovered()
+    discover_more(package, found)
+    return found
+
+
+def discover_more(package: str, found: Discovered) -> None:
+    """Import the modules of ``package`` that were not there when ``found`` was made, and add what is in them.
+
+    A module that was imported stays as it is: Python keeps it, and its jobs may be running.
+    """
+    importlib.invalidate_caches()
+    known = len(found.broken)
     for name in _modules(package, found):
+        if name in found.modules:
+            continue
+        found.modules.add(name)
         module = _import(name, found)
         if module is not None:
             _collect(module, found)
-    for broken in found.broken:
+    for broken in found.broken[known:]:
         log.error("%s cannot be used: %s\n%s", broken.module, broken.error, broken.traceback)
-    return found
 
 
 def _modules(package: str, found: Discovered) -> Iterator[str]:

@@ -87,6 +87,7 @@ class Executor:
         settings: Graces.
         jobs: Where jobs run.
         journals: Takes what runs note to the database.
+        look_again: Finds jobs whose files were added while the process runs.
         notify: Hears of results.
         completed: Hears which job has ended.
     """
@@ -102,6 +103,7 @@ class Executor:
         jobs: JobThread,
         journals: JournalWriter,
         server_name: str,
+        look_again: Callable[[], None],
         notify: Callable[[AlertEvent], None],
         completed: Callable[[str], None],
     ) -> None:
@@ -114,6 +116,7 @@ class Executor:
         self._jobs = jobs
         self._journals = journals
         self._server_name = server_name
+        self._look_again = look_again
         self._notify = notify
         self._completed = completed
         self._settler = Settler(store, engine, clock)
@@ -169,6 +172,9 @@ class Executor:
     async def perform(self, claim: runs.Claim) -> None:
         """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
         definition = self._definitions.get(claim.job_name)
+        if definition is None:
+            await asyncio.to_thread(self._look_again)
+            definition = self._definitions.get(claim.job_name)
         try:
             await self._perform(claim, definition)
         except Exception as error:
@@ -180,8 +186,7 @@ class Executor:
     async def _perform(self, claim: runs.Claim, definition: JobDefinition | None) -> None:
         if definition is None:
             message = (
-                f"no job is called {claim.job_name!r} on this server: it was renamed or removed,"
-                " or it is new and the server has to be started again"
+                f"no job is called {claim.job_name!r} on this server: it was renamed or removed"
             )
             await self._refuse(claim, None, message)
             return

@@ -57,6 +57,7 @@ class Node:
         jobs: Where jobs run; ``None`` for a node that takes no runs.
         queues: How many runs at a time from each queue.
         schedule: Whether it creates the runs of recurring jobs.
+        look_again: Finds jobs whose files were added while the process runs.
         notify: Hears of results and missed slots.
     """
 
@@ -72,6 +73,7 @@ class Node:
         jobs: JobThread | None,
         queues: Mapping[str, int],
         schedule: bool,
+        look_again: Callable[[], None],
         notify: Notify | None,
     ) -> None:
         self.name = host_name()
@@ -103,6 +105,7 @@ class Node:
                 jobs=jobs,
                 journals=JournalWriter(store, clock, home),
                 server_name=self.name,
+                look_again=look_again,
                 notify=self._notify,
                 completed=self._completed,
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from .discovery import BrokenModule, Discovered, check, discover
+from .discovery import BrokenModule, Discovered, check, discover, discover_more
 from .job import JobDefinition
 
 JobRef = str | JobDefinition | Callable[..., Any]
@@ -24,12 +24,16 @@ class JobRegistry:
 
     Args:
         package: Where the jobs are, such as ``acme_jobs.jobs``.
+        more: Adds the jobs that come from elsewhere, once those of the package are known.
     """
 
-    def __init__(self, package: str) -> None:
+    def __init__(self, package: str, more: Callable[[JobRegistry], None] | None = None) -> None:
         self._package = package
-        self._lock = threading.Lock()
+        self._more = more
+        self._lock = threading.RLock()
         self._discovered: Discovered | None = None
+        self._exchanged: set[str] = set()
+        self._exchanged_broken: list[BrokenModule] = []
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
@@ -39,7 +43,7 @@ class JobRegistry:
     @property
     def broken(self) -> Sequence[BrokenModule]:
         """The job files that could not be used."""
-        return self._found().broken
+        return [*self._found().broken, *self._exchanged_broken]
 
     def find(self, job: JobRef) -> JobDefinition:
         """A job by its name (in any case, with or without ``Job``), display name, class or function.
@@ -70,10 +74,46 @@ class JobRegistry:
             raise ValueError(f"the job name {definition.name!r} is taken by {known.module}")
         definitions[definition.name] = definition
 
+    def exchange(
+        self, jobs: Mapping[str, JobDefinition] | None, broken: Sequence[BrokenModule]
+    ) -> tuple[set[str], bool]:
+        """Let these be all the jobs that are kept outside the code; a job in the code goes before one of its name.
+
+        Args:
+            jobs: The jobs by name; ``None`` leaves them as they are.
+            broken: What could not be used there.
+
+        Returns:
+            The names that are gone, and whether any job differs from before.
+        """
+        with self._lock:
+            definitions, troubles = self._found().definitions, list(broken)
+            if jobs is None:
+                self._exchanged_broken = troubles
+                return set(), False
+            mine = {_folded(n): job for n, job in definitions.items() if n not in self._exchanged}
+            kept = {name: job for name, job in jobs.items() if _folded(name) not in mine}
+            troubles += [_taken(name, mine[_folded(name)]) for name in sorted(jobs.keys() - kept.keys())]
+            different = {name for name, job in kept.items() if definitions.get(name) is not job}
+            gone = self._exchanged - kept.keys()
+            for name in gone:
+                del definitions[name]
+            definitions.update(kept)
+            self._exchanged, self._exchanged_broken = set(kept), troubles
+            return gone, bool(gone or different)
+
+    def look_again(self) -> None:
+        """Import the job files that have been added since the first look."""
+        found = self._found()
+        with self._lock:
+            discover_more(self._package, found)
+
     def _found(self) -> Discovered:
         with self._lock:
             if self._discovered is None:
                 self._discovered = discover(self._package)
+                if self._more is not None:
+                    self._more(self)
             return self._discovered
 
     def _find_by_name(self, text: str) -> JobDefinition:
@@ -86,6 +126,11 @@ class JobRegistry:
         near = get_close_matches(text, definitions, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise UnknownJob(f"there is no job {text!r}{hint}")
+
+
+def _taken(name: str, by: JobDefinition) -> BrokenModule:
+    text = f"the name is taken by {by.module}: set IsActive = 0 if that job does the work now, else rename one"
+    return BrokenModule(f'c_Job "{name}"', None, text, text)
 
 
 def _folded(name: str) -> str:

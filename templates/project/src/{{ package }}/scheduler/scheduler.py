@@ -24,6 +24,7 @@ from .database import migrate
 from .discovery import BrokenModule
 from .engine import make_queue_engine
 from .engine.port import Engine, Submission
+from .hybrid import LegacyJobs
 from .job import JobDefinition, JobType, RecurringOptions, define
 from .loops import LoopThread
 from .node import Node, Notify
@@ -31,7 +32,7 @@ from .registry import JobRef, JobRegistry, UnknownJob
 from .running import JobThread
 from .settings import Settings
 from .states import FINAL, RunState
-from .store import Store, control, runs
+from .store import Store, control, runs, slots
 from .store.runs import NewRun, RunStateError, UnknownRun
 from .upkeep import prune
 
@@ -68,13 +69,17 @@ class Scheduler:
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
-        self._registry = JobRegistry(jobs_package or self.settings.jobs_package)
+        self._legacy = LegacyJobs(self.settings) if self.settings.legacy_url else None
+        self._registry = JobRegistry(
+            jobs_package or self.settings.jobs_package, self._legacy.fill if self._legacy else None
+        )
         self._container = container
         self._notify = notify
         self._lock = threading.Lock()
         self._home: LoopThread | None = None
         self._store: Store | None = None
         self._engine: Engine | None = None
+        self._following: asyncio.Task[None] | None = None
         self.node: Node | None = None
 
     # What there is.
@@ -82,7 +87,7 @@ class Scheduler:
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
         """The jobs by name; the jobs package is imported at the first look."""
-        return self._registry.definitions
+        return dict(self._registry.definitions)  # the registry's own may change meanwhile
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
@@ -156,11 +161,12 @@ class Scheduler:
     async def stop(self) -> None:
         """Take nothing new, tell running jobs, wait the grace, hand the rest back; then close everything."""
         home = self._home
-        if home is None:
-            return
-        await home.call(self._stop())
-        await asyncio.to_thread(home.stop)
-        self._home = None
+        if home is not None:
+            await home.call(self._stop())
+            await asyncio.to_thread(home.stop)
+            self._home = None
+        if self._legacy is not None:
+            self._legacy.close()
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the home loop, such as a query against ``store.engine``, and return its result."""
@@ -446,6 +452,10 @@ class Scheduler:
         schedule: bool,  # noqa: FBT001 - the same
         queues: Sequence[str] | None,
     ) -> None:
+        if self._legacy is not None and self._following is None:
+            self._following = asyncio.create_task(
+                self._legacy.follow(self._registry, self._legacy_changed), name="targcc legacy"
+            )
         if self.node is not None or not (work or schedule):
             return
         home = self._open_home()
@@ -459,12 +469,24 @@ class Scheduler:
             jobs=JobThread(self._services, offers={Scheduler: self}) if work else None,
             queues=self._workers(queues),
             schedule=schedule,
+            look_again=self._registry.look_again,
             notify=self._notify or self._sender(),
         )
         await node.start()
         self.node = node
 
+    async def _legacy_changed(self, resting: set[str]) -> None:
+        """Schedules that rest forget how far they came: one that comes back starts from then."""
+        async with self.store.write() as connection:
+            await slots.forget(connection, resting)
+        if self.node is not None and self.node.slots is not None:
+            self.node.slots.wake()
+
     async def _stop(self) -> None:
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         node, self.node = self.node, None
         if node is not None:
             await node.stop()
