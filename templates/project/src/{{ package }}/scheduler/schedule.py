@@ -68,6 +68,7 @@ class SlotScheduler:
 
     async def run(self) -> None:
         """Create runs as their slots come, until cancelled."""
+        self._refreshed = float("-inf")  # begun again after a fault, it knows nothing for sure
         while True:
             try:
                 until = await self.tick()
@@ -109,6 +110,7 @@ class SlotScheduler:
 
     async def _refresh(self) -> None:
         """Read where every schedule stands; jobs that are new or have another schedule start from now."""
+        self._refreshed = time.monotonic()  # before anything is read: a wake() meanwhile counts
         now = self._clock.now()
         jobs = [item for item in list(self._definitions.values()) if item.schedule is not None]
         async with self._store.read() as connection:
@@ -123,7 +125,6 @@ class SlotScheduler:
                 self._plan(job, last, now)
             if index % 100 == 0:
                 await asyncio.sleep(0)
-        self._refreshed = time.monotonic()
 
     async def _restart(
         self, connection: AsyncConnection, jobs: Sequence[JobDefinition], now: datetime
