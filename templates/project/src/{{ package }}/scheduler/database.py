@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import io
 import sqlite3
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from . import inline
@@ -23,6 +25,8 @@ WRITES = {"targcc_writes": True}
 _BUSY_SECONDS = 15
 """How long SQLite waits for another process to finish writing."""
 _LOCK_KEY = 0x7461726763  # "targc": the PostgreSQL advisory lock that migrations hold
+_PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
+"""How long PostgreSQL may say nothing: seconds while connecting, milliseconds later. The system's own default is many minutes."""
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
 _SYNC_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -38,7 +42,10 @@ def make_engine(url: str | sa.URL) -> AsyncEngine:
         engine = create_async_engine(parsed, pool_size=4, max_overflow=4)
         _set_up_sqlite(engine.sync_engine)
         return engine
-    return create_async_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
+    options = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
+    engine = create_async_engine(parsed, pool_size=5, max_overflow=10, connect_args=options)
+    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    return engine
 
 
 def make_inline_engine(url: str | sa.URL) -> AsyncEngine | None:
@@ -197,6 +204,22 @@ def _exclusive(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _analyze(engine: sa.Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("ANALYZE"))
+
+
+def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Give nobody a connection that the server has closed.
+
+    That makes its socket readable; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction.
+    """
+    socket = connection.driver_connection.fileno()
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(socket, select.POLLIN)
+        readable = bool(poll.poll(0))
+    else:
+        readable = bool(select.select([socket], [], [], 0)[0])
+    if readable:
+        raise InvalidatePoolError("PostgreSQL has closed the connection")
 
 
 def _set_up_sqlite(engine: sa.Engine) -> None:

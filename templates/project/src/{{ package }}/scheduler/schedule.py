@@ -42,7 +42,7 @@ class SlotScheduler:
     Args:
         store: The database.
         engine: Gets the runs.
-        definitions: The jobs; may grow while it works.
+        definitions: The jobs; may change while it works.
         clock: Tells when a slot has come.
         notify: Hears of missed slots.
     """
@@ -119,6 +119,8 @@ class SlotScheduler:
             async with self._store.write() as connection:
                 await self._restart(connection, jobs, now)
                 known = await slots.load(connection)
+        for name in self._next.keys() - {job.name for job in jobs}:
+            del self._next[name]
         for index, job in enumerate(jobs):
             last = known[job.name].last_slot
             if job.name not in self._next or last != self._last.get(job.name):

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from . import project
+from .cron import parse_zone
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -56,6 +57,17 @@ class Settings(BaseSettings):
     poll_seconds: Seconds = 1
     """How often to look for work that another process created without waking this one."""
 
+    legacy_url: str = Field(default="", repr=False)
+    """Hybrid mode: the database whose ``c_Job`` says what else runs, such as ``mssql://user:password@host/name``."""
+    legacy_table: str = "c_Job"
+    """That table's name, or the name of a view of it, such as ``dbo.v_JobsThatMoved``."""
+    legacy_timezone: str = ""
+    """The zone its schedules are meant in; empty means the project's."""
+    legacy_poll_seconds: Seconds = 60
+    """How often to look for changes in it."""
+    legacy_threads: Annotated[int, Field(ge=1)] = 4
+    """How many of its procedures run at the same time in one process."""
+
     history_days: Annotated[int, Field(ge=1)] = 90
     """Finished runs older than this are removed, …"""
     history_keep: Annotated[int, Field(ge=0)] = 100
@@ -87,6 +99,23 @@ class Settings(BaseSettings):
                 "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"
             )
         return url
+
+    @field_validator("legacy_url")
+    @classmethod
+    def _a_url(cls, url: str) -> str:
+        try:
+            if url:
+                make_url(url)
+        except ArgumentError:
+            raise ValueError("not a database URL such as mssql://user:password@host/name") from None
+        return url
+
+    @field_validator("legacy_timezone")
+    @classmethod
+    def _a_zone(cls, zone: str) -> str:
+        if zone:
+            parse_zone(zone)
+        return zone
 
     @property
     def shown_database_url(self) -> str:

@@ -79,6 +79,15 @@ async def restart(connection: AsyncConnection, name: str, text: str, last_slot: 
     )
 
 
+async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
+    """Forget by which schedule jobs were worked off; when they come back, they start from then."""
+    await connection.execute(
+        sa.update(job_schedule)
+        .where(job_schedule.c.JobName.in_(names), job_schedule.c.ScheduleText.is_not(None))
+        .values(ScheduleText=None)
+    )
+
+
 async def advance(connection: AsyncConnection, name: str, last_slot: datetime) -> None:
     """Every slot of a job up to ``last_slot`` is dealt with."""
     await connection.execute(
