@@ -33,7 +33,12 @@ if TYPE_CHECKING:  # services.py is the project's own; it is looked for only whe
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = ("jobname", "cronexpression", "storedprocname", "isactive")
+_NEEDED = {
+    "jobname": "JobName",
+    "cronexpression": "CronExpression",
+    "storedprocname": "StoredProcName",
+}
+_COLUMNS = (*_NEEDED, "isactive")
 _RECIPIENTS = "c_JobAlertRecipient"
 _JOB_ID = ("c_jobid", "jobid")
 _ADDRESS = ("overrideemailorphone", "email", "emailaddress", "recipientemail")
@@ -241,14 +246,11 @@ def _records(connection: sa.Connection, table: str) -> list[Record]:
     if found is None:
         raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
     result = connection.execute(sa.select(sa.text("*")).select_from(found))
-    columns = [column.lower() for column in result.keys()]
+    columns = [column.lower() for column in result.keys()]  # noqa: SIM118 - no mapping
     if missing := [column for column in _COLUMNS if column not in columns]:
-        why = (
-            "its shape is TARGCC 4, import it instead"
-            if "lkpjob" in columns
-            else "see CronExpression"
-        )
-        raise LegacyError(f"{table} has no column {missing[0]}: {why}")
+        is_classic = "lkpjob" in columns
+        hint = ": it is a table of TARGCC 4, import it instead" if is_classic else ""
+        raise LegacyError(f"{table} has no column {missing[0]}{hint}")
     return [dict(zip(columns, row, strict=True)) for row in result]
 
 
@@ -281,16 +283,10 @@ def _people(connection: sa.Connection, table: str) -> dict[str, list[str]]:
 
 
 def _row(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
-    """
-    Raises:
-        LegacyError: a column is empty.
-    """
-    job_id = str(record.get("id") or "?")
-    for column, name in zip(
-        _COLUMNS, ("JobName", "CronExpression", "StoredProcName"), strict=False
-    ):
+    for column, name in _NEEDED.items():
         if not str(record[column] or "").strip():
             raise LegacyError(f"it has no {name}")
+    job_id = str(record.get("id") or "?")
     wanted = _yes(record.get("emailonfailure"))
     return LegacyRow(
         id=job_id,

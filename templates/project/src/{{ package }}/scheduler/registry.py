@@ -93,7 +93,9 @@ class JobRegistry:
                 return set(), False
             mine = {_folded(n): job for n, job in definitions.items() if n not in self._exchanged}
             kept = {name: job for name, job in jobs.items() if _folded(name) not in mine}
-            troubles += [_taken(name, mine[_folded(name)]) for name in sorted(jobs.keys() - kept.keys())]
+            troubles += [
+                _taken(name, mine[_folded(name)]) for name in sorted(jobs.keys() - kept.keys())
+            ]
             different = {name for name, job in kept.items() if definitions.get(name) is not job}
             gone = self._exchanged - kept.keys()
             for name in gone:
