@@ -1,6 +1,6 @@
 """What ``docs/guarantees.md`` promises of runs and jobs, on SQLite and on PostgreSQL alike."""
 
-# ruff: noqa: ARG001, ARG002 - a job takes its context
+# ruff: noqa: ARG001 - a job takes its context
 
 import asyncio
 import contextlib
