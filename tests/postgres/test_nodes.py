@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import postgresql
 import pytest
-from conftest import Cluster
+from cluster import Cluster
 from rig_jobs.scheduler import RunState, Scheduler
 
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import io
+import select
 import sqlite3
 import time
 from collections.abc import Iterator
