@@ -315,3 +315,8 @@ async def test_history_without_runs_is_shown_too(site: Site):
     page = await visitor.page("/jobs/jobs/DailyReport")
     assert "Earlier attempts" in page
     assert "deadlock victim" in page
+
+
+async def test_a_job_in_another_zone_shows_its_own_clock_too(site: Site):
+    page = await (await site.user("viewer")).client.get("/jobs/jobs/DailyReport")
+    assert "02:00 in Europe/London" in page.text

@@ -36,6 +36,8 @@ def test_durations_have_two_units_at_most(seconds: float, said: str):
         (timedelta(seconds=12), "in 12 s"),
         (timedelta(minutes=-90), "1 h ago"),
         (timedelta(days=3), "in 3 d"),
+        (timedelta(hours=2, microseconds=-1), "in 2 h"),
+        (timedelta(seconds=-0.4), "now"),
     ],
 )
 def test_relative_times(away: timedelta, said: str):

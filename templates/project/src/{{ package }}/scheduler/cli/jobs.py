@@ -135,7 +135,7 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("schedule", f"{job.words}  {definition.schedule_text}".strip()),
         ("zone", definition.timezone),
         ("paused", _paused(job, now)),
-        *[("next", when(slot, now)) for slot in slots],
+        *[("next", _next(slot, now, definition.timezone)) for slot in slots],
         ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
         ("queue", definition.queue),
         ("retries", retries if definition.retries else "none"),
@@ -148,6 +148,14 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("arguments", ", ".join(arguments)),
         ("code", f"{definition.module}.{definition.target.__qualname__}"),
     ]
+
+
+def _next(slot: datetime, now: datetime, own: str) -> str:
+    """A slot in the project's zone, and by the job's own clock where that is another."""
+    text = when(slot, now)
+    if own == project.TIMEZONE:
+        return text
+    return f"{text}, {words.clock(slot, now, parse_zone(own))} in {own}"
 
 
 def _paused(job: JobOverview, now: datetime) -> str:

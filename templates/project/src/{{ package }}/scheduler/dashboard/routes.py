@@ -26,7 +26,7 @@ from ..scheduler import Scheduler, UnknownJob
 from ..states import RunState
 from ..stats import JobStats
 from ..web import Problem, get_scheduler
-from . import forms
+from . import forms, words
 from .pages import STATIC, PageRoute, is_refresh, page_needs, render
 from .verdict import verdict
 
@@ -153,10 +153,20 @@ async def show_job(
         stats=figures,
         runs=runs,
         earlier=earlier,
-        slots=overview.next_runs(job, 5) if job is not None else [],
+        slots=_slots(job, now) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
         error=error,
     )
+
+
+def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
+    """The next runs, each with its time by the job's own clock where that is not the project's."""
+    own = job.definition.timezone
+    zone = parse_zone(own) if own != project.TIMEZONE else None
+    return [
+        (slot, words.clock(slot, now, zone) if zone is not None else "")
+        for slot in overview.next_runs(job, 5)
+    ]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: queries.RunPage) -> tuple[Attempt, ...]:

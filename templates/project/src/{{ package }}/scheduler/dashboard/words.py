@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -74,7 +75,9 @@ def milliseconds(value: int | None) -> str:
 def relative(instant: datetime, now: datetime) -> str:
     """How far away an instant is: ``12 s ago``, ``in 3 h``, ``now``."""
     seconds = (instant - now).total_seconds()
-    size = abs(seconds)
+    size = (
+        math.ceil(seconds) if seconds > 0 else -seconds
+    )  # "in 2 h" just after two hours were asked for
     if size < 1:
         return "now"
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):

@@ -10,7 +10,7 @@
 
   function relative(instant) {
     const seconds = (instant - Date.now()) / 1000;
-    const size = Math.abs(seconds);
+    const size = seconds > 0 ? Math.ceil(seconds) : -seconds;
     for (const [unit, name] of UNITS) {
       if (size >= unit) {
         const text = `${Math.floor(size / unit)} ${name}`;
