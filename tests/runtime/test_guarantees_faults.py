@@ -4,6 +4,7 @@
 
 import asyncio
 import errno
+import os
 import shutil
 import subprocess
 import tempfile
@@ -37,12 +38,10 @@ class SmallDisk:
 
     def fill(self) -> None:
         """Leave no room for anything."""
-        with self._ballast.open("ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+        full = pytest.raises(OSError, match=os.strerror(errno.ENOSPC))
+        with self._ballast.open("ab", buffering=0) as file, full:
+            while True:
+                file.write(bytes(4096))
 
     def free(self) -> None:
         """Make room again."""
