@@ -122,6 +122,22 @@ def test_a_description_is_the_docstring_and_not_said_twice():
     assert "description=" not in source
 
 
+@pytest.mark.parametrize(
+    ("description", "docstring"),
+    [
+        ("mails sales (daily)", "Mails sales (daily)."),
+        ('says "done"', 'Says "done".'),
+        ("sends mail 📧", "Sends mail 📧."),
+        ("what is next:", "What is next."),
+        ("really?", "Really?"),
+        ("two lines\nof text", "Two lines of text."),
+    ],
+)
+def test_a_docstring_ends_as_ruff_wants_it(description, docstring):
+    source = module_of(type="manual", description=description)
+    assert source.startswith(f'"""{docstring}"""\n')
+
+
 def test_a_description_of_several_lines_is_said_exactly():
     assert "description='One\\nTwo'" in decorator_of(type="manual", description="One\nTwo")
 

@@ -29,7 +29,7 @@ def test_a_python_literal_is_one_line_of_visible_characters(text):
     assert all(c.isprintable() or c in unassigned for c in pyliteral(text))
 
 
-@given(TEXT)
+@given(TEXT | st.text("'\"\\\na"))
 def test_black_leaves_a_literal_as_it_is(text):
     source = f"x = {pyliteral(text)}\n"
     assert black.format_str(source, mode=black.Mode(line_length=10_000)) == source
@@ -62,6 +62,7 @@ def test_a_docstring_is_nothing_but_a_docstring(text, indent):
         ("Mail sales.", '"""Mail sales."""'),
         (r"Copy C:\exports.", r'r"""Copy C:\exports."""'),
         ('Say "yes"', '"""Say "yes\\""""'),
+        ('"Yes" it says.', '"""\\"Yes" it says."""'),
         ("One.\n\nTwo\nlines.", '"""One.\n\n    Two lines.\n    """'),
     ],
 )

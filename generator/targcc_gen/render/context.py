@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,17 +93,19 @@ def _after_comma(source: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A description as the first line of a docstring is written: with a capital and a full stop. Empty for nothing visible."""
+    """A description as a docstring is written: its first paragraph, which is one line there, has a capital and a full stop.
+
+    Empty for nothing visible.
+    """
     text = text.strip()
     if not any(is_visible(character) and not character.isspace() for character in text):
         return ""
-    first, line_end, rest = text.partition("\n")
-    first = first.rstrip()
-    if first[-1:].isalnum() and (not rest or not rest.split("\n")[0].strip()):
-        first += "."
+    first, *rest = re.split(r"(\n\s*\n)", text, maxsplit=1)
+    first = first.rstrip(",;: ") or first
+    first += "" if first.endswith((".", "!", "?")) else "."
     if first[:1].isascii():
         first = first[:1].upper() + first[1:]
-    return first + line_end + rest
+    return "".join([first, *rest])
 
 
 def _described(description: str) -> bool:

@@ -94,7 +94,7 @@ def _unicode_escape(character: str) -> str:
 
 
 def _string(text: str) -> str:
-    quote = "'" if '"' in text and "'" not in text else '"'
+    quote = "'" if text.count("'") < text.count('"') else '"'
     return quote + "".join(_escaped(character, quote) for character in text) + quote
 
 
@@ -121,12 +121,15 @@ def _visible(text: str) -> str:
 
 def _triple(body: str, end: str) -> str:
     plain = is_visible(body.replace("\n", ""))
-    if plain and '"""' not in body and not body.endswith(('"', "\\")):
+    if plain and '"""' not in body and not body.startswith('"') and not body.endswith(('"', "\\")):
         raw = "r" if "\\" in body else ""
         return f'{raw}"""{body}{end}"""'
     escaped = "".join("\n" if c == "\n" else _escaped(c, "\0") for c in body)
     if '"""' in escaped:
         escaped = escaped.replace('"', '\\"')
-    elif escaped.endswith('"'):
+        return f'"""{escaped}{end}"""'
+    if escaped.startswith('"'):  # black would put a blank before it, and ruff complain of that
+        escaped = "\\" + escaped
+    if escaped.endswith('"'):
         escaped = escaped[:-1] + '\\"'
     return f'"""{escaped}{end}"""'
