@@ -151,6 +151,63 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
     )
 
 
+def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(run, tmp_path):
+    said = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
+    project = tmp_path / "shop-jobs"
+    spec = (project / "targcc.yaml").read_text(encoding="utf-8")
+    env = (project / ".env.example").read_text(encoding="utf-8")
+    with sqlite3.connect(tmp_path / "legacy.db") as connection:
+        connection.execute(
+            "CREATE TABLE c_Job (ID INT, JobName, CronExpression, StoredProcName, IsActive BIT)"
+        )
+        connection.execute(
+            "INSERT INTO c_Job VALUES (1, 'Nightly load', '0 2 * * *', 'SP_Load', 1)"
+        )
+        connection.execute("INSERT INTO c_Job VALUES (2, 'Bad one', '0 2 * *', 'SP_Load', 1)")
+    connection.close()
+    line = [sys.executable, "-m", "shop_jobs.scheduler.cli", "job", "list"]
+    legacy = {
+        name: value for name, _, value in (text.partition("=") for text in env.splitlines())
+        if name.startswith("TARGCC_LEGACY")
+    }  # fmt: skip
+    url = {"TARGCC_LEGACY_URL": f"sqlite:///{tmp_path / 'legacy.db'}"}
+    environment = {**os.environ, "PYTHONPATH": "src", **legacy, **url}
+    done = subprocess.run(
+        line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
+    )
+
+    assert "hybrid    9 rows stay in c_Job and run from there" in said
+    assert legacy["TARGCC_LEGACY_TIMEZONE"] == "Asia/Jerusalem"
+    assert "jobs: {}" in spec
+    assert "#   Nightly load: 30 1 * * * [dbo].[usp_Nightly Load]" in spec
+    assert [path.name for path in (project / "src/shop_jobs/jobs").iterdir()] == ["__init__.py"]
+    assert "Nightly load" in done.stdout
+    assert 'c_Job row 2 "Bad one" cannot be used: 4 fields' in done.stderr
+
+
+def test_hybrid_mode_joins_a_project_once(run, tmp_path):
+    run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs")
+    project = tmp_path / "shop-jobs"
+    before = files(project)
+    run(*example(), *ZONE, "--mode", "hybrid", "--into", "shop-jobs")
+
+    assert files(project) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([EXAMPLE / "classic/jobs.sql"], "this is a c_Job of TARGCC 4"),
+        ([*example(), "--cron-dialect", "vixie"], "not as vixie"),
+    ],
+)
+def test_what_hybrid_mode_cannot_run_is_refused(run, tmp_path, arguments, reason):
+    done = run(*arguments, *ZONE, "--mode", "hybrid", "--new", "shop-jobs", status=2)
+
+    assert reason in done.stderr
+    assert not (tmp_path / "shop-jobs").exists()
+
+
 def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
     run(*example(), *ZONE, "--new", "shop-jobs")
     project = tmp_path / "shop-jobs"

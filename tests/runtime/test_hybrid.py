@@ -91,11 +91,13 @@ def troubles(scheduler):
 async def test_active_rows_are_recurring_jobs_in_the_old_servers_zone(old, start):
     old.add(1, "Daily Sales Report")
     old.add(2, "Off", active=False)
+    old.add(3, "Blanks", procedure="exec dbo.Daily Load;")
     scheduler = await start(old, legacy_timezone="Asia/Jerusalem")
 
     job = scheduler.definitions["Daily Sales Report"]
     assert (job.schedule_text, job.timezone, job.retries) == ("0 2 * * *", "Asia/Jerusalem", 0)
     assert "SP_Report" in job.description
+    assert "dbo.[Daily Load]" in scheduler.definitions["Blanks"].description
     assert "Off" not in scheduler.definitions
     assert not scheduler.broken
 

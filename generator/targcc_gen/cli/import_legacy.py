@@ -29,10 +29,16 @@ class _Request:
 
     new: Path | None
     into: Path | None
+    mode: str
     report: Path | None
     dry_run: bool
     diff: bool
     as_json: bool
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the rows stay in c_Job."""
+        return self.mode == "hybrid"
 
     @property
     def target(self) -> Path | None:
@@ -50,6 +56,13 @@ class _Request:
 @click.option("--new", metavar="DEST", type=_FILE, help="Make a new project in this folder.")
 @click.option(
     "--into", "--project", metavar="DIR", type=_FILE, help="Add the jobs to this project."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["import", "hybrid"]),
+    default="import",
+    show_default=True,
+    help="import: rows become jobs of the project. hybrid: rows stay in c_Job, and the project runs them from there.",
 )
 @click.option(
     "--timezone",
@@ -105,6 +118,7 @@ def import_legacy(
     Example:
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --report cutover.html
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
     """
     from datetime import UTC, datetime
 
@@ -175,7 +189,8 @@ def _carry_out(asked: _Request, options: Options, inventory: Inventory) -> None:
     else:
         from targcc_gen.legacy.listing import lines
 
-        for line in lines(result, found, report=str(asked.report) if asked.report else None):
+        report = str(asked.report) if asked.report else None
+        for line in lines(result, found, report=report, hybrid=asked.hybrid):
             click.echo(line)
     if arrival is None:
         return
@@ -195,6 +210,7 @@ def _planned(
 ) -> tuple[Import, Arrival | None]:
     """The end of every row, and what it takes to write the project."""
     from targcc_gen.legacy.convert import convert
+    from targcc_gen.legacy.hybrid import check_mode, join_hybrid_project, new_hybrid_project
 
     if asked.into is not None:
         from targcc_gen.cli.project import open_project
@@ -202,14 +218,19 @@ def _planned(
 
         project = open_project(asked.into)
         result = convert(inventory, options, project=project.spec)
+        if asked.hybrid:
+            return result, join_hybrid_project(result, project.root, project.text)
         return result, join_project(result, project.root, project.spec, project.text)
     result = convert(inventory, options)
+    if asked.hybrid:
+        check_mode(result)
     if asked.new is None:
         return result, None
     from targcc_gen.cli.progress import rendered
     from targcc_gen.legacy.project import new_project
 
-    return result, new_project(result, asked.new, rendered)
+    plan = new_hybrid_project if asked.hybrid else new_project
+    return result, plan(result, asked.new, rendered)
 
 
 def _print_json(result: Import) -> None:
@@ -227,8 +248,9 @@ def _show(arrival: Arrival, *, diff: bool) -> None:
     if len(created) <= _MANY_FILES or arrival.plan.conflicts:
         show_plan(arrival.plan, diff=diff)
     else:
-        jobs = sum("/jobs/" in change.path for change in created)
-        click.echo(f"create    {len(created)} files, {jobs} of them jobs and their tests")
+        jobs = sum("/jobs/" in change.path and "__init__" not in change.path for change in created)
+        count = f"{jobs} of them jobs and their tests" if jobs else "none of them a job"
+        click.echo(f"create    {len(created)} files, {count}")
         if diff:
             show_diff(arrival.plan)
     if arrival.unchanged:
@@ -254,4 +276,10 @@ def _write(asked: _Request, result: Import, arrival: Arrival) -> None:
     click.echo(f"\n{head}\n\n  cd " + (f'"{folder}"' if " " in folder else folder))
     if counts:
         click.echo(f"  uv run targcc import-history {HISTORY_FILE.as_posix()}")
-    click.echo("  uv run targcc serve")
+    if asked.hybrid:
+        click.echo(
+            "  cp .env.example .env        # and say in it where c_Job is: TARGCC_LEGACY_URL"
+        )
+        click.echo("  uv run --extra mssql targcc serve")
+    else:
+        click.echo("  uv run targcc serve")

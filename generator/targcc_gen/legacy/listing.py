@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from targcc_gen.legacy.convert import Import
+from targcc_gen.legacy.hybrid import hybrid_lines
 from targcc_gen.legacy.inventory import ExportFile
 from targcc_gen.legacy.parity import Difference
 from targcc_gen.legacy.report import compared
@@ -24,16 +25,21 @@ _KINDS = {
 }
 
 
-def lines(result: Import, found: Sequence[Difference], *, report: str | None) -> Iterator[str]:
+def lines(
+    result: Import, found: Sequence[Difference], *, report: str | None, hybrid: bool = False
+) -> Iterator[str]:
     """The listing, line by line.
 
     Args:
         result: The end of every row.
         found: The jobs that differ from before.
         report: The report's file, if one was written.
+        hybrid: Whether the rows stay in ``c_Job``.
     """
     yield from _labelled("read", _files(result))
-    yield from _labelled("result", [_counts(result)])
+    yield from _labelled("result", [_counts(result, hybrid=hybrid)])
+    if hybrid:
+        yield from _labelled("hybrid", hybrid_lines(result))
     yield from _labelled("reject", _rejected(result))
     yield from _labelled("warning", _warnings(result))
     yield from _labelled("parity", _parity(result, found, reported=report is not None))
@@ -62,8 +68,9 @@ def _rows(file: ExportFile) -> str:
     return ", ".join(texts) or "no rows of c_Job"
 
 
-def _counts(result: Import) -> str:
-    return f"{len(result.jobs)} jobs, {len(result.inactive)} inactive (created paused), {len(result.rejected)} rejected"
+def _counts(result: Import, *, hybrid: bool) -> str:
+    inactive = f"{len(result.inactive)} inactive" + ("" if hybrid else " (created paused)")
+    return f"{len(result.jobs)} jobs, {inactive}, {len(result.rejected)} rejected"
 
 
 def _rejected(result: Import) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,21 @@ def new_project(result: Import, root: Path, render: Callable[[Spec, str], Tree])
     """
     from targcc_gen.spec import dump_spec
 
+    spec = spec_of(result, root, {job.key: job.spec for job in result.all_jobs})
+    return Arrival(make_plan(render(spec, dump_spec(spec)), root))
+
+
+def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec]) -> Spec:
+    """The spec of a new project.
+
+    Args:
+        result: The end of every row.
+        root: The project's folder, after which it is named.
+        jobs: Its jobs.
+
+    Raises:
+        InputError: As for :func:`new_project`.
+    """
     _refuse(root)
     if not result.all_jobs:
         reasons = [f"{one.file}:{one.line}: {one.reason}" for one in result.rejected[:_FEW]]
@@ -50,12 +65,8 @@ def new_project(result: Import, root: Path, render: Callable[[Spec, str], Tree])
             "\n".join(["no row of c_Job can become a job:", *reasons]), hint="Nothing was written."
         )
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
-    spec = _checked(
-        targcc=1,
-        project={"name": name, "timezone": result.options.zone.key},
-        jobs={job.key: job.spec for job in result.all_jobs},
-    )
-    return Arrival(make_plan(render(spec, dump_spec(spec)), root))
+    project = {"name": name, "timezone": result.options.zone.key}
+    return _checked(targcc=1, project=project, jobs=jobs)
 
 
 def _refuse(root: Path) -> None:

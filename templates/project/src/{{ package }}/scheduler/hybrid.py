@@ -43,6 +43,7 @@ _RECIPIENTS = "c_JobAlertRecipient"
 _JOB_ID = ("c_jobid", "jobid")
 _ADDRESS = ("overrideemailorphone", "email", "emailaddress", "recipientemail")
 _EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
+_MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
 _SPLIT = re.compile(r"[;,\s]+")
 
 _TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
@@ -179,7 +180,7 @@ class LegacyJobs:
     def _define(self, row: LegacyRow) -> JobDefinition:
         from ..services import procedure_call  # the project's own
 
-        procedure = _EXEC.sub("", row.procedure, count=1).strip("; \t\r\n")
+        procedure = _procedure(row.procedure)
         procedure_call("mssql", procedure, {})  # is it a name?
         schedule = CronSchedule.parse(row.cron)
         if not schedule.reachable:
@@ -296,6 +297,14 @@ def _row(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
         emails=tuple(people.get(job_id, ())) if wanted else None,
         last_run=record.get("lastrun"),
     )
+
+
+def _procedure(text: str) -> str:
+    """The name in ``StoredProcName``, without ``EXEC``; a part with blanks or dashes gets brackets."""
+    name = _EXEC.sub("", text, count=1).strip("; \t\r\n")
+    if _MORE_THAN_A_NAME.search(name):
+        return name
+    return ".".join(part if part.isidentifier() else f"[{part}]" for part in name.split("."))
 
 
 def _name(record: Record) -> str:
