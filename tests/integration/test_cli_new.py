@@ -118,6 +118,8 @@ def test_files_that_are_there_are_not_overwritten(tmp_path):
     assert result.exit_code == 3
     assert "conflict  README.md" in result.stdout
     assert "1 conflict: nothing was written." in result.stderr
+    actions = [line.split()[0] for line in result.stdout.splitlines() if line[:1].isalpha()]
+    assert actions[-1] == "conflict"  # not lost among a hundred files to create
     assert files(tmp_path) == {"README.md": b"mine\n", "notes.txt": b"mine too\n"}
 
 

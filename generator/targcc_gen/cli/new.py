@@ -65,9 +65,9 @@ def new(
     from targcc_gen.cli.show import carry_out
     from targcc_gen.sync import make_plan
 
-    started = time.perf_counter()
     _refuse_project(dest)
     spec, text = _spec(dest, spec_file, answers, yes=yes)
+    started = time.perf_counter()  # not before: questions take as long as people do
     sides = sides_of(dest.resolve(), ours, theirs, markers=markers)
     writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json, sides=sides)
     plan = make_plan(rendered(spec, text), dest, sides=sides)

@@ -102,8 +102,9 @@ def check(plan: Plan, writing: Writing) -> None:
 
 
 def show_plan(plan: Plan, *, diff: bool = False) -> None:
-    """Print what happens to each file, and the diff where it is asked for."""
+    """Print what happens to each file, conflicts last, and the diff where it is asked for."""
     changes = [change for change in plan.changes if change.action != "unchanged"]
+    changes.sort(key=lambda change: change.action == "conflict")
     width = min(_MAX_WIDTH, max((len(change.path) for change in changes), default=0))
     for change in changes:
         line = f"{_action(change)} {change.path:<{width}}  {_note(change)}"
