@@ -34,7 +34,14 @@ from rig_jobs.scheduler.schedule import SlotScheduler
 from rig_jobs.scheduler.scheduler import Connection
 from rig_jobs.scheduler.settings import Settings
 from rig_jobs.scheduler.store import Store, control
-from rig_jobs.scheduler.tables import job_log_line, job_queue, job_run, job_schedule, logged_job
+from rig_jobs.scheduler.tables import (
+    job_audit,
+    job_log_line,
+    job_queue,
+    job_run,
+    job_schedule,
+    logged_job,
+)
 from rig_jobs.scheduler.watchdog import watch
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -179,6 +186,47 @@ async def test_a_run_exists_when_the_caller_commits_and_never_was_when_it_rolls_
     assert await scheduler.wait(now, 10) == RunState.SUCCEEDED
     assert await scheduler.wait(later, 10) == RunState.SUCCEEDED
     assert [row.Message for row in ledger.runs("Add")] == ["42", "4"]
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["commit", "rollback"])
+async def test_every_action_may_be_part_of_the_callers_transaction(scheduler, ledger, commits):
+    first, second, third = [
+        await scheduler.schedule(add, delay=delay, a=1) for delay in ("1h", "2h", "3h")
+    ]
+    engine = make_engine(ledger.url)
+    connection = await engine.connect()
+    try:
+        mine = {"by": DANA, "connection": connection}
+        await scheduler.trigger("Add", {"a": 1}, **mine)
+        await scheduler.cancel(first, **mine)
+        await scheduler.retry(second, **mine)
+        await scheduler.delete(third, **mine)
+        await scheduler.pause("Add", reason="audit", **mine)
+        await scheduler.resume("Add", **mine)
+        await scheduler.pause_queue("critical", **mine)
+        await scheduler.resume_queue("critical", **mine)
+        await (connection.commit() if commits else connection.rollback())
+    finally:
+        await connection.close()
+        await engine.dispose()
+    if commits:
+        await until(
+            lambda: ledger.states() == {"cancelled": 1, "succeeded": 2}, "what was committed runs"
+        )
+    else:
+        assert ledger.states() == {"scheduled": 3}
+    assert len(ledger.rows(sa.select(job_audit))) == (8 if commits else 0)
+
+
+async def test_a_running_job_is_cancelled_once_the_caller_commits(scheduler, ledger):
+    run_id = await scheduler.enqueue(wait_for_gate)
+    await until(lambda: gate.seen, "it has begun")
+    engine = make_engine(ledger.url)
+    async with engine.begin() as connection:
+        state = await scheduler.cancel(run_id, by=DANA, connection=connection)
+        assert state == RunState.RUNNING
+    assert await scheduler.wait(run_id, 10) == RunState.CANCELLED
     await engine.dispose()
 
 

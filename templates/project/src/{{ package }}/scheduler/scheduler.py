@@ -247,9 +247,21 @@ class Scheduler:
         return await self._create(run, connection)
 
     async def trigger(
-        self, name: JobRef, arguments: Mapping[str, Any] | None = None, *, by: Actor
+        self,
+        name: JobRef,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        by: Actor,
+        connection: Connection | None = None,
     ) -> int:
-        """Run a job now because somebody wants it; returns the run's id."""
+        """Run a job now because somebody wants it; returns the run's id.
+
+        Args:
+            name: The job.
+            arguments: What ``execute`` gets besides the context.
+            by: Who wants it.
+            connection: As :meth:`enqueue` has it, here and in the methods below: it is done once you commit.
+        """
         definition = self.find(name)
         run = self._new_run(definition, JobType.MANUAL, arguments or {}, by)
 
@@ -260,11 +272,13 @@ class Scheduler:
             )
             return run_id
 
-        return await self._change(work)
+        return await self._change(work, connection)
 
     # Runs.
 
-    async def cancel(self, run_id: int, *, by: Actor) -> RunState:
+    async def cancel(
+        self, run_id: int, *, by: Actor, connection: Connection | None = None
+    ) -> RunState:
         """Cancel a run: at once if it waits, else its job is told, and stopped after a grace.
 
         Returns:
@@ -281,12 +295,12 @@ class Scheduler:
             await control.audit(connection, by, "cancel", now, run_id=run_id)
             return state
 
-        state = await self._change(work)
-        if state == RunState.RUNNING and self.node is not None and self.node.executor is not None:
-            self._open_home().loop.call_soon_threadsafe(self.node.executor.cancel, run_id, str(by))
+        state = await self._change(work, connection)
+        if state == RunState.RUNNING and connection is None:  # else a heartbeat sees the commit
+            self._cancel_here(run_id, by)
         return state
 
-    async def retry(self, run_id: int, *, by: Actor) -> int:
+    async def retry(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> int:
         """Do a run that is over again, as a new run; one that waits for its time is made due now.
 
         Returns:
@@ -307,9 +321,9 @@ class Scheduler:
             again = await runs.again(connection, run_id, str(by), now)
             return await self._insert(connection, again, now)
 
-        return await self._change(work)
+        return await self._change(work, connection)
 
-    async def delete(self, run_id: int, *, by: Actor) -> None:
+    async def delete(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> None:
         """Remove a run with its log and steps; its attempts stay in the history.
 
         Raises:
@@ -322,7 +336,7 @@ class Scheduler:
             await self._engine_or_fail.withdraw(connection, [run_id])
             await control.audit(connection, by, "delete", now, job_name=name, run_id=run_id)
 
-        await self._change(work)
+        await self._change(work, connection)
 
     async def wait(
         self, run_id: int, timeout: float | None = None  # noqa: ASYNC109 - as asyncio has it
@@ -355,6 +369,7 @@ class Scheduler:
         by: Actor,
         reason: str | None = None,
         until: datetime | None = None,
+        connection: Connection | None = None,
     ) -> None:
         """Let the slots of a job pass silently, until an instant or until it is resumed; runs by hand still go."""
         job = self.find(name).name
@@ -364,9 +379,11 @@ class Scheduler:
             detail = _pause_detail(reason, until)
             await control.audit(connection, by, "pause", now, job_name=job, detail=detail)
 
-        await self._change(work)
+        await self._change(work, connection)
 
-    async def resume(self, name: JobRef, *, by: Actor) -> None:
+    async def resume(
+        self, name: JobRef, *, by: Actor, connection: Connection | None = None
+    ) -> None:
         """Let a job run by its schedule again, from now on."""
         job = self.find(name).name
 
@@ -374,10 +391,16 @@ class Scheduler:
             await control.resume_job(connection, job, now)
             await control.audit(connection, by, "resume", now, job_name=job)
 
-        await self._change(work)
+        await self._change(work, connection)
 
     async def pause_queue(
-        self, name: str, *, by: Actor, reason: str | None = None, until: datetime | None = None
+        self,
+        name: str,
+        *,
+        by: Actor,
+        reason: str | None = None,
+        until: datetime | None = None,
+        connection: Connection | None = None,
     ) -> None:
         """Let no worker take runs from a queue, until an instant or until it is resumed."""
 
@@ -386,9 +409,11 @@ class Scheduler:
             detail = _pause_detail(reason, until, f"queue {name}")
             await control.audit(connection, by, "pause queue", now, detail=detail)
 
-        await self._change(work)
+        await self._change(work, connection)
 
-    async def resume_queue(self, name: str, *, by: Actor) -> None:
+    async def resume_queue(
+        self, name: str, *, by: Actor, connection: Connection | None = None
+    ) -> None:
         """Let workers take runs from a queue again."""
 
         async def work(connection: AsyncConnection, now: datetime) -> None:
@@ -396,7 +421,7 @@ class Scheduler:
             await self._engine_or_fail.release(connection, queue=name)
             await control.audit(connection, by, "resume queue", now, detail=f"queue {name}")
 
-        await self._change(work)
+        await self._change(work, connection)
 
     async def prune(
         self, *, days: int | None = None, keep_last: int | None = None, by: Actor = SYSTEM
@@ -557,17 +582,23 @@ class Scheduler:
         return run_id
 
     async def _create(self, run: NewRun, connection: Connection | None) -> int:
-        if connection is None:
-            return await self._change(lambda mine, now: self._insert(mine, run, now))
-        await self.call(_nothing())  # the engine is open from here on
-        if isinstance(connection, AsyncSession):
-            connection = await connection.connection()
-        return await self._insert(connection, run, self.clock.now())
+        return await self._change(lambda mine, now: self._insert(mine, run, now), connection)
+
+    def _cancel_here(self, run_id: int, by: Actor) -> None:
+        """Tell a job of this process at once, without waiting for the heartbeat."""
+        if self.node is not None and self.node.executor is not None:
+            self._open_home().loop.call_soon_threadsafe(self.node.executor.cancel, run_id, str(by))
 
     async def _change(
-        self, work: Callable[[AsyncConnection, datetime], Coroutine[Any, Any, T]]
+        self,
+        work: Callable[[AsyncConnection, datetime], Coroutine[Any, Any, T]],
+        theirs: Connection | None = None,
     ) -> T:
-        """One transaction on the home loop; then the engine looks for work."""
+        """Part of the caller's transaction; or one of its own on the home loop, and then the engine looks for work."""
+        if theirs is not None:
+            await self.call(_nothing())  # the engine is open from here on
+            mine = await theirs.connection() if isinstance(theirs, AsyncSession) else theirs
+            return await work(mine, self.clock.now())
 
         async def transaction() -> T:
             async with self.store.write() as connection:
@@ -590,7 +621,7 @@ class Scheduler:
 
 
 async def _nothing() -> None:
-    """See :meth:`Scheduler._create`."""
+    """See :meth:`Scheduler._change`."""
 
 
 def _pause_detail(reason: str | None, until: datetime | None, what: str = "") -> str | None:
