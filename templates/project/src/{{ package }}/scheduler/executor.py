@@ -123,7 +123,7 @@ class Executor:
         self._process = psutil.Process()
         self._stopping: str | None = None
         self._suspects: set[int] = set()
-        self._doubtful: list[runs.Claim] = []
+        self._doubts: set[asyncio.Task[None]] = set()
 
     # What an engine calls.
 
@@ -234,25 +234,26 @@ class Executor:
         self, take: Callable[[AsyncConnection], Awaitable[list[runs.Claim]]]
     ) -> list[runs.Claim]:
         """One transaction that takes runs."""
-        await self._give_back_doubtful()
+        if self._doubts:
+            await asyncio.wait(self._doubts)  # else they might take a run back that is claimed now
         claims: list[runs.Claim] = []
         try:
             async with self._store.write() as connection:
                 claims = await take(connection)
         except OUTAGES:
-            self._doubtful += claims  # the commit may have come through all the same
+            for claim in claims:  # the commit may have come through all the same
+                task = asyncio.create_task(self._give_back(claim))
+                self._doubts.add(task)
+                task.add_done_callback(self._doubts.discard)
             raise
         self._suspects.update(item.run_id for item in claims if item.lost_workers >= runs.SUSPECT)
         return claims
 
-    async def _give_back_doubtful(self) -> None:
-        """Nobody performs a run whose claim failed on the way back: if it was taken, it waits again."""
-        while self._doubtful:
-            claim = self._doubtful[-1]
-            note = "handed back: the database went away during the claim"
-            waits = runs.Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
-            await self._settler.settle(waits, [], None, release=False, alone=True)
-            self._doubtful.remove(claim)
+    async def _give_back(self, claim: runs.Claim) -> None:
+        """Nobody performs a run whose claim was not answered: if it was taken, it waits again."""
+        note = "handed back: the database went away during the claim"
+        waits = runs.Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
+        await self._settler.settle(waits, [], None, release=False, alone=True)
 
     # One attempt.
 

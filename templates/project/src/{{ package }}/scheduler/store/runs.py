@@ -506,7 +506,7 @@ async def settle(
     """Give held runs their new states, with their history; returns the ids of those that were still held."""
     if connection.dialect.name == "postgresql":
         held = await _settle_together(connection, settlements, now)
-        settled = [item for item in settlements if item.claim.run_id in held]
+        settled = [i for i in settlements if (i.claim.run_id, i.claim.attempt) in held]
     else:
         settled = [item for item in settlements if await _settle_one(connection, item, now)]
     history = [dict(item.history) for item in settled if item.history is not None]
@@ -595,7 +595,7 @@ _SETTLE_TOGETHER = sa.text(f"""
         AS settled ({", ".join(f"{name}_" for name in _SETTLED_TYPES)})
     WHERE run.Id = run_id_ AND run.State = '{RunState.RUNNING}'
     AND run.ServerId = server_id_ AND run.Attempt = attempt_
-    RETURNING run.Id
+    RETURNING run.Id, attempt_
     """).bindparams(  # noqa: S608 - constants of this module
     *(sa.bindparam(name, type_=postgresql.ARRAY(type_)) for name, type_ in _SETTLED_TYPES.items())
 )
@@ -603,10 +603,11 @@ _SETTLE_TOGETHER = sa.text(f"""
 
 async def _settle_together(
     connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
-) -> frozenset[int]:
+) -> frozenset[tuple[int, int]]:
+    """The runs and attempts that were still held."""
     rows = [_settled(item, now) for item in settlements]
     columns = {name: [row[name] for row in rows] for name in _SETTLED_TYPES}
-    return frozenset(await connection.scalars(_SETTLE_TOGETHER, columns))
+    return frozenset(map(tuple, await connection.execute(_SETTLE_TOGETHER, columns)))
 
 
 async def settled_before(

@@ -1,0 +1,118 @@
+"""A commit whose answer never came: it may have come through or not, and neither may cost a run or repeat one."""
+
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import pytest
+import sqlalchemy as sa
+from rig_jobs.scheduler import RunState, Scheduler, Settings
+from rig_jobs.scheduler.tables import job_run, logged_job
+from sqlalchemy.exc import OperationalError
+
+RUNNING = sa.select(sa.func.count()).where(job_run.c.State == RunState.RUNNING)
+ATTEMPTS = sa.select(sa.func.count()).select_from(logged_job)
+
+
+class Line:
+    """The connection to the database; breaks once, between a commit and its answer or just before the commit."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._store = scheduler.store
+        self._write = self._store.write
+        self.cuts = 0
+
+    def cut(self, counts: sa.Select[int], *, committed: bool) -> None:
+        """Break in the first transaction that makes the count grow."""
+
+        @asynccontextmanager
+        async def write():
+            async with self._write() as connection:
+                before = await connection.scalar(counts)
+                yield connection
+                hit = await connection.scalar(counts) > before
+                if hit and not committed:
+                    self._broken()
+            if hit:
+                self._broken()
+
+        self._store.write = write
+
+    def _broken(self):
+        self._store.write = self._write
+        self.cuts += 1
+        raise OperationalError("COMMIT", {}, ConnectionError("server closed the connection"))
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+async def scheduler(migrated_url, told):
+    settings = Settings(
+        _env_file=None,
+        database_url=migrated_url,
+        migrate_on_start=False,
+        heartbeat_seconds=0.2,
+        lost_after_seconds=60,
+        poll_seconds=0.2,
+    )
+
+    async def notify(event):
+        told.append((event.kind, event.run_id))
+
+    scheduler = Scheduler(settings, notify=notify)
+    await scheduler.start(schedule=False)
+    yield scheduler
+    await scheduler.stop()
+
+
+async def _history(scheduler, run_id):
+    async def read():
+        async with scheduler.store.read() as connection:
+            attempts = await connection.execute(
+                sa.select(logged_job.c.Success).where(logged_job.c.JobId == str(run_id))
+            )
+            life = await connection.scalar(
+                sa.select(job_run.c.LifeLog).where(job_run.c.Id == run_id)
+            )
+            return [row.Success for row in attempts], [
+                line.split()[1] for line in life.splitlines()
+            ]
+
+    return await scheduler.call(read())
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+async def test_a_claim_that_nobody_heard_of_is_given_back(scheduler, committed):
+    line = Line(scheduler)
+    line.cut(RUNNING, committed=committed)
+    run_id = await scheduler.enqueue("Hello")
+    assert await scheduler.wait(run_id, 20) == RunState.SUCCEEDED
+    assert line.cuts == 1
+    attempts, life = await _history(scheduler, run_id)
+    assert attempts == [True]
+    assert Counter(life)["running"] == (2 if committed else 1)
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+async def test_an_outcome_whose_writing_was_in_doubt_is_there_once_and_told_once(
+    scheduler, told, caplog, committed
+):
+    line = Line(scheduler)
+    line.cut(ATTEMPTS, committed=committed)
+    run_id = await scheduler.enqueue("Fail")
+    assert await scheduler.wait(run_id, 20) == RunState.FAILED
+    await scheduler.stop()  # it tells what it has to tell
+    assert line.cuts == 1
+    attempts, life = await _history(scheduler, run_id)
+    assert attempts == [False, False]
+    assert [state for state in life if state != "enqueued"] == [
+        "running",
+        "retrying",
+        "running",
+        "failed",
+    ]
+    assert told == [("failure", run_id)]
+    assert "another node" not in caplog.text
