@@ -1,0 +1,45 @@
+"""Celery on Redis as its documentation has it, results kept; one process a core."""
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from celery import Celery
+from celery.schedules import crontab
+from peer_notes import note
+
+
+def _app(url: str):
+    app = Celery("peers", broker=url, backend=url)
+    app.conf.broker_connection_retry_on_startup = True
+    return app, app.task(name="tick")(note)
+
+
+@asynccontextmanager
+async def connected(url: str):
+    """How an application creates runs."""
+    app, tick = _app(url)
+
+    async def send(sent: float, *, later: bool = False) -> None:
+        tick.apply_async((sent,), eta=datetime.fromtimestamp(sent, UTC) if later else None)
+
+    yield send
+    app.close()
+
+
+def work(url: str, schedules: int, hour: int) -> None:
+    """Be a worker, with the scheduler in it if there are schedules."""
+    app, _ = _app(url)
+
+    @app.task(name="scheduled")
+    def scheduled() -> None:
+        """Do nothing."""
+
+    app.conf.beat_schedule = {
+        f"scheduled-{number}": {
+            "task": "scheduled",
+            "schedule": crontab(minute=str(number % 60), hour=str(hour)),
+        }
+        for number in range(schedules)
+    }
+    scheduler = ["--beat"] if schedules else []
+    app.worker_main(["--quiet", "worker", "--loglevel", "WARNING", *scheduler])

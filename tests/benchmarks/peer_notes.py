@@ -1,0 +1,54 @@
+"""What the processes of a comparison tell each other: when jobs began, and how many statements were sent to SQLite."""
+
+import mmap
+import os
+import sqlite3
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+NOTES, COUNTER = "BENCH_NOTES", "BENCH_COUNTER"
+
+_files: dict[int, int] = {}
+
+
+def note(sent: float) -> None:
+    """Say that a run begins now; the body of every job that is compared, the same for each system."""
+    process = os.getpid()
+    if process not in _files:  # a worker may fork
+        _files[process] = os.open(os.environ[NOTES], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    os.write(_files[process], f"{sent:.6f} {time.time():.6f}\n".encode())
+
+
+def read(file: Path) -> list[tuple[float, float]]:
+    """When each run was due and when it began, in the order they began."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return sorted((tuple(map(float, line.split())) for line in lines), key=lambda pair: pair[1])
+
+
+def count_sqlite_statements() -> None:
+    """Keep, in a file that others may read, how many statements this process sends to SQLite, by whatever library."""
+    if COUNTER not in os.environ:
+        return
+    file = os.open(os.environ[COUNTER], os.O_RDWR | os.O_CREAT)
+    os.ftruncate(file, 8)
+    shared = mmap.mmap(file, 8)
+    os.close(file)
+
+    def counted(_: str) -> None:
+        shared[:] = struct.pack("q", struct.unpack("q", shared[:])[0] + 1)
+
+    connect = sqlite3.connect
+
+    def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(counted)
+        return connection
+
+    sqlite3.connect = sqlite3.dbapi2.connect = connect_and_count  # before any library takes it
+
+
+def sqlite_statements(file: Path) -> int:
+    """How many statements it has sent."""
+    return struct.unpack("q", file.read_bytes())[0]

@@ -1,0 +1,114 @@
+"""The scheduler of a generated project, as a peer of the others."""
+
+import asyncio
+import cProfile
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+PROFILE = "BENCH_PROFILE"
+
+_TICK = '''"""The job that is compared."""
+
+from peer_notes import note
+from rig_jobs.scheduler import JobContext, JobType, job
+
+
+@job(JobType.MANUAL)
+async def tick(_: JobContext, sent: float = 0) -> None:
+    """Say when it began."""
+    note(sent)
+'''
+
+_SCHEDULED = '''"""One of many."""
+
+from rig_jobs.scheduler import JobContext, job
+
+
+@job("{minute} {hour} * * *", timezone="UTC")
+class Scheduled{number}Job:
+    """Does nothing today."""
+
+    async def execute(self, ctx: JobContext) -> None:
+        """Do nothing."""
+'''
+
+
+def write_jobs(folder: Path, schedules: int, hour: int) -> None:
+    """Make a package ``peer_jobs`` in ``folder``: the job that is compared, and as many scheduled ones, each in its file."""
+    package = folder / "peer_jobs"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('"""Jobs."""\n')
+    (package / "tick.py").write_text(_TICK)
+    for number in range(schedules):
+        code = _SCHEDULED.format(minute=number % 60, hour=hour, number=number)
+        (package / f"scheduled_{number}.py").write_text(code)
+
+
+def _scheduler(url: str):
+    from rig_jobs.scheduler import Scheduler, Settings
+
+    settings = Settings(_env_file=None, database_url=url)
+    return Scheduler(settings, jobs_package="peer_jobs")
+
+
+@asynccontextmanager
+async def connected(url: str):
+    """How an application creates runs."""
+    scheduler = _scheduler(url)
+    await scheduler.start(work=False, schedule=False)
+
+    async def send(sent: float, *, later: bool = False) -> None:
+        if later:
+            at = datetime.fromtimestamp(sent, UTC)
+            await scheduler.schedule("tick", at=at, sent=sent)
+        else:
+            await scheduler.enqueue("tick", sent=sent)
+
+    try:
+        yield send
+    finally:
+        await scheduler.stop()
+
+
+def work(url: str, schedules: int, hour: int) -> None:
+    """Be a node; its jobs are in ``peer_jobs``."""
+    del schedules, hour
+    asyncio.run(_work(url))
+
+
+async def _work(url: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    begun = time.perf_counter()
+    scheduler = _scheduler(url)
+    imported = time.perf_counter()
+    count = len(scheduler.definitions)
+    found = time.perf_counter()
+    profile = cProfile.Profile()
+    if wanted := os.environ.get(PROFILE):
+        await scheduler.call(
+            _switch(profile, on=True)
+        )  # the loop on which everything but jobs happens
+    await scheduler.start()
+    started = time.perf_counter()
+    print(  # noqa: T201 - the benchmark reads it
+        f"imports {imported - begun:.2f} s, {count} jobs found in {found - imported:.2f} s,"
+        f" database and node {started - found:.2f} s",
+        flush=True,
+    )
+    await stop.wait()
+    if wanted:
+        await scheduler.call(_switch(profile, on=False))
+        profile.dump_stats(wanted)
+    await scheduler.stop()
+
+
+async def _switch(profile: cProfile.Profile, *, on: bool) -> None:
+    if on:
+        profile.enable()
+    else:
+        profile.disable()
