@@ -29,6 +29,8 @@ TRIGGERED_BY = "Legacy"
 """What ``c_LoggedJob.TriggeredBy`` says of a run of the old server."""
 
 _BATCH = 1000
+_MANY = 50
+"""Runs of one job with one start; a job that runs once a second has one."""
 _INT_MAX = 2**31 - 1
 
 Record = dict[str, Any]
@@ -74,9 +76,9 @@ def load_history(
         engine.connect().execution_options(**WRITES) as connection,
         connection.begin(),
     ):
-        records = _records(raw, path)
+        records, runs = _records(raw, path), _Present(connection)
         while batch := list(islice(records, _BATCH)):
-            new = _missing(connection, batch)
+            new = runs.missing(batch)
             if new:
                 connection.execute(sa.insert(logged_job), new)
             added, present = added + len(new), present + len(batch) - len(new)
@@ -132,24 +134,42 @@ def _instant(text: str) -> datetime:
     return moment
 
 
-def _missing(connection: sa.Connection, batch: list[Record]) -> list[Record]:
-    """The runs of a batch that are not in the table yet; the same run has the same job, start and old id."""
-    columns = logged_job.c
-    keys = {(record["JobName"], record["StartedAt"]) for record in batch}
-    known = connection.execute(
-        sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(
-            sa.tuple_(columns.JobName, columns.StartedAt).in_(keys),
+class _Present:
+    """Which runs the table has already; the same run has the same job, start and old id.
+
+    What is known of a start that very many runs share is kept, so that those are read once and not with each batch.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._shared: dict[tuple[str, datetime], set[str | None]] = {}
+
+    def missing(self, batch: list[Record]) -> list[Record]:
+        """The runs of a batch that are to be added."""
+        starts = {(record["JobName"], record["StartedAt"]) for record in batch}
+        found = self._read(starts - self._shared.keys())
+        known = found | self._shared
+        new = []
+        for record in batch:
+            ids = known[record["JobName"], record["StartedAt"]]
+            if record["MetadataJson"] not in ids:
+                ids.add(record["MetadataJson"])
+                new.append(record)
+        self._shared |= {start: ids for start, ids in found.items() if len(ids) >= _MANY}
+        return new
+
+    def _read(
+        self, starts: set[tuple[str, datetime]]
+    ) -> dict[tuple[str, datetime], set[str | None]]:
+        ids: dict[tuple[str, datetime], set[str | None]] = {start: set() for start in starts}
+        columns = logged_job.c
+        query = sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(
+            sa.tuple_(columns.JobName, columns.StartedAt).in_(starts),
             columns.TriggeredBy == TRIGGERED_BY,
         )
-    )
-    present = {(row.JobName, row.StartedAt, row.MetadataJson) for row in known}
-    new = []
-    for record in batch:
-        identity = (record["JobName"], record["StartedAt"], record["MetadataJson"])
-        if identity not in present:
-            present.add(identity)
-            new.append(record)
-    return new
+        for row in self._connection.execute(query) if starts else ():
+            ids[row.JobName, row.StartedAt].add(row.MetadataJson)
+        return ids
 
 
 @click.command("import-history")
