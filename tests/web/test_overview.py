@@ -161,6 +161,22 @@ async def test_the_verdict_names_who_needs_a_person(busy_site: Site):
     assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed; 2 of 4 jobs are fine."
 
 
+async def test_the_verdict_does_not_call_a_night_with_failures_one_without(busy_site: Site):
+    lost_after = busy_site.scheduler.settings.lost_after_seconds
+    await busy_site.add_run("DailyReport", "failed")
+    await busy_site.add_run("DailyReport", "succeeded")
+    found = verdict(await view_of(busy_site), [], lost_after)
+    assert (found.kind, found.title) == ("good", "Everything runs again")
+
+
+async def test_the_verdict_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
+    lost_after = busy_site.scheduler.settings.lost_after_seconds
+    await busy_site.add_run("DailyReport", "succeeded")
+    await busy_site.add_run("OldName", "failed")
+    found = verdict(await view_of(busy_site), [], lost_after)
+    assert (found.kind, found.title) == ("warn", "OldName is not in the code any more")
+
+
 async def test_without_a_server_the_verdict_says_that_first(site: Site):
     await site.add_run("SyncStock", "failed")
     assert verdict(await view_of(site), [], 20).title == "No server is up"

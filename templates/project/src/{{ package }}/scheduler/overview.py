@@ -132,6 +132,12 @@ class Overview:
         """How many runs of the window stand in these states."""
         return sum(state in states for _, state, _ in self.window)
 
+    @property
+    def lost_names(self) -> list[str]:
+        """Jobs that failed or were missed in the window and are not in the code: renamed perhaps, with runs still waiting."""
+        known = {job.name for job in self.jobs}
+        return sorted({name for name, state, _ in self.window if state in _BAD} - known)
+
 
 def next_run(
     definition: JobDefinition, *, now: datetime, pause: Pause | None, recent: Iterable[Run] = ()

@@ -42,12 +42,18 @@ def verdict(view: Overview, broken: Sequence[BrokenModule], lost_after: float) -
         return Verdict("bad", f"{words.listed(names)} {verb} you", detail)
     if broken:
         return Verdict("bad", f"{words.count(len(broken), 'job file')} cannot be used", detail)
+    if view.lost_names:
+        verb = "is" if len(view.lost_names) == 1 else "are"
+        title = f"{words.listed(view.lost_names)} {verb} not in the code any more"
+        return Verdict("warn", title, f"Runs of that name failed, or were missed. {detail}")
     if not view.jobs:
         return Verdict(
             "good", "No jobs yet", "Write one, and it runs; this page will tell how it went."
         )
     if not any(job.recent for job in view.jobs):
         return Verdict("good", "Nothing has run yet", _first(view))
+    if view.count(RunState.FAILED, RunState.MISSED):
+        return Verdict("good", "Everything runs again", detail)
     return Verdict("good", "Everything ran", detail)
 
 
