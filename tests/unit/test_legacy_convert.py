@@ -442,6 +442,27 @@ def test_parity_names_the_first_moment_at_which_old_and_new_part(bring, cron, ex
 
 
 @pytest.mark.parametrize(
+    ("cron", "old", "new"),
+    [
+        (
+            "30 2 * * *",
+            "nothing at 02:30: on Fri 26 Mar 2027 clocks jump from 02:00 to 03:00",
+            "runs at 03:00, right after the gap",
+        ),
+        (
+            "30 1 * * *",
+            "ran a second time at 01:30: on Sun 31 Oct 2027 clocks go back from 02:00 to 01:00",
+            "runs once, at the first 01:30",
+        ),
+    ],
+)
+def test_parity_says_what_happens_in_the_night_when_clocks_change(bring, cron, old, new):
+    (found,) = differences(bring(cron_row(cron=cron)))
+
+    assert (found.old, found.new) == (old, new)
+
+
+@pytest.mark.parametrize(
     ("row", "expected"),
     [
         (classic_row("Daily", when="2024-03-06T04:00:00"), []),

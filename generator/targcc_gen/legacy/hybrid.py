@@ -103,7 +103,7 @@ def hybrid_lines(result: Import) -> list[str]:
     ]
     if idle:
         lines.append(f"{idle} of them when IsActive becomes 1")
-    if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.all_jobs):
+    if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.jobs):
         lines.append(
             f"{broken} cannot run as they are: the dashboard shows them as broken until they are repaired"
         )

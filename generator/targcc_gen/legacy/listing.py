@@ -62,15 +62,15 @@ def _files(result: Import) -> list[str]:
 
 
 def _rows(file: ExportFile) -> str:
-    texts = [f"{TABLES[table]} {count:,} rows" for table, count in file.counts.items()]
+    texts = [f"{TABLES[table]} {_count(count, 'row')}" for table, count in file.counts.items()]
     if skipped := sum(file.others.values()):
-        texts.append(f"{skipped:,} rows of other tables skipped")
+        texts.append(f"{_count(skipped, 'row')} of other tables skipped")
     return ", ".join(texts) or "no rows of c_Job"
 
 
 def _counts(result: Import, *, hybrid: bool) -> str:
     inactive = f"{len(result.inactive)} inactive" + ("" if hybrid else " (created paused)")
-    return f"{len(result.jobs)} jobs, {inactive}, {len(result.rejected)} rejected"
+    return f"{_count(len(result.jobs), 'job')}, {inactive}, {len(result.rejected)} rejected"
 
 
 def _rejected(result: Import) -> list[str]:
@@ -106,13 +106,22 @@ def _parity(result: Import, found: Sequence[Difference], *, reported: bool) -> l
     total = compared(result)
     if not total:
         return []
-    texts = [f"{total - len(found)} of {total} jobs run exactly as before over the next 13 months"]
+    same = total - len(found)
+    fire = f"{_count(same, 'job')} {'fires' if same == 1 else 'fire'}" if same else "no job fires"
+    texts = [f"{fire} exactly as before over the next 13 months"]
     if found:
         kinds = [one.kind for one in found]
         parts = [f"{kinds.count(kind)} {words}" for kind, words in _KINDS.items() if kind in kinds]
         where = "see the report" if reported else "--report FILE.md shows when"
-        texts.append(f"{len(found)} differ: {where} ({', '.join(parts)})")
+        differ = "1 differs" if len(found) == 1 else f"{len(found)} differ"
+        texts.append(f"{differ}: {where} ({', '.join(parts)})")
+    if left := len(result.all_jobs) - total:
+        texts.append(f"{left} cannot be compared: manual, one time, or counted from the last run")
     return texts
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def printable(text: str) -> str:

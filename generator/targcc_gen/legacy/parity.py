@@ -137,20 +137,35 @@ def _clock_changes(
         mine = set(new.between(low, high, zone))
         apart = sorted(old ^ mine)
         if apart:
-            return _at_change(job, apart[0], old, zone, night)
+            return _at_change(job, apart[0].astimezone(zone), old, new, night)
     return None
 
 
 def _at_change(
-    job: ImportedJob, at: datetime, old: set[datetime], zone: ZoneInfo, night: ClockChange
+    job: ImportedJob,
+    at: datetime,
+    old: set[datetime],
+    new: CronSchedule,
+    night: ClockChange,
 ) -> Difference:
+    """``at`` is in the old server's zone."""
+    clock = f"{at:%H:%M}"
     if night.size > timedelta(0):
-        text = f"did not run: the clock skips that time on {at.astimezone(zone):%Y-%m-%d}"
-        return Difference(job, "spring", at, text, "runs at the first minute after the gap")
+        wall = _first_skipped(new, night)
+        skipped = f"nothing at {wall:%H:%M}: " if wall else "did not run: "
+        return Difference(
+            job, "spring", at, f"{skipped}{night}", f"runs at {clock}, right after the gap"
+        )
     if at in old:
-        text = "ran again: the clock shows that minute twice"
-        return Difference(job, "autumn", at, text, "runs once, in the first pass")
-    return Difference(job, "autumn", at, "did not run", "runs")
+        text = f"ran a second time at {clock}: {night}"
+        return Difference(job, "autumn", at, text, f"runs once, at the first {clock}")
+    return Difference(job, "autumn", at, f"did not run: {night}", f"runs at {clock}")
+
+
+def _first_skipped(schedule: CronSchedule, night: ClockChange) -> datetime | None:
+    """The first matching time of the wall clock that a spring night leaves out."""
+    skipped = schedule.between(night.at + night.before, night.at + night.after, UTC)
+    return next(iter(skipped), None)
 
 
 def _wall_minutes(

@@ -200,7 +200,7 @@ def _markdown(content: dict[str, Any]) -> str:
 
 def _parity_lines(check: dict[str, Any]) -> list[str]:
     words = (
-        f"{check['same']} of {check['compared']} jobs with a comparable schedule run exactly as before until"
+        f"{check['same']} of {check['compared']} jobs whose schedules can be compared fire exactly as before until"
         f" {check['until']}. {check['model']}"
     )
     rows = [(one["key"], one["at"], one["old"], one["new"]) for one in check["differ"]]
