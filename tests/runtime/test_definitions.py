@@ -200,6 +200,15 @@ def test_jobs_are_found_in_every_module_and_sub_package(package):
     assert found.broken == []
 
 
+def test_a_job_in_a_folder_without_an_init_file_is_found_too(package, tmp_path):
+    name = package(one=GOOD.format("One"), deep__two=GOOD.format("Two"))
+    (tmp_path / "found_jobs" / "deep" / "__init__.py").unlink()
+    (tmp_path / "found_jobs" / "texts").mkdir()
+    found = discover(name)
+    assert set(found.definitions) == {"One", "Two"}
+    assert "found_jobs.texts" not in found.modules
+
+
 def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
     found = discover(package(bad="import nothing_of_this_name\n", good=GOOD.format("Good")))
     assert set(found.definitions) == {"Good"}

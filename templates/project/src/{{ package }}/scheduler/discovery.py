@@ -10,8 +10,9 @@ import logging
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 
 from .arguments import ArgumentsError
@@ -81,15 +82,22 @@ def discover_more(package: str, found: Discovered) -> None:
 def _modules(package: str, found: Discovered) -> Iterator[str]:
     """``package`` and everything in it, depth first; a package that does not import ends there."""
     yield package
-    module = sys.modules.get(package)
-    for item in sorted(
-        pkgutil.iter_modules(getattr(module, "__path__", None) or []), key=lambda item: item.name
-    ):
-        name = f"{package}.{item.name}"
-        if item.ispkg:
-            yield from _modules(name, found)
+    for name, is_package in _children(getattr(sys.modules.get(package), "__path__", None) or ()):
+        if is_package:
+            yield from _modules(f"{package}.{name}", found)
         else:
-            yield name
+            yield f"{package}.{name}"
+
+
+def _children(folders: Iterable[str]) -> list[tuple[str, bool]]:
+    """Modules and packages, by name; also the folders of Python files that have no ``__init__.py``, which pkgutil passes over."""
+    folders = list(folders)
+    children = {item.name: item.ispkg for item in pkgutil.iter_modules(folders)}
+    for folder in map(Path, folders):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.isidentifier() and path.is_dir() and any(path.rglob("*.py")):
+                children.setdefault(path.name, True)
+    return sorted(children.items())
 
 
 def _import(name: str, found: Discovered) -> ModuleType | None:
