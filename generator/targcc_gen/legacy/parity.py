@@ -137,18 +137,19 @@ def _clock_changes(
         mine = set(new.between(low, high, zone))
         apart = sorted(old ^ mine)
         if apart:
-            return _at_change(job, apart[0].astimezone(zone), old, new, night)
+            return _at_change(job, apart[0].astimezone(zone), new, night, ran=apart[0] in old)
     return None
 
 
 def _at_change(
     job: ImportedJob,
     at: datetime,
-    old: set[datetime],
     new: CronSchedule,
     night: ClockChange,
+    *,
+    ran: bool,
 ) -> Difference:
-    """``at`` is in the old server's zone."""
+    """``at`` is in the old server's zone; ``ran``: the old server ran the job then."""
     clock = f"{at:%H:%M}"
     if night.size > timedelta(0):
         wall = _first_skipped(new, night)
@@ -156,7 +157,7 @@ def _at_change(
         return Difference(
             job, "spring", at, f"{skipped}{night}", f"runs at {clock}, right after the gap"
         )
-    if at in old:
+    if ran:
         text = f"ran a second time at {clock}: {night}"
         return Difference(job, "autumn", at, text, f"runs once, at the first {clock}")
     return Difference(job, "autumn", at, f"did not run: {night}", f"runs at {clock}")
