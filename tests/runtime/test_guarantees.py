@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
 from collections import Counter
@@ -629,3 +630,14 @@ async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
     assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
     await until(lambda: "turns again" in caplog.text, "that is said too")
     watching.cancel()
+
+
+# The page itself.
+
+
+def test_each_proof_that_the_page_names_is_a_test():
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    sources = (path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
+    tests = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
+    assert set(re.findall(r"`(test_\w+)`", page)) - tests == set()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -155,6 +156,27 @@ async def _enqueue_until_refused(client: Scheduler) -> tuple[list[int], Operatio
         except OperationalError as error:
             return taken, error
     pytest.fail("the disk never was full")
+
+
+async def test_a_frozen_node_finds_that_it_was_taken_for_dead(migrated_postgresql_url, start_node):
+    """On SQLite ``test_faults.py`` does the same."""
+    url = migrated_postgresql_url
+    ledger = Ledger(url)
+    async with schedulers(url, "rig_jobs.jobs") as make:
+        client = make()
+        run_id = await client.enqueue("UntilOpened")
+        frozen = start_node(url)
+        await until(lambda: frozen.noted("until_opened begin"), "it has begun")
+        frozen.process.send_signal(signal.SIGSTOP)
+        healthy = start_node(url)
+        await until(lambda: healthy.noted(f"until_opened begin {run_id} 2"), "another takes it")
+        frozen.process.send_signal(signal.SIGCONT)
+        await until(lambda: "taken for dead" in frozen.said(), "it finds out")
+        healthy.open()
+        assert await client.wait(run_id, 20) == RunState.SUCCEEDED
+    assert f":{healthy.process.pid}:" in ledger.run(run_id).ServerId
+    assert [attempt.Success for attempt in ledger.attempts(run_id)] == [False, True]
+    ledger.assert_sound()
 
 
 # Work that has piled up.
