@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -120,10 +121,12 @@ def test_an_import_that_never_ends_is_stopped_with_its_children(layout: Layout):
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "open('child', 'w').write(str(child.pid))\nthreading.Event().wait()\n"
     )
-    with pytest.raises(InputError, match="importing it took longer than 5 s"):
-        looked_at(layout, text, timeout=5)
+    with pytest.raises(InputError, match="importing it took longer than 10 s"):
+        looked_at(layout, text, timeout=10)
     pid = int((layout.root / "child").read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        assert child.status() == psutil.STATUS_ZOMBIE or child.wait(10) is not None
 
 
 def test_a_running_thread_does_not_keep_the_import_alive(layout: Layout):
