@@ -23,7 +23,7 @@ from .port import Submission, Worker
 
 log = logging.getLogger(__name__)
 
-_GLANCE_SECONDS = 0.05
+_GLANCE_SECONDS = 0.03
 """How often to look at the write-ahead log for commits of other processes."""
 
 

@@ -47,7 +47,7 @@ _SWEEP_SIZE = 200
 """How many runs of one job a sweep offers again."""
 _FALLBACK_POLL_SECONDS = 10.0
 """How often Procrastinate's workers look by themselves; long before, they are told (see :meth:`_Entries.watch`)."""
-_BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.05)
+_BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 _COMMENT = "procrastinate "
 """How the comment of Procrastinate's main table begins; its version follows."""
 
