@@ -239,32 +239,38 @@ async def _at_once(peer: Peer, worker: Worker, count: int) -> tuple[float, float
         return _quantiles((await worker.until_noted(before + count))[before:])
 
 
-async def _later(peer: Peer, worker: Worker, count: int) -> tuple[float, float]:
-    """Create runs that are due 2 s to 4 s from now."""
+async def _later(peer: Peer, worker: Worker, count: int, gap: float) -> tuple[float, float]:
+    """Create runs that are due in 2 s, and one after the other from then on."""
     before = len(peer_notes.read(worker.notes))
     async with peer.connected() as send:
         start = time.time() + 2
         for number in range(count):
-            await send(start + 2 * number / count, later=True)
+            await send(start + number * gap, later=True)
         return _quantiles((await worker.until_noted(before + count))[before:])
 
 
 async def test_from_due_to_started(peers: list[Peer], jobs: Path, tmp_path: Path):
-    waits, later = {}, {}
+    waits, later, alone = {}, {}, {}
     for peer in peers:
         with working(peer, tmp_path / peer.name, jobs) as worker:
             async with peer.connected() as send:  # it works when it has done one
                 await send(time.time())
                 await worker.until_noted(1)
             waits[peer.name] = await _at_once(peer, worker, 300)
-            later[peer.name] = await _later(peer, worker, 100)
+            later[peer.name] = await _later(peer, worker, 100, 0.02)
+            if peer.module == "peer_targcc":
+                alone[peer.name] = await _later(peer, worker, 30, 0.1)
         (half, most), (half_later, most_later) = waits[peer.name], later[peer.name]
         report(
             f"{peer.name:<26} at once: 50% {half:6.1f} ms, 99% {most:6.1f} ms"
             f"   due later: 50% {half_later:6.1f} ms, 99% {most_later:6.1f} ms"
         )
     for name in (OURS_PG, OURS_LITE):
-        for kind, (half, most) in (("at once", waits[name]), ("due later", later[name])):
+        for kind, (half, most) in (
+            ("at once", waits[name]),
+            ("due later, every 20 ms", later[name]),
+            ("due later, every 100 ms", alone[name]),
+        ):
             aim(f"{name}, {kind}, half", half, 20, "ms", most=True)
             aim(f"{name}, {kind}, 99%", most, 250, "ms", most=True)
     report("  SQLite, at once: these runs come from another process, which the worker looks for")
