@@ -71,7 +71,8 @@ class Command(NamedTuple):
 
 def commands(group: click.Group, name: str) -> Iterator[Command]:
     """Every command below `group`, groups before what is in them, in the order of the help."""
-    return _below(group, click.Context(group, info_name=name))
+    # With its own settings: click keeps the help option that the first context asked for.
+    return _below(group, click.Context(group, info_name=name, **group.context_settings))
 
 
 def _below(group: click.Group, context: click.Context) -> Iterator[Command]:
