@@ -35,17 +35,8 @@ def make_router(
     router.include_router(docs.router)
     router.include_router(health.router)
     for pages in (login.router, actions.router, routes.router):
-        router.include_router(pages, prefix=_prefix(settings))
+        router.include_router(pages, prefix=settings.dashboard_path)
     return router
-
-
-def _prefix(settings: Settings) -> str:
-    path = "/" + settings.dashboard_path.strip("/")
-    if path in {"/", "/api", "/health", "/metrics"}:
-        raise ValueError(
-            f"the dashboard cannot live at {path}: set TARGCC_DASHBOARD_PATH to something like /jobs"
-        )
-    return path
 
 
 def _lifespan(
@@ -59,7 +50,7 @@ def _lifespan(
         metrics = Metrics(running)
         await metrics.start()
         app.state.targcc = Web(running, metrics)
-        app.state.targcc_dashboard_path = _prefix(settings)
+        app.state.targcc_dashboard_path = settings.dashboard_path
         try:
             yield
         finally:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +15,10 @@ from sqlalchemy.exc import ArgumentError
 
 from . import project
 from .cron import parse_zone
+
+_POSTGRESQL = ("psycopg", "procrastinate")
+_PATH = re.compile(r"(/[\w.~-]+)+")
+_TAKEN = {"api", "health", "metrics"}
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -98,7 +104,30 @@ class Settings(BaseSettings):
             raise ValueError(
                 "name a database, such as sqlite:///jobs.db: one in memory cannot be shared"
             )
+        missing = [name for name in _POSTGRESQL if not find_spec(name)]
+        if backend == "postgresql" and missing:
+            raise ValueError(
+                f"PostgreSQL needs {' and '.join(missing)}: uv sync --extra postgresql,"
+                f" or pip install '{project.NAME}[postgresql]'"
+            )
         return url
+
+    @field_validator("dashboard_path")
+    @classmethod
+    def _free_path(cls, path: str) -> str:
+        path = f"/{path.strip('/')}"
+        if not _PATH.fullmatch(path) or path.split("/")[1] in _TAKEN:
+            raise ValueError(
+                f"the dashboard cannot live at {path}: choose something like /jobs or /ops/jobs"
+            )
+        return path
+
+    @field_validator("migrations_dir")
+    @classmethod
+    def _has_migrations(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not (folder / "env.py").is_file():
+            raise ValueError(f"no migrations in {folder}: there is no env.py")
+        return folder
 
     @field_validator("legacy_url")
     @classmethod
