@@ -395,6 +395,17 @@ def test_a_procedure_map_that_is_wrong_is_refused(tmp_path, text, words):
         load_procedure_map(path)
 
 
+@pytest.mark.parametrize(
+    ("bit", "active"),
+    [("1", True), ("0", False), ("0x01", True), ("0x00", False), ("'True'", True)],
+)
+def test_a_bit_is_known_however_it_is_written(bring, bit, active):
+    result = bring(cron_row(active=bit))
+
+    assert [len(result.jobs), len(result.inactive)] == [active, not active]
+    assert not result.warnings
+
+
 # --- Zones and parity -------------------------------------------------------------------------------------------------
 
 

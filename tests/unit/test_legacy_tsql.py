@@ -210,6 +210,13 @@ def test_an_insert_whose_row_cannot_be_known_is_a_row_all_the_same(statement):
     assert good.values == {"id": 7}
 
 
+def test_a_row_whose_bracket_stays_open_ends_at_the_go_and_says_so():
+    broken, good = items("INSERT c_Job (ID) VALUES (1\nGO\nINSERT c_Job (ID) VALUES (7)")
+
+    assert broken.text == "its bracket is still open at the GO on line 2"
+    assert good.values == {"id": 7}
+
+
 def test_words_of_constraints_and_permissions_are_no_statements():
     script = """ALTER TABLE a ADD CONSTRAINT f FOREIGN KEY (x) REFERENCES b (y) ON DELETE CASCADE ON UPDATE NO ACTION
         GRANT INSERT, UPDATE ON c_Job TO public

@@ -99,7 +99,10 @@ def integer(row: Row, *names: str) -> int | None:
 
 
 def flag(row: Row, *names: str) -> bool | None:
-    """Yes or no; None if it is NULL, unknown or neither."""
+    """Yes or no, also as a bit written in binary, ``0x01``; None if it is NULL, unknown or neither."""
+    value = cell(row, *names)
+    if isinstance(value, bytes):
+        return any(value)
     found = key(row, *names)
     if found is None:
         return None

@@ -229,7 +229,7 @@ class Inserts:
         except NotAnExpression as error:
             if error.token.kind is Kind.END:
                 raise Truncated(self._file, line, f"a row of {target.shown}") from None
-        return f'"{token.text}" on line {token.line} is not a value'
+        return _no_value(token)
 
     def _row(self, target: _Target, values: list[Value] | str, line: int) -> Item:
         self.batch_rows += 1
@@ -286,7 +286,7 @@ class Inserts:
         except NotAnExpression as error:
             if error.token.kind is Kind.END:
                 raise Truncated(self._file, line, f"a row of {target.shown}") from None
-            return f'"{error.token.text}" on line {error.token.line} is not a value'
+            return _no_value(error.token)
 
     def _star(self) -> Value:
         if self._scanner.peek().text == "*":
@@ -364,3 +364,9 @@ def _cast(raw: str) -> Value:
     assert found is not None
     inner: Value = found[1] if found[1] is not None else binary(found[2])
     return convert(inner, found[3])
+
+
+def _no_value(token: Token) -> str:
+    if token.kind is Kind.GO:
+        return f"its bracket is still open at the GO on line {token.line}"
+    return f'"{token.text}" on line {token.line} is not a value'

@@ -91,7 +91,9 @@ def _warnings(result: Import) -> list[str]:
     for what, same in alike.items():
         many = len(same) > _FEW
         texts += (
-            [f"{same[0].removesuffix(what)}and {len(same) - 1} more jobs: {what}"] if many else same
+            [f"{same[0].removesuffix(f': {what}')} and {len(same) - 1} more: {what}"]
+            if many
+            else same
         )
     return _cut([printable(text) for text in texts], _MOST_WARNINGS)
 
