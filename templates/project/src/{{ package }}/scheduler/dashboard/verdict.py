@@ -46,6 +46,10 @@ def verdict(view: Overview, broken: Sequence[BrokenModule], lost_after: float) -
         verb = "is" if len(view.lost_names) == 1 else "are"
         title = f"{words.listed(view.lost_names)} {verb} not in the code any more"
         return Verdict("warn", title, f"Runs of that name failed, or were missed. {detail}")
+    return _good(view, detail)
+
+
+def _good(view: Overview, detail: str) -> Verdict:
     if not view.jobs:
         return Verdict(
             "good", "No jobs yet", "Write one, and it runs; this page will tell how it went."
