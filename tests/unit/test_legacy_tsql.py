@@ -297,6 +297,11 @@ FRAGMENTS = st.sampled_from(
 @given(st.lists(st.one_of(FRAGMENTS, st.text(max_size=3)), max_size=60), st.integers(1, 50))
 @settings(max_examples=300, deadline=None)
 @example(["INSERT", "c_Job", "VALUES", "(", "٣"], 1)
+@example(["INSERT", "c_Job", "SELECT", ")", "("], 1)
+@example(["INSERT", "c_Job", "SELECT", ")", "(", "\nGO\n"], 1)
+@example(["INSERT", "c_Job", "SELECT TOP", ")"], 1)
+@example(["INSERT", "TOP", "("], 1)
+@example(["INSERT", "c_Job", "WITH", "(", "\nGO\n"], 1)
 def test_any_text_is_read_to_its_end_or_refused_in_words(parts, size):
     text = " ".join(parts)
     try:

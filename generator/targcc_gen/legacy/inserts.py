@@ -122,9 +122,7 @@ class Inserts:
     def _skip_insert_option(self, word: Token) -> bool:
         """Step over ``WITH (hints)`` and ``OUTPUT inserted.ID INTO @t``; False if ``word`` is neither."""
         if word.upper == "WITH" and self._scanner.peek().text == "(":
-            self._scanner.next()
-            self._expressions.balanced()
-            return True
+            return self._closed(self._scanner.next().line)
         if word.upper == "OUTPUT":
             while self._scanner.peek().upper not in {
                 "VALUES",
@@ -142,7 +140,7 @@ class Inserts:
     def _target(self, insert: Token) -> _Target:
         token = self._scanner.next()
         if token.upper == "TOP" and self._scanner.next().text == "(":
-            self._expressions.balanced()
+            self._closed(token.line)
             token = self._scanner.next()
         if token.upper == "INTO":
             token = self._scanner.next()
@@ -273,10 +271,10 @@ class Inserts:
 
     def _select_list(self, target: _Target, line: int) -> list[Value] | str:
         values: list[Value] = []
-        while self._scanner.peek().upper in {"DISTINCT", "ALL", "TOP"}:
-            if self._scanner.next().upper == "TOP":
-                self._expressions.read()
         try:
+            while self._scanner.peek().upper in {"DISTINCT", "ALL", "TOP"}:
+                if self._scanner.next().upper == "TOP":
+                    self._expressions.read()
             while True:
                 values.append(self._star() or self._expressions.read())
                 self._skip_alias()
@@ -328,8 +326,18 @@ class Inserts:
             if token.upper in self._statements or token.upper in _STOP:
                 return False
             self._scanner.next()
-            if token.text == "(" and token.kind is Kind.OPERATOR:
-                self._expressions.balanced()
+            if token.text == "(" and token.kind is Kind.OPERATOR and not self._closed(token.line):
+                return False
+
+    def _closed(self, line: int) -> bool:
+        """Step over a parenthesis that was opened on ``line``; False if its batch ends first."""
+        try:
+            self._expressions.balanced()
+        except NotAnExpression as error:
+            if error.token.kind is Kind.END:
+                raise Truncated(self._file, line, "a parenthesis") from None
+            return False
+        return True
 
     def _unreadable(self, target: _Target, line: int, text: str) -> Remark:
         return Remark(RemarkKind.UNREADABLE, self._file, line, text, target.table)
