@@ -143,7 +143,9 @@ def _state(root: Path) -> Iterator[Finding]:
         yield Finding("ok", "every file is what targcc.yaml asks for")
     else:
         due = sum(change.writes for change in plan.changes)
-        yield Finding("warn", f"{due} files are not up to date", "run: targcc-gen regenerate")
+        files = "1 file is" if due == 1 else f"{due} files are"
+        what = f"{files} not up to date" if due else "the lock in .targcc is not up to date"
+        yield Finding("warn", what, "run: targcc-gen regenerate")
 
 
 def _settings(root: Path) -> dict[str, str]:
