@@ -7,6 +7,7 @@ import pytest
 from conftest import Site
 from web_jobs.scheduler.access import read
 from web_jobs.scheduler.dashboard.verdict import verdict
+from web_jobs.scheduler.discovery import BrokenModule
 from web_jobs.scheduler.job import define
 from web_jobs.scheduler.overview import (
     JobOverview,
@@ -154,6 +155,9 @@ async def test_the_verdict_names_who_needs_a_person(busy_site: Site):
     assert verdict(await view_of(busy_site), [], lost_after).title == "Everything ran"
     broken = verdict(await view_of(busy_site), scheduler.broken, lost_after)
     assert (broken.kind, broken.title) == ("bad", "1 job file cannot be used")
+    row = BrokenModule('c_Job row 2 "Bad one"', None, "4 fields", "4 fields")
+    rows = verdict(await view_of(busy_site), [*scheduler.broken, row], lost_after)
+    assert rows.title == "2 jobs cannot be used"
     await busy_site.add_run("SyncStock", "missed")
     await busy_site.add_run("MailUser", "failed")
     found = verdict(await view_of(busy_site), scheduler.broken, lost_after)

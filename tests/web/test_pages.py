@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 from conftest import Site
+from web_jobs.scheduler.discovery import BrokenModule
 from web_jobs.scheduler.tables import job_log_line, job_step
 
 TRACEBACK = """Traceback (most recent call last):
@@ -149,6 +150,15 @@ async def test_a_failed_run_opens_with_its_last_line_then_the_whole(site: Site):
     assert page.index("Why it failed") < last < whole
     assert "&lt;i&gt;slow&lt;/i&gt;" in page
     assert "A retry goes on after them." in page
+
+
+async def test_a_row_of_c_job_that_cannot_run_is_shown_by_its_name(site: Site):
+    row = BrokenModule('c_Job row 2 "Load v1.5"', None, "4 fields instead of 5", "4 fields")
+    site.scheduler._registry.exchange({}, [row])
+    viewer = await site.user("viewer")
+
+    assert "<b>c_Job row 2 &#34;Load v1.5&#34;</b>" in await viewer.page("/jobs")
+    assert "fix a row of c_Job and wait a minute" in await viewer.page("/jobs/jobs")
 
 
 async def test_a_job_file_that_does_not_import_is_shown_with_its_traceback(site: Site):

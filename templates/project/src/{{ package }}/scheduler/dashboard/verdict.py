@@ -41,7 +41,8 @@ def verdict(view: Overview, broken: Sequence[BrokenModule], lost_after: float) -
         verb = "needs" if len(names) == 1 else "need"
         return Verdict("bad", f"{words.listed(names)} {verb} you", detail)
     if broken:
-        return Verdict("bad", f"{words.count(len(broken), 'job file')} cannot be used", detail)
+        noun = "job file" if all(one.path for one in broken) else "job"  # or a row of c_Job
+        return Verdict("bad", f"{words.count(len(broken), noun)} cannot be used", detail)
     if view.lost_names:
         verb = "is" if len(view.lost_names) == 1 else "are"
         title = f"{words.listed(view.lost_names)} {verb} not in the code any more"
