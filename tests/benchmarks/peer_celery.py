@@ -1,21 +1,22 @@
 """Celery on Redis as its documentation has it, results kept; one process a core."""
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from celery import Celery
+from celery import Celery, Task
 from celery.schedules import crontab
-from peer_notes import note
+from peer_notes import Send, note
 
 
-def _app(url: str):
+def _app(url: str) -> tuple[Celery, Task]:
     app = Celery("peers", broker=url, backend=url)
     app.conf.broker_connection_retry_on_startup = True
     return app, app.task(name="tick")(note)
 
 
 @asynccontextmanager
-async def connected(url: str):
+async def connected(url: str) -> AsyncIterator[Send]:
     """How an application creates runs."""
     app, tick = _app(url)
 
@@ -30,7 +31,7 @@ def work(url: str, schedules: int, hour: int) -> None:
     """Be a worker, with the scheduler in it if there are schedules."""
     app, _ = _app(url)
 
-    @app.task(name="scheduled")
+    @app.task(name="scheduled")  # type: ignore[untyped-decorator]  # Celery leaves it untyped
     def scheduled() -> None:
         """Do nothing."""
 

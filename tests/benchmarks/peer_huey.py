@@ -1,19 +1,21 @@
 """Huey on SQLite as its documentation has it."""
 
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from huey import SqliteHuey, crontab
-from peer_notes import note
+from huey.api import TaskWrapper
+from peer_notes import Send, note
 
 
-def _huey(url: str):
+def _huey(url: str) -> tuple[SqliteHuey, TaskWrapper]:
     huey = SqliteHuey(filename=url)
     return huey, huey.task(name="tick")(note)
 
 
 @asynccontextmanager
-async def connected(url: str):
+async def connected(url: str) -> AsyncIterator[Send]:
     """How an application creates runs."""
     huey, tick = _huey(url)
 

@@ -5,9 +5,12 @@ import os
 import sqlite3
 import struct
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+Send = Callable[..., Awaitable[None]]
+"""Creates a run: ``send(due, later=False)``."""
 NOTES, COUNTER = "BENCH_NOTES", "BENCH_COUNTER"
 
 _files: dict[int, int] = {}
@@ -24,7 +27,8 @@ def note(sent: float) -> None:
 def read(file: Path) -> list[tuple[float, float]]:
     """When each run was due and when it began, in the order they began."""
     lines = file.read_text().splitlines() if file.exists() else []
-    return sorted((tuple(map(float, line.split())) for line in lines), key=lambda pair: pair[1])
+    pairs = [line.split() for line in lines]
+    return sorted(((float(due), float(began)) for due, began in pairs), key=lambda pair: pair[1])
 
 
 def count_sqlite_statements() -> None:
@@ -42,13 +46,15 @@ def count_sqlite_statements() -> None:
     connect = sqlite3.connect
 
     def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **options)
+        connection: sqlite3.Connection = connect(*arguments, **options)
         connection.set_trace_callback(counted)
         return connection
 
-    sqlite3.connect = sqlite3.dbapi2.connect = connect_and_count  # before any library takes it
+    replacement: Any = connect_and_count
+    sqlite3.connect = sqlite3.dbapi2.connect = replacement  # before any library takes it
 
 
 def sqlite_statements(file: Path) -> int:
     """How many statements it has sent."""
-    return struct.unpack("q", file.read_bytes())[0]
+    (count,) = struct.unpack("q", file.read_bytes())
+    return int(count)

@@ -1,11 +1,12 @@
 """Procrastinate as its documentation has it, without our rows."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import procrastinate
-from peer_notes import note
+from peer_notes import Send, note
 
 
 def _app(url: str) -> procrastinate.App:
@@ -25,7 +26,7 @@ async def install(url: str) -> None:
 
 
 @asynccontextmanager
-async def connected(url: str):
+async def connected(url: str) -> AsyncIterator[Send]:
     """How an application creates runs."""
     async with _app(url).open_async() as app:
 
@@ -44,7 +45,7 @@ def work(url: str, schedules: int, hour: int) -> None:
         """Do nothing."""
 
     for number in range(schedules):
-        task = app.task(scheduled, name=f"scheduled-{number}")
+        task = app.task(name=f"scheduled-{number}")(scheduled)
         app.periodic(cron=f"{number % 60} {hour} * * *")(task)
 
     async def main() -> None:

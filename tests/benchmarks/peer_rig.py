@@ -37,9 +37,11 @@ class Peer:
     statements: Callable[[Path], int]
     """How many statements its database was sent, ever; gets the counter of statements to SQLite."""
 
-    def connected(self) -> AbstractAsyncContextManager[Callable[..., object]]:
+    def connected(self) -> AbstractAsyncContextManager[peer_notes.Send]:
         """Its client, which creates runs."""
-        return importlib.import_module(self.module).connected(self.url)
+        client: AbstractAsyncContextManager[peer_notes.Send]
+        client = importlib.import_module(self.module).connected(self.url)
+        return client
 
 
 class Worker:

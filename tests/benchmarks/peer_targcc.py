@@ -5,9 +5,16 @@ import cProfile
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peer_notes import Send
+
+if TYPE_CHECKING:
+    from rig_jobs.scheduler import Scheduler
 
 PROFILE = "BENCH_PROFILE"
 
@@ -48,7 +55,7 @@ def write_jobs(folder: Path, schedules: int, hour: int) -> None:
         (package / f"scheduled_{number}.py").write_text(code)
 
 
-def _scheduler(url: str):
+def _scheduler(url: str) -> "Scheduler":
     from rig_jobs.scheduler import Scheduler, Settings
 
     settings = Settings(_env_file=None, database_url=url)
@@ -56,7 +63,7 @@ def _scheduler(url: str):
 
 
 @asynccontextmanager
-async def connected(url: str):
+async def connected(url: str) -> AsyncIterator[Send]:
     """How an application creates runs."""
     scheduler = _scheduler(url)
     await scheduler.start(work=False, schedule=False)
