@@ -124,7 +124,11 @@ class LegacyJobs:
             try:
                 reading = await asyncio.to_thread(self.read)
                 gone, different = registry.exchange(reading.definitions, reading.broken)
-                if different or reading.idle != resting:
+                for name in sorted(different):
+                    log.info("c_Job: %s runs %s", name, reading.definitions[name].schedule_text)
+                for name in sorted(gone):
+                    log.info("c_Job: %s is inactive or gone", name)
+                if gone or different or reading.idle != resting:
                     await changed({*gone, *reading.idle})
                 resting = reading.idle
                 self._outage.over()

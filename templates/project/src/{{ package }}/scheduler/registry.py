@@ -76,7 +76,7 @@ class JobRegistry:
 
     def exchange(
         self, jobs: Mapping[str, JobDefinition] | None, broken: Sequence[BrokenModule]
-    ) -> tuple[set[str], bool]:
+    ) -> tuple[set[str], set[str]]:
         """Let these be all the jobs that are kept outside the code; a job in the code goes before one of its name.
 
         Args:
@@ -84,13 +84,13 @@ class JobRegistry:
             broken: What could not be used there.
 
         Returns:
-            The names that are gone, and whether any job differs from before.
+            The names that are gone, and those that are new or differ from before.
         """
         with self._lock:
             definitions, troubles = self._found().definitions, list(broken)
             if jobs is None:
                 self._exchanged_broken = troubles
-                return set(), False
+                return set(), set()
             mine = {_folded(n): job for n, job in definitions.items() if n not in self._exchanged}
             kept = {name: job for name, job in jobs.items() if _folded(name) not in mine}
             troubles += [
@@ -102,7 +102,7 @@ class JobRegistry:
                 del definitions[name]
             definitions.update(kept)
             self._exchanged, self._exchanged_broken = set(kept), troubles
-            return gone, bool(gone or different)
+            return gone, different
 
     def look_again(self) -> None:
         """Import the job files that have been added since the first look."""
