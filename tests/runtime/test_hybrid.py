@@ -167,6 +167,24 @@ async def test_a_row_that_was_off_does_not_make_up_for_it(old, start, database):
     assert database.states() == {}
 
 
+async def test_a_job_that_moved_into_the_code_keeps_its_place_when_its_row_is_off(
+    old, start, database
+):
+    old.add(1, "Moved already", active=False)
+    database.change(
+        "INSERT INTO c_JobSchedule (JobName, ScheduleText, LastSlot)"
+        " VALUES ('Moved already', '0 5 * * * Europe/Berlin', datetime('now', '-1 minute'))"
+    )
+    before = database.rows("SELECT * FROM c_JobSchedule")[0]
+    await start(old)
+    old.add(2, "Other", active=False)
+    old.add(3, "Third")
+    sql = "SELECT 1 FROM c_JobSchedule WHERE JobName = 'Third'"
+    await until(lambda: database.rows(sql))
+
+    assert tuple(database.rows("SELECT * FROM c_JobSchedule")[0]) == tuple(before)
+
+
 async def test_a_table_that_cannot_be_read_stops_nothing(old, start):
     old.add(1, "Report")
     scheduler = await start(old)

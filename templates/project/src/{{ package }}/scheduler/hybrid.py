@@ -129,7 +129,7 @@ class LegacyJobs:
                 for name in sorted(gone):
                     log.info("c_Job: %s is inactive or gone", name)
                 if gone or different or reading.idle != resting:
-                    await changed({*gone, *reading.idle})
+                    await changed({*gone, *reading.idle} - registry.definitions.keys())
                 resting = reading.idle
                 self._outage.over()
             except Exception as error:  # noqa: BLE001 - a driver may raise anything
