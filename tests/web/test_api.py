@@ -181,6 +181,19 @@ async def test_a_run_id_that_no_database_can_hold_is_refused(site: Site, path: s
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("path", ["/api/jobs/MailUser/trigger", "/jobs/login"])
+async def test_a_strangers_large_body_is_not_read(site: Site, path: str):
+    stranger = await site.stranger()
+
+    async def endless():
+        yield b"x"
+        raise AssertionError("it was read")
+
+    told = await stranger.client.post(path, content=b"x" * 1_000_001)
+    untold = await stranger.client.post(path, content=endless())
+    assert [told.status_code, untold.status_code] == [413, 413]
+
+
 async def test_a_pause_until_needs_a_zone(site: Site):
     client = await site.program("operator")
     answer = await client.post("/api/jobs/SyncStock/pause", json={"until": "2030-01-01T08:00:00"})

@@ -44,6 +44,7 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_MOST_BODY_BYTES = 1_000_000
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 log = logging.getLogger(__name__)
@@ -130,12 +131,24 @@ class ApiRoute(GuardedRoute):
             return Problem(error.status_code, "Refused", str(error.detail)).response()
 
 
+def _refuse_large_body(request: Request) -> None:
+    """A body is read before anybody is asked who they are, so a stranger's must be small, and say how long it is."""
+    length = request.headers.get("content-length", "0")
+    endless = "transfer-encoding" in request.headers
+    if endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
+        raise Problem(
+            413, "That is too much", "A request may hold a million bytes, and says how many."
+        )
+
+
 async def with_database(handler: Handler, request: Request) -> Response:
     """What the handler says.
 
     Raises:
-        Problem: the database did not answer, or something was asked that it cannot hold. What it said stays in the log.
+        Problem: the body is too large, the database did not answer, or something was asked that it cannot hold. What it
+            said stays in the log.
     """
+    _refuse_large_body(request)
     try:
         return await handler(request)
     except (sa.exc.DataError, OverflowError) as error:  # such as a run id beyond 64 bits
