@@ -1,6 +1,7 @@
 """Hybrid mode: the old table c_Job stays where schedules are kept. Real tables, real procedures, real schedulers."""
 
 import asyncio
+import contextlib
 import time
 from datetime import timedelta
 
@@ -253,8 +254,11 @@ def test_a_table_of_targcc_4_is_refused_in_words(old, settings_of):
     old.execute("DROP TABLE c_Job")
     old.execute("CREATE TABLE c_Job (ID INT, lkpJob VARCHAR(50), enmJobType VARCHAR(50))")
 
-    with pytest.raises(LegacyError, match="a table of TARGCC 4, import it instead"):
-        LegacyJobs(settings_of(old)).read()
+    with (
+        contextlib.closing(LegacyJobs(settings_of(old))) as jobs,
+        pytest.raises(LegacyError, match="a table of TARGCC 4, import it instead"),
+    ):
+        jobs.read()
 
 
 def test_a_wrong_zone_or_url_is_refused_at_once(database):
