@@ -77,4 +77,4 @@ def test_importing_costs_little_more_than_its_standard_library(tmp_path):
     report(
         f"import targcc_gen.cron {whole * 1e3:.0f} ms, of it standard library {bare * 1e3:.0f} ms"
     )
-    assert whole < bare * 1.6
+    assert whole < bare * 2.5
