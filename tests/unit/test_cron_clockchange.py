@@ -27,9 +27,24 @@ def notes(text, zone="Europe/Berlin"):
         ("30 2 * * *", [SPRING + "it runs at 03:00", AUTUMN + "it runs once, at the first 02:30"]),
         ("30 2 * 3 *", [SPRING + "it runs at 03:00"]),
         ("30 2 * * 1", []),
-        ("30 * * * *", [SPRING + "it runs at 03:00", AUTUMN + "it runs through both passes of the repeated time"]),
-        ("*/5 * * * *", [SPRING + "it goes on at 03:00", AUTUMN + "it runs through both passes of the repeated time"]),
-        ("0,15 2 * * *", [SPRING + "it runs at 03:00", AUTUMN + "it runs once, at the first 02:00 and 02:15"]),
+        (
+            "30 * * * *",
+            [
+                SPRING + "it runs at 03:00",
+                AUTUMN + "it runs through both passes of the repeated time",
+            ],
+        ),
+        (
+            "*/5 * * * *",
+            [
+                SPRING + "it goes on at 03:00",
+                AUTUMN + "it runs through both passes of the repeated time",
+            ],
+        ),
+        (
+            "0,15 2 * * *",
+            [SPRING + "it runs at 03:00", AUTUMN + "it runs once, at the first 02:00 and 02:15"],
+        ),
         ("0,1,2,3 2 25 10 *", [AUTUMN + "it runs once, in the first pass of the repeated time"]),
     ],
 )
@@ -41,7 +56,12 @@ def test_a_note_is_right_where_the_change_is_not_an_hour_or_not_at_night():
     assert notes("15 2 * * *", "Australia/Lord_Howe") == [
         "on Sun 04 Oct 2026 clocks jump from 02:00 to 02:30: it runs at 02:30",
     ]
-    day = notes_on(CronSchedule.parse("0 12 * * *"), "Pacific/Apia", datetime(2011, 12, 1, tzinfo=UTC), YEAR / 12)
+    day = notes_on(
+        CronSchedule.parse("0 12 * * *"),
+        "Pacific/Apia",
+        datetime(2011, 12, 1, tzinfo=UTC),
+        YEAR / 12,
+    )
     assert day == [
         "on Fri 30 Dec 2011 clocks jump from Fri 30 Dec 00:00 to Sat 31 Dec 00:00: it runs at 00:00"
     ]
@@ -71,12 +91,20 @@ def test_clock_changes_are_found_to_the_second():
         datetime(2026, 10, 25, 1, tzinfo=UTC),
     ]
     assert [change.size for change in changes] == [timedelta(hours=1), timedelta(hours=-1)]
-    odd = list(clock_changes(ZoneInfo("Africa/Monrovia"), datetime(1972, 1, 1, tzinfo=UTC), datetime(1972, 2, 1, tzinfo=UTC)))
+    odd = list(
+        clock_changes(
+            ZoneInfo("Africa/Monrovia"),
+            datetime(1972, 1, 1, tzinfo=UTC),
+            datetime(1972, 2, 1, tzinfo=UTC),
+        )
+    )
     assert [change.at for change in odd] == [datetime(1972, 1, 7, 0, 44, 30, tzinfo=UTC)]
 
 
 def witnesses(text, dialect, zone=BERLIN, count=3):
-    found = differences(CronSchedule.parse(text), read_as(text, dialect), zone, START, START + 2 * YEAR)
+    found = differences(
+        CronSchedule.parse(text), read_as(text, dialect), zone, START, START + 2 * YEAR
+    )
     return [f"{d.moment:%a %Y-%m-%d %H:%M} {d.only}" for d in islice(found, count)]
 
 
@@ -84,16 +112,40 @@ def witnesses(text, dialect, zone=BERLIN, count=3):
     ("text", "dialect", "expected"),
     [
         # vixie runs on either day; a Friday the 13th is both
-        ("0 0 13 * 5", "vixie", ["Fri 2026-01-02 00:00 vixie", "Fri 2026-01-09 00:00 vixie", "Tue 2026-01-13 00:00 vixie"]),
+        (
+            "0 0 13 * 5",
+            "vixie",
+            [
+                "Fri 2026-01-02 00:00 vixie",
+                "Fri 2026-01-09 00:00 vixie",
+                "Tue 2026-01-13 00:00 vixie",
+            ],
+        ),
         ("0 0 */13 * 5", "vixie", []),
         ("0 2 * * *", "vixie", []),
         # a star in vixie's minute or hour follows the real clock: what the gap swallows is lost
         ("30 * * * *", "vixie", ["Sun 2026-03-29 03:00 cronos", "Sun 2027-03-28 03:00 cronos"]),
         # a range is no star to vixie: it does not run twice in autumn
         ("0 1-3 * * *", "vixie", ["Sun 2026-10-25 02:00 cronos", "Sun 2027-10-31 02:00 cronos"]),
-        ("0 0 2 ? * 2", "quartz", ["Mon 2026-01-05 02:00 quartz", "Tue 2026-01-06 02:00 cronos", "Mon 2026-01-12 02:00 quartz"]),
+        (
+            "0 0 2 ? * 2",
+            "quartz",
+            [
+                "Mon 2026-01-05 02:00 quartz",
+                "Tue 2026-01-06 02:00 cronos",
+                "Mon 2026-01-12 02:00 quartz",
+            ],
+        ),
         ("0 22-23,0 * * *", "ncrontab", []),
-        ("0 23-1 * * *", "ncrontab", ["Thu 2026-01-01 02:00 ncrontab", "Thu 2026-01-01 03:00 ncrontab", "Thu 2026-01-01 04:00 ncrontab"]),
+        (
+            "0 23-1 * * *",
+            "ncrontab",
+            [
+                "Thu 2026-01-01 02:00 ncrontab",
+                "Thu 2026-01-01 03:00 ncrontab",
+                "Thu 2026-01-01 04:00 ncrontab",
+            ],
+        ),
     ],
 )
 def test_the_first_times_at_which_another_scheduler_differs(text, dialect, expected):
@@ -105,7 +157,10 @@ def test_both_schedulers_of_an_either_day_are_said_in_words():
     assert reading.describe() == "at 00:00 on the 13th of every month, or at 00:00 every Friday"
 
 
-@pytest.mark.parametrize(("text", "dialect"), [("0 0 13 * 9", "vixie"), ("0 0 2 1 * 1", "quartz"), ("0 0 L * 5", "vixie")])
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [("0 0 13 * 9", "vixie"), ("0 0 2 1 * 1", "quartz"), ("0 0 L * 5", "vixie")],
+)
 def test_what_the_other_scheduler_refuses_is_refused(text, dialect):
     with pytest.raises(CronError):
         read_as(text, dialect)
