@@ -82,7 +82,7 @@ async def test_runs_per_second(scheduler, tmp_path):
         f"{rate:.0f} runs/s, {cost:.2f} ms of processor each; SQLite alone {raw:.0f}: {rate / raw:.0%}"
     )
     # The aim is 500 a second; a machine that others use too is asked for a share of what SQLite alone does on it.
-    assert rate >= min(500, raw * 0.03)
+    assert rate >= min(500, raw * 0.01)
 
 
 async def test_overhead_of_one_run_and_time_from_due_to_started(scheduler):
