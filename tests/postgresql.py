@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -82,13 +83,29 @@ class PostgreSQL:
             connection.execute(sa.text(statement))
 
 
+_WATCH = """
+import pathlib, psutil, shutil, signal, sys
+sys.stdin.read()  # ends when the tests end, killed or not
+folder = pathlib.Path(sys.argv[1])
+try:
+    server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    server.send_signal(getattr(signal, "SIGINT" if sys.platform != "win32" else "SIGTERM"))
+    server.wait(10)
+except (OSError, psutil.Error):
+    pass
+shutil.rmtree(folder, ignore_errors=True)
+"""
+"""A process that outlives killed tests stops the server they leave behind."""
+
+
 @contextmanager
 def running() -> Iterator[PostgreSQL]:
     """A server that is gone, with its data, at the end."""
     folder = Path(tempfile.mkdtemp(prefix="targcc-postgresql-"))
-    server = PostgreSQL(folder)
-    try:
-        yield server
-    finally:
-        server.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-c", _WATCH, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        server = PostgreSQL(folder)
+        try:
+            yield server
+        finally:
+            server.close()

@@ -9,8 +9,8 @@ from rig_jobs.scheduler import RunState, Scheduler, Settings
 from rig_jobs.scheduler.tables import job_run, logged_job
 from sqlalchemy.exc import OperationalError
 
-RUNNING = sa.select(sa.func.count()).where(job_run.c.State == RunState.RUNNING)
-ATTEMPTS = sa.select(sa.func.count()).select_from(logged_job)
+CLAIM, OUTCOME = "StartedAt=", "INSERT INTO c_LoggedJob"
+"""Words of the statements that do it."""
 
 
 class Line:
@@ -21,18 +21,22 @@ class Line:
         self._write = self._store.write
         self.cuts = 0
 
-    def cut(self, counts: sa.Select[int], *, committed: bool) -> None:
-        """Break in the first transaction that makes the count grow."""
+    def cut(self, words: str, *, committed: bool) -> None:
+        """Break in the first transaction with a statement of these words that finds something to do."""
 
         @asynccontextmanager
         async def write():
+            done = []
+
+            def executed(_connection, cursor, statement, *_):
+                done.extend([statement] if words in statement and cursor.rowcount > 0 else [])
+
             async with self._write() as connection:
-                before = await connection.scalar(counts)
+                sa.event.listen(connection.sync_connection, "after_cursor_execute", executed)
                 yield connection
-                hit = await connection.scalar(counts) > before
-                if hit and not committed:
+                if done and not committed:
                     self._broken()
-            if hit:
+            if done:
                 self._broken()
 
         self._store.write = write
@@ -54,8 +58,8 @@ async def scheduler(migrated_url, told):
         _env_file=None,
         database_url=migrated_url,
         migrate_on_start=False,
-        heartbeat_seconds=0.2,
-        lost_after_seconds=60,
+        heartbeat_seconds=30,  # nobody else writes meanwhile
+        lost_after_seconds=600,
         poll_seconds=0.2,
     )
 
@@ -87,7 +91,7 @@ async def _history(scheduler, run_id):
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
 async def test_a_claim_that_nobody_heard_of_is_given_back(scheduler, committed):
     line = Line(scheduler)
-    line.cut(RUNNING, committed=committed)
+    line.cut(CLAIM, committed=committed)
     run_id = await scheduler.enqueue("Hello")
     assert await scheduler.wait(run_id, 20) == RunState.SUCCEEDED
     assert line.cuts == 1
@@ -101,7 +105,7 @@ async def test_an_outcome_whose_writing_was_in_doubt_is_there_once_and_told_once
     scheduler, told, caplog, committed
 ):
     line = Line(scheduler)
-    line.cut(ATTEMPTS, committed=committed)
+    line.cut(OUTCOME, committed=committed)
     run_id = await scheduler.enqueue("Fail")
     assert await scheduler.wait(run_id, 20) == RunState.FAILED
     await scheduler.stop()  # it tells what it has to tell

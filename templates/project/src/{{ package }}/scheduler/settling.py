@@ -32,6 +32,12 @@ class _Waiting:
     in_doubt: bool = False
     """Whether a try failed: its commit may have come through all the same."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the run and its history are all that is written; on PostgreSQL that is one statement."""
+        goes_on = _goes_on(self.settlement)
+        return not (goes_on or self.release or self.in_doubt or self.settlement.log_lines)
+
 
 class Settler:
     """Writes settlements.
@@ -101,7 +107,9 @@ class Settler:
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         now = self._clock.now()
-        async with self._store.write() as connection:
+        plain = all(item.is_plain for item in batch)
+        begin = self._store.write_at_once if plain else self._store.write
+        async with begin() as connection:
             held = await runs.settle(connection, [item.settlement for item in batch], now)
             mine = [item for item in batch if item.settlement.claim.run_id in held]
             go_on = [_submission(item.settlement) for item in mine if _goes_on(item.settlement)]

@@ -23,6 +23,7 @@ from ..tables import (
     job_step,
     logged_job,
 )
+from .together import settle_together
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
@@ -504,16 +505,19 @@ async def settle(
     connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
 ) -> frozenset[int]:
     """Give held runs their new states, with their history; returns the ids of those that were still held."""
+    rows = [_settled(item, now) for item in settlements]
     if connection.dialect.name == "postgresql":
-        held = await _settle_together(connection, settlements, now)
+        held = await settle_together(connection, rows, [item.history for item in settlements])
         settled = [i for i in settlements if (i.claim.run_id, i.claim.attempt) in held]
     else:
-        settled = [item for item in settlements if await _settle_one(connection, item, now)]
-    history = [dict(item.history) for item in settled if item.history is not None]
-    if history:
-        await connection.execute(logged_job.insert(), history)
-    lines = [dict(line) for item in settled for line in item.log_lines]
-    if lines:
+        settled = [
+            item
+            for item, row in zip(settlements, rows, strict=True)
+            if (await connection.execute(_SETTLE, row)).rowcount == 1
+        ]
+        if history := [dict(item.history) for item in settled if item.history is not None]:
+            await connection.execute(logged_job.insert(), history)
+    if lines := [dict(line) for item in settled for line in item.log_lines]:
         await connection.execute(job_log_line.insert(), lines)
     return frozenset(item.claim.run_id for item in settled)
 
@@ -543,11 +547,6 @@ _SETTLE = (
 )
 
 
-async def _settle_one(connection: AsyncConnection, item: Settlement, now: datetime) -> bool:
-    result = await connection.execute(_SETTLE, _settled(item, now))
-    return result.rowcount == 1
-
-
 def _settled(item: Settlement, now: datetime) -> dict[str, Any]:
     """What a settlement writes into the row of its run, and by what it finds it."""
     if RunState.RUNNING not in sources_of(item.state):
@@ -568,46 +567,6 @@ def _settled(item: Settlement, now: datetime) -> dict[str, Any]:
         "total": total,
         "line": life(now, item.state, item.note),
     }
-
-
-_SETTLED_TYPES: dict[str, Any] = {
-    "run_id": sa.BigInteger,
-    "server_id": sa.Text,
-    "attempt": sa.Integer,
-    "state": sa.Text,
-    "message": sa.Text,
-    "completed_at": sa.DateTime(timezone=True),
-    "last_server_id": sa.Text,
-    "due_at": sa.DateTime(timezone=True),
-    "not_counted": sa.Integer,
-    "done": sa.Float,
-    "total": sa.Float,
-    "line": sa.Text,
-}
-# PostgreSQL answers from another process: what takes one statement a run on SQLite takes one altogether there.
-_SETTLE_TOGETHER = sa.text(f"""
-    UPDATE c_JobRun AS run
-    SET State = state_, Message = message_, CompletedAt = completed_at_, ServerId = last_server_id_,
-        DueAt = coalesce(due_at_, run.DueAt), Attempt = run.Attempt - not_counted_,
-        ProgressDone = coalesce(done_, run.ProgressDone),
-        ProgressTotal = coalesce(total_, run.ProgressTotal), LifeLog = run.LifeLog || line_
-    FROM unnest({", ".join(f":{name}" for name in _SETTLED_TYPES)})
-        AS settled ({", ".join(f"{name}_" for name in _SETTLED_TYPES)})
-    WHERE run.Id = run_id_ AND run.State = '{RunState.RUNNING}'
-    AND run.ServerId = server_id_ AND run.Attempt = attempt_
-    RETURNING run.Id, attempt_
-    """).bindparams(  # noqa: S608 - constants of this module
-    *(sa.bindparam(name, type_=postgresql.ARRAY(type_)) for name, type_ in _SETTLED_TYPES.items())
-)
-
-
-async def _settle_together(
-    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
-) -> frozenset[tuple[int, int]]:
-    """The runs and attempts that were still held."""
-    rows = [_settled(item, now) for item in settlements]
-    columns = {name: [row[name] for row in rows] for name in _SETTLED_TYPES}
-    return frozenset(map(tuple, await connection.execute(_SETTLE_TOGETHER, columns)))
 
 
 async def settled_before(
