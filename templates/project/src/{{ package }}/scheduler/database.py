@@ -79,16 +79,17 @@ def migrate(url: str | sa.URL, *, directory: Path | None = None) -> str:
     """
     config, head = _alembic(directory), head_version(directory)
     with sync_engine(url) as engine:
-        if engine.dialect.name == "sqlite" and _version(engine) == head:
+        distributed = engine.dialect.name == "postgresql"
+        if _version(engine) == head and not (distributed and _queue_is_outdated(engine)):
             return head
         with _exclusive(engine) as connection:
             from alembic import command  # the same
 
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            if engine.dialect.name == "postgresql":
+            if distributed:
                 _install_engine(connection)
-        if engine.dialect.name == "postgresql":
+        if distributed:
             _analyze(engine)  # a plan made for empty tables is kept far too long
     return head
 
@@ -179,10 +180,10 @@ def _alembic(directory: Path | None) -> Any:
 
 
 def _queue_is_outdated(engine: sa.Engine) -> bool:
-    from .engine import procrastinate
+    from .engine.procrastinate import is_current  # there only with the extra
 
     with engine.connect() as connection:
-        return not procrastinate.is_current(connection)
+        return not is_current(connection)
 
 
 def _version(engine: sa.Engine) -> str | None:
