@@ -126,7 +126,7 @@ def test_files_that_are_there_are_not_overwritten(tmp_path):
 def test_a_choice_settles_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("README.md").write_text("mine\n")
-    assert new(".", "--yes", "--name", "jobs", "--theirs", "README.md").exit_code == 0
+    assert new(".", "--yes", "--name", "jobs", "--mine", "README.md").exit_code == 0
     assert Path("README.md").read_text() == "mine\n"
     assert Path("targcc.yaml").exists()
 

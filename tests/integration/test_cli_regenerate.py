@@ -91,21 +91,21 @@ class TestConflict:
         result = targcc_gen("regenerate")
         assert result.exit_code == 3
         assert f"conflict  {MANAGED}  line " in result.stdout
-        assert "            yours  class MyState(" in result.stdout
-        assert "            ours   class RunState(" in result.stdout
-        assert result.stderr.startswith("1 conflict: nothing was written. Choose with --ours PATH")
+        assert "            mine       class MyState(" in result.stdout
+        assert "            generated  class RunState(" in result.stdout
+        assert result.stderr.startswith("1 conflict: nothing was written. Choose with --mine PATH")
         assert state(project) == before
 
     def test_check_fails_too(self):
         assert targcc_gen("regenerate", "--check").exit_code == 1
 
-    def test_ours(self, both_changed_it):
-        assert targcc_gen("regenerate", "--ours", MANAGED).exit_code == 0
+    def test_generated(self, both_changed_it):
+        assert targcc_gen("regenerate", "--generated", MANAGED).exit_code == 0
         assert "class RunState(" in both_changed_it.read_text()
 
-    def test_theirs_by_folder(self, both_changed_it, monkeypatch):
+    def test_mine_by_folder(self, both_changed_it, monkeypatch):
         monkeypatch.chdir("src")
-        assert targcc_gen("regenerate", "--theirs", "acme_jobs/scheduler").exit_code == 0
+        assert targcc_gen("regenerate", "--mine", "acme_jobs/scheduler").exit_code == 0
         assert "class MyState(" in both_changed_it.read_text()
         assert targcc_gen("regenerate", "--check").exit_code == 0
 
@@ -113,7 +113,7 @@ class TestConflict:
         result = targcc_gen("regenerate", "--markers")
         assert result.exit_code == 3
         assert "between markers" in result.stderr
-        assert "<<<<<<< yours\nclass MyState(" in both_changed_it.read_text()
+        assert "<<<<<<< mine\nclass MyState(" in both_changed_it.read_text()
         again = targcc_gen("regenerate")
         assert again.exit_code == 3
         assert "conflict markers" in again.stdout
@@ -123,10 +123,27 @@ class TestConflict:
         assert result.exit_code == 3
         data = json.loads(result.stdout)
         (conflict,) = (change for change in data["changes"] if change["action"] == "conflict")
-        assert conflict["collisions"][0]["yours"].startswith("class MyState(")
+        assert conflict["collisions"][0]["mine"].startswith("class MyState(")
+
+    def test_markers_of_an_older_release_still_count(self, both_changed_it):
+        targcc_gen("regenerate", "--markers")
+        older = both_changed_it.read_text().replace("<<<<<<< mine", "<<<<<<< yours")
+        both_changed_it.write_text(older.replace(">>>>>>> generated", ">>>>>>> ours (targcc-gen)"))
+        again = targcc_gen("regenerate")
+        assert again.exit_code == 3
+        assert "conflict markers" in again.stdout
+
+    @pytest.mark.parametrize(("old", "new"), [("--ours", "--generated"), ("--theirs", "--mine")])
+    def test_the_older_options_name_the_new_ones(self, project, old, new):
+        before = state(project)
+        result = targcc_gen("regenerate", old, MANAGED)
+        assert result.exit_code == 2
+        assert f"{old} has another name now: {new} PATH" in result.stderr
+        assert old not in targcc_gen("regenerate", "--help").stdout
+        assert state(project) == before
 
     def test_a_path_outside_of_the_project(self):
-        result = targcc_gen("regenerate", "--ours", "/etc/passwd")
+        result = targcc_gen("regenerate", "--generated", "/etc/passwd")
         assert result.exit_code == 2
         assert "is not in the project" in result.stderr
 
@@ -242,5 +259,5 @@ def test_a_lost_lock_costs_nothing_that_people_wrote(project):
     assert result.exit_code == 3
     assert "conflict  README.md" in result.stdout
     assert (project / "README.md").read_text() == "mine\n"
-    assert targcc_gen("regenerate", "--theirs", "README.md").exit_code == 0
+    assert targcc_gen("regenerate", "--mine", "README.md").exit_code == 0
     assert targcc_gen("regenerate", "--check").exit_code == 0

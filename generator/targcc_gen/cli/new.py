@@ -42,8 +42,8 @@ def new(
     *,
     spec_file: Path | None,
     yes: bool,
-    ours: tuple[str, ...],
-    theirs: tuple[str, ...],
+    mine: tuple[str, ...],
+    generated: tuple[str, ...],
     markers: bool,
     dry_run: bool,
     diff: bool,
@@ -68,7 +68,7 @@ def new(
     _refuse_project(dest)
     spec, text = _spec(dest, spec_file, answers, yes=yes)
     started = time.perf_counter()  # not before: questions take as long as people do
-    sides = sides_of(dest.resolve(), ours, theirs, markers=markers)
+    sides = sides_of(dest.resolve(), mine, generated, markers=markers)
     writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json, sides=sides)
     plan = make_plan(rendered(spec, text), dest, sides=sides)
     if as_json or plan.conflicts:

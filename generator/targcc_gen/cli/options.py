@@ -57,32 +57,46 @@ def writing_options(function: F) -> F:
 
 
 def conflict_options(function: F) -> F:
-    """`--ours`, `--theirs` and `--markers`."""
+    """`--mine`, `--generated` and `--markers`; the older names of the first two answer with the new ones."""
     for option in (
+        _older_name("--ours", "--generated PATH takes targcc-gen's text"),
+        _older_name("--theirs", "--mine PATH keeps what you wrote"),
         click.option(
             "--markers",
             is_flag=True,
             help="Write both sides of each conflict into the file, to be edited.",
         ),
         click.option(
-            "--theirs",
-            metavar="PATH",
-            multiple=True,
-            help="In conflicts of this file or folder, keep what you wrote.",
-        ),
-        click.option(
-            "--ours",
+            "--generated",
             metavar="PATH",
             multiple=True,
             help="In conflicts of this file or folder, take targcc-gen's text.",
+        ),
+        click.option(
+            "--mine",
+            metavar="PATH",
+            multiple=True,
+            help="In conflicts of this file or folder, keep what you wrote.",
         ),
     ):
         function = option(function)
     return function
 
 
+def _older_name(name: str, now: str) -> Callable[[F], F]:
+    """An option that is no more: it meant the opposite of git's option of that name."""
+
+    def refuse(
+        _context: click.Context, _parameter: click.Parameter, paths: tuple[str, ...]
+    ) -> None:
+        if paths:
+            raise click.UsageError(f"{name} has another name now: {now}")
+
+    return click.option(name, multiple=True, hidden=True, expose_value=False, callback=refuse)
+
+
 def sides_of(
-    root: Path, ours: tuple[str, ...], theirs: tuple[str, ...], *, markers: bool
+    root: Path, mine: tuple[str, ...], generated: tuple[str, ...], *, markers: bool
 ) -> dict[str, Side]:
     """How to settle conflicts, by path below `root`.
 
@@ -93,9 +107,9 @@ def sides_of(
     from targcc_gen.sync import Side
 
     sides = {".": Side.MARKERS} if markers else {}
-    chosen = {path_in(root, path): Side.OURS for path in ours}
-    for path in theirs:
-        if chosen.get(path_in(root, path)) is Side.OURS:
-            raise click.UsageError(f"{path} is given to both --ours and --theirs")
-        chosen[path_in(root, path)] = Side.THEIRS
+    chosen = {path_in(root, path): Side.GENERATED for path in generated}
+    for path in mine:
+        if chosen.get(path_in(root, path)) is Side.GENERATED:
+            raise click.UsageError(f"{path} is given to both --mine and --generated")
+        chosen[path_in(root, path)] = Side.MINE
     return sides | chosen

@@ -27,8 +27,8 @@ from targcc_gen.cli.options import (
 def regenerate(
     *,
     check: bool,
-    ours: tuple[str, ...],
-    theirs: tuple[str, ...],
+    mine: tuple[str, ...],
+    generated: tuple[str, ...],
     markers: bool,
     dry_run: bool,
     diff: bool,
@@ -44,7 +44,7 @@ def regenerate(
     Example:
       targcc-gen regenerate
       targcc-gen regenerate --check
-      targcc-gen regenerate --theirs src/acme_jobs/scheduler/executor.py
+      targcc-gen regenerate --mine src/acme_jobs/scheduler/executor.py
     """
     from targcc_gen.cli import show
     from targcc_gen.cli.progress import rendered
@@ -52,7 +52,7 @@ def regenerate(
     from targcc_gen.sync import make_plan
 
     opened = open_project(project)
-    sides = sides_of(opened.root, ours, theirs, markers=markers)
+    sides = sides_of(opened.root, mine, generated, markers=markers)
     writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json, sides=sides)
     plan = make_plan(rendered(opened.spec, opened.text), opened.root, sides=sides)
     if check:

@@ -49,7 +49,7 @@ def restore(
     tree = rendered(opened.spec, opened.text)
     chosen = {one for path in paths for one in _below(tree, path_in(opened.root, path))}
     part = Tree.of([tree.files[path] for path in chosen], complete=False)
-    sides = {".": Side.OURS} if discard_edits else {}
+    sides = {".": Side.GENERATED} if discard_edits else {}
     plan = make_plan(part, opened.root, sides=sides, restore=chosen)
     if plan.conflicts and not discard_edits and all(one.settleable for one in plan.conflicts):
         names = "\n".join(f"  {change.path}" for change in plan.conflicts)

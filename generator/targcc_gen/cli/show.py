@@ -66,10 +66,7 @@ class UnsettledError(ConflictError):
         if written:
             text = "both sides are in the files between markers. Edit them, then run: targcc-gen regenerate"
         elif all(change.settleable for change in plan.conflicts):
-            text = (
-                "nothing was written. Choose with --ours PATH (targcc-gen's text) or --theirs PATH (what you"
-                " wrote), or --markers to edit."
-            )
+            text = "nothing was written. Choose with --mine PATH or --generated PATH, or --markers to edit."
         else:
             text = "nothing was written. Move what is in the way, then run it again."
         super().__init__(head + text)
@@ -150,9 +147,9 @@ def _count_words(change: Change) -> str:
 def _show_collision(collision: Collision, *, alone: bool) -> None:
     if not alone:
         click.echo(f"          {_lines_words(collision)}")
-    for whose, text in (("yours", collision.yours), ("ours", collision.ours)):
+    for whose, text in (("mine", collision.mine), ("generated", collision.generated)):
         for number, line in enumerate(_few(text)):
-            click.echo(f"            {whose if number == 0 else '':<6} {line}".rstrip())
+            click.echo(f"            {whose if number == 0 else '':<10} {line}".rstrip())
 
 
 def _lines_words(collision: Collision) -> str:

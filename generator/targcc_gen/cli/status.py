@@ -61,8 +61,8 @@ def _edits(plan: Plan) -> Iterator[dict[str, Any]]:
     """The managed files that are not as they were written."""
     from targcc_gen.sync import Owner
     from targcc_gen.sync.lock import digest
-    from targcc_gen.sync.merge import count_new_lines
-    from targcc_gen.sync.text import plain
+    from targcc_gen.sync.merging.merge import count_new_lines
+    from targcc_gen.sync.merging.text import plain
 
     before = plan.locked_before
     for change in plan.changes:

@@ -18,7 +18,7 @@ from targcc_gen.patch.unwiring import unwire
 from targcc_gen.patch.wiring import Wiring
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
-from targcc_gen.sync.text import plain
+from targcc_gen.sync.merging.text import plain
 
 if TYPE_CHECKING:
     from targcc_gen.patch.service import Target

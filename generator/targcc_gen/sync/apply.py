@@ -14,10 +14,10 @@ from pathlib import Path
 
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
-from targcc_gen.sync.disk import Disk
-from targcc_gen.sync.files import Files
-from targcc_gen.sync.journal import Journal, Pending, Step, busy, guarded
-from targcc_gen.sync.plan import Action, Change, Plan
+from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.sync.folder.files import Files
+from targcc_gen.sync.folder.journal import Journal, Pending, Step, busy, guarded
+from targcc_gen.sync.plan.plan import Action, Change, Plan
 
 
 class WriteError(TargccError):

@@ -56,7 +56,10 @@ def pack(target: Path) -> None:
     """Render the projects with the `targcc-gen` on the path, and write the archive into `target`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for path, text in (("acme-jobs", None), ("shop/pyproject.toml", '[project]\nname = "shop"\n')):
+        for path, text in (
+            ("acme-jobs", None),
+            ("shop/pyproject.toml", '[project]\nname = "shop"\n'),
+        ):
             place = folder / path
             (place if text is None else place.parent).mkdir(exist_ok=True)
             if text is not None:

@@ -10,7 +10,7 @@ import pytest
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.sync import Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.apply import WriteError
-from targcc_gen.sync.files import Files
+from targcc_gen.sync.folder.files import Files
 
 OPERATIONS = ("make_folder", "write", "copy", "replace", "remove", "remove_folder")
 
@@ -124,7 +124,7 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from test_sync_apply import OPERATIONS, first, second
     from targcc_gen.sync import apply, make_plan
-    from targcc_gen.sync.files import Files
+    from targcc_gen.sync.folder.files import Files
 
     class Killed(Files):
         count = 0

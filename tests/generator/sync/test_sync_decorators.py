@@ -1,8 +1,8 @@
 """A job's decorator follows the spec; what people wrote stays, to the byte."""
 
 import pytest
-from targcc_gen.sync.decorators import follow
-from targcc_gen.sync.merge import Side
+from targcc_gen.sync.decorators.sync_decorator import sync_decorator
+from targcc_gen.sync.merging.merge import Side
 
 PLAIN = '''"""Mail sales."""
 
@@ -22,19 +22,21 @@ def module(arguments: str) -> str:
     return PLAIN.format(arguments=arguments)
 
 
-def followed(yours: str, base: str, ours: str, side: Side | None = None):
-    return follow(yours=yours.encode(), base=base.encode(), ours=ours.encode(), side=side)
+def followed(mine: str, base: str, generated: str, side: Side | None = None):
+    return sync_decorator(
+        mine=mine.encode(), base=base.encode(), generated=generated.encode(), side=side
+    )
 
 
-def text_after(yours: str, base: str, ours: str, side: Side | None = None) -> str:
-    result = followed(yours, base, ours, side)
+def text_after(mine: str, base: str, generated: str, side: Side | None = None) -> str:
+    result = followed(mine, base, generated, side)
     assert not result.collisions
     assert not result.problem
     return result.text.decode()
 
 
 @pytest.mark.parametrize(
-    ("base", "ours"),
+    ("base", "generated"),
     [
         ('"0 2 * * *"', '"0 3 * * *"'),
         ('"0 2 * * *"', '"0 2 * * *", timezone="Europe/London", retries=5'),
@@ -48,112 +50,116 @@ def text_after(yours: str, base: str, ours: str, side: Side | None = None) -> st
         ),
     ],
 )
-def test_an_unedited_job_becomes_what_the_generator_writes(base, ours):
-    assert text_after(module(base), module(base), module(ours)) == module(ours)
-    assert followed(module(base), module(base), module(ours)).base.decode() == module(ours)
+def test_an_unedited_job_becomes_what_the_generator_writes(base, generated):
+    assert text_after(module(base), module(base), module(generated)) == module(generated)
+    assert followed(module(base), module(base), module(generated)).base.decode() == module(
+        generated
+    )
 
 
 def test_the_body_is_not_touched():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *"')
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
     mine = base.replace(
         "return JobResult.success()",
         "x  =  1 ;  y = 'ä'\n        return  JobResult.success( )  # mine",
     )
-    assert text_after(mine, base, ours) == mine.replace("0 2 *", "0 3 *")
+    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
 
 
 def test_arguments_the_person_changed_stay():
-    base, ours = module('"0 2 * * *", retries=1'), module('"0 3 * * *", retries=1')
+    base, generated = module('"0 2 * * *", retries=1'), module('"0 3 * * *", retries=1')
     mine = module('"0 2 * * *", retries=9, priority=5')
-    assert text_after(mine, base, ours) == module('"0 3 * * *", retries=9, priority=5')
+    assert text_after(mine, base, generated) == module('"0 3 * * *", retries=9, priority=5')
 
 
 def test_an_argument_both_changed_is_a_collision():
-    base, ours, mine = module('"0 2 * * *"'), module('"0 3 * * *"'), module('"0 4 * * *"')
-    (collision,) = followed(mine, base, ours).collisions
-    assert (collision.yours, collision.ours) == ('"0 4 * * *"\n', '"0 3 * * *"\n')
+    base, generated, mine = module('"0 2 * * *"'), module('"0 3 * * *"'), module('"0 4 * * *"')
+    (collision,) = followed(mine, base, generated).collisions
+    assert (collision.mine, collision.generated) == ('"0 4 * * *"\n', '"0 3 * * *"\n')
     assert (collision.first, collision.last) == (6, 6)
-    assert text_after(mine, base, ours, Side.OURS) == ours
-    assert text_after(mine, base, ours, Side.THEIRS) == mine
+    assert text_after(mine, base, generated, Side.GENERATED) == generated
+    assert text_after(mine, base, generated, Side.MINE) == mine
 
 
 def test_both_making_the_same_change_is_none():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *", retries=2')
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *", retries=2')
     mine = module("\n    '0 3 * * *', retries = 2\n")
-    assert text_after(mine, base, ours) == mine
+    assert text_after(mine, base, generated) == mine
 
 
 def test_comments_between_the_arguments_stay():
     base = module('"0 2 * * *", retries=1')
     mine = module('\n    "0 2 * * *",  # after the backup\n    retries=1,\n')
-    ours = module('"0 3 * * *", retries=1, timeout="5m"')
-    assert text_after(mine, base, ours) == module(
+    generated = module('"0 3 * * *", retries=1, timeout="5m"')
+    assert text_after(mine, base, generated) == module(
         '\n    "0 3 * * *",  # after the backup\n    retries=1,\n    timeout="5m",\n'
     )
 
 
 def test_a_long_decorator_is_written_as_black_writes_it():
     base = module('"0 2 * * *"')
-    ours = module(f'"0 2 * * *", display_name="{"x" * 90}"')
+    generated = module(f'"0 2 * * *", display_name="{"x" * 90}"')
     assert f'\n@job(\n    "0 2 * * *",\n    display_name="{"x" * 90}",\n)\n' in text_after(
-        base, base, ours
+        base, base, generated
     )
 
 
 def test_names_the_new_arguments_need_are_imported():
     base = module('"0 2 * * *"')
-    ours = module('JobType.MANUAL, alerts=Alerts(email=("a@example.com",))').replace(
+    generated = module('JobType.MANUAL, alerts=Alerts(email=("a@example.com",))').replace(
         "import JobContext, JobResult, job", "import Alerts, JobContext, JobResult, JobType, job"
     )
-    assert text_after(base, base, ours) == ours
+    assert text_after(base, base, generated) == generated
 
 
 def test_names_only_the_old_arguments_needed_are_dropped():
-    ours = module('"0 2 * * *"')
+    generated = module('"0 2 * * *"')
     base = module("JobType.MANUAL").replace("JobResult, job", "JobResult, JobType, job")
-    assert text_after(base, base, ours) == ours
+    assert text_after(base, base, generated) == generated
     mine = base + "\n\nKIND = JobType.MANUAL\n"
-    assert text_after(mine, base, ours) == mine.replace("@job(JobType.MANUAL)", '@job("0 2 * * *")')
+    assert text_after(mine, base, generated) == mine.replace(
+        "@job(JobType.MANUAL)", '@job("0 2 * * *")'
+    )
 
 
 def test_a_renamed_class_is_still_the_job():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *"')
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
     mine = base.replace("SalesJob", "RevenueJob")
-    assert text_after(mine, base, ours) == mine.replace("0 2 *", "0 3 *")
+    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
 
 
 def test_a_new_description_reaches_a_job_whose_docstring_said_the_old_one():
     base = module('"0 2 * * *"')
-    ours = base.replace("Mail sales.", "Mail all sales.")
-    assert text_after(base, base, ours) == module('"0 2 * * *", description="Mail all sales."')
+    generated = base.replace("Mail sales.", "Mail all sales.")
+    assert text_after(base, base, generated) == module('"0 2 * * *", description="Mail all sales."')
 
 
 def test_a_docstring_that_says_the_new_description_is_enough():
     base = module('"0 2 * * *"')
-    ours = base.replace("Mail sales.", "Mail all sales.")
-    assert text_after(ours, base, ours) == ours
+    generated = base.replace("Mail sales.", "Mail all sales.")
+    assert text_after(generated, base, generated) == generated
 
 
 def test_an_edited_docstring_alone_is_the_persons_business():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *"')
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
     mine = base.replace("Mail sales.", "Mail everything.")
-    assert text_after(mine, base, ours) == mine.replace("0 2 *", "0 3 *")
+    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
 
 
 def test_a_file_with_a_syntax_error_is_left_alone():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *"')
-    result = followed(base + "def (:\n", base, ours)
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
+    result = followed(base + "def (:\n", base, generated)
     assert "line 12" in result.problem
     assert result.text.decode() == base + "def (:\n"
 
 
 def test_a_file_without_a_job_is_left_alone():
-    base, ours = module('"0 2 * * *"'), module('"0 3 * * *"')
-    assert "no @job" in followed("x = 1\n", base, ours).problem
+    base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
+    assert "no @job" in followed("x = 1\n", base, generated).problem
 
 
 def test_a_change_of_the_blueprint_alone_is_none():
     base = module('"0 2 * * *"')
-    ours = base.replace("JobResult.success()", 'JobResult.success("new")')
+    generated = base.replace("JobResult.success()", 'JobResult.success("new")')
     mine = base.replace("SalesJob:", "SalesJob:  # mine")
-    assert text_after(mine, base, ours) == mine
+    assert text_after(mine, base, generated) == mine

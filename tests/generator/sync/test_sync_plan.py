@@ -110,22 +110,22 @@ class TestConflict:
     def test_it_says_where_and_what(self, tmp_path):
         (collision,) = only(make_plan(managed(SECOND), tmp_path)).collisions
         assert (collision.first, collision.last) == (6, 6)
-        assert (collision.yours, collision.ours) == ("e = 7\n", "e = 50\n")
+        assert (collision.mine, collision.generated) == ("e = 7\n", "e = 50\n")
 
-    def test_ours_takes_the_generators_text_and_keeps_other_edits(self, tmp_path, module):
+    def test_generated_takes_the_generators_text_and_keeps_other_edits(self, tmp_path, module):
         module.write_text(self.MINE.replace("a = 1", "a = 100"))
-        generate(managed(SECOND), tmp_path, {"pkg/module.py": Side.OURS})
+        generate(managed(SECOND), tmp_path, {"pkg/module.py": Side.GENERATED})
         assert module.read_text() == SECOND.replace("a = 1", "a = 100")
 
-    def test_theirs_keeps_the_persons_text_for_good(self, tmp_path, module):
-        generate(managed(SECOND), tmp_path, {"pkg": Side.THEIRS})
+    def test_mine_keeps_the_persons_text_for_good(self, tmp_path, module):
+        generate(managed(SECOND), tmp_path, {"pkg": Side.MINE})
         assert module.read_text() == self.MINE
         assert make_plan(managed(SECOND), tmp_path).is_empty
 
     def test_markers_are_written_and_stay_a_conflict_until_edited(self, tmp_path, module):
         plan = generate(managed(SECOND), tmp_path, {".": Side.MARKERS})
         assert plan.conflicts
-        assert "<<<<<<< yours\ne = 7\n=======\ne = 50\n>>>>>>> ours" in module.read_text()
+        assert "<<<<<<< mine\ne = 7\n=======\ne = 50\n>>>>>>> generated\n" in module.read_text()
         assert make_plan(managed(SECOND), tmp_path).conflicts
         module.write_text(SECOND.replace("e = 50", "e = 57"))
         assert make_plan(managed(SECOND), tmp_path).is_empty
@@ -187,7 +187,7 @@ def test_a_scaffold_file_is_written_once(tmp_path):
 
 def test_a_file_that_was_there_before_is_in_the_way(tmp_path):
     (tmp_path / "README.md").write_text("mine\n")
-    plan = make_plan(scaffold("ours\n"), tmp_path)
+    plan = make_plan(scaffold("generated\n"), tmp_path)
     assert only(plan).action is Action.CONFLICT
     with pytest.raises(ConflictError):
         apply(plan)
@@ -195,8 +195,8 @@ def test_a_file_that_was_there_before_is_in_the_way(tmp_path):
 
 
 def test_a_file_that_was_there_before_and_is_the_same_is_taken_over(tmp_path):
-    (tmp_path / "README.md").write_text("ours\n")
-    assert only(generate(scaffold("ours\n"), tmp_path)).action is Action.UNCHANGED
+    (tmp_path / "README.md").write_text("generated\n")
+    assert only(generate(scaffold("generated\n"), tmp_path)).action is Action.UNCHANGED
 
 
 def test_ejected_files_are_never_touched_again(tmp_path, module):
@@ -243,7 +243,7 @@ def test_an_edited_binary_file_is_a_whole_conflict(tmp_path):
     (tmp_path / path).write_bytes(b"\0mine")
     tree = Tree.of([TreeFile(path, b"\0two", Owner.MANAGED)])
     assert make_plan(tree, tmp_path).conflicts
-    generate(tree, tmp_path, {path: Side.OURS})
+    generate(tree, tmp_path, {path: Side.GENERATED})
     assert (tmp_path / path).read_bytes() == b"\0two"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from targcc_gen.sync.text import Style, plain
+from targcc_gen.sync.merging.text import Style, plain
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from targcc_gen.render.tree import Owner
 from targcc_gen.sync.lock import Lock
-from targcc_gen.sync.merge import Collision
-from targcc_gen.sync.text import is_binary, plain
+from targcc_gen.sync.merging.merge import Collision
+from targcc_gen.sync.merging.text import is_binary, plain
 
 
 class Action(StrEnum):
@@ -91,7 +91,7 @@ class Change:
         }
         if self.collisions:
             data["collisions"] = [
-                {"first": one.first, "last": one.last, "yours": one.yours, "ours": one.ours}
+                {"first": one.first, "last": one.last, "mine": one.mine, "generated": one.generated}
                 for one in self.collisions
             ]
         return data

@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 import libcst as cst
 
 from targcc_gen.render.formatting import formatted
-from targcc_gen.sync.decorators import SCHEDULE
+from targcc_gen.sync.decorators.model import SCHEDULE
 
 
-def edited(content: bytes, name: str, changes: Mapping[str, str | None], ours: bytes) -> bytes:
+def edited(content: bytes, name: str, changes: Mapping[str, str | None], generated: bytes) -> bytes:
     """The module with some arguments of its job's decorator changed.
 
     Args:
         content: The module, with `\\n` line ends.
         name: The class or function that is the job.
         changes: The new source of each argument by name; None takes it out.
-        ours: The module as the generator writes it: its order of arguments, and what it imports for them.
+        generated: The module as the generator writes it: its order of arguments, and what it imports for them.
     """
     module = cst.parse_module(content.decode("utf-8"))
-    pattern = cst.parse_module(ours.decode("utf-8"))
+    pattern = cst.parse_module(generated.decode("utf-8"))
     decorator = _decorator(module, name)
     order = [_name(argument) for argument in _call(_decorator(pattern, None)).args]
     changed = _with_arguments(decorator, changes, order)

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from targcc_gen.sync.text import lines_of
+from targcc_gen.sync.merging.text import lines_of
 
-START = b"<<<<<<< yours"
+START = b"<<<<<<< mine"
 MIDDLE = b"======="
-END = b">>>>>>> ours (targcc-gen)"
+END = b">>>>>>> generated"
+
+_STARTS = (START, b"<<<<<<< yours")  # release 0.1 wrote the second
 
 
 class Side(StrEnum):
     """How a person wants a conflict settled."""
 
-    OURS = "ours"
+    GENERATED = "generated"
     """Take the generator's text where the two collide."""
-    THEIRS = "theirs"
+    MINE = "mine"
     """Keep the text in the person's file where the two collide."""
     MARKERS = "markers"
     """Write both between conflict markers, to be edited."""
@@ -33,14 +35,14 @@ class Collision:
     Attributes:
         first: Its first line in the person's file, from 1.
         last: Its last line there; before `first` when the person removed the lines.
-        yours: The person's text.
-        ours: The generator's.
+        mine: The person's text.
+        generated: The generator's.
     """
 
     first: int
     last: int
-    yours: str
-    ours: str
+    mine: str
+    generated: str
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ class _Matcher(difflib.SequenceMatcher[bytes]):
         super().__init__(isjunk, a, b, autojunk)
 
 
-def merge(base: bytes, yours: bytes, ours: bytes, side: Side | None = None) -> Merged:
-    """Bring the generator's changes from `base` to `ours` into the person's text.
+def merge(base: bytes, mine: bytes, generated: bytes, side: Side | None = None) -> Merged:
+    """Bring the generator's changes from `base` to `generated` into the person's text.
 
     Args:
         base: What the generator wrote last time.
-        yours: What is in the person's file now.
-        ours: What the generator writes now.
+        mine: What is in the person's file now.
+        generated: What the generator writes now.
         side: How to settle collisions.
     """
     from merge3 import Merge3
 
-    lines = {"unchanged": lines_of(base), "a": lines_of(yours), "b": lines_of(ours)}
+    lines = {"unchanged": lines_of(base), "a": lines_of(mine), "b": lines_of(generated)}
     matcher: Any = _Matcher  # merge3's protocol wants the attributes of its own stub
     merger = Merge3(lines["unchanged"], lines["a"], lines["b"], sequence_matcher=matcher)
     merged: list[bytes] = []
@@ -90,15 +92,15 @@ def merge(base: bytes, yours: bytes, ours: bytes, side: Side | None = None) -> M
     for region in merger.reprocess_merge_regions(merger.merge_regions()):
         if region[0] == "conflict":
             _, _, _, first, last, start, end = region
-            mine, theirs = lines["a"][first:last], lines["b"][start:end]
-            collisions.append(Collision(first + 1, last, _shown(mine), _shown(theirs)))
-            merged += _settled(mine, theirs, side)
+            my_lines, new_lines = lines["a"][first:last], lines["b"][start:end]
+            collisions.append(Collision(first + 1, last, _shown(my_lines), _shown(new_lines)))
+            merged += _settled(my_lines, new_lines, side)
         else:
             source = "a" if region[0] == "same" else region[0]
             merged += lines[source][region[1] : region[2]]
     text = b"".join(merged)
-    left = () if side in {Side.OURS, Side.THEIRS} else tuple(collisions)
-    return Merged(text, left, count_new_lines(ours, text))
+    left = () if side in {Side.MINE, Side.GENERATED} else tuple(collisions)
+    return Merged(text, left, count_new_lines(generated, text))
 
 
 def count_new_lines(before: bytes, after: bytes) -> int:
@@ -109,24 +111,24 @@ def count_new_lines(before: bytes, after: bytes) -> int:
 
 def has_markers(content: bytes) -> bool:
     """Whether somebody has still to edit what `Side.MARKERS` wrote."""
-    return any(line.startswith(START) for line in content.split(b"\n"))
+    return any(line.startswith(_STARTS) for line in content.split(b"\n"))
 
 
-def whole_file(yours: bytes, ours: bytes) -> Collision:
+def whole_file(mine: bytes, generated: bytes) -> Collision:
     """The collision of two texts that have no common base."""
-    lines = lines_of(yours)
-    return Collision(1, len(lines), _shown(lines), _shown(lines_of(ours)))
+    lines = lines_of(mine)
+    return Collision(1, len(lines), _shown(lines), _shown(lines_of(generated)))
 
 
-def with_markers(mine: list[bytes], theirs: list[bytes]) -> list[bytes]:
+def with_markers(mine: list[bytes], generated: list[bytes]) -> list[bytes]:
     """Both texts between conflict markers."""
-    return [START + b"\n", *mine, MIDDLE + b"\n", *theirs, END + b"\n"]
+    return [START + b"\n", *mine, MIDDLE + b"\n", *generated, END + b"\n"]
 
 
-def _settled(mine: list[bytes], theirs: list[bytes], side: Side | None) -> list[bytes]:
-    if side is Side.OURS:
-        return theirs
-    return with_markers(mine, theirs) if side is Side.MARKERS else mine
+def _settled(mine: list[bytes], generated: list[bytes], side: Side | None) -> list[bytes]:
+    if side is Side.GENERATED:
+        return generated
+    return with_markers(mine, generated) if side is Side.MARKERS else mine
 
 
 def _shown(lines: list[bytes]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from targcc_gen.sync.disk import OnDisk
+from targcc_gen.sync.folder.disk import OnDisk
 from targcc_gen.sync.lock import LockEntry
-from targcc_gen.sync.plan import Action, Change
-from targcc_gen.sync.rules import Outcome
+from targcc_gen.sync.plan.plan import Action, Change
+from targcc_gen.sync.plan.rules import Outcome
 
 _HEADER = re.compile(rb"^[^\n]*Managed by targcc-gen: [^\n]*\n(?:\r?\n)?", re.MULTILINE)
 _HEAD_BYTES = 400

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, path_problem
-from targcc_gen.sync.files import Files
+from targcc_gen.sync.folder.files import Files
 
 _SHELF = 100
 

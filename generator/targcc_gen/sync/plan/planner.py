@@ -7,11 +7,11 @@ from pathlib import Path
 
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, Owner, Tree
-from targcc_gen.sync.disk import Disk
+from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.lock import Lock, LockEntry
-from targcc_gen.sync.merge import Side
-from targcc_gen.sync.plan import Change, Plan
-from targcc_gen.sync.rules import Outcome, Situation, decide
+from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.plan import Change, Plan
+from targcc_gen.sync.plan.rules import Outcome, Situation, decide
 
 
 def make_plan(
@@ -60,7 +60,7 @@ def plan_eject(root: Path, paths: Collection[str]) -> Plan:
     Raises:
         InputError: A path is not a managed file of the project.
     """
-    from targcc_gen.sync.eject import ejected
+    from targcc_gen.sync.plan.eject import ejected
 
     root = _checked(root)
     text, lock = _lock(root)
@@ -81,7 +81,7 @@ def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:
 
 
 def _checked(root: Path) -> Path:
-    from targcc_gen.sync.journal import recover
+    from targcc_gen.sync.folder.journal import recover
 
     if root.exists() and not root.is_dir():
         raise InputError(f"{root} is a file, not a folder")

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from targcc_gen.render.tree import Owner, TreeFile
-from targcc_gen.sync.disk import OnDisk
+from targcc_gen.sync.folder.disk import OnDisk
 from targcc_gen.sync.lock import LockEntry, digest
-from targcc_gen.sync.merge import Collision, Side, has_markers, merge, whole_file, with_markers
-from targcc_gen.sync.plan import Action, Change
-from targcc_gen.sync.text import is_binary, lines_of, plain
+from targcc_gen.sync.merging.merge import (
+    Collision,
+    Side,
+    has_markers,
+    merge,
+    whole_file,
+    with_markers,
+)
+from targcc_gen.sync.merging.text import is_binary, lines_of, plain
+from targcc_gen.sync.plan.plan import Action, Change
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Situation:
 
     Attributes:
         path: POSIX path below the project's folder.
-        ours: The file as the spec asks for it; None when it asks for none.
+        generated: The file as the spec asks for it; None when it asks for none.
         entry: What the lock remembers; None for a path that is new to it.
         disk: What is there now.
         side: How the person wants a conflict settled.
@@ -27,7 +34,7 @@ class Situation:
     """
 
     path: str
-    ours: TreeFile | None
+    generated: TreeFile | None
     entry: LockEntry | None
     disk: OnDisk
     side: Side | None = None
@@ -37,7 +44,7 @@ class Situation:
     @property
     def owner(self) -> Owner:
         """Who edits the file."""
-        known = self.ours or self.entry
+        known = self.generated or self.entry
         assert known is not None  # a path is in the tree, in the lock, or in both
         return known.owner
 
@@ -52,24 +59,24 @@ class Outcome:
 
 def decide(situation: Situation) -> Outcome:  # noqa: PLR0911 - one line for each rule, in order
     """Apply the rules to one file."""
-    ours, entry = situation.ours, situation.entry
-    if ours is None:
+    generated, entry = situation.generated, situation.entry
+    if generated is None:
         return _left(situation)
-    if ours.replaces is not None or ours.owner is Owner.PATCHED:
-        return _edited(situation, ours)
+    if generated.replaces is not None or generated.owner is Owner.PATCHED:
+        return _edited(situation, generated)
     if entry is None:
-        return _new(situation, ours)
+        return _new(situation, generated)
     if situation.restore:
-        return _restored(situation, ours)
+        return _restored(situation, generated)
     if entry.ejected:
         return _stays(situation, entry, Action.KEEP, "ejected")
     if situation.disk.raw is None and situation.disk.blocked is None:
         return _stays(situation, entry, Action.KEEP, "you deleted it; restore brings it back")
     if has_markers(situation.disk.raw or b"") and situation.side is None:
         return _conflict(situation, entry, "it still has conflict markers", settleable=False)
-    if ours.owner is Owner.SCAFFOLD:
-        return _scaffold(situation, ours, entry)
-    return _managed(situation, ours, entry)
+    if generated.owner is Owner.SCAFFOLD:
+        return _scaffold(situation, generated, entry)
+    return _managed(situation, generated, entry)
 
 
 def _left(situation: Situation) -> Outcome:
@@ -92,87 +99,87 @@ def _left(situation: Situation) -> Outcome:
     return Outcome(change, None)
 
 
-def _edited(situation: Situation, ours: TreeFile) -> Outcome:
+def _edited(situation: Situation, generated: TreeFile) -> Outcome:
     """A command computed the new text from the text on disk."""
     disk = situation.disk
-    entry = LockEntry.of(ours.path, ours.owner, plain(ours.content), keep_base=False)
-    if disk.raw == ours.content:
+    entry = LockEntry.of(generated.path, generated.owner, plain(generated.content), keep_base=False)
+    if disk.raw == generated.content:
         return _stays(situation, entry, Action.UNCHANGED, "")
     if disk.blocked:
         return _conflict(situation, situation.entry, disk.blocked, settleable=False)
-    if ours.replaces is not None and disk.raw != ours.replaces:
+    if generated.replaces is not None and disk.raw != generated.replaces:
         reason = "it changed while it was being read: run the command again"
         return _conflict(situation, situation.entry, reason, settleable=False)
     action = Action.CREATE if disk.raw is None else Action.UPDATE
     change = _change(situation, action, "")
-    return Outcome(replace(change, after=ours.content), entry)
+    return Outcome(replace(change, after=generated.content), entry)
 
 
-def _new(situation: Situation, ours: TreeFile) -> Outcome:
+def _new(situation: Situation, generated: TreeFile) -> Outcome:
     """The lock does not know the path yet."""
-    disk, entry = situation.disk, _entry(situation, ours)
+    disk, entry = situation.disk, _entry(situation, generated)
     if disk.raw is None and disk.blocked is None:
-        return _written(situation, entry, Action.CREATE, "", ours.content)
-    if disk.text == plain(ours.content):
+        return _written(situation, entry, Action.CREATE, "", generated.content)
+    if disk.text == plain(generated.content):
         return _stays(situation, entry, Action.UNCHANGED, "it is there already")
-    if ours.owner is Owner.SCAFFOLD and situation.adopt:
+    if generated.owner is Owner.SCAFFOLD and situation.adopt:
         return _stays(situation, entry, Action.KEEP, "yours was there already")
-    return _whole_file(situation, ours, "it is there already, and targcc-gen did not make it")
+    return _whole_file(situation, generated, "it is there already, and targcc-gen did not make it")
 
 
-def _restored(situation: Situation, ours: TreeFile) -> Outcome:
+def _restored(situation: Situation, generated: TreeFile) -> Outcome:
     """The person asked for the generator's text back."""
-    disk, entry = situation.disk, _entry(situation, ours)
+    disk, entry = situation.disk, _entry(situation, generated)
     if disk.raw is None and disk.blocked is None:
-        return _written(situation, entry, Action.CREATE, "restored", ours.content)
-    if disk.text == ours.content:
+        return _written(situation, entry, Action.CREATE, "restored", generated.content)
+    if disk.text == generated.content:
         return _stays(situation, entry, Action.UNCHANGED, "")
-    return _whole_file(situation, ours, "restoring it would drop what you wrote")
+    return _whole_file(situation, generated, "restoring it would drop what you wrote")
 
 
-def _scaffold(situation: Situation, ours: TreeFile, entry: LockEntry) -> Outcome:
+def _scaffold(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
     """Written once; of a job, the decorator's arguments follow the spec."""
     text, base = situation.disk.text, entry.base
-    if not ours.job or text is None or base is None or base == ours.content:
+    if not generated.job or text is None or base is None or base == generated.content:
         return _stays(situation, entry, Action.UNCHANGED, "")
-    from targcc_gen.sync.decorators import follow
+    from targcc_gen.sync.decorators.sync_decorator import sync_decorator
 
-    followed = follow(yours=text, base=base, ours=ours.content, side=situation.side)
-    if followed.problem:
-        if situation.side is Side.THEIRS:
-            return _stays(situation, _rebased(entry, followed.base), Action.KEEP, "as you wished")
-        return _conflict(situation, entry, followed.problem)
-    if followed.collisions:
+    synced = sync_decorator(mine=text, base=base, generated=generated.content, side=situation.side)
+    if synced.problem:
+        if situation.side is Side.MINE:
+            return _stays(situation, _rebased(entry, synced.base), Action.KEEP, "as you wished")
+        return _conflict(situation, entry, synced.problem)
+    if synced.collisions:
         reason = "you and the spec changed the same argument of @job"
-        return _conflict(situation, entry, reason, followed.collisions)
-    after = _rebased(entry, followed.base)
-    if followed.text == text:
+        return _conflict(situation, entry, reason, synced.collisions)
+    after = _rebased(entry, synced.base)
+    if synced.text == text:
         return _stays(situation, after, Action.UNCHANGED, "")
-    reason = f"@job follows the spec: {', '.join(followed.changed)}"
-    return _written(situation, after, Action.UPDATE, reason, followed.text)
+    reason = f"@job follows the spec: {', '.join(synced.changed)}"
+    return _written(situation, after, Action.UPDATE, reason, synced.text)
 
 
-def _managed(situation: Situation, ours: TreeFile, entry: LockEntry) -> Outcome:
+def _managed(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
     """The generator's changes are merged into whatever people made of the file."""
-    text, after = situation.disk.text, _entry(situation, ours)
-    if text == ours.content:
+    text, after = situation.disk.text, _entry(situation, generated)
+    if text == generated.content:
         return _stays(situation, after, Action.UNCHANGED, "")
     if text is None:
         return _conflict(situation, entry, situation.disk.blocked or "", settleable=False)
     if entry.sha256 == after.sha256:
         return _stays(situation, after, Action.UNCHANGED, "your edits stand")
     if digest(text) == entry.sha256:
-        return _written(situation, after, Action.UPDATE, "", ours.content)
-    if entry.base is None or is_binary(text) or is_binary(ours.content):
-        return _whole_file(situation, ours, "you and targcc-gen both changed it")
-    return _merged(situation, ours, entry, text, entry.base)
+        return _written(situation, after, Action.UPDATE, "", generated.content)
+    if entry.base is None or is_binary(text) or is_binary(generated.content):
+        return _whole_file(situation, generated, "you and targcc-gen both changed it")
+    return _merged(situation, generated, entry, text, entry.base)
 
 
 def _merged(
-    situation: Situation, ours: TreeFile, entry: LockEntry, text: bytes, base: bytes
+    situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    merged = merge(base, text, ours.content, situation.side)
-    after = _entry(situation, ours)
+    merged = merge(base, text, generated.content, situation.side)
+    after = _entry(situation, generated)
     if merged.collisions:
         outcome = _conflict(situation, entry, "", merged.collisions)
         if situation.side is not Side.MARKERS:
@@ -180,28 +187,28 @@ def _merged(
         return _marked(situation, outcome, after, merged.text)
     if merged.text == text:
         return _stays(situation, after, Action.UNCHANGED, "it has the change already")
-    if problem := _broken_python(ours.path, before=text, after=merged.text):
-        return _whole_file(situation, ours, f"merged it would be no valid Python: {problem}")
-    if merged.text == ours.content:
+    if problem := _broken_python(generated.path, before=text, after=merged.text):
+        return _whole_file(situation, generated, f"merged it would be no valid Python: {problem}")
+    if merged.text == generated.content:
         return _written(situation, after, Action.UPDATE, "", merged.text)
     reason = "your line kept" if merged.kept == 1 else f"your {merged.kept} lines kept"
     return _written(situation, after, Action.MERGE, reason, merged.text)
 
 
-def _whole_file(situation: Situation, ours: TreeFile, reason: str) -> Outcome:
+def _whole_file(situation: Situation, generated: TreeFile, reason: str) -> Outcome:
     """Two texts without a common base, or a merge that does not hold: all of one, or all of the other."""
-    disk, side, after = situation.disk, situation.side, _entry(situation, ours)
-    if side is Side.THEIRS:
+    disk, side, after = situation.disk, situation.side, _entry(situation, generated)
+    if side is Side.MINE:
         return _stays(situation, after, Action.KEEP, "as you wished")
     if disk.text is None or disk.blocked:
         return _conflict(situation, situation.entry, disk.blocked or "", settleable=False)
-    if side is Side.OURS:
-        return _written(situation, after, Action.UPDATE, "as you wished", ours.content)
-    binary = is_binary(disk.text) or is_binary(ours.content)
-    collisions = () if binary else (whole_file(disk.text, ours.content),)
+    if side is Side.GENERATED:
+        return _written(situation, after, Action.UPDATE, "as you wished", generated.content)
+    binary = is_binary(disk.text) or is_binary(generated.content)
+    collisions = () if binary else (whole_file(disk.text, generated.content),)
     outcome = _conflict(situation, situation.entry, reason, collisions)
     if side is Side.MARKERS and not binary:
-        marked = with_markers(lines_of(disk.text), lines_of(ours.content))
+        marked = with_markers(lines_of(disk.text), lines_of(generated.content))
         return _marked(situation, outcome, after, b"".join(marked))
     return outcome
 
@@ -241,30 +248,34 @@ def _marked(situation: Situation, conflict: Outcome, after: LockEntry, text: byt
 
 
 def _change(situation: Situation, action: Action, reason: str) -> Change:
-    ours = situation.ours
+    generated = situation.generated
     return Change(
         situation.path,
         action,
         reason,
         situation.owner,
         before=situation.disk.raw,
-        executable=ours is not None and ours.executable,
-        summary="" if ours is None else ours.summary,
+        executable=generated is not None and generated.executable,
+        summary="" if generated is None else generated.summary,
     )
 
 
-def _entry(situation: Situation, ours: TreeFile) -> LockEntry:
+def _entry(situation: Situation, generated: TreeFile) -> LockEntry:
     """What the lock remembers of the generator's text; the entry it has already, when that says the same."""
     known = situation.entry
     if (
         known is not None
-        and known.owner is ours.owner
+        and known.owner is generated.owner
         and not known.ejected
-        and known.sha256 == digest(ours.content)
+        and known.sha256 == digest(generated.content)
     ):
         return known
-    keep_base = ours.job or (ours.owner is Owner.MANAGED and not is_binary(ours.content))
-    return LockEntry.of(ours.path, ours.owner, plain(ours.content), keep_base=keep_base)
+    keep_base = generated.job or (
+        generated.owner is Owner.MANAGED and not is_binary(generated.content)
+    )
+    return LockEntry.of(
+        generated.path, generated.owner, plain(generated.content), keep_base=keep_base
+    )
 
 
 def _rebased(entry: LockEntry, base: bytes) -> LockEntry:
