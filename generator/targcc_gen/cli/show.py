@@ -101,6 +101,7 @@ def check(plan: Plan, writing: Writing) -> None:
 def show_plan(plan: Plan, *, diff: bool = False) -> None:
     """Print what happens to each file, conflicts last, and the diff where it is asked for."""
     changes = [change for change in plan.changes if change.action != "unchanged"]
+    changes = _without_plain_moves(changes)
     changes.sort(key=lambda change: change.action == "conflict")
     width = min(_MAX_WIDTH, max((len(change.path) for change in changes), default=0))
     for change in changes:
@@ -108,8 +109,29 @@ def show_plan(plan: Plan, *, diff: bool = False) -> None:
         click.echo(line.rstrip())
         for collision in change.collisions:
             _show_collision(collision, alone=len(change.collisions) == 1)
+        for left in change.left:
+            _show_left(left)
     if diff:
         show_diff(plan)
+
+
+def _without_plain_moves(changes: list[Change]) -> list[Change]:
+    """The changes but those of files that nobody edited and that only moved: of these, how many there are."""
+    moved = [one for one in changes if one.moved and one.action in {"create", "delete"}]
+    plain = [one for one in moved if not one.left]
+    left = sum(one.action == "delete" for one in plain)
+    if left:
+        files = "1 file of targcc-gen's has" if left == 1 else f"{left} files of targcc-gen's have"
+        click.echo(f"{click.style('move'.ljust(9), fg='cyan')} {files} another place now")
+    return [one for one in changes if one not in plain]
+
+
+def _show_left(left: Collision) -> None:
+    """Lines of a person's that could not follow a file that moved."""
+    click.echo(f"          {_lines_words(left)}")
+    label, text = ("mine", left.mine) if left.mine else ("removed", left.generated)
+    for number, line in enumerate(_few(text)):
+        click.echo(f"            {label if number == 0 else '':<10} {line}".rstrip())
 
 
 def show_diff(plan: Plan) -> None:

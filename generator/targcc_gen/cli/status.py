@@ -34,7 +34,7 @@ def status(*, as_json: bool, project: Path | None) -> None:
     opened = open_project(project)
     plan = make_plan(rendered(opened.spec, opened.text), opened.root)
     made_by = plan.lock.generator or None
-    edits = list(_edits(plan))
+    edits = [*_edits(plan), *_kept(opened.root)]
     if as_json:
         import json
 
@@ -77,6 +77,14 @@ def _edits(plan: Plan) -> Iterator[dict[str, Any]]:
             count = count_new_lines(entry.base or b"", plain(change.before))
             note = f"{count} line{'' if count == 1 else 's'} of yours" if entry.base else ""
             yield {"path": change.path, "state": "edited", "note": note}
+
+
+def _kept(root: Path) -> Iterator[dict[str, Any]]:
+    """What of the person's could not follow a change of the generator, and waits in `.targcc/kept`."""
+    from targcc_gen.sync.plan.kept import kept_files
+
+    for path in kept_files(root):
+        yield {"path": path, "state": "kept", "note": "yours; delete it when you are done with it"}
 
 
 def _show(edits: list[dict[str, Any]]) -> None:

@@ -26,6 +26,7 @@ def render_project(
     Raises:
         InputError: A job does not fit its blueprint.
     """
+    from targcc_gen.render.embedded import layout_of
     from targcc_gen.render.project import render_template, spec_files
 
     files = [*render_template(spec), *spec_files(spec, spec_text)]
@@ -33,7 +34,7 @@ def render_project(
         files += _job_files(spec, key)
         if progress is not None:
             progress(done, len(spec.jobs))
-    return Tree.of(_placed(files, spec))
+    return Tree.of(_placed(files, spec), layout=layout_of(spec))
 
 
 def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:

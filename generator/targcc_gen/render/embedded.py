@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from targcc_gen.render.tree import TreeFile
+from targcc_gen.render.tree import Layout, TreeFile
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
@@ -31,11 +31,23 @@ def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
 
 def embedded_path(path: str, spec: Spec) -> str | None:
     """Where a file of a whole project goes in the app's project; `None` for one that the app does without."""
-    inside, package = spec.project.inside, spec.project.package
-    folder = package if inside in {None, "."} else f"{inside}/{package}"
+    package = spec.project.package
+    folder = _folder(spec)
     code = path.removeprefix(f"src/{package}/")
     if code != path:
         return f"{folder}/{code}" if code.startswith(_NESTED) or code in _SINGLE else None
     if path.startswith("migrations/"):
         return f"{folder}/{path}"
     return path if path.startswith(_KEPT) else None
+
+
+def layout_of(spec: Spec) -> Layout:
+    """Where a project of its own, or the app that the scheduler went into, has the package."""
+    if spec.project.inside is None:
+        return Layout(f"src/{spec.project.package}")
+    return Layout(_folder(spec), f"{_folder(spec)}/migrations")
+
+
+def _folder(spec: Spec) -> str:
+    inside, package = spec.project.inside, spec.project.package
+    return package if inside in {None, "."} else f"{inside}/{package}"

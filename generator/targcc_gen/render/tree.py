@@ -58,6 +58,26 @@ class TreeFile:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where a project has its code, so that a path of the template can be found in it.
+
+    Attributes:
+        code: The folder of its package: `src/acme_jobs`.
+        migrations: The folder of the migrations.
+    """
+
+    code: str
+    migrations: str = "migrations"
+
+    def place(self, path: str) -> str:
+        """Where `src/{package}/…` or `migrations/…` of the template is in this project."""
+        for folder, here in (("src/{package}/", self.code), ("migrations/", self.migrations)):
+            if path.startswith(folder):
+                return f"{here}/{path.removeprefix(folder)}"
+        return path
+
+
+@dataclass(frozen=True)
 class Tree:
     """Files by path, sorted; the same spec and version give the same tree anywhere.
 
@@ -65,15 +85,22 @@ class Tree:
         files: The files by path.
         complete: Whether this is all that the project asks for, so that whatever else the lock knows has left the spec.
         removed: In an incomplete tree: the paths that have left the spec.
+        layout: Where the project has its code; None where nobody asks.
     """
 
     files: dict[str, TreeFile]
     complete: bool = True
     removed: frozenset[str] = field(default_factory=frozenset)
+    layout: Layout | None = None
 
     @classmethod
     def of(
-        cls, files: Iterable[TreeFile], *, complete: bool = True, removed: Iterable[str] = ()
+        cls,
+        files: Iterable[TreeFile],
+        *,
+        complete: bool = True,
+        removed: Iterable[str] = (),
+        layout: Layout | None = None,
     ) -> Tree:
         """A tree of these files.
 
@@ -89,7 +116,7 @@ class Tree:
             if file.path in by_path or twin != file.path:
                 raise ValueError(f"{file.path!r} and {twin!r} are one file on some systems")
             by_path[file.path] = file
-        return cls(by_path, complete=complete, removed=frozenset(removed))
+        return cls(by_path, complete=complete, removed=frozenset(removed), layout=layout)
 
     def __iter__(self) -> Iterator[TreeFile]:
         return iter(self.files.values())

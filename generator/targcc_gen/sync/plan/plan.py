@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,9 @@ class Change:
         settleable: Whether choosing a side settles the conflict; not when something is in the way.
         executable: Whether a new file is a program.
         summary: A few words about the file for the listing of a new project.
+        moved: Of a file that moved: where to, or where from.
+        left: What of the person's could not follow a file that moved.
+        note: What a person should do by hand, as a diff.
     """
 
     path: str
@@ -55,6 +58,9 @@ class Change:
     settleable: bool = True
     executable: bool = False
     summary: str = ""
+    moved: tuple[str, ...] = ()
+    left: tuple[Collision, ...] = ()
+    note: str = ""
 
     @property
     def writes(self) -> bool:
@@ -89,11 +95,13 @@ class Change:
             "lines_added": added,
             "lines_removed": removed,
         }
-        if self.collisions:
-            data["collisions"] = [
-                {"first": one.first, "last": one.last, "mine": one.mine, "generated": one.generated}
-                for one in self.collisions
-            ]
+        if self.moved:
+            data["moved_to" if self.action is Action.DELETE else "moved_from"] = list(self.moved)
+        for name, places in (("collisions", self.collisions), ("left_behind", self.left)):
+            if places:
+                data[name] = [asdict(one) for one in places]
+        if self.note:
+            data["note"] = self.note
         return data
 
 

@@ -10,8 +10,10 @@ from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, Owner, Tree
 from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.moves import Moves
 from targcc_gen.sync.plan.plan import Change, Plan
 from targcc_gen.sync.plan.rules import Outcome, Situation, decide
+from targcc_gen.sync.renames.table import Renames
 
 
 def make_plan(
@@ -20,6 +22,7 @@ def make_plan(
     *,
     sides: Mapping[str, Side] | None = None,
     restore: Collection[str] = (),
+    renames: Renames | None = None,
 ) -> Plan:
     """Work out what it takes to bring the project in `root` to `tree`; nothing is written.
 
@@ -30,6 +33,7 @@ def make_plan(
         root: The project's folder; it need not exist.
         sides: How to settle conflicts, by path of a file or a folder; `"."` is everything.
         restore: Paths whose deleted, edited or ejected file should be the generator's again.
+        renames: Where files went that moved since the lock was written; by default the generator's own table.
 
     Raises:
         InputError: `root` is no folder, or its lock is damaged.
@@ -50,6 +54,10 @@ def make_plan(
             restore=path in restore,
         )
         outcomes[path] = decide(situation)
+    if tree.complete and lock.entries:
+        renames = Renames.load(tree.layout) if renames is None else renames
+        chosen = {path: _side(path, sides or {}) for path in tree.files}
+        outcomes = Moves(tree, lock, disk, renames, outcomes=outcomes, sides=chosen).followed()
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
     return Plan(root, changes, _after(lock, outcomes), text, lock)
 

@@ -1,0 +1,312 @@
+"""The rules for managed files that moved: an edit goes along, and what cannot is kept and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from targcc_gen.render.tree import Owner, Tree
+from targcc_gen.sync.folder.disk import Disk, OnDisk
+from targcc_gen.sync.lock import Lock, LockEntry, digest
+from targcc_gen.sync.merging.merge import (
+    Collision,
+    Side,
+    count_new_lines,
+    has_markers,
+    merge,
+)
+from targcc_gen.sync.merging.text import is_binary, plain
+from targcc_gen.sync.plan.kept import keep
+from targcc_gen.sync.plan.plan import Action, Change, unified_diff
+from targcc_gen.sync.plan.rules import Outcome
+from targcc_gen.sync.renames.carry import Moved, carry, with_imports, without_imports
+from targcc_gen.sync.renames.hunks import Hunk, with_hunks
+from targcc_gen.sync.renames.imports import Homes
+from targcc_gen.sync.renames.table import Renames
+
+_TAKES_EDITS = {Action.CREATE, Action.UPDATE, Action.MERGE, Action.UNCHANGED}
+_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class _Old:
+    """A managed file whose text is elsewhere now.
+
+    Attributes:
+        entry: What the lock remembers of it.
+        disk: What is there.
+        targets: Where its text is now.
+    """
+
+    entry: LockEntry
+    disk: OnDisk
+    targets: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Where it was."""
+        return self.entry.path
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether a person deleted it."""
+        return self.disk.raw is None and self.disk.blocked is None
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a person changed it."""
+        return self.disk.text is not None and digest(self.disk.text) != self.entry.sha256
+
+    @property
+    def moved(self) -> Moved | None:
+        """Its texts; None for one that cannot be merged line by line."""
+        base, mine = self.entry.base, self.disk.text
+        if base is None or mine is None or is_binary(mine):
+            return None
+        try:
+            return Moved(self.path, base.decode(), mine.decode(), self.targets)
+        except UnicodeDecodeError:
+            return None
+
+
+class Moves:
+    """Lets the edits of files that moved follow.
+
+    Args:
+        tree: What the spec asks for.
+        lock: The lock as it is.
+        disk: The project.
+        renames: Where files went.
+        outcomes: What the rules say of each path by itself.
+        sides: How the person wants conflicts settled, by path.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        lock: Lock,
+        disk: Disk,
+        renames: Renames,
+        *,
+        outcomes: Mapping[str, Outcome],
+        sides: Mapping[str, Side | None],
+    ) -> None:
+        self.tree, self.lock, self.disk, self.sides = tree, lock, disk, sides
+        self.outcomes = dict(outcomes)
+        self.texts = {path: text for path in tree.files if (text := self._text(path)) is not None}
+        self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files))
+        self.old = {
+            path: _Old(entry, disk.look(path), targets)
+            for path, entry in lock.entries.items()
+            if entry.owner is Owner.MANAGED
+            and (targets := renames.targets(path, tree.files)) is not None
+        }
+
+    def followed(self) -> dict[str, Outcome]:
+        """The outcomes, with the edits at their new places."""
+        for old in self.old.values():
+            if old.path in self.tree.files:
+                self._part_moved(old)
+            else:
+                self._moved(old)
+        return self.outcomes
+
+    def _text(self, path: str) -> str | None:
+        """What a file is going to be by the rules alone."""
+        change = self.outcomes[path].change
+        content = plain(change.after or change.before or self.tree.files[path].content)
+        try:
+            return None if is_binary(content) else content.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def _moved(self, old: _Old) -> None:
+        if old.entry.ejected:
+            where = f": targcc-gen makes {self._listed(old.targets)} now" if old.targets else ""
+            self._stays(old, Action.KEEP, f"ejected; it stays, and nothing uses it{where}")
+        elif old.is_gone:
+            self._stay_deleted(old)
+        elif old.disk.raw is None or old.disk.blocked:
+            self._in_the_way(old, old.disk.blocked or "")
+        elif has_markers(old.disk.raw):
+            self._in_the_way(old, "it still has conflict markers")
+        elif not old.is_edited:
+            self._go(old, self._went(old))
+            for path in old.targets:
+                self._say_whence(path, old)
+        else:
+            self._take_edits(old)
+
+    def _stay_deleted(self, old: _Old) -> None:
+        """A file that was deleted stays so at its new place, unless that holds the text of others too."""
+        self._stays(old, Action.UNCHANGED, "it is gone already")
+        for path in old.targets:
+            sources = [one for one in self.old.values() if path in one.targets]
+            outcome = self.outcomes[path]
+            if outcome.change.action is Action.CREATE and all(
+                one.is_gone and len(one.targets) == 1 for one in sources
+            ):
+                reason = f"you deleted it as {self._short(old.path)}; restore brings it back"
+                change = replace(outcome.change, action=Action.KEEP, reason=reason, after=None)
+                self.outcomes[path] = replace(outcome, change=change)
+
+    def _take_edits(self, old: _Old) -> None:
+        moved = old.moved
+        if moved is None:
+            self._leave(old, (Collision(1, 1, "(the whole file)\n", ""),), "")
+        elif self._is_alone(old):
+            self._merge(old, moved)
+        else:
+            self._split(old, moved)
+
+    def _is_alone(self, old: _Old) -> bool:
+        """Whether it is at one new place, where no other edited file has a part."""
+        if len(old.targets) != 1 or old.targets[0] not in self.texts:
+            return False
+        (path,) = old.targets
+        others = [one for one in self.old.values() if path in one.targets and one.is_edited]
+        is_new = path not in self.lock.entries
+        return is_new and len(others) == 1 and self.outcomes[path].change.action is Action.CREATE
+
+    def _merge(self, old: _Old, moved: Moved) -> None:
+        """The whole file moved: a three-way merge at its new place."""
+        (path,) = old.targets
+        is_python = path.endswith(".py")
+        mine = without_imports(moved, self.homes) if is_python else moved.mine
+        side = self.sides.get(path)
+        generated = self.tree.files[path].content
+        merged = merge(moved.base.encode(), mine.encode(), generated, side)
+        text = merged.text.decode()
+        if merged.collisions:
+            # The import statements at the top were left out.
+            shift = moved.mine.count("\n") - mine.count("\n")
+            self._collide(old, _further(merged.collisions, shift), text if side else None)
+            return
+        self._arrive(path, old, with_imports(text, moved, self.homes) if is_python else text)
+        if side is Side.GENERATED and merged.settled:
+            self._leave(old, merged.settled, unified_text(old.path, moved.base, moved.mine))
+        else:
+            self._go(old, f"{self._went(old)}, with your edits")
+
+    def _collide(self, old: _Old, collisions: tuple[Collision, ...], marked: str | None) -> None:
+        (path,) = old.targets
+        outcome = self.outcomes[path]
+        change = replace(
+            outcome.change,
+            action=Action.CONFLICT,
+            reason=f"moved from {self._short(old.path)}",
+            collisions=collisions,
+            after=None if marked is None else old.disk.style.restore(marked.encode()),
+        )
+        self.outcomes[path] = replace(outcome, change=change)
+        self._go(old, self._went(old))
+
+    def _split(self, old: _Old, moved: Moved) -> None:
+        """Its lines are in several files, or among those of others: each edit goes where its surroundings are."""
+        targets = tuple(path for path in old.targets if self._takes_edits(path))
+        carried = carry(replace(moved, targets=targets), self.homes)
+        for path, text in carried.texts.items():
+            self._arrive(path, old, text)
+        if carried.left:
+            diff = unified_text(old.path, moved.base, with_hunks(moved.base, carried.left))
+            self._leave(old, tuple(map(_collision, carried.left)), diff)
+        else:
+            self._go(old, f"{self._went(old)}, with your edits")
+
+    def _part_moved(self, old: _Old) -> None:
+        """A part of it moved and the rest is where it was: what collides there may have its place elsewhere."""
+        change, moved = self.outcomes[old.path].change, old.moved
+        is_open = change.action is Action.CONFLICT and change.collisions and change.after is None
+        if moved is None or not is_open or old.targets == (old.path,):
+            return
+        self.texts[old.path] = self.tree.files[old.path].content.decode()
+        targets = tuple(one for one in old.targets if one == old.path or self._takes_edits(one))
+        carried = carry(replace(moved, targets=targets), self.homes)
+        if carried.left:
+            return
+        entry = LockEntry.of(
+            old.path, Owner.MANAGED, self.tree.files[old.path].content, keep_base=True
+        )
+        after = old.disk.style.restore(self.texts[old.path].encode())
+        change = replace(change, action=Action.UPDATE, reason="", collisions=(), after=after)
+        self.outcomes[old.path] = Outcome(change, entry)
+        for path, text in carried.texts.items():
+            self._arrive(path, old, text)
+
+    def _takes_edits(self, path: str) -> bool:
+        return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
+
+    def _arrive(self, path: str, old: _Old, text: str) -> None:
+        """Write a text that has edits of `old`."""
+        outcome = self.outcomes[path]
+        change, self.texts[path] = outcome.change, text
+        style = old.disk.style if change.before is None else self.disk.look(path).style
+        count = count_new_lines(self.tree.files[path].content, text.encode())
+        whence = (*change.moved, *(() if old.path in {*change.moved, path} else (old.path,)))
+        kept = "your line kept" if count == 1 else f"your {count} lines kept"
+        reason = f"moved from {self._listed(whence)}, {kept}" if whence else kept
+        after = style.restore(text.encode())
+        change = replace(change, action=Action.MERGE, reason=reason, after=after, moved=whence)
+        self.outcomes[path] = replace(outcome, change=change)
+
+    def _say_whence(self, path: str, old: _Old) -> None:
+        outcome = self.outcomes[path]
+        change = replace(outcome.change, moved=(*outcome.change.moved, old.path))
+        if change.action is Action.CREATE:
+            change = replace(change, reason=f"moved from {self._listed(change.moved)}")
+        self.outcomes[path] = replace(outcome, change=change)
+
+    def _leave(self, old: _Old, left: tuple[Collision, ...], diff: str) -> None:
+        """Keep what could not follow where it harms nothing."""
+        assert old.disk.raw is not None  # it was edited
+        count = sum(max(1, one.last - one.first + 1) for one in left)
+        lines = "1 line" if count == 1 else f"{count} lines"
+        kept = [keep(old.path, self.disk, old.disk.raw, ".txt", "your text, as it was")]
+        if diff:
+            reason = f"{lines} of yours that could not follow"
+            kept.append(keep(old.path, self.disk, diff.encode(), ".diff", reason))
+        for change in kept:
+            self.outcomes[change.path] = Outcome(change, None)
+        reason = f"{self._went(old)}; {lines} of yours could not follow: see {kept[-1].path}"
+        self._go(old, reason, left)
+
+    def _go(self, old: _Old, reason: str, left: tuple[Collision, ...] = ()) -> None:
+        change = self._change(old, Action.DELETE, reason)
+        self.outcomes[old.path] = Outcome(replace(change, moved=old.targets, left=left), None)
+
+    def _stays(self, old: _Old, action: Action, reason: str) -> None:
+        self.outcomes[old.path] = Outcome(self._change(old, action, reason), None)
+
+    def _in_the_way(self, old: _Old, reason: str) -> None:
+        change = self._change(old, Action.CONFLICT, reason)
+        self.outcomes[old.path] = Outcome(replace(change, settleable=False), old.entry)
+
+    def _change(self, old: _Old, action: Action, reason: str) -> Change:
+        return Change(old.path, action, reason, Owner.MANAGED, before=old.disk.raw)
+
+    def _went(self, old: _Old) -> str:
+        return f"moved to {self._listed(old.targets)}" if old.targets else "it has no successor"
+
+    def _listed(self, paths: Iterable[str]) -> str:
+        """A few paths in words, without the folder of the code."""
+        names = [self._short(path) for path in dict.fromkeys(paths)]
+        more = len(names) - _SHOWN
+        if more > 0:
+            return f"{', '.join(names[:_SHOWN])} and {more} more"
+        return " and ".join(names)
+
+    def _short(self, path: str) -> str:
+        return path if self.tree.layout is None else path.removeprefix(f"{self.tree.layout.code}/")
+
+
+def unified_text(path: str, before: str, after: str) -> str:
+    """The difference between two versions of a text."""
+    return unified_diff(path, before.encode(), after.encode())
+
+
+def _collision(hunk: Hunk) -> Collision:
+    return Collision(hunk.first, hunk.last, "".join(hunk.added), "".join(hunk.removed))
+
+
+def _further(collisions: tuple[Collision, ...], lines: int) -> tuple[Collision, ...]:
+    return tuple(replace(one, first=one.first + lines, last=one.last + lines) for one in collisions)

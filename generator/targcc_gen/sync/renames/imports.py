@@ -1,0 +1,217 @@
+"""What a module imports, and how another place has to import the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+_RELATIVE = re.compile(r"^(\s*)from (\.+)([\w.]*) import (\w+)(?: as (\w+))?(\s*(?:#.*)?)$")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One name that an import statement binds.
+
+    Attributes:
+        name: The name in this module.
+        module: The module it comes from; of `import a.b`, `a.b`.
+        level: How many dots stand before it.
+        original: What it is called there; None where the module itself is imported.
+        line: The statement as it is written.
+    """
+
+    name: str
+    module: str
+    level: int
+    original: str | None
+    line: str
+
+    @property
+    def statement(self) -> str:
+        """An import statement for this name alone."""
+        if self.original is None:
+            alias = "" if self.name == self.module.partition(".")[0] else f" as {self.name}"
+            return f"import {self.module}{alias}\n"
+        alias = "" if self.name == self.original else f" as {self.name}"
+        return f"from {'.' * self.level}{self.module} import {self.original}{alias}\n"
+
+
+class Module:
+    """A module's names.
+
+    Args:
+        source: Its text. One that is no Python has no names.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.lines = source.splitlines(keepends=True)
+        try:
+            self.tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            self.tree = ast.Module([], [])
+        self.imports = {one.name: one for one in self._imports()}
+        self.defined = set(_bound(self.tree.body))
+
+    @property
+    def names(self) -> set[str]:
+        """Every name that is bound at the top of the module."""
+        return {*self.imports, *self.defined}
+
+    @property
+    def import_lines(self) -> set[int]:
+        """Indices of the lines of import statements at the top of the module."""
+        return {
+            index
+            for node in self.tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for index in range(node.lineno - 1, node.end_lineno or node.lineno)
+        }
+
+    def with_imports(self, statements: Iterable[str]) -> str:
+        """The module's text with more import statements after those of their kind."""
+        lines = list(self.lines)
+        for statement in dict.fromkeys(statements):
+            lines.insert(self._place(relative=statement.startswith("from .")), statement)
+        return "".join(lines)
+
+    def _place(self, *, relative: bool) -> int:
+        place = self._start()
+        for node in self.tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                level = node.level if isinstance(node, ast.ImportFrom) else 0
+                if relative or not level:
+                    place = max(place, node.end_lineno or node.lineno)
+        return place
+
+    def _start(self) -> int:
+        """After comments and docstring."""
+        if ast.get_docstring(self.tree, clean=False) is not None:
+            return self.tree.body[0].end_lineno or 0
+        return next((n for n, line in enumerate(self.lines) if not line.startswith("#")), 0)
+
+    def _imports(self) -> Iterable[Import]:
+        for node in ast.walk(ast.Module(_unguarded(self.tree.body), [])):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                line = "".join(self.lines[node.lineno - 1 : node.end_lineno])
+                yield from _of_statement(node, line)
+
+
+@dataclass(frozen=True)
+class Homes:
+    """Where modules are now, and where they were.
+
+    Attributes:
+        texts: The text of each module there is now, by path.
+        targets: Where the text of an old path went; None for one that did not move.
+    """
+
+    texts: Mapping[str, str]
+    targets: Callable[[str], tuple[str, ...] | None]
+
+    def relocated(self, one: Import, old: str, new: str) -> Import | None:
+        """The import of a module at `old` as a module at `new` has to write it; None when what it imports is gone."""
+        if not one.level or one.original is None:
+            return one
+        folder = old.split("/")[: -one.level]
+        place = "/".join([*folder, *filter(None, one.module.split("."))])
+        submodule = self._place(f"{place}/{one.original}.py", None)
+        if submodule is not None:
+            return _pointing(replace(one, original=_stem(submodule)), _folder(submodule), new)
+        for path in (f"{place}.py", f"{place}/__init__.py"):
+            if path in self.texts or self.targets(path) is not None:
+                found = self._place(path, one.original)
+                if found is None and self.targets(path) is not None:
+                    return None
+                return _pointing(one, _module(found or path), new)
+        return _pointing(one, place.split("/"), new)  # a module of the person's: it is where it was
+
+    def found(self, name: str, old: str) -> str | None:
+        """The module that now defines what the module at `old` defined."""
+        return self._place(old, name)
+
+    def _place(self, path: str, name: str | None) -> str | None:
+        """Where a module is, or the one of its parts that defines a name."""
+        places = self.targets(path)
+        if places is None:
+            places = (path,) if path in self.texts else ()
+        if name is None:
+            return places[0] if len(places) == 1 else None
+        for place in places:
+            module = Module(self.texts.get(place, ""))
+            if name in module.defined or (name in module.imports and len(places) == 1):
+                return place
+        return None
+
+    def fixed(self, line: str, old: str, new: str) -> str | None:
+        """A line of the module at `old` for the one at `new`: an import inside a function follows; None when it cannot."""
+        match = _RELATIVE.match(line.rstrip("\n"))
+        if match is None:
+            return line
+        blanks, dots, module, original, alias, rest = match.groups()
+        one = Import(alias or original, module, len(dots), original, line)
+        there = self.relocated(one, old, new)
+        return None if there is None else f"{blanks}{there.statement.rstrip()}{rest}\n"
+
+
+def import_of(name: str, path: str, new: str) -> Import:
+    """The import of a name that the module at `path` defines, for the module at `new`."""
+    return _pointing(Import(name, "", 1, name, ""), _module(path), new)
+
+
+def _unguarded(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements that import at the top of a module, also below `if TYPE_CHECKING` and `try`."""
+    return [one for one in body if isinstance(one, ast.Import | ast.ImportFrom | ast.If | ast.Try)]
+
+
+def _of_statement(node: ast.Import | ast.ImportFrom, line: str) -> Iterable[Import]:
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            name = alias.asname or alias.name.partition(".")[0]
+            yield Import(name, alias.name, 0, None, line)
+        elif node.module != "__future__":
+            yield Import(
+                alias.asname or alias.name, node.module or "", node.level, alias.name, line
+            )
+
+
+def _bound(body: Iterable[ast.stmt]) -> Iterable[str]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            for one in ast.walk(node):
+                if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+                    yield one.id
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            yield from _bound(
+                one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt)
+            )
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".py")
+
+
+def _folder(path: str) -> list[str]:
+    return path.split("/")[:-1]
+
+
+def _module(path: str) -> list[str]:
+    """The parts of a module's name; a package's are those of its folder."""
+    parts = path.removesuffix(".py").split("/")
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _pointing(one: Import, module: list[str], new: str) -> Import:
+    """The import from `module`, as the module at `new` writes it."""
+    here = _folder(new)
+    common = 0
+    for mine, other in zip(here, module, strict=False):
+        if mine != other:
+            break
+        common += 1
+    level = 1 + len(here) - common
+    there = ".".join(module[common:])
+    return replace(one, module=there, level=level, line="")
