@@ -184,6 +184,14 @@ class TestMoved:
         apply(plan_of({NEW: generated}, tmp_path, TO_ONE, sides={NEW: Side.MINE}))
         assert "GRACE = 31" in (tmp_path / NEW).read_text()
 
+    def test_an_edit_beside_text_that_came_from_elsewhere_comes_along(self, tmp_path, old):
+        old.write_text(FIRST.replace('info("closed")', 'info("closed for good")'))
+        generated = MOVED + '        logging.info("and more")\n'
+        apply(plan_of({NEW: generated}, tmp_path, TO_ONE))
+        assert (tmp_path / NEW).read_text() == generated.replace(
+            'info("closed")', 'info("closed for good")'
+        )
+
     def test_lines_dropped_by_choice_are_kept_aside(self, tmp_path, old):
         old.write_text(FIRST.replace("GRACE = 30", "GRACE = 31"))
         generated = MOVED.replace("GRACE = 30", "GRACE = 60")

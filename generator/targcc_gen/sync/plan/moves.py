@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from targcc_gen.render.tree import Owner, Tree
 from targcc_gen.sync.folder.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry, digest
+from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import (
     Collision,
     Side,
     count_new_lines,
     has_markers,
-    merge,
 )
+from targcc_gen.sync.merging.python import as_written, merge_file
 from targcc_gen.sync.merging.text import is_binary, plain
 from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.plan import Action, Change, unified_diff
-from targcc_gen.sync.plan.rules import Outcome
-from targcc_gen.sync.renames.carry import Moved, carry, with_imports, without_imports
+from targcc_gen.sync.plan.rules import Outcome, is_formatted
+from targcc_gen.sync.renames.carry import Carried, Moved, carry, with_imports, without_imports
 from targcc_gen.sync.renames.hunks import Hunk, with_hunks
 from targcc_gen.sync.renames.imports import Homes
 from targcc_gen.sync.renames.table import Renames
@@ -54,7 +55,12 @@ class _Old:
 
     @property
     def is_edited(self) -> bool:
-        """Whether a person changed it."""
+        """Whether a person changed what it says."""
+        return self.is_other and not is_formatted(self.entry, self.disk.text or b"")
+
+    @property
+    def is_other(self) -> bool:
+        """Whether a person changed it in any way."""
         return self.disk.text is not None and digest(self.disk.text) != self.entry.sha256
 
     @property
@@ -79,6 +85,7 @@ class Moves:
         renames: Where files went.
         outcomes: What the rules say of each path by itself.
         sides: How the person wants conflicts settled, by path.
+        formats: How the project's Python may be written.
     """
 
     def __init__(
@@ -90,10 +97,13 @@ class Moves:
         *,
         outcomes: Mapping[str, Outcome],
         sides: Mapping[str, Side | None],
+        formats: Formats,
     ) -> None:
-        self.tree, self.lock, self.disk, self.sides = tree, lock, disk, sides
+        self.tree, self.lock, self.disk = tree, lock, disk
+        self.sides, self.formats = sides, formats
         self.outcomes = dict(outcomes)
         self.texts = {path: text for path in tree.files if (text := self._text(path)) is not None}
+        self.plain: dict[str, str] = {}  # the files that take edits, as they were before
         self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files))
         self.old = {
             path: _Old(entry, disk.look(path), targets)
@@ -133,6 +143,7 @@ class Moves:
         elif not old.is_edited:
             self._go(old, self._went(old))
             for path in old.targets:
+                self._format_as(path, old)
                 self._say_whence(path, old)
         else:
             self._take_edits(old)
@@ -151,13 +162,36 @@ class Moves:
                 self.outcomes[path] = replace(outcome, change=change)
 
     def _take_edits(self, old: _Old) -> None:
-        moved = old.moved
+        moved = self._in_its_format(old)
         if moved is None:
             self._leave(old, (Collision(1, 1, "(the whole file)\n", ""),), "")
         elif self._is_alone(old):
             self._merge(old, moved)
         else:
             self._split(old, moved)
+
+    def _in_its_format(self, old: _Old) -> Moved | None:
+        """Its texts, the generator's written as the person's; the new files are written so too."""
+        moved = old.moved
+        if moved is None or not old.path.endswith(".py"):
+            return moved
+        for path in old.targets:
+            self._format_as(path, old)
+        base = moved.base.encode()
+        formatted = self.formats.as_in(old.path, moved.mine.encode(), base, base)
+        return replace(moved, base=formatted.decode())
+
+    def _format_as(self, path: str, old: _Old) -> None:
+        """Write a new file as the person's formatter wrote the old one."""
+        change = self.outcomes[path].change
+        is_new = change.action is Action.CREATE and not change.moved and path in self.texts
+        if not (is_new and path.endswith(".py") and old.is_other and old.disk.text):
+            return
+        base, text = old.entry.base or b"", self.texts[path].encode()
+        formatted = self.formats.as_in(path, old.disk.text, base, text)
+        self.texts[path] = formatted.decode()
+        change = replace(change, after=old.disk.style.restore(formatted))
+        self.outcomes[path] = replace(self.outcomes[path], change=change)
 
     def _is_alone(self, old: _Old) -> bool:
         """Whether it is at one new place, where no other edited file has a part."""
@@ -174,9 +208,20 @@ class Moves:
         is_python = path.endswith(".py")
         mine = without_imports(moved, self.homes) if is_python else moved.mine
         side = self.sides.get(path)
-        generated = self.tree.files[path].content
-        merged = merge(moved.base.encode(), mine.encode(), generated, side)
+        merged = merge_file(
+            path,
+            moved.base.encode(),
+            mine.encode(),
+            self.texts[path].encode(),
+            formats=self.formats,
+            side=side,
+        )
         text = merged.text.decode()
+        if merged.collisions and side is None and not (carried := carry(moved, self.homes)).left:
+            # Text of other files came in beside it, or the order changed: each edit has its place all the same.
+            self._arrive(path, old, carried.texts[path])
+            self._go(old, f"{self._went(old)}, with your edits")
+            return
         if merged.collisions:
             # The import statements at the top were left out.
             shift = moved.mine.count("\n") - mine.count("\n")
@@ -204,14 +249,38 @@ class Moves:
     def _split(self, old: _Old, moved: Moved) -> None:
         """Its lines are in several files, or among those of others: each edit goes where its surroundings are."""
         targets = tuple(path for path in old.targets if self._takes_edits(path))
-        carried = carry(replace(moved, targets=targets), self.homes)
-        for path, text in carried.texts.items():
-            self._arrive(path, old, text)
+        carried = self._carried(replace(moved, targets=targets))
+        for path in old.targets:
+            if path in carried.texts:
+                self._arrive(path, old, carried.texts[path])
+            else:
+                self._say_whence(path, old)
         if carried.left:
             diff = unified_text(old.path, moved.base, with_hunks(moved.base, carried.left))
             self._leave(old, tuple(map(_collision, carried.left)), diff)
         else:
             self._go(old, f"{self._went(old)}, with your edits")
+
+    def _carried(self, moved: Moved) -> Carried:
+        """Each edit at its place; where line breaks of the person's are in the way, without these."""
+        carried = carry(moved, self.homes)
+        if not carried.left or not moved.path.endswith(".py"):
+            return carried
+        plain = {path: self._plain(path, self.texts[path]) for path in moved.targets}
+        base, mine = self._plain(moved.path, moved.base), self._plain(moved.path, moved.mine)
+        homes = replace(self.homes, texts={**self.texts, **plain})
+        plainly = carry(replace(moved, base=base, mine=mine), homes)
+        if plainly.left:
+            return carried
+        examples = {path: (moved.mine.encode(), self.texts[path].encode()) for path in plain}
+        texts = {
+            path: as_written(text.encode(), examples[path]).decode()
+            for path, text in plainly.texts.items()
+        }
+        return Carried(texts, ())
+
+    def _plain(self, path: str, text: str) -> str:
+        return (self.formats.plain(path, text.encode()) or text.encode()).decode()
 
     def _part_moved(self, old: _Old) -> None:
         """A part of it moved and the rest is where it was: what collides there may have its place elsewhere."""
@@ -239,9 +308,10 @@ class Moves:
     def _arrive(self, path: str, old: _Old, text: str) -> None:
         """Write a text that has edits of `old`."""
         outcome = self.outcomes[path]
+        before = self.plain.setdefault(path, self.texts[path])
         change, self.texts[path] = outcome.change, text
         style = old.disk.style if change.before is None else self.disk.look(path).style
-        count = count_new_lines(self.tree.files[path].content, text.encode())
+        count = count_new_lines(before.encode(), text.encode())
         whence = (*change.moved, *(() if old.path in {*change.moved, path} else (old.path,)))
         kept = "your line kept" if count == 1 else f"your {count} lines kept"
         reason = f"moved from {self._listed(whence)}, {kept}" if whence else kept

@@ -9,6 +9,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, Owner, Tree
 from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.lock import Lock, LockEntry
+from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import Side
 from targcc_gen.sync.plan.moves import Moves
 from targcc_gen.sync.plan.plan import Change, Plan
@@ -40,7 +41,7 @@ def make_plan(
     """
     root = _checked(root)
     text, lock = _lock(root)
-    disk = Disk(root)
+    disk, formats = Disk(root), Formats(root)
     adopt = tree.complete and text is not None
     outcomes: dict[str, Outcome] = {}
     for path in _concerned(tree, lock):
@@ -49,6 +50,7 @@ def make_plan(
             tree.files.get(path),
             lock.entries.get(path),
             disk.look(path),
+            formats,
             side=_side(path, sides or {}),
             adopt=adopt,
             restore=path in restore,
@@ -57,7 +59,9 @@ def make_plan(
     if tree.complete and lock.entries:
         renames = Renames.load(tree.layout) if renames is None else renames
         chosen = {path: _side(path, sides or {}) for path in tree.files}
-        outcomes = Moves(tree, lock, disk, renames, outcomes=outcomes, sides=chosen).followed()
+        outcomes = Moves(
+            tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
+        ).followed()
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
     return Plan(root, changes, _after(lock, outcomes), text, lock)
 

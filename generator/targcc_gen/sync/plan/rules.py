@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from targcc_gen.render.tree import Owner, TreeFile
 from targcc_gen.sync.folder.disk import OnDisk
 from targcc_gen.sync.lock import LockEntry, digest
+from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import (
     Collision,
     Side,
     has_markers,
-    merge,
     whole_file,
     with_markers,
 )
+from targcc_gen.sync.merging.normal import says_the_same
+from targcc_gen.sync.merging.python import merge_file
 from targcc_gen.sync.merging.text import is_binary, lines_of, plain
 from targcc_gen.sync.plan.plan import Action, Change
 
@@ -31,12 +33,14 @@ class Situation:
         side: How the person wants a conflict settled.
         adopt: Whether a file of the person's that is already there is simply theirs; else it is in the way.
         restore: Whether the person asked for the generator's text back.
+        formats: How the project's Python may be written.
     """
 
     path: str
     generated: TreeFile | None
     entry: LockEntry | None
     disk: OnDisk
+    formats: Formats
     side: Side | None = None
     adopt: bool = False
     restore: bool = False
@@ -89,7 +93,7 @@ def _left(situation: Situation) -> Outcome:
         return _stays(situation, None, Action.KEEP, "ejected; nothing asks for it any more")
     if text is None:
         return _stays(situation, None, Action.UNCHANGED, "it is gone already")
-    if digest(text) != entry.sha256:
+    if digest(text) != entry.sha256 and not is_formatted(entry, text):
         reason = "you edited it, and nothing asks for it any more: delete it if you do not need it"
         return _stays(situation, None, Action.KEEP, reason)
     if situation.disk.blocked:
@@ -178,7 +182,14 @@ def _managed(situation: Situation, generated: TreeFile, entry: LockEntry) -> Out
 def _merged(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    merged = merge(base, text, generated.content, situation.side)
+    merged = merge_file(
+        generated.path,
+        base,
+        text,
+        generated.content,
+        formats=situation.formats,
+        side=situation.side,
+    )
     after = _entry(situation, generated)
     if merged.collisions:
         outcome = _conflict(situation, entry, "", merged.collisions)
@@ -189,10 +200,16 @@ def _merged(
         return _stays(situation, after, Action.UNCHANGED, "it has the change already")
     if problem := _broken_python(generated.path, before=text, after=merged.text):
         return _whole_file(situation, generated, f"merged it would be no valid Python: {problem}")
-    if merged.text == generated.content:
-        return _written(situation, after, Action.UPDATE, "", merged.text)
-    reason = "your line kept" if merged.kept == 1 else f"your {merged.kept} lines kept"
-    return _written(situation, after, Action.MERGE, reason, merged.text)
+    if is_formatted(entry, text):
+        return _written(situation, after, Action.UPDATE, "in your formatting", merged.text)
+    action = Action.UPDATE if merged.text == generated.content else Action.MERGE
+    return _written(situation, after, action, _kept(merged.kept), merged.text)
+
+
+def _kept(lines: int) -> str:
+    if lines == 0:
+        return ""
+    return "your line kept" if lines == 1 else f"your {lines} lines kept"
 
 
 def _whole_file(situation: Situation, generated: TreeFile, reason: str) -> Outcome:
@@ -280,6 +297,13 @@ def _entry(situation: Situation, generated: TreeFile) -> LockEntry:
 
 def _rebased(entry: LockEntry, base: bytes) -> LockEntry:
     return LockEntry.of(entry.path, entry.owner, base, keep_base=True)
+
+
+def is_formatted(entry: LockEntry, text: bytes) -> bool:
+    """Whether a person's file differs from the generator's text in its formatting alone."""
+    if not entry.path.endswith(".py") or entry.base is None:
+        return False
+    return says_the_same(entry.base, text)
 
 
 def _broken_python(path: str, *, before: bytes, after: bytes) -> str | None:

@@ -51,12 +51,10 @@ class Carried:
 
     Attributes:
         texts: The files that take edits, by path.
-        kept: How many of the person's lines each has.
         left: The edits that fit nowhere.
     """
 
     texts: dict[str, str]
-    kept: dict[str, int]
     left: tuple[Hunk, ...]
 
 
@@ -120,11 +118,12 @@ class _Carrier:
         self.left = [part for hunk in self.left for part in statements_of(hunk)]
         self._put_all()
         self._import(_new_imports(self.moved))
-        texts, kept = {}, {}
-        for path, edits in self.edits.items():
-            if edits.places or edits.imports:
-                texts[path], kept[path] = self._written(path, edits)
-        return Carried(texts, kept, tuple(sorted(self.left, key=lambda hunk: hunk.first)))
+        texts = {
+            path: self._written(path, edits)
+            for path, edits in self.edits.items()
+            if edits.places or edits.imports
+        }
+        return Carried(texts, tuple(sorted(self.left, key=lambda hunk: hunk.first)))
 
     def _put_all(self) -> None:
         """Put what fits; an edit may need what another one defines."""
@@ -202,19 +201,13 @@ class _Carrier:
         counts = {text.path: len(old & set(text.stripped)) for text in self.texts}
         return max(counts, key=lambda path: counts[path], default=None)
 
-    def _written(self, path: str, edits: _Edits) -> tuple[str, int]:
+    def _written(self, path: str, edits: _Edits) -> str:
         lines = list(next(text for text in self.texts if text.path == path).lines)
-        kept = 0
-        for spot, hunk in sorted(
-            edits.places, key=lambda edit: (edit[0].first, edit[1].first), reverse=True
-        ):
+        order = sorted(edits.places, key=lambda edit: (edit[0].first, edit[1].first))
+        for spot, hunk in reversed(order):
             lines[spot.first : spot.last] = shifted(hunk.added, spot.shift)
-            kept += len(hunk.added) or 1
-        module = Module("".join(lines) if self.python else "")
-        statements = _statements(edits.imports)
-        if not self.python:
-            return "".join(lines), kept
-        return module.with_imports(statements), kept + len(statements)
+        text = "".join(lines)
+        return Module(text).with_imports(_statements(edits.imports)) if self.python else text
 
 
 def _edits(moved: Moved) -> list[Hunk]:
