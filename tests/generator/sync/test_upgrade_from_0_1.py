@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import older_projects
@@ -126,3 +128,37 @@ def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
     assert targcc_gen("regenerate", "--check").exit_code == 0
     for module in package.rglob("*.py"):
         compile(module.read_text(encoding="utf-8"), module, "exec")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("black", "--quiet", "-l", "88", "src"),
+        ("black", "--quiet", "-l", "100", "src"),
+        ("ruff", "format", "--quiet", "--no-cache", "src"),
+        ("ruff", "check", "--fix-only", "--quiet", "--no-cache", "src"),
+        (
+            "ruff",
+            "check",
+            "--fix-only",
+            "--quiet",
+            "--no-cache",
+            "--isolated",
+            "--select",
+            "ALL",
+            "src",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_project_that_was_only_formatted_has_no_conflict(
+    projects, tmp_path, monkeypatch, command
+):
+    shutil.copytree(projects / "acme-jobs", tmp_path / "acme-jobs")
+    monkeypatch.chdir(tmp_path / "acme-jobs")
+    subprocess.run([sys.executable, "-m", *command], check=False)
+    result = targcc_gen("regenerate")
+    assert result.exit_code == 0, result.output
+    assert "conflict" not in result.stdout
+    assert not Path(".targcc/kept").exists()
+    assert targcc_gen("regenerate", "--check").exit_code == 0

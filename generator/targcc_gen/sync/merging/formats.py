@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from targcc_gen.render.formatting import LINE_LENGTH
+from targcc_gen.sync.merging.merge import count_new_lines
 from targcc_gen.sync.merging.normal import says_the_same
 
-_COMMON_LENGTHS = (88, 79, 120)
+_BLACKS_LENGTH = 88
 _RUFF_SECONDS = 30
+_FEW_LINES = 8
+_FEW_PARTS = 25
 
 Write = Callable[[str, bytes], bytes | None]
 """A formatter: of a path and a text, the text as it writes it; None when it cannot."""
@@ -45,6 +49,7 @@ class Formats:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._last: Format | None = None
+        self._known: dict[bytes, Format | None] = {}
 
     def of(self, path: str, mine: bytes, base: bytes) -> Format | None:
         """The format of a person's file; None when it is the generator's, or no formatter's.
@@ -54,17 +59,27 @@ class Formats:
             mine: Its text.
             base: The generator's text of it.
         """
+        if mine not in self._known:
+            self._known[mine] = self._found(path, mine, base)
+        return self._known[mine]
+
+    def _found(self, path: str, mine: bytes, base: bytes) -> Format | None:
+        # Asking the formatters takes a while, and there may be a hundred files that were formatted alike.
         if self._last is not None and says_the_same(base, mine):
-            return (
-                self._last
-            )  # asking a formatter takes a while, and there may be a hundred such files
-        for one in self._candidates(path, base):
-            if one.write(path, mine) == mine:
-                if one.write(path, base) == base:
-                    return None
-                self._last = one
-                return one
-        return None
+            return self._last
+        if _is_unformatted(base, mine):
+            return None
+        stable = [one for one in self._candidates(path, base) if one.write(path, mine) == mine]
+        # What one formatter leaves alone another may, too: a comma at the end of a list keeps its line breaks.
+        bases = [one.write(path, base) or base for one in stable]
+        distances = [count_new_lines(text, mine) for text in bases]
+        if not stable:
+            return None
+        best = distances.index(min(distances))
+        if bases[best] == base:
+            return None
+        self._last = stable[best]
+        return self._last
 
     def as_in(self, path: str, mine: bytes, base: bytes, text: bytes) -> bytes:
         """A text of the generator in the format of a person's file."""
@@ -76,9 +91,7 @@ class Formats:
         return _black(path, text, line_length=LINE_LENGTH, magic_trailing_comma=False)
 
     def _candidates(self, path: str, base: bytes) -> Iterator[Format]:
-        """The formats, likely ones first; with ruff's fixes where these change the generator's text."""
-        if self._last is not None:
-            yield self._last
+        """The formats; with ruff's fixes too where these change the generator's text."""
         formats = [*self._blacks(), *self._ruff_formats()]
         fix = partial(self._run, "check", "--fix-only", "--quiet")
         if self._ruff is not None and fix(path, base) not in {None, base}:
@@ -94,7 +107,7 @@ class Formats:
             "string_normalization": not own.get("skip-string-normalization", False),
         }
         lengths = [own.get("line-length"), _table(self._tools, "ruff").get("line-length")]
-        lengths += [LINE_LENGTH, *_COMMON_LENGTHS]
+        lengths += [LINE_LENGTH, _BLACKS_LENGTH]
         wanted = dict.fromkeys(length for length in lengths if isinstance(length, int))
         return [
             Format(f"black -l {length}", partial(_black, line_length=length, **options))
@@ -135,6 +148,14 @@ class Formats:
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.replace(b"\r\n", b"\n") if done.stdout else None
+
+
+def _is_unformatted(base: bytes, mine: bytes) -> bool:
+    """Whether a file looks as if its edits were all that happened to it: few lines are gone, and no long one."""
+    lines = base.split(b"\n")
+    gone = Counter(lines) - Counter(mine.split(b"\n"))
+    most = max(_FEW_LINES, len(lines) // _FEW_PARTS)
+    return gone.total() <= most and all(len(line) <= _BLACKS_LENGTH for line in gone)
 
 
 def _table(data: dict[str, Any], name: str) -> dict[str, Any]:

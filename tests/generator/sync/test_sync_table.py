@@ -1,0 +1,44 @@
+"""The table of moved files knows every managed file that an earlier release made."""
+
+import json
+import tarfile
+
+import older_projects
+import pytest
+from targcc_gen.render import render_project
+from targcc_gen.render.tree import Layout
+from targcc_gen.spec import parse_spec
+from targcc_gen.sync.renames.table import Renames
+
+SPEC = "targcc: 1\nproject: {name: acme-jobs, package: acme_jobs}\njobs: {}\n"
+
+
+def managed(release: str, project: str) -> set[str]:
+    """The managed files of a project of an earlier release."""
+    with tarfile.open(older_projects.DATA / release / older_projects.ARCHIVE) as archive:
+        lock = archive.extractfile(f"{project}/{older_projects.LOCK}").read().decode()
+    entries = [json.loads(line) for line in lock.splitlines()[1:]]
+    return {entry["path"] for entry in entries if entry["owner"] == "managed"}
+
+
+@pytest.mark.parametrize("release", ["0.1"])
+def test_each_managed_file_of_an_earlier_release_is_there_or_in_the_table(release):
+    tree = render_project(parse_spec(SPEC))
+    renames = Renames.load(tree.layout)
+    lost = {
+        path
+        for path in managed(release, "acme-jobs") - set(tree.files)
+        if renames.targets(path, tree.files) is None
+    }
+    assert lost == set()
+
+
+def test_the_rows_are_found_in_an_app_too():
+    places = Renames.load(Layout("shop", "shop/migrations")).places
+    assert places["shop/scheduler/masking.py"] == ("shop/scheduler/core/secrets.py",)
+    assert places["shop/migrations/env.py"] == ("shop/scheduler/migrations/env.py",)
+
+
+def test_no_file_moves_to_where_it_was():
+    rows = Renames.load(Layout("src/acme")).places
+    assert [old for old, new in rows.items() if new == (old,)] == []
