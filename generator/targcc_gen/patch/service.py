@@ -146,7 +146,7 @@ def prepare(target: Target, app_name: str | None) -> Prepared:
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
     """The plan whose lock also knows the app's files that stand in for ours, as after a regenerate."""
     known = {
-        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=False)
+        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
         for file in kept
     }
     return replace(plan, lock=Lock({**plan.lock.entries, **known}, plan.lock.generator))

@@ -23,6 +23,20 @@ _YOURS = (
     "tests/jobs/",
 )
 
+# What of these a project would otherwise have once and never get again: dependencies, settings of tools, containers. Jobs and tests are
+# left alone.
+_INHERITED = (
+    ".dockerignore",
+    ".env.example",
+    ".gitignore",
+    "Dockerfile",
+    "README.md",
+    "compose.yaml",
+    "pyproject.toml",
+    "src/{package}/main.py",
+    "src/{package}/services.py",
+)
+
 _SUMMARIES = {
     "src/{package}/main.py": "the FastAPI app",
     "src/{package}/services.py": "what jobs may ask for in their constructors",
@@ -37,6 +51,11 @@ def owner_of(path: str, package: str) -> Owner:
         if path == place or (place.endswith("/") and path.startswith(place)):
             return Owner.SCAFFOLD
     return Owner.MANAGED
+
+
+def is_inherited(path: str, package: str) -> bool:
+    """Whether a file of people's follows the generator where that can be merged."""
+    return path in {pattern.format(package=package) for pattern in _INHERITED}
 
 
 def summary_of(path: str, package: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import __version__, assets
-from targcc_gen.render.owners import owner_of, summary_of
+from targcc_gen.render.owners import is_inherited, owner_of, summary_of
 from targcc_gen.render.tree import TreeFile
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _tree_file(path: str, content: bytes, package: str) -> TreeFile:
         content,
         owner_of(path, package),
         executable=content.startswith(b"#!"),
+        inherited=is_inherited(path, package),
         summary=summary_of(path, package),
     )
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 LOCK_PATH = ".targcc/lock.jsonl"
 PENDING_PATH = ".targcc/pending"
+KEPT_PATH = ".targcc/kept"
 
 _MAX_PATH = 400
 _RESERVED = (LOCK_PATH, PENDING_PATH, ".git")
@@ -43,6 +44,7 @@ class TreeFile:
         owner: Who edits it.
         executable: Whether it is a program.
         job: Whether it is a job's module, whose decorator follows the spec.
+        inherited: Whether a file of people's gets what is new in the generator's text of it, where that can be merged.
         replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
             rendered, such as the spec that a job is added to. It is then written whatever its owner.
         summary: A few words about it for the listing of a new project.
@@ -53,6 +55,7 @@ class TreeFile:
     owner: Owner
     executable: bool = False
     job: bool = False
+    inherited: bool = False
     replaces: bytes | None = None
     summary: str = ""
 

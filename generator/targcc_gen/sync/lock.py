@@ -33,7 +33,7 @@ class LockEntry:
         path: POSIX path below the project's folder.
         owner: Who edits it.
         sha256: Of the text as the generator made it, before anybody's edits.
-        packed: That text, compressed, where merging needs it: managed files and jobs.
+        packed: That text, compressed, of every file that is text; release 0.1 kept that of managed files and jobs only.
         ejected: Whether the file was managed and is now the person's alone.
     """
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from targcc_gen.sync.folder.disk import OnDisk
 from targcc_gen.sync.lock import LockEntry
+from targcc_gen.sync.plan.outcome import Outcome
 from targcc_gen.sync.plan.plan import Action, Change
-from targcc_gen.sync.plan.rules import Outcome
 
 _HEADER = re.compile(rb"^[^\n]*Managed by targcc-gen: [^\n]*\n(?:\r?\n)?", re.MULTILINE)
 _HEAD_BYTES = 400

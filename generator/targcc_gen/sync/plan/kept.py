@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from targcc_gen.render.tree import Owner
+from targcc_gen.render.tree import KEPT_PATH, Owner
 from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.plan.plan import Action, Change
-
-KEPT = ".targcc/kept"
 
 
 def kept_path(path: str, disk: Disk, content: bytes, end: str) -> str:
     """Where a text of the file at `path` is kept: a name that is free, or that has this text already."""
-    number, place = 1, f"{KEPT}/{path}{end}"
+    number, place = 1, f"{KEPT_PATH}/{path}{end}"
     while (there := disk.look(place)).blocked or there.raw not in {None, content}:
         number += 1
-        place = f"{KEPT}/{path}.{number}{end}"
+        place = f"{KEPT_PATH}/{path}.{number}{end}"
     return place
 
 
@@ -42,7 +40,7 @@ def keep(path: str, disk: Disk, content: bytes, end: str, reason: str) -> Change
 
 def kept_files(root: Path) -> list[str]:
     """The texts that are kept in a project, each once."""
-    folder = root / KEPT
+    folder = root / KEPT_PATH
     if folder.is_symlink() or not folder.is_dir():
         return []
     found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from targcc_gen.render.tree import Owner, Tree
-from targcc_gen.sync.folder.disk import Disk, OnDisk
-from targcc_gen.sync.lock import Lock, LockEntry, digest
+from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import (
     Collision,
@@ -18,8 +18,9 @@ from targcc_gen.sync.merging.merge import (
 from targcc_gen.sync.merging.python import as_written, merge_file
 from targcc_gen.sync.merging.text import is_binary, plain
 from targcc_gen.sync.plan.kept import keep
+from targcc_gen.sync.plan.old_file import OldFile
+from targcc_gen.sync.plan.outcome import Outcome
 from targcc_gen.sync.plan.plan import Action, Change, unified_diff
-from targcc_gen.sync.plan.rules import Outcome, is_formatted
 from targcc_gen.sync.renames.carry import Carried, Moved, carry, with_imports, without_imports
 from targcc_gen.sync.renames.hunks import Hunk, with_hunks
 from targcc_gen.sync.renames.imports import Homes
@@ -27,52 +28,6 @@ from targcc_gen.sync.renames.table import Renames
 
 _TAKES_EDITS = {Action.CREATE, Action.UPDATE, Action.MERGE, Action.UNCHANGED}
 _SHOWN = 2
-
-
-@dataclass(frozen=True)
-class _Old:
-    """A managed file whose text is elsewhere now.
-
-    Attributes:
-        entry: What the lock remembers of it.
-        disk: What is there.
-        targets: Where its text is now.
-    """
-
-    entry: LockEntry
-    disk: OnDisk
-    targets: tuple[str, ...]
-
-    @property
-    def path(self) -> str:
-        """Where it was."""
-        return self.entry.path
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether a person deleted it."""
-        return self.disk.raw is None and self.disk.blocked is None
-
-    @property
-    def is_edited(self) -> bool:
-        """Whether a person changed what it says."""
-        return self.is_other and not is_formatted(self.entry, self.disk.text or b"")
-
-    @property
-    def is_other(self) -> bool:
-        """Whether a person changed it in any way."""
-        return self.disk.text is not None and digest(self.disk.text) != self.entry.sha256
-
-    @property
-    def moved(self) -> Moved | None:
-        """Its texts; None for one that cannot be merged line by line."""
-        base, mine = self.entry.base, self.disk.text
-        if base is None or mine is None or is_binary(mine):
-            return None
-        try:
-            return Moved(self.path, base.decode(), mine.decode(), self.targets)
-        except UnicodeDecodeError:
-            return None
 
 
 class Moves:
@@ -106,7 +61,7 @@ class Moves:
         self.plain: dict[str, str] = {}  # the files that take edits, as they were before
         self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files))
         self.old = {
-            path: _Old(entry, disk.look(path), targets)
+            path: OldFile(entry, disk.look(path), targets)
             for path, entry in lock.entries.items()
             if entry.owner is Owner.MANAGED
             and (targets := renames.targets(path, tree.files)) is not None
@@ -130,7 +85,7 @@ class Moves:
         except UnicodeDecodeError:
             return None
 
-    def _moved(self, old: _Old) -> None:
+    def _moved(self, old: OldFile) -> None:
         if old.entry.ejected:
             where = f": targcc-gen makes {self._listed(old.targets)} now" if old.targets else ""
             self._stays(old, Action.KEEP, f"ejected; it stays, and nothing uses it{where}")
@@ -148,7 +103,7 @@ class Moves:
         else:
             self._take_edits(old)
 
-    def _stay_deleted(self, old: _Old) -> None:
+    def _stay_deleted(self, old: OldFile) -> None:
         """A file that was deleted stays so at its new place, unless that holds the text of others too."""
         self._stays(old, Action.UNCHANGED, "it is gone already")
         for path in old.targets:
@@ -161,7 +116,7 @@ class Moves:
                 change = replace(outcome.change, action=Action.KEEP, reason=reason, after=None)
                 self.outcomes[path] = replace(outcome, change=change)
 
-    def _take_edits(self, old: _Old) -> None:
+    def _take_edits(self, old: OldFile) -> None:
         moved = self._in_its_format(old)
         if moved is None:
             self._leave(old, (Collision(1, 1, "(the whole file)\n", ""),), "")
@@ -170,7 +125,7 @@ class Moves:
         else:
             self._split(old, moved)
 
-    def _in_its_format(self, old: _Old) -> Moved | None:
+    def _in_its_format(self, old: OldFile) -> Moved | None:
         """Its texts, the generator's written as the person's; the new files are written so too."""
         moved = old.moved
         if moved is None or not old.path.endswith(".py"):
@@ -181,7 +136,7 @@ class Moves:
         formatted = self.formats.as_in(old.path, moved.mine.encode(), base, base)
         return replace(moved, base=formatted.decode())
 
-    def _format_as(self, path: str, old: _Old) -> None:
+    def _format_as(self, path: str, old: OldFile) -> None:
         """Write a new file as the person's formatter wrote the old one."""
         change = self.outcomes[path].change
         is_new = change.action is Action.CREATE and not change.moved and path in self.texts
@@ -193,7 +148,7 @@ class Moves:
         change = replace(change, after=old.disk.style.restore(formatted))
         self.outcomes[path] = replace(self.outcomes[path], change=change)
 
-    def _is_alone(self, old: _Old) -> bool:
+    def _is_alone(self, old: OldFile) -> bool:
         """Whether it is at one new place, where no other edited file has a part."""
         if len(old.targets) != 1 or old.targets[0] not in self.texts:
             return False
@@ -202,7 +157,7 @@ class Moves:
         is_new = path not in self.lock.entries
         return is_new and len(others) == 1 and self.outcomes[path].change.action is Action.CREATE
 
-    def _merge(self, old: _Old, moved: Moved) -> None:
+    def _merge(self, old: OldFile, moved: Moved) -> None:
         """The whole file moved: a three-way merge at its new place."""
         (path,) = old.targets
         is_python = path.endswith(".py")
@@ -233,7 +188,7 @@ class Moves:
         else:
             self._go(old, f"{self._went(old)}, with your edits")
 
-    def _collide(self, old: _Old, collisions: tuple[Collision, ...], marked: str | None) -> None:
+    def _collide(self, old: OldFile, collisions: tuple[Collision, ...], marked: str | None) -> None:
         (path,) = old.targets
         outcome = self.outcomes[path]
         change = replace(
@@ -246,7 +201,7 @@ class Moves:
         self.outcomes[path] = replace(outcome, change=change)
         self._go(old, self._went(old))
 
-    def _split(self, old: _Old, moved: Moved) -> None:
+    def _split(self, old: OldFile, moved: Moved) -> None:
         """Its lines are in several files, or among those of others: each edit goes where its surroundings are."""
         targets = tuple(path for path in old.targets if self._takes_edits(path))
         carried = self._carried(replace(moved, targets=targets))
@@ -282,7 +237,7 @@ class Moves:
     def _plain(self, path: str, text: str) -> str:
         return (self.formats.plain(path, text.encode()) or text.encode()).decode()
 
-    def _part_moved(self, old: _Old) -> None:
+    def _part_moved(self, old: OldFile) -> None:
         """A part of it moved and the rest is where it was: what collides there may have its place elsewhere."""
         change, moved = self.outcomes[old.path].change, old.moved
         is_open = change.action is Action.CONFLICT and change.collisions and change.after is None
@@ -305,7 +260,7 @@ class Moves:
     def _takes_edits(self, path: str) -> bool:
         return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
 
-    def _arrive(self, path: str, old: _Old, text: str) -> None:
+    def _arrive(self, path: str, old: OldFile, text: str) -> None:
         """Write a text that has edits of `old`."""
         outcome = self.outcomes[path]
         before = self.plain.setdefault(path, self.texts[path])
@@ -319,14 +274,14 @@ class Moves:
         change = replace(change, action=Action.MERGE, reason=reason, after=after, moved=whence)
         self.outcomes[path] = replace(outcome, change=change)
 
-    def _say_whence(self, path: str, old: _Old) -> None:
+    def _say_whence(self, path: str, old: OldFile) -> None:
         outcome = self.outcomes[path]
         change = replace(outcome.change, moved=(*outcome.change.moved, old.path))
         if change.action is Action.CREATE:
             change = replace(change, reason=f"moved from {self._listed(change.moved)}")
         self.outcomes[path] = replace(outcome, change=change)
 
-    def _leave(self, old: _Old, left: tuple[Collision, ...], diff: str) -> None:
+    def _leave(self, old: OldFile, left: tuple[Collision, ...], diff: str) -> None:
         """Keep what could not follow where it harms nothing."""
         assert old.disk.raw is not None  # it was edited
         count = sum(max(1, one.last - one.first + 1) for one in left)
@@ -340,21 +295,21 @@ class Moves:
         reason = f"{self._went(old)}; {lines} of yours could not follow: see {kept[-1].path}"
         self._go(old, reason, left)
 
-    def _go(self, old: _Old, reason: str, left: tuple[Collision, ...] = ()) -> None:
+    def _go(self, old: OldFile, reason: str, left: tuple[Collision, ...] = ()) -> None:
         change = self._change(old, Action.DELETE, reason)
         self.outcomes[old.path] = Outcome(replace(change, moved=old.targets, left=left), None)
 
-    def _stays(self, old: _Old, action: Action, reason: str) -> None:
+    def _stays(self, old: OldFile, action: Action, reason: str) -> None:
         self.outcomes[old.path] = Outcome(self._change(old, action, reason), None)
 
-    def _in_the_way(self, old: _Old, reason: str) -> None:
+    def _in_the_way(self, old: OldFile, reason: str) -> None:
         change = self._change(old, Action.CONFLICT, reason)
         self.outcomes[old.path] = Outcome(replace(change, settleable=False), old.entry)
 
-    def _change(self, old: _Old, action: Action, reason: str) -> Change:
+    def _change(self, old: OldFile, action: Action, reason: str) -> Change:
         return Change(old.path, action, reason, Owner.MANAGED, before=old.disk.raw)
 
-    def _went(self, old: _Old) -> str:
+    def _went(self, old: OldFile) -> str:
         return f"moved to {self._listed(old.targets)}" if old.targets else "it has no successor"
 
     def _listed(self, paths: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.render.tree import Owner
+from targcc_gen.render.tree import KEPT_PATH, Owner
 from targcc_gen.sync.lock import Lock
 from targcc_gen.sync.merging.merge import Collision
 from targcc_gen.sync.merging.text import is_binary, plain
@@ -148,8 +148,12 @@ class Plan:
         return tuple(change for change in self.changes if change.action in actions)
 
     def diff(self) -> str:
-        """All changes as one unified diff."""
-        return "".join(change.diff() for change in self.changes)
+        """All changes as one unified diff, and what is to be done by hand."""
+        return "".join(
+            change.diff() + change.note
+            for change in self.changes
+            if not change.path.startswith(f"{KEPT_PATH}/")  # these are diffs themselves
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The plan for a program."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from targcc_gen.errors import InputError
@@ -11,9 +12,11 @@ from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.moves import Moves
+from targcc_gen.sync.plan.outcome import Outcome, Situation
 from targcc_gen.sync.plan.plan import Change, Plan
-from targcc_gen.sync.plan.rules import Outcome, Situation, decide
+from targcc_gen.sync.plan.rules import decide
 from targcc_gen.sync.renames.table import Renames
 
 
@@ -62,6 +65,7 @@ def make_plan(
         outcomes = Moves(
             tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
         ).followed()
+    outcomes |= _notes(outcomes, disk)
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
     return Plan(root, changes, _after(lock, outcomes), text, lock)
 
@@ -90,6 +94,19 @@ def plan_eject(root: Path, paths: Collection[str]) -> Plan:
 def unsettled(plan: Plan, sides: Mapping[str, Side]) -> tuple[Change, ...]:
     """The conflicts that remain although the person chose a side for them: something else is in the way."""
     return tuple(one for one in plan.conflicts if _side(one.path, sides) is not None)
+
+
+def _notes(outcomes: Mapping[str, Outcome], disk: Disk) -> dict[str, Outcome]:
+    """What is to be done by hand, kept until it is done: the lock forgets the generator's older text."""
+    found = {}
+    for path, outcome in outcomes.items():
+        if outcome.change.note:
+            note = outcome.change.note.encode()
+            kept = keep(path, disk, note, ".diff", "what is new in targcc-gen's version")
+            reason = f"{outcome.change.reason}: {kept.path}"
+            found[path] = replace(outcome, change=replace(outcome.change, reason=reason))
+            found[kept.path] = Outcome(kept, None)
+    return found
 
 
 def _checked(root: Path) -> Path:

@@ -1,0 +1,132 @@
+"""What a project got once follows the generator: dependencies, containers, settings of tools, unless people changed the same lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+from targcc_gen.sync import (
+    Action,
+    Change,
+    Lock,
+    LockEntry,
+    Owner,
+    Plan,
+    Side,
+    Tree,
+    TreeFile,
+    apply,
+    make_plan,
+)
+
+PATH = "pyproject.toml"
+FIRST = "[project]\nname = 'acme'\ndependencies = [\n  'alembic>=1',\n  'click>=8',\n]\n\n[tool.black]\nline-length = 100\n"
+SECOND = FIRST.replace("click>=8", "click>=9")
+
+
+def tree(text: str) -> Tree:
+    return Tree.of([TreeFile(PATH, text.encode(), Owner.SCAFFOLD, inherited=True)])
+
+
+def generate(root: Path, text: str, **options) -> Plan:
+    plan = make_plan(tree(text), root, **options)
+    apply(plan)
+    assert make_plan(tree(text), root).is_empty
+    return plan
+
+
+def change_at(plan: Plan, path: str = PATH) -> Change:
+    (change,) = (one for one in plan.changes if one.path == path)
+    return change
+
+
+@pytest.fixture
+def file(tmp_path):
+    generate(tmp_path, FIRST)
+    return tmp_path / PATH
+
+
+def made_by_0_1(root: Path) -> None:
+    """The lock as release 0.1 wrote it, without the text of people's files."""
+    entry = LockEntry.of(PATH, Owner.SCAFFOLD, FIRST.encode(), keep_base=False)
+    (root / ".targcc/lock.jsonl").write_text(Lock({PATH: entry}).dump())
+
+
+def test_an_untouched_file_is_updated(tmp_path, file):
+    assert change_at(generate(tmp_path, SECOND)).action is Action.UPDATE
+    assert file.read_text() == SECOND
+
+
+def test_edits_elsewhere_are_kept(tmp_path, file):
+    mine = FIRST.replace("line-length = 100", "line-length = 88")
+    file.write_text(mine)
+    change = change_at(generate(tmp_path, SECOND))
+    assert (change.action, change.reason) == (Action.MERGE, "your line kept")
+    assert file.read_text() == SECOND.replace("line-length = 100", "line-length = 88")
+
+
+class TestNote:
+    MINE = FIRST.replace("click>=8", "click==8.1")
+
+    @pytest.fixture(autouse=True)
+    def edited(self, file):
+        file.write_text(self.MINE)
+
+    def test_where_both_changed_a_line_the_person_is_told_and_nothing_is_blocked(
+        self, tmp_path, file
+    ):
+        change = change_at(generate(tmp_path, SECOND))
+        assert change.action is Action.KEEP
+        assert change.reason == "yours; add by hand what is new: .targcc/kept/pyproject.toml.diff"
+        assert file.read_text() == self.MINE
+        diff = (tmp_path / ".targcc/kept/pyproject.toml.diff").read_text()
+        assert "-  'click>=8',\n+  'click>=9',\n" in diff
+
+    def test_the_plan_shows_it(self, tmp_path):
+        plan = make_plan(tree(SECOND), tmp_path)
+        assert plan.diff().count("+  'click>=9',") == 1
+        (data,) = (one for one in plan.to_json()["changes"] if one["path"] == PATH)
+        assert "+  'click>=9'," in data["note"]
+        json.dumps(data)
+
+    def test_a_second_note_does_not_drop_the_first(self, tmp_path):
+        generate(tmp_path, SECOND)
+        generate(tmp_path, SECOND.replace("click>=9", "click>=10"))
+        kept = sorted(path.name for path in (tmp_path / ".targcc/kept").iterdir())
+        assert kept == ["pyproject.toml.2.diff", "pyproject.toml.diff"]
+
+    @pytest.mark.parametrize("side", list(Side))
+    def test_choosing_a_side_changes_nothing_about_it(self, tmp_path, file, side):
+        generate(tmp_path, SECOND, sides={".": side})
+        assert file.read_text() == self.MINE
+
+    def test_without_the_older_text_the_difference_to_the_persons_is_shown(self, tmp_path, file):
+        made_by_0_1(tmp_path)
+        change = change_at(generate(tmp_path, SECOND))
+        assert change.action is Action.KEEP
+        assert "-  'click==8.1',\n+  'click>=9',\n" in change.note
+        assert file.read_text() == self.MINE
+
+
+def test_an_untouched_file_of_an_older_project_is_updated_too(tmp_path, file):
+    made_by_0_1(tmp_path)
+    assert change_at(generate(tmp_path, SECOND)).action is Action.UPDATE
+    assert file.read_text() == SECOND
+
+
+def test_an_older_project_keeps_the_text_from_now_on(tmp_path, file):
+    made_by_0_1(tmp_path)
+    file.write_text(FIRST.replace("line-length = 100", "line-length = 88"))
+    generate(tmp_path, FIRST)
+    assert change_at(generate(tmp_path, SECOND)).action is Action.MERGE
+
+
+def test_a_read_only_file_blocks_nothing(tmp_path, file):
+    file.chmod(0o444)
+    assert change_at(generate(tmp_path, SECOND)).action is Action.KEEP
+    assert file.read_text() == FIRST
+
+
+def test_a_deleted_file_stays_deleted(tmp_path, file):
+    file.unlink()
+    generate(tmp_path, SECOND)
+    assert not file.exists()
