@@ -53,13 +53,11 @@ class Merged:
         text: The merged text; with collisions and no side chosen, the person's text.
         collisions: What no rule can settle. Empty when a side was chosen.
         kept: How many lines of the person's are in `text` and not in the generator's.
-        settled: The collisions that a chosen side settled.
     """
 
     text: bytes
     collisions: tuple[Collision, ...]
     kept: int
-    settled: tuple[Collision, ...] = ()
 
 
 class _Matcher(difflib.SequenceMatcher[bytes]):
@@ -101,10 +99,8 @@ def merge(base: bytes, mine: bytes, generated: bytes, side: Side | None = None) 
             source = "a" if region[0] == "same" else region[0]
             merged += lines[source][region[1] : region[2]]
     text = b"".join(merged)
-    kept = count_new_lines(generated, text)
-    if side in {Side.MINE, Side.GENERATED}:
-        return Merged(text, (), kept, tuple(collisions))
-    return Merged(text, tuple(collisions), kept)
+    left = () if side in {Side.MINE, Side.GENERATED} else tuple(collisions)
+    return Merged(text, left, count_new_lines(generated, text))
 
 
 def count_new_lines(before: bytes, after: bytes) -> int:

@@ -7,17 +7,20 @@ from dataclasses import replace
 
 from targcc_gen.render.tree import Owner, Tree
 from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.lock import Lock, LockEntry
+from targcc_gen.sync.lock import Lock, LockEntry, digest
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import (
     Collision,
+    Merged,
     Side,
     count_new_lines,
     has_markers,
+    merge,
 )
 from targcc_gen.sync.merging.python import as_written, merge_file
 from targcc_gen.sync.merging.text import is_binary, plain
 from targcc_gen.sync.plan.kept import keep
+from targcc_gen.sync.plan.managed import broken_python
 from targcc_gen.sync.plan.old_file import OldFile
 from targcc_gen.sync.plan.outcome import Outcome
 from targcc_gen.sync.plan.plan import Action, Change, unified_diff
@@ -132,20 +135,21 @@ class Moves:
             return moved
         for path in old.targets:
             self._format_as(path, old)
-        base = moved.base.encode()
-        formatted = self.formats.as_in(old.path, moved.mine.encode(), base, base)
-        return replace(moved, base=formatted.decode())
+        return replace(moved, base=self._formatted(old, moved.base.encode()))
+
+    def _formatted(self, old: OldFile, text: bytes) -> str:
+        """A text of the generator, written as the person's formatter wrote the old file."""
+        mine, base = old.disk.text or b"", old.entry.base or b""
+        return self.formats.as_in(old.path, mine, base, text).decode()
 
     def _format_as(self, path: str, old: OldFile) -> None:
         """Write a new file as the person's formatter wrote the old one."""
         change = self.outcomes[path].change
         is_new = change.action is Action.CREATE and not change.moved and path in self.texts
-        if not (is_new and path.endswith(".py") and old.is_other and old.disk.text):
+        if not (is_new and path.endswith(".py") and old.is_other):
             return
-        base, text = old.entry.base or b"", self.texts[path].encode()
-        formatted = self.formats.as_in(path, old.disk.text, base, text)
-        self.texts[path] = formatted.decode()
-        change = replace(change, after=old.disk.style.restore(formatted))
+        self.texts[path] = self._formatted(old, self.texts[path].encode())
+        change = replace(change, after=old.disk.style.restore(self.texts[path].encode()))
         self.outcomes[path] = replace(self.outcomes[path], change=change)
 
     def _is_alone(self, old: OldFile) -> bool:
@@ -160,35 +164,33 @@ class Moves:
     def _merge(self, old: OldFile, moved: Moved) -> None:
         """The whole file moved: a three-way merge at its new place."""
         (path,) = old.targets
-        is_python = path.endswith(".py")
-        mine = without_imports(moved, self.homes) if is_python else moved.mine
         side = self.sides.get(path)
-        merged = merge_file(
-            path,
-            moved.base.encode(),
-            mine.encode(),
-            self.texts[path].encode(),
-            formats=self.formats,
-            side=side,
-        )
-        text = merged.text.decode()
-        if merged.collisions and side is None and not (carried := carry(moved, self.homes)).left:
-            # Text of other files came in beside it, or the order changed: each edit has its place all the same.
-            self._arrive(path, old, carried.texts[path])
+        mine = without_imports(moved, self.homes) if path.endswith(".py") else moved.mine
+        merged = self._merged(path, moved.base, mine)
+        broken = broken_python(path, before=mine.encode(), after=merged.text)
+        if not (merged.collisions or broken):
+            self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
             self._go(old, f"{self._went(old)}, with your edits")
-            return
-        if merged.collisions:
-            # The import statements at the top were left out.
-            shift = moved.mine.count("\n") - mine.count("\n")
-            self._collide(old, _further(merged.collisions, shift), text if side else None)
-            return
-        self._arrive(path, old, with_imports(text, moved, self.homes) if is_python else text)
-        if side is Side.GENERATED and merged.settled:
-            self._leave(old, merged.settled, unified_text(old.path, moved.base, moved.mine))
+        elif broken or side is Side.GENERATED or not carry(moved, self.homes).left:
+            # Text of other files came in beside it, or the order changed: an edit may have its place all the same.
+            self._split(old, moved)
+        elif side is Side.MINE:
+            merged = self._merged(path, moved.base, mine, side)
+            self._arrive(path, old, with_imports(merged.text.decode(), moved, self.homes))
+            self._go(old, f"{self._went(old)}, with your edits")
         else:
-            self._go(old, f"{self._went(old)}, with your edits")
+            # The import statements at the top were left out.
+            lines = moved.mine.count("\n") - mine.count("\n")
+            marked = self._merged(path, moved.base, mine, side).text if side else None
+            self._collide(old, _further(merged.collisions, lines), marked)
 
-    def _collide(self, old: OldFile, collisions: tuple[Collision, ...], marked: str | None) -> None:
+    def _merged(self, path: str, base: str, mine: str, side: Side | None = None) -> Merged:
+        texts = (base.encode(), mine.encode(), self.texts[path].encode())
+        return merge_file(path, *texts, formats=self.formats, side=side)
+
+    def _collide(
+        self, old: OldFile, collisions: tuple[Collision, ...], marked: bytes | None
+    ) -> None:
         (path,) = old.targets
         outcome = self.outcomes[path]
         change = replace(
@@ -196,7 +198,7 @@ class Moves:
             action=Action.CONFLICT,
             reason=f"moved from {self._short(old.path)}",
             collisions=collisions,
-            after=None if marked is None else old.disk.style.restore(marked.encode()),
+            after=None if marked is None else old.disk.style.restore(marked),
         )
         self.outcomes[path] = replace(outcome, change=change)
         self._go(old, self._went(old))
@@ -211,8 +213,8 @@ class Moves:
             else:
                 self._say_whence(path, old)
         if carried.left:
-            diff = unified_text(old.path, moved.base, with_hunks(moved.base, carried.left))
-            self._leave(old, tuple(map(_collision, carried.left)), diff)
+            left = tuple(map(_collision, carried.left))
+            self._leave(old, left, _diff_of(moved, carried.left))
         else:
             self._go(old, f"{self._went(old)}, with your edits")
 
@@ -239,23 +241,39 @@ class Moves:
 
     def _part_moved(self, old: OldFile) -> None:
         """A part of it moved and the rest is where it was: what collides there may have its place elsewhere."""
-        change, moved = self.outcomes[old.path].change, old.moved
-        is_open = change.action is Action.CONFLICT and change.collisions and change.after is None
-        if moved is None or not is_open or old.targets == (old.path,):
+        path, side = old.path, self.sides.get(old.path)
+        generated = self.tree.files[path].content
+        if old.targets == (path,) or not old.is_edited or old.entry.sha256 == digest(generated):
             return
-        self.texts[old.path] = self.tree.files[old.path].content.decode()
-        targets = tuple(one for one in old.targets if one == old.path or self._takes_edits(one))
-        carried = carry(replace(moved, targets=targets), self.homes)
-        if carried.left:
+        moved = self._in_its_format(old)
+        if moved is None or side in {Side.MINE, Side.MARKERS} or old.disk.blocked:
             return
-        entry = LockEntry.of(
-            old.path, Owner.MANAGED, self.tree.files[old.path].content, keep_base=True
+        there = self._formatted(old, generated)
+        if not merge(moved.base.encode(), moved.mine.encode(), there.encode()).collisions:
+            return
+        targets = tuple(one for one in old.targets if one == path or self._takes_edits(one))
+        homes = replace(self.homes, texts={**self.texts, path: there})
+        carried = carry(replace(moved, targets=targets), homes)
+        if side is Side.GENERATED or not carried.left:
+            self.texts[path] = there
+            self._stay_in_part(old, moved, carried)
+
+    def _stay_in_part(self, old: OldFile, moved: Moved, carried: Carried) -> None:
+        path, outcome = old.path, self.outcomes[old.path]
+        left = tuple(map(_collision, carried.left))
+        change = replace(
+            outcome.change,
+            action=Action.UPDATE,
+            reason=self._kept(old, left, _diff_of(moved, carried.left)) if left else "",
+            collisions=(),
+            left=left,
+            after=old.disk.style.restore(self.texts[path].encode()),
         )
-        after = old.disk.style.restore(self.texts[old.path].encode())
-        change = replace(change, action=Action.UPDATE, reason="", collisions=(), after=after)
-        self.outcomes[old.path] = Outcome(change, entry)
-        for path, text in carried.texts.items():
-            self._arrive(path, old, text)
+        generated = self.tree.files[path].content
+        entry = LockEntry.of(path, Owner.MANAGED, generated, keep_base=True)
+        self.outcomes[path] = Outcome(change, entry)
+        for place, text in carried.texts.items():
+            self._arrive(place, old, text)
 
     def _takes_edits(self, path: str) -> bool:
         return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
@@ -282,7 +300,10 @@ class Moves:
         self.outcomes[path] = replace(outcome, change=change)
 
     def _leave(self, old: OldFile, left: tuple[Collision, ...], diff: str) -> None:
-        """Keep what could not follow where it harms nothing."""
+        self._go(old, f"{self._went(old)}; {self._kept(old, left, diff)}", left)
+
+    def _kept(self, old: OldFile, left: tuple[Collision, ...], diff: str) -> str:
+        """Keep what could not follow where it harms nothing, and say where."""
         assert old.disk.raw is not None  # it was edited
         count = sum(max(1, one.last - one.first + 1) for one in left)
         lines = "1 line" if count == 1 else f"{count} lines"
@@ -290,10 +311,8 @@ class Moves:
         if diff:
             reason = f"{lines} of yours that could not follow"
             kept.append(keep(old.path, self.disk, diff.encode(), ".diff", reason))
-        for change in kept:
-            self.outcomes[change.path] = Outcome(change, None)
-        reason = f"{self._went(old)}; {lines} of yours could not follow: see {kept[-1].path}"
-        self._go(old, reason, left)
+        self.outcomes |= {change.path: Outcome(change, None) for change in kept}
+        return f"{lines} of yours could not follow: see {kept[-1].path}"
 
     def _go(self, old: OldFile, reason: str, left: tuple[Collision, ...] = ()) -> None:
         change = self._change(old, Action.DELETE, reason)
@@ -324,9 +343,9 @@ class Moves:
         return path if self.tree.layout is None else path.removeprefix(f"{self.tree.layout.code}/")
 
 
-def unified_text(path: str, before: str, after: str) -> str:
-    """The difference between two versions of a text."""
-    return unified_diff(path, before.encode(), after.encode())
+def _diff_of(moved: Moved, hunks: Iterable[Hunk]) -> str:
+    """Some of a person's edits as a diff."""
+    return unified_diff(moved.path, moved.base.encode(), with_hunks(moved.base, hunks).encode())
 
 
 def _collision(hunk: Hunk) -> Collision:

@@ -72,7 +72,10 @@ def without_imports(moved: Moved, homes: Homes) -> str:
     """The person's text with the import statements that the generator wrote, for a file that moved as a whole."""
     base = moved.base.splitlines(keepends=True)
     mine = moved.mine.splitlines(keepends=True)
-    old_imports, new_imports = Module(moved.base).import_lines, Module(moved.mine).import_lines
+    before, after = Module(moved.base), Module(moved.mine)
+    if before.differs(after):
+        return moved.mine  # an import that the person changed is an edit like any other
+    old_imports, new_imports = before.import_lines, after.import_lines
     for hunk in reversed(hunks_of(moved.path, moved.base, moved.mine)):
         start = hunk.first - 1
         kept = [base[n] for n in range(hunk.at, hunk.at + len(hunk.removed)) if n in old_imports]
@@ -90,6 +93,8 @@ def with_imports(text: str, moved: Moved, homes: Homes) -> str:
         moved: The file.
         homes: The files there are now.
     """
+    if not moved.path.endswith(".py"):
+        return text
     module, base = Module(text), Module(moved.base)
     used = {name for hunk in _edits(moved) for name in _used(hunk.added)}
     needed = [one for name, one in base.imports.items() if name in used]
@@ -118,12 +123,24 @@ class _Carrier:
         self.left = [part for hunk in self.left for part in statements_of(hunk)]
         self._put_all()
         self._import(_new_imports(self.moved))
-        texts = {
-            path: self._written(path, edits)
-            for path, edits in self.edits.items()
-            if edits.places or edits.imports
-        }
+        changed = self.base.differs(self.mine)
+        self.left += [
+            _hunk_of(one, self.mine) for name, one in self.mine.imports.items() if name in changed
+        ]
+        texts = {}
+        for path, edits in self.edits.items():
+            if not edits.places and not edits.imports:
+                continue
+            text = self._written(path, edits)
+            if self._is_sound(path, text):
+                texts[path] = text
+            else:
+                self.left += [hunk for _, hunk in edits.places]
         return Carried(texts, tuple(sorted(self.left, key=lambda hunk: hunk.first)))
+
+    def _is_sound(self, path: str, text: str) -> bool:
+        """Whether a module is still one."""
+        return not self.python or Module(text).is_valid or not self.modules[path].is_valid
 
     def _put_all(self) -> None:
         """Put what fits; an edit may need what another one defines."""

@@ -12,6 +12,7 @@ from functools import cached_property
 _CONTEXT = 3
 _NEAR = 8
 _TELLING = 6
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Hunk:
         gap: How many blank lines are between it and the line above.
         scope: The name of the function or class that it is in; empty at the top of a module.
         is_only: Whether the generator's lines are nowhere else in its text.
+        above: The function or class that ends right above it, at the top of a module.
+        below: The one that begins right below it.
     """
 
     first: int
@@ -39,11 +42,24 @@ class Hunk:
     gap: int = 0
     scope: str = ""
     is_only: bool = False
+    above: str = ""
+    below: str = ""
 
     @property
     def is_blank(self) -> bool:
         """Whether it is about blank lines only."""
         return not any(line.strip() for line in (*self.removed, *self.added))
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether it adds functions and classes at the top of a module, and nothing else."""
+        if any(line.strip() for line in self.removed):
+            return False
+        try:
+            body = ast.parse("".join(self.added)).body
+        except (SyntaxError, ValueError):
+            return False
+        return all(isinstance(node, _DEFINITIONS) for node in body)
 
     @property
     def last(self) -> int:
@@ -99,6 +115,37 @@ class Text:
             with contextlib.suppress(SyntaxError, ValueError):
                 _name_scopes(ast.parse(self.content), names)
         return names
+
+    @cached_property
+    def definitions(self) -> dict[str, tuple[int, int]]:
+        """The first line of each function and class at the top, and the one after its last."""
+        found = {}
+        with contextlib.suppress(SyntaxError, ValueError):
+            for node in ast.parse(self.content).body if self.path.endswith(".py") else ():
+                if isinstance(node, _DEFINITIONS):
+                    first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+                    found[node.name] = (first - 1, node.end_lineno or node.lineno)
+        return found
+
+    def neighbours(self, first: int, last: int) -> tuple[str, str]:
+        """The definitions between which these lines are; empty where something else is between."""
+        above = below = ""
+        for name, (start, end) in self.definitions.items():
+            if end <= first and not any(line.strip() for line in self.lines[end:first]):
+                above = name
+            if start >= last and not any(line.strip() for line in self.lines[last:start]):
+                below = below or name
+        return above, below
+
+    def beside(self, hunk: Hunk) -> Iterator[Spot]:
+        """Where new functions and classes go: after the one they stood after, or before the one they stood before."""
+        if hunk.above in self.definitions:
+            place = self.definitions[hunk.above][1]
+            place += _blanks(self.lines[place:], hunk.gap)
+            yield Spot(self.path, place, place, 0, 2.0)
+        elif hunk.below in self.definitions:
+            place = self.definitions[hunk.below][0]
+            yield Spot(self.path, place, place, 0, 1.0)
 
     def spots(self, hunk: Hunk) -> Iterator[Spot]:
         """Where the hunk fits here."""
@@ -198,6 +245,7 @@ def hunks_of(path: str, base: str, mine: str) -> list[Hunk]:
             _blanks(reversed(old[:first]), len(old)),
             text.scopes[first],
             len(text.starts(_stripped(old[first:last]))) == 1,
+            *text.neighbours(first, last),
         )
         if not hunk.is_blank:
             found.append(hunk)
@@ -236,6 +284,9 @@ def find(hunk: Hunk, texts: Sequence[Text]) -> Spot | None:
     spots = sorted(
         (spot for text in texts for spot in text.spots(hunk)), key=lambda spot: -spot.score
     )
+    if not spots and hunk.is_definition:
+        beside = [spot for text in texts for spot in text.beside(hunk)]
+        spots = sorted(beside, key=lambda spot: -spot.score)
     if not spots or (len(spots) > 1 and spots[0].score == spots[1].score):
         return None
     return spots[0]
@@ -255,7 +306,7 @@ def shifted(lines: Sequence[str], shift: int) -> list[str]:
 
 def _name_scopes(tree: ast.AST, names: list[str]) -> None:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, _DEFINITIONS):
             first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
             last = node.end_lineno or node.lineno
             names[first - 1 : last] = [node.name] * (last - first + 1)

@@ -29,6 +29,11 @@ class Import:
     line: str
 
     @property
+    def source(self) -> tuple[int, str, str | None]:
+        """Where the name comes from."""
+        return self.level, self.module, self.original
+
+    @property
     def statement(self) -> str:
         """An import statement for this name alone."""
         if self.original is None:
@@ -47,10 +52,11 @@ class Module:
 
     def __init__(self, source: str) -> None:
         self.lines = source.splitlines(keepends=True)
+        self.is_valid = True
         try:
             self.tree = ast.parse(source)
         except (SyntaxError, ValueError):
-            self.tree = ast.Module([], [])
+            self.tree, self.is_valid = ast.Module([], []), False
         self.imports = {one.name: one for one in self._imports()}
         self.defined = set(_bound(self.tree.body))
 
@@ -61,12 +67,20 @@ class Module:
 
     @property
     def import_lines(self) -> set[int]:
-        """Indices of the lines of import statements at the top of the module."""
+        """Indices of the lines of import statements at the top of the module, also below `if TYPE_CHECKING`."""
         return {
             index
             for node in self.tree.body
-            if isinstance(node, ast.Import | ast.ImportFrom)
+            if _only_imports(node)
             for index in range(node.lineno - 1, node.end_lineno or node.lineno)
+        }
+
+    def differs(self, other: Module) -> set[str]:
+        """The names that both import, from different places."""
+        return {
+            name
+            for name, one in self.imports.items()
+            if name in other.imports and one.source != other.imports[name].source
         }
 
     def with_imports(self, statements: Iterable[str]) -> str:
@@ -158,6 +172,17 @@ class Homes:
 def import_of(name: str, path: str, new: str) -> Import:
     """The import of a name that the module at `path` defines, for the module at `new`."""
     return _pointing(Import(name, "", 1, name, ""), _module(path), new)
+
+
+def _only_imports(node: ast.stmt) -> bool:
+    """Whether a statement imports and does nothing else."""
+    if isinstance(node, ast.If):
+        return not node.orelse and all(map(_only_imports, node.body)) and _is_for_types(node.test)
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 
 def _unguarded(body: list[ast.stmt]) -> list[ast.stmt]:
