@@ -377,6 +377,35 @@ class TestSplit:
         assert "        print(run)\n        take(" in (tmp_path / CLAIM).read_text()
         assert plan_of(files, tmp_path, rows).is_empty
 
+    def test_a_part_that_collides_is_kept_aside_by_choice(self, tmp_path, old):
+        stays = FIRST.replace(CLAIM_CODE, "").replace('info("closed")', 'info("bye")')
+        rows, files = {OLD: (OLD, CLAIM)}, {OLD: stays, CLAIM: CLAIM_NOW}
+        old.write_text(
+            FIRST.replace("        take(", "        print(run)\n        take(").replace(
+                'info("closed")', 'info("closed for good")'
+            )
+        )
+        assert change_at(plan_of(files, tmp_path, rows), OLD).action is Action.CONFLICT
+        apply(plan_of(files, tmp_path, rows, sides={".": Side.GENERATED}))
+        assert old.read_text() == stays
+        assert "        print(run)\n        take(" in (tmp_path / CLAIM).read_text()
+        kept = (tmp_path / f".targcc/kept/{OLD}.diff").read_text()
+        assert "closed for good" in kept
+        assert "print" not in kept
+
+    def test_a_file_that_lost_a_part_takes_the_edits_of_another(self, tmp_path, old):
+        """Both files are edited, and a part of the one goes into the other."""
+        other = "src/acme/scheduler/other.py"
+        extra = "\n\ndef extra() -> int:\n    return GRACE\n"
+        apply(make_plan(tree({OLD: FIRST, other: HEADER + extra}), tmp_path))
+        stays = FIRST.replace(CLAIM_CODE, "") + extra
+        old.write_text(FIRST.replace("        take(", "        print(run)\n        take("))
+        (tmp_path / other).write_text((HEADER + extra).replace("return GRACE", "return -GRACE"))
+        rows = {other: (OLD,), OLD: (OLD, CLAIM)}
+        apply(plan_of({OLD: stays, CLAIM: CLAIM_NOW}, tmp_path, rows))
+        assert "return -GRACE" in old.read_text()
+        assert "        print(run)\n        take(" in (tmp_path / CLAIM).read_text()
+
 
 def test_two_files_are_joined_with_the_edits_of_both(tmp_path):
     one, two = "src/acme/scheduler/one.py", "src/acme/scheduler/two.py"

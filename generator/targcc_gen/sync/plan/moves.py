@@ -72,10 +72,14 @@ class Moves:
 
     def followed(self) -> dict[str, Outcome]:
         """The outcomes, with the edits at their new places."""
+        here = [old for old in self.old.values() if old.path in self.tree.files]
+        parts = [(old, moved) for old in here if (moved := self._moved_in_part(old)) is not None]
+        for old, _ in parts:
+            self._start_anew(old)
+        for old, moved in parts:
+            self._carry_parts(old, moved)
         for old in self.old.values():
-            if old.path in self.tree.files:
-                self._part_moved(old)
-            else:
+            if old not in here:
                 self._moved(old)
         return self.outcomes
 
@@ -239,41 +243,48 @@ class Moves:
     def _plain(self, path: str, text: str) -> str:
         return (self.formats.plain(path, text.encode()) or text.encode()).decode()
 
-    def _part_moved(self, old: OldFile) -> None:
-        """A part of it moved and the rest is where it was: what collides there may have its place elsewhere."""
+    def _moved_in_part(self, old: OldFile) -> Moved | None:
+        """The texts of a file that is where it was, but for a part; None where the rules for a single file do."""
         path, side = old.path, self.sides.get(old.path)
         generated = self.tree.files[path].content
         if old.targets == (path,) or not old.is_edited or old.entry.sha256 == digest(generated):
-            return
+            return None
         moved = self._in_its_format(old)
         if moved is None or side in {Side.MINE, Side.MARKERS} or old.disk.blocked:
-            return
+            return None
         there = self._formatted(old, generated)
         if not merge(moved.base.encode(), moved.mine.encode(), there.encode()).collisions:
-            return
+            return None
         targets = tuple(one for one in old.targets if one == path or self._takes_edits(one))
+        moved = replace(moved, targets=targets)
         homes = replace(self.homes, texts={**self.texts, path: there})
-        carried = carry(replace(moved, targets=targets), homes)
-        if side is Side.GENERATED or not carried.left:
-            self.texts[path] = there
-            self._stay_in_part(old, moved, carried)
+        return moved if side is Side.GENERATED or not carry(moved, homes).left else None
 
-    def _stay_in_part(self, old: OldFile, moved: Moved, carried: Carried) -> None:
-        path, outcome = old.path, self.outcomes[old.path]
-        left = tuple(map(_collision, carried.left))
+    def _start_anew(self, old: OldFile) -> None:
+        """The generator's text, for edits to be put into."""
+        path, generated = old.path, self.tree.files[old.path].content
+        self.texts[path] = self._formatted(old, generated)
+        after = old.disk.style.restore(self.texts[path].encode())
         change = replace(
-            outcome.change,
+            self.outcomes[path].change,
             action=Action.UPDATE,
-            reason=self._kept(old, left, _diff_of(moved, carried.left)) if left else "",
+            reason="",
             collisions=(),
-            left=left,
-            after=old.disk.style.restore(self.texts[path].encode()),
+            after=after,
         )
-        generated = self.tree.files[path].content
         entry = LockEntry.of(path, Owner.MANAGED, generated, keep_base=True)
         self.outcomes[path] = Outcome(change, entry)
+
+    def _carry_parts(self, old: OldFile, moved: Moved) -> None:
+        carried = carry(moved, self.homes)
         for place, text in carried.texts.items():
             self._arrive(place, old, text)
+        if carried.left:
+            left = tuple(map(_collision, carried.left))
+            outcome = self.outcomes[old.path]
+            reason = self._kept(old, left, _diff_of(moved, carried.left))
+            change = replace(outcome.change, reason=reason, left=left)
+            self.outcomes[old.path] = replace(outcome, change=change)
 
     def _takes_edits(self, path: str) -> bool:
         return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
