@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,63 @@ class TestConflict:
         result = targcc_gen("regenerate", "--generated", "/etc/passwd")
         assert result.exit_code == 2
         assert "is not in the project" in result.stderr
+
+
+class TestMoved:
+    OLD = "src/acme_jobs/scheduler/run_states.py"
+
+    @pytest.fixture(autouse=True)
+    def it_was_elsewhere(self, project, tmp_path, monkeypatch):
+        """An older generator had the file at another place; a person edited it there."""
+        from targcc_gen.sync.renames import table
+
+        lock = Lock.load(project)
+        entries = dict(lock.entries)
+        entries[self.OLD] = replace(entries.pop(MANAGED), path=self.OLD)
+        (project / ".targcc/lock.jsonl").write_text(Lock(entries).dump())
+        (project / MANAGED).rename(project / self.OLD)
+        mine = project / self.OLD
+        mine.write_text(mine.read_text() + "\nMINE = True\n")
+        self.table = tmp_path / "renames.toml"
+        monkeypatch.setattr(table, "TABLE", self.table)
+
+    def goes_to(self, *places: str) -> None:
+        code = "src/{package}/scheduler"
+        self.table.write_text(f'[moved]\n"{code}/run_states.py" = {list(places)}\n')
+
+    def test_an_edit_goes_along(self, project):
+        self.goes_to("src/{package}/scheduler/states.py")
+        result = targcc_gen("regenerate")
+        assert result.exit_code == 0
+        assert "moved from scheduler/run_states.py, your 2 lines kept" in result.stdout
+        assert (project / MANAGED).read_text().endswith("\nMINE = True\n")
+        assert not (project / self.OLD).exists()
+        assert targcc_gen("regenerate", "--check").exit_code == 0
+
+    def test_what_cannot_follow_is_shown_and_listed_until_it_is_deleted(self, project):
+        self.goes_to()
+        data = json.loads(targcc_gen("regenerate", "--dry-run", "--json").stdout)
+        (change,) = (one for one in data["changes"] if one["path"] == self.OLD)
+        assert [one["mine"] for one in change["left_behind"]] == ["\nMINE = True\n"]
+        result = targcc_gen("regenerate")
+        assert result.exit_code == 0
+        kept = f".targcc/kept/{self.OLD}.diff"
+        assert (
+            f"it has no successor; 2 lines of yours could not follow: see {kept}" in result.stdout
+        )
+        assert "MINE = True" in result.stdout
+        assert "+MINE = True" in (project / kept).read_text()
+        assert f"kept      {kept}" in targcc_gen("status").stdout
+        assert targcc_gen("regenerate", "--check").exit_code == 0
+        shutil.rmtree(project / ".targcc/kept")
+        assert "kept" not in targcc_gen("status").stdout
+
+    def test_files_that_only_moved_are_one_line(self, project):
+        self.goes_to("src/{package}/scheduler/states.py")
+        mine = project / self.OLD
+        mine.write_text(mine.read_text().removesuffix("\nMINE = True\n"))
+        result = targcc_gen("regenerate")
+        assert result.stdout == "move      1 file of targcc-gen's has another place now\n"
 
 
 def test_a_jobs_decorator_follows_the_spec(project):

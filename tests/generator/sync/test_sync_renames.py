@@ -359,6 +359,18 @@ class TestSplit:
         assert change_at(plan, OLD).left
         assert change_at(plan, CLAIM).action is Action.CREATE
 
+    def test_a_parameter_that_is_called_like_a_module_is_not_imported(self, tmp_path, old):
+        files = {CLAIM: CLAIM_NOW.replace("limit: int)", "logging: int)"), SETTLE: SETTLE_NOW}
+        before = FIRST.replace("limit: int)", "logging: int)")
+        apply(make_plan(tree({OLD: before}), tmp_path))
+        old.write_text(
+            before.replace('may be taken."""\n', 'may be taken."""\n    print(logging)\n')
+        )
+        apply(plan_of(files, tmp_path, TO_TWO))
+        text = (tmp_path / CLAIM).read_text()
+        assert "    print(logging)\n" in text
+        assert "import logging" not in text
+
     def test_an_edit_that_fits_in_two_places_cannot_follow(self, tmp_path, old):
         files = {CLAIM: CLAIM_NOW, SETTLE: SETTLE_NOW + CLAIM_CODE}
         old.write_text(FIRST.replace("        take(", "        print(run)\n        take("))

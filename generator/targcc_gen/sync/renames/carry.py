@@ -167,8 +167,9 @@ class _Carrier:
         """The imports without which the added lines would not run in the file at `path`; None when a name is gone."""
         found = []
         here = self.modules[path].names | self._added_names(path)
+        inner = self.mine.local_names(hunk.first)
         for name in sorted(_used(hunk.added) - here):
-            if name in self.mine.names or name in self.base.names:
+            if name not in inner and (name in self.mine.names or name in self.base.names):
                 one = self._imported(name, path)
                 if one is None:
                     return None

@@ -83,6 +83,19 @@ class Module:
             if name in other.imports and one.source != other.imports[name].source
         }
 
+    def local_names(self, line: int) -> set[str]:
+        """The names that the functions around a line bind: parameters, variables."""
+        names: set[str] = set()
+        for node in ast.walk(self.tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.lineno <= line <= (node.end_lineno or node.lineno):
+                inside = list(ast.walk(node))
+                names |= {one.arg for one in inside if isinstance(one, ast.arg)}
+                stored = (one for one in inside if isinstance(one, ast.Name))
+                names |= {one.id for one in stored if isinstance(one.ctx, ast.Store)}
+        return names
+
     def with_imports(self, statements: Iterable[str]) -> str:
         """The module's text with more import statements after those of their kind."""
         lines = list(self.lines)
