@@ -24,7 +24,7 @@ class Owner(StrEnum):
     MANAGED = "managed"
     """The generator, and people too: merged three-way."""
     SCAFFOLD = "scaffold"
-    """People: written once; only a job's decorator follows the spec."""
+    """People: written once; a job's decorator follows the spec, and what a project inherits follows the generator."""
     PATCHED = "patched"
     """People: the generator inserted a few lines, and can take them out again."""
 
