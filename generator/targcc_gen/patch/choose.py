@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from targcc_gen.patch.apps import App, AppFile, code_of, targets_of
-from targcc_gen.patch.source import SourceError
-from targcc_gen.patch.wiring import Wiring, paste
+from targcc_gen.patch.app.apps import App, AppFile, code_of, targets_of
+from targcc_gen.patch.app.source import SourceError
+from targcc_gen.patch.edit.wiring import Wiring, paste
 
 
 def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:

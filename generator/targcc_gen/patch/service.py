@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import ConflictError, InputError
-from targcc_gen.patch.apps import App, AppFile
-from targcc_gen.patch.candidates import find_file
+from targcc_gen.patch.app.apps import App, AppFile
+from targcc_gen.patch.app.candidates import find_file
+from targcc_gen.patch.app.layout import Layout, find_layout, find_root, pyproject
+from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.check.verify import install_command, missing, project_python
+from targcc_gen.patch.check.verify import verify as look
 from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.home import Home, find_home, new_files, requirements
-from targcc_gen.patch.layout import Layout, find_layout, find_root, pyproject
+from targcc_gen.patch.edit.wiring import Patched, Wiring, paste, wire
 from targcc_gen.patch.rollback import roll_back
-from targcc_gen.patch.source import Source
-from targcc_gen.patch.verify import install_command, missing, project_python
-from targcc_gen.patch.verify import verify as look
-from targcc_gen.patch.wiring import Patched, Wiring, paste, wire
+from targcc_gen.patch.target_package import Home, find_home, new_files, requirements
 from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, apply, make_plan
 
 

@@ -30,7 +30,7 @@ def render_template(spec: Spec) -> list[TreeFile]:
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
     """The spec, to the byte as the person wrote it, and the schema with which editors check it."""
     from targcc_gen.spec import dump_spec
-    from targcc_gen.spec.schema import spec_schema
+    from targcc_gen.spec.docs.schema import spec_schema
 
     package, path = spec.project.package, "targcc.yaml"
     content = (text if text is not None else dump_spec(spec)).encode()
