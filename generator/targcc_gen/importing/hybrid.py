@@ -10,8 +10,8 @@ from pathlib import Path
 from targcc_gen.errors import InputError
 from targcc_gen.importing.project import SPEC_FILE, Arrival, spec_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
-from targcc_gen.sources.c_job.convert import Import
 from targcc_gen.sources.c_job.tables import Shape, shape_of
+from targcc_gen.sources.model import Import
 from targcc_gen.spec import Spec
 from targcc_gen.sync import make_plan
 
@@ -92,22 +92,6 @@ def with_settings(text: str, zone: str) -> str:
         if not found:
             text = f"{text.rstrip()}\n{line}\n".lstrip("\n")
     return text
-
-
-def hybrid_lines(result: Import) -> list[str]:
-    """What the command says of the rows."""
-    count = len(result.all_jobs)
-    idle = len(result.inactive)
-    lines = [
-        f"{count} rows stay in c_Job and run from there, by TARGCC_LEGACY_URL; no job files for them"
-    ]
-    if idle:
-        lines.append(f"{idle} of them when IsActive becomes 1")
-    if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.jobs):
-        lines.append(
-            f"{broken} cannot run as they are: the dashboard shows them as broken until they are repaired"
-        )
-    return [*lines, "Stop TaskManager before you start this: whatever both run, runs twice"]
 
 
 def _notes(result: Import) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import Owner, Tree, TreeFile
-from targcc_gen.sources.c_job.convert import Import
-from targcc_gen.sources.c_job.model import ImportedJob
+from targcc_gen.sources.model import Import, ImportedJob
 from targcc_gen.spec import JobSpec, Spec, job_values
 from targcc_gen.sync import Plan, make_plan
 
 SPEC_FILE = "targcc.yaml"
-HISTORY_FILE = Path("data") / "legacy_history.jsonl.gz"
 _FEW = 10
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -62,7 +59,8 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec]) -> Spec:
     if not result.all_jobs:
         reasons = [f"{one.file}:{one.line}: {one.reason}" for one in result.rejected[:_FEW]]
         raise InputError(
-            "\n".join(["no row of c_Job can become a job:", *reasons]), hint="Nothing was written."
+            "\n".join([f"no row of {result.tables.main_shown} can become a job:", *reasons]),
+            hint="Nothing was written.",
         )
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
     project = {"name": name, "timezone": result.options.zone.key}
@@ -125,26 +123,3 @@ def _contradiction(job: ImportedJob, theirs: JobSpec) -> str:
         f"the project has {job.key} already, with another {key}"
         f" ({old.get(key, 'none')} there, {ours.get(key, 'none')} here): left as it is"
     )
-
-
-def write_project_history(result: Import, root: Path) -> Counter[str]:
-    """Write the history beside the project, ready for ``targcc import-history``; how many runs each job has.
-
-    It is data, of any size, and not the generator's to manage: its folder keeps itself out of git.
-    """
-    from targcc_gen.sources.c_job.history import write_history
-
-    history = result.inventory.history
-    named = {}
-    for job in result.all_jobs:
-        kind = "Recurring" if job.spec.type is None and job.spec.at is None else "Manual"
-        for link in (f"id:{job.old.id}", f"name:{job.old.name.lower()}"):
-            named[link] = (job.stable_name, kind)
-    if not history.past:
-        return Counter()
-    path = root / HISTORY_FILE
-    counts = write_history(path, history.records(result.options.zone, named))
-    ignore = path.parent / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8", newline="\n")
-    return counts

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, Schedule
 from targcc_gen.parity.clock_changes import ClockChange, clock_changes
 from targcc_gen.parity.readings import read_as
-from targcc_gen.sources.c_job.model import ImportedJob, OldJob, OldSchedule
+from targcc_gen.sources.model import Import, ImportedJob, OldJob, OldSchedule
 from targcc_gen.spec import JobSpec
 
 MODEL = (
@@ -71,6 +71,21 @@ def next_runs(spec: JobSpec, zone: ZoneInfo, now: datetime, count: int) -> list[
         return []
     moments = schedule.iter(now, zone)
     return [moment for moment, _ in zip(moments, range(count), strict=False)]
+
+
+def differences(result: Import) -> list[Difference]:
+    """The jobs that would not run exactly as before over the next thirteen months, each with its first witness."""
+    options = result.options
+    found = (difference(job, options.zone, options.now) for job in result.all_jobs)
+    return [one for one in found if one is not None]
+
+
+def compared(result: Import) -> int:
+    """How many jobs have a schedule that can be compared."""
+    return sum(
+        job.spec.cron is not None and job.old.schedule is not OldSchedule.NONE
+        for job in result.all_jobs
+    )
 
 
 def difference(job: ImportedJob, zone: ZoneInfo, start: datetime) -> Difference | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import Item, Row, Value
-from targcc_gen.sources.c_job.tables import table_of
+from targcc_gen.readers.tables import KnownTables
 
 
-def read_excel(path: Path) -> Iterator[Item]:
-    """Every row of every sheet that holds a known table; ids come as floats, which ``fields`` undoes.
+def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
+    """Every row of every sheet that holds a known table; ids come as floats, which ``cells`` undoes.
 
     Raises:
         InputError: It is no workbook, or no sheet holds a known table.
@@ -28,19 +28,19 @@ def read_excel(path: Path) -> Iterator[Item]:
         ]
     except (CalamineError, OSError) as error:
         raise InputError(f"{name}: not a workbook: {error}") from None
-    rows = [row for sheet, cells in sheets for row in _sheet_rows(name, sheet, cells)]
+    rows = [row for sheet, cells in sheets for row in _sheet_rows(name, sheet, cells, tables)]
     if not rows:
-        raise InputError(
-            f"{name}: no sheet has a header with the columns of c_Job or its companions"
-        )
+        raise InputError(f"{name}: no sheet has a header with the columns of {tables.shown}")
     return iter(rows)
 
 
-def _sheet_rows(file: str, sheet: str, cells: list[list[Any]]) -> Iterator[Item]:
+def _sheet_rows(
+    file: str, sheet: str, cells: list[list[Any]], tables: KnownTables
+) -> Iterator[Item]:
     if not cells:
         return
     columns = [str(cell).strip().lower() for cell in cells[0]]
-    table = table_of(columns, sheet)
+    table = tables.table_of(columns, sheet)
     if table is None:
         return
     for line, record in enumerate(cells[1:], start=2):

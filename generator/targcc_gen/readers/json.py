@@ -10,7 +10,7 @@ from typing import Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row, Value
-from targcc_gen.sources.c_job.tables import RECIPIENT, TABLES, table_of
+from targcc_gen.readers.tables import KnownTables
 
 _FOR_JSON = re.compile(r"\s*\"?JSON_F52E2B61-[0-9A-Fa-f-]+\"?[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
@@ -18,12 +18,13 @@ _BLANK = re.compile(r"[\s,]*")
 _DECODER = json.JSONDecoder()
 
 
-def read_json(text: str, file: str) -> Iterator[Item]:
+def read_json(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
     """Every row of the text.
 
     Args:
         text: The whole file.
         file: Its name, for places and to find out which table it holds.
+        tables: What is looked for.
 
     Raises:
         InputError: It is no JSON (with line and column), or stops before its end.
@@ -31,15 +32,16 @@ def read_json(text: str, file: str) -> Iterator[Item]:
     chunked = _FOR_JSON.match(text)
     if chunked:
         text = _FOOTER.sub("", text[chunked.end() :]).replace("\r", "").replace("\n", "")
-    return _Walk(text, file, one_line=bool(chunked)).items()
+    return _Walk(text, file, tables, one_line=bool(chunked)).items()
 
 
 class _Walk:
     """Goes through the text value by value, so that each row keeps its line."""
 
-    def __init__(self, text: str, file: str, *, one_line: bool) -> None:
+    def __init__(self, text: str, file: str, known: KnownTables, *, one_line: bool) -> None:
         self._text = text
         self._file = file
+        self._known = known
         self._one_line = one_line
         self._line, self._counted = 1, 0
 
@@ -56,7 +58,7 @@ class _Walk:
         """``{"c_Job": […], …}``, or rows one after another."""
         value, end = self._decode(at)
         tables = {key: rows for key, rows in value.items() if isinstance(rows, list)}
-        if tables and all(_table_named(key) or len(value) == 1 for key in tables):
+        if tables and all(self._table_named(key) or len(value) == 1 for key in tables):
             yield from self._tables(at)
             return
         while True:
@@ -73,7 +75,7 @@ class _Walk:
             at = self._skip(at)
             at = self._skip(at + 1)  # the colon; the object has been decoded once, so it is there
             if self._text.startswith("[", at):
-                at = yield from self._array(at, _table_named(str(key)))
+                at = yield from self._array(at, self._table_named(str(key)))
             else:
                 _, at = self._decode(at)
             at = self._skip(at)
@@ -95,7 +97,7 @@ class _Walk:
         columns = {str(key).lower(): cell for key, cell in value.items()}
         nested = {key: rows for key, rows in columns.items() if isinstance(rows, list)}
         values = {key: _value(cell) for key, cell in columns.items() if key not in nested}
-        name = table or table_of(list(values), PurePath(self._file).name)
+        name = table or self._known.table_of(list(values), PurePath(self._file).name)
         if name is None:
             text = f"its columns ({', '.join(list(values)[:5])}) are of no table this import knows"
             yield Remark(RemarkKind.UNREADABLE, self._file, line, text)
@@ -107,12 +109,25 @@ class _Walk:
     def _nested(
         self, key: str, rows: list[Any], parent: dict[str, Value], line: int
     ) -> Iterator[Item]:
-        """``FOR JSON AUTO`` puts a job's recipients inside the job."""
-        table = _table_named(key) or RECIPIENT
+        """``FOR JSON AUTO`` puts the rows of a joined table inside the row they belong to."""
+        table = self._table_named(key) or self._known.nested
+        if not table:
+            text = f"its list {key} is of no table this import knows"
+            yield Remark(RemarkKind.WARNING, self._file, line, text)
+            return
         for row in rows:
             if isinstance(row, dict):
                 values = {str(name).lower(): _value(cell) for name, cell in row.items()}
-                yield Row(table, {"jobid": parent.get("id"), **values}, self._file, line)
+                yield Row(
+                    table,
+                    {self._known.link: parent.get(self._known.identity), **values},
+                    self._file,
+                    line,
+                )
+
+    def _table_named(self, key: str) -> str | None:
+        name = key.lower().rpartition(".")[2].strip("[]")
+        return name if name in self._known else None
 
     def _decode(self, at: int) -> tuple[Any, int]:
         try:
@@ -140,11 +155,6 @@ class _Walk:
         line = 1 if self._one_line else self._text.count("\n", 0, at) + 1
         column = at - self._text.rfind("\n", 0, at)
         return InputError(f"{self._file}:{line}:{column}: not JSON: {what}")
-
-
-def _table_named(key: str) -> str | None:
-    name = key.lower().rpartition(".")[2].strip("[]")
-    return name if name in TABLES else None
 
 
 def _value(cell: Any) -> Value:

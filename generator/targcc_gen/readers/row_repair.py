@@ -8,7 +8,9 @@ reported: never guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from targcc_gen.readers.tables import ColumnKind
 
 _NULLS = {"", "NULL", "null", "\x00"}
 _INT = re.compile(r"\s*-?\d+\s*")
@@ -19,38 +21,28 @@ _DATE = re.compile(
 )
 _CRON_FIELD = r"[\d*/,\-LWC#?A-Za-z]+"
 _CRON = re.compile(rf"\s*(?:@\w+|{_CRON_FIELD}(?:\s+{_CRON_FIELD}){{4,6}})\s*")
-_NAME = re.compile(r"[^\r\n]*")
+_LINE = re.compile(r"[^\r\n]*")
 
 _MAX_PIECES = 2000
 
-_INTS = {
-    "id", "c_jobid", "jobid", "c_userid", "cycliccount", "timeoutsec", "failurecount", "successcount", "executiontimesec",
-    "durationms", "c_loggedalertid", "updatingloginid",
-}  # fmt: skip
-_BITS = {
-    "isactive", "emailonfailure", "active", "sendnotificationonsuccess", "sendalarmonmissed", "warningmailsent", "ismanaged",
-    "success", "tablename_c_job", "tablename_c_jobalertrecipient",
-}  # fmt: skip
-_DATES = {
-    "lastrun", "nextrun", "whentorun", "nextruntime", "lastruntime", "whenstarted", "addedon", "changedon", "deletedon",
-    "startedat", "completedat", "rundate", "createdat", "starttime", "endtime",
-}  # fmt: skip
 
-
-class Aligner:
+class RowRepair:
     """Finds the ways to read pieces of text as a row of known columns.
 
     Args:
         columns: The columns' names in lower case, in order.
         delimiter: What stands between columns, one character.
+        kinds: What the columns hold that hold no free text.
     """
 
-    def __init__(self, columns: Sequence[str], delimiter: str) -> None:
+    def __init__(
+        self, columns: Sequence[str], delimiter: str, kinds: Mapping[str, ColumnKind]
+    ) -> None:
         self.columns = list(columns)
         self.delimiter = delimiter
-        self._checks = [_check_of(column) for column in columns]
+        self._checks = [_CHECKS.get(kinds.get(column), _anything) for column in columns]
         # Text and cron may hold the delimiter themselves; everything else is one piece.
-        self._wide = [column not in _INTS | _BITS | _DATES for column in columns]
+        self._wide = [kinds.get(column) not in _ONE_PIECE for column in columns]
 
     def starts_row(self, line: str) -> bool:
         """Could a row begin with this line? Its first piece must be what the first column is."""
@@ -86,29 +78,22 @@ class Aligner:
         return ways.get(len(pieces), [])
 
 
-def _check_of(column: str) -> Callable[[str], bool]:
-    if column in _INTS:
-        return _matcher(_INT)
-    if column in _BITS:
-        return _matcher(_BIT)
-    if column in _DATES:
-        return _matcher(_DATE)
-    if column == "cronexpression":
-        return _matcher(_CRON)
-    if column in {
-        "storedprocname",
-        "lkpjob",
-        "lkpjobrunner",
-        "enmjobtype",
-        "enmjobstatus",
-        "jobname",
-    }:
-        return _matcher(_NAME)
-    return lambda _: True
-
-
 def _matcher(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     def check(text: str) -> bool:
         return text.strip() in _NULLS or pattern.fullmatch(text) is not None
 
     return check
+
+
+def _anything(_: str) -> bool:
+    return True
+
+
+_CHECKS: dict[ColumnKind | None, Callable[[str], bool]] = {
+    ColumnKind.INTEGER: _matcher(_INT),
+    ColumnKind.BIT: _matcher(_BIT),
+    ColumnKind.DATE: _matcher(_DATE),
+    ColumnKind.CRON: _matcher(_CRON),
+    ColumnKind.LINE: _matcher(_LINE),
+}
+_ONE_PIECE = {ColumnKind.INTEGER, ColumnKind.BIT, ColumnKind.DATE}

@@ -17,13 +17,13 @@ class Unknown:
 
 
 Value = str | int | float | datetime | bytes | Unknown | None
-"""A cell as it was exported. Text formats (CSV) give ``str`` for everything; ``fields`` turns it into what is wanted."""
+"""A cell as it was exported. Text formats (CSV) give ``str`` for everything; ``cells`` turns it into what is wanted."""
 
 
 class Row(NamedTuple):
     """One row of an exported table.
 
-    ``table`` is the last part of the table's name in lower case (``c_job``); the keys of ``values`` are column names in lower
+    ``table`` is the last part of the table's name in lower case; the keys of ``values`` are column names in lower
     case; ``line`` counts from 1 and is where the row begins.
     """
 
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     @property
     def place(self) -> str:
         """``file:line``, as errors and reports name a row."""
-        return f"{self.file}:{self.line}"
+        return _place(self.file, self.line)
 
 
 class RemarkKind(StrEnum):
@@ -50,7 +50,10 @@ class RemarkKind(StrEnum):
 
 
 class Remark(NamedTuple):
-    """Something the reader has to say about a place in the export. ``table`` is empty when it is about no table."""
+    """Something the reader has to say about a place in the export.
+
+    ``table`` is empty when it is about no table, ``line`` is 0 when it is about the file as a whole.
+    """
 
     kind: RemarkKind
     file: str
@@ -60,8 +63,12 @@ class Remark(NamedTuple):
 
     @property
     def place(self) -> str:
-        """``file:line``."""
-        return f"{self.file}:{self.line}"
+        """``file:line``, or the file alone."""
+        return _place(self.file, self.line)
+
+
+def _place(file: str, line: int) -> str:
+    return f"{file}:{line}" if line else file
 
 
 Item = Row | Remark

@@ -28,7 +28,7 @@ _MAGIC = (
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"TAPE", "a SQL Server backup", "restore it and let SSMS write a data script"),
     (b"MSSQLBAK", "a SQL Server backup", "restore it and let SSMS write a data script"),
-    (b"MZ", "a Windows program", "give the export of c_Job, not TaskManager itself"),
+    (b"MZ", "a Windows program", "give the export of its tables, not the program"),
 )
 # The code pages Windows calls ANSI: what "Save results as" writes when it does not write Unicode.
 _PAGES_OF_ZONES = {
@@ -59,8 +59,18 @@ _FEW_CONTROL = 8
 _ZERO_SHARE = 0.3
 
 
+class Truncated(InputError):  # noqa: N818 - says what happened to the file
+    """The script stops in the middle of something: the export is cut off."""
+
+    def __init__(self, file: str, line: int, what: str) -> None:
+        super().__init__(
+            f"{file}:{line}: the script ends inside {what} that begins here",
+            hint="The export is cut off: copy or export it again. Nothing was imported.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
+class TextFile:
     """A readable text file.
 
     Attributes:
@@ -124,7 +134,7 @@ class Source:
         )
 
 
-def open_source(path: Path, *, encoding: str | None = None, zone: str = "") -> Source:
+def open_text(path: Path, *, encoding: str | None = None, zone: str = "") -> TextFile:
     """Find out how a file is encoded.
 
     A byte order mark decides; then zero bytes at every other place (UTF-16 without a mark, as ``bcp -w`` writes it); then
@@ -152,21 +162,21 @@ def open_source(path: Path, *, encoding: str | None = None, zone: str = "") -> S
         return _named(path, name, size, head, encoding)
     for bom, codec, label in _BOMS:
         if head.startswith(bom):
-            return Source(path, name, codec, label, size, skip=len(bom))
+            return TextFile(path, name, codec, label, size, skip=len(bom))
     _refuse_binary(name, head)
     wide = _wide(head)
     if wide:
-        return Source(path, name, wide, "UTF-16 without a mark", size)
+        return TextFile(path, name, wide, "UTF-16 without a mark", size)
     _refuse_control(name, head)
     with path.open("rb") as stream:
         strange = _lines_beyond_utf8(stream)
     if strange is None:
-        return Source(path, name, "utf-8", "UTF-8", size)
+        return TextFile(path, name, "utf-8", "UTF-8", size)
     page = _code_page(strange, _PAGE_OF_ZONE.get(zone, _WEST))
-    return Source(path, name, page, page, size, guessed=True)
+    return TextFile(path, name, page, page, size, guessed=True)
 
 
-def _named(path: Path, name: str, size: int, head: bytes, encoding: str) -> Source:
+def _named(path: Path, name: str, size: int, head: bytes, encoding: str) -> TextFile:
     try:
         codec = codecs.lookup(encoding).name
     except LookupError:
@@ -176,7 +186,7 @@ def _named(path: Path, name: str, size: int, head: bytes, encoding: str) -> Sour
     if codec == "utf-16":
         codec = "utf-16-be" if head.startswith(codecs.BOM_UTF16_BE) else "utf-16-le"
     marks = [bom for bom, bom_codec, _ in _BOMS if bom_codec == codec and head.startswith(bom)]
-    return Source(path, name, codec, codec, size, skip=len(marks[0]) if marks else 0)
+    return TextFile(path, name, codec, codec, size, skip=len(marks[0]) if marks else 0)
 
 
 def _refuse_binary(name: str, head: bytes) -> None:

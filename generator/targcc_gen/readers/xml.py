@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import Item, Row, Value
-from targcc_gen.sources.c_job.tables import TABLES, table_of
+from targcc_gen.readers.tables import KnownTables
 
 _FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
@@ -17,12 +17,13 @@ _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
-def read_xml(text: str, file: str) -> Iterator[Item]:
+def read_xml(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
     """Every row of the text.
 
     Args:
         text: The whole file.
         file: Its name, for places and to find out which table it holds.
+        tables: What is looked for; other elements are no rows.
 
     Raises:
         InputError: It is no XML (with its line), stops before its end, or brings a DOCTYPE.
@@ -32,7 +33,7 @@ def read_xml(text: str, file: str) -> Iterator[Item]:
         text = _FOOTER.sub("", text[chunked.end() :])
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"{file}: a DOCTYPE has no place in an export")
-    reader = _Reader(file)
+    reader = _Reader(file, tables)
     body = _DECLARATION.sub("", text, count=1)
     try:
         reader.parser.Parse(f"<export>{body}</export>", True)  # noqa: FBT003 - expat's own
@@ -47,13 +48,14 @@ def read_xml(text: str, file: str) -> Iterator[Item]:
 class _Reader:
     """Collects elements that have attributes, or that hold elements with text."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, tables: KnownTables) -> None:
         self.rows: list[Item] = []
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._data
         self._file = file
+        self._tables = tables
         self._open: list[tuple[str, dict[str, Value], int]] = []
         self._text: list[str] = []
         self._leaf = False
@@ -77,7 +79,8 @@ class _Reader:
 
     def _row(self, name: str, values: dict[str, Value], line: int) -> None:
         named = _name(name).rpartition(".")[2]
-        table = named if named in TABLES else table_of(list(values), PurePath(self._file).name)
+        known = named in self._tables
+        table = named if known else self._tables.table_of([*values], PurePath(self._file).name)
         if table is not None:
             self.rows.append(Row(table, values, self._file, line))
 

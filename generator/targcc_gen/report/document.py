@@ -14,9 +14,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.parity import compare
 from targcc_gen.parity.compare import Difference
 from targcc_gen.render.job.jobs import schedule_words
-from targcc_gen.sources.c_job.convert import Import
-from targcc_gen.sources.c_job.model import ImportedJob, OldSchedule
-from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.sources.model import Import, ImportedJob
 from targcc_gen.spec import job_values
 
 FORMATS = (".md", ".html", ".json")
@@ -31,28 +29,13 @@ def outcome(result: Import) -> dict[str, list[Any]]:
         "rejected": [
             {"file": one.file, "line": one.line, "reason": one.reason} for one in result.rejected
         ],
-        "warnings": result.warnings,
+        "warnings": list(result.warnings),
     }
 
 
 def _job(job: ImportedJob) -> dict[str, Any]:
     place = {"key": job.key, "name": job.stable_name, "file": job.row.file, "line": job.row.line}
     return place | {key: value for key, value in job_values(job.spec).items() if key != "name"}
-
-
-def differences(result: Import) -> list[Difference]:
-    """The jobs that would not run exactly as before over the next thirteen months, each with its first witness."""
-    options = result.options
-    found = (compare.difference(job, options.zone, options.now) for job in result.all_jobs)
-    return [one for one in found if one is not None]
-
-
-def compared(result: Import) -> int:
-    """How many jobs have a schedule that can be compared."""
-    return sum(
-        job.spec.cron is not None and job.old.schedule is not OldSchedule.NONE
-        for job in result.all_jobs
-    )
 
 
 def write_report(path: Path, result: Import, found: Sequence[Difference]) -> None:
@@ -83,12 +66,14 @@ def _content(result: Import, found: Sequence[Difference]) -> dict[str, Any]:
         "timezone": options.zone.key,
         "cron_dialect": options.dialect,
         "files": _files(result),
+        "table": result.tables.main_shown,
         "counts": {
-            "rows": result.inventory.job_rows,
+            "rows": result.rows,
             "jobs": len(result.jobs),
             "inactive": len(result.inactive),
             "rejected": len(result.rejected),
-            "history": result.inventory.history.rows,
+            "history": result.history.rows,
+            "history_left_out": {why: rows.count for why, rows in result.history.left_out.items()},
         },
         "jobs": [_described(job, result) for job in result.jobs],
         "inactive": [_described(job, result) for job in result.inactive],
@@ -99,11 +84,11 @@ def _content(result: Import, found: Sequence[Difference]) -> dict[str, Any]:
         "parity": {
             "model": compare.MODEL,
             "until": compare.horizon(options.now).date().isoformat(),
-            "compared": compared(result),
-            "same": compared(result) - len(found),
+            "compared": compare.compared(result),
+            "same": compare.compared(result) - len(found),
             "differ": [_difference(one, options.zone) for one in found],
         },
-        "warnings": result.warnings,
+        "warnings": list(result.warnings),
     }
 
 
@@ -113,16 +98,16 @@ def _files(result: Import) -> list[dict[str, Any]]:
             "file": file.name,
             "encoding": file.encoding,
             "kind": file.kind,
-            "rows": {TABLES[table]: count for table, count in file.counts.items()},
+            "rows": {result.tables.names[table]: count for table, count in file.counts.items()},
             "other_rows": dict(file.others),
         }
-        for file in result.inventory.files
+        for file in result.files
     ]
 
 
 def _described(job: ImportedJob, result: Import) -> dict[str, Any]:
     options, old = result.options, job.old
-    past = result.inventory.history.of(old.id, old.name)
+    past = result.history.of(old.id, old.name)
     runs = compare.next_runs(job.spec, options.zone, options.now, _NEXT_RUNS)
     return {
         **_job(job),
@@ -183,11 +168,12 @@ def _markdown(content: dict[str, Any]) -> str:
         f" its cron texts were read as {content['cron_dialect']}."
     )
     total = (
-        f"**{counts['rows']} rows of c_Job: {counts['jobs']} jobs, {counts['inactive']} inactive (created paused),"
+        f"**{counts['rows']} rows of {content['table']}: {counts['jobs']} jobs, {counts['inactive']} inactive (created paused),"
         f" {counts['rejected']} rejected.**"
     )
+    history = _history(counts)
     rejected = [(f"{r['file']}:{r['line']}", r["name"], r["reason"]) for r in content["rejected"]]
-    lines = ["# The old jobs come over", "", made, "", total, ""]
+    lines = ["# The old jobs come over", "", made, "", total, "", history, ""]
     lines += _section("Files", _FILE_HEADINGS, map(_file_cells, content["files"]))
     lines += _section("Jobs", _JOB_HEADINGS, map(_job_cells, content["jobs"]))
     lines += _section("Inactive jobs", _JOB_HEADINGS, map(_job_cells, content["inactive"]))
@@ -196,6 +182,12 @@ def _markdown(content: dict[str, Any]) -> str:
     lines += ["## Warnings", ""]
     lines += [f"* {_cell(text)}" for text in content["warnings"]] or ["None."]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _history(counts: dict[str, Any]) -> str:
+    left_out = [f"{count:,} {why}" for why, count in counts["history_left_out"].items()]
+    rest = f" Left out: {', '.join(left_out)}; the warnings say where they are." if left_out else ""
+    return f"{counts['history']:,} rows of history.{rest}"
 
 
 def _parity_lines(check: dict[str, Any]) -> list[str]:

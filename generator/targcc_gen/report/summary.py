@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from targcc_gen.importing.hybrid import hybrid_lines
-from targcc_gen.parity.compare import Difference
+from targcc_gen.parity.compare import Difference, compared
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.report.document import compared
-from targcc_gen.sources.c_job.convert import Import
-from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.readers.tables import KnownTables
+from targcc_gen.sources.model import Import
 
 _MOST_WARNINGS = 12
 _MOST_REJECTED = 50
@@ -28,7 +26,7 @@ _KINDS = {
 def lines(
     result: Import, found: Sequence[Difference], *, report: str | None, hybrid: bool = False
 ) -> Iterator[str]:
-    """The listing, line by line.
+    """The summary, line by line.
 
     Args:
         result: The end of every row.
@@ -39,7 +37,7 @@ def lines(
     yield from _labelled("read", _files(result))
     yield from _labelled("result", [_counts(result, hybrid=hybrid)])
     if hybrid:
-        yield from _labelled("hybrid", hybrid_lines(result))
+        yield from _labelled("hybrid", _hybrid(result))
     yield from _labelled("reject", _rejected(result))
     yield from _labelled("warning", _warnings(result))
     yield from _labelled("parity", _parity(result, found, reported=report is not None))
@@ -53,24 +51,42 @@ def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def _files(result: Import) -> list[str]:
-    names = [f"{file.name} ({file.encoding}, {file.kind})" for file in result.inventory.files]
+    names = [f"{file.name} ({file.encoding}, {file.kind})" for file in result.files]
     width = max(map(len, names), default=0)
     return [
-        f"{printable(name):<{width}}  {_rows(file)}"
-        for name, file in zip(names, result.inventory.files, strict=True)
+        f"{printable(name):<{width}}  {_rows(file, result.tables)}"
+        for name, file in zip(names, result.files, strict=True)
     ]
 
 
-def _rows(file: ExportFile) -> str:
-    texts = [f"{TABLES[table]} {_count(count, 'row')}" for table, count in file.counts.items()]
+def _rows(file: ExportFile, tables: KnownTables) -> str:
+    texts = [
+        f"{tables.names[table]} {_count(count, 'row')}" for table, count in file.counts.items()
+    ]
     if skipped := sum(file.others.values()):
         texts.append(f"{_count(skipped, 'row')} of other tables skipped")
-    return ", ".join(texts) or "no rows of c_Job"
+    return ", ".join(texts) or f"no rows of {tables.main_shown}"
 
 
 def _counts(result: Import, *, hybrid: bool) -> str:
     inactive = f"{len(result.inactive)} inactive" + ("" if hybrid else " (created paused)")
     return f"{_count(len(result.jobs), 'job')}, {inactive}, {len(result.rejected)} rejected"
+
+
+def _hybrid(result: Import) -> list[str]:
+    """What becomes of rows that stay where they are."""
+    count = len(result.all_jobs)
+    idle = len(result.inactive)
+    lines = [
+        f"{count} rows stay in c_Job and run from there, by TARGCC_LEGACY_URL; no job files for them"
+    ]
+    if idle:
+        lines.append(f"{idle} of them when IsActive becomes 1")
+    if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.jobs):
+        lines.append(
+            f"{broken} cannot run as they are: the dashboard shows them as broken until they are repaired"
+        )
+    return [*lines, "Stop TaskManager before you start this: whatever both run, runs twice"]
 
 
 def _rejected(result: Import) -> list[str]:

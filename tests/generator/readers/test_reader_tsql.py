@@ -5,8 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from targcc_gen.readers.rows import Remark, RemarkKind, Row, Unknown
-from targcc_gen.readers.tsql.scanner import Truncated
+from targcc_gen.readers.text import Truncated
 from targcc_gen.readers.tsql.script import read_tsql
+from targcc_gen.sources.c_job.tables import TABLES
 
 SCRIPTS = Path(__file__).parents[2] / "data" / "legacy"
 
@@ -18,7 +19,7 @@ def wall(*parts):
 
 def items(text, *, size=1 << 20):
     pieces = (text[at : at + size] for at in range(0, len(text), size))
-    return list(read_tsql(pieces, "dump.sql"))
+    return list(read_tsql(pieces, "dump.sql", TABLES))
 
 
 def rows(text, **options):
@@ -321,7 +322,7 @@ def test_a_long_script_stays_out_of_memory():
             yield f"INSERT [dbo].[c_LoggedJob] ([ID], [Remarks]) VALUES ({number}, N'{'x' * 200}')\r\nGO\r\n"
 
     tracemalloc.start()
-    count = sum(isinstance(item, Row) for item in read_tsql(script(), "dump.sql"))
+    count = sum(isinstance(item, Row) for item in read_tsql(script(), "dump.sql", TABLES))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

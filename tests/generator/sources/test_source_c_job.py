@@ -1,64 +1,12 @@
 """Each row's end: a job, an inactive job, or a rejected row, and why."""
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 import pytest
+from c_job_rows import classic_row, cron_row
 from targcc_gen.errors import InputError
-from targcc_gen.parity import compare
-from targcc_gen.readers.exports import read_exports
-from targcc_gen.report.document import differences
-from targcc_gen.sources.c_job.convert import Options, convert
 from targcc_gen.sources.c_job.procedures import load_procedure_map, procedure_name
-from targcc_gen.sources.zones.zones import resolve_zone
 from targcc_gen.spec import parse_spec
-
-ZONE = ZoneInfo("Asia/Jerusalem")
-NOW = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
-
-
-def wall(*parts):
-    """A time on the old server's wall clock."""
-    return datetime(*parts)  # noqa: DTZ001 - it has no zone
-
-
-@pytest.fixture
-def bring(tmp_path):
-    """Writes T-SQL files and brings their rows to their ends."""
-
-    def run(*scripts, project=None, zone=ZONE, **options):
-        paths = []
-        for number, script in enumerate(scripts):
-            paths.append(tmp_path / f"{number}.sql")
-            paths[-1].write_text(script, encoding="utf-8")
-        inventory = read_exports(paths)
-        result = convert(inventory, Options(zone, NOW, **options), project=project)
-        ends = len(result.jobs) + len(result.inactive) + len(result.rejected)
-        assert ends == inventory.job_rows
-        return result
-
-    return run
-
-
-def cron_row(
-    *, number=1, name="Nightly load", cron="0 2 * * *", proc="dbo.usp_Nightly", active=1, email=0
-):
-    def text(value):
-        return "NULL" if value is None else "N'" + value.replace("'", "''") + "'"
-
-    return (
-        "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive, EmailOnFailure) VALUES "
-        f"({number}, {text(name)}, {text(cron)}, {text(proc)}, {active}, {email})\n"
-    )
-
-
-def classic_row(kind="Daily", when="2024-03-06T02:30:00", count="NULL", **columns):
-    values = {
-        "ID": 1, "lkpJob": "'NightlyLoad'", "lkpJobRunner": "'SRV01'", "enmJobType": f"'{kind}'",
-        "WhenToRun": f"CAST(N'{when}' AS DateTime)" if when else "NULL", "CyclicCount": count, "Active": 1,
-        "IsManaged": 1, "DeletedOn": "NULL", **columns,
-    }  # fmt: skip
-    return f"INSERT c_Job ({', '.join(values)}) VALUES ({', '.join(map(str, values.values()))})\n"
 
 
 def given(job):
@@ -74,6 +22,11 @@ def only(result):
 def reason(result):
     (rejection,) = result.rejected
     return rejection.reason
+
+
+def wall(*parts):
+    """A time on the old server's wall clock."""
+    return datetime(*parts)  # noqa: DTZ001 - it has no zone
 
 
 # --- The cron shape ---------------------------------------------------------------------------------------------------
@@ -406,89 +359,24 @@ def test_a_bit_is_known_however_it_is_written(bring, bit, active):
     assert not result.warnings
 
 
-# --- Zones and parity -------------------------------------------------------------------------------------------------
+LOG = "INSERT c_LoggedJob (ID, C_JobID, WhenStarted, enmRunStatus_JobStatus) VALUES "
 
 
-@pytest.mark.parametrize(
-    ("name", "zone"),
-    [
-        ("Israel Standard Time", "Asia/Jerusalem"),
-        ("GMT Standard Time", "Europe/London"),
-        ("central europe  standard time", "Europe/Budapest"),
-        ("asia/jerusalem", "Asia/Jerusalem"),
-        ("Arizona", None),
-        ("US Mountain Standard Time", "America/Phoenix"),
-        ("W. Europe Standard Time_dstoff", "Europe/Berlin"),
-    ],
-)
-def test_zones_are_known_by_the_names_of_windows_and_iana(name, zone):
-    if zone is None:
-        with pytest.raises(InputError, match="no time zone"):
-            resolve_zone(name)
-    else:
-        assert resolve_zone(name).key == zone
+def test_rows_of_the_history_that_are_no_past_run_are_counted_and_named(bring):
+    script = cron_row() + LOG + "(1, 1, NULL, 'Success'), (2, 1, '2026-01-02', 'InProcess'),\n"
+    script += "(3, 1, GETDATE(), 'Success'),\n(4, 1, '2026-01-03', 'Success')\n"
 
+    result = bring(script)
 
-def kinds(result):
-    return [
-        (one.kind, one.at.astimezone(result.options.zone).strftime("%Y-%m-%d %H:%M"))
-        for one in differences(result)
+    file = result.files[0].name
+    assert result.history.rows == 4
+    assert list(result.warnings) == [
+        f"c_LoggedJob: 2 rows without a date left out: {file}:2, {file}:3",
+        f"c_LoggedJob: 1 row of runs that had not ended left out: {file}:2",
     ]
 
 
-@pytest.mark.parametrize(
-    ("cron", "expected"),
-    [
-        ("0 4 * * *", []),
-        ("*/5 * * * *", []),
-        ("30 2 * * *", [("spring", "2027-03-26 03:00")]),
-        ("30 1 * * *", [("autumn", "2027-10-31 01:30")]),
-        ("0 4 1 * 1", [("day and weekday", "2026-11-30 04:00")]),
-        ("0 4 1 * *", []),
-        ("*/10 0 4 * * *", [("seconds", "2026-11-25 04:00")]),
-    ],
-)
-def test_parity_names_the_first_moment_at_which_old_and_new_part(bring, cron, expected):
-    assert kinds(bring(cron_row(cron=cron))) == expected
+def test_of_many_rows_that_are_left_out_the_first_are_named(bring):
+    result = bring(cron_row() + "".join(f"{LOG}({n}, 1, NULL, 'Success')\n" for n in range(1005)))
 
-
-@pytest.mark.parametrize(
-    ("cron", "old", "new"),
-    [
-        (
-            "30 2 * * *",
-            "nothing at 02:30: on Fri 26 Mar 2027 clocks jump from 02:00 to 03:00",
-            "runs at 03:00, right after the gap",
-        ),
-        (
-            "30 1 * * *",
-            "ran a second time at 01:30: on Sun 31 Oct 2027 clocks go back from 02:00 to 01:00",
-            "runs once, at the first 01:30",
-        ),
-    ],
-)
-def test_parity_says_what_happens_in_the_night_when_clocks_change(bring, cron, old, new):
-    (found,) = differences(bring(cron_row(cron=cron)))
-
-    assert (found.old, found.new) == (old, new)
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        (classic_row("Daily", when="2024-03-06T04:00:00"), []),
-        (classic_row("Weekly", when="2024-03-06T04:00:00"), [("calendar", "2026-11-26 04:00")]),
-        (classic_row("Monthly", when="2024-01-15T04:00:00"), []),
-        (classic_row("Monthly", when="2024-01-31T04:00:00"), [("calendar", "2026-11-30 04:00")]),
-        (classic_row("Annually", when="2024-05-15T04:00:00"), []),
-        (classic_row("Annually", when="2024-02-29T04:00:00"), [("calendar", "2027-02-28 04:00")]),
-        (classic_row("CyclicMin", count=5), []),
-    ],
-)
-def test_parity_knows_the_calendar_of_the_classic_runner(bring, row, expected):
-    assert kinds(bring(row)) == expected
-
-
-def test_without_clock_changes_nothing_differs(bring):
-    assert kinds(bring(cron_row(cron="30 1 * * *"), zone=ZoneInfo("Asia/Tokyo"))) == []
-    assert compare.horizon(datetime(2026, 1, 31, tzinfo=UTC)) == datetime(2027, 2, 28, tzinfo=UTC)
+    assert str(result.history.left_out["without a date"]).endswith(":4 and 1,002 more")

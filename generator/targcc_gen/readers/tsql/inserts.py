@@ -7,19 +7,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row, Unknown, Value
-from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression, binary, number
-from targcc_gen.readers.tsql.literals import convert
-from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, Truncated, unquote
-from targcc_gen.sources.c_job.tables import known_columns
+from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.text import Truncated
+from targcc_gen.readers.tsql.columns import TableColumns
+from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression
+from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
+from targcc_gen.readers.tsql.usual_rows import row_pattern, row_values
 
 # Words that begin a statement which cannot be part of an INSERT … SELECT.
 _STOP = {"PRINT", "END", "IF", "BEGIN"}
 
-_VALUE = (
-    r"(NULL|[Nn]?'(?:[^']++|'')*+'|-?\d++(?:\.\d++)?"
-    r"|CAST\((?:[Nn]?'[^']*+'|0x[0-9A-Fa-f]++) AS \w++(?:\(\d++\))?\))"
-)
-_CAST = re.compile(r"CAST\((?:[Nn]?'([^']*+)'|(0x[0-9A-Fa-f]++)) AS (\w++)(?:\(\d++\))?\)")
 _LONGEST_HEADER = 1 << 14
 # What mostly follows a row of SSMS; nothing is stepped over.
 _ROW_ENDS = re.compile(r"(?=\s*+(?:GO|INSERT)\b)")
@@ -43,26 +40,28 @@ class Inserts:
     Args:
         scanner: Where from.
         expressions: Reads their values.
-        file: The file's name, for places.
+        tables: What is looked for.
         statements: Words that begin a statement.
 
     Attributes:
-        created: The columns of each table that the script creates, in order.
-        computed: Of those, the columns that take no value: identity, computed, row version.
+        columns: The columns of rows that name none.
         batch_line: Where the batch begins.
         batch_rows: How many rows it has given so far.
     """
 
     def __init__(
-        self, scanner: Scanner, expressions: Expressions, file: str, statements: Collection[str]
+        self,
+        scanner: Scanner,
+        expressions: Expressions,
+        tables: KnownTables,
+        statements: Collection[str],
     ) -> None:
         self._scanner = scanner
         self._expressions = expressions
-        self._file = file
+        self._file = scanner.file
         self._statements = statements
         self._again: tuple[re.Pattern[str], _Target] | None = None
-        self.created: dict[str, list[str]] = {}
-        self.computed: dict[str, set[str]] = {}
+        self.columns = TableColumns(tables)
         self.batch_line = 1
         self.batch_rows = 0
 
@@ -200,9 +199,9 @@ class Inserts:
         if target.columns is None or self._scanner.sqlcmd:
             return None
         if target.row_pattern is None:
-            target.row_pattern = _row_pattern(len(target.columns))
+            target.row_pattern = row_pattern(len(target.columns))
         found = self._scanner.match(target.row_pattern)
-        return [_literal(raw) for raw in found.groups()] if found else None
+        return row_values(found) if found else None
 
     def _unusual_row(self, target: _Target, line: int) -> list[Value] | str:
         """The values, or in words why they cannot be read; always past the row's closing parenthesis."""
@@ -233,7 +232,7 @@ class Inserts:
         self.batch_rows += 1
         if isinstance(values, str):
             return self._unreadable(target, line, values)
-        columns = target.columns or self._columns_of(target.table, len(values))
+        columns = target.columns or self.columns.of(target.table, len(values))
         if columns is None:
             return self._unreadable(
                 target, line, f"{len(values)} values without a list of columns, and no CREATE TABLE"
@@ -243,15 +242,6 @@ class Inserts:
                 target, line, f"{len(values)} values for {len(columns)} columns"
             )
         return Row(target.table, dict(zip(columns, values, strict=True)), self._file, line)
-
-    def _columns_of(self, table: str, count: int) -> list[str] | None:
-        created = self.created.get(table)
-        if created is None:
-            return known_columns(table, count)
-        if len(created) == count:
-            return created
-        stored = [column for column in created if column not in self.computed[table]]
-        return stored if len(stored) == count else None
 
     # INSERT … SELECT
 
@@ -341,37 +331,6 @@ class Inserts:
 
     def _unreadable(self, target: _Target, line: int, text: str) -> Remark:
         return Remark(RemarkKind.UNREADABLE, self._file, line, text, target.table)
-
-
-def dotted(scanner: Scanner, token: Token) -> str:
-    """The last part of ``db.schema.name`` (or ``db..name``) that begins with ``token``."""
-    name = token.text
-    while scanner.peek().text == "." and scanner.peek().kind is Kind.OPERATOR:
-        scanner.next()
-        if scanner.peek().text != ".":
-            name = scanner.next().text
-    return name
-
-
-def _row_pattern(count: int) -> re.Pattern[str]:
-    return re.compile(r"\s*+" + r"\s*+,\s*+".join([_VALUE] * count) + r"\s*+\)", re.IGNORECASE)
-
-
-def _literal(raw: str) -> Value:
-    """The value of a literal that ``_VALUE`` has matched."""
-    first = raw[0]
-    if first in "'Nn":
-        return unquote(raw) if raw[-1] == "'" else None
-    if first in "Cc":
-        return _cast(raw)
-    return number(raw)
-
-
-def _cast(raw: str) -> Value:
-    found = _CAST.fullmatch(raw) or re.fullmatch(_CAST.pattern, raw, re.IGNORECASE)
-    assert found is not None
-    inner: Value = found[1] if found[1] is not None else binary(found[2])
-    return convert(inner, found[3])
 
 
 def _no_value(token: Token) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from targcc_gen.errors import InputError
+from targcc_gen.readers.text import Truncated
 
 _LOOKAHEAD = 1 << 16
 # Text behind a token that could still make it another: 1 becomes 1e+5, $ becomes $(name).
@@ -72,16 +72,6 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _GO_LINE = re.compile(r"[ \t]*(\d{0,9})[ \t]*;?[ \t]*(?:--[^\n]*)?(?=\r?\n|\Z)")
 _LINE = re.compile(r"[^\n]*")
 _OPENINGS = {"'": "a string", "[": "a bracketed name", '"': "a quoted name"}
-
-
-class Truncated(InputError):  # noqa: N818 - says what happened to the file
-    """The script stops in the middle of something: the export is cut off."""
-
-    def __init__(self, file: str, line: int, what: str) -> None:
-        super().__init__(
-            f"{file}:{line}: the script ends inside {what} that begins here",
-            hint="The export is cut off: copy or export it again. Nothing was imported.",
-        )
 
 
 class Scanner:
@@ -245,6 +235,16 @@ class Scanner:
         return re.sub(
             r"\$\((\w+)\)", lambda found: self.sqlcmd.get(found[1].lower(), found[0]), text
         )
+
+
+def dotted(scanner: Scanner, token: Token) -> str:
+    """The last part of ``db.schema.name`` (or ``db..name``) that begins with ``token``."""
+    name = token.text
+    while scanner.peek().text == "." and scanner.peek().kind is Kind.OPERATOR:
+        scanner.next()
+        if scanner.peek().text != ".":
+            name = scanner.next().text
+    return name
 
 
 def unquote(literal: str) -> str:

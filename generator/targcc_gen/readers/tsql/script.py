@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Unknown, Value
+from targcc_gen.readers.tables import KnownTables
 from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression
-from targcc_gen.readers.tsql.inserts import Inserts, dotted
-from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token
-from targcc_gen.sources.c_job.tables import TABLES
+from targcc_gen.readers.tsql.inserts import Inserts
+from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
 
 _CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
 _ROUTINES = {"PROC", "PROCEDURE", "TRIGGER", "FUNCTION", "VIEW"}
@@ -24,25 +24,27 @@ _NO_STATEMENT_AFTER = {"FOR", "OF", "AFTER", "BULK", ","}
 _LONGEST_SET = 6
 
 
-def read_tsql(chunks: Iterator[str], file: str) -> Iterator[Item]:
+def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
     """Every row of a script, and a remark for everything that changes data in another way.
 
     Args:
         chunks: The text in pieces.
         file: The file's name, for places.
+        tables: What is looked for; rows of other tables come too.
 
     Raises:
         Truncated: The script ends inside a string, a comment or a row.
     """
-    return _Script(Scanner(chunks, file), file).items()
+    return _Script(Scanner(chunks, file), file, tables).items()
 
 
 class _Script:
     """One script: the tables it creates, its variables, and the walk over its statements."""
 
-    def __init__(self, scanner: Scanner, file: str) -> None:
+    def __init__(self, scanner: Scanner, file: str, tables: KnownTables) -> None:
         self._scanner = scanner
         self._file = file
+        self._tables = tables
         self._expressions = Expressions(scanner)
         self._previous = ""
         self._identity_on: dict[str, None] = {}
@@ -58,7 +60,7 @@ class _Script:
             **dict.fromkeys(_CHANGES, self._change),
             **dict.fromkeys(_PERMISSIONS, self._permission),
         }
-        self._inserts = Inserts(scanner, self._expressions, file, self._statements)
+        self._inserts = Inserts(scanner, self._expressions, tables, self._statements)
 
     def items(self) -> Iterator[Item]:
         """Rows and remarks in the order of the script."""
@@ -140,7 +142,7 @@ class _Script:
         while (token := self._scanner.next()).kind not in {Kind.GO, Kind.END}:
             if token.upper == "INSERT":
                 following = self._scanner.peek()
-                if following.upper == "INTO" or following.text.lower() in TABLES:
+                if following.upper == "INTO" or following.text.lower() in self._tables:
                     text = f"INSERT in the body of {begun.text} {what} (line {begun.line}) is code, not data"
                     yield self._remark(RemarkKind.SKIPPED, token.line, text)
         self._scanner.push(token)
@@ -164,7 +166,7 @@ class _Script:
             elif depth == 1 and token.upper in {"AS", "IDENTITY", "ROWVERSION", "TIMESTAMP"}:
                 computed.add(name)
             begins = False
-        self._inserts.created[table], self._inserts.computed[table] = columns, computed
+        self._inserts.columns.create(table, columns, computed)
 
     def _declare(self, _: Token) -> Iterator[Item]:
         yield from ()

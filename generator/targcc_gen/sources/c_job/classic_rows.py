@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import fields
-from targcc_gen.sources.c_job.history import History, Past
-from targcc_gen.sources.c_job.model import Draft, OldJob, OldSchedule, Refused
-from targcc_gen.sources.c_job.recipients import People
+from targcc_gen.sources.c_job.history import History
+from targcc_gen.sources.c_job.model import Draft, Refused
+from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.model import OldJob, OldSchedule, Past
 
 _BUILT_IN = {
     "scanjobs": "the new scheduler looks for due jobs by itself",
@@ -35,7 +36,7 @@ class Context:
     """What rows are read against.
 
     Attributes:
-        people: Who is told.
+        recipients: Who is told.
         history: What the old server logged.
         procedures: A stored procedure for each code, in lower case.
         fallback: Addresses for jobs without recipients (the old server wrote to its administrator).
@@ -43,7 +44,7 @@ class Context:
         shared: Codes that more than one runner has, in lower case.
     """
 
-    people: People
+    recipients: Recipients
     history: History
     procedures: Mapping[str, str]
     fallback: tuple[str, ...]
@@ -64,24 +65,24 @@ class _Reading:
 
     @property
     def id(self) -> str | None:
-        return fields.key(self.row, "id")
+        return cells.key(self.row, "id")
 
     @property
     def last_run(self) -> datetime | None:
-        return fields.moment(self.row, "lastruntime")
+        return cells.moment(self.row, "lastruntime")
 
     def when(self) -> datetime:
         """``WhenToRun``; refused without one."""
-        when = fields.moment(self.row, "whentorun")
+        when = cells.moment(self.row, "whentorun")
         if when is None:
-            expression = fields.unknowns(self.row).get("whentorun")
+            expression = cells.unknowns(self.row).get("whentorun")
             known = f": {expression} is known to the old server only" if expression else ""
             raise Refused("it has no WhenToRun" + known)
         return when
 
     def count(self) -> int:
         """``CyclicCount``; refused unless positive, as the old runner logged an error and never ran it."""
-        count = fields.integer(self.row, "cycliccount")
+        count = cells.integer(self.row, "cycliccount")
         if count is None or count <= 0:
             shown = "NULL" if count is None else count
             raise Refused(
@@ -92,7 +93,7 @@ class _Reading:
 
 def code_of(row: Row) -> str | None:
     """The code that names the work, ``lkpJob``."""
-    return fields.text(row, "lkpjob")
+    return cells.text(row, "lkpjob")
 
 
 def draft(row: Row, context: Context) -> Draft:
@@ -104,14 +105,14 @@ def draft(row: Row, context: Context) -> Draft:
     code = code_of(row)
     if code is None:
         raise Refused("it has no lkpJob")
-    if deleted := fields.text(row, "deletedon"):
+    if deleted := cells.text(row, "deletedon"):
         raise Refused(f"it was deleted on {deleted[:10]}")
     if code.lower() in _BUILT_IN:
         raise Refused(f"{code} is built into TaskManager: {_BUILT_IN[code.lower()]}")
     reading = _Reading(row, context, code, _name(row, code, context.shared))
     schedule = _schedule(reading)
     values = {**schedule, **_work(reading), "retries": 0}
-    if (timeout := fields.integer(row, "timeoutsec") or 0) > 0:
+    if (timeout := cells.integer(row, "timeoutsec") or 0) > 0:
         values["timeout"] = timedelta(seconds=timeout)
     if alerts := _alerts(reading, scheduled="type" not in schedule):
         values["alerts"] = alerts
@@ -121,12 +122,12 @@ def draft(row: Row, context: Context) -> Draft:
 
 
 def _name(row: Row, code: str, shared: frozenset[str]) -> str:
-    runner = fields.text(row, "lkpjobrunner")
+    runner = cells.text(row, "lkpjobrunner")
     return f"{code} ({runner})" if code.lower() in shared and runner else code
 
 
 def _active(reading: _Reading) -> bool:
-    active = fields.flag(reading.row, "active")
+    active = cells.flag(reading.row, "active")
     if active is None and "active" not in reading.row.values:
         reading.warnings.append("Active is not in the export: taken as active")
         return True
@@ -137,12 +138,12 @@ def _active(reading: _Reading) -> bool:
 
 
 def _schedule(reading: _Reading) -> dict[str, Any]:
-    if fields.flag(reading.row, "ismanaged") is False:
+    if cells.flag(reading.row, "ismanaged") is False:
         reading.warnings.append(
             "IsManaged is 0: an outside program ran it; let that program call POST /api/jobs/…/trigger"
         )
         return {"type": "manual"}
-    kind = fields.text(reading.row, "enmjobtype") or "NULL"
+    kind = cells.text(reading.row, "enmjobtype") or "NULL"
     read = _KINDS.get(kind.lower())
     if read is None:
         raise Refused(f'enmJobType "{kind}" is no kind of schedule')
@@ -266,14 +267,14 @@ _KINDS: dict[str, Callable[[_Reading], dict[str, Any]]] = {
 
 
 def _work(reading: _Reading) -> dict[str, Any]:
-    description = fields.text(reading.row, "description")
-    instructions = fields.text(reading.row, "instructions")
+    description = cells.text(reading.row, "description")
+    instructions = cells.text(reading.row, "instructions")
     procedure = reading.context.procedures.get(reading.code.lower())
     parts = [description or "", f"Instructions: {instructions}" if instructions else ""]
     values: dict[str, Any] = {"blueprint": "stored-procedure", "procedure": procedure}
     if procedure is None:
         values = {"blueprint": "not-ported"}
-        runner = fields.text(reading.row, "lkpjobrunner")
+        runner = cells.text(reading.row, "lkpjobrunner")
         parts.append(
             f"TaskManager's code: {reading.code}" + (f" (runner {runner})" if runner else "")
         )
@@ -285,14 +286,14 @@ def _work(reading: _Reading) -> dict[str, Any]:
 def _alerts(reading: _Reading, *, scheduled: bool) -> dict[str, Any] | None:
     row = reading.row
     events = ["failure"]
-    if fields.flag(row, "sendnotificationonsuccess"):
+    if cells.flag(row, "sendnotificationonsuccess"):
         events.append("success")
         reading.warnings.append(
             "SendNotificationOnSuccess: the old server mailed once a day or when the remarks changed; now each success"
         )
-    if fields.flag(row, "sendalarmonmissed") and scheduled:
+    if cells.flag(row, "sendalarmonmissed") and scheduled:
         events.append("missed")
-    addresses = reading.context.people.of(reading.id, reading.name) or reading.context.fallback
+    addresses = reading.context.recipients.of(reading.id, reading.name) or reading.context.fallback
     if not addresses:
         reading.warnings.append(
             "no recipient: the old server wrote to its administrator; give --alert-email"
@@ -303,15 +304,15 @@ def _alerts(reading: _Reading, *, scheduled: bool) -> dict[str, Any] | None:
 
 def _old(reading: _Reading) -> OldJob:
     row = reading.row
-    kind = fields.text(row, "enmjobtype") or ""
-    count = fields.integer(row, "cycliccount")
+    kind = cells.text(row, "enmjobtype") or ""
+    count = cells.integer(row, "cycliccount")
     return OldJob(
         name=reading.name,
         id=reading.id,
         schedule=reading.old,
         schedule_text=f"{kind} {count}" if kind.lower().startswith("cyclic") else kind,
-        when=fields.moment(row, "whentorun"),
+        when=cells.moment(row, "whentorun"),
         last_run=reading.last_run,
-        next_run=fields.moment(row, "nextruntime"),
-        last_result=fields.text(row, "enmjobstatus"),
+        next_run=cells.moment(row, "nextruntime"),
+        last_result=cells.text(row, "enmjobstatus"),
     )

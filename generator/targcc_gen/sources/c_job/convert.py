@@ -3,117 +3,78 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import MAX_LENGTH, JobName
-from targcc_gen.readers.exports import Inventory
+from targcc_gen.readers import cells
+from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import classic_rows, cron_rows, fields
-from targcc_gen.sources.c_job.duplicates import settle
-from targcc_gen.sources.c_job.model import Draft, ImportedJob, Refused, Rejection
-from targcc_gen.sources.c_job.recipients import People
-from targcc_gen.sources.c_job.tables import Shape, shape_of
+from targcc_gen.sources.c_job import classic_rows, cron_rows
+from targcc_gen.sources.c_job.duplicates import without_duplicates
+from targcc_gen.sources.c_job.model import Draft, Exported, Refused
+from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.c_job.tables import JOB_ID, LOGGED_JOB, TABLES, Shape, shape_of
+from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection
 from targcc_gen.spec import JobSpec, Spec
 
 _QUIET_COLUMNS = {"lastrun", "nextrun", "addedon", "changedon", "lastruntime", "nextruntime"}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the person decided.
-
-    Attributes:
-        zone: The old server's zone.
-        now: The instant to measure "still to come" against; aware.
-        dialect: How the old server read cron texts.
-        alert_email: Addresses for jobs whose recipients are not in the export.
-        procedures: A stored procedure for each code of a classic export, codes in lower case.
-    """
-
-    zone: ZoneInfo
-    now: datetime
-    dialect: str = "cronos"
-    alert_email: tuple[str, ...] = ()
-    procedures: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Import:
-    """The end of every row."""
-
-    inventory: Inventory
-    options: Options
-    jobs: list[ImportedJob] = field(default_factory=list)
-    inactive: list[ImportedJob] = field(default_factory=list)
-    rejected: list[Rejection] = field(default_factory=list)
-
-    @property
-    def warnings(self) -> list[str]:
-        """Everything to look at, in the order it came up."""
-        return list(self.inventory.warnings.texts)
-
-    @property
-    def all_jobs(self) -> list[ImportedJob]:
-        """Jobs and inactive jobs."""
-        return [*self.jobs, *self.inactive]
-
-    def reject(self, job: ImportedJob, reason: str) -> None:
-        """Take a job out again, for a reason that came up later."""
-        for jobs in (self.jobs, self.inactive):
-            if job in jobs:
-                jobs.remove(job)
-        self.rejected.append(Rejection(job.row.file, job.row.line, reason, job.old.name))
-
-
-def convert(inventory: Inventory, options: Options, *, project: Spec | None = None) -> Import:
+def convert(
+    exported: Exported,
+    files: Sequence[ExportFile],
+    options: Options,
+    *,
+    project: Spec | None = None,
+) -> Import:
     """Bring every row to its end.
 
     Args:
-        inventory: What was read.
+        exported: What was read.
+        files: Where it was read from.
         options: What the person decided.
         project: The project that the jobs will join: its names are taken, its zone may differ.
 
     Raises:
         InputError: The ends do not add up to the rows that were read: a fault of ours, and nothing may be written.
     """
-    result = Import(inventory, options)
-    for remark in inventory.unreadable:
+    result = Import(TABLES, files, options, exported.history, exported.warnings)
+    for remark in exported.unreadable:
         result.rejected.append(Rejection(remark.file, remark.line, remark.text))
-    kept, repeated = settle(inventory.jobs, _referred(inventory), inventory.warnings)
+    kept, repeated = without_duplicates(exported.jobs, _referred(exported), exported.warnings)
     result.rejected += repeated
-    drafts = _Drafting(inventory, options, kept).drafts(result)
+    drafts = _Drafting(exported, options, kept).drafts(result)
     for job, active in _Naming(drafts, options, project, result).jobs():
         (result.jobs if active else result.inactive).append(job)
-    result.rejected.sort(key=lambda rejection: (_order(inventory, rejection), rejection.line))
+    _warn_about_history(result)
+    order = {file.name: place for place, file in enumerate(files)}
+    result.rejected.sort(key=lambda one: (order.get(one.file, len(order)), one.line))
     _account(result)
     return result
 
 
-def _referred(inventory: Inventory) -> set[str]:
+def _referred(exported: Exported) -> set[str]:
     """Ids of jobs that recipients or history speak of."""
-    links = {link.removeprefix("id:") for link in inventory.history.past if link.startswith("id:")}
-    recipients = {fields.key(row, *fields.JOB_ID) for row in inventory.recipients}
+    links = {link.removeprefix("id:") for link in exported.history.past if link.startswith("id:")}
+    recipients = {cells.key(row, *JOB_ID) for row in exported.recipients}
     return links | {key for key in recipients if key is not None}
 
 
-def _order(inventory: Inventory, rejection: Rejection) -> int:
-    names = [file.name for file in inventory.files]
-    return names.index(rejection.file) if rejection.file in names else len(names)
+def _warn_about_history(result: Import) -> None:
+    for why, rows in result.history.left_out.items():
+        text = f"{rows.count:,} {'row' if rows.count == 1 else 'rows'} {why} left out: {rows}"
+        result.warnings.add(TABLES.names[LOGGED_JOB], text)
 
 
 def _account(result: Import) -> None:
-    rows = result.inventory.job_rows
     ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
-    if rows != sum(ends):
+    if result.rows != sum(ends):
         counts = " + ".join(map(str, ends))
         raise InputError(
-            f"the count does not add up: {rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
+            f"the count does not add up: {result.rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
             hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
         )
 
@@ -121,15 +82,15 @@ def _account(result: Import) -> None:
 class _Drafting:
     """Rows to drafts, by their shape."""
 
-    def __init__(self, inventory: Inventory, options: Options, rows: Sequence[Row]) -> None:
+    def __init__(self, exported: Exported, options: Options, rows: Sequence[Row]) -> None:
         self._options = options
         self._rows = rows
-        self._warnings = inventory.warnings
-        self._people = People(inventory.recipients, inventory.users, inventory.warnings)
+        self._warnings = exported.warnings
+        self._recipients = Recipients(exported.recipients, exported.users, exported.warnings)
         codes = Counter((classic_rows.code_of(row) or "").lower() for row in rows)
         self._classic = classic_rows.Context(
-            self._people,
-            inventory.history,
+            self._recipients,
+            exported.history,
             options.procedures,
             options.alert_email,
             options.now.astimezone(options.zone).replace(tzinfo=None),
@@ -144,8 +105,8 @@ class _Drafting:
             try:
                 drafts.append(self._draft(row))
             except Refused as refused:
-                name = fields.text(row, "jobname", "lkpjob") or ""
-                self._people.claim(fields.key(row, "id"), name)
+                name = cells.text(row, "jobname", "lkpjob") or ""
+                self._recipients.claim(cells.key(row, "id"), name)
                 result.rejected.append(Rejection(row.file, row.line, str(refused), name))
         self._warn_about_strangers()
         return drafts
@@ -159,15 +120,17 @@ class _Drafting:
         if shape is Shape.CLASSIC:
             return classic_rows.draft(row, self._classic)
         fallback = self._options.alert_email
-        return cron_rows.draft(row, self._people, dialect=self._options.dialect, fallback=fallback)
+        return cron_rows.draft(
+            row, self._recipients, dialect=self._options.dialect, fallback=fallback
+        )
 
     def _warn_about_unknowns(self, row: Row) -> None:
-        for column, expression in fields.unknowns(row).items():
+        for column, expression in cells.unknowns(row).items():
             text = f"{column} is {expression}, which only the old server knew"
             self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
 
     def _warn_about_strangers(self) -> None:
-        strangers = self._people.unclaimed()
+        strangers = self._recipients.unclaimed()
         if strangers:
             text = f"{len(strangers)} recipients belong to jobs that are not in the export"
             self._warnings.add(strangers[0].place, text)
@@ -196,7 +159,7 @@ class _Naming:
             job = self._job(draft, name)
             if job is not None:
                 for warning in draft.warnings:
-                    self._result.inventory.warnings.add(draft.row.place, f'"{name}": {warning}')
+                    self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
                 yield job, draft.active
 
     def _stable_names(self) -> list[str]:
@@ -210,7 +173,7 @@ class _Naming:
                 name = f"{base[: MAX_LENGTH - len(str(number)) - 3]} ({number})"
             if number > 1:
                 text = f'a second job is called "{base}": it becomes "{name}"'
-                self._result.inventory.warnings.add(draft.row.place, text)
+                self._result.warnings.add(draft.row.place, text)
             taken.add(name.casefold())
             names.append(name)
         return names

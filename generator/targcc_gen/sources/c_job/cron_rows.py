@@ -5,26 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from targcc_gen.cron import CronError, CronSchedule
+from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import fields
-from targcc_gen.sources.c_job.model import Draft, OldJob, OldSchedule, Refused
+from targcc_gen.sources.c_job.model import Draft, Refused
 from targcc_gen.sources.c_job.procedures import procedure_name
-from targcc_gen.sources.c_job.recipients import People
+from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.model import OldJob, OldSchedule
 
 
-def draft(row: Row, people: People, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
+def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
     """What a row says.
 
     Args:
         row: A row of ``c_Job``.
-        people: Who is told.
+        recipients: Who is told.
         dialect: How the old server read cron texts.
         fallback: Addresses for jobs whose recipients are not in the export.
 
     Raises:
         Refused: It has no name, or no cron text that means something.
     """
-    name = fields.text(row, "jobname")
+    name = cells.text(row, "jobname")
     if name is None:
         raise Refused("it has no JobName" + _because(row, "jobname"))
     warnings: list[str] = []
@@ -33,18 +34,18 @@ def draft(row: Row, people: People, *, dialect: str, fallback: tuple[str, ...]) 
     values: dict[str, object] = {"cron": cron}
     values |= _work(row, warnings)
     values["retries"] = 0
-    if alerts := _alerts(row, name, people, fallback, warnings):
+    if alerts := _alerts(row, name, recipients, fallback, warnings):
         values["alerts"] = alerts
     return Draft(row, name, values, active, _old(row, name), tuple(warnings))
 
 
 def _because(row: Row, column: str) -> str:
-    expression = fields.unknowns(row).get(column)
+    expression = cells.unknowns(row).get(column)
     return f": {expression} is known to the old server only" if expression else ""
 
 
 def _cron(row: Row, dialect: str) -> str:
-    text = fields.text(row, "cronexpression")
+    text = cells.text(row, "cronexpression")
     if text is None:
         raise Refused("it has no CronExpression" + _because(row, "cronexpression"))
     try:
@@ -65,7 +66,7 @@ def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
 
 
 def _active(row: Row, warnings: list[str]) -> bool:
-    active = fields.flag(row, "isactive")
+    active = cells.flag(row, "isactive")
     if active is not None:
         return active
     if "isactive" not in row.values:
@@ -76,7 +77,7 @@ def _active(row: Row, warnings: list[str]) -> bool:
 
 
 def _work(row: Row, warnings: list[str]) -> dict[str, object]:
-    text = fields.text(row, "storedprocname")
+    text = cells.text(row, "storedprocname")
     name = procedure_name(text) if text else None
     if name is not None:
         return {"blueprint": "stored-procedure", "procedure": name}
@@ -88,10 +89,10 @@ def _work(row: Row, warnings: list[str]) -> dict[str, object]:
 
 
 def _alerts(
-    row: Row, name: str, people: People, fallback: tuple[str, ...], warnings: list[str]
+    row: Row, name: str, recipients: Recipients, fallback: tuple[str, ...], warnings: list[str]
 ) -> dict[str, Any] | None:
-    addresses = people.of(fields.key(row, "id"), name)
-    if not fields.flag(row, "emailonfailure"):
+    addresses = recipients.of(cells.key(row, "id"), name)
+    if not cells.flag(row, "emailonfailure"):
         return None
     if not addresses and not fallback:
         warnings.append("EmailOnFailure is on, but no recipient is known: give --alert-email")
@@ -102,11 +103,11 @@ def _alerts(
 def _old(row: Row, name: str) -> OldJob:
     return OldJob(
         name=name,
-        id=fields.key(row, "id"),
+        id=cells.key(row, "id"),
         schedule=OldSchedule.CRON,
-        schedule_text=fields.text(row, "cronexpression") or "",
-        last_run=fields.moment(row, "lastrun"),
-        next_run=fields.moment(row, "nextrun"),
-        last_result=fields.text(row, "lastresult"),
-        failures=fields.integer(row, "failurecount"),
+        schedule_text=cells.text(row, "cronexpression") or "",
+        last_run=cells.moment(row, "lastrun"),
+        next_run=cells.moment(row, "nextrun"),
+        last_result=cells.text(row, "lastresult"),
+        failures=cells.integer(row, "failurecount"),
     )

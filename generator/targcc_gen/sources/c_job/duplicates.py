@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import fields
-from targcc_gen.sources.c_job.model import Rejection, Warnings
+from targcc_gen.sources.model import Rejection, Warnings
 
 # What the old server wrote by itself: two exports of different days differ in these and still agree.
 _VOLATILE = {
@@ -20,13 +20,13 @@ _WORDS = {"true": "1", "false": "0"}
 
 def name_of(row: Row) -> str | None:
     """What makes a row's job one job: its name, or its code and runner, in any case."""
-    name = fields.text(row, "jobname")
-    if name is None and (code := fields.text(row, "lkpjob")):
-        name = f"{code}\0{fields.text(row, 'lkpjobrunner') or ''}"
+    name = cells.text(row, "jobname")
+    if name is None and (code := cells.text(row, "lkpjob")):
+        name = f"{code}\0{cells.text(row, 'lkpjobrunner') or ''}"
     return name.casefold() if name else None
 
 
-def settle(
+def without_duplicates(
     rows: Sequence[Row], referred: Collection[str], warnings: Warnings
 ) -> tuple[list[Row], list[Rejection]]:
     """Split rows into those that go on and those that repeat or contradict another.
@@ -41,11 +41,11 @@ def settle(
     """
     rejected: dict[int, Rejection] = {}
     for members in _groups(rows, name_of).values():
-        _settle_group(rows, members, rejected)
-    for key, members in _groups(rows, lambda row: fields.key(row, "id")).items():
+        _judge(rows, members, rejected)
+    for key, members in _groups(rows, lambda row: cells.key(row, "id")).items():
         left = [index for index in members if index not in rejected]
         if key in referred or len({rows[index].file for index in left}) == 1:
-            _settle_group(rows, left, rejected)
+            _judge(rows, left, rejected)
         elif len(left) > 1:
             places = " and ".join(rows[index].place for index in left)
             warnings.add(
@@ -63,9 +63,7 @@ def _groups(rows: Sequence[Row], key_of: Callable[[Row], str | None]) -> dict[st
     return groups
 
 
-def _settle_group(
-    rows: Sequence[Row], members: Iterable[int], rejected: dict[int, Rejection]
-) -> None:
+def _judge(rows: Sequence[Row], members: Iterable[int], rejected: dict[int, Rejection]) -> None:
     different: list[int] = []
     for index in members:
         row = rows[index]
@@ -86,13 +84,13 @@ def _settle_group(
 def _must_agree(one: Row, other: Row) -> bool:
     if one.file != other.file:
         return True
-    ids = fields.key(one, "id"), fields.key(other, "id")
+    ids = cells.key(one, "id"), cells.key(other, "id")
     return ids[0] is not None and ids[0] == ids[1]
 
 
 def _contradiction(row: Row, other: Row) -> str:
     column = _differences(row, other)[0]
-    here, there = fields.text(row, column) or "NULL", fields.text(other, column) or "NULL"
+    here, there = cells.text(row, column) or "NULL", cells.text(other, column) or "NULL"
     return f'contradicts {other.place}: {column} is "{here}" here and "{there}" there'
 
 
@@ -103,10 +101,10 @@ def _differences(one: Row, other: Row) -> list[str]:
 
 
 def _plain(row: Row, column: str) -> str:
-    text = fields.key(row, column) or ""
+    text = cells.key(row, column) or ""
     return _WORDS.get(text.lower(), text)
 
 
 def _rejection(row: Row, reason: str) -> Rejection:
-    name = fields.text(row, "jobname", "lkpjob") or ""
+    name = cells.text(row, "jobname", "lkpjob") or ""
     return Rejection(row.file, row.line, reason, name)

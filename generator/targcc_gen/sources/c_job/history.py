@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
+from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import fields
+from targcc_gen.sources.c_job import tables
+from targcc_gen.sources.model import LeftOut, Past
 
 _GOOD = {"success", "warning", "ok", "succeeded", "completed", "1", "true", "yes"}
 _BAD = {"failure", "failed", "missed", "error", "0", "false", "no"}
 _RUNNING = {"inprocess", "running"}
-_COMPRESSION = 5
-
-
-@dataclass(slots=True)
-class Past:
-    """What the history says about one job; ``weekdays`` counts its runs by weekday, Monday first."""
-
-    runs: int = 0
-    failures: int = 0
-    weekdays: list[int] = field(default_factory=lambda: [0] * 7)
-    last: datetime | None = None
 
 
 class History:
@@ -40,8 +28,7 @@ class History:
 
     def __init__(self, spool: Path | None = None) -> None:
         self.rows = 0
-        self.undated = 0
-        self.running = 0
+        self.left_out: dict[str, LeftOut] = {}
         self.past: dict[str, Past] = {}
         self._spool = spool
         self._stream: IO[str] | None = None
@@ -49,14 +36,14 @@ class History:
     def add(self, row: Row) -> None:
         """Count a row and keep it."""
         self.rows += 1
-        started = fields.moment(row, *fields.STARTED)
+        started = cells.moment(row, *tables.STARTED)
         if started is None:
-            self.undated += 1
+            self._leave_out("without a date", row)
             return
         link = link_of(row)
         success = _success(row)
         if success is None:
-            self.running += 1
+            self._leave_out("of runs that had not ended", row)
             return
         past = self.past.setdefault(link, Past())
         past.runs += 1
@@ -65,6 +52,14 @@ class History:
         past.last = max(past.last or started, started)
         if self._spool is not None:
             self._write(row, link, started, success=success)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row tells of a past run."""
+        return not self.past
+
+    def _leave_out(self, why: str, row: Row) -> None:
+        self.left_out.setdefault(why, LeftOut()).add(row.place)
 
     def of(self, job_id: str | None, name: str) -> Past | None:
         """The past of a job, by its id or its name."""
@@ -104,10 +99,10 @@ class History:
 
 def link_of(row: Row) -> str:
     """Which job a row of the history belongs to: by id, else by name."""
-    job_id = fields.key(row, *fields.JOB_ID)
+    job_id = cells.key(row, *tables.JOB_ID)
     if job_id is not None:
         return f"id:{job_id}"
-    return f"name:{(fields.text(row, *fields.JOB_NAME) or '').lower()}"
+    return f"name:{(cells.text(row, *tables.JOB_NAME) or '').lower()}"
 
 
 def _old_name(link: str) -> str:
@@ -118,34 +113,34 @@ def _old_name(link: str) -> str:
 
 def _success(row: Row) -> bool | None:
     """Whether the run succeeded; None while it was running, which is no history yet."""
-    word = (fields.key(row, *fields.SUCCESS) or "").lower()
+    word = (cells.key(row, *tables.SUCCESS) or "").lower()
     if word in _RUNNING:
         return None
     if word in _GOOD:
         return True
     if word in _BAD:
         return False
-    return fields.text(row, *fields.ERROR) is None and not (
-        fields.integer(row, "failurecount") and not fields.integer(row, "successcount")
+    return cells.text(row, *tables.ERROR) is None and not (
+        cells.integer(row, "failurecount") and not cells.integer(row, "successcount")
     )
 
 
 def _record(row: Row, started: datetime, *, success: bool) -> dict[str, Any]:
-    milliseconds = fields.integer(row, *fields.MILLISECONDS)
-    if milliseconds is None and (seconds := fields.integer(row, *fields.SECONDS)) is not None:
+    milliseconds = cells.integer(row, *tables.MILLISECONDS)
+    if milliseconds is None and (seconds := cells.integer(row, *tables.SECONDS)) is not None:
         milliseconds = seconds * 1000
-    completed = fields.moment(row, *fields.COMPLETED)
+    completed = cells.moment(row, *tables.COMPLETED)
     if completed is not None and milliseconds is None:
         milliseconds = round((completed - started).total_seconds() * 1000)
-    message = fields.text(row, *fields.MESSAGE)
+    message = cells.text(row, *tables.MESSAGE)
     return {
-        "LegacyId": fields.key(row, "id"),
+        "LegacyId": cells.key(row, "id"),
         "StartedAt": started.isoformat(),
         "DurationMs": milliseconds,
         "Success": success,
         "ResultMessage": message if success else None,
-        "ErrorMessage": None if success else fields.text(row, *fields.ERROR) or message or "failed",
-        "ServerName": fields.text(row, *fields.SERVER),
+        "ErrorMessage": None if success else cells.text(row, *tables.ERROR) or message or "failed",
+        "ServerName": cells.text(row, *tables.SERVER),
     }
 
 
@@ -158,31 +153,3 @@ def _in_utc(record: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
         "StartedAt": started.isoformat(),
         "CompletedAt": completed.isoformat() if completed else None,
     }
-
-
-def write_history(
-    path: Path, records: Iterator[dict[str, Any]], progress: Callable[[], None] | None = None
-) -> Counter[str]:
-    """Write records as gzipped JSON lines, whole or not at all; the same records give the same bytes.
-
-    Returns:
-        How many rows each job got.
-    """
-    counts: Counter[str] = Counter()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with (
-            partial.open("wb") as raw,
-            gzip.GzipFile("", "wb", _COMPRESSION, raw, mtime=0) as stream,
-        ):
-            for record in records:
-                counts[record["JobName"]] += 1
-                line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
-                stream.write(line.encode())
-                if progress:
-                    progress()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return counts

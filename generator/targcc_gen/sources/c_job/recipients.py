@@ -6,16 +6,17 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import fields
-from targcc_gen.sources.c_job.model import Warnings
+from targcc_gen.sources.c_job import tables
+from targcc_gen.sources.model import Warnings
 from targcc_gen.spec.rules import MAX_RECIPIENTS
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
 _SPLIT = re.compile(r"[;,\s]+")
 
 
-class People:
+class Recipients:
     """Looks up the addresses of a job's recipients.
 
     Args:
@@ -26,7 +27,7 @@ class People:
 
     def __init__(self, recipients: Iterable[Row], users: Iterable[Row], warnings: Warnings) -> None:
         self._warnings = warnings
-        self._users = {fields.key(user, "id"): user for user in users}
+        self._users = {cells.key(user, "id"): user for user in users}
         self._by_job: dict[str, list[Row]] = defaultdict(list)
         self._used: set[str] = set()
         for row in recipients:
@@ -53,13 +54,13 @@ class People:
         ]
 
     def _job_of(self, row: Row) -> str:
-        job_id = fields.key(row, *fields.JOB_ID)
-        return f"id:{job_id}" if job_id else f"name:{(fields.text(row, 'jobname') or '').lower()}"
+        job_id = cells.key(row, *tables.JOB_ID)
+        return f"id:{job_id}" if job_id else f"name:{(cells.text(row, 'jobname') or '').lower()}"
 
     def _addresses(self, row: Row) -> list[str]:
-        if fields.moment(row, "deletedon") or fields.flag(row, "isactive") is False:
+        if cells.moment(row, "deletedon") or cells.flag(row, "isactive") is False:
             return []
-        kind = (fields.text(row, "enmjobalerttype") or "email").lower()
+        kind = (cells.text(row, "enmjobalerttype") or "email").lower()
         if kind not in {"email", "ud"}:
             self._warnings.add(row.place, f"recipient by {kind}: only mail is carried over")
             return []
@@ -74,13 +75,13 @@ class People:
 
     def _address_text(self, row: Row) -> str | None:
         """``OverrideEmailOrPhone`` if ``OverrideName`` is set, else the user's address; other shapes name it themselves."""
-        user_id = fields.key(row, "c_userid", "userid")
-        if user_id is None or fields.text(row, "overridename"):
-            return fields.text(row, *fields.EMAIL)
+        user_id = cells.key(row, "c_userid", "userid")
+        if user_id is None or cells.text(row, "overridename"):
+            return cells.text(row, *tables.EMAIL)
         user = self._users.get(user_id)
-        if user is not None and (address := fields.text(user, "email", "emailaddress", "mail")):
+        if user is not None and (address := cells.text(user, "email", "emailaddress", "mail")):
             return address
-        if fallback := fields.text(row, *fields.EMAIL):
+        if fallback := cells.text(row, *tables.EMAIL):
             return fallback
         self._warnings.add(row.place, f"recipient is user {user_id}, who is not in the export")
         return None

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from enum import StrEnum
+
+from targcc_gen.readers.tables import ColumnKind, KnownTables
 
 JOB = "c_job"
 RECIPIENT = "c_jobalertrecipient"
 LOGGED_JOB = "c_loggedjob"
 USER = "c_user"
-TABLES = {
-    JOB: "c_Job",
-    RECIPIENT: "c_JobAlertRecipient",
-    LOGGED_JOB: "c_LoggedJob",
-    USER: "c_User",
-}
-"""The tables that are imported, as the readers name them and as people write them."""
 
 
 class Shape(StrEnum):
@@ -27,17 +22,53 @@ class Shape(StrEnum):
     """TARGCC 4.x: a kind of schedule, a first time, a count, and a code that names the work."""
 
 
+# --- Columns by what they mean: shops have called them by different names, the first that a row has counts -------------
+
+JOB_ID = ("c_jobid", "jobid", "job_id")
+JOB_NAME = ("jobname", "job_name", "name")
+EMAIL = (
+    "overrideemailorphone",
+    "email",
+    "emailaddress",
+    "recipientemail",
+    "recipient",
+    "mail",
+    "address",
+)
+STARTED = (
+    "whenstarted",
+    "startedat",
+    "starttime",
+    "startdate",
+    "rundate",
+    "runtime",
+    "rundatetime",
+    "executedat",
+    "loggedat",
+    "lastrun",
+)
+COMPLETED = ("completedat", "endtime", "enddate", "finishedat", "whenended")
+SECONDS = ("executiontimesec", "durationsec", "durationseconds", "duration")
+MILLISECONDS = ("durationms", "executiontimems", "elapsedms")
+SUCCESS = ("success", "issuccess", "succeeded", "enmrunstatus_jobstatus", "status", "runstatus")
+MESSAGE = ("resultmessage", "remarks", "result", "message", "lastresult", "output")
+ERROR = ("errormessage", "error", "exception")
+SERVER = ("servername", "machinename", "server", "lastrunby", "runby")
+
+# --- Columns by table -------------------------------------------------------------------------------------------------
+
+
 def _names(text: str) -> list[str]:
     return text.split()
 
 
 _AUDIT = _names("addedby addedon changedby changedon deletedby deletedon updatingloginid")
 
-CRON_JOB = _names(
+_CRON_JOB = _names(
     "id jobname cronexpression storedprocname isactive lastrun nextrun lastresult failurecount"
     " emailonfailure"
 )
-CLASSIC_JOB = [
+_CLASSIC_JOB = [
     *_names(
         "tablename_c_job id lkpjob lkpjobrunner description instructions enmjobtype whentorun cycliccount"
         " sendnotificationonsuccess sendalarmonmissed timeoutsec active activatinguser nextruntime"
@@ -45,67 +76,99 @@ CLASSIC_JOB = [
     ),
     *_AUDIT,
 ]
-CLASSIC_RECIPIENT = [
+_CLASSIC_RECIPIENT = [
     *_names(
         "tablename_c_jobalertrecipient id c_jobid c_userid enmjobalerttype overridename"
         " overrideemailorphone"
     ),
     *_AUDIT,
 ]
-CLASSIC_LOGGED_JOB = [
+_CLASSIC_LOGGED_JOB = [
     *_names(
         "id c_jobid whenstarted activatinguser lastrunby executiontimesec enmrunstatus_jobstatus"
         " remarks c_loggedalertid successcount failurecount"
     ),
     *_AUDIT,
 ]
-
-_KNOWN: dict[str, tuple[list[str], ...]] = {
-    JOB: (CRON_JOB, CLASSIC_JOB),
-    RECIPIENT: (CLASSIC_RECIPIENT,),
-    LOGGED_JOB: (CLASSIC_LOGGED_JOB,),
-}
+_EVERY_COLUMN = frozenset(
+    {
+        name
+        for group in (
+            JOB_ID, JOB_NAME, EMAIL, STARTED, COMPLETED, SECONDS, MILLISECONDS, SUCCESS, MESSAGE, ERROR, SERVER,
+            _CRON_JOB, _CLASSIC_JOB, _CLASSIC_RECIPIENT, _CLASSIC_LOGGED_JOB,
+            ("fullname", "username", "loginname"),
+        )
+        for name in group
+    }
+)  # fmt: skip
 
 _SIGNS = {
-    JOB: {"jobname", "cronexpression", "storedprocname", "lkpjob", "enmjobtype", "whentorun"},
-    RECIPIENT: {
-        "enmjobalerttype",
-        "overrideemailorphone",
-        "email",
-        "emailaddress",
-        "recipientemail",
-    },
-    LOGGED_JOB: {
-        "whenstarted",
-        "executiontimesec",
-        "rundate",
-        "startedat",
-        "starttime",
-        "durationms",
-        "enmrunstatus_jobstatus",
-    },
-    USER: {"fullname", "username", "loginname"},
+    JOB: frozenset(
+        {"jobname", "cronexpression", "storedprocname", "lkpjob", "enmjobtype", "whentorun"}
+    ),
+    RECIPIENT: frozenset(
+        {
+            "enmjobalerttype",
+            "overrideemailorphone",
+            "email",
+            "emailaddress",
+            "recipientemail",
+        }
+    ),
+    LOGGED_JOB: frozenset(
+        {
+            "whenstarted",
+            "executiontimesec",
+            "rundate",
+            "startedat",
+            "starttime",
+            "durationms",
+            "enmrunstatus_jobstatus",
+        }
+    ),
+    USER: frozenset({"fullname", "username", "loginname"}),
 }
 
+_INTS = {
+    "id", "c_jobid", "jobid", "c_userid", "cycliccount", "timeoutsec", "failurecount", "successcount", "executiontimesec",
+    "durationms", "c_loggedalertid", "updatingloginid",
+}  # fmt: skip
+_BITS = {
+    "isactive", "emailonfailure", "active", "sendnotificationonsuccess", "sendalarmonmissed", "warningmailsent", "ismanaged",
+    "success", "tablename_c_job", "tablename_c_jobalertrecipient",
+}  # fmt: skip
+_DATES = {
+    "lastrun", "nextrun", "whentorun", "nextruntime", "lastruntime", "whenstarted", "addedon", "changedon", "deletedon",
+    "startedat", "completedat", "rundate", "createdat", "starttime", "endtime",
+}  # fmt: skip
+_LINES = {"storedprocname", "lkpjob", "lkpjobrunner", "enmjobtype", "enmjobstatus", "jobname"}
 
-def known_columns(table: str, count: int) -> list[str] | None:
-    """The columns of a row that came without names, if a known shape of ``table`` has ``count`` of them.
-
-    A row with one value less than a shape has left out the identity column (T-SQL does that without a column list).
-    """
-    for columns in _KNOWN.get(table, ()):
-        if len(columns) == count:
-            return columns
-    for columns in _KNOWN.get(table, ()):
-        without_identity = [column for column in columns if column != "id"]
-        if len(without_identity) == count:
-            return without_identity
-    return None
-
-
-def headerless_shapes() -> list[tuple[str, list[str]]]:
-    """Each table and column list that rows without any header are tried against."""
-    return [(table, columns) for table, shapes in _KNOWN.items() for columns in shapes]
+TABLES = KnownTables(
+    names={
+        JOB: "c_Job",
+        RECIPIENT: "c_JobAlertRecipient",
+        LOGGED_JOB: "c_LoggedJob",
+        USER: "c_User",
+    },
+    main=JOB,
+    signs=_SIGNS,
+    shapes={
+        JOB: (_CRON_JOB, _CLASSIC_JOB),
+        RECIPIENT: (_CLASSIC_RECIPIENT,),
+        LOGGED_JOB: (_CLASSIC_LOGGED_JOB,),
+    },
+    columns=_EVERY_COLUMN,
+    kinds={
+        **dict.fromkeys(_LINES, ColumnKind.LINE),
+        **dict.fromkeys(_DATES, ColumnKind.DATE),
+        **dict.fromkeys(_BITS, ColumnKind.BIT),
+        **dict.fromkeys(_INTS, ColumnKind.INTEGER),
+        "cronexpression": ColumnKind.CRON,
+    },
+    nested=RECIPIENT,
+    link="jobid",
+)
+"""What the readers look for."""
 
 
 def shape_of(columns: Collection[str]) -> Shape | None:
@@ -115,18 +178,3 @@ def shape_of(columns: Collection[str]) -> Shape | None:
     if "lkpjob" in columns or "enmjobtype" in columns:
         return Shape.CLASSIC
     return None
-
-
-def table_of(columns: Sequence[str], file_name: str = "") -> str | None:
-    """Which table a list of columns belongs to, for formats that do not name it.
-
-    The file's name decides if it holds a table's name; otherwise the columns that only one table has.
-    """
-    squeezed = file_name.lower().replace("_", "").replace("-", "")
-    for table in (RECIPIENT, LOGGED_JOB, USER, JOB):
-        if table.replace("_", "") in squeezed:
-            return table
-    present = set(columns)
-    scores = {table: len(present & signs) for table, signs in _SIGNS.items()}
-    best = max(scores, key=lambda table: scores[table])
-    return best if scores[best] else None

@@ -13,11 +13,14 @@ import click
 from targcc_gen.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
     from targcc_gen.importing.project import Arrival
-    from targcc_gen.readers.exports import Inventory
-    from targcc_gen.sources.c_job.convert import Import, Options
+    from targcc_gen.readers.exports import ExportFile
+    from targcc_gen.sources.base import LegacySource
+    from targcc_gen.sources.model import Import
+    from targcc_gen.spec import Spec
 
 _FILE = click.Path(path_type=Path)
 _MANY_FILES = 30
@@ -122,8 +125,9 @@ def import_legacy(
     """
     from datetime import UTC, datetime
 
-    from targcc_gen.sources.c_job.convert import Options
     from targcc_gen.sources.c_job.procedures import load_procedure_map
+    from targcc_gen.sources.c_job.source import CJobSource
+    from targcc_gen.sources.model import Options
 
     asked = _Request(**request)
     _check(asked)
@@ -132,8 +136,9 @@ def import_legacy(
     procedures = load_procedure_map(procedure_map) if procedure_map else {}
     options = Options(zone, now, cron_dialect, alert_email, procedures)
     with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
-        spool = Path(folder) / "history.jsonl" if asked.writes else None
-        _carry_out(asked, options, _read(exports, encoding, zone, spool))
+        source = CJobSource(Path(folder) / "history.jsonl" if asked.writes else None)
+        files = _read(exports, source, encoding, zone)
+        _carry_out(asked, lambda project: source.convert(files, options, project=project))
 
 
 def _check(asked: _Request) -> None:
@@ -158,8 +163,8 @@ def _zone(name: str | None, *, ask: bool) -> ZoneInfo:
 
 
 def _read(
-    exports: tuple[Path, ...], encoding: str | None, zone: ZoneInfo, spool: Path | None
-) -> Inventory:
+    exports: tuple[Path, ...], source: LegacySource, encoding: str | None, zone: ZoneInfo
+) -> list[ExportFile]:
     from targcc_gen.cli.output.progress import Bar
     from targcc_gen.readers.exports import read_exports
 
@@ -173,14 +178,21 @@ def _read(
             bar(min(done, total), total)
 
         return read_exports(
-            exports, encoding=encoding, zone=zone.key, spool=spool, progress=advance
+            exports, source.tables, source.take, encoding=encoding, zone=zone.key, progress=advance
         )
 
 
-def _carry_out(asked: _Request, options: Options, inventory: Inventory) -> None:
-    from targcc_gen.report.document import differences, write_report
+def _carry_out(asked: _Request, convert: Callable[[Spec | None], Import]) -> None:
+    """Convert, report, and write what was asked for.
 
-    result, arrival = _planned(asked, options, inventory)
+    Args:
+        asked: What was asked for.
+        convert: Brings every row to its end, for the project that the jobs join, if they do.
+    """
+    from targcc_gen.parity.compare import differences
+    from targcc_gen.report.document import write_report
+
+    result, arrival = _planned(asked, convert)
     found = differences(result)
     if asked.report is not None:
         write_report(asked.report, result, found)
@@ -206,22 +218,21 @@ def _carry_out(asked: _Request, options: Options, inventory: Inventory) -> None:
 
 
 def _planned(
-    asked: _Request, options: Options, inventory: Inventory
+    asked: _Request, convert: Callable[[Spec | None], Import]
 ) -> tuple[Import, Arrival | None]:
     """The end of every row, and what it takes to write the project."""
     from targcc_gen.importing.hybrid import check_mode, join_hybrid_project, new_hybrid_project
-    from targcc_gen.sources.c_job.convert import convert
 
     if asked.into is not None:
         from targcc_gen.cli.project import open_project
         from targcc_gen.importing.project import join_project
 
         project = open_project(asked.into)
-        result = convert(inventory, options, project=project.spec)
+        result = convert(project.spec)
         if asked.hybrid:
             return result, join_hybrid_project(result, project.root, project.text)
         return result, join_project(result, project.root, project.spec, project.text)
-    result = convert(inventory, options)
+    result = convert(None)
     if asked.hybrid:
         check_mode(result)
     if asked.new is None:
@@ -258,7 +269,7 @@ def _show(arrival: Arrival, *, diff: bool) -> None:
 
 
 def _write(asked: _Request, result: Import, arrival: Arrival) -> None:
-    from targcc_gen.importing.project import HISTORY_FILE, write_project_history
+    from targcc_gen.importing.history import HISTORY_FILE, write_project_history
     from targcc_gen.sync import apply
 
     assert asked.target is not None

@@ -10,51 +10,6 @@ from datetime import datetime, timedelta
 
 from targcc_gen.readers.rows import Row, Unknown, Value
 from targcc_gen.readers.tsql.literals import parse_datetime
-from targcc_gen.sources.c_job import tables
-
-JOB_ID = ("c_jobid", "jobid", "job_id")
-JOB_NAME = ("jobname", "job_name", "name")
-EMAIL = (
-    "overrideemailorphone",
-    "email",
-    "emailaddress",
-    "recipientemail",
-    "recipient",
-    "mail",
-    "address",
-)
-STARTED = (
-    "whenstarted",
-    "startedat",
-    "starttime",
-    "startdate",
-    "rundate",
-    "runtime",
-    "rundatetime",
-    "executedat",
-    "loggedat",
-    "lastrun",
-)
-COMPLETED = ("completedat", "endtime", "enddate", "finishedat", "whenended")
-SECONDS = ("executiontimesec", "durationsec", "durationseconds", "duration")
-MILLISECONDS = ("durationms", "executiontimems", "elapsedms")
-SUCCESS = ("success", "issuccess", "succeeded", "enmrunstatus_jobstatus", "status", "runstatus")
-MESSAGE = ("resultmessage", "remarks", "result", "message", "lastresult", "output")
-ERROR = ("errormessage", "error", "exception")
-SERVER = ("servername", "machinename", "server", "lastrunby", "runby")
-
-EVERY_NAME = frozenset(
-    {
-        name
-        for group in (
-            JOB_ID, JOB_NAME, EMAIL, STARTED, COMPLETED, SECONDS, MILLISECONDS, SUCCESS, MESSAGE, ERROR, SERVER,
-            tables.CRON_JOB, tables.CLASSIC_JOB, tables.CLASSIC_RECIPIENT, tables.CLASSIC_LOGGED_JOB,
-            ("fullname", "username", "loginname"),
-        )
-        for name in group
-    }
-)  # fmt: skip
-"""Every column name the import knows; a header line is recognised by them."""
 
 _YES = {"1", "true", "yes", "y", "-1", "t"}
 _NO = {"0", "false", "no", "n", "f"}
