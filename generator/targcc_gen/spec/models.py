@@ -21,28 +21,23 @@ from pydantic import (
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.params import ParamName, ParamSpec
+from targcc_gen.spec.times import Cron, Duration, Instant, TimeLimit, Zone
+from targcc_gen.spec.value_errors import RULE, problem
 from targcc_gen.spec.values import (
-    RULE,
     AlertEvent,
-    Cron,
     Distribution,
-    Duration,
     Email,
     Folder,
-    Instant,
     JobKey,
     Package,
     Procedure,
     QueueName,
     StableName,
     Text,
-    TimeLimit,
     Title,
     Version,
     Webhook,
-    Zone,
     package_of,
-    problem,
     slower_than,
 )
 
@@ -58,10 +53,6 @@ Blueprint = Literal[
     "not-ported",
 ]
 BLUEPRINTS: tuple[str, ...] = get_args(Blueprint)
-
-ScheduleKind = Literal[
-    "cron", "every", "after-completion", "at", "manual", "fire-and-forget", "delayed"
-]
 
 _THIRTY_SECONDS = timedelta(seconds=30)
 
@@ -255,17 +246,6 @@ class JobSpec(_Model):
         description="The name under which its history is kept, where that is not the job's key: for jobs that came from"
         " a legacy table or were renamed.",
     )
-
-    @property
-    def schedule_kind(self) -> ScheduleKind:
-        """How runs come about: by a schedule, or by somebody who starts them."""
-        if self.type is not None:
-            return self.type
-        if self.cron is not None:
-            return "cron"
-        if self.at is not None:
-            return "at"
-        return "every" if self.after is None else "after-completion"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

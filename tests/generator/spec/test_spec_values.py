@@ -44,19 +44,22 @@ def test_a_section_with_nothing_in_it_is_as_good_as_none(section):
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "given"),
     [
-        ('cron: "0 2 * * *"', "cron"),
-        ("every: 5m", "every"),
-        ("every: 5m, after: completion", "after-completion"),
-        ("at: 2026-12-31T02:00", "at"),
-        ("type: manual", "manual"),
-        ("type: fire-and-forget", "fire-and-forget"),
-        ("type: delayed", "delayed"),
+        ('cron: "0 2 * * *"', {"cron": "0 2 * * *"}),
+        ("every: 5m", {"every": timedelta(minutes=5)}),
+        ("every: 5m, after: completion", {"every": timedelta(minutes=5), "after": "completion"}),
+        ("type: manual", {"type": "manual"}),
+        ("type: fire-and-forget", {"type": "fire-and-forget"}),
+        ("type: delayed", {"type": "delayed"}),
     ],
 )
-def test_each_kind_of_schedule_is_known(body, kind):
-    assert only_job(body).schedule_kind == kind
+def test_each_way_to_say_when_a_job_runs_is_understood(body, given):
+    assert only_job(body).model_dump(exclude_unset=True) == given
+
+
+def test_a_job_may_run_at_one_time_only():
+    assert f"{only_job('at: 2026-12-31T02:00').at:%Y-%m-%d %H:%M}" == "2026-12-31 02:00"
 
 
 def test_words_that_yaml_1_1_turns_into_truth_values_and_numbers_stay_words():
@@ -176,5 +179,7 @@ def test_the_demo_shows_every_kind_of_job_and_every_blueprint_one_would_choose()
     assert len(jobs) == 10
     assert jobs["Heartbeat"].cron == "* * * * *"
     assert {job.blueprint for job in jobs.values()} == set(BLUEPRINTS) - {"not-ported"}
-    kinds = {job.schedule_kind for job in jobs.values()}
-    assert kinds == {"cron", "every", "after-completion", "manual", "fire-and-forget", "delayed"}
+    said = {key for job in jobs.values() for key in ("cron", "every", "after") if getattr(job, key)}
+    assert said == {"cron", "every", "after"}
+    types = {job.type for job in jobs.values()}
+    assert types == {None, "manual", "fire-and-forget", "delayed"}

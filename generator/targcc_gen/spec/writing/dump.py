@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from targcc_gen.spec.models import AlertsSpec, JobSpec, MisfireSpec, Spec
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.quoting import quoted, scalar
-from targcc_gen.spec.values import format_duration
+from targcc_gen.spec.times import format_duration
 
 SCHEMA_LINE = "# yaml-language-server: $schema=.targcc/schema.json"
 """Tells editors where the schema is; the path is relative to the spec."""

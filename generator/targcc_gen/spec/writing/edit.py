@@ -16,7 +16,7 @@ from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.reading.problems import SpecErrors
-from targcc_gen.spec.values import nearest
+from targcc_gen.spec.value_errors import nearest
 from targcc_gen.spec.writing.dump import job_in_braces, job_lines
 
 _BOM = "\ufeff"

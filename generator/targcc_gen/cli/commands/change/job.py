@@ -321,7 +321,7 @@ def find_job(spec: Spec, name: str) -> str:
         InputError: There is none.
     """
     from targcc_gen.names import JobName, same_job
-    from targcc_gen.spec.values import nearest
+    from targcc_gen.spec.value_errors import nearest
 
     wanted = JobName.parse(name).key
     for key in spec.jobs:
