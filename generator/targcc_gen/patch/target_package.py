@@ -23,7 +23,7 @@ _NAMES = ("scheduler", "jobs", "services", "migrations")
 
 
 @dataclass(frozen=True)
-class Home:
+class TargetPackage:
     """The package that holds `scheduler`, `jobs` and `services`.
 
     Args:
@@ -51,28 +51,28 @@ class Home:
         return self.source / self.package
 
 
-def find_home(layout: Layout, pyproject: dict[str, Any]) -> Home:
-    """The home that the spec names, or a new one.
+def find_target_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
+    """The package that the spec names, or a new one.
 
     Raises:
         InputError: The spec is wrong, its scheduler is not on disk, or there is no free name for a package.
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_home(layout, pyproject)
+        return _new_package(layout, pyproject)
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
-    home = Home(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
-    if not (home.folder / "scheduler" / "app.py").is_file():
+    found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
+    if not (found.folder / "scheduler" / "app.py").is_file():
         raise InputError(
-            f"{SPEC} asks for a scheduler in {home.folder.relative_to(layout.root).as_posix()}, but it is not there",
+            f"{SPEC} asks for a scheduler in {found.folder.relative_to(layout.root).as_posix()}, but it is not there",
             hint="Run targcc-gen regenerate first.",
         )
-    return home
+    return found
 
 
-def _new_home(layout: Layout, pyproject: dict[str, Any]) -> Home:
+def _new_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
     package, notes = layout.top, []
     reason = _unfit(layout)
     if reason:
@@ -86,7 +86,7 @@ def _new_home(layout: Layout, pyproject: dict[str, Any]) -> Home:
     if package == OWN_PACKAGE and folder.exists():
         raise InputError(f"{folder} is there already, and targcc-gen did not make it")
     spec = _spec(layout, pyproject, package)
-    return Home(package, layout.source, spec, is_new=True, notes=tuple(notes))
+    return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
 
 
 def _unfit(layout: Layout) -> str | None:
@@ -137,13 +137,13 @@ def _name(root: Path, pyproject: dict[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(named or root.name)).strip("-._")[:100] or "app"
 
 
-def new_files(home: Home, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
-    """What a new home consists of, and what of it the app has already: its package's `__init__.py`, which stays."""
+def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
+    """What a new package consists of, and what of it the app has already: its package's `__init__.py`, which stays."""
     from targcc_gen.render import render_project
 
-    init = home.folder / "__init__.py"
+    init = package.folder / "__init__.py"
     theirs = init.relative_to(root).as_posix() if init.exists() else None
-    files = list(render_project(home.spec))
+    files = list(render_project(package.spec))
     return [file for file in files if file.path != theirs], [
         file for file in files if file.path == theirs
     ]

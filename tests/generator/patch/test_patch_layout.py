@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import AppFile
 from targcc_gen.patch.app.candidates import find_file
+from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.layout import Layout, find_layout, find_root
 from targcc_gen.patch.app.source import Source
 

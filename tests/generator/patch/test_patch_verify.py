@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import AppFile
+from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.layout import Layout
 from targcc_gen.patch.app.source import Source
 from targcc_gen.patch.check.verify import install_command, missing, project_python, verify

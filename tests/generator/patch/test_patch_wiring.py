@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import AppFile
+from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.source import Source
 from targcc_gen.patch.choose import choose_app
 from targcc_gen.patch.edit.unwiring import unwire

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import AppFile
+from targcc_gen.patch.app.apps import apps_of
+from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.source import Source, SourceError
 
 _SKIPPED = frozenset(
@@ -112,4 +113,4 @@ def _makes_app(root: Path, path: Path) -> bool:
         return False
     if b"fastapi" not in data or b"FastAPI" not in data or MANAGED in data[:_HEAD]:
         return False
-    return bool(AppFile(Source(path.relative_to(root).as_posix(), data)).apps())
+    return bool(apps_of(AppFile(Source(path.relative_to(root).as_posix(), data))))

@@ -9,7 +9,8 @@ from pathlib import Path
 import libcst as cst
 
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import AppFile, dotted
+from targcc_gen.patch.app.file import AppFile
+from targcc_gen.patch.app.nodes import dotted
 from targcc_gen.patch.app.source import SourceError
 
 SPEC = "targcc.yaml"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from targcc_gen.patch.app.apps import AppFile, names_in
+from targcc_gen.patch.app.file import AppFile
+from targcc_gen.patch.app.nodes import names_in
 from targcc_gen.patch.app.source import Replacement, Source, SourceError
 from targcc_gen.patch.edit.wiring import ROUTER, Wiring, includes, router_imports
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import libcst as cst
 
-from targcc_gen.patch.app.apps import App, AppFile, dotted, names_in
+from targcc_gen.patch.app.apps import App, apps_of
+from targcc_gen.patch.app.file import AppFile
+from targcc_gen.patch.app.nodes import dotted, names_in
 from targcc_gen.patch.app.source import Replacement, Source, SourceError, insertion
 
 ROUTER = "scheduler_router"
@@ -110,7 +112,7 @@ def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
 
 def _check(file: AppFile, app: App, wiring: Wiring, data: bytes) -> None:
     """What we wrote is Python again, with the same app: a last look before anything reaches the disk."""
-    again = AppFile(Source(file.source.name, data)).apps()
+    again = apps_of(AppFile(Source(file.source.name, data)))
     if not any((other.target, other.scope) == (app.target, app.scope) for other in again):
         raise refusal(
             file, replace(app, problem="its file is written in a way that cannot be edited"), wiring

@@ -143,13 +143,13 @@ def _say_next(prepared: Prepared, show: _Show, *, verified: bool) -> None:
     from targcc_gen.patch.service import install_line
 
     show.line("", "")
-    if prepared.home.is_new and not verified:
+    if prepared.package.is_new and not verified:
         show.line("Next", install_line(prepared))
     show.line("Next", "Start the app as always: its jobs run, and the dashboard is at /jobs.")
-    if prepared.home.is_new:
+    if prepared.package.is_new:
         show.line(
             "",
-            f"python -m {prepared.home.package}.scheduler.cli user add NAME      # to sign in there",
+            f"python -m {prepared.package.package}.scheduler.cli user add NAME      # to sign in there",
         )
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')
 
