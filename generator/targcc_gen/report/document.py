@@ -1,4 +1,4 @@
-"""The inventory of an import, for the people who decide on the cut-over: what came over, when it will run, what differs."""
+"""The report on an import, for the people who decide on the cut-over: what came over, when it will run, what differs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _job(job: ImportedJob) -> dict[str, Any]:
 
 
 def write_report(path: Path, result: Import, found: Sequence[Difference]) -> None:
-    """Write the inventory as Markdown, HTML or JSON, as the file's name asks.
+    """Write the report as Markdown, HTML or JSON, as the file's name asks.
 
     Raises:
         InputError: The name ends in none of them, or the file cannot be written.

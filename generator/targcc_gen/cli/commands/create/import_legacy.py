@@ -96,7 +96,7 @@ class _Request:
     "--report",
     type=_FILE,
     metavar="FILE",
-    help="Write the inventory with each job's next runs, as .md, .html or .json.",
+    help="Write a report with each job's next runs, as .md, .html or .json.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and write nothing.")
 @click.option("--diff", is_flag=True, help="Show the changes as a diff.")
