@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
+from targcc_scheduler.schedules import CronError, CronSchedule, convert
+
 from targcc_gen.clockchange import clock_changes
-from targcc_gen.cron import CronError, CronSchedule, convert
 
 _FIELDS = 5
 _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4

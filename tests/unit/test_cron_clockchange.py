@@ -6,8 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_gen.clockchange import clock_changes, notes_on
-from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, parse_duration
 from targcc_gen.dialects import differences, read_as
+from targcc_scheduler.schedules import (
+    CronError,
+    CronSchedule,
+    EverySchedule,
+    OnceSchedule,
+    parse_duration,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from targcc_gen.cron import CronError, CronSchedule
+from targcc_scheduler.schedules import CronError, CronSchedule
+
 from targcc_gen.legacy import fields
 from targcc_gen.legacy.model import Draft, OldJob, OldSchedule, Refused
 from targcc_gen.legacy.people import People

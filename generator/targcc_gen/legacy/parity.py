@@ -16,8 +16,15 @@ from functools import lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
+from targcc_scheduler.schedules import (
+    CronError,
+    CronSchedule,
+    EverySchedule,
+    OnceSchedule,
+    Schedule,
+)
+
 from targcc_gen.clockchange import ClockChange, clock_changes
-from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, Schedule
 from targcc_gen.dialects import read_as
 from targcc_gen.legacy.model import ImportedJob, OldJob, OldSchedule
 from targcc_gen.spec import JobSpec

@@ -1,6 +1,6 @@
 """The single values of a spec: durations, time zones, cron expressions, addresses, parameters.
 
-Each is an annotated type that Pydantic checks. `targcc_gen.cron` is imported only when there is something to parse.
+Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is something to parse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, package_problem
 
 if TYPE_CHECKING:
-    from targcc_gen.cron import CronError
+    from targcc_scheduler.schedules import CronError
 
 PROBLEM: LiteralString = "targcc_problem"
 """The type of the Pydantic errors that carry our own words about one value."""
@@ -128,7 +128,7 @@ def _duration(value: object) -> timedelta:
 
 def _parsed_duration(text: str, column: int = 0) -> timedelta:
     """The duration that begins at a column of a value."""
-    from targcc_gen.cron import CronError, parse_duration
+    from targcc_scheduler.schedules import CronError, parse_duration
 
     try:
         return _positive(parse_duration(text))
@@ -155,9 +155,9 @@ def _from_cron(error: CronError) -> PydanticCustomError:
 
 def format_duration(value: timedelta | str) -> str:
     """`timedelta(minutes=90)` as a spec writes it, `1h30m`; `none` stays as it is."""
-    from targcc_gen import cron
+    from targcc_scheduler import schedules
 
-    return value if isinstance(value, str) else cron.format_duration(value)
+    return value if isinstance(value, str) else schedules.format_duration(value)
 
 
 _DURATION_SCHEMA: dict[str, Any] = {"type": "string", "examples": ["90s", "15m", "1h30m", "2d"]}
@@ -203,7 +203,7 @@ Instant = Annotated[
 
 
 def _zone(name: str) -> str:
-    from targcc_gen.cron import CronError, parse_zone
+    from targcc_scheduler.schedules import CronError, parse_zone
 
     try:
         parse_zone(name)
@@ -217,7 +217,7 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 
 
 def _cron(text: str) -> str:
-    from targcc_gen.cron import CronError, CronSchedule
+    from targcc_scheduler.schedules import CronError, CronSchedule
 
     try:
         CronSchedule.parse(text)

@@ -1,16 +1,12 @@
 """What people write as a schedule, and what they are told about it."""
 
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_gen import cron
-from targcc_gen.cron import (
+from targcc_scheduler.schedules import (
     AfterCompletionSchedule,
     CronError,
     CronSchedule,
@@ -480,22 +476,3 @@ def test_a_zone_that_is_none_gets_the_nearest_name(name, suggestion):
 
 def test_a_zone_is_found_by_its_name():
     assert parse_zone(BERLIN) == ZoneInfo(BERLIN)
-
-
-# The file itself
-
-
-def test_the_module_stands_alone_in_a_project(tmp_path):
-    """It is copied word for word into projects: standard library only, and the header says whose it is."""
-    source = Path(cron.__file__).read_text("utf-8")
-    assert source.startswith(
-        "# Managed by targcc-gen, the same in the generator and in every project"
-    )
-    (tmp_path / "schedules.py").write_text(source, "utf-8")
-    code = (
-        "import sys, schedules; print(schedules.CronSchedule.parse('0 2 * * *').describe());"
-        "print(*sorted({m.partition('.')[0] for m in sys.modules if '_sysconfigdata' not in m} - sys.stdlib_module_names - {'schedules', '__main__'}))"
-    )
-    python = [sys.executable, "-S", "-c", code]
-    out = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert out.splitlines() == ["at 02:00 every day", ""]
