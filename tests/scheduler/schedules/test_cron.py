@@ -100,6 +100,8 @@ def test_carets_stay_under_the_fault_in_a_long_or_odd_text():
         ("@hourly", "0 * * * *"),
         ("@every_second", "* * * * * *"),
         ("0 5-5 * * *", "0-0 5 * * *"),
+        ("0 2 13 * SUN-SUN/2", "0 2 13 * 0"),
+        ("0 2 13 * 7-mon/2", "0 2 13 * 7-0/7"),
     ],
 )
 def test_the_normal_form_is_short_and_means_the_same(text, normal):
@@ -172,6 +174,7 @@ def test_five_or_six_fields_can_be_demanded():
         ("* 0 * * * *", "every second for a minute, every hour"),
         ("5,10 * 9-17 * * *", "at seconds 5 and 10 of every minute from 09:00 to 17:59"),
         ("0 0 30 2 *", "never (at 00:00 on the 30th of February: there is no such date)"),
+        ("0 2 * * 7-1/2", "never (its range of weekdays holds no day)"),
     ],
 )
 def test_an_expression_in_words(text, words):

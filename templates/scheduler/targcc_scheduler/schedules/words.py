@@ -37,8 +37,14 @@ def _spell_day(fields: CronFields) -> str:
     return f"{days}W" if fields.nearest else days
 
 
+_NO_WEEKDAY = "7-0/7"
+"""In Cronos, a range from 7 that goes round with a step may hold no day; it runs never."""
+
+
 def _spell_weekday(fields: CronFields) -> str:
     """Return the field day of week."""
+    if not fields.weekday:
+        return _NO_WEEKDAY
     days = "*" if fields.weekday == ANY_WEEKDAY else _spell(fields.weekday, 0, 7, ranges=True)
     return days + {0: "", -1: "L"}.get(fields.nth, f"#{fields.nth}")
 
@@ -78,6 +84,8 @@ _READABLE = 6
 
 def describe(fields: CronFields) -> str:
     """Return words that continue "runs ...", as in "at 02:00 every day"."""
+    if not fields.weekday:
+        return "never (its range of weekdays holds no day)"
     clock = numbers_in(fields.second), numbers_in(fields.minute), numbers_in(fields.hour)
     times, days = _time_words(*clock), _day_words(fields)
     if not days and (times.startswith("at ") and "every" not in times):
