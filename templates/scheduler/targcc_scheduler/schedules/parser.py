@@ -119,7 +119,6 @@ def _list(part: Part, spec: Field, dialect: Dialect) -> tuple[int, bool]:
 
 
 _LAST_DAY = re.compile(r"L(?:-([0-9]+))?(W)?", re.IGNORECASE)
-
 _NEAREST = re.compile(r"([0-9]+)W", re.IGNORECASE)
 
 
