@@ -9,6 +9,7 @@ GENERATOR = ROOT / "generator" / "targcc_gen"
 SCHEDULER = ROOT / "templates" / "project" / "src" / "{{ package }}" / "scheduler"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
+
 def test_the_command_line_starts_with_nothing_but_click():
     heavy = {"black", "copier", "jinja2", "libcst", "pydantic", "rich", "yaml", "merge3"}
     found = []

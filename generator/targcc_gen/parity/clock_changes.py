@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from targcc_gen.cron import CronSchedule, EverySchedule, Schedule, duration_words, parse_zone
+from targcc_scheduler.schedules import (
+    CronSchedule,
+    EverySchedule,
+    Schedule,
+    duration_words,
+    parse_zone,
+)
 
 _LISTED = 3
 """Lost or repeated times that a note names one by one."""

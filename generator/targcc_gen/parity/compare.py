@@ -16,7 +16,14 @@ from functools import lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, Schedule
+from targcc_scheduler.schedules import (
+    CronError,
+    CronSchedule,
+    EverySchedule,
+    OnceSchedule,
+    Schedule,
+)
+
 from targcc_gen.parity.clock_changes import ClockChange, clock_changes
 from targcc_gen.parity.readings import read_as
 from targcc_gen.sources.model import Import, ImportedJob, OldJob, OldSchedule

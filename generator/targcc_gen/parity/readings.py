@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from targcc_gen.cron import CronError, CronSchedule, convert
+from targcc_scheduler.schedules import CronError, CronSchedule, convert
+
 from targcc_gen.parity.clock_changes import clock_changes
 
 _FIELDS = 5

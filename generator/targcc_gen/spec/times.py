@@ -1,6 +1,6 @@
 """The values of a spec that tell time: durations, instants, zones, cron expressions.
 
-Each is an annotated type that Pydantic checks. `targcc_gen.cron` is imported only when there is something to parse.
+Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is imported only when there is something to parse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from targcc_gen.spec.value_errors import problem
 
 if TYPE_CHECKING:
-    from targcc_gen.cron import CronError
+    from targcc_scheduler.schedules import CronError
 
 
 def checked_duration(value: object) -> timedelta:
@@ -28,7 +28,7 @@ def checked_duration(value: object) -> timedelta:
 
 def parsed_duration(text: str, column: int = 0) -> timedelta:
     """The duration that begins at a column of a value."""
-    from targcc_gen.cron import CronError, parse_duration
+    from targcc_scheduler.schedules import CronError, parse_duration
 
     try:
         return _positive(parse_duration(text))
@@ -55,9 +55,9 @@ def _from_cron(error: CronError) -> PydanticCustomError:
 
 def format_duration(value: timedelta | str) -> str:
     """`timedelta(minutes=90)` as a spec writes it, `1h30m`; `none` stays as it is."""
-    from targcc_gen import cron
+    from targcc_scheduler import schedules
 
-    return value if isinstance(value, str) else cron.format_duration(value)
+    return value if isinstance(value, str) else schedules.format_duration(value)
 
 
 _DURATION_SCHEMA: dict[str, Any] = {"type": "string", "examples": ["90s", "15m", "1h30m", "2d"]}
@@ -103,7 +103,7 @@ Instant = Annotated[
 
 
 def _zone(name: str) -> str:
-    from targcc_gen.cron import CronError, parse_zone
+    from targcc_scheduler.schedules import CronError, parse_zone
 
     try:
         parse_zone(name)
@@ -117,7 +117,7 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 
 
 def _cron(text: str) -> str:
-    from targcc_gen.cron import CronError, CronSchedule
+    from targcc_scheduler.schedules import CronError, CronSchedule
 
     try:
         CronSchedule.parse(text)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from targcc_gen.cron import Schedule
+    from targcc_scheduler.schedules import Schedule
+
     from targcc_gen.spec import JobSpec, Spec
 
 _RUNS = 2
@@ -24,7 +25,8 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         key: The job's key.
         now: From when, aware; by default the present.
     """
-    from targcc_gen.cron import parse_zone
+    from targcc_scheduler.schedules import parse_zone
+
     from targcc_gen.parity.clock_changes import notes_on
     from targcc_gen.render.job.jobs import schedule_words
 
@@ -49,7 +51,7 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
 
 def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
     """A job's schedule; None for one that only runs when it is asked to, or that counts from its own runs."""
-    from targcc_gen.cron import CronSchedule, EverySchedule, OnceSchedule, parse_zone
+    from targcc_scheduler.schedules import CronSchedule, EverySchedule, OnceSchedule, parse_zone
 
     def aware(moment: datetime) -> datetime:
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=parse_zone(zone))

@@ -74,7 +74,7 @@ def schedule_words(job: JobSpec) -> str:
     from targcc_gen.spec import format_duration
 
     if job.cron is not None:
-        from targcc_gen.cron import CronSchedule
+        from targcc_scheduler.schedules import CronSchedule
 
         return CronSchedule.parse(job.cron).describe()
     if job.every is not None:

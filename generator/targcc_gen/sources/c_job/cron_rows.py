@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from targcc_gen.cron import CronError, CronSchedule
+from targcc_scheduler.schedules import CronError, CronSchedule
+
 from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.model import Draft, Refused

@@ -199,7 +199,7 @@ def local_zone() -> str:
     link = Path("/etc/localtime")
     if link.is_symlink():
         candidates.append(link.readlink().as_posix().rpartition("zoneinfo/")[2])
-    from targcc_gen.cron import CronError, parse_zone
+    from targcc_scheduler.schedules import CronError, parse_zone
 
     for name in candidates:
         try:

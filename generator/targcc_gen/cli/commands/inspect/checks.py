@@ -88,7 +88,7 @@ def _uv() -> Finding:
 
 
 def _zones() -> Finding:
-    from targcc_gen.cron import CronError, parse_zone
+    from targcc_scheduler.schedules import CronError, parse_zone
 
     try:
         parse_zone("Europe/London")

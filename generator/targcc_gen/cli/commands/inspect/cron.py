@@ -10,7 +10,8 @@ import click
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from targcc_gen.cron import CronSchedule
+    from targcc_scheduler.schedules import CronSchedule
+
     from targcc_gen.parity.readings import Difference
 
 _YEARS = timedelta(days=731)
@@ -50,7 +51,8 @@ def cron(
       targcc-gen cron "0 2 * * *" --timezone Europe/London
       targcc-gen cron "0 0 13 * 5" --compare vixie
     """
-    from targcc_gen.cron import CronError, CronSchedule, parse_zone
+    from targcc_scheduler.schedules import CronError, CronSchedule, parse_zone
+
     from targcc_gen.errors import InputError
 
     try:
@@ -121,7 +123,8 @@ def _comparison(
     from datetime import UTC
     from itertools import islice
 
-    from targcc_gen.cron import CronError
+    from targcc_scheduler.schedules import CronError
+
     from targcc_gen.parity.readings import differences, read_as
 
     try:

@@ -5,9 +5,15 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_gen.cron import CronError, CronSchedule, EverySchedule, OnceSchedule, parse_duration
 from targcc_gen.parity.clock_changes import clock_changes, notes_on
 from targcc_gen.parity.readings import differences, read_as
+from targcc_scheduler.schedules import (
+    CronError,
+    CronSchedule,
+    EverySchedule,
+    OnceSchedule,
+    parse_duration,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from targcc_gen.cron import (
+from targcc_scheduler.schedules import (
     DIALECTS,
     CronError,
     CronSchedule,

@@ -1,26 +1,15 @@
-"""What people write as a schedule, and what they are told about it."""
+"""What people write as a cron expression, when it runs, and what they are told about it."""
 
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_gen import cron
-from targcc_gen.cron import (
-    AfterCompletionSchedule,
+from targcc_scheduler.schedules import (
     CronError,
     CronSchedule,
     EverySchedule,
-    OnceSchedule,
     convert,
-    duration_words,
-    format_duration,
-    parse_duration,
-    parse_zone,
 )
 
 BERLIN = "Europe/Berlin"
@@ -104,6 +93,8 @@ def test_carets_stay_under_the_fault_in_a_long_or_odd_text():
         ("@hourly", "0 * * * *"),
         ("@every_second", "* * * * * *"),
         ("0 5-5 * * *", "0-0 5 * * *"),
+        ("0 2 13 * SUN-SUN/2", "0 2 13 * 0"),
+        ("0 2 13 * 7-mon/2", "0 2 13 * 7-0/7"),
     ],
 )
 def test_the_normal_form_is_short_and_means_the_same(text, normal):
@@ -176,6 +167,7 @@ def test_five_or_six_fields_can_be_demanded():
         ("* 0 * * * *", "every second for a minute, every hour"),
         ("5,10 * 9-17 * * *", "at seconds 5 and 10 of every minute from 09:00 to 17:59"),
         ("0 0 30 2 *", "never (at 00:00 on the 30th of February: there is no such date)"),
+        ("0 2 * * 7-1/2", "never (its range of weekdays holds no day)"),
     ],
 )
 def test_an_expression_in_words(text, words):
@@ -324,178 +316,3 @@ def test_an_unknown_dialect_is_named():
     assert refused("* * * * *", dialect="systemd").frame() == (
         'no dialect "systemd"\n  systemd\n  ^^^^^^^\n  There are cronos, ncrontab, vixie, quartz.'
     )
-
-
-# Intervals, delays and single dates
-
-
-def test_an_interval_counts_elapsed_time_through_a_clock_change():
-    schedule = EverySchedule(timedelta(minutes=90), at("2026-03-29T00:00+01:00"))
-    runs = islice(schedule.iter(at("2026-03-29T00:00+01:00"), BERLIN), 3)
-    assert [f"{run:%H:%M%z}" for run in runs] == ["01:30+0100", "04:00+0200", "05:30+0200"]
-
-
-def test_an_interval_of_whole_days_keeps_its_wall_clock_time():
-    anchor = datetime(2026, 3, 26, 2, 30)  # noqa: DTZ001 - in the schedule's own zone
-    schedule = EverySchedule(timedelta(days=1), anchor)
-    runs = islice(schedule.iter(at("2026-03-28T00:00+01:00"), BERLIN), 3)
-    assert [f"{run:%d %H:%M%z}" for run in runs] == [
-        "28 02:30+0100",
-        "29 03:00+0200",
-        "30 02:30+0200",
-    ]
-    in_autumn = schedule.between(at("2026-10-25T00:00+02:00"), at("2026-10-26T00:00+01:00"), BERLIN)
-    assert list(in_autumn) == [at("2026-10-25T02:30+02:00")]
-
-
-def test_an_interval_begins_at_its_anchor():
-    anchor = at("2026-06-01T12:00+00:00")
-    schedule = EverySchedule(timedelta(hours=36), anchor)
-    assert schedule.next(at("2026-01-01T00:00+00:00"), "UTC") == anchor
-    assert schedule.next(anchor, "UTC", inclusive=True) == anchor
-    assert schedule.next(anchor, "UTC") == at("2026-06-03T00:00+00:00")
-    assert schedule.previous(anchor, "UTC") is None
-
-
-def test_an_interval_without_an_anchor_is_aligned_to_midnight():
-    schedule = EverySchedule(timedelta(minutes=15))
-    assert schedule.next(at("2026-07-01T10:07+02:00"), BERLIN) == at("2026-07-01T10:15+02:00")
-    weekly = EverySchedule(timedelta(days=7))
-    assert f"{weekly.next(at('2026-07-01T10:07+02:00'), BERLIN):%a %H:%M}" == "Mon 00:00"
-
-
-def test_a_delay_counts_from_the_end_of_the_previous_run():
-    schedule = AfterCompletionSchedule(timedelta(minutes=5))
-    ended = at("2026-03-29T01:58+01:00")
-    assert schedule.next(ended, BERLIN) == at("2026-03-29T03:03+02:00")
-    assert schedule.previous(ended, BERLIN) is None
-
-
-def test_once_is_once():
-    local = datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001 - in the schedule's own zone
-    schedule, moment = OnceSchedule(local), at("2026-03-29T03:00+02:00")
-    assert list(schedule.iter(at("2026-01-01T00:00+01:00"), BERLIN)) == [moment]
-    assert schedule.next(moment, BERLIN) is None
-    assert schedule.next(moment, BERLIN, inclusive=True) == moment
-    assert schedule.previous(at("2027-01-01T00:00+01:00"), BERLIN) == moment
-    assert schedule.previous(moment, BERLIN) is None
-
-
-def test_intervals_in_words():
-    anchor = at("2026-01-01T08:00+00:00")
-    assert EverySchedule(parse_duration("90m")).describe() == "every 1 hour and 30 minutes"
-    assert EverySchedule(parse_duration("1h")).describe() == "every hour"
-    assert (
-        EverySchedule(parse_duration("2d"), anchor).describe()
-        == "every 2 days from 2026-01-01 08:00"
-    )
-    assert (
-        AfterCompletionSchedule(parse_duration("5m")).describe()
-        == "5 minutes after the previous run ends"
-    )
-    assert OnceSchedule(anchor).describe() == "once, at 2026-01-01 08:00"
-    assert str(EverySchedule(parse_duration("90m"))) == "every 1h30m"
-    assert str(AfterCompletionSchedule(parse_duration("5m"))) == "every 5m after completion"
-    assert str(OnceSchedule(anchor)) == "at 2026-01-01T08:00+00:00"
-
-
-def test_an_interval_of_nothing_is_refused():
-    with pytest.raises(CronError, match="one second at least"):
-        EverySchedule(timedelta(milliseconds=500))
-    with pytest.raises(CronError, match="longer than nothing"):
-        AfterCompletionSchedule(timedelta(0))
-
-
-# Durations and zones
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds", "written", "words"),
-    [
-        ("90s", 90, "1m30s", "1 minute and 30 seconds"),
-        ("15m", 900, "15m", "15 minutes"),
-        ("1h30m", 5400, "1h30m", "1 hour and 30 minutes"),
-        ("2d", 172800, "2d", "2 days"),
-        ("1w", 604800, "7d", "7 days"),
-        ("500ms", 0.5, "500ms", "500 milliseconds"),
-        ("0s", 0, "0s", "0 seconds"),
-        (
-            "1d2h3m4s5ms",
-            93784.005,
-            "1d2h3m4s5ms",
-            "1 day, 2 hours, 3 minutes, 4 seconds and 5 milliseconds",
-        ),
-    ],
-)
-def test_a_duration_reads_and_writes(text, seconds, written, words):
-    duration = parse_duration(text)
-    assert duration == timedelta(seconds=seconds)
-    assert format_duration(duration) == written
-    assert duration_words(duration) == words
-
-
-@pytest.mark.parametrize(
-    ("text", "column"),
-    [
-        ("90", 1),
-        ("", 1),
-        ("1h 30m", 3),
-        ("30m1h", 4),
-        ("1.5h", 1),
-        ("-5m", 1),
-        ("1h1h", 3),
-        ("5min", 3),
-    ],
-)
-def test_a_duration_that_is_none_is_refused_where_it_goes_wrong(text, column):
-    with pytest.raises(CronError) as caught:
-        parse_duration(text)
-    assert caught.value.column == column
-    assert "1h30m" in caught.value.allowed
-
-
-def test_a_duration_has_an_end():
-    with pytest.raises(CronError, match="longer than a hundred years"):
-        parse_duration("999999999w")
-
-
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("Asia/Jerusalm", 'did you mean "Asia/Jerusalem"?'),
-        ("jerusalem", 'did you mean "Asia/Jerusalem"?'),
-        ("Europe/Londn", 'did you mean "Europe/London"?'),
-        ("America/new york", 'did you mean "America/New_York"?'),
-        ("", "Write an IANA name such as Europe/London."),
-        ("../../etc/passwd", "Write an IANA name such as Europe/London."),
-        ("Europe", "Write an IANA name such as Europe/London."),
-        ("a\x00b", "Write an IANA name such as Europe/London."),
-    ],
-)
-def test_a_zone_that_is_none_gets_the_nearest_name(name, suggestion):
-    with pytest.raises(CronError, match="no time zone") as caught:
-        parse_zone(name)
-    assert caught.value.allowed == suggestion
-
-
-def test_a_zone_is_found_by_its_name():
-    assert parse_zone(BERLIN) == ZoneInfo(BERLIN)
-
-
-# The file itself
-
-
-def test_the_module_stands_alone_in_a_project(tmp_path):
-    """It is copied word for word into projects: standard library only, and the header says whose it is."""
-    source = Path(cron.__file__).read_text("utf-8")
-    assert source.startswith(
-        "# Managed by targcc-gen, the same in the generator and in every project"
-    )
-    (tmp_path / "schedules.py").write_text(source, "utf-8")
-    code = (
-        "import sys, schedules; print(schedules.CronSchedule.parse('0 2 * * *').describe());"
-        "print(*sorted({m.partition('.')[0] for m in sys.modules if '_sysconfigdata' not in m} - sys.stdlib_module_names - {'schedules', '__main__'}))"
-    )
-    python = [sys.executable, "-S", "-c", code]
-    out = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert out.splitlines() == ["at 02:00 every day", ""]

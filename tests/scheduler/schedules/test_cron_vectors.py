@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from targcc_gen.cron import CronError, CronSchedule
+from targcc_scheduler.schedules import CronError, CronSchedule
 
-VECTORS = Path(__file__).parents[1] / "data" / "cron" / "vectors.jsonl"
+VECTORS = Path(__file__).parent / "data" / "vectors.jsonl"
 CASES = [json.loads(line) for line in VECTORS.read_text("utf-8").splitlines()]
 INVALID = [case for case in CASES if case["expected"] == "ERROR"]
 VALID = [case for case in CASES if case["expected"] != "ERROR"]

@@ -1,0 +1,1 @@
+"""The job scheduler of a project made by targcc-gen."""
