@@ -27,8 +27,6 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Known and to be cut.
 KNOWN_CIRCLES = ({"sync.decorators", "sync.decorator_edits"},)
 KNOWN_FULL = {"sync"}
-# One room in two folders: `exports` chooses among the formats, and `tsql` is one of them.
-ONE_ROOM = ({"readers", "readers.tsql"},)
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
@@ -102,19 +100,23 @@ def circles(edges: Mapping[str, set[str]]) -> list[set[str]]:
 
 
 def folders(edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """The graph of folders; a folder's `__init__`, which hands on names of the rooms inside, is a node of its own."""
-    modules = {
-        module: {other for other in edges if other.startswith(f"{module}.")} for module in edges
-    }
-    node_of = {
-        module: f"{module}.__init__" if inside or not module else module.rpartition(".")[0]
-        for module, inside in modules.items()
-    }
-    result: dict[str, set[str]] = {node: set() for node in node_of.values()}
+    """The graph of folders. A folder and one inside it are one room: what passes between them is for `circles(edges)`."""
+    result: dict[str, set[str]] = {}
     for module, others in edges.items():
-        own = node_of[module]
-        result[own] |= {node_of[other] for other in others} - {own}
+        own = folder_of(module, edges)
+        found = {folder_of(other, edges) for other in others}
+        result.setdefault(own, set()).update(other for other in found if not one_room(own, other))
     return result
+
+
+def folder_of(module: str, edges: Mapping[str, set[str]]) -> str:
+    is_folder = any(other.startswith(f"{module}.") for other in edges)
+    return module if is_folder else module.rpartition(".")[0]
+
+
+def one_room(one: str, other: str) -> bool:
+    shorter, longer = sorted((one, other), key=len)
+    return longer == shorter or not shorter or longer.startswith(f"{shorter}.")
 
 
 EDGES = graph(PACKAGE)
@@ -134,7 +136,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def test_no_folders_import_each_other_in_a_circle():
-    assert [circle for circle in circles(folders(EDGES)) if circle not in ONE_ROOM] == []
+    assert circles(folders(EDGES)) == []
 
 
 def test_of_the_scheduler_only_its_schedules_are_imported():
@@ -190,5 +192,10 @@ def test_a_planted_circle_is_found():
     edges = {"a.one": {"b.two"}, "b.two": {"b.three"}, "b.three": set(), "a.four": set()}
     assert circles(edges) == []
     assert circles({**edges, "b.three": {"a.four"}}) == []
-    assert circles(folders({**edges, "b.three": {"a.four"}})) == [{"a", "b"}]
     assert circles({**edges, "b.three": {"a.one"}}) == [{"a.one", "b.two", "b.three"}]
+
+
+def test_a_planted_circle_of_folders_is_found():
+    edges = {"a.x.one": {"a.y.two"}, "a.y.two": {"a.base"}, "a.base": set(), "a.x.three": set()}
+    assert circles(folders({**edges, "a.base": {"a.x.three"}})) == []
+    assert circles(folders({**edges, "a.y.two": {"a.x.three"}})) == [{"a.x", "a.y"}]
