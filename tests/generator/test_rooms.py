@@ -149,7 +149,7 @@ def test_of_the_scheduler_only_its_schedules_are_imported():
     assert found == set()
 
 
-def test_files_and_folders_can_be_held_in_the_head():
+def test_files_are_short_and_folders_small():
     """`cron.py` moves into the scheduler."""
     files = [
         path for path in PACKAGE.rglob("*.py") if path.name != "cron.py" or path.parent != PACKAGE
