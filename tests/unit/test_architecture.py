@@ -4,9 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import architecture_page
+
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "generator" / "targcc_gen"
-SCHEDULER = ROOT / "templates" / "project" / "src" / "{{ package }}" / "scheduler"
+SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -22,27 +24,32 @@ def test_the_command_line_starts_with_nothing_but_click():
     assert found == []
 
 
-def test_each_module_of_the_scheduler_is_on_the_page():
-    modules = {path.name.partition(".")[0] for path in SCHEDULER.glob("*.py*")} - {"__init__"}
-    names = modules | {f"{path.parent.name}/" for path in SCHEDULER.glob("*/__init__.py")}
-
-    assert {
-        name for name in names if f"`{name}`" not in PAGE and f"`{name}.py`" not in PAGE
-    } == set()
+def test_the_table_of_rooms_is_drawn_from_the_code():
+    assert architecture_page.drawn(PAGE) == PAGE
 
 
-def test_each_module_on_the_page_is_there():
-    files = {
-        path.stem.removesuffix(".py")
-        for root in (GENERATOR, SCHEDULER)
-        for path in root.rglob("*.*")
-    }
-    folders = {
-        path.name for root in (GENERATOR, SCHEDULER) for path in root.rglob("*") if path.is_dir()
-    }
-    named = set(re.findall(r"`(\w+)\.py`", PAGE))
-    tables = "\n".join(line for line in PAGE.splitlines() if line.startswith("| ") and "`" in line)
-    rooms = set(re.findall(r"`(\w+)/`", tables))
+def test_the_drawing_follows_the_code():
+    smaller = PAGE.replace("| `core/` |", "| `cellar/` |")
+    assert smaller != PAGE
+    assert architecture_page.drawn(smaller) == PAGE
 
-    assert named - files - {"services", "main"} == set()
-    assert rooms - folders - {"scheduler"} == set()
+
+def test_each_module_that_the_text_names_is_there():
+    files = {path.relative_to(root) for root in (GENERATOR, SCHEDULER) for path in root.rglob("*")}
+    named = {Path(name) for name in re.findall(r"`([\w/]+\.py)`", PAGE)}
+    missing = {name for name in named if not any(file.match(str(name)) for file in files)}
+    assert (
+        missing
+        - {
+            Path("services.py"),
+            Path("main.py"),
+            Path("tests/scheduler/test_rooms.py"),
+            Path("scheduler/__init__.py"),
+        }
+        == set()
+    )
+
+
+def test_each_room_of_the_generator_is_on_the_page():
+    rooms = {path.name for path in GENERATOR.iterdir() if (path / "__init__.py").is_file()}
+    assert {room for room in rooms if f"| `{room}/` |" not in PAGE} == set()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWN_PACKAGE = "jobs_scheduler"
 """The package for an app in no package, or in one whose names are taken."""
 
-_NAMES = ("scheduler", "jobs", "services", "migrations")
+_NAMES = ("scheduler", "jobs", "services")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class TargetPackage:
 
     @property
     def router_module(self) -> str:
-        """The module with the router: `acme.scheduler.app`."""
-        return f"{self.package}.scheduler.app"
+        """The package with the router: `acme.scheduler`."""
+        return f"{self.package}.scheduler"
 
     @property
     def folder(self) -> Path:
@@ -64,7 +64,7 @@ def find_target_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPack
 
     spec = load_spec(path)
     found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
-    if not (found.folder / "scheduler" / "app.py").is_file():
+    if not (found.folder / "scheduler" / "__init__.py").is_file():
         raise InputError(
             f"{SPEC} asks for a scheduler in {found.folder.relative_to(layout.root).as_posix()}, but it is not there",
             hint="Run targcc-gen regenerate first.",

@@ -131,7 +131,7 @@ def _without(target: Target, spec: Spec | None) -> bytes:
     )
     source = target.file.source
     for package in packages:
-        wiring = Wiring(f"{package}.scheduler.app", target.layout.package)
+        wiring = Wiring(f"{package}.scheduler", target.layout.package)
         source = Source(source.name, unwire(source, wiring))
     return source.data
 

@@ -85,7 +85,7 @@ class ProjectSpec(_Model):
         default=None,
         description=(
             "Set by `targcc-gen patch`: the scheduler lives inside an app that was there before, and its package is in"
-            " this folder (`src`, or `.`). Only the scheduler, its migrations and the jobs are generated."
+            " this folder (`src`, or `.`). Only the scheduler, the services and the jobs are generated."
         ),
     )
 
@@ -267,6 +267,13 @@ class Spec(_Model):
     database: Literal["sqlite", "postgresql"] = Field(
         default="sqlite",
         description="The default database; `TARGCC_DATABASE_URL` decides at run time.",
+    )
+    scheduler: Literal["vendored", "package"] = Field(
+        default="vendored",
+        description=(
+            "`vendored`: the scheduler is a copy in the project, which you may edit; `package`: it is the dependency"
+            " `targcc-scheduler`. `targcc-gen scheduler` switches."
+        ),
     )
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from targcc_gen.cli import main
 from targcc_gen.sync import Lock
 
-MANAGED = "src/acme_jobs/scheduler/states.py"
-EXECUTOR = "src/acme_jobs/scheduler/executor.py"
+MANAGED = "src/acme_jobs/scheduler/core/states.py"
+EXECUTOR = "src/acme_jobs/scheduler/worker/executor.py"
 
 
 def targcc_gen(*arguments: str) -> Result:
@@ -203,9 +203,10 @@ def test_restore_drops_edits_only_when_told_to(project):
 
 def test_restore_of_a_folder(project):
     shutil.rmtree(project / "docs")
-    shutil.rmtree(project / "migrations")
-    assert targcc_gen("restore", "migrations").exit_code == 0
-    assert (project / "migrations/env.py").exists()
+    migrations = "src/acme_jobs/scheduler/migrations"
+    shutil.rmtree(project / migrations)
+    assert targcc_gen("restore", migrations).exit_code == 0
+    assert (project / migrations / "env.py").exists()
     assert not (project / "docs").exists()
 
 

@@ -19,7 +19,7 @@ NOT_HERE = {"pip install uv && uv run targcc-gen demo": "it stays; .ci/run runs 
 UV = """#!/bin/sh
 case "$1 $2" in
   "tool install") exit 0 ;;
-  "run targcc") shift 2; exec "{python}" -m acme_jobs.scheduler.cli "$@" ;;
+  "run targcc") shift 2; exec "{python}" -m acme_jobs.scheduler "$@" ;;
   "run pytest") shift 2; exec "{python}" -m pytest -q -p no:cacheprovider "$@" ;;
 esac
 echo "the tests do not know: uv $*" >&2

@@ -124,7 +124,7 @@ def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
         line = [
             sys.executable,
             "-m",
-            "shop_jobs.scheduler.cli",
+            "shop_jobs.scheduler",
             "import-history",
             "data/legacy_history.jsonl.gz",
         ]
@@ -165,7 +165,7 @@ def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(r
         )
         connection.execute("INSERT INTO c_Job VALUES (2, 'Bad one', '0 2 * *', 'SP_Load', 1)")
     connection.close()
-    line = [sys.executable, "-m", "shop_jobs.scheduler.cli", "job", "list"]
+    line = [sys.executable, "-m", "shop_jobs.scheduler", "job", "list"]
     legacy = {
         name: value for name, _, value in (text.partition("=") for text in env.splitlines())
         if name.startswith("TARGCC_LEGACY")
@@ -214,7 +214,7 @@ def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
     history = project / "data/legacy_history.jsonl.gz"
     for damaged in (history.read_bytes()[:-40], gzip.compress(b'{"JobName": "A"}\n')):
         history.write_bytes(damaged)
-        line = [sys.executable, "-m", "shop_jobs.scheduler.cli", "import-history", str(history)]
+        line = [sys.executable, "-m", "shop_jobs.scheduler", "import-history", str(history)]
         environment = {**os.environ, "PYTHONPATH": "src"}
         done = subprocess.run(
             line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False

@@ -92,14 +92,14 @@ def test_the_scheduler_goes_into_the_apps_package(run: Patch, shop: Path):
     assert "verified  shop.main:app serves the scheduler" in output
     text = (shop / "shop/main.py").read_text()
     assert text == MAIN.replace(
-        "import TITLE\n", "import TITLE\nfrom .scheduler.app import scheduler_router\n"
+        "import TITLE\n", "import TITLE\nfrom .scheduler import scheduler_router\n"
     ).replace("title=TITLE)\n", "title=TITLE)\napp.include_router(scheduler_router)\n")
     created = {path.relative_to(shop).as_posix() for path in shop.rglob("*") if path.is_file()}
     assert {
         "targcc.yaml",
         "shop/jobs/heartbeat.py",
         "shop/services.py",
-        "shop/migrations/env.py",
+        "shop/scheduler/migrations/env.py",
     } <= created
     assert not {"README.md", "Dockerfile", "src", ".github"} & {
         path.split("/")[0] for path in created
@@ -151,7 +151,7 @@ def test_undo_keeps_the_scheduler_when_people_have_jobs_in_it(run: Patch, shop: 
     assert status == 0
     assert "shop/scheduler stays: shop/jobs/mine.py is yours" in output
     assert (shop / "shop/main.py").read_text() == MAIN
-    assert (shop / "shop/scheduler/app.py").is_file()
+    assert (shop / "shop/scheduler/__init__.py").is_file()
     assert run("--no-verify")[0] == 0
     assert "include_router(scheduler_router)" in (shop / "shop/main.py").read_text()
 
@@ -164,7 +164,7 @@ def test_windows_line_ends_and_a_byte_order_mark_stay(run: Patch, shop: Path):
     patched = (shop / "shop/main.py").read_bytes()
     run("--undo")
 
-    assert b"\r\nfrom .scheduler.app import scheduler_router\r\n" in patched
+    assert b"\r\nfrom .scheduler import scheduler_router\r\n" in patched
     assert patched.count(b"\n") == patched.count(b"\r\n")
     assert (shop / "shop/main.py").read_bytes() == data
 
@@ -196,7 +196,7 @@ def test_a_factory_in_a_src_folder(run: Patch, tmp_path: Path):
     assert status == 0
     assert "verified  shop.web.app:create_app() serves the scheduler" in output
     assert (
-        "from shop.scheduler.app import scheduler_router"
+        "from shop.scheduler import scheduler_router"
         in (tmp_path / "src/shop/web/app.py").read_text()
     )
     assert (tmp_path / "src/shop/jobs/heartbeat.py").is_file()
@@ -215,7 +215,7 @@ def test_an_app_in_no_package_gets_a_package_beside_it(run: Patch, tmp_path: Pat
         "main is in no package: the scheduler gets a package of its own, jobs_scheduler" in output
     )
     assert "verified  main:app serves the scheduler" in output
-    assert "from jobs_scheduler.scheduler.app import" in (tmp_path / "main.py").read_text()
+    assert "from jobs_scheduler.scheduler import" in (tmp_path / "main.py").read_text()
     assert (tmp_path / "jobs_scheduler/__init__.py").is_file()
 
 
@@ -269,7 +269,7 @@ def test_a_second_app_of_a_project_with_a_spec_uses_its_scheduler(run: Patch, tm
     assert status == 0
     assert "create" not in output
     assert (tmp_path / "src/acme_jobs/ops.py").read_text() == (
-        "from fastapi import FastAPI\nfrom acme_jobs.scheduler.app import scheduler_router\n\n"
+        "from fastapi import FastAPI\nfrom acme_jobs.scheduler import scheduler_router\n\n"
         "ops = FastAPI()\nops.include_router(scheduler_router)\n"
     )
 
@@ -327,7 +327,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
         MAIN.replace("FastAPI(title=TITLE)", "Limit(FastAPI(title=TITLE))").replace(
             "@app", "# @app"
         ),
-        "    from .scheduler.app import scheduler_router\n",
+        "    from .scheduler import scheduler_router\n",
     ),
     "two apps": (MAIN + "\nother = FastAPI()\n", "--app app"),
     "does not import": (MAIN + "\nimport nowhere_at_all\n", "No module named 'nowhere_at_all'"),
@@ -389,7 +389,7 @@ def test_a_dry_run_writes_nothing(run: Patch, shop: Path, arguments: tuple[str, 
 def test_the_diff_shows_the_lines(run: Patch):
     _, output, _ = run("--dry-run", "--diff")
 
-    assert "\n+from .scheduler.app import scheduler_router\n" in output
+    assert "\n+from .scheduler import scheduler_router\n" in output
     assert "--- a/shop/main.py\n+++ b/shop/main.py\n" in output
 
 
@@ -404,7 +404,7 @@ def test_programs_get_json(run: Patch):
         "shop.main:app",
     )
     assert found["added"] == [
-        {"line": 4, "text": "from .scheduler.app import scheduler_router"},
+        {"line": 4, "text": "from .scheduler import scheduler_router"},
         {"line": 7, "text": "app.include_router(scheduler_router)"},
     ]
     assert json.loads(run("--undo", "--json")[1])["removed"] == found["added"]

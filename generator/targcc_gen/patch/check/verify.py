@@ -97,7 +97,7 @@ def verify(
         python: The project's interpreter.
         layout: How the file is imported.
         app: The app in it.
-        scheduler: The module with the router: `acme.scheduler.app`.
+        scheduler: The package with the router: `acme.scheduler`.
         extra: More folders for Python's path.
         timeout: Seconds the import may take.
 

@@ -1,7 +1,7 @@
 """The two lines that put the scheduler into an app: adding them, and finding and removing them again.
 
-They carry no mark. They are found by what they mean: an import of `scheduler_router` from the scheduler's `app`
-module, and a call of `include_router` with it; so they may be moved, reformatted or renamed in between.
+They carry no mark. They are found by what they mean: an import of `scheduler_router` from the scheduler, and a call of
+`include_router` with it; so they may be moved, reformatted or renamed in between.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Wiring:
     """What to import the router from, seen from the file.
 
     Args:
-        module: The scheduler's module that defines the router: `acme.scheduler.app`.
+        module: The scheduler's package: `acme.scheduler`.
         package: The package the file itself is in: `acme.web`; empty for a file in no package.
     """
 
@@ -34,7 +34,8 @@ class Wiring:
 
     def is_router(self, name: str) -> bool:
         """Whether a qualified name, absolute or with leading dots, means the router."""
-        return self._absolute(name) == f"{self.module}.{ROUTER}"
+        # Releases before 0.2 imported it from `scheduler.app`.
+        return self._absolute(name) in {f"{self.module}.{ROUTER}", f"{self.module}.app.{ROUTER}"}
 
     def _absolute(self, name: str) -> str:
         dots = len(name) - len(name.lstrip("."))
@@ -44,7 +45,7 @@ class Wiring:
         return ".".join([*parts[: len(parts) - dots + 1], name[dots:]])
 
     def import_line(self, name: str = ROUTER, *, relative: bool = False) -> str:
-        """The import: `from acme.scheduler.app import scheduler_router`, or from `.scheduler.app`."""
+        """The import: `from acme.scheduler import scheduler_router`, or from `.scheduler`."""
         module = self._relative() if relative else self.module
         renamed = "" if name == ROUTER else f" as {name}"
         return f"from {module} import {ROUTER}{renamed}"

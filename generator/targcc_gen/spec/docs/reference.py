@@ -87,7 +87,7 @@ def _kind(schema: dict[str, Any], key: str) -> str:
     named = {
         "cron": "cron expression", "timezone": "time zone", "params": "mapping", "at": "date and time",
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
-        "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "targcc": "`1`",
+        "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses",
     }  # fmt: skip
     if key in named:

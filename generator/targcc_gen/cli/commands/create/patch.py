@@ -149,7 +149,7 @@ def _say_next(prepared: Prepared, show: _Show, *, verified: bool) -> None:
     if prepared.package.is_new:
         show.line(
             "",
-            f"python -m {prepared.package.package}.scheduler.cli user add NAME      # to sign in there",
+            f"python -m {prepared.package.package}.scheduler user add NAME      # to sign in there",
         )
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')
 
