@@ -7,8 +7,9 @@ from pathlib import Path
 
 import postgresql
 import pytest
-import scheduler_rig
 from hypothesis import HealthCheck, settings
+from projects import RIG
+from targcc_scheduler import configure, migrate
 
 # A shared machine is slow now and then: that is no property of the code. Benchmarks measure speed.
 settings.register_profile(
@@ -17,7 +18,7 @@ settings.register_profile(
 settings.load_profile("targcc")
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
-scheduler_rig.install()
+configure(RIG)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,8 +48,6 @@ def postgresql_url(postgresql_server: postgresql.PostgreSQL) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _postgresql_template(postgresql_server: postgresql.PostgreSQL) -> str:
-    from rig_jobs.scheduler.database import migrate
-
     name = postgresql_server.create()
     migrate(postgresql_server.url(name))
     return name
@@ -66,8 +65,6 @@ def migrated_postgresql_url(
 
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from rig_jobs.scheduler.database import migrate
-
     file = tmp_path_factory.mktemp("template") / "jobs.db"
     migrate(f"sqlite:///{file}")
     return file

@@ -1,3 +1,3 @@
 """targcc-gen renders complete, runnable job-scheduler projects and keeps them up to date."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

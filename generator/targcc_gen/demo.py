@@ -45,7 +45,8 @@ class DemoProject:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of the project's own `targcc` with these arguments."""
-        return [str(self.python), "-m", f"{self.package}.scheduler.cli", *arguments]
+        start = f"from {self.package}.scheduler import main; main(prog_name='targcc')"
+        return [str(self.python), "-c", start, *arguments]
 
     def environment(self) -> dict[str, str]:
         """The environment to run it in: its source on the path, output unbuffered."""

@@ -20,7 +20,7 @@ import peer_notes
 import psutil
 import pytest
 import redis
-import scheduler_rig
+from projects import PATH
 
 HERE = Path(__file__).parent
 HOUR = (datetime.now(UTC).hour + 6) % 24
@@ -62,7 +62,7 @@ class Worker:
         self.peer = peer
         self.notes, self.counter = folder / "notes", folder / "counter"
         self._log = folder / "log"
-        paths = [jobs, scheduler_rig.install(), HERE]
+        paths = [jobs, PATH, HERE]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),

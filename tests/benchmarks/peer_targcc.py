@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from peer_notes import Send
 
 if TYPE_CHECKING:
-    from rig_jobs.scheduler import Scheduler
+    from targcc_scheduler import Scheduler
 
 PROFILE = "BENCH_PROFILE"
 
 _TICK = '''"""The job that is compared."""
 
 from peer_notes import note
-from rig_jobs.scheduler import JobContext, JobType, job
+from targcc_scheduler import JobContext, JobType, job
 
 
 @job(JobType.MANUAL)
@@ -32,7 +32,7 @@ async def tick(_: JobContext, sent: float = 0) -> None:
 
 _SCHEDULED = '''"""One of many."""
 
-from rig_jobs.scheduler import JobContext, job
+from targcc_scheduler import JobContext, job
 
 
 @job("{minute} {hour} * * *", timezone="UTC")
@@ -56,8 +56,10 @@ def write_jobs(folder: Path, schedules: int, hour: int) -> None:
 
 
 def _scheduler(url: str) -> "Scheduler":
-    from rig_jobs.scheduler import Scheduler, Settings
+    from projects import RIG
+    from targcc_scheduler import Scheduler, Settings, configure
 
+    configure(RIG)
     settings = Settings(_env_file=None, database_url=url)
     return Scheduler(settings, jobs_package="peer_jobs")
 

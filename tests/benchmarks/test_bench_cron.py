@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from targcc_gen.cron import CronSchedule
+from targcc_scheduler.schedules import CronSchedule
 
 pytestmark = pytest.mark.benchmark
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -73,8 +73,8 @@ def test_importing_costs_little_more_than_its_standard_library(tmp_path):
         return time.perf_counter() - started
 
     bare = min(seconds("import dataclasses, datetime, re, zoneinfo") for _ in range(6))
-    whole = min(seconds("import targcc_gen.cron") for _ in range(6))
+    whole = min(seconds("import targcc_scheduler.schedules") for _ in range(6))
     report(
-        f"import targcc_gen.cron {whole * 1e3:.0f} ms, of it standard library {bare * 1e3:.0f} ms"
+        f"import targcc_scheduler.schedules {whole * 1e3:.0f} ms, of it standard library {bare * 1e3:.0f} ms"
     )
     assert whole < bare * 2.5

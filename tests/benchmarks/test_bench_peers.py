@@ -24,8 +24,8 @@ import postgresql
 import pytest
 import sqlalchemy as sa
 from peer_rig import HOUR, Peer, Worker, redis_commands, redis_server, working
-from rig_jobs.scheduler.database import migrate
-from rig_jobs.scheduler.engine.embedded import _GLANCE_SECONDS
+from targcc_scheduler import migrate
+from targcc_scheduler.engine.embedded import _GLANCE_SECONDS
 
 pytestmark = pytest.mark.benchmark
 

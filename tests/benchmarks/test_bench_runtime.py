@@ -3,17 +3,12 @@
 import asyncio
 import sqlite3
 import statistics
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-import rt_package  # noqa: F401 - makes rt_jobs
-from rt_jobs.scheduler import JobContext, Scheduler, Settings, job
-from rt_jobs.scheduler.database import migrate
+from targcc_scheduler import JobContext, Scheduler, Settings, job, migrate
 
 pytestmark = pytest.mark.benchmark
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from projects import DATA
+from rendered_projects import DATA
 from targcc_gen.demo import DemoProject
 from targcc_gen.render import render_project
 from targcc_gen.spec import load_spec

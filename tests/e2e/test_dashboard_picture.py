@@ -15,7 +15,7 @@ from pathlib import Path
 
 import acme_history
 import pytest
-from projects import served
+from rendered_projects import served
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait

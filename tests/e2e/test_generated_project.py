@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from projects import DATA, run, running, served, wait_for
+from rendered_projects import DATA, run, running, served, wait_for
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 

@@ -3,7 +3,7 @@
 from shutil import copy
 
 import pytest
-from projects import DATA, run
+from rendered_projects import DATA, run
 from targcc_gen.demo import DemoProject
 
 pytestmark = pytest.mark.e2e

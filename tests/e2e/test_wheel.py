@@ -44,13 +44,13 @@ def wheel_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     kept = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", "dist", "build")
     shutil.copytree(REPOSITORY, source, ignore=kept)
-    run(uv, "build", "--wheel", "--out-dir", folder / "dist", source, cwd=folder)
+    run(uv, "build", "--all-packages", "--wheel", "--out-dir", folder / "dist", cwd=source)
     shutil.rmtree(source)
-    (wheel,) = (folder / "dist").glob("*.whl")
+    wheels = sorted((folder / "dist").glob("*.whl"))
     venv = folder / "venv"
     run(uv, "venv", "--python", sys.executable, venv, cwd=folder)
     programs = venv / ("Scripts" if os.name == "nt" else "bin")
-    run(uv, "pip", "install", "--python", programs / "python", wheel, cwd=folder)
+    run(uv, "pip", "install", "--python", programs / "python", *wheels, cwd=folder)
     return programs / "targcc-gen"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from targcc_gen.assets import examples, project_template
 from targcc_gen.render import Tree, render_project
+from targcc_gen.render.vendor import marked, package_files
 from targcc_gen.spec import load_spec
 
 from golden import assert_matches  # isort: skip
@@ -15,17 +16,19 @@ SPECS = {
     "acme": examples() / "acme" / "targcc.yaml",
     "everything": HERE / "specs" / "everything.yaml",
     "heartbeat": HERE / "specs" / "heartbeat.yaml",
+    "package": HERE / "specs" / "package.yaml",
 }
 LISTING = "FILES.txt"
 
 
 def reviewed_part(tree: Tree) -> dict[str, str]:
-    """The files that were rendered, and all paths with their owners; a plain copy is reviewed in the template."""
+    """The files that were rendered, and all paths with their owners; a plain copy is reviewed where it comes from."""
     copies = {path.read_bytes() for path in project_template().rglob("*") if path.is_file()}
+    copies |= {marked(path, content) for path, content in package_files()}
     texts = {
         file.path: file.content.decode()
         for file in tree
-        if file.content not in copies and not file.path.endswith(("/cron.py", "schema.json"))
+        if file.content not in copies and not file.path.endswith("schema.json")
     }
     listing = "".join(f"{file.owner.shown:<8} {file.path}\n" for file in tree)
     return {**texts, LISTING: listing}

@@ -150,7 +150,7 @@ def test_what_containers_start_is_a_command():
 
 
 def test_each_setting_is_explained_and_can_be_copied():
-    scheduler = ROOT / "templates" / "project" / "src" / "{{ package }}" / "scheduler"
+    scheduler = ROOT / "templates" / "scheduler" / "targcc_scheduler"
     source = (scheduler / "settings.py").read_text(encoding="utf-8")
     names = [f"TARGCC_{name.upper()}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)]
     manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -12,22 +12,41 @@ import click
 from targcc_gen import __version__
 from targcc_gen.errors import TargccError
 
-# Section, command, what it does. The command is in the module of the same name.
-_COMMANDS = (
-    ("Make a project", "new", "Render a project from a spec, or from a few answers."),
-    ("Make a project", "import-legacy", "Bring the jobs of an old c_Job table over."),
-    ("Make a project", "patch", "Put the scheduler into a FastAPI app that is there already."),
-    ("Make a project", "demo", "Render the example project and run it."),
-    ("Change it", "job", "Add a job, or remove one."),
-    ("Change it", "regenerate", "Bring all files to what the spec asks for; edits are merged."),
-    ("Change it", "restore", "Bring a deleted file back, or drop the edits of one."),
-    ("Change it", "eject", "Make a managed file yours alone."),
-    ("Look", "status", "Say which files were edited, deleted or ejected, and what is due."),
-    ("Look", "blueprints", "List what a job can start out as."),
-    ("Look", "cron", "Say what a cron expression means and when it runs."),
-    ("Look", "schema", "Print the JSON Schema of a spec."),
-    ("Look", "doctor", "Check this machine and the project for what often goes wrong."),
+# Each section of the help, its folder below `commands`, and its commands: what each does. A command's module has its name.
+_SECTIONS = (
+    (
+        "Make a project",
+        "create",
+        (
+            ("new", "Render a project from a spec, or from a few answers."),
+            ("import-legacy", "Bring the jobs of an old c_Job table over."),
+            ("patch", "Put the scheduler into a FastAPI app that is there already."),
+            ("demo", "Render the example project and run it."),
+        ),
+    ),
+    (
+        "Change it",
+        "change",
+        (
+            ("job", "Add a job, or remove one."),
+            ("regenerate", "Bring all files to what the spec asks for; edits are merged."),
+            ("restore", "Bring a deleted file back, or drop the edits of one."),
+            ("eject", "Make a managed file yours alone."),
+        ),
+    ),
+    (
+        "Look",
+        "inspect",
+        (
+            ("status", "Say which files were edited, deleted or ejected, and what is due."),
+            ("blueprints", "List what a job can start out as."),
+            ("cron", "Say what a cron expression means and when it runs."),
+            ("schema", "Print the JSON Schema of a spec."),
+            ("doctor", "Check this machine and the project for what often goes wrong."),
+        ),
+    ),
 )
+_FOLDERS = {name: folder for _, folder, commands in _SECTIONS for name, _ in commands}
 
 _INTERRUPTED = 130
 _OUR_FAULT = 70
@@ -39,15 +58,18 @@ class _Commands(click.Group):
     debug = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return [name for _, name, _ in _COMMANDS]
+        return list(_FOLDERS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+    def get_command(
+        self, ctx: click.Context, cmd_name: str  # noqa: ARG002 - click's signature
+    ) -> click.Command | None:
+        if cmd_name not in _FOLDERS:
             return None
         import importlib
 
         name = cmd_name.replace("-", "_")
-        command = getattr(importlib.import_module(f"targcc_gen.cli.{name}"), name)
+        module = f"targcc_gen.cli.commands.{_FOLDERS[cmd_name]}.{name}"
+        command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -70,9 +92,9 @@ class _Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - click's signature
         formatter: click.HelpFormatter,
     ) -> None:
-        for section in dict.fromkeys(section for section, _, _ in _COMMANDS):
+        for section, _, commands in _SECTIONS:
             with formatter.section(section):
-                formatter.write_dl([(name, text) for of, name, text in _COMMANDS if of == section])
+                formatter.write_dl(commands)
 
     def main(
         self,

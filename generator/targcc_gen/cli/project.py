@@ -39,7 +39,7 @@ def open_project(given: Path | None) -> Project:
         InputError: There is none, or its spec is wrong.
     """
     from targcc_gen.spec import parse_spec
-    from targcc_gen.spec.loader import read_text
+    from targcc_gen.spec.reading.loader import read_text
 
     root = find_root(given)
     path = root / SPEC_FILE

@@ -172,7 +172,7 @@ def project_page() -> str:
         package = _render(root)
         paths = [str(root / "src"), *sys.path]
         done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, f"{package}.scheduler.cli"],
+            [sys.executable, "-m", __spec__.name, f"{package}.scheduler"],
             cwd=root,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
             capture_output=True,

@@ -1,5 +1,5 @@
 """Wire the scheduler into a FastAPI app that exists: one import and one line after the app is made.
 
-`source` keeps a file's bytes, `apps` finds where apps are made, `wiring` adds and removes our lines,
-`layout` says where the app is imported from, `embed` renders the scheduler beside it, `verify` imports the result.
+`service` plans a patch and carries it out, `undo` takes it out again, `rollback` takes back one that did not work. `target_package` is
+where the scheduler goes, `choose` says to which app, `app` reads the app's file, `edit` changes it, `check` imports the result.
 """

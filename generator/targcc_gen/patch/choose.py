@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from targcc_gen.patch.apps import App, AppFile, code_of, targets_of
-from targcc_gen.patch.source import SourceError
-from targcc_gen.patch.wiring import Wiring, paste
+from targcc_gen.patch.app.apps import App, apps_of
+from targcc_gen.patch.app.file import AppFile
+from targcc_gen.patch.app.nodes import code_of, targets_of
+from targcc_gen.patch.app.source import SourceError
+from targcc_gen.patch.edit.wiring import Wiring, paste
 
 
 def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:
@@ -22,7 +24,7 @@ def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:
     Raises:
         InputError: There is none, there are several, or none of that name.
     """
-    apps = file.apps()
+    apps = apps_of(file)
     if not apps:
         raise _none(file, wiring)
     if wanted:

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import ConflictError, InputError
-from targcc_gen.patch.apps import App, AppFile
-from targcc_gen.patch.candidates import find_file
+from targcc_gen.patch.app.apps import App
+from targcc_gen.patch.app.candidates import find_file
+from targcc_gen.patch.app.file import AppFile
+from targcc_gen.patch.app.layout import Layout, find_layout, find_root, pyproject
+from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.check.verify import install_command, missing, project_python
+from targcc_gen.patch.check.verify import verify as look
 from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.home import Home, find_home, new_files, requirements
-from targcc_gen.patch.layout import Layout, find_layout, find_root, pyproject
+from targcc_gen.patch.edit.wiring import Patched, Wiring, paste, wire
 from targcc_gen.patch.rollback import roll_back
-from targcc_gen.patch.source import Source
-from targcc_gen.patch.verify import install_command, missing, project_python
-from targcc_gen.patch.verify import verify as look
-from targcc_gen.patch.wiring import Patched, Wiring, paste, wire
+from targcc_gen.patch.target_package import (
+    TargetPackage,
+    find_target_package,
+    new_files,
+    requirements,
+)
 from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, apply, make_plan
 
 
@@ -50,7 +56,7 @@ class Prepared:
     Args:
         target: The file.
         app: The app in it.
-        home: The scheduler's package.
+        package: The package that the scheduler lives in.
         wiring: How the file imports the router.
         patched: The file after its patch.
         plan: Everything that is written.
@@ -59,7 +65,7 @@ class Prepared:
 
     target: Target
     app: App
-    home: Home
+    package: TargetPackage
     wiring: Wiring
     patched: Patched
     plan: Plan
@@ -128,11 +134,11 @@ def prepare(target: Target, app_name: str | None) -> Prepared:
     Raises:
         InputError: The app cannot be wired with certainty.
     """
-    home = find_home(target.layout, pyproject(target.root))
-    wiring = Wiring(home.router_module, target.layout.package)
+    package = find_target_package(target.layout, pyproject(target.root))
+    wiring = Wiring(package.router_module, target.layout.package)
     app = choose_app(target.file, app_name, wiring)
     patched = wire(target.file, app, wiring)
-    files, kept = new_files(home, target.root) if home.is_new else ([], [])
+    files, kept = new_files(package, target.root) if package.is_new else ([], [])
     if patched.added:
         original = target.file.source.data
         files.append(TreeFile(target.relative, patched.data, Owner.PATCHED, replaces=original))
@@ -140,7 +146,7 @@ def prepare(target: Target, app_name: str | None) -> Prepared:
     if plan.conflicts:
         listed = "\n".join(f"  {one.path}: {one.reason}" for one in plan.conflicts)
         raise ConflictError(f"something is in the way, nothing was written\n{listed}")
-    return Prepared(target, app, home, wiring, patched, _with_known(plan, kept), home.notes)
+    return Prepared(target, app, package, wiring, patched, _with_known(plan, kept), package.notes)
 
 
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
@@ -160,7 +166,7 @@ def check_environment(prepared: Prepared) -> None:
     """
     target = prepared.target
     python = project_python(target.root)
-    lacking = missing(python, target.layout, requirements(prepared.home.spec))
+    lacking = missing(python, target.layout, requirements(prepared.package.spec))
     if lacking:
         raise InputError(
             f"{python} lacks what the scheduler needs, so the patched app could not be tried: nothing was written",
@@ -174,7 +180,7 @@ def check_environment(prepared: Prepared) -> None:
 def install_line(prepared: Prepared) -> str:
     """The command that adds everything the scheduler needs to the project."""
     root = prepared.target.root
-    return install_command(root, pyproject(root), requirements(prepared.home.spec))
+    return install_command(root, pyproject(root), requirements(prepared.package.spec))
 
 
 def carry_out(prepared: Prepared, *, verify: bool) -> str | None:
@@ -193,11 +199,11 @@ def carry_out(prepared: Prepared, *, verify: bool) -> str | None:
     apply(prepared.plan)
     if not verify:
         return None
-    target, home = prepared.target, prepared.home
+    target, package = prepared.target, prepared.package
     try:
         python = project_python(target.root)
         return look(
-            python, target.layout, prepared.app, home.router_module, extra=(home.source,)
+            python, target.layout, prepared.app, package.router_module, extra=(package.source,)
         ).looked
     except BaseException as error:
         roll_back(prepared.plan)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.patch.home import OWN_PACKAGE
-from targcc_gen.patch.layout import SPEC
+from targcc_gen.patch.app.layout import SPEC
+from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.edit.unwiring import unwire
+from targcc_gen.patch.edit.wiring import Wiring
 from targcc_gen.patch.rollback import remove_lock
-from targcc_gen.patch.source import Source
-from targcc_gen.patch.unwiring import unwire
-from targcc_gen.patch.wiring import Wiring
+from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merging.text import plain
@@ -131,7 +131,7 @@ def _without(target: Target, spec: Spec | None) -> bytes:
     )
     source = target.file.source
     for package in packages:
-        wiring = Wiring(f"{package}.scheduler.app", target.layout.package)
+        wiring = Wiring(f"{package}.scheduler", target.layout.package)
         source = Source(source.name, unwire(source, wiring))
     return source.data
 

@@ -52,7 +52,7 @@ def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
 
 def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
     """Where a job's module and its test are, without rendering them."""
-    from targcc_gen.render.jobs import module_path, test_path
+    from targcc_gen.render.job.jobs import module_path, test_path
 
     empty = [
         TreeFile(path, b"", Owner.SCAFFOLD) for path in (module_path(spec, key), test_path(key))
@@ -61,7 +61,7 @@ def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
 
 
 def _job_files(spec: Spec, key: str) -> tuple[TreeFile, ...]:
-    from targcc_gen.render.jobs import job_files
+    from targcc_gen.render.job.jobs import job_files
 
     return job_files(spec, key)
 

@@ -17,10 +17,7 @@ _KEPT = ("targcc.yaml", ".targcc/")
 
 
 def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
-    """The scheduler, the jobs and their services, the migrations and the spec; nothing of what an app has itself.
-
-    The migrations go into the package, where the scheduler looks first: a `migrations` folder beside it may be the app's own.
-    """
+    """The scheduler, the jobs and their services, and the spec; nothing of what an app has itself."""
     found = []
     for file in files:
         path = embedded_path(file.path, spec)
@@ -36,8 +33,6 @@ def embedded_path(path: str, spec: Spec) -> str | None:
     code = path.removeprefix(f"src/{package}/")
     if code != path:
         return f"{folder}/{code}" if code.startswith(_NESTED) or code in _SINGLE else None
-    if path.startswith("migrations/"):
-        return f"{folder}/{path}"
     return path if path.startswith(_KEPT) else None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import __version__, assets
+from targcc_gen.render import vendor
 from targcc_gen.render.owners import is_inherited, owner_of, summary_of
 from targcc_gen.render.tree import TreeFile
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
-    """What copier makes of the template, and the schedule module, which the generator shares with its projects."""
+    """What copier makes of the template, and the scheduler."""
     package = spec.project.package
     with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
         staging = Path(folder) / "project"
@@ -24,13 +25,17 @@ def render_template(spec: Spec) -> list[TreeFile]:
         files = [
             _file(path, staging, package) for path in sorted(staging.rglob("*")) if path.is_file()
         ]
-    return [*files, _tree_file(f"src/{package}/scheduler/cron.py", _cron_module(), package)]
+    scheduler = [
+        _tree_file(f"src/{package}/scheduler/{path}", content, package)
+        for path, content in vendor.scheduler_files(spec)
+    ]
+    return [*files, *scheduler]
 
 
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
     """The spec, to the byte as the person wrote it, and the schema with which editors check it."""
     from targcc_gen.spec import dump_spec
-    from targcc_gen.spec.schema import spec_schema
+    from targcc_gen.spec.docs.schema import spec_schema
 
     package, path = spec.project.package, "targcc.yaml"
     content = (text if text is not None else dump_spec(spec)).encode()
@@ -43,23 +48,13 @@ def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
 
 def template_data(spec: Spec) -> dict[str, Any]:
     """What the files of the template are told; they print it and compute nothing."""
-    from targcc_gen.spec import format_duration
-
-    defaults, database = spec.defaults, spec.database
-    name = spec.project.package
-    urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
     return {
         "project": spec.project.model_dump(),
         "package": spec.project.package,
-        "database": database,
-        "database_url": urls[database],
-        "queues": {key: queue.workers for key, queue in spec.queues.items()},
-        "defaults": {
-            "retries": defaults.retries,
-            "backoff": format_duration(defaults.backoff),
-            "timeout": None if defaults.timeout is None else format_duration(defaults.timeout),
-            "queue": defaults.queue,
-        },
+        "scheduler": spec.scheduler,
+        "database": spec.database,
+        "requirements": vendor.project_requirements(spec),
+        "extras": vendor.project_extras(spec),
         "generator_version": __version__,
     }
 
@@ -100,9 +95,3 @@ def _tree_file(path: str, content: bytes, package: str) -> TreeFile:
         inherited=is_inherited(path, package),
         summary=summary_of(path, package),
     )
-
-
-def _cron_module() -> bytes:
-    from targcc_gen import cron
-
-    return Path(cron.__file__).read_bytes()

@@ -1,9 +1,6 @@
 """The spec: YAML in, frozen models out, and every error with its place."""
 
 from targcc_gen.spec.build import build_job, with_job
-from targcc_gen.spec.dump import SCHEMA_LINE, dump_spec, job_values
-from targcc_gen.spec.edit import add_job, add_jobs, remove_job
-from targcc_gen.spec.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.models import (
     BLUEPRINTS,
     AlertsSpec,
@@ -12,12 +9,14 @@ from targcc_gen.spec.models import (
     MisfireSpec,
     ProjectSpec,
     QueueSpec,
-    ScheduleKind,
     Spec,
 )
 from targcc_gen.spec.params import PARAM_TYPES, Param
-from targcc_gen.spec.problems import Problem, SpecErrors
-from targcc_gen.spec.values import format_duration
+from targcc_gen.spec.reading.loader import load_spec, parse_spec, read_text
+from targcc_gen.spec.reading.problems import Problem, SpecErrors
+from targcc_gen.spec.times import format_duration
+from targcc_gen.spec.writing.dump import SCHEMA_LINE, dump_spec, job_values
+from targcc_gen.spec.writing.edit import add_job, add_jobs, remove_job
 
 __all__ = [
     "BLUEPRINTS",
@@ -31,7 +30,6 @@ __all__ = [
     "Problem",
     "ProjectSpec",
     "QueueSpec",
-    "ScheduleKind",
     "Spec",
     "SpecErrors",
     "add_job",

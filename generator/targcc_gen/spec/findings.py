@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from targcc_gen.spec.values import PROBLEM, RULE, nearest
+from targcc_gen.spec.value_errors import PROBLEM, RULE, nearest
 
 Steps = tuple[str | int, ...]
 """The keys and list positions from the top of a spec to a value."""

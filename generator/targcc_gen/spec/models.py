@@ -21,28 +21,23 @@ from pydantic import (
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.params import ParamName, ParamSpec
+from targcc_gen.spec.times import Cron, Duration, Instant, TimeLimit, Zone
+from targcc_gen.spec.value_errors import RULE, problem
 from targcc_gen.spec.values import (
-    RULE,
     AlertEvent,
-    Cron,
     Distribution,
-    Duration,
     Email,
     Folder,
-    Instant,
     JobKey,
     Package,
     Procedure,
     QueueName,
     StableName,
     Text,
-    TimeLimit,
     Title,
     Version,
     Webhook,
-    Zone,
     package_of,
-    problem,
     slower_than,
 )
 
@@ -58,10 +53,6 @@ Blueprint = Literal[
     "not-ported",
 ]
 BLUEPRINTS: tuple[str, ...] = get_args(Blueprint)
-
-ScheduleKind = Literal[
-    "cron", "every", "after-completion", "at", "manual", "fire-and-forget", "delayed"
-]
 
 _THIRTY_SECONDS = timedelta(seconds=30)
 
@@ -94,7 +85,7 @@ class ProjectSpec(_Model):
         default=None,
         description=(
             "Set by `targcc-gen patch`: the scheduler lives inside an app that was there before, and its package is in"
-            " this folder (`src`, or `.`). Only the scheduler, its migrations and the jobs are generated."
+            " this folder (`src`, or `.`). Only the scheduler, the services and the jobs are generated."
         ),
     )
 
@@ -256,17 +247,6 @@ class JobSpec(_Model):
         " a legacy table or were renamed.",
     )
 
-    @property
-    def schedule_kind(self) -> ScheduleKind:
-        """How runs come about: by a schedule, or by somebody who starts them."""
-        if self.type is not None:
-            return self.type
-        if self.cron is not None:
-            return "cron"
-        if self.at is not None:
-            return "at"
-        return "every" if self.after is None else "after-completion"
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         rules.require(rules.job_findings(self._given(), "the job"))
@@ -287,6 +267,13 @@ class Spec(_Model):
     database: Literal["sqlite", "postgresql"] = Field(
         default="sqlite",
         description="The default database; `TARGCC_DATABASE_URL` decides at run time.",
+    )
+    scheduler: Literal["vendored", "package"] = Field(
+        default="vendored",
+        description=(
+            "`vendored`: the scheduler is a copy in the project, which you may edit; `package`: it is the dependency"
+            " `targcc-scheduler`. `targcc-gen scheduler` switches."
+        ),
     )
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},

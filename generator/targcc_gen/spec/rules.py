@@ -15,7 +15,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.spec.findings import Finding
 from targcc_gen.spec.params import Param
-from targcc_gen.spec.values import RULE, nearest, problem
+from targcc_gen.spec.value_errors import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""

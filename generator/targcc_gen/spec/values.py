@@ -1,65 +1,23 @@
-"""The single values of a spec: durations, time zones, cron expressions, addresses, parameters.
-
-Each is an annotated type that Pydantic checks. `targcc_gen.cron` is imported only when there is something to parse.
-"""
+"""The single values of a spec but times: texts, names, addresses. Each is an annotated type that Pydantic checks."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, LiteralString
+from datetime import timedelta
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainValidator,
     StrictStr,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, package_problem
-
-if TYPE_CHECKING:
-    from targcc_gen.cron import CronError
-
-PROBLEM: LiteralString = "targcc_problem"
-"""The type of the Pydantic errors that carry our own words about one value."""
-
-RULE: LiteralString = "targcc_rule"
-"""The type of those about several values, from `targcc_gen.spec.rules`."""
-
-
-def problem(
-    message: str,
-    *,
-    hint: str | None = None,
-    column: int | None = None,
-    length: int = 1,
-    kind: LiteralString = PROBLEM,
-) -> PydanticCustomError:
-    """A Pydantic error in our own words.
-
-    Args:
-        message: What is wrong.
-        hint: What to do about it.
-        column: Where in the text of the value the wrong part begins, from 0.
-        length: How many characters are wrong.
-        kind: The error's type.
-    """
-    context = {"message": message, "hint": hint, "column": column, "length": length}
-    return PydanticCustomError(kind, "{message}", context)
-
-
-def nearest(text: str, known: tuple[str, ...] | list[str]) -> str | None:
-    """`did you mean "…"?` for the known word most like `text`, or None."""
-    from difflib import get_close_matches
-
-    same = [word for word in known if word.casefold() == text.casefold()]
-    close = same or get_close_matches(text, known, n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else None
+from targcc_gen.spec.times import checked_duration, format_duration, parsed_duration
+from targcc_gen.spec.value_errors import nearest, problem
 
 
 def _version(value: object) -> int:
@@ -113,121 +71,6 @@ StableName = Annotated[
     Text, AfterValidator(_not_blank), AfterValidator(_one_line), Field(max_length=100)
 ]
 """What the `JobName` columns hold: 100 characters."""
-
-
-# --- durations and instants -------------------------------------------------------------------------------------------
-
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return _positive(value)
-    if not isinstance(value, str):
-        raise problem("a duration needs a unit", hint='write it like "90s", "15m", "1h30m" or "2d"')
-    return _parsed_duration(value)
-
-
-def _parsed_duration(text: str, column: int = 0) -> timedelta:
-    """The duration that begins at a column of a value."""
-    from targcc_gen.cron import CronError, parse_duration
-
-    try:
-        return _positive(parse_duration(text))
-    except CronError as error:
-        error.column += column
-        raise _from_cron(error) from error
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value < timedelta(milliseconds=1):
-        raise problem("a duration must be longer than nothing", hint='for example "15m"')
-    return value
-
-
-def _from_cron(error: CronError) -> PydanticCustomError:
-    """A `CronError` in Pydantic's hands, with its column kept."""
-    return problem(
-        error.message,
-        hint=error.allowed or None,
-        column=error.column - 1,
-        length=error.length,
-    )
-
-
-def format_duration(value: timedelta | str) -> str:
-    """`timedelta(minutes=90)` as a spec writes it, `1h30m`; `none` stays as it is."""
-    from targcc_gen import cron
-
-    return value if isinstance(value, str) else cron.format_duration(value)
-
-
-_DURATION_SCHEMA: dict[str, Any] = {"type": "string", "examples": ["90s", "15m", "1h30m", "2d"]}
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema(_DURATION_SCHEMA),
-]
-"""A length of time, written `90s`, `15m`, `1h30m` or `2d`."""
-
-
-def _time_limit(value: object) -> timedelta | str:
-    return value if value == "none" and isinstance(value, str) else _duration(value)
-
-
-TimeLimit = Annotated[
-    timedelta | Literal["none"], PlainValidator(_time_limit), WithJsonSchema(_DURATION_SCHEMA)
-]
-"""A duration, or `none` for a job that may take as long as it likes although others may not."""
-
-
-def _instant(value: object) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    example = 'write it like "2026-12-31T02:00"'
-    if not isinstance(value, str):
-        raise problem("this is no date and time", hint=example)
-    try:
-        return datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise problem(f'"{value}" is no date and time', hint=example) from None
-
-
-Instant = Annotated[
-    datetime,
-    BeforeValidator(_instant),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^\s*[0-9]{4}", "examples": ["2026-12-31T02:00"]}
-    ),
-]
-"""A date and time; without an offset it is on the clock of the job's zone."""
-
-
-def _zone(name: str) -> str:
-    from targcc_gen.cron import CronError, parse_zone
-
-    try:
-        parse_zone(name)
-    except CronError as error:
-        raise _from_cron(error) from error
-    return name
-
-
-Zone = Annotated[StrictStr, AfterValidator(_zone)]
-"""The name of a time zone in the IANA database."""
-
-
-def _cron(text: str) -> str:
-    from targcc_gen.cron import CronError, CronSchedule
-
-    try:
-        CronSchedule.parse(text)
-    except CronError as error:
-        raise _from_cron(error) from error
-    return text
-
-
-Cron = Annotated[StrictStr, AfterValidator(_cron)]
-"""A cron expression as Cronos reads it: five fields, or six with seconds first."""
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -341,9 +184,7 @@ def _event(value: object) -> str:
     if slower is None:
         hint = nearest(value, [*ALERT_EVENTS, "slower than 5m"]) or allowed
         raise problem(f'no alert event "{value}"', hint=hint)
-    return (
-        f"slower than {format_duration(_parsed_duration(slower['limit'], slower.start('limit')))}"
-    )
+    return f"slower than {format_duration(parsed_duration(slower['limit'], slower.start('limit')))}"
 
 
 def slower_than(events: tuple[str, ...]) -> timedelta | None:
@@ -351,7 +192,7 @@ def slower_than(events: tuple[str, ...]) -> timedelta | None:
     for event in events:
         match = _SLOWER.fullmatch(event)
         if match:
-            return _duration(match["limit"])
+            return checked_duration(match["limit"])
     return None
 
 

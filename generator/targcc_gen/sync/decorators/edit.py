@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
-from targcc_gen.render.formatting import formatted
+from targcc_gen.render.job.formatting import formatted
 from targcc_gen.sync.decorators.model import SCHEDULE
 
 

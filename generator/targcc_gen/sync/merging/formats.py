@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.render.formatting import LINE_LENGTH
+from targcc_gen.render.job.formatting import LINE_LENGTH
 from targcc_gen.sync.merging.merge import count_new_lines
 from targcc_gen.sync.merging.normal import says_the_same
 

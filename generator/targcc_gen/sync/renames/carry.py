@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from targcc_gen.sync.renames.hunks import Hunk, Spot, Text, find, hunks_of, shifted, statements_of
+from targcc_gen.sync.renames.hunks import Hunk, hunks_of, statements_of
 from targcc_gen.sync.renames.imports import Homes, Import, Module, import_of
+from targcc_gen.sync.renames.places import Spot, Target, find, shifted
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -108,7 +109,7 @@ class _Carrier:
         self.moved = moved
         self.homes = homes
         self.python = moved.path.endswith(".py")
-        self.texts = [Text(path, homes.texts[path]) for path in moved.targets]
+        self.texts = [Target(path, homes.texts[path]) for path in moved.targets]
         self.modules = {
             text.path: Module(text.content if self.python else "") for text in self.texts
         }
@@ -216,7 +217,7 @@ class _Carrier:
 
     def _main(self) -> str | None:
         old = {line.strip() for line in self.moved.base.splitlines() if line.strip()}
-        counts = {text.path: len(old & set(text.stripped)) for text in self.texts}
+        counts = {text.path: len(old & set(text.stripped_lines)) for text in self.texts}
         return max(counts, key=lambda path: counts[path], default=None)
 
     def _written(self, path: str, edits: _Edits) -> str:

@@ -12,14 +12,13 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
-from shop_jobs.scheduler.settings import Settings
+from shop_jobs.scheduler import Settings, procedure_call
 from shop_jobs.services import (
     Cursors,
     Database,
     Mailer,
     ProcedureResult,
     make_container,
-    procedure_call,
 )
 
 POSTGRESQL = os.environ["TEST_POSTGRESQL_URL"]

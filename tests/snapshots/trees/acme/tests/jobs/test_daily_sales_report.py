@@ -8,9 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from acme_jobs.jobs.daily_sales_report import RECIPIENTS, DailySalesReportJob
-from acme_jobs.scheduler.settings import Settings
-from acme_jobs.scheduler.tables import logged_job, metadata
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import Settings, logged_job, metadata, run_job
 from acme_jobs.services import Database, Mailer
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)

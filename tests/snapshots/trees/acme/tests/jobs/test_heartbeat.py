@@ -1,5 +1,5 @@
 from acme_jobs.jobs.heartbeat import HeartbeatJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 
 
 async def test_succeeds() -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from acme_jobs.jobs import invoice_batch
 from acme_jobs.jobs.invoice_batch import INVOICES, InvoiceBatchJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 from acme_jobs.services import Database
 
 

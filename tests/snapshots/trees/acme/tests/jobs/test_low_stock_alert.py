@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from acme_jobs.jobs.low_stock_alert import LowStockAlertJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 
 
 async def test_is_content_with_enough_space(tmp_path: Path) -> None:

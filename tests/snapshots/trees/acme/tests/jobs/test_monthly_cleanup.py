@@ -6,8 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from acme_jobs.jobs.monthly_cleanup import MonthlyCleanupJob
-from acme_jobs.scheduler.tables import job_log_line, metadata
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import job_log_line, metadata, run_job
 from acme_jobs.services import Database
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)

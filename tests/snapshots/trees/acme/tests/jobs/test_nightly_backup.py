@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from acme_jobs.jobs.nightly_backup import NightlyBackupJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 from acme_jobs.services import Database
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)

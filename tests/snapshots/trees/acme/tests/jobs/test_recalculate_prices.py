@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from acme_jobs.jobs.recalculate_prices import PROCEDURE, RecalculatePricesJob
-from acme_jobs.scheduler.testing import run_job
-from acme_jobs.services import Database, ProcedureResult, procedure_call
+from acme_jobs.scheduler import procedure_call, run_job
+from acme_jobs.services import Database, ProcedureResult
 
 
 class Recorder(Database):

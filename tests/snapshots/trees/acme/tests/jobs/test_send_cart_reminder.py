@@ -1,7 +1,7 @@
 from uuid import UUID
 
 from acme_jobs.jobs.send_cart_reminder import SendCartReminderJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 
 
 async def test_succeeds() -> None:

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from acme_jobs.jobs.stock_sync import ITEMS, StockSyncJob
-from acme_jobs.scheduler.testing import run_job
+from acme_jobs.scheduler import run_job
 from acme_jobs.services import Cursors, Database
 
 

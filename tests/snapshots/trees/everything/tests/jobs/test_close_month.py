@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from golden_jobs.jobs.close_month import PROCEDURE, CloseMonthJob
-from golden_jobs.scheduler.testing import run_job
-from golden_jobs.services import Database, ProcedureResult, procedure_call
+from golden_jobs.scheduler import procedure_call, run_job
+from golden_jobs.services import Database, ProcedureResult
 
 
 class Recorder(Database):

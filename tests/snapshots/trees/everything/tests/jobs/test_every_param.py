@@ -1,5 +1,5 @@
 from golden_jobs.jobs.every_param import EveryParamJob
-from golden_jobs.scheduler.testing import run_job
+from golden_jobs.scheduler import run_job
 
 
 async def test_succeeds() -> None:

@@ -1,5 +1,5 @@
 from golden_jobs.jobs.fired import FiredJob
-from golden_jobs.scheduler.testing import run_job
+from golden_jobs.scheduler import run_job
 
 
 async def test_succeeds() -> None:

@@ -6,8 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from golden_jobs.jobs.old_rows import OldRowsJob
-from golden_jobs.scheduler.tables import job_log_line, metadata
-from golden_jobs.scheduler.testing import run_job
+from golden_jobs.scheduler import job_log_line, metadata, run_job
 from golden_jobs.services import Database
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)

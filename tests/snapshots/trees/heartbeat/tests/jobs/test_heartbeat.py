@@ -1,5 +1,5 @@
 from heartbeat_jobs.jobs.heartbeat import HeartbeatJob
-from heartbeat_jobs.scheduler.testing import run_job
+from heartbeat_jobs.scheduler import run_job
 
 
 async def test_succeeds() -> None:

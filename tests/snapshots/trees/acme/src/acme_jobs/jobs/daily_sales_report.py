@@ -7,8 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from acme_jobs.scheduler import Alerts, JobContext, JobResult, job
-from acme_jobs.scheduler.tables import logged_job
+from acme_jobs.scheduler import Alerts, JobContext, JobResult, job, logged_job
 from acme_jobs.services import Database, Mailer
 
 TITLE = "Daily Sales Report"

@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from acme_jobs.scheduler import JobContext, JobResult, job
-from acme_jobs.scheduler.tables import job_log_line
+from acme_jobs.scheduler import JobContext, JobResult, job, job_log_line
 from acme_jobs.services import Database
 
 # What to clean: here the log lines of old runs. Name a table of yours, its key, and in too_old() which of its rows go:

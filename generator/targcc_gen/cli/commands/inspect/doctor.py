@@ -1,0 +1,57 @@
+"""`targcc-gen doctor`: what often goes wrong, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from targcc_gen.cli.options import project_option
+from targcc_gen.errors import CheckFailed, InputError
+
+_COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command(short_help="Check this machine and the project for what often goes wrong.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@project_option
+def doctor(*, as_json: bool, project: Path | None) -> None:
+    """Check this machine, and the project when there is one; nothing is changed.
+
+    Looks at Python, uv, time zones and the port; the project's spec, lock, database and environment. Exits with 1 when
+    something will not work.
+
+    \b
+    Example:
+      targcc-gen doctor
+    """
+    from targcc_gen.cli.commands.inspect.checks import machine_findings, project_findings
+    from targcc_gen.cli.project import find_root
+
+    findings = list(machine_findings())
+    try:
+        root = find_root(project)
+    except InputError:
+        if project is not None:
+            raise
+    else:
+        findings += project_findings(root)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
+    else:
+        for one in findings:
+            click.echo(f"{click.style(f'{one.level:<5}', fg=_COLORS[one.level])} {one.what}")
+            if one.advice:
+                click.echo(f"      {one.advice}")
+    failed = sum(one.level == "fail" for one in findings)
+    if failed:
+        raise _Ill(f"{failed} thing{'' if failed == 1 else 's'} will not work.")
+
+
+class _Ill(CheckFailed):
+    """Something will not work."""
+
+    prefix = ""

@@ -1,0 +1,197 @@
+"""Plans as people see them, and what is done with them in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from targcc_gen.errors import CheckFailed, ConflictError
+
+if TYPE_CHECKING:
+    from targcc_gen.cli.options import Writing
+    from targcc_gen.sync import Change, Collision, Plan
+
+_COLORS = {
+    "create": "green",
+    "update": "cyan",
+    "merge": "yellow",
+    "conflict": "red",
+    "delete": "magenta",
+}
+_SHOWN_LINES = 6
+_MAX_WIDTH = 60
+
+
+def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = None) -> bool:
+    """Show a plan as it was asked for, and write it unless it is only to be shown.
+
+    Args:
+        plan: What to do.
+        writing: How to show it.
+        extra: More for a program to read.
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        ConflictError: A person has to settle something.
+    """
+    blocked = any(change.after is None for change in plan.conflicts)
+    writes = not (writing.dry_run or blocked or plan.is_empty)
+    if writes:
+        from targcc_gen.cli.output.progress import write
+
+        write(plan)
+    if writing.as_json:
+        data = plan.to_json() | {"written": writes} | (extra or {})
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        show_plan(plan, diff=writing.diff)
+    if plan.conflicts:
+        raise UnsettledError(plan, writing, written=writes)
+    return writes
+
+
+class UnsettledError(ConflictError):
+    """A person has to settle something; the plan that says what was shown already."""
+
+    prefix = ""
+
+    def __init__(self, plan: Plan, writing: Writing, *, written: bool) -> None:
+        count = len(plan.conflicts)
+        head = f"{count} conflict{'' if count == 1 else 's'}: "
+        if written:
+            text = "both sides are in the files between markers. Edit them, then run: targcc-gen regenerate"
+        elif all(change.settleable for change in plan.conflicts):
+            text = "nothing was written. Choose with --mine PATH or --generated PATH, or --markers to edit."
+        else:
+            text = "nothing was written. Move what is in the way, then run it again."
+        super().__init__(head + text)
+        self.writing = writing
+
+
+class _Difference(CheckFailed):
+    """`--check` found that something is due."""
+
+    prefix = ""
+
+
+def check(plan: Plan, writing: Writing) -> None:
+    """Say whether the project is what its spec asks for; write nothing.
+
+    Raises:
+        CheckFailed: It is not.
+        ConflictError: It is not, and a person has to settle something.
+    """
+    if writing.as_json:
+        click.echo(json.dumps(plan.to_json() | {"written": False}, indent=2, ensure_ascii=False))
+    else:
+        show_plan(plan, diff=True)
+    if plan.is_empty:
+        return
+    due = sum(change.writes for change in plan.changes) + len(plan.conflicts)
+    files = "file differs" if due == 1 else "files differ"
+    what = f"{due} {files}" if due else "the lock is not up to date"
+    raise _Difference(f"{what}. Run: targcc-gen regenerate")
+
+
+def show_plan(plan: Plan, *, diff: bool = False) -> None:
+    """Print what happens to each file, conflicts last, and the diff where it is asked for."""
+    changes = [change for change in plan.changes if change.action != "unchanged"]
+    changes = _without_plain_moves(changes)
+    changes.sort(key=lambda change: change.action == "conflict")
+    width = min(_MAX_WIDTH, max((len(change.path) for change in changes), default=0))
+    for change in changes:
+        line = f"{_action(change)} {change.path:<{width}}  {_note(change)}"
+        click.echo(line.rstrip())
+        for collision in change.collisions:
+            _show_collision(collision, alone=len(change.collisions) == 1)
+        for left in change.left:
+            _show_left(left)
+    if diff:
+        show_diff(plan)
+
+
+def _without_plain_moves(changes: list[Change]) -> list[Change]:
+    """The changes but those of files that nobody edited and that only moved: of these, how many there are."""
+    moved = [one for one in changes if one.moved and one.action in {"create", "delete"}]
+    plain = [one for one in moved if not one.left]
+    left = sum(one.action == "delete" for one in plain)
+    if left:
+        files = "1 file of targcc-gen's has" if left == 1 else f"{left} files of targcc-gen's have"
+        click.echo(f"{click.style('move'.ljust(9), fg='cyan')} {files} another place now")
+    return [one for one in changes if one not in plain]
+
+
+def _show_left(left: Collision) -> None:
+    """Lines of a person's that could not follow a file that moved."""
+    click.echo(f"          {_lines_words(left)}")
+    label, text = ("mine", left.mine) if left.mine else ("removed", left.generated)
+    for number, line in enumerate(_few(text)):
+        click.echo(f"            {label if number == 0 else '':<10} {line}".rstrip())
+
+
+def show_diff(plan: Plan) -> None:
+    """Print all changes as a diff, in colours on a terminal."""
+    for line in plan.diff().splitlines():
+        click.echo(_colored(line))
+
+
+def _action(change: Change) -> str:
+    name = f"{change.action.value:<9}"
+    color = _COLORS.get(change.action.value)
+    return click.style(name, fg=color) if color else name
+
+
+def _note(change: Change) -> str:
+    if change.action == "conflict" and len(change.collisions) == 1 and not change.reason:
+        return _lines_words(change.collisions[0])
+    if change.reason:
+        return change.reason
+    if change.action == "create":
+        return change.owner.shown
+    if change.action == "update":
+        return _count_words(change)
+    return f"{len(change.collisions)} places" if change.collisions else ""
+
+
+def _count_words(change: Change) -> str:
+    added, removed = change.lines
+    words = [f"+{added}"] if added else []
+    words += [f"-{removed}"] if removed else []
+    noun = "line" if (added, removed) in {(1, 0), (0, 1)} else "lines"
+    return f"{' '.join(words)} {noun}" if words else ""
+
+
+def _show_collision(collision: Collision, *, alone: bool) -> None:
+    if not alone:
+        click.echo(f"          {_lines_words(collision)}")
+    for whose, text in (("mine", collision.mine), ("generated", collision.generated)):
+        for number, line in enumerate(_few(text)):
+            click.echo(f"            {whose if number == 0 else '':<10} {line}".rstrip())
+
+
+def _lines_words(collision: Collision) -> str:
+    if collision.last < collision.first:
+        return f"before line {collision.first}"
+    if collision.last == collision.first:
+        return f"line {collision.first}"
+    return f"lines {collision.first}-{collision.last}"
+
+
+def _few(text: str) -> Iterable[str]:
+    lines = text.splitlines() or ["(nothing)"]
+    if len(lines) <= _SHOWN_LINES:
+        return lines
+    return [*lines[: _SHOWN_LINES - 1], f"… {len(lines) - _SHOWN_LINES + 1} more lines"]
+
+
+def _colored(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return click.style(line, bold=True)
+    colors = {"+": "green", "-": "red", "@": "cyan"}
+    color = colors.get(line[:1])
+    return click.style(line, fg=color) if color else line

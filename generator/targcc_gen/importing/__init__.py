@@ -1,0 +1,1 @@
+"""Imported jobs go into a project: as jobs of it, or as rows that stay where they are."""

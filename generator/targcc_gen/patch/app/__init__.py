@@ -1,0 +1,1 @@
+"""What an app's file says, and how it is imported."""

@@ -1,0 +1,1 @@
+"""The patched app, imported in a process of its own."""

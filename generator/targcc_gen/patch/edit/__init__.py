@@ -1,0 +1,1 @@
+"""Our lines into a file, and out of it again."""

@@ -1,0 +1,161 @@
+"""Which package the scheduler lives in: that of the project's spec, or a new one beside the app's code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import package_problem
+from targcc_gen.patch.app.layout import SPEC, Layout
+
+if TYPE_CHECKING:
+    from targcc_gen.render.tree import TreeFile
+    from targcc_gen.spec import Spec
+
+OWN_PACKAGE = "jobs_scheduler"
+"""The package for an app in no package, or in one whose names are taken."""
+
+_NAMES = ("scheduler", "jobs", "services")
+
+
+@dataclass(frozen=True)
+class TargetPackage:
+    """The package that holds `scheduler`, `jobs` and `services`.
+
+    Args:
+        package: Its import name.
+        source: The folder it is in, absolute.
+        spec: What the project is asked to be.
+        is_new: Whether the project has no spec yet, so that all of it is to be made.
+        notes: What a person should know about the choice.
+    """
+
+    package: str
+    source: Path
+    spec: Spec
+    is_new: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def router_module(self) -> str:
+        """The package with the router: `acme.scheduler`."""
+        return f"{self.package}.scheduler"
+
+    @property
+    def folder(self) -> Path:
+        """The package's folder."""
+        return self.source / self.package
+
+
+def find_target_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
+    """The package that the spec names, or a new one.
+
+    Raises:
+        InputError: The spec is wrong, its scheduler is not on disk, or there is no free name for a package.
+    """
+    path = layout.root / SPEC
+    if not path.is_file():
+        return _new_package(layout, pyproject)
+    from targcc_gen.spec import load_spec
+
+    spec = load_spec(path)
+    found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
+    if not (found.folder / "scheduler" / "__init__.py").is_file():
+        raise InputError(
+            f"{SPEC} asks for a scheduler in {found.folder.relative_to(layout.root).as_posix()}, but it is not there",
+            hint="Run targcc-gen regenerate first.",
+        )
+    return found
+
+
+def _new_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
+    package, notes = layout.top, []
+    reason = _unfit(layout)
+    if reason:
+        package = OWN_PACKAGE
+        notes.append(f"{reason}: the scheduler gets a package of its own, {package}")
+        if "build-system" in pyproject:
+            notes.append(
+                f"a wheel of the project needs {package} too: name it beside the app's package in pyproject.toml"
+            )
+    folder = layout.source / package
+    if package == OWN_PACKAGE and folder.exists():
+        raise InputError(f"{folder} is there already, and targcc-gen did not make it")
+    spec = _spec(layout, pyproject, package)
+    return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
+
+
+def _unfit(layout: Layout) -> str | None:
+    """Why the app's own package cannot take the scheduler in."""
+    if not layout.top:
+        return f"{layout.module} is in no package"
+    if problem := package_problem(layout.top):
+        return f"the package name {layout.top} {problem}"
+    folder = layout.source / layout.top
+    for name in _NAMES:
+        for taken in (folder / name, folder / f"{name}.py"):
+            if taken.exists():
+                return f"{taken.relative_to(layout.root).as_posix()} is there already"
+    return None
+
+
+def _spec(layout: Layout, pyproject: dict[str, Any], package: str) -> Spec:
+    """A spec with one job to look at, every minute."""
+    from pydantic import ValidationError
+
+    from targcc_gen.spec import ProjectSpec, Spec, build_job
+
+    heartbeat = {
+        "cron": "* * * * *",
+        "description": "Shows that the scheduler is alive",
+        "retries": 0,
+        "timeout": "30s",
+    }
+    try:
+        project = ProjectSpec(
+            name=_name(layout.root, pyproject), package=package, inside=layout.inside
+        )
+        return Spec(
+            targcc=1, project=project, jobs={"Heartbeat": build_job("Heartbeat", heartbeat)}
+        )
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(
+            f"no spec can be made for {layout.root}: {reason}", hint=f"Write a {SPEC} first."
+        ) from error
+
+
+def _name(root: Path, pyproject: dict[str, Any]) -> str:
+    """The project's name by its pyproject.toml, else by its folder."""
+    named = pyproject.get("project", {}).get("name") or pyproject.get("tool", {}).get(
+        "poetry", {}
+    ).get("name")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(named or root.name)).strip("-._")[:100] or "app"
+
+
+def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[TreeFile]]:
+    """What a new package consists of, and what of it the app has already: its package's `__init__.py`, which stays."""
+    from targcc_gen.render import render_project
+
+    init = package.folder / "__init__.py"
+    theirs = init.relative_to(root).as_posix() if init.exists() else None
+    files = list(render_project(package.spec))
+    return [file for file in files if file.path != theirs], [
+        file for file in files if file.path == theirs
+    ]
+
+
+def requirements(spec: Spec) -> list[str]:
+    """The distributions that the scheduler runs on, as a whole project's pyproject.toml lists them."""
+    import tomllib
+
+    from targcc_gen.render import render_project
+
+    project = spec.project.model_copy(update={"inside": None})
+    files: Iterable[TreeFile] = render_project(spec.model_copy(update={"project": project}))
+    text = next(file.content for file in files if file.path == "pyproject.toml").decode()
+    return [str(one) for one in tomllib.loads(text)["project"]["dependencies"]]

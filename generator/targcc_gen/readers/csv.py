@@ -1,0 +1,235 @@
+"""Rows of delimited text: CSV with a header, the grid SSMS saves without one, ``bcp -c`` and ``-w``, ``sqlcmd -s``."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import PurePath
+
+from targcc_gen.errors import InputError
+from targcc_gen.readers.row_repair import RowRepair
+from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row, Value
+from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.text import Truncated
+
+_DELIMITERS = ",;\t|"
+_SAMPLE_LINES = 200
+_MIN_HEADER_NAMES = 2
+_DASHES = re.compile(r"[-\s,;|]*-[-\s,;|]*")
+# "(3 rows affected)" in any of SQL Server's languages: a line of its own in parentheses, with a number.
+_FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*")
+_COLUMN_NAME = re.compile(r"[\w ]{1,60}")
+_MAX_FIELD = 1 << 24
+
+
+def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
+    """Every row, and a remark for each that cannot be read in exactly one way.
+
+    Args:
+        chunks: The text in pieces.
+        file: The file's name, for places and to find out which table it holds.
+        tables: What is looked for.
+
+    Raises:
+        InputError: Neither a header nor the values tell which table this is.
+        Truncated: The file ends inside quotes.
+    """
+    lines = _lines(chunks)
+    sample = list(islice(lines, _SAMPLE_LINES))
+    every = chain(sample, lines)
+    header = _header(sample, tables)
+    if header is None:
+        return _headerless(sample, every, file, tables)
+    columns, delimiter = header
+    table = tables.table_of(columns, PurePath(file).name)
+    if table is None:
+        raise InputError(
+            f"{file}:1: the columns {', '.join(columns[:6])} are of no table this import knows",
+            hint=f"Export {tables.shown}.",
+        )
+    grid = _Grid(file, table, RowRepair(columns, delimiter, tables.kinds))
+    next(every)
+    if len(sample) > 1 and _DASHES.fullmatch(sample[1]):
+        next(every)
+        return grid.unquoted(every, first_line=3, padded=True)
+    if any('"' in line for line in sample):
+        return grid.quoted(every, first_line=2)
+    return grid.unquoted(every, first_line=2)
+
+
+def _lines(chunks: Iterator[str]) -> Iterator[str]:
+    """Lines by ``\\n`` alone, with their ends: letters such as U+2028 end no line here."""
+    rest = ""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            yield line + "\n"
+    if rest:
+        yield rest
+
+
+def _header(sample: Sequence[str], tables: KnownTables) -> tuple[list[str], str] | None:
+    """The column names and the delimiter, if the first line holds names that a known table has."""
+    best: tuple[int, list[str], str] = (0, [], ",")
+    for delimiter in _DELIMITERS:
+        names = _names(sample[0] if sample else "", delimiter)
+        known = sum(name in tables.columns for name in names)
+        if known > best[0] and all(_COLUMN_NAME.fullmatch(name) for name in names if name):
+            best = (known, names, delimiter)
+    return best[1:] if best[0] >= _MIN_HEADER_NAMES else None
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    try:
+        record = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a lone carriage return
+        return []
+    return [name.strip().strip("[]").lower() for name in record]
+
+
+def _headerless(
+    sample: Sequence[str], lines: Iterable[str], file: str, tables: KnownTables
+) -> Iterator[Item]:
+    grid = _best_grid(sample, file, tables)
+    if grid is None:
+        raise InputError(
+            f"{file}:1: no header, and the values are of no table this import knows",
+            hint="Save the grid with column headers (Options, Query Results, SQL Server, Results to Grid).",
+        )
+    opening = grid.repair.delimiter + '"'
+    if any(line.startswith('"') or opening in line for line in sample):
+        return grid.quoted(lines, first_line=1)
+    return grid.unquoted(lines, first_line=1)
+
+
+def _best_grid(sample: Sequence[str], file: str, tables: KnownTables) -> _Grid | None:
+    """The shape and delimiter that read the most rows of the sample; a file's name that names a table decides first."""
+    named = tables.named_in(PurePath(file).name)
+    best: tuple[int, _Grid | None] = (0, None)
+    for table, columns in tables.headerless():
+        if named not in {None, table, tables.main}:
+            continue
+        for delimiter in _DELIMITERS:
+            repair = RowRepair(columns, delimiter, tables.kinds)
+            groups = _groups(sample, repair, first_line=1)
+            hits = sum(bool(repair.readings(text)) for _, text in groups)
+            if hits > best[0]:
+                best = (hits, _Grid(file, table, repair))
+    return best[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Lines of one file as rows of one table."""
+
+    file: str
+    table: str
+    repair: RowRepair
+
+    def quoted(self, lines: Iterable[str], *, first_line: int) -> Iterator[Item]:
+        csv.field_size_limit(_MAX_FIELD)
+        reader = csv.reader(lines, delimiter=self.repair.delimiter, strict=True)
+        line = first_line
+        while True:
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "unexpected end" in str(error):
+                    raise Truncated(self.file, line, "a quoted value") from None
+                yield self._unreadable(line, f"not CSV: {error}")
+            else:
+                yield from self._record(record, line)
+            line = reader.line_num + first_line
+
+    def _record(self, record: list[str], line: int) -> Iterator[Item]:
+        text = self.repair.delimiter.join(record)
+        if not record or _is_footer(text):
+            return
+        fits = len(record) == len(self.repair.columns)
+        yield self._row(record, line) if fits else self._only_reading(text, line)
+
+    def unquoted(
+        self, lines: Iterable[str], *, first_line: int, padded: bool = False
+    ) -> Iterator[Item]:
+        for line, text in _groups(lines, self.repair, first_line=first_line):
+            if text.strip():
+                item = self._only_reading(text, line)
+                yield _unpadded(item) if padded else item
+
+    def _only_reading(self, text: str, line: int) -> Item:
+        found = self.repair.readings(text)
+        if len(found) == 1:
+            return self._row(found[0], line)
+        if found:
+            return self._unreadable(line, self._two_ways(*found))
+        count = text.count(self.repair.delimiter) + 1
+        columns = len(self.repair.columns)
+        return self._unreadable(
+            line, f"{count} values for {columns} columns, and no way to fit them"
+        )
+
+    def _two_ways(self, one: Sequence[str], other: Sequence[str]) -> str:
+        name, here, there = next(
+            triple
+            for triple in zip(self.repair.columns, one, other, strict=True)
+            if triple[1] != triple[2]
+        )
+        return f"can be read in two ways: {name} is {here!r} or {there!r}"
+
+    def _row(self, record: Sequence[str], line: int) -> Row:
+        cells = zip(self.repair.columns, record, strict=True)
+        return Row(self.table, {name: _value(text) for name, text in cells}, self.file, line)
+
+    def _unreadable(self, line: int, reason: str) -> Remark:
+        return Remark(RemarkKind.UNREADABLE, self.file, line, reason, self.table)
+
+
+def _unpadded(item: Item) -> Item:
+    if isinstance(item, Remark):
+        return item
+    values = {
+        key: value.strip() if isinstance(value, str) else value
+        for key, value in item.values.items()
+    }
+    return item._replace(values={key: _value(str(v or "NULL")) for key, v in values.items()})
+
+
+def _groups(
+    lines: Iterable[str], repair: RowRepair, *, first_line: int
+) -> Iterator[tuple[int, str]]:
+    """The lines that make a row each: a row ends where it can be read and the next line could begin another."""
+    begun, pending = first_line, ""
+    for number, line in enumerate(lines, start=first_line):
+        if _is_footer(line) and (not pending or repair.readings(_bare(pending))):
+            continue
+        if not pending.strip():
+            begun, pending = number, line
+        elif repair.starts_row(line) and (
+            repair.readings(_bare(pending)) or repair.readings(_bare(line))
+        ):
+            yield begun, _bare(pending)
+            begun, pending = number, line
+        else:
+            pending += line
+    if pending:
+        yield begun, _bare(pending)
+
+
+def _bare(text: str) -> str:
+    return text.rstrip("\r\n")
+
+
+def _is_footer(line: str) -> bool:
+    return _FOOTER.fullmatch(line) is not None
+
+
+def _value(text: str) -> Value:
+    """``NULL`` and nothing are NULL; bcp writes 0x00 for a string without letters."""
+    if text in {"NULL", ""}:
+        return None
+    return "" if text == "\x00" else text

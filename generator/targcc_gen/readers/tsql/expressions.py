@@ -1,0 +1,323 @@
+"""T-SQL value expressions: what a data script may put between ``VALUES (`` and ``)``.
+
+Literals, CAST and CONVERT, concatenation, CHAR, declared variables and a few pure functions are worked out; whatever only the server
+could know becomes ``Unknown``, never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from targcc_gen.readers.rows import Unknown, Value
+from targcc_gen.readers.tsql.literals import convert, parse_datetime
+from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token
+
+_CASTS = {"CAST", "TRY_CAST"}
+_CONVERTS = {"CONVERT", "TRY_CONVERT"}
+_BARE_FUNCTIONS = {"CURRENT_TIMESTAMP", "CURRENT_USER", "SESSION_USER", "SYSTEM_USER", "USER"}
+_ADDITIVE = {"+", "-", "*", "/", "%", "&", "|", "^"}
+_MAX_DEPTH = 60
+_MAX_CHAR = 0x10FFFF
+# Words that begin the next clause or statement, so that an expression cannot run away.
+_CLAUSES = {
+    "UNION", "FROM", "WHERE", "AS", "GO", "INSERT", "SELECT", "SET", "DECLARE", "UPDATE", "DELETE", "MERGE", "IF", "BEGIN",
+    "END", "COMMIT", "PRINT", "EXEC", "EXECUTE", "USE", "CREATE", "ALTER", "ORDER", "OPTION", "EXCEPT", "INTERSECT",
+}  # fmt: skip
+
+
+class NotAnExpression(Exception):  # noqa: N818 - control flow inside the reader, never shown
+    """What stands here is no value."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__(token.text)
+        self.token = token
+
+
+class Expressions:
+    """Reads one expression at a time from a scanner.
+
+    Args:
+        scanner: Where from.
+
+    Attributes:
+        variables: What DECLARE and SET have given so far, by name in lower case.
+        order: The session's ``SET DATEFORMAT``.
+    """
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._depth = 0
+        self.variables: dict[str, Value] = {}
+        self.order = "mdy"
+
+    def read(self) -> Value:
+        """The value of the expression that begins here; stops before what does not belong to it.
+
+        Raises:
+            NotAnExpression: Nothing here is a value.
+        """
+        value = self._operand()
+        while True:
+            token = self._scanner.next()
+            if token.kind is Kind.OPERATOR and token.text in _ADDITIVE:
+                value = _combine(value, token.text, self._operand())
+            elif token.upper in {"COLLATE", "AT"}:
+                self._skip_suffix(token.upper)
+            else:
+                self._scanner.push(token)
+                return value
+
+    def _skip_suffix(self, word: str) -> None:
+        """``COLLATE name`` or ``AT TIME ZONE 'name'``: neither changes the wall time that is written."""
+        for _ in range(1 if word == "COLLATE" else 3):
+            self._scanner.next()
+
+    def _operand(self) -> Value:
+        self._depth += 1
+        try:
+            if self._depth > _MAX_DEPTH:
+                raise NotAnExpression(self._scanner.next())
+            return self._operand_here()
+        finally:
+            self._depth -= 1
+
+    def _operand_here(self) -> Value:
+        token = self._scanner.next()
+        if token.kind in _LITERALS:
+            return _LITERALS[token.kind](token.text)
+        if token.kind is Kind.VARIABLE:
+            return self._variable(token)
+        if token.kind is Kind.WORD and token.upper not in _CLAUSES:
+            return self._word(token)
+        if token.kind is Kind.NAME:
+            return self._name(token)
+        if token.kind is Kind.OPERATOR:
+            return self._operator(token)
+        self._scanner.push(token)
+        raise NotAnExpression(token)
+
+    def _variable(self, token: Token) -> Value:
+        return self.variables.get(token.text.lower(), Unknown(token.text))
+
+    def _operator(self, token: Token) -> Value:
+        if token.text == "-":
+            return _negative(self._operand())
+        if token.text in {"+", "$"}:
+            return self._operand()
+        if token.text == "(":
+            return self._parenthesis()
+        if token.text == "{":
+            return self._odbc_escape()
+        self._scanner.push(token)
+        raise NotAnExpression(token)
+
+    def _parenthesis(self) -> Value:
+        if self._scanner.peek().upper == "SELECT":
+            return Unknown("(" + self.balanced() + ")")
+        value = self.read()
+        if self._scanner.peek().text != ")":
+            return Unknown("(…" + self.balanced() + ")")
+        self._scanner.next()
+        return value
+
+    def _odbc_escape(self) -> Value:
+        """``{ts '2024-01-31 02:00:00'}``."""
+        self._scanner.next()
+        text = self._scanner.next().text
+        if self._scanner.peek().text == "}":
+            self._scanner.next()
+        found = parse_datetime(text, order="ymd")
+        return found if found is not None else Unknown("{" + text + "}")
+
+    def _name(self, token: Token) -> Value:
+        """A column or a scalar function of the database: only the server knows."""
+        text = token.text
+        while self._scanner.peek().text == ".":
+            self._scanner.next()
+            text += "." + self._scanner.next().text
+        if self._scanner.peek().text == "(":
+            self._scanner.next()
+            return Unknown(f"{text}({self.balanced()})")
+        return Unknown(text)
+
+    def _word(self, token: Token) -> Value:
+        if token.upper == "NULL":
+            return None
+        if token.upper == "CASE":
+            return self._case()
+        if token.upper in _BARE_FUNCTIONS | {"DEFAULT"}:
+            return Unknown(token.upper)
+        if self._scanner.peek().text != "(":
+            return self._name(token)
+        self._scanner.next()
+        return self._function(token)
+
+    def _function(self, token: Token) -> Value:
+        """A call whose parenthesis has been read."""
+        if token.upper in _CASTS:
+            return self._cast(token)
+        if token.upper in _CONVERTS:
+            return self._convert(token)
+        if token.upper in _FUNCTIONS:
+            return self._call(token)
+        return Unknown(f"{token.text}({self.balanced()})")
+
+    def _case(self) -> Value:
+        depth = 1
+        while depth:
+            token = self._scanner.next()
+            if token.kind in {Kind.END, Kind.GO}:
+                raise NotAnExpression(token)
+            depth += {"CASE": 1, "END": -1}.get(token.upper, 0)
+        return Unknown("CASE … END")
+
+    def _cast(self, token: Token) -> Value:
+        value = self.read()
+        if self._scanner.next().upper != "AS":
+            return Unknown(f"{token.text}(…{self.balanced()})")
+        type_ = self._type()
+        return self._closed(convert(value, type_, order=self.order), token)
+
+    def _convert(self, token: Token) -> Value:
+        type_ = self._type()
+        if self._scanner.next().text != ",":
+            return Unknown(f"{token.text}({type_}…{self.balanced()})")
+        value, style = self.read(), None
+        if self._scanner.peek().text == ",":
+            self._scanner.next()
+            given = self.read()
+            style = given if isinstance(given, int) else None
+        return self._closed(convert(value, type_, style, order=self.order), token)
+
+    def _closed(self, value: Value, token: Token) -> Value:
+        if self._scanner.peek().text == ")":
+            self._scanner.next()
+            return value
+        return Unknown(f"{token.text}(…{self.balanced()})")
+
+    def _type(self) -> str:
+        """A type's bare name; its length, ``[brackets]`` and schema are stepped over."""
+        name = self._scanner.next().text
+        while self._scanner.peek().text == ".":
+            self._scanner.next()
+            name = self._scanner.next().text
+        if self._scanner.peek().text == "(":
+            self._scanner.next()
+            self.balanced()
+        return name
+
+    def _call(self, token: Token) -> Value:
+        arguments: list[Value] = []
+        while True:
+            if self._scanner.peek().text != ")":
+                arguments.append(self.read())
+            end = self._scanner.next()
+            if end.text == ")" and end.kind is Kind.OPERATOR:
+                break
+            if end.text != ",":
+                return Unknown(f"{token.text}(…{self.balanced()})")
+        if any(isinstance(argument, Unknown) for argument in arguments):
+            return Unknown(f"{token.text}(…)")
+        try:
+            return _FUNCTIONS[token.upper](*arguments)
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            return Unknown(f"{token.text}(…)")
+
+    def balanced(self) -> str:
+        """Step over everything up to the parenthesis that closes the one already read; its text, for messages.
+
+        Raises:
+            NotAnExpression: The batch or the script ends first.
+        """
+        depth = 1
+        parts: list[str] = []
+        while True:
+            token = self._scanner.next()
+            if token.kind in {Kind.END, Kind.GO}:
+                self._scanner.push(token)
+                raise NotAnExpression(token)
+            if token.kind is Kind.OPERATOR:
+                depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if depth == 0:
+                return " ".join(parts)[:80]
+            parts.append(f"'{token.text}'" if token.kind is Kind.STRING else token.text)
+
+
+def number(text: str) -> int | float:
+    """A numeric literal."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def binary(text: str) -> bytes:
+    """A binary literal, ``0x0AFF``; an odd number of digits has a zero in front, as SQL Server reads it."""
+    digits = re.sub("^0[xX]", "", text)
+    return bytes.fromhex("0" * (len(digits) % 2) + digits)
+
+
+def _negative(value: Value) -> Value:
+    if isinstance(value, int | float):
+        return -value
+    return value if value is None else Unknown("-…")
+
+
+def _combine(left: Value, operator: str, right: Value) -> Value:
+    if left is None or right is None:
+        return None
+    if isinstance(left, Unknown) or isinstance(right, Unknown):
+        known = left.text if isinstance(left, Unknown) else repr(left)
+        return Unknown(f"{known} {operator} …")
+    if operator == "+" and isinstance(left, str) and isinstance(right, str):
+        return left + right
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return _arithmetic(left, operator, right)
+    return Unknown(f"{left!r} {operator} {right!r}")
+
+
+def _arithmetic(left: float, operator: str, right: float) -> Value:
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right
+    if operator == "*":
+        return left * right
+    return Unknown(f"{left} {operator} {right}")
+
+
+def _char(code: int) -> str:
+    if not 0 <= code <= _MAX_CHAR:
+        raise ValueError(f"no character {code}")
+    return chr(code)
+
+
+def _first_not_null(*values: Value) -> Value:
+    return next((value for value in values if value is not None), None)
+
+
+def _concat(*values: Value) -> str:
+    return "".join("" if value is None else str(value) for value in values)
+
+
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
+    "CHAR": _char,
+    "NCHAR": _char,
+    "ISNULL": _first_not_null,
+    "COALESCE": _first_not_null,
+    "CONCAT": _concat,
+    "REPLACE": lambda text, old, new: text.replace(old, new) if old else text,
+    "LTRIM": lambda text: text.lstrip(" "),
+    "RTRIM": lambda text: text.rstrip(" "),
+    "UPPER": lambda text: text.upper(),
+    "LOWER": lambda text: text.lower(),
+    "DATEFROMPARTS": lambda year, month, day: parse_datetime(f"{year:04d}-{month:02d}-{day:02d}"),
+}
+
+_LITERALS: dict[Kind, Callable[[str], Value]] = {
+    Kind.STRING: str,
+    Kind.QUOTED: str,
+    Kind.NUMBER: number,
+    Kind.BINARY: binary,
+}

@@ -1,0 +1,261 @@
+"""Tokens of a T-SQL script, read from a stream in bounded memory.
+
+Only the lexical rules of T-SQL are here: nested comments, ``''`` and ``]]``, ``GO`` on a line of its own, lines that are meant for
+sqlcmd. A token that reaches the end of what is in memory is read again with more text behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from targcc_gen.readers.text import Truncated
+
+_LOOKAHEAD = 1 << 16
+# Text behind a token that could still make it another: 1 becomes 1e+5, $ becomes $(name).
+_MARGIN = 100
+_MAX_TOKEN = 1 << 26
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    WORD = "word"
+    """A bare word: a keyword, a name, a function."""
+    NAME = "name"
+    """``[a name]``, without its brackets."""
+    QUOTED = "quoted"
+    """``"in double quotes"``: a name, or a string where QUOTED_IDENTIFIER is off."""
+    STRING = "string"
+    """``'text'`` or ``N'text'``, without its quotes."""
+    NUMBER = "number"
+    BINARY = "binary"
+    """``0x00FF``."""
+    VARIABLE = "variable"
+    """``@name``."""
+    OPERATOR = "operator"
+    GO = "go"
+    """The end of a batch; the text is the count, if there is one."""
+    DIRECTIVE = "directive"
+    """A line for sqlcmd: ``:setvar``, ``:r``, ``!!``."""
+    END = "end"
+
+
+class Token(NamedTuple):
+    """A token and the line it begins on; ``upper`` is a word in capitals, and empty for all that is no word."""
+
+    kind: Kind
+    text: str
+    line: int
+    upper: str = ""
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s++)
+      | (?P<comment>--[^\n]*+)
+      | (?P<block>/\*)
+      | (?P<string>[Nn]?'(?:[^']++|'')*+')
+      | (?P<name>\[(?:[^\]]++|\]\])*+\])
+      | (?P<quoted>"(?:[^"]++|"")*+")
+      | (?P<binary>0[xX][0-9A-Fa-f]*+)
+      | (?P<number>(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)
+      | (?P<variable>@[\w@#$]++)
+      | (?P<word>[^\W\d][\w@#$]*+|\#[\w@#$]*+)
+      | (?P<open>[Nn]?'|\[|")
+      | (?P<operator>\$\(\w{1,90}+\)|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_GO_LINE = re.compile(r"[ \t]*(\d{0,9})[ \t]*;?[ \t]*(?:--[^\n]*)?(?=\r?\n|\Z)")
+_LINE = re.compile(r"[^\n]*")
+_OPENINGS = {"'": "a string", "[": "a bracketed name", '"': "a quoted name"}
+
+
+class Scanner:
+    """Reads tokens one by one.
+
+    Args:
+        chunks: The script in pieces.
+        file: The file's name, for errors.
+    """
+
+    def __init__(self, chunks: Iterator[str], file: str) -> None:
+        self.file = file
+        self.sqlcmd: dict[str, str] = {}
+        self._chunks = chunks
+        self._text = ""
+        self._at = 0
+        self._dropped = 0
+        self._ended = False
+        self._line = 1
+        self._counted = 0
+        self._fresh_line = True
+        self._pushed: list[Token] = []
+
+    @property
+    def line(self) -> int:
+        """The line of the next character."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
+
+    @property
+    def offset(self) -> int:
+        """How many characters are behind; meaningless while a token is pushed back."""
+        return self._dropped + self._at
+
+    def text_since(self, offset: int) -> str | None:
+        """The text from an earlier ``offset`` to here, if it is still in memory."""
+        start = offset - self._dropped
+        return self._text[start : self._at] if start >= 0 and not self._pushed else None
+
+    def push(self, token: Token) -> None:
+        """Give a token back; the next ``next`` returns it."""
+        self._pushed.append(token)
+
+    def peek(self) -> Token:
+        """The next token, left where it is."""
+        token = self.next()
+        self._pushed.append(token)
+        return token
+
+    def next(self) -> Token:
+        """The next token; one of kind END, again and again, after the last.
+
+        Raises:
+            Truncated: The script ends inside a string, a name or a comment.
+        """
+        if self._pushed:
+            return self._pushed.pop()
+        while True:
+            found = self._match_token()
+            if found is None:
+                return Token(Kind.END, "", self.line)
+            group = found.lastgroup
+            if group == "space":
+                self._at = found.end()
+                self._fresh_line = self._fresh_line or "\n" in found[0]
+            elif group == "comment":
+                self._at = found.end()
+            elif group == "block":
+                self._skip_block()
+            else:
+                return self._token(found)
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Match a pattern of up to 64 Ki characters here and step over it; None (and no step) if it does not match.
+
+        Only between tokens: not while a token is pushed back.
+        """
+        if self._pushed:
+            return None
+        if not self._ended and len(self._text) - self._at < _LOOKAHEAD:
+            self._fill(_LOOKAHEAD)
+        found = pattern.match(self._text, self._at)
+        if found is None or (found.end() == len(self._text) and not self._ended):
+            return None
+        self._at = found.end()
+        self._fresh_line = False
+        return found
+
+    def _match_token(self) -> re.Match[str] | None:
+        while True:
+            found = _TOKEN.match(self._text, self._at)
+            complete = (
+                found and found.end() + _MARGIN < len(self._text) and found.lastgroup != "open"
+            )
+            if complete or (self._ended and found and found.lastgroup != "open"):
+                return found
+            if self._ended:
+                if found:
+                    raise Truncated(self.file, self.line, _OPENINGS[found[0][-1]])
+                return None
+            self._fill(2 * (len(self._text) - self._at) + _MARGIN)
+
+    def _fill(self, wanted: int) -> None:
+        """Have at least ``wanted`` more characters in memory, unless the script ends before."""
+        if wanted > _MAX_TOKEN:
+            raise Truncated(self.file, self.line, "a string or comment")
+        _ = self.line
+        pieces, have = [self._text[self._at :]], len(self._text) - self._at
+        while have <= wanted and not self._ended:
+            piece = next(self._chunks, None)
+            if piece is None:
+                self._ended = True
+            else:
+                pieces.append(piece)
+                have += len(piece)
+        self._text = "".join(pieces)
+        self._dropped += self._at
+        self._at = self._counted = 0
+
+    def _skip_block(self) -> None:
+        begun, depth = self.line, 0
+        while True:
+            found = _COMMENT_EDGE.search(self._text, self._at)
+            if found:
+                depth += 1 if found[0] == "/*" else -1
+                self._at = found.end()
+                if depth == 0:
+                    return
+            elif self._ended:
+                raise Truncated(self.file, begun, "a comment")
+            else:
+                self._at = max(self._at, len(self._text) - 1)
+                self._fill(_LOOKAHEAD)
+
+    def _token(self, found: re.Match[str]) -> Token:
+        group, text, line = found.lastgroup or "", found[0], self.line
+        fresh, self._fresh_line = self._fresh_line, False
+        self._at = found.end()
+        if group == "word":
+            return self._word(text, line, fresh=fresh)
+        if unquoted := _UNQUOTED.get(group):
+            return Token(Kind(group), self._substitute(unquoted(text)), line)
+        if fresh and (text == ":" or (text == "!" and self._text.startswith("!", self._at))):
+            rest = self.match(_LINE)
+            return Token(Kind.DIRECTIVE, text + (rest[0] if rest else ""), line)
+        if group == "operator" and len(text) > 1:
+            return Token(Kind.WORD, self._substitute(text), line)
+        return Token(Kind(group), text, line)
+
+    def _word(self, text: str, line: int, *, fresh: bool) -> Token:
+        upper = text.upper()
+        if upper == "GO" and fresh and (count := self.match(_GO_LINE)):
+            self._fresh_line = True
+            return Token(Kind.GO, count[1], line)
+        return Token(Kind.WORD, text, line, upper)
+
+    def _substitute(self, text: str) -> str:
+        if "$(" not in text or not self.sqlcmd:
+            return text
+        return re.sub(
+            r"\$\((\w+)\)", lambda found: self.sqlcmd.get(found[1].lower(), found[0]), text
+        )
+
+
+def dotted(scanner: Scanner, token: Token) -> str:
+    """The last part of ``db.schema.name`` (or ``db..name``) that begins with ``token``."""
+    name = token.text
+    while scanner.peek().text == "." and scanner.peek().kind is Kind.OPERATOR:
+        scanner.next()
+        if scanner.peek().text != ".":
+            name = scanner.next().text
+    return name
+
+
+def unquote(literal: str) -> str:
+    """The text of a T-SQL string literal: ``N'O''Brien'`` is ``O'Brien``."""
+    start = 1 if literal[0] == "'" else 2
+    inner = literal[start:-1]
+    return inner.replace("''", "'") if "''" in inner else inner
+
+
+_UNQUOTED: dict[str, Callable[[str], str]] = {
+    "string": unquote,
+    "name": lambda text: text[1:-1].replace("]]", "]"),
+    "quoted": lambda text: text[1:-1].replace('""', '"'),
+}

@@ -1,0 +1,292 @@
+"""Rows of a T-SQL data script.
+
+T-SQL needs no ``;`` between statements and ``GO`` is no SQL, so a general parser loses rows in silence. This reader knows where a
+statement begins (its first word is reserved) and reads what gives rows; everything else it steps over by name or reports. Each
+INSERT ends as rows or as a remark with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from targcc_gen.readers.rows import Item, Remark, RemarkKind, Unknown, Value
+from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression
+from targcc_gen.readers.tsql.inserts import Inserts
+from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
+
+_CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
+_ROUTINES = {"PROC", "PROCEDURE", "TRIGGER", "FUNCTION", "VIEW"}
+_PERMISSIONS = {"GRANT", "DENY", "REVOKE"}
+# After these, a word is no statement: ON DELETE CASCADE, FOR UPDATE, AFTER INSERT, UPDATE, …
+_NO_STATEMENT_AFTER = {"FOR", "OF", "AFTER", "BULK", ","}
+_LONGEST_SET = 6
+
+
+def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
+    """Every row of a script, and a remark for everything that changes data in another way.
+
+    Args:
+        chunks: The text in pieces.
+        file: The file's name, for places.
+        tables: What is looked for; rows of other tables come too.
+
+    Raises:
+        Truncated: The script ends inside a string, a comment or a row.
+    """
+    return _Script(Scanner(chunks, file), file, tables).items()
+
+
+class _Script:
+    """One script: the tables it creates, its variables, and the walk over its statements."""
+
+    def __init__(self, scanner: Scanner, file: str, tables: KnownTables) -> None:
+        self._scanner = scanner
+        self._file = file
+        self._tables = tables
+        self._expressions = Expressions(scanner)
+        self._previous = ""
+        self._identity_on: dict[str, None] = {}
+        self._statements: dict[str, Callable[[Token], Iterator[Item]]] = {
+            "INSERT": self._insert,
+            "CREATE": self._create,
+            "ALTER": self._create,
+            "DECLARE": self._declare,
+            "SET": self._set,
+            "SELECT": self._select,
+            "EXEC": self._execute,
+            "EXECUTE": self._execute,
+            **dict.fromkeys(_CHANGES, self._change),
+            **dict.fromkeys(_PERMISSIONS, self._permission),
+        }
+        self._inserts = Inserts(scanner, self._expressions, tables, self._statements)
+
+    def items(self) -> Iterator[Item]:
+        """Rows and remarks in the order of the script."""
+        while True:
+            yield from self._inserts.alike()
+            token = self._scanner.next()
+            if token.kind is Kind.END:
+                yield from self._end(token)
+                return
+            if token.kind is Kind.GO:
+                yield from self._end_batch(token)
+            elif token.kind is Kind.DIRECTIVE:
+                yield from self._directive(token)
+            elif token.upper in self._statements and not self._is_clause(token):
+                self._previous = ""
+                yield from self._statements[token.upper](token)
+                continue
+            elif token.upper == "INSERT" and self._previous == "BULK":
+                yield self._remark(
+                    RemarkKind.SKIPPED, token.line, "BULK INSERT: give the data file itself"
+                )
+            self._previous = token.upper or token.text
+
+    def _is_clause(self, token: Token) -> bool:
+        """Whether the word is part of another statement, such as ON DELETE CASCADE."""
+        if self._previous == "ON":
+            return token.upper in {"UPDATE", "DELETE"}
+        return self._previous in _NO_STATEMENT_AFTER
+
+    def _end(self, token: Token) -> Iterator[Item]:
+        """SSMS switches IDENTITY_INSERT off after a table's last row, so a script that does not was cut between rows."""
+        for table in self._identity_on:
+            text = (
+                f"SET IDENTITY_INSERT {table} OFF is missing at the end: the script may be cut off"
+            )
+            yield self._remark(RemarkKind.WARNING, token.line, text, table.lower())
+
+    # Batches and lines for sqlcmd
+
+    def _end_batch(self, go: Token) -> Iterator[Item]:
+        if int(go.text or 1) > 1 and self._inserts.batch_rows:
+            yield self._remark(
+                RemarkKind.WARNING,
+                go.line,
+                f"GO {go.text} repeats the batch of line {self._inserts.batch_line}; its rows were taken once",
+            )
+        self._inserts.new_batch(go.line + 1)
+
+    def _directive(self, token: Token) -> Iterator[Item]:
+        words = token.text.strip().split(None, 2)
+        if words[0].lower() == ":setvar" and words[2:]:
+            self._scanner.sqlcmd[words[1].lower()] = words[2].strip().strip('"')
+        elif words[0].lower() == ":r" and words[1:]:
+            text = f"{' '.join(words[1:])} is included here; give that file too"
+            yield self._remark(RemarkKind.WARNING, token.line, text)
+
+    # Statements
+
+    def _insert(self, token: Token) -> Iterator[Item]:
+        return self._inserts.read(token)
+
+    def _create(self, token: Token) -> Iterator[Item]:
+        kind = self._scanner.peek()
+        if kind.upper in {"OR", "ALTER"}:
+            self._scanner.next()
+            kind = self._scanner.peek()
+        if kind.upper in _ROUTINES:
+            yield from self._skip_routine(token)
+        elif kind.upper == "TABLE" and token.upper == "CREATE":
+            self._scanner.next()
+            table = dotted(self._scanner, self._scanner.next()).lower()
+            if self._scanner.peek().text == "(":
+                self._scanner.next()
+                self._create_columns(table)
+
+    def _skip_routine(self, begun: Token) -> Iterator[Item]:
+        """A procedure's or trigger's body is the rest of its batch: an INSERT in it is no data."""
+        what = self._scanner.peek().text.upper()
+        while (token := self._scanner.next()).kind not in {Kind.GO, Kind.END}:
+            if token.upper == "INSERT":
+                following = self._scanner.peek()
+                if following.upper == "INTO" or following.text.lower() in self._tables:
+                    text = f"INSERT in the body of {begun.text} {what} (line {begun.line}) is code, not data"
+                    yield self._remark(RemarkKind.SKIPPED, token.line, text)
+        self._scanner.push(token)
+
+    def _create_columns(self, table: str) -> None:
+        columns: list[str] = []
+        computed: set[str] = set()
+        begins, depth, name = True, 1, ""
+        while depth:
+            token = self._scanner.next()
+            if token.kind in {Kind.END, Kind.GO}:
+                self._scanner.push(token)
+                return
+            if token.kind is Kind.OPERATOR:
+                depth += {"(": 1, ")": -1}.get(token.text, 0)
+                begins = token.text == "," and depth == 1
+                continue
+            if begins:
+                name = _column_name(token)
+                columns += [name] if name else []
+            elif depth == 1 and token.upper in {"AS", "IDENTITY", "ROWVERSION", "TIMESTAMP"}:
+                computed.add(name)
+            begins = False
+        self._inserts.columns.create(table, columns, computed)
+
+    def _declare(self, _: Token) -> Iterator[Item]:
+        yield from ()
+        while (token := self._scanner.next()).kind is Kind.VARIABLE:
+            value: Value = Unknown(token.text)
+            depth = 0
+            while (part := self._scanner.peek()).kind not in {Kind.END, Kind.GO}:
+                if depth == 0 and part.text == "=":
+                    self._scanner.next()
+                    value = self._value_or_unknown(token)
+                    break
+                if depth == 0 and (part.text in {",", ";"} or part.upper in self._statements):
+                    break
+                depth += {"(": 1, ")": -1}.get(part.text, 0)
+                self._scanner.next()
+            self._expressions.variables[token.text.lower()] = value
+            if self._scanner.peek().text != ",":
+                return
+            self._scanner.next()
+        self._scanner.push(token)
+
+    def _value_or_unknown(self, token: Token) -> Value:
+        try:
+            return self._expressions.read()
+        except NotAnExpression:
+            return Unknown(token.text)
+
+    def _set(self, _: Token) -> Iterator[Item]:
+        yield from ()
+        token = self._scanner.next()
+        if token.kind is Kind.VARIABLE:
+            self._assign(token)
+        elif token.upper == "IDENTITY_INSERT":
+            table = dotted(self._scanner, self._scanner.next())
+            if self._scanner.peek().upper == "ON":
+                self._identity_on[table] = None
+            else:
+                self._identity_on.pop(table, None)
+        elif token.upper == "DATEFORMAT":
+            self._expressions.order = self._scanner.next().text.lower()
+        else:
+            self._scanner.push(token)
+            self._skip_option()
+
+    def _skip_option(self) -> None:
+        """``NOCOUNT ON``, ``STATISTICS IO ON``: the ON belongs to SET, whatever follows does not."""
+        for _ in range(_LONGEST_SET):
+            token = self._scanner.peek()
+            if token.upper in self._statements or (
+                token.kind is not Kind.WORD and token.text != ","
+            ):
+                return
+            if self._scanner.next().upper in {"ON", "OFF"}:
+                return
+
+    def _select(self, _: Token) -> Iterator[Item]:
+        yield from ()
+        while self._scanner.peek().kind is Kind.VARIABLE:
+            self._assign(self._scanner.next())
+            if self._scanner.peek().text != ",":
+                return
+            self._scanner.next()
+
+    def _assign(self, token: Token) -> None:
+        if self._scanner.peek().text == "=":
+            self._scanner.next()
+            value = self._value_or_unknown(token)
+            if self._scanner.peek().upper == "FROM":
+                value = Unknown(token.text)
+            self._expressions.variables[token.text.lower()] = value
+        else:
+            self._expressions.variables.pop(token.text.lower(), None)
+
+    def _execute(self, token: Token) -> Iterator[Item]:
+        """A script in a string is not read; say so if it would have given rows."""
+        for _ in range(4):
+            part = self._scanner.peek()
+            if part.kind is Kind.STRING and re.search(r"\bINSERT\b", part.text, re.IGNORECASE):
+                yield self._remark(
+                    RemarkKind.SKIPPED, token.line, "EXEC of a text that inserts rows"
+                )
+            if part.kind not in {Kind.STRING, Kind.WORD, Kind.NAME} and part.text not in {"(", "."}:
+                return
+            if part.upper in self._statements:
+                return
+            self._scanner.next()
+
+    def _change(self, token: Token) -> Iterator[Item]:
+        target = self._scanner.next()
+        while target.upper in {"FROM", "INTO", "TABLE", "TOP"} or target.text in {"(", ")"}:
+            target = self._scanner.next()
+        if target.kind not in {Kind.WORD, Kind.NAME} or target.text == "STATISTICS":
+            self._scanner.push(target)
+            return
+        name = dotted(self._scanner, target)
+        text = f"{token.upper} {name} is not carried out; the rows are taken as inserted"
+        yield self._remark(RemarkKind.SKIPPED, token.line, text, name.lower())
+        if token.upper == "MERGE":
+            self._skip_merge()
+        elif token.upper == "UPDATE" and self._scanner.peek().upper == "SET":
+            self._scanner.next()
+
+    def _skip_merge(self) -> None:
+        """MERGE is the one statement that must end with ``;``; its INSERT and UPDATE are clauses."""
+        while (token := self._scanner.next()).text != ";" or token.kind is not Kind.OPERATOR:
+            if token.kind in {Kind.GO, Kind.END}:
+                self._scanner.push(token)
+                return
+
+    def _permission(self, _: Token) -> Iterator[Item]:
+        yield from ()
+        while self._scanner.peek().kind is Kind.WORD and self._scanner.peek().upper != "ON":
+            self._scanner.next()
+            if self._scanner.peek().text == ",":
+                self._scanner.next()
+
+    def _remark(self, kind: RemarkKind, line: int, text: str, table: str = "") -> Remark:
+        return Remark(kind, self._file, line, text, table)
+
+
+def _column_name(token: Token) -> str:
+    constraints = {"CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN", "CHECK", "INDEX", "PERIOD"}
+    return "" if token.upper in constraints else token.text.lower()

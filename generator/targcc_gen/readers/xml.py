@@ -1,0 +1,90 @@
+"""Rows of ``FOR XML RAW`` or ``AUTO``, with attributes or ELEMENTS; there may be no root element."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+from xml.parsers import expat
+
+from targcc_gen.errors import InputError
+from targcc_gen.readers.rows import Item, Row, Value
+from targcc_gen.readers.tables import KnownTables
+
+_FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
+_FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+
+
+def read_xml(text: str, file: str, tables: KnownTables) -> Iterator[Item]:
+    """Every row of the text.
+
+    Args:
+        text: The whole file.
+        file: Its name, for places and to find out which table it holds.
+        tables: What is looked for; other elements are no rows.
+
+    Raises:
+        InputError: It is no XML (with its line), stops before its end, or brings a DOCTYPE.
+    """
+    chunked = _FOR_XML.match(text)
+    if chunked:
+        text = _FOOTER.sub("", text[chunked.end() :])
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(f"{file}: a DOCTYPE has no place in an export")
+    reader = _Reader(file, tables)
+    body = _DECLARATION.sub("", text, count=1)
+    try:
+        reader.parser.Parse(f"<export>{body}</export>", True)  # noqa: FBT003 - expat's own
+    except expat.ExpatError as error:
+        raise InputError(
+            f"{file}:{error.lineno}: not XML: {expat.ErrorString(error.code)}",
+            hint="If the export is cut off, copy or export it again.",
+        ) from None
+    return iter(reader.rows)
+
+
+class _Reader:
+    """Collects elements that have attributes, or that hold elements with text."""
+
+    def __init__(self, file: str, tables: KnownTables) -> None:
+        self.rows: list[Item] = []
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._data
+        self._file = file
+        self._tables = tables
+        self._open: list[tuple[str, dict[str, Value], int]] = []
+        self._text: list[str] = []
+        self._leaf = False
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        values: dict[str, Value] = {_name(key): value for key, value in attributes.items()}
+        self._open.append((name, values, self.parser.CurrentLineNumber))
+        self._text.clear()
+        self._leaf = True
+
+    def _data(self, data: str) -> None:
+        self._text.append(data)
+
+    def _end(self, name: str) -> None:
+        _, values, line = self._open.pop()
+        if self._leaf and not values and self._open:
+            self._open[-1][1][_name(name)] = "".join(self._text) or None
+        elif values:
+            self._row(name, values, line)
+        self._leaf = False
+
+    def _row(self, name: str, values: dict[str, Value], line: int) -> None:
+        named = _name(name).rpartition(".")[2]
+        known = named in self._tables
+        table = named if known else self._tables.table_of([*values], PurePath(self._file).name)
+        if table is not None:
+            self.rows.append(Row(table, values, self._file, line))
+
+
+def _name(name: str) -> str:
+    """A column's name; XML writes a blank as ``_x0020_``."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name).lower()

@@ -1,0 +1,1 @@
+"""One job's files: its module, by a blueprint, and its test."""

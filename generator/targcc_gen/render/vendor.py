@@ -1,0 +1,221 @@
+"""The scheduler in a project: a copy of the package `targcc_scheduler`, or one file that leads to it.
+
+The copy is the package byte for byte, with one line more at the top of each file that says whose it is. In both ways
+`scheduler/__init__.py` is the only file that is made for the project: it hands the scheduler the project's values.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.literals import pyliteral
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+    from targcc_gen.spec import Spec
+
+DISTRIBUTION = "targcc-scheduler"
+PACKAGE = "targcc_scheduler"
+
+_NOTICE = "Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours."
+_COMMENTS = {
+    ".css": "/* {} */",
+    ".html": "{{# {} #}}",
+    ".js": "// {}",
+    ".py": "# {}",
+    ".sql": "-- {}",
+    ".toml": "# {}",
+}
+_CARRIED_AS_THEY_ARE = (".min.js",)
+_EXTRAS = {
+    "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
+    "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
+}
+_LINTER = """exclude = ["*"]  # it is checked where it is made, by other rules than yours
+"""
+
+
+def scheduler_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
+    """The path below `scheduler/` and the bytes of each file, in the way that the spec asks for."""
+    if spec.scheduler == "package":
+        yield "__init__.py", package_module(spec)
+    else:
+        yield from vendored_files(spec)
+
+
+def vendored_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
+    """The path below `scheduler/` and the bytes of each file of a copy."""
+    yield "ruff.toml", marked("ruff.toml", _LINTER.encode())
+    for path, content in package_files():
+        told = f"\n\n{formatted(_configure(spec))}".encode() if path == "__init__.py" else b""
+        yield path, marked(path, content + told)
+
+
+def package_module(spec: Spec) -> bytes:
+    """The `scheduler/__init__.py` of a project that depends on the package."""
+    names = public_names()
+    listed = ",\n".join(f"    {name!r}" for name in names)
+    lazy = [name for name in names if name not in {"Project", "configure", "__version__"}]
+    source = f'''"""The scheduler of this project: the package {DISTRIBUTION}, told what targcc.yaml says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import {PACKAGE}
+from {PACKAGE} import Project, __version__, configure
+
+if TYPE_CHECKING:
+    from {PACKAGE} import ({", ".join(lazy)})
+
+__all__ = [
+{listed},
+]
+
+{_configure(spec)}
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    return getattr({PACKAGE}, name)
+
+
+def __dir__() -> list[str]:
+    return {PACKAGE}.__dir__()
+'''
+    return marked("__init__.py", formatted(source).encode())
+
+
+def marked(path: str, content: bytes) -> bytes:
+    """The content below the line that says who looks after the file, where its kind can hold one."""
+    comment = _COMMENTS.get(Path(path).suffix)
+    if comment is None or not content or path.endswith(_CARRIED_AS_THEY_ARE):
+        return content
+    return f"{comment.format(_NOTICE)}\n".encode() + content
+
+
+@cache
+def package_files() -> tuple[tuple[str, bytes], ...]:
+    """The path and the bytes of each file of the installed package, sorted; text ends its lines with `\\n`."""
+    root = package_folder()
+    found = []
+    for file in sorted(root.rglob("*")):
+        path = file.relative_to(root).as_posix()
+        if file.is_file() and "__pycache__" not in path:
+            found.append((path, _plain(file.read_bytes())))
+    return tuple(found)
+
+
+def package_folder() -> Path:
+    """Where the installed package is."""
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec is not None  # the generator depends on it
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@cache
+def public_names() -> tuple[str, ...]:
+    """The names that `from <package>.scheduler import …` offers, in the order of the package."""
+    import ast
+
+    source = dict(package_files())["__init__.py"]
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            return tuple(ast.literal_eval(statement.value))
+    raise AssertionError("the package's __init__ has no __all__")
+
+
+@cache
+def requirements(extra: str = "") -> tuple[str, ...]:
+    """What the package requires, by its own metadata: without an extra, or what the extra adds."""
+    return tuple(sorted(_without_marker(one) for one in _required() if _belongs(one, extra)))
+
+
+def project_requirements(spec: Spec) -> tuple[str, ...]:
+    """What a project requires to run: what the scheduler's own metadata says, or the package itself."""
+    postgresql = spec.database == "postgresql"
+    if spec.scheduler == "package":
+        return (_pinned("postgresql,run" if postgresql else "run"),)
+    wanted = {
+        *requirements(),
+        *requirements("run"),
+        *(requirements("postgresql") if postgresql else ()),
+    }
+    return tuple(sorted(wanted))
+
+
+def project_extras(spec: Spec) -> tuple[dict[str, Any], ...]:
+    """The optional dependencies of a project: name, comment, requirements."""
+    packaged = spec.scheduler == "package"
+    return tuple(
+        {
+            "name": name,
+            "comment": comment,
+            "requirements": (_pinned(name),) if packaged else requirements(name),
+        }
+        for name, comment in _EXTRAS.items()
+    )
+
+
+def _pinned(extras: str) -> str:
+    return f"{DISTRIBUTION}[{extras}]=={importlib.metadata.version(DISTRIBUTION)}"
+
+
+def _required() -> list[Requirement]:
+    from packaging.requirements import Requirement
+
+    return [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or ()]
+
+
+def _belongs(requirement: Requirement, extra: str) -> bool:
+    if requirement.marker is None:
+        return not extra
+    return bool(extra) and requirement.marker.evaluate({"extra": extra})
+
+
+def _without_marker(requirement: Requirement) -> str:
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    # The newest bound last, as people write it: ">=3.7,<4".
+    bounds = sorted((str(one) for one in requirement.specifier), key=lambda text: text[0] == "<")
+    return f"{requirement.name}{extras}{','.join(bounds)}"
+
+
+def _database_url(spec: Spec) -> str:
+    """Where the scheduler's tables are while `TARGCC_DATABASE_URL` says nothing else."""
+    name = spec.project.package
+    urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
+    return urls[spec.database]
+
+
+def _configure(spec: Spec) -> str:
+    """The statement that tells the scheduler about the project."""
+    from targcc_gen.spec import format_duration
+
+    defaults = spec.defaults
+    timeout = None if defaults.timeout is None else format_duration(defaults.timeout)
+    queues = ", ".join(f"{pyliteral(name)}: {queue.workers}" for name, queue in spec.queues.items())
+    return f"""configure(
+    Project(
+        name={pyliteral(spec.project.name)},
+        package={pyliteral(spec.project.package)},
+        timezone={pyliteral(spec.project.timezone)},
+        database_url={pyliteral(_database_url(spec))},
+        queues={{{queues}}},
+        queue={pyliteral(defaults.queue)},
+        retries={defaults.retries},
+        backoff={pyliteral(format_duration(defaults.backoff))},
+        timeout={pyliteral(timeout)},
+    )
+)
+"""
+
+
+def _plain(content: bytes) -> bytes:
+    return content if b"\0" in content else content.replace(b"\r\n", b"\n")

@@ -1,0 +1,147 @@
+"""What the command prints for people: what was read, how each row ended, what differs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from targcc_gen.parity.compare import Difference, compared
+from targcc_gen.readers.exports import ExportFile
+from targcc_gen.readers.tables import KnownTables
+from targcc_gen.sources.model import Import
+
+_MOST_WARNINGS = 12
+_MOST_REJECTED = 50
+_FEW = 2
+_OF_A_JOB = re.compile(r'.+?:\d+: ".*?": (?P<what>.+)', re.DOTALL)
+_KINDS = {
+    "autumn": "on the autumn clock change",
+    "spring": "on the spring clock change",
+    "day and weekday": "read day AND weekday",
+    "seconds": "name seconds",
+    "calendar": "followed the old runner's own calendar",
+}
+
+
+def lines(
+    result: Import, found: Sequence[Difference], *, report: str | None, hybrid: bool = False
+) -> Iterator[str]:
+    """The summary, line by line.
+
+    Args:
+        result: The end of every row.
+        found: The jobs that differ from before.
+        report: The report's file, if one was written.
+        hybrid: Whether the rows stay in ``c_Job``.
+    """
+    yield from _labelled("read", _files(result))
+    yield from _labelled("result", [_counts(result, hybrid=hybrid)])
+    if hybrid:
+        yield from _labelled("hybrid", _hybrid(result))
+    yield from _labelled("reject", _rejected(result))
+    yield from _labelled("warning", _warnings(result))
+    yield from _labelled("parity", _parity(result, found, reported=report is not None))
+    if report:
+        yield from _labelled("report", [report])
+
+
+def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
+    for index, text in enumerate(texts):
+        yield f"{'' if index else label:<9} {text}".rstrip()
+
+
+def _files(result: Import) -> list[str]:
+    names = [f"{file.name} ({file.encoding}, {file.kind})" for file in result.files]
+    width = max(map(len, names), default=0)
+    return [
+        f"{printable(name):<{width}}  {_rows(file, result.tables)}"
+        for name, file in zip(names, result.files, strict=True)
+    ]
+
+
+def _rows(file: ExportFile, tables: KnownTables) -> str:
+    texts = [
+        f"{tables.names[table]} {_count(count, 'row')}" for table, count in file.counts.items()
+    ]
+    if skipped := sum(file.others.values()):
+        texts.append(f"{_count(skipped, 'row')} of other tables skipped")
+    return ", ".join(texts) or f"no rows of {tables.main_shown}"
+
+
+def _counts(result: Import, *, hybrid: bool) -> str:
+    inactive = f"{len(result.inactive)} inactive" + ("" if hybrid else " (created paused)")
+    return f"{_count(len(result.jobs), 'job')}, {inactive}, {len(result.rejected)} rejected"
+
+
+def _hybrid(result: Import) -> list[str]:
+    """What becomes of rows that stay where they are."""
+    count = len(result.all_jobs)
+    idle = len(result.inactive)
+    lines = [
+        f"{count} rows stay in c_Job and run from there, by TARGCC_LEGACY_URL; no job files for them"
+    ]
+    if idle:
+        lines.append(f"{idle} of them when IsActive becomes 1")
+    if broken := len(result.rejected) + sum(job.spec.procedure is None for job in result.jobs):
+        lines.append(
+            f"{broken} cannot run as they are: the dashboard shows them as broken until they are repaired"
+        )
+    return [*lines, "Stop TaskManager before you start this: whatever both run, runs twice"]
+
+
+def _rejected(result: Import) -> list[str]:
+    texts = [
+        f"{one.file}:{one.line}" + (f'  "{one.name}"' if one.name else "") + f"  {one.reason}"
+        for one in result.rejected
+    ]
+    return _cut([printable(text) for text in texts], _MOST_REJECTED)
+
+
+def _warnings(result: Import) -> list[str]:
+    """The warnings; what is said of many jobs in the same words is said once."""
+    alike: dict[str, list[str]] = {}
+    for text in result.warnings:
+        found = _OF_A_JOB.fullmatch(text)
+        alike.setdefault(found["what"] if found else text, []).append(text)
+    texts: list[str] = []
+    for what, same in alike.items():
+        many = len(same) > _FEW
+        texts += (
+            [f"{same[0].removesuffix(f': {what}')} and {len(same) - 1} more: {what}"]
+            if many
+            else same
+        )
+    return _cut([printable(text) for text in texts], _MOST_WARNINGS)
+
+
+def _cut(texts: list[str], most: int) -> list[str]:
+    if len(texts) <= most:
+        return texts
+    return [*texts[:most], f"… and {len(texts) - most} more: see --report or --json"]
+
+
+def _parity(result: Import, found: Sequence[Difference], *, reported: bool) -> list[str]:
+    total = compared(result)
+    if not total:
+        return []
+    same = total - len(found)
+    fire = f"{_count(same, 'job')} {'fires' if same == 1 else 'fire'}" if same else "no job fires"
+    texts = [f"{fire} exactly as before over the next 13 months"]
+    if found:
+        kinds = [one.kind for one in found]
+        parts = [f"{kinds.count(kind)} {words}" for kind, words in _KINDS.items() if kind in kinds]
+        where = "see the report" if reported else "--report FILE.md shows when"
+        differ = "1 differs" if len(found) == 1 else f"{len(found)} differ"
+        texts.append(f"{differ}: {where} ({', '.join(parts)})")
+    if left := len(result.all_jobs) - total:
+        texts.append(f"{left} cannot be compared: manual, one time, or counted from the last run")
+    return texts
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def printable(text: str) -> str:
+    """One line that is safe on a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

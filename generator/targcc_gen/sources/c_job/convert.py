@@ -1,0 +1,221 @@
+"""Every row of ``c_Job`` to its end: a job, an inactive job, or a rejection. None is lost on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pydantic import ValidationError
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import MAX_LENGTH, JobName
+from targcc_gen.readers import cells
+from targcc_gen.readers.exports import ExportFile
+from targcc_gen.readers.rows import Row
+from targcc_gen.sources.c_job import classic_rows, cron_rows
+from targcc_gen.sources.c_job.duplicates import without_duplicates
+from targcc_gen.sources.c_job.model import Draft, Exported, Refused
+from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.c_job.tables import JOB_ID, LOGGED_JOB, TABLES, Shape, shape_of
+from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection
+from targcc_gen.spec import JobSpec, Spec
+
+_QUIET_COLUMNS = {"lastrun", "nextrun", "addedon", "changedon", "lastruntime", "nextruntime"}
+
+
+def convert(
+    exported: Exported,
+    files: Sequence[ExportFile],
+    options: Options,
+    *,
+    project: Spec | None = None,
+) -> Import:
+    """Bring every row to its end.
+
+    Args:
+        exported: What was read.
+        files: Where it was read from.
+        options: What the person decided.
+        project: The project that the jobs will join: its names are taken, its zone may differ.
+
+    Raises:
+        InputError: The ends do not add up to the rows that were read: a fault of ours, and nothing may be written.
+    """
+    result = Import(TABLES, files, options, exported.history, exported.warnings)
+    for remark in exported.unreadable:
+        result.rejected.append(Rejection(remark.file, remark.line, remark.text))
+    kept, repeated = without_duplicates(exported.jobs, _referred(exported), exported.warnings)
+    result.rejected += repeated
+    drafts = _Drafting(exported, options, kept).drafts(result)
+    for job, active in _Naming(drafts, options, project, result).jobs():
+        (result.jobs if active else result.inactive).append(job)
+    _warn_about_history(result)
+    order = {file.name: place for place, file in enumerate(files)}
+    result.rejected.sort(key=lambda one: (order.get(one.file, len(order)), one.line))
+    _account(result)
+    return result
+
+
+def _referred(exported: Exported) -> set[str]:
+    """Ids of jobs that recipients or history speak of."""
+    links = {link.removeprefix("id:") for link in exported.history.past if link.startswith("id:")}
+    recipients = {cells.key(row, *JOB_ID) for row in exported.recipients}
+    return links | {key for key in recipients if key is not None}
+
+
+def _warn_about_history(result: Import) -> None:
+    for why, rows in result.history.left_out.items():
+        text = f"{rows.count:,} {'row' if rows.count == 1 else 'rows'} {why} left out: {rows}"
+        result.warnings.add(TABLES.names[LOGGED_JOB], text)
+
+
+def _account(result: Import) -> None:
+    ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
+    if result.rows != sum(ends):
+        counts = " + ".join(map(str, ends))
+        raise InputError(
+            f"the count does not add up: {result.rows} rows of c_Job were read, but {counts} (jobs, inactive, rejected) came out",
+            hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
+        )
+
+
+class _Drafting:
+    """Rows to drafts, by their shape."""
+
+    def __init__(self, exported: Exported, options: Options, rows: Sequence[Row]) -> None:
+        self._options = options
+        self._rows = rows
+        self._warnings = exported.warnings
+        self._recipients = Recipients(exported.recipients, exported.users, exported.warnings)
+        codes = Counter((classic_rows.code_of(row) or "").lower() for row in rows)
+        self._classic = classic_rows.Context(
+            self._recipients,
+            exported.history,
+            options.procedures,
+            options.alert_email,
+            options.now.astimezone(options.zone).replace(tzinfo=None),
+            frozenset(code for code, count in codes.items() if count > 1),
+        )
+
+    def drafts(self, result: Import) -> list[Draft]:
+        """The drafts; refused rows go to ``result.rejected``."""
+        drafts = []
+        for row in self._rows:
+            self._warn_about_unknowns(row)
+            try:
+                drafts.append(self._draft(row))
+            except Refused as refused:
+                name = cells.text(row, "jobname", "lkpjob") or ""
+                self._recipients.claim(cells.key(row, "id"), name)
+                result.rejected.append(Rejection(row.file, row.line, str(refused), name))
+        self._warn_about_strangers()
+        return drafts
+
+    def _draft(self, row: Row) -> Draft:
+        shape = shape_of(row.values.keys())
+        if shape is None and "jobname" not in row.values:
+            raise Refused(
+                "its columns are of no known c_Job: neither CronExpression nor enmJobType"
+            )
+        if shape is Shape.CLASSIC:
+            return classic_rows.draft(row, self._classic)
+        fallback = self._options.alert_email
+        return cron_rows.draft(
+            row, self._recipients, dialect=self._options.dialect, fallback=fallback
+        )
+
+    def _warn_about_unknowns(self, row: Row) -> None:
+        for column, expression in cells.unknowns(row).items():
+            text = f"{column} is {expression}, which only the old server knew"
+            self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
+
+    def _warn_about_strangers(self) -> None:
+        strangers = self._recipients.unclaimed()
+        if strangers:
+            text = f"{len(strangers)} recipients belong to jobs that are not in the export"
+            self._warnings.add(strangers[0].place, text)
+        known = {classic_rows.code_of(row) for row in self._rows}
+        for code in sorted(self._options.procedures.keys() - {(c or "").lower() for c in known}):
+            self._warnings.add("--procedure-map", f'no job has the code "{code}"')
+
+
+class _Naming:
+    """Drafts to jobs: each gets a key of its own, and keeps its old name as the stable one."""
+
+    def __init__(
+        self, drafts: Sequence[Draft], options: Options, project: Spec | None, result: Import
+    ) -> None:
+        self._drafts = drafts
+        self._options = options
+        self._project = project
+        self._result = result
+        self._keys: set[str] = set()
+        self._theirs = _names_in(project)
+        self._names = self._stable_names()
+
+    def jobs(self) -> Iterable[tuple[ImportedJob, bool]]:
+        """Each job, and whether it is active; those that no spec would take are rejected."""
+        for draft, name in zip(self._drafts, self._names, strict=True):
+            job = self._job(draft, name)
+            if job is not None:
+                for warning in draft.warnings:
+                    self._result.warnings.add(draft.row.place, f'"{name}": {warning}')
+                yield job, draft.active
+
+    def _stable_names(self) -> list[str]:
+        taken: set[str] = set()
+        names = []
+        for draft in self._drafts:
+            base = " ".join("".join(c if c.isprintable() else " " for c in draft.name).split())
+            name, number = base[:MAX_LENGTH], 1
+            while name.casefold() in taken:
+                number += 1
+                name = f"{base[: MAX_LENGTH - len(str(number)) - 3]} ({number})"
+            if number > 1:
+                text = f'a second job is called "{base}": it becomes "{name}"'
+                self._result.warnings.add(draft.row.place, text)
+            taken.add(name.casefold())
+            names.append(name)
+        return names
+
+    def _key(self, name: str) -> str:
+        """A key that is nobody else's key or stable name; the project's own job of this name keeps its key."""
+        if name.casefold() in self._theirs:
+            return self._theirs[name.casefold()]
+        others = [other for other in self._names if other != name]
+        return JobName.from_text(name, taken={*others, *self._keys, *self._theirs}).key
+
+    def _job(self, draft: Draft, name: str) -> ImportedJob | None:
+        key = self._key(name)
+        values = dict(draft.fields)
+        if name != key:
+            values["name"] = name
+        if name not in {key, JobName(key).display}:
+            values["display_name"] = name
+        if not draft.active:
+            values["paused"] = True
+        zone = self._options.zone.key
+        if (
+            self._project is not None
+            and "type" not in values
+            and zone != self._project.project.timezone
+        ):
+            values["timezone"] = zone
+        try:
+            job = ImportedJob(key, JobSpec.model_validate(values), draft.row, draft.old)
+        except ValidationError as error:
+            reason = "; ".join(str(detail["msg"]) for detail in error.errors())
+            self._result.rejected.append(
+                Rejection(draft.row.file, draft.row.line, reason, draft.name)
+            )
+            return None
+        self._keys.add(key)
+        return job
+
+
+def _names_in(project: Spec | None) -> dict[str, str]:
+    """The project's keys and stable names in any case, with the key each belongs to."""
+    if project is None:
+        return {}
+    names = {key.casefold(): key for key in project.jobs}
+    return names | {project.stable_name(key).casefold(): key for key in project.jobs}

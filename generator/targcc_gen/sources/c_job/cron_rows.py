@@ -1,0 +1,114 @@
+"""Rows of the ``cron`` shape: a name, a cron text, a stored procedure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targcc_scheduler.schedules import CronError, CronSchedule
+
+from targcc_gen.readers import cells
+from targcc_gen.readers.rows import Row
+from targcc_gen.sources.c_job.model import Draft, Refused
+from targcc_gen.sources.c_job.procedures import procedure_name
+from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.model import OldJob, OldSchedule
+
+
+def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
+    """What a row says.
+
+    Args:
+        row: A row of ``c_Job``.
+        recipients: Who is told.
+        dialect: How the old server read cron texts.
+        fallback: Addresses for jobs whose recipients are not in the export.
+
+    Raises:
+        Refused: It has no name, or no cron text that means something.
+    """
+    name = cells.text(row, "jobname")
+    if name is None:
+        raise Refused("it has no JobName" + _because(row, "jobname"))
+    warnings: list[str] = []
+    cron = _cron(row, dialect)
+    active = _active(row, warnings)
+    values: dict[str, object] = {"cron": cron}
+    values |= _work(row, warnings)
+    values["retries"] = 0
+    if alerts := _alerts(row, name, recipients, fallback, warnings):
+        values["alerts"] = alerts
+    return Draft(row, name, values, active, _old(row, name), tuple(warnings))
+
+
+def _because(row: Row, column: str) -> str:
+    expression = cells.unknowns(row).get(column)
+    return f": {expression} is known to the old server only" if expression else ""
+
+
+def _cron(row: Row, dialect: str) -> str:
+    text = cells.text(row, "cronexpression")
+    if text is None:
+        raise Refused("it has no CronExpression" + _because(row, "cronexpression"))
+    try:
+        schedule = CronSchedule.parse(text, dialect=dialect)
+    except CronError as error:
+        advice = "" if dialect == "cronos" else f". {error.allowed}"
+        raise Refused(f'cron "{text}": {error.message}{advice}') from None
+    if not schedule.reachable:
+        raise Refused(f'cron "{text}": there is no such date, it never runs')
+    return text if _same_in_ours(text, schedule) else schedule.normal
+
+
+def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
+    try:
+        return CronSchedule.parse(text) == schedule
+    except CronError:
+        return False
+
+
+def _active(row: Row, warnings: list[str]) -> bool:
+    active = cells.flag(row, "isactive")
+    if active is not None:
+        return active
+    if "isactive" not in row.values:
+        warnings.append("IsActive is not in the export: taken as active")
+        return True
+    warnings.append("IsActive is neither 0 nor 1: created paused")
+    return False
+
+
+def _work(row: Row, warnings: list[str]) -> dict[str, object]:
+    text = cells.text(row, "storedprocname")
+    name = procedure_name(text) if text else None
+    if name is not None:
+        return {"blueprint": "stored-procedure", "procedure": name}
+    if text is None:
+        warnings.append("it names no stored procedure: its job fails until somebody writes it")
+        return {"blueprint": "not-ported"}
+    warnings.append(f"\"{text}\" is more than a procedure's name: write the call in the job's file")
+    return {"blueprint": "not-ported", "description": f"The old server ran: {text}"}
+
+
+def _alerts(
+    row: Row, name: str, recipients: Recipients, fallback: tuple[str, ...], warnings: list[str]
+) -> dict[str, Any] | None:
+    addresses = recipients.of(cells.key(row, "id"), name)
+    if not cells.flag(row, "emailonfailure"):
+        return None
+    if not addresses and not fallback:
+        warnings.append("EmailOnFailure is on, but no recipient is known: give --alert-email")
+        return None
+    return {"on": ("failure",), "email": addresses or fallback}
+
+
+def _old(row: Row, name: str) -> OldJob:
+    return OldJob(
+        name=name,
+        id=cells.key(row, "id"),
+        schedule=OldSchedule.CRON,
+        schedule_text=cells.text(row, "cronexpression") or "",
+        last_run=cells.moment(row, "lastrun"),
+        next_run=cells.moment(row, "nextrun"),
+        last_result=cells.text(row, "lastresult"),
+        failures=cells.integer(row, "failurecount"),
+    )

@@ -1,0 +1,1 @@
+"""The time zone of an old server, by any of its names."""

@@ -1,0 +1,137 @@
+"""The spec reference in the manual, written from the models: `python -m targcc_gen.spec.docs.reference > docs/spec.md`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from targcc_gen.spec.docs.schema import spec_schema
+from targcc_gen.spec.models import (
+    AlertsSpec,
+    DefaultsSpec,
+    JobSpec,
+    MisfireSpec,
+    ProjectSpec,
+    QueueSpec,
+    Spec,
+)
+from targcc_gen.spec.params import PARAM_EXAMPLES
+from targcc_gen.spec.writing.dump import shown_default
+
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The file", Spec),
+    ("`project`", ProjectSpec),
+    ("`queues`: each queue", QueueSpec),
+    ("`defaults`", DefaultsSpec),
+    ("`jobs`: each job", JobSpec),
+    ("`misfire` of a job", MisfireSpec),
+    ("`alerts` of a job", AlertsSpec),
+)
+
+_INTRODUCTION = """\
+# The spec: `targcc.yaml`
+
+A project is made from one YAML file. `targcc-gen schema` prints its JSON Schema; a generated project has that in
+`.targcc/schema.json`, and an editor that understands YAML completes and checks with it.
+
+```yaml
+# yaml-language-server: $schema=.targcc/schema.json
+targcc: 1
+
+project:
+  name: acme-jobs
+  timezone: Europe/London
+
+jobs:
+  DailySalesReport:
+    cron: "0 2 * * *"
+    description: Mails yesterday's sales to the managers
+    alerts: {on: [failure, "slower than 5m"], email: [ops@example.com]}
+```
+
+* An unknown key is an error that says which key is most like it, and all errors are shown at once, each with its line.
+* `yes`, `no` and `on` are words as in YAML 1.2; only `true` and `false` are truth values. A cron expression needs quotes,
+  because `*` means something else to YAML. Tags, merge keys (`<<`) and second documents are refused; anchors work.
+* A **duration** is written with units, largest first: `90s`, `15m`, `1h30m`, `2d`.
+* A **job's name** is made of letters and digits: `DailyReport`, `DailyReportJob`, `daily_report` and `"Daily Report"` are
+  one job, with the class `DailyReportJob` in `jobs/daily_report.py`. Names of Python keywords, of standard modules and of
+  Windows devices are refused, and so are two names that differ only in upper and lower case.
+* The file is UTF-8 and at most 5 MB.
+"""
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    definitions = spec_schema()["$defs"]
+    pages = [_INTRODUCTION]
+    for title, model in _SECTIONS:
+        properties = definitions.get(model.__name__, {}).get("properties", {})
+        pages.append(f"## {title}\n\n{model.__doc__}\n\n{_table(model, properties)}")
+    return "\n".join([*pages, _parameters()])
+
+
+def _table(model: type[BaseModel], properties: dict[str, Any]) -> str:
+    rows = ["| key | value | default | |", "|---|---|---|---|"]
+    for key, field in model.model_fields.items():
+        value = _kind(properties.get(key, {}), key)
+        cells = (f"`{key}`", value, _default(field), _cell(field.description or ""))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _kind(schema: dict[str, Any], key: str) -> str:
+    """What a value looks like, in few words."""
+    named = {
+        "cron": "cron expression", "timezone": "time zone", "params": "mapping", "at": "date and time",
+        "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
+        "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
+        "on": "list of events", "email": "list of addresses",
+    }  # fmt: skip
+    if key in named:
+        return named[key]
+    if "enum" in schema:
+        return ", ".join(f"`{word}`" for word in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "90s" in schema.get("examples", ()):
+        return "duration"
+    return _number(schema) or {"string": "text", "boolean": "`true` or `false`"}[schema["type"]]
+
+
+def _number(schema: dict[str, Any]) -> str | None:
+    if schema.get("type") != "integer":
+        return None
+    return f"{schema['minimum']} to {schema['maximum']}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    if field.default_factory is not None:
+        return ""
+    shown = shown_default(field.default)
+    return f"`{shown}`" if shown else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _parameters() -> str:
+    lines = [
+        "## Parameters",
+        "",
+        "A job with a schedule needs a default value for each of its parameters, since nobody is there to give one.",
+        "",
+        "| type | with a default value |",
+        "|---|---|",
+        *(f"| `{kind}` | `{example}` |" for kind, example in PARAM_EXAMPLES.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,1 @@
+"""YAML becomes a spec: its text with positions, and every problem with its place."""

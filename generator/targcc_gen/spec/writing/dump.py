@@ -1,0 +1,166 @@
+"""A `Spec` as YAML that people like to read: only what differs from the defaults, text safely quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from targcc_gen.spec.models import AlertsSpec, JobSpec, MisfireSpec, Spec
+from targcc_gen.spec.params import Param
+from targcc_gen.spec.quoting import quoted, scalar
+from targcc_gen.spec.times import format_duration
+
+SCHEMA_LINE = "# yaml-language-server: $schema=.targcc/schema.json"
+"""Tells editors where the schema is; the path is relative to the spec."""
+
+# Said even when they have their default value, because the reader wants to know.
+_ALWAYS_SAID: dict[type[BaseModel], frozenset[str]] = {
+    AlertsSpec: frozenset({"on"}),
+    MisfireSpec: frozenset({"policy"}),
+}
+
+
+class _Bare(str):
+    """Text that needs no quotes."""
+
+    __slots__ = ()
+
+
+class _Quoted(str):
+    """Text that stands in quotes even where it would not need them."""
+
+    __slots__ = ()
+
+
+def dump_spec(spec: Spec) -> str:
+    """A whole spec as YAML, with the line that names its schema first. `parse_spec` gives the same spec back."""
+    project = {
+        "name": spec.project.name,
+        "package": spec.project.package,
+        "timezone": spec.project.timezone,
+    }
+    if spec.project.description:
+        project["description"] = spec.project.description
+    if spec.project.inside:
+        project["inside"] = spec.project.inside
+    queues = {name: {"workers": queue.workers} for name, queue in spec.queues.items()}
+    sections = [
+        f"{SCHEMA_LINE}\ntargcc: 1",
+        _block("project", project),
+        f"database: {spec.database}",
+        "\n".join(["queues:", *(f"  {_entry(name, queue)}" for name, queue in queues.items())]),
+        _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)}),
+        _jobs(spec.jobs),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list[str]:
+    """The lines of one entry of `jobs`.
+
+    Args:
+        key: The job's key.
+        job: The job.
+        indent: How many spaces stand before the key.
+        step: How many more before what is in it.
+    """
+    return [" " * indent + line for line in [f"{key}:", *_body(_plain(job), step)]]
+
+
+def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:
+    """One entry of `jobs` on one line, for specs written in braces or as JSON."""
+    return _entry(key, _plain(job), quote_keys=quote_keys)
+
+
+def job_values(job: JobSpec) -> dict[str, Any]:
+    """What a job says beyond the defaults, as YAML has it: durations and dates are text."""
+    return _plain(job)
+
+
+def shown_default(value: Any) -> str:
+    """A default value as a spec would write it; nothing for none."""
+    return "" if value in (None, "", ()) else _inline(_yaml_value(value))
+
+
+def _jobs(jobs: Mapping[str, JobSpec]) -> str:
+    if not jobs:
+        return "jobs: {}"
+    return "jobs:\n" + "\n\n".join("\n".join(job_lines(key, job)) for key, job in jobs.items())
+
+
+def _block(key: str, values: Mapping[str, Any]) -> str:
+    return "\n".join([f"{key}:", *_body(values, 2)])
+
+
+def _body(values: Mapping[str, Any], step: int) -> Iterator[str]:
+    """Lines of `key: value`; the mappings with most in them get lines of their own."""
+    for key, value in values.items():
+        if key in {"alerts", "params"}:
+            yield f"{' ' * step}{key}:"
+            yield from (" " * step + line for line in _body(value, step))
+        else:
+            yield " " * step + _entry(key, value)
+
+
+def _entry(key: str, value: Any, *, quote_keys: bool = False) -> str:
+    shown = quoted(key) if quote_keys else key if key == "on" else scalar(key)
+    return f"{shown}: {_inline(value, quote_all=quote_keys)}"
+
+
+def _inline(value: Any, *, quote_all: bool = False, in_brackets: bool = False) -> str:
+    match value:
+        case str():
+            shown = _text(value, quote_all=quote_all, in_brackets=in_brackets)
+        case list():
+            items = (_inline(item, quote_all=quote_all, in_brackets=True) for item in value)
+            shown = f"[{', '.join(items)}]"
+        case dict():
+            entries = (_braced(key, item, quote_all=quote_all) for key, item in value.items())
+            shown = f"{{{', '.join(entries)}}}"
+        case _:
+            shown = str(value).lower()  # a number, true or false
+    return shown
+
+
+def _braced(key: str, value: Any, *, quote_all: bool) -> str:
+    shown = quoted(key) if quote_all else key if key == "on" else scalar(key)
+    return f"{shown}: {_inline(value, quote_all=quote_all, in_brackets=True)}"
+
+
+def _text(text: str, *, quote_all: bool, in_brackets: bool) -> str:
+    if quote_all or isinstance(text, _Quoted):
+        return quoted(text)
+    return text if isinstance(text, _Bare) else scalar(text, in_brackets=in_brackets)
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    """What differs from the defaults, as YAML has it, in the order of the models."""
+    said = _ALWAYS_SAID.get(type(model), frozenset())
+    fields = type(model).model_fields
+    return {
+        key: _Quoted(value) if key == "cron" else _yaml_value(value)
+        for key, value in model
+        if key in said or value != fields[key].get_default(call_default_factory=True)
+    }
+
+
+def _yaml_value(value: Any) -> Any:
+    shown = value
+    match value:
+        case BaseModel():
+            shown = _plain(value)
+        case timedelta():
+            shown = _Bare(format_duration(value))
+        case datetime():
+            precise = value.second or value.microsecond
+            shown = _Quoted(value.isoformat(timespec="auto" if precise else "minutes"))
+        case Param():
+            shown = str(value)
+        case tuple():
+            shown = [_yaml_value(item) for item in value]
+        case dict():
+            shown = {key: _yaml_value(item) for key, item in value.items()}
+    return shown

@@ -1,0 +1,161 @@
+"""The scheduler: write a class with ``@job`` in the jobs package, and it runs.
+
+Every name is imported when it is first used, so that ``from <package>.scheduler import job`` costs no more than jobs need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .core.version import __version__
+from .project import Project, configure
+
+if TYPE_CHECKING:
+    from .cli.main import main
+    from .core.actor import SYSTEM, Actor, ActorKind
+    from .core.errors import (
+        ArgumentsError,
+        JobCancelled,
+        JobError,
+        RunStateError,
+        StepError,
+        UnknownJob,
+        UnknownRun,
+    )
+    from .core.states import RunState
+    from .hosting import migrate
+    from .jobs.context import JobContext
+    from .jobs.declaration import job
+    from .jobs.definition import Alerts, Job, JobDefinition, JobType
+    from .jobs.discovery import BrokenModule
+    from .jobs.result import JobResult
+    from .migrations.upgrade import is_not_ours
+    from .scheduler import Scheduler
+    from .services.cursors import Cursors
+    from .services.database import Database
+    from .services.mailer import Mailer
+    from .services.procedures import ProcedureResult, procedure_call
+    from .services.provider import StandardServices
+    from .services.settings import ServiceSettings
+    from .settings import Settings
+    from .storage.tables import job_log_line, job_run, logged_job, metadata
+    from .testing import run_job
+    from .web.router import create_app, make_router, scheduler_router
+    from .web.state import get_scheduler
+
+__all__ = [
+    "SYSTEM",
+    "Actor",
+    "ActorKind",
+    "Alerts",
+    "ArgumentsError",
+    "BrokenModule",
+    "Cursors",
+    "Database",
+    "Job",
+    "JobCancelled",
+    "JobContext",
+    "JobDefinition",
+    "JobError",
+    "JobResult",
+    "JobType",
+    "Mailer",
+    "ProcedureResult",
+    "Project",
+    "RunState",
+    "RunStateError",
+    "Scheduler",
+    "ServiceSettings",
+    "Settings",
+    "StandardServices",
+    "StepError",
+    "UnknownJob",
+    "UnknownRun",
+    "__version__",
+    "configure",
+    "create_app",
+    "get_scheduler",
+    "is_not_ours",
+    "job",
+    "job_log_line",
+    "job_run",
+    "logged_job",
+    "main",
+    "make_router",
+    "metadata",
+    "migrate",
+    "procedure_call",
+    "run_job",
+    "scheduler_router",
+]
+
+_HOMES = {
+    "cli.main": ("main",),
+    "core.actor": (
+        "SYSTEM",
+        "Actor",
+        "ActorKind",
+    ),
+    "core.errors": (
+        "ArgumentsError",
+        "JobCancelled",
+        "JobError",
+        "RunStateError",
+        "StepError",
+        "UnknownJob",
+        "UnknownRun",
+    ),
+    "core.states": ("RunState",),
+    "hosting": ("migrate",),
+    "jobs.context": ("JobContext",),
+    "jobs.declaration": ("job",),
+    "jobs.definition": (
+        "Alerts",
+        "Job",
+        "JobDefinition",
+        "JobType",
+    ),
+    "jobs.discovery": ("BrokenModule",),
+    "jobs.result": ("JobResult",),
+    "migrations.upgrade": ("is_not_ours",),
+    "scheduler": ("Scheduler",),
+    "services.cursors": ("Cursors",),
+    "services.database": ("Database",),
+    "services.mailer": ("Mailer",),
+    "services.procedures": (
+        "ProcedureResult",
+        "procedure_call",
+    ),
+    "services.provider": ("StandardServices",),
+    "services.settings": ("ServiceSettings",),
+    "settings": ("Settings",),
+    "storage.tables": (
+        "job_log_line",
+        "job_run",
+        "logged_job",
+        "metadata",
+    ),
+    "testing": ("run_job",),
+    "web.router": (
+        "create_app",
+        "make_router",
+        "scheduler_router",
+    ),
+    "web.state": ("get_scheduler",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it is defined (PEP 562)."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Telling people about runs: by mail, Slack and Teams."""

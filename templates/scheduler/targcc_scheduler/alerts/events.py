@@ -1,0 +1,38 @@
+"""Something happened that somebody may want to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from ..jobs.definition import JobDefinition
+
+AlertKind = Literal["failure", "success", "slow", "missed"]
+
+
+@dataclass(frozen=True)
+class AlertEvent:
+    """Something happened that somebody may want to know.
+
+    Args:
+        kind: What happened.
+        definition: The job.
+        run_id: The run; ``None`` when there is none.
+        message: One line: the result, or the last line of the error.
+        details: The traceback, if there is one.
+        attempt: The attempt that ended the run.
+        scheduled_for: The slot.
+        duration_ms: How long the last attempt took.
+        server: The node it ran on.
+    """
+
+    kind: AlertKind
+    definition: JobDefinition
+    run_id: int | None
+    message: str
+    details: str = ""
+    attempt: int = 1
+    scheduled_for: datetime | None = None
+    duration_ms: int | None = None
+    server: str = ""

@@ -1,0 +1,257 @@
+"""The commands about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import click
+
+from ...core import humanize
+from ...project import current
+from ...queries import history, jobs, statistics, upcoming
+from ...queries.jobs import JobOverview
+from ...queries.models import Attempt
+from ...scheduler import Scheduler
+from ...schedules import format_duration, parse_zone
+from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values, stats_out
+from ...web.api.schemas.runs import attempt_out
+from ..common import opened, run
+from ..group import Commands
+from ..output import json_option, print_json, print_pairs, print_table, when
+from .runs import cancel_run, retry_run
+
+
+@click.group("job", cls=Commands)
+def job_group() -> None:
+    """Look at jobs, run them, pause them."""
+
+
+job_group.add_command(cancel_run)
+job_group.add_command(retry_run)
+
+
+@job_group.command("list")
+@json_option
+def list_jobs(*, as_json: bool) -> None:
+    """Show every job: schedule, next run, last result.
+
+    \b
+    Example:
+      targcc job list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            jobs, now = await overviews(scheduler), scheduler.clock.now()
+            if as_json:
+                print_json([JobOut(**job_values(job)) for job in jobs])
+            else:
+                _print_jobs(jobs, now)
+            _print_broken(scheduler)
+
+    run(work())
+
+
+async def overviews(scheduler: Scheduler, *names: str) -> Sequence[JobOverview]:
+    """The jobs of these names, or all, with their recent runs."""
+    definitions = [scheduler.find(name) for name in names] or [*scheduler.definitions.values()]
+    now = scheduler.clock.now()
+    return await scheduler.read(lambda db: jobs.job_overviews(db, definitions, now))
+
+
+def _print_jobs(jobs: Sequence[JobOverview], now: datetime) -> None:
+    if not jobs:
+        click.echo(f"There are no jobs yet: put a file with @job into {current().package}/jobs/.")
+        return
+    print_table(
+        ["JOB", "SCHEDULE", "NEXT", "LAST", "ENDED"],
+        [
+            [
+                job.name,
+                job.words,
+                "paused" if job.pause is not None else when(job.next_run, now),
+                humanize.STATE_WORDS[job.last.state] if job.last is not None else "",
+                when(job.last.happened_at, now) if job.last is not None else "",
+            ]
+            for job in jobs
+        ],
+    )
+
+
+def _print_broken(scheduler: Scheduler) -> None:
+    for module in scheduler.broken:
+        click.echo(
+            f"warning: {module.path or module.module} cannot be used: {module.error}", err=True
+        )
+
+
+@job_group.command("info")
+@click.argument("name")
+@json_option
+def job_info(name: str, *, as_json: bool) -> None:
+    """Show one job: settings, next runs, arguments.
+
+    \b
+    Example:
+      targcc job info DailyReport
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            job = (await overviews(scheduler, name))[0]
+            slots = upcoming.next_runs(job, 5)
+            if as_json:
+                print_json(job_detail_out(job, slots))
+            else:
+                print_pairs(_info(job, slots, scheduler.clock.now()))
+
+    run(work())
+
+
+def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tuple[str, str]]:
+    definition = job.definition
+    timeout, model = definition.timeout, definition.parameters
+    retries = f"{definition.retries}, the first after {format_duration(definition.backoff)}"
+    arguments = [
+        f"{name}{'' if field.is_required() else ' (optional)'}"
+        for name, field in (model.model_fields if model is not None else {}).items()
+    ]
+    return [
+        ("name", definition.name),
+        ("shown as", definition.display_name),
+        ("description", definition.description),
+        ("schedule", f"{job.words}  {definition.schedule_text}".strip()),
+        ("zone", definition.timezone),
+        ("paused", _paused(job, now)),
+        *[("next", _next(slot, now, definition.timezone)) for slot in slots],
+        ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
+        ("queue", definition.queue),
+        ("retries", retries if definition.retries else "none"),
+        ("timeout", format_duration(timeout) if timeout is not None else "none"),
+        ("overlap", definition.overlap),
+        (
+            "misfire",
+            f"{definition.misfire}, up to {format_duration(definition.misfire_grace)} late",
+        ),
+        ("arguments", ", ".join(arguments)),
+        ("code", f"{definition.module}.{definition.target.__qualname__}"),
+    ]
+
+
+def _next(slot: datetime, now: datetime, own: str) -> str:
+    """A slot in the project's zone, and by the job's own clock where that is another."""
+    text = when(slot, now)
+    if own == current().timezone:
+        return text
+    return f"{text}, {humanize.clock(slot, now, parse_zone(own))} in {own}"
+
+
+def _paused(job: JobOverview, now: datetime) -> str:
+    if job.pause is None:
+        return ""
+    until = f", until {when(job.pause.until, now)}" if job.pause.until is not None else ""
+    reason = f": {job.pause.reason}" if job.pause.reason else ""
+    return f"by {job.pause.by} {when(job.pause.at, now)}{until}{reason}"
+
+
+@job_group.command("history")
+@click.argument("name", required=False)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
+@json_option
+def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
+    """Show the last attempts of a job, or of all: the rows of c_LoggedJob.
+
+    \b
+    Example:
+      targcc job history DailyReport --limit 5
+      targcc job history --json
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            key = scheduler.find(name).name if name is not None else None
+            attempts = await scheduler.read(lambda db: history.history(db, key, limit))
+            if as_json:
+                print_json([attempt_out(attempt) for attempt in attempts])
+            elif not attempts:
+                click.echo("Nothing has run yet.")
+            else:
+                _print_history(attempts, scheduler.clock.now())
+
+    run(work())
+
+
+def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
+    print_table(
+        ["RUN", "JOB", "STARTED", "TOOK", "RESULT", "ATTEMPT", "BY", "MESSAGE"],
+        [
+            [
+                one.run_id or "",
+                one.job,
+                when(one.started_at, now),
+                humanize.milliseconds(one.duration_ms),
+                "succeeded" if one.success else "failed",
+                str(one.number),
+                one.triggered_by or "",
+                (one.message if one.success else humanize.last_line(one.error)) or "",
+            ]
+            for one in attempts
+        ],
+    )
+
+
+@job_group.command("stats")
+@click.argument("name")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 366),
+    default=30,
+    show_default=True,
+    help="How far to look back.",
+)
+@json_option
+def job_stats(name: str, *, days: int, as_json: bool) -> None:
+    """Show how a job has done: counts, success rate, durations.
+
+    \b
+    Example:
+      targcc job stats DailyReport --days 7
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            definition, now = scheduler.find(name), scheduler.clock.now()
+            since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
+            figures = await scheduler.read(
+                lambda db: statistics.job_stats(
+                    db, definition.name, since=since, until=now, zone=zone
+                ),
+            )
+            if as_json:
+                print_json(stats_out(figures))
+                return
+            print_pairs(
+                [
+                    ("job", definition.name),
+                    ("runs", f"{figures.runs:,} in {humanize.count(days, 'day')}"),
+                    (
+                        "succeeded",
+                        f"{figures.succeeded:,} ({humanize.percent(figures.success_rate)})",
+                    ),
+                    ("failed", f"{figures.failed:,}"),
+                    ("retried", f"{figures.retried:,}"),
+                    ("average", humanize.milliseconds(figures.average_ms)),
+                    ("median", humanize.milliseconds(figures.p50_ms)),
+                    ("95%", humanize.milliseconds(figures.p95_ms)),
+                    ("longest", humanize.milliseconds(figures.longest_ms)),
+                ]
+            )
+
+    run(work())

@@ -1,0 +1,325 @@
+"""``targcc run``: single runs, and waiting for one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.errors import UnknownJob, UnknownRun
+from ...core.secrets import MASK
+from ...core.states import RunState
+from ...project import current
+from ...queries import jobs, runs, system
+from ...queries.models import Attempt, LogLine, Run
+from ...queries.runs import RunFilter
+from ...scheduler import Scheduler
+from ...schedules import parse_zone
+from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_out
+from ..common import duration, opened, operator, run
+from ..group import CliError, Commands
+from ..output import json_option, print_json, print_pairs, print_table, when
+
+_FAILED = 1
+
+
+@click.group("run", cls=Commands)
+def run_group() -> None:
+    """Look at runs, cancel them, do them again."""
+
+
+@run_group.command("list")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([*RunState], case_sensitive=False),
+    help="Only in this state; may be repeated.",
+)
+@click.option("--job", help="Only of this job.")
+@click.option(
+    "--text", default="", help="Only with this in job, message, arguments or who started it."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
+@click.option("--before", type=int, help="Only older than this run.")
+@json_option
+def list_runs(
+    *,
+    states: tuple[str, ...],
+    job: str | None,
+    text: str,
+    limit: int,
+    before: int | None,
+    as_json: bool,
+) -> None:
+    """Show runs, newest first.
+
+    \b
+    Example:
+      targcc run list --state failed --job DailyReport
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            wanted = RunFilter(
+                states=frozenset(map(RunState, states)),
+                job=_name(scheduler, job),
+                text=text,
+                arguments_of=jobs.open_arguments(scheduler.definitions.values()),
+                before=before,
+                limit=limit,
+            )
+            page = await scheduler.read(lambda db: runs.list_runs(db, wanted))
+            if as_json:
+                shown = [run_out(one, scheduler.definitions.get(one.job)) for one in page.runs]
+                print_json(RunsOut(runs=shown, next_before=page.next_before))
+            else:
+                _print_runs(page.runs, scheduler.clock.now())
+
+    run(work())
+
+
+def _name(scheduler: Scheduler, job: str | None) -> str | None:
+    if job is None:
+        return None
+    try:
+        return scheduler.find(job).name
+    except UnknownJob:
+        return job  # it may have runs from a time when it was in the code
+
+
+def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
+    if not runs:
+        click.echo("No run fits.")
+        return
+    print_table(
+        ["RUN", "STATE", "JOB", "WHEN", "TOOK", "ATTEMPT", "BY", "MESSAGE"],
+        [
+            [
+                str(one.id),
+                humanize.STATE_WORDS[one.state],
+                one.job,
+                when(one.started_at or one.due_at, now),
+                humanize.duration(one.duration) if one.duration is not None else "",
+                str(one.attempt or ""),
+                one.triggered_by,
+                humanize.last_line(one.message),
+            ]
+            for one in runs
+        ],
+    )
+
+
+@run_group.command("show")
+@click.argument("run_id", type=int)
+@json_option
+def show_run(run_id: int, *, as_json: bool) -> None:
+    """Show one run: state, life, error, log.
+
+    \b
+    Example:
+      targcc run show 42
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            await _show(scheduler, run_id, as_json=as_json)
+
+    run(work())
+
+
+async def _show(scheduler: Scheduler, run_id: int, *, as_json: bool) -> None:
+    found, attempts, lines = await _details(scheduler, run_id)
+    if as_json:
+        print_json(await _detail_out(scheduler, found, attempts, lines))
+        return
+    now = scheduler.clock.now()
+    print_pairs(_facts(scheduler, found, now))
+    for entry in found.life:
+        said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
+        click.echo(f"  {when(entry.at, now)}  {said}  {entry.note}".rstrip())
+    for line in lines:
+        click.echo(_log_line(line))
+    failure = next((one for one in reversed(attempts) if not one.success), None)
+    if failure is not None and found.state != RunState.SUCCEEDED:
+        click.echo(failure.traceback or failure.error or "")
+
+
+async def _details(
+    scheduler: Scheduler, run_id: int
+) -> tuple[Run, tuple[Attempt, ...], tuple[LogLine, ...]]:
+    async def query(db: AsyncConnection) -> tuple[Run, tuple[Attempt, ...], tuple[LogLine, ...]]:
+        found = await runs.get_run(db, run_id)
+        if found is None:
+            raise UnknownRun(f"there is no run {run_id}")
+        attempts = await runs.attempts_of_run(db, found)
+        return found, attempts, await runs.log_lines(db, run_id)
+
+    return await scheduler.read(query)
+
+
+async def _detail_out(
+    scheduler: Scheduler, found: Run, attempts: tuple[Attempt, ...], lines: tuple[LogLine, ...]
+) -> RunDetailOut:
+    steps = await scheduler.read(lambda db: runs.steps(db, found.id))
+    return run_detail_out(found, scheduler.definitions.get(found.job), attempts, lines, steps)
+
+
+def _facts(scheduler: Scheduler, found: Run, now: datetime) -> list[tuple[str, str]]:
+    definition = scheduler.definitions.get(found.job)
+    secrets: Any = found.arguments if definition is None else definition.signature.secrets
+    shown = {name: MASK if name in secrets else v for name, v in found.arguments.items()}
+    return [
+        ("run", f"{found.id} of {found.job}"),
+        ("state", humanize.STATE_WORDS[found.state]),
+        ("message", found.message or ""),
+        ("arguments", humanize.arguments(shown)),
+        ("started by", found.triggered_by),
+        ("due", when(found.due_at, now)),
+        ("took", humanize.duration(found.duration) if found.duration is not None else ""),
+        ("attempt", str(found.attempt or "")),
+        ("queue", found.queue),
+        ("server", found.server or ""),
+    ]
+
+
+def _log_line(line: LogLine) -> str:
+    local = line.at.astimezone(parse_zone(current().timezone))
+    return f"  {local:%H:%M:%S} {line.level.lower():<7} {line.message}"
+
+
+@run_group.command("cancel")
+@click.argument("run_id", type=int)
+@json_option
+def cancel_run(run_id: int, *, as_json: bool) -> None:
+    """Cancel a run: at once if it waits, else its job is told, and stopped after a grace.
+
+    \b
+    Example:
+      targcc run cancel 42
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            state = await scheduler.cancel(run_id, by=operator())
+            told = state == RunState.RUNNING
+            said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
+            if as_json:
+                print_json({"run_id": run_id, "state": state, "message": said})
+            else:
+                click.echo(said)
+
+    run(work())
+
+
+@run_group.command("retry")
+@click.argument("run_id", type=int)
+@click.option(
+    "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
+)
+@click.option(
+    "--timeout",
+    type=duration,
+    metavar="DURATION",
+    help="With --wait: give up after this, such as 10m.",
+)
+@json_option
+def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
+    """Do a run again, as a new one; one that waits for its time starts now.
+
+    \b
+    Example:
+      targcc run retry 42 --wait
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            again = await scheduler.retry(run_id, by=operator())
+            found = await scheduler.read(lambda db: runs.get_run(db, again))
+            assert found is not None
+            if not wait:
+                started(scheduler, again, found.job, as_json=as_json)
+                return
+        await follow(again, found.queue, timeout, as_json=as_json)
+
+    run(work())
+
+
+def started(scheduler: Scheduler, run_id: int, name: str, *, as_json: bool) -> None:
+    """Say that a run has been started and where to watch it."""
+    settings = scheduler.settings
+    base = settings.base_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    address = f"{base}/{settings.dashboard_path.strip('/')}/runs/{run_id}"
+    if as_json:
+        print_json({"run_id": run_id, "message": f"{name} started", "url": address})
+        return
+    click.echo(f"{name} started as run {run_id}: {address}")
+
+
+async def follow(run_id: int, queue: str, patience: timedelta | None, *, as_json: bool) -> None:
+    """Wait until a run is over, showing what it writes; without a server, do the work here.
+
+    Raises:
+        CliError: the time is up.
+    """
+    async with opened() as scheduler:
+        alive = await _somebody_works(scheduler, queue)
+    if not alive and not as_json:
+        click.echo("no server is up: this process runs it", err=True)
+    async with opened(work_on=None if alive else queue) as scheduler:
+        found = await _wait(scheduler, run_id, patience, quiet=as_json)
+        if as_json:
+            await _show(scheduler, run_id, as_json=True)
+        else:
+            await _print_end(scheduler, found)
+    if found.state != RunState.SUCCEEDED:
+        raise SystemExit(_FAILED)
+
+
+async def _somebody_works(scheduler: Scheduler, queue: str) -> bool:
+    now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
+    return any(
+        queue in server.queues
+        and server.stopping_at is None
+        and (now - server.heartbeat_at).total_seconds() <= lost_after
+        for server in await scheduler.read(system.servers)
+    )
+
+
+async def _wait(
+    scheduler: Scheduler, run_id: int, patience: timedelta | None, *, quiet: bool
+) -> Run:
+    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
+    shown, pause = 0, 0.02
+    while True:
+        found, _, lines = await _details(scheduler, run_id)
+        for line in lines[shown:] if not quiet else ():
+            click.echo(_log_line(line), err=True)
+        shown = len(lines)
+        if found.final:
+            return found
+        if deadline is not None and time.monotonic() >= deadline:
+            raise CliError(f"run {run_id} is still {humanize.STATE_WORDS[found.state]}; it goes on")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+
+
+async def _print_end(scheduler: Scheduler, found: Run) -> None:
+    took = f" in {humanize.duration(found.duration)}" if found.duration is not None else ""
+    said = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
+    click.echo(f"{said}: {found.message}" if found.message else said)
+    if found.state == RunState.FAILED:
+        _, attempts, _ = await _details(scheduler, found.id)
+        if attempts and attempts[-1].traceback:
+            click.echo(attempts[-1].traceback, err=True)

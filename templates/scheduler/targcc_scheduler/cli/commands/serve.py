@@ -1,0 +1,149 @@
+"""``targcc serve`` and ``targcc worker``: the processes that stay."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import signal
+import socket
+from types import FrameType
+
+import click
+
+from ...hosting import migrate
+from ...queries import overview
+from ...scheduler import Scheduler
+from ...settings import Settings
+from ..common import has_users, run, settings
+from ..group import CliError
+
+
+@click.command()
+@click.option("--host", help="The address to listen at. Default: TARGCC_HOST, else 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Default: TARGCC_PORT, else 8000; 0 takes a free one.",
+)
+@click.option("--no-worker", is_flag=True, help="Only the web side; targcc worker runs the jobs.")
+@click.option("--app", "where", metavar="MODULE:NAME", help="Another app than the project's own.")
+def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | None) -> None:
+    """Run dashboard, REST API, scheduler and worker in one process.
+
+    \b
+    Example:
+      targcc serve
+      targcc serve --host 0.0.0.0 --port 9000 --no-worker
+    """
+    from ..log_setup import configure_logging
+    from ..web_server import load_app, serve_app
+
+    chosen = settings(host=host, port=port)
+    configure_logging(chosen)
+    version = migrate(chosen.database_url)
+    if not _is_loopback(chosen.host) and not has_users(chosen):
+        raise CliError(
+            f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
+            "  Make one first: targcc user add NAME"
+        )
+    listener = _listen(chosen)
+    # The app makes its own settings when it is imported: it has to see what was said here.
+    os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = map(str, listener.getsockname()[:2])
+    app = load_app(where)
+    app.state.targcc_work = not no_worker
+    _end_well()
+    serve_app(app, chosen, version, listener)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(chosen: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+    listener = socket.socket(family)
+    if os.name != "nt":  # there it would let two servers have one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((chosen.host, chosen.port))
+        listener.listen(128)  # only now is it sure that nobody else has the port
+    except OSError as error:
+        listener.close()
+        raise CliError(
+            f"cannot listen at {chosen.host} port {chosen.port}: {error.strerror}; choose another with --port"
+        ) from None
+    return listener
+
+
+def _end_well() -> None:
+    """Being told to stop is no failure: uvicorn raises the signal again once everything has ended."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, leave)
+
+
+@click.command()
+@click.option(
+    "--queue",
+    "--queues",
+    "queues",
+    multiple=True,
+    metavar="NAME[,NAME…]",
+    help="Take runs from these queues only; may be repeated.",
+)
+def worker(*, queues: tuple[str, ...]) -> None:
+    """Run jobs, without the web side: one more worker, on this machine or another.
+
+    \b
+    Example:
+      targcc worker
+      targcc worker --queue critical
+    """
+    from ..log_setup import configure_logging
+
+    chosen = settings()
+    configure_logging(chosen)
+    wanted = [name.strip() for part in queues for name in part.split(",") if name.strip()]
+    run(_work(chosen, wanted or None))
+
+
+async def _work(chosen: Settings, queues: list[str] | None) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, leave)
+    scheduler = Scheduler(chosen)
+    _check_queues(scheduler, queues)
+    await scheduler.start(queues=queues)
+    try:
+        jobs, broken = len(scheduler.definitions), len(scheduler.broken)
+        click.echo(f"Database  {chosen.shown_database_url}")
+        click.echo(f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken")
+        click.echo(f"Queues    {', '.join(queues) if queues else 'all'}")
+        await stop.wait()
+        click.echo(f"Stopping  waits up to {chosen.shutdown_grace:g} s for running jobs")
+    finally:
+        await scheduler.stop()
+
+
+def _check_queues(scheduler: Scheduler, queues: list[str] | None) -> None:
+    known = overview.queue_names(scheduler.definitions.values())
+    for name in queues or ():
+        if name not in known:
+            raise CliError(f"there is no queue {name!r}: {', '.join(known)}")

@@ -1,0 +1,281 @@
+"""``targcc migrate``, ``server``, ``queue``, ``audit`` and ``prune``: the system around the jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from ...core import humanize
+from ...hosting import migrate as bring_up_to_date
+from ...migrations.upgrade import DIRECTORY, downgrade, known_revisions
+from ...queries import overview, system
+from ...scheduler import Scheduler
+from ...web.api.schemas.system import audit_out, queue_out, server_out
+from ..common import instant, opened, operator, run, settings
+from ..group import CliError, Commands
+from ..output import json_option, print_json, print_table, when
+
+
+@click.command()
+@click.option(
+    "--sql",
+    "dialect",
+    metavar="DIALECT",
+    help="Print the scripts for sqlite, postgresql or mssql instead.",
+)
+@click.option(
+    "--down",
+    "revision",
+    metavar="REVISION",
+    help="Go back to this revision, for an older release; base removes all tables, with what is in them.",
+)
+@json_option
+def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None:
+    """Bring the database's tables up to date.
+
+    Only tables that begin with c_ are touched; their revision is kept in c_AlembicVersion.
+
+    \b
+    Example:
+      targcc migrate
+      targcc migrate --sql postgresql
+    """
+    chosen = settings()
+    if dialect is not None:
+        _print_scripts(DIRECTORY, dialect)
+        return
+    if revision is not None:
+        _check_revision(revision)
+        downgrade(chosen.database_url, revision)
+    version = revision or bring_up_to_date(chosen.database_url)
+    if as_json:
+        print_json({"database": chosen.shown_database_url, "version": version})
+    else:
+        click.echo(f"{chosen.shown_database_url} is at version {version}")
+
+
+def _check_revision(revision: str) -> None:
+    known = ["base", *known_revisions()]
+    if revision not in known:
+        raise CliError(f"there is no revision {revision!r}: {', '.join(known)}")
+
+
+def _print_scripts(directory: Path, dialect: str) -> None:
+    scripts = sorted((directory / "sql" / dialect).glob("*.sql"))
+    if not scripts:
+        known = sorted(path.name for path in (directory / "sql").glob("*") if path.is_dir())
+        raise CliError(
+            f"there are no scripts for {dialect!r}, but for: {', '.join(known) or 'none'}"
+        )
+    for script in scripts:
+        click.echo(script.read_text(encoding="utf-8").rstrip() + "\n")
+
+
+@click.group("server", cls=Commands)
+def server_group() -> None:
+    """Look at the processes that run jobs."""
+
+
+@server_group.command("list")
+@json_option
+def list_servers(*, as_json: bool) -> None:
+    """Show which servers are up.
+
+    \b
+    Example:
+      targcc server list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found, now = await scheduler.read(system.servers), scheduler.clock.now()
+        if as_json:
+            print_json([server_out(server) for server in found])
+        elif not found:
+            click.echo("No server is up: targcc serve, or targcc worker.")
+        else:
+            print_table(
+                ["SERVER", "PROCESS", "QUEUES", "BUSY", "UP SINCE", "HEARTBEAT", "VERSION"],
+                [
+                    [
+                        one.name,
+                        str(one.process_id),
+                        ", ".join(one.queues),
+                        f"{one.running} of {one.workers}",
+                        when(one.started_at, now),
+                        humanize.relative(one.heartbeat_at, now),
+                        one.version,
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@click.group("queue", cls=Commands)
+def queue_group() -> None:
+    """Look at queues, pause them."""
+
+
+@queue_group.command("list")
+@json_option
+def list_queues(*, as_json: bool) -> None:
+    """Show what waits in each queue.
+
+    \b
+    Example:
+      targcc queue list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            names, now = overview.queue_names(scheduler.definitions.values()), scheduler.clock.now()
+            found = await scheduler.read(lambda db: system.queues(db, names, now))
+        if as_json:
+            print_json([queue_out(queue) for queue in found])
+            return
+        print_table(
+            ["QUEUE", "WAITING", "RUNNING", "WILL RETRY", "SCHEDULED", "STATE"],
+            [
+                [
+                    one.name,
+                    *map(str, (one.waiting, one.running, one.retrying, one.scheduled)),
+                    "paused" if one.pause is not None else "open",
+                ]
+                for one in found
+            ],
+        )
+
+    run(work())
+
+
+def _known_queue(scheduler: Scheduler, name: str) -> str:
+    known = overview.queue_names(scheduler.definitions.values())
+    if name not in known:
+        raise CliError(f"there is no queue {name!r}: {', '.join(known)}")
+    return name
+
+
+@queue_group.command("pause")
+@click.argument("name")
+@click.option("--reason", help="What the next person should know.")
+@click.option(
+    "--until",
+    type=instant,
+    metavar="TIME",
+    help="Go on by itself then, such as 2026-12-31T08:00 or 2h.",
+)
+def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> None:
+    """Let no server take runs from a queue.
+
+    \b
+    Example:
+      targcc queue pause critical --reason "the ledger is down" --until 2h
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            queue = _known_queue(scheduler, name)
+            await scheduler.pause_queue(queue, by=operator(), reason=reason, until=until)
+
+    run(work())
+    click.echo(f"the queue {name} is paused")
+
+
+@queue_group.command("resume")
+@click.argument("name")
+def resume_queue(name: str) -> None:
+    """Let servers take runs from a queue again.
+
+    \b
+    Example:
+      targcc queue resume critical
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            await scheduler.resume_queue(_known_queue(scheduler, name), by=operator())
+
+    run(work())
+    click.echo(f"the queue {name} goes on")
+
+
+@click.command()
+@click.option("--job", help="Only about this job.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
+@json_option
+def audit(*, job: str | None, limit: int, as_json: bool) -> None:
+    """Show who did what, when, from where.
+
+    \b
+    Example:
+      targcc audit --job DailyReport
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            key = scheduler.find(job).name if job is not None else None
+            found = await scheduler.read(lambda db: system.audit(db, job=key, limit=limit))
+            now = scheduler.clock.now()
+        if as_json:
+            print_json([audit_out(entry) for entry in found])
+        elif not found:
+            click.echo("Nobody has touched anything yet.")
+        else:
+            print_table(
+                ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
+                [
+                    [
+                        when(one.at, now),
+                        one.actor,
+                        one.action,
+                        one.job or "",
+                        str(one.run_id or ""),
+                        one.detail or "",
+                        one.remote or "",
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+@click.command()
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    help="Remove what ended longer ago. Default: TARGCC_HISTORY_DAYS.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    help="But keep so many runs of each job. Default: TARGCC_HISTORY_KEEP.",
+)
+@json_option
+def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
+    """Remove old runs, history and audit rows.
+
+    \b
+    Example:
+      targcc prune --days 30 --keep 10
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            removed = await scheduler.prune(days=days, keep_last=keep, by=operator())
+        if as_json:
+            print_json(removed)
+        else:
+            click.echo("removed " + ", ".join(f"{n:,} {what}" for what, n in removed.items()))
+
+    run(work())

@@ -1,0 +1,225 @@
+"""``targcc user`` and ``targcc token``: who may come in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...security import passwords, tokens, users
+from ...security.roles import Role
+from ...storage import audit
+from ..common import duration, opened, operator, run
+from ..group import Commands
+from ..output import json_option, print_json, print_table, when
+
+_ROLES = click.Choice([*Role], case_sensitive=False)
+
+
+@click.group("user", cls=Commands)
+def user_group() -> None:
+    """Manage who may sign in to the dashboard."""
+
+
+@click.group("token", cls=Commands)
+def token_group() -> None:
+    """Manage the tokens that programs use for the REST API."""
+
+
+def _change(
+    action: str, detail: str, work: Callable[[AsyncConnection, datetime], Awaitable[None]]
+) -> None:
+    """Do ``work`` and write it into the audit, in one transaction."""
+
+    async def command() -> None:
+        async with opened() as scheduler:
+            now = scheduler.clock.now()
+
+            async def both(db: AsyncConnection) -> None:
+                await work(db, now)
+                await audit.audit(db, operator(), action, now, detail=detail)
+
+            await scheduler.change(both)
+
+    run(command())
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+@user_group.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=_ROLES,
+    help="How far they may go. Default: admin for the first user, else viewer.",
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
+    """Let somebody sign in.
+
+    \b
+    Example:
+      targcc user add dana --role operator
+    """
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin))
+
+    async def first() -> bool:
+        async with opened() as scheduler:
+            return not await scheduler.read(users.has_users)
+
+    wanted = Role(role) if role else (Role.ADMIN if run(first()) else Role.VIEWER)
+    _change(
+        "add user",
+        f"{name} as {wanted}",
+        lambda db, now: users.add_user(db, name, hashed, wanted, now),
+    )
+    click.echo(f"{name} may sign in as {wanted}")
+
+
+@user_group.command("list")
+@json_option
+def list_users(*, as_json: bool) -> None:
+    """Show who may sign in.
+
+    \b
+    Example:
+      targcc user list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found, now = await scheduler.read(users.users), scheduler.clock.now()
+        if as_json:
+            names = ("name", "role", "created_at", "last_login_at")
+            print_json([{name: getattr(user, name) for name in names} for user in found])
+        elif not found:
+            click.echo("There is no user yet: targcc user add NAME")
+        else:
+            print_table(
+                ["NAME", "ROLE", "CREATED", "LAST SIGN-IN"],
+                [
+                    [u.name, u.role, when(u.created_at, now), when(u.last_login_at, now)]
+                    for u in found
+                ],
+            )
+
+    run(work())
+
+
+@user_group.command("remove")
+@click.argument("name")
+def remove_user(name: str) -> None:
+    """Let somebody in no more, and sign them out everywhere.
+
+    \b
+    Example:
+      targcc user remove dana
+    """
+    _change("remove user", name, lambda db, _: users.remove_user(db, name))
+    click.echo(f"{name} may sign in no more")
+
+
+@user_group.command("password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def change_password(name: str, *, password_stdin: bool) -> None:
+    """Give a user another password, and sign them out everywhere.
+
+    \b
+    Example:
+      targcc user password dana
+    """
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin))
+    _change("change password", name, lambda db, _: users.change_password(db, name, hashed))
+    click.echo(f"{name} has another password")
+
+
+@token_group.command("create")
+@click.argument("name")
+@click.option(
+    "--role", type=_ROLES, default=str(Role.VIEWER), show_default=True, help="How far it goes."
+)
+@click.option(
+    "--expires",
+    type=duration,
+    metavar="DURATION",
+    help="It ends after this, such as 90d. Default: when it is revoked.",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but the token.")
+def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool) -> None:
+    """Make a token; it is shown this once.
+
+    \b
+    Example:
+      targcc token create prometheus
+      targcc token create shop --role operator --expires 90d
+    """
+    made: list[str] = []
+
+    async def work(db: AsyncConnection, now: datetime) -> None:
+        by = str(operator())
+        made.append(await tokens.create_token(db, name, Role(role), by=by, now=now, life=expires))
+
+    _change("create token", f"{name} as {role}", work)
+    if quiet:
+        click.echo(made[0])
+        return
+    click.echo(f"{made[0]}\n\nKeep it now: it is not shown again. Send it with each request:")
+    click.echo("  Authorization: Bearer …")
+
+
+@token_group.command("list")
+@json_option
+def list_tokens(*, as_json: bool) -> None:
+    """Show the tokens; never their secrets, which nobody has.
+
+    \b
+    Example:
+      targcc token list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found, now = await scheduler.read(tokens.tokens), scheduler.clock.now()
+        if as_json:
+            names = ("name", "role", "created_by", "created_at", "last_used_at", "expires_at")
+            print_json([{name: getattr(token, name) for name in names} for token in found])
+        elif not found:
+            click.echo("There is no token yet: targcc token create NAME")
+        else:
+            print_table(
+                ["NAME", "ROLE", "BY", "CREATED", "LAST USED", "ENDS"],
+                [
+                    [
+                        t.name,
+                        t.role,
+                        t.created_by,
+                        when(t.created_at, now),
+                        when(t.last_used_at, now),
+                        when(t.expires_at, now),
+                    ]
+                    for t in found
+                ],
+            )
+
+    run(work())
+
+
+@token_group.command("revoke")
+@click.argument("name")
+def revoke_token(name: str) -> None:
+    """End a token.
+
+    \b
+    Example:
+      targcc token revoke shop
+    """
+    _change("revoke token", name, lambda db, _: tokens.revoke_token(db, name))
+    click.echo(f"the token {name} is revoked")

@@ -1,0 +1,104 @@
+"""What the commands share: errors in words, the scheduler opened for one command, tables and JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+import pydantic
+import sqlalchemy as sa
+
+from ..core.actor import Actor, ActorKind
+from ..project import current
+from ..scheduler import Scheduler
+from ..schedules import CronError, parse_duration, parse_zone
+from ..settings import Settings
+from ..storage.engines import sync_engine
+from ..storage.tables import job_user
+from .group import CliError
+
+T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def settings(**overrides: Any) -> Settings:
+    """The settings; those that are not ``None`` in ``overrides`` go before the environment.
+
+    Raises:
+        CliError: one of them is wrong.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except pydantic.ValidationError as error:
+        lines = [
+            f"TARGCC_{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise CliError("\n".join(lines)) from None
+
+
+def has_users(chosen: Settings) -> bool:
+    """Whether anybody may sign in with a password; the tables have to be there."""
+    with sync_engine(chosen.database_url) as engine, engine.connect() as connection:
+        return connection.execute(sa.select(job_user.c.Name).limit(1)).first() is not None
+
+
+@contextlib.asynccontextmanager
+async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
+    """The scheduler for one command, with its database brought up to date.
+
+    Args:
+        work_on: A queue to take runs from meanwhile; by default this process runs nothing.
+    """
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # what is wrong is said in words, not in log lines
+    scheduler = Scheduler(settings())
+    queues = [work_on] if work_on is not None else None
+    try:
+        await scheduler.start(work=work_on is not None, schedule=False, queues=queues)
+        yield scheduler
+    finally:
+        await scheduler.stop()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(coroutine)
+
+
+def operator() -> Actor:
+    """Who sits at this terminal."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container may have a user without a name
+        name = "unknown"
+    return Actor(ActorKind.CLI, name)
+
+
+def duration(text: str) -> timedelta:
+    """The type of options that take a duration such as ``90s``, ``15m``, ``2d``."""
+    try:
+        return parse_duration(text)
+    except CronError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def instant(text: str) -> datetime:
+    """The type of options that take ``2026-12-31T08:00``, in the project's zone unless it names one, or a duration from now."""
+    zone = parse_zone(current().timezone)
+    with contextlib.suppress(CronError):
+        return datetime.now(zone) + parse_duration(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time such as 2026-12-31T08:00, nor a duration such as 2h"
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=zone)

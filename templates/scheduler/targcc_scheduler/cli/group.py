@@ -1,0 +1,72 @@
+"""A group of commands that fail in words: what a user of the scheduler can do wrong is said, never shown as a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ..core import errors
+from ..schedules import CronError
+
+_SAID_AS_THEY_ARE = (
+    errors.UnknownRun,
+    errors.RunStateError,
+    errors.PauseError,
+    errors.AuthError,
+    errors.SchemaError,
+    errors.ProjectError,
+    CronError,
+)
+
+
+class CliError(click.ClickException):
+    """Something cannot be done; the message says why and what to do. Exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print it to stderr."""
+        click.echo(f"error: {self.message}", file=file or sys.stderr)
+
+
+class Commands(click.Group):
+    """A group whose commands fail in words instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            said = _in_words(error)
+            if said is None:
+                raise
+            raise CliError(said) from error
+
+
+def _in_words(error: Exception) -> str | None:
+    """What to say of an error; ``None`` for one that nobody foresaw."""
+    if isinstance(error, errors.UnknownJob):
+        return f"{error}\n  targcc job list shows what there is"
+    if isinstance(error, errors.ArgumentsError):
+        return f"the arguments do not fit: {'; '.join(str(error).splitlines())}"
+    if isinstance(error, _SAID_AS_THEY_ARE):
+        return str(error)
+    return _database_error(error) if "sqlalchemy" in sys.modules else None
+
+
+def _database_error(error: Exception) -> str | None:
+    import sqlalchemy as sa
+
+    from ..settings import Settings
+
+    if isinstance(error, sa.exc.DBAPIError):
+        reason = str(error.orig).strip().splitlines()[0]
+        return (
+            f"the database {Settings().shown_database_url} cannot be used: {reason}\n"
+            "  TARGCC_DATABASE_URL says where it is."
+        )
+    if isinstance(error, sa.exc.SQLAlchemyError):
+        return f"the database cannot be used: {error}"
+    return None

@@ -1,0 +1,67 @@
+"""The command line: ``targcc``. Exit status: 0 done, 1 the run that was waited for did not succeed, 2 it cannot be done."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..core.version import __version__
+from .group import Commands
+
+_MODULES = {
+    "serve": ("serve", "serve"),
+    "worker": ("serve", "worker"),
+    "migrate": ("system", "migrate"),
+    "job": ("job_actions", "job_group"),
+    "run": ("runs", "run_group"),
+    "queue": ("system", "queue_group"),
+    "server": ("system", "server_group"),
+    "audit": ("system", "audit"),
+    "prune": ("system", "prune"),
+    "user": ("users", "user_group"),
+    "token": ("users", "token_group"),
+    "import-history": ("import_history", "import_history"),
+}
+
+
+class LazyCommands(Commands):
+    """A group that imports the module of a command when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the help."""
+        return [*super().list_commands(ctx), *_MODULES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command, imported now."""
+        if cmd_name not in _MODULES:
+            return super().get_command(ctx, cmd_name)
+        module, name = _MODULES[cmd_name]
+        command: click.Command = getattr(import_module(f".commands.{module}", __package__), name)
+        return command
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from ..project import current
+
+        click.echo(f"{current().name}, targcc-scheduler {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyCommands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Settings come from environment variables that start with TARGCC_, and from .env.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Run and look after the jobs of this project."""

@@ -1,0 +1,1 @@
+"""What every room may use: values, clocks, texts, errors. No statements, no web."""

@@ -1,0 +1,48 @@
+"""The states of a run and the only ways from one to another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    SCHEDULED = "scheduled"  # due later
+    ENQUEUED = "enqueued"  # due, waits for a worker
+    RUNNING = "running"
+    RETRYING = "retrying"  # failed, waits for its next attempt and holds no worker
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"  # its slot came while the job was still busy
+    MISSED = "missed"  # its slot passed while nobody could start it
+
+
+WAITING = frozenset({RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING})
+ACTIVE = WAITING | {RunState.RUNNING}
+FINAL = frozenset(RunState) - ACTIVE
+
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.SCHEDULED: frozenset(
+        {RunState.ENQUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}
+    ),
+    RunState.ENQUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.RUNNING: frozenset(
+        {
+            RunState.SUCCEEDED,
+            RunState.FAILED,
+            RunState.RETRYING,
+            RunState.CANCELLED,
+            RunState.ENQUEUED,  # handed back at shutdown, or its worker was lost
+        }
+    ),
+    RunState.RETRYING: frozenset(
+        {RunState.ENQUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}
+    ),
+} | {state: frozenset() for state in FINAL}
+
+
+def sources_of(target: RunState) -> frozenset[RunState]:
+    """The states from which a run may become ``target``."""
+    return frozenset(state for state, targets in TRANSITIONS.items() if target in targets)

@@ -1,0 +1,41 @@
+"""Engines make runs claimable, wake workers and call the executor. ``port.py`` says what an engine has to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ..core.clock import Clock
+from ..settings import Settings
+from ..storage.engines import SchemaStep
+from .embedded import EmbeddedEngine
+from .port import Engine
+
+
+def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -> Engine:
+    """The engine that goes with the database URL.
+
+    Args:
+        settings: Names the database.
+        clock: Tells when a run is due.
+        database: The scheduler's database, for what an engine does outside anybody's transaction.
+    """
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
+    from .procrastinate.engine import ProcrastinateEngine  # there only with the extra
+
+    poll = timedelta(seconds=settings.poll_seconds)
+    return ProcrastinateEngine(database, clock, poll=poll)
+
+
+def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:
+    """The tables of the engine that goes with a database URL."""
+    if make_url(url).get_backend_name() != "postgresql":
+        return ()
+    from .procrastinate import schema  # there only with the extra
+
+    return (SchemaStep(schema.is_current, schema.install),)

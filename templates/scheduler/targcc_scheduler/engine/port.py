@@ -1,0 +1,108 @@
+"""What an engine has to do. The tables are the truth; an engine only says when and where a run gets its worker.
+
+The contract, which both adapters keep and one test suite checks:
+
+* A waiting run (``scheduled``, ``enqueued``, ``retrying``) has been submitted, in the transaction that made it wait. The engine
+  offers it to a worker of its queue at or soon after ``due_at``, at least once. Offering it twice, or when it is over, does no
+  harm: the executor's claim decides.
+* A run that is offered while its queue is paused or its job is at its limit is not claimed and stays ``enqueued``. Whoever opens
+  the way says so with :meth:`Engine.release`, in the same transaction.
+* Nothing is lost: what a transaction submitted is offered when it commits and not when it rolls back, also when the process dies
+  between the two.
+* An engine keeps no state of its own that matters: no results, no retries, no schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..storage.runs.values import Claim, Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A run that waits."""
+
+    run_id: int
+    queue: str
+    priority: int
+    due_at: datetime
+
+
+class Worker(Protocol):
+    """What an engine calls to have work done; the executor is one. For use on the home loop."""
+
+    async def claim(self, wanted: Mapping[str, int]) -> list[Claim]:
+        """Take the next runs, up to so many of each queue, in one transaction; for engines that poll our own table.
+
+        Only on databases with one writer.
+        """
+
+    async def claim_offered(
+        self, offer: Callable[[AsyncConnection], Awaitable[Sequence[Offer]]]
+    ) -> list[Claim]:
+        """Take the runs that ``offer`` names, in the transaction in which it names them; for engines with a queue of their own.
+
+        Those that are over, not due, held by somebody, or have something in their way are left out.
+
+        Raises:
+            NodeUnknown: this node was taken for dead; what ``offer`` did is undone.
+        """
+
+    async def perform(self, claim: Claim) -> None:
+        """Run the job and settle the run. Never raises; returns when the outcome is in the database."""
+
+    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+        """Whether runs wait for a worker in these queues, and when the next is due."""
+
+
+class Engine(Protocol):
+    """Makes runs claimable, wakes workers, calls the executor."""
+
+    async def open(self) -> None:
+        """Get ready to submit; called once, on the home loop, in every process (web and command line too)."""
+
+    async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
+        """Runs wait from now on; part of the transaction of ``connection``, which may belong to another loop."""
+
+    async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+        """Runs do not wait any more (cancelled, deleted); part of the transaction of ``connection``."""
+
+    async def release(
+        self,
+        connection: AsyncConnection,
+        *,
+        job_name: str | None = None,
+        queue: str | None = None,
+    ) -> None:
+        """Runs that were held up may go: one of a job at its limit, or all of a queue that was paused.
+
+        Part of the transaction of ``connection``.
+        """
+
+    def wake(self) -> None:
+        """Something was committed that may be work; called from any thread, after the commit. A hint, nothing more."""
+
+    async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
+        """Offer runs to ``worker``, so many at a time from each queue, until :meth:`drain`.
+
+        Returns once everything it has begun is settled. When the database is away, it keeps trying.
+        """
+
+    def drain(self) -> None:
+        """Offer nothing new; :meth:`work` returns when what is running has ended."""
+
+    async def rescue(self, lost: Sequence[Submission]) -> None:
+        """Look after entries of dead workers, and offer runs again that their nodes have lost.
+
+        Called every few heartbeats on one node or several, and after each rescue with the runs it made ``enqueued`` (they were
+        submitted in its transaction already).
+        """
+
+    async def close(self) -> None:
+        """Give connections back."""

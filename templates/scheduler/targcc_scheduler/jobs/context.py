@@ -1,0 +1,180 @@
+"""What a job sees of its run while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from ..core.errors import JobCancelled, StepError
+from .definition import JobDefinition
+from .run_log import Recorder, RunLog
+from .steps import decode, encode, is_async
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StopReason(StrEnum):
+    """Why a run was told to stop."""
+
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+    LOST = "lost"  # this node was taken for dead, and the run belongs to another one now
+
+
+class JobContext:
+    """One attempt of a run, as the job sees it.
+
+    Args:
+        definition: The job.
+        run_id: The run; the same for all its attempts.
+        attempt: 1 for the first.
+        scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
+        triggered_by: Who wanted the run, such as ``System`` or ``Manual (dana)``.
+        journal: Where its notes go.
+    """
+
+    def __init__(
+        self,
+        definition: JobDefinition,
+        *,
+        run_id: int,
+        attempt: int,
+        scheduled_for: datetime,
+        triggered_by: str,
+        journal: Recorder,
+    ) -> None:
+        self.definition = definition
+        self.run_id = run_id
+        self.attempt = attempt
+        self.scheduled_for = scheduled_for
+        self.triggered_by = triggered_by
+        self.log = RunLog(journal, job=definition.name, run_id=run_id, attempt=attempt)
+        self._journal = journal
+        self._steps: set[str] = set()
+        self._stop: StopReason | None = None
+        self._stop_message = ""
+        self._noticed = False
+
+    @property
+    def job_name(self) -> str:
+        """The job's stable key."""
+        return self.definition.name
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run should stop: it was cancelled, timed out, or the process is shutting down.
+
+        A job that reads ``True`` and returns without an explicit success counts as interrupted, not as succeeded.
+        """
+        if self._stop is None:
+            return False
+        self._noticed = True
+        return True
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why the run should stop, in words; ``None`` while it should not."""
+        return self._stop_message if self._stop is not None else None
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here if the run should stop.
+
+        Raises:
+            JobCancelled: it should.
+        """
+        if self.cancelled:
+            raise JobCancelled(self._stop_message)
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the run is; shown live. As cheap as it looks: only the newest is kept, a few times a second.
+
+        Args:
+            done: How much is done, in any unit.
+            total: How much there is, if known.
+        """
+        self._journal.progress(done, total)
+
+    @overload
+    async def step(
+        self, name: str, f: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def step(
+        self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    async def step(self, name: str, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Do ``f(*args, **kwargs)`` once in the life of the run, whatever happens to the process.
+
+        The result is kept when ``f`` returns; a later attempt gets it from there and does not call ``f``. What comes back is
+        always what was kept, read as the return type ``f`` declares. A plain function runs in a thread.
+
+        Args:
+            name: Its own name within the job, at most 200 characters.
+            f: What to do, plain or async.
+            *args: What it gets.
+            **kwargs: What it gets by name.
+
+        Raises:
+            StepError: the name was used before, or the result cannot be kept as JSON or read back.
+        """
+        self._begin_step(name)
+        kept = await asyncio.wrap_future(self._journal.find_step(name))
+        if kept is not None:
+            return decode(name, f, kept)
+        started = time.monotonic()
+        if is_async(f):
+            result = await f(*args, **kwargs)
+        else:
+            result = await asyncio.to_thread(f, *args, **kwargs)
+        encoded, decoded = encode(name, f, result)
+        taken = round((time.monotonic() - started) * 1000)
+        await asyncio.wrap_future(self._journal.keep_step(name, encoded, taken))
+        return decoded
+
+    def step_sync(self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """:meth:`step` for jobs whose ``execute`` is plain."""
+        self._begin_step(name)
+        kept = self._journal.find_step(name).result()
+        if kept is not None:
+            return cast("T", decode(name, f, kept))
+        started = time.monotonic()
+        encoded, decoded = encode(name, f, f(*args, **kwargs))
+        taken = round((time.monotonic() - started) * 1000)
+        self._journal.keep_step(name, encoded, taken).result()
+        return cast("T", decoded)
+
+    def tell_to_stop(self, reason: StopReason, message: str) -> None:
+        """Make :attr:`cancelled` true. The first reason stays."""
+        if self._stop is None:
+            self._stop_message = message
+            self._stop = reason
+
+    @property
+    def cancel_message(self) -> str:
+        """:attr:`cancel_reason` for the executor; empty while the run should not stop."""
+        return self._stop_message
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the run was told to stop, for the executor."""
+        return self._stop
+
+    @property
+    def noticed(self) -> bool:
+        """Whether the job has read that it should stop."""
+        return self._noticed
+
+    def _begin_step(self, name: str) -> None:
+        if not 0 < len(name) <= 200:  # noqa: PLR2004 - the width of c_JobStep.Name
+            raise StepError(f"a step's name has 1 to 200 characters: {name!r}")
+        if name in self._steps:
+            raise StepError(
+                f"step {name!r} was already done in this attempt: each needs its own name"
+            )
+        self._steps.add(name)

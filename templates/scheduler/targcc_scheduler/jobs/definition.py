@@ -1,0 +1,159 @@
+"""What a job is: its type, its options and its names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Literal, Protocol, get_args
+
+import pydantic
+
+from ..core.errors import JobError
+from ..schedules import Schedule, parse_duration
+from .arguments import Parameters, parameters_of
+
+Overlap = Literal["skip", "queue", "allow"]
+Misfire = Literal["run_once", "skip", "run_all"]
+AlertKind = Literal["failure", "success", "missed"]
+
+
+class JobType(StrEnum):
+    """Why a run exists, or, for a definition, how runs of it come to be."""
+
+    RECURRING = "Recurring"
+    FIRE_AND_FORGET = "FireAndForget"
+    DELAYED = "Delayed"
+    MANUAL = "Manual"
+
+
+class Job(Protocol):
+    """What a job class looks like; nothing has to inherit from it.
+
+    ``execute`` may be plain or async. Its first parameter is the :class:`JobContext`; further ones are the job's arguments.
+    """
+
+    execute: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Who is told about a job, and when.
+
+    Args:
+        on: Any of ``failure``, ``success``, ``missed`` and ``slower than 5m`` (a duration).
+        email: Addresses.
+        slack: A Slack webhook URL.
+        teams: The URL of a Power Automate workflow that posts to Teams.
+        max_per_hour: More alerts than this in an hour are not sent.
+    """
+
+    on: tuple[str, ...] = ("failure",)
+    email: tuple[str, ...] = ()
+    slack: str | None = field(default=None, repr=False)
+    teams: str | None = field(default=None, repr=False)
+    max_per_hour: int | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.on:
+            if kind not in get_args(AlertKind) and not kind.startswith("slower than "):
+                raise JobError(
+                    f"no alert on {kind!r}: failure, success, missed or 'slower than 5m'"
+                )
+        self.slower_than  # noqa: B018 - a wrong duration shows here and now
+
+    @property
+    def slower_than(self) -> timedelta | None:
+        """An attempt that takes longer than this is told about."""
+        for kind in self.on:
+            if kind.startswith("slower than "):
+                return parse_duration(kind.removeprefix("slower than "))
+        return None
+
+
+@dataclass(frozen=True)
+class JobDefinition:
+    """Everything the scheduler knows about a job.
+
+    Args:
+        name: The stable key; rows of history and runs carry it.
+        schedule: When it runs; ``None`` for a job that only runs when asked.
+        schedule_text: The schedule as it was written, such as ``0 2 * * *`` or ``every 90m``.
+        timezone: The zone its schedule is read in.
+        retries: How many times a failure is tried again.
+        backoff: The wait before the first retry; it doubles each time.
+        timeout: How long one attempt may take; ``None`` is for ever.
+        overlap: What happens to a slot that comes while the job is busy.
+        misfire: What happens to slots that passed while nobody could start them.
+        misfire_grace: A slot older than this is recorded as missed, whatever the policy.
+        concurrency: How many runs may be running at once, on all nodes together, when said.
+        paused: Whether it is created paused.
+        target: The class or function.
+        module: Where it is, such as ``acme_jobs.jobs.daily_report``.
+    """
+
+    name: str
+    display_name: str
+    description: str
+    job_type: JobType
+    schedule: Schedule | None
+    schedule_text: str
+    timezone: str
+    queue: str
+    priority: int
+    retries: int
+    backoff: timedelta
+    timeout: timedelta | None
+    overlap: Overlap
+    misfire: Misfire
+    misfire_grace: timedelta
+    concurrency: int | None
+    alerts: Alerts | None
+    paused: bool
+    target: Callable[..., Any]
+    module: str
+
+    @property
+    def limit(self) -> int | None:
+        """How many runs may be running at once; ``None`` is any number."""
+        if self.concurrency is not None:
+            return self.concurrency
+        return None if self.overlap == "allow" else 1
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What is called: the function itself, or ``execute`` of the class, not bound."""
+        target: Any = self.target
+        function: Callable[..., Any] = getattr(target, "execute", target)
+        return function
+
+    @functools.cached_property
+    def signature(self) -> Parameters:
+        """How :attr:`function` wants to be called."""
+        return parameters_of(self.function, bound=inspect.isclass(self.target))
+
+    @property
+    def parameters(self) -> type[pydantic.BaseModel] | None:
+        """The typed arguments as a model; ``None`` when the job takes none."""
+        return self.signature.model
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def name_of(target: Callable[..., Any]) -> str:
+    """The name of a class or function as a key: ``DailyReportJob`` and ``daily_report`` are ``DailyReport``."""
+    name = getattr(target, "__name__", type(target).__name__)
+    if not inspect.isclass(target):
+        name = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    return name.removesuffix("Job") or name
+
+
+def in_words(key: str) -> str:
+    """A key for people: ``DailyReport`` is ``Daily Report``, ``SyncSAPOrders`` is ``Sync SAP Orders``."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key)
+    return " ".join(spaced.replace("_", " ").split()) or key

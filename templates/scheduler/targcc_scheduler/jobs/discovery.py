@@ -1,0 +1,170 @@
+"""Finding the jobs: every module of the jobs package is imported, and what carries ``@job`` is a job."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import logging
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from ..core.errors import ArgumentsError, JobError
+from .definition import JobDefinition
+
+log = logging.getLogger("targcc.jobs.discovery")
+
+
+@dataclass(frozen=True)
+class BrokenModule:
+    """A job file that could not be used; the others run.
+
+    Args:
+        module: Its dotted name.
+        path: The file, if it is known.
+        error: The last line of the traceback, or what is wrong.
+        traceback: All of it, from the job file on.
+    """
+
+    module: str
+    path: str | None
+    error: str
+    traceback: str
+
+
+@dataclass
+class Discovered:
+    """What was found: the jobs by name, the files that could not be used, and the modules that were looked at."""
+
+    definitions: dict[str, JobDefinition] = field(default_factory=dict)
+    broken: list[BrokenModule] = field(default_factory=list)
+    modules: set[str] = field(default_factory=set)
+
+
+def discover(package: str) -> Discovered:
+    """Import every module of ``package``, sub-packages too, and collect the jobs in them.
+
+    Modules are taken in the order of their names; of two jobs with one name the first counts, and the second's file is
+    reported as broken.
+
+    Args:
+        package: A dotted name such as ``acme_jobs.jobs``.
+    """
+    found = Discovered()
+    discover_more(package, found)
+    return found
+
+
+def discover_more(package: str, found: Discovered) -> None:
+    """Import the modules of ``package`` that were not there when ``found`` was made, and add what is in them.
+
+    A module that was imported stays as it is: Python keeps it, and its jobs may be running.
+    """
+    importlib.invalidate_caches()
+    known = len(found.broken)
+    for name in _modules(package, found):
+        if name in found.modules:
+            continue
+        found.modules.add(name)
+        module = _import(name, found)
+        if module is not None:
+            _collect(module, found)
+    for broken in found.broken[known:]:
+        log.error("%s cannot be used: %s\n%s", broken.module, broken.error, broken.traceback)
+
+
+def _modules(package: str, found: Discovered) -> Iterator[str]:
+    """``package`` and everything in it, depth first; a package that does not import ends there."""
+    yield package
+    for name, is_package in _children(getattr(sys.modules.get(package), "__path__", None) or ()):
+        if is_package:
+            yield from _modules(f"{package}.{name}", found)
+        else:
+            yield f"{package}.{name}"
+
+
+def _children(folders: Iterable[str]) -> list[tuple[str, bool]]:
+    """Modules and packages, by name; also the folders of Python files that have no ``__init__.py``, which pkgutil passes over."""
+    folders = list(folders)
+    children = {item.name: item.ispkg for item in pkgutil.iter_modules(folders)}
+    for folder in map(Path, folders):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.isidentifier() and path.is_dir() and any(path.rglob("*.py")):
+                children.setdefault(path.name, True)
+    return sorted(children.items())
+
+
+def _import(name: str, found: Discovered) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a job file may raise anything
+        found.broken.append(_broken(name, error))
+        return None
+
+
+def _collect(module: ModuleType, found: Discovered) -> None:
+    for value in list(vars(module).values()):
+        definition = vars(value).get("__job__") if hasattr(value, "__dict__") else None
+        if not isinstance(definition, JobDefinition) or definition.module != module.__name__:
+            continue
+        try:
+            _add(definition, found)
+        except Exception as error:  # noqa: BLE001 - so may the evaluation of a type
+            found.broken.append(_broken(module.__name__, error))
+
+
+def _add(definition: JobDefinition, found: Discovered) -> None:
+    known = found.definitions.get(definition.name)
+    if known is definition:  # a second name for the same class
+        return
+    if known is not None:
+        where = f"{known.module}.{known.target.__qualname__}"
+        raise ValueError(
+            f"the job name {definition.name!r} is taken by {where}: give {definition.target.__qualname__} another with name="
+        )
+    check(definition)
+    found.definitions[definition.name] = definition
+
+
+def check(definition: JobDefinition) -> None:
+    """Find out now what would else go wrong at the first run.
+
+    Raises:
+        TypeError: a parameter has no type, or one that cannot be checked.
+        JobError: a job that runs by itself needs arguments.
+    """
+    parameters = definition.signature
+    if definition.schedule is None:
+        return
+    try:
+        parameters.check({})
+    except ArgumentsError as error:
+        raise JobError(
+            f"{definition.name} runs by itself, so its arguments need defaults: {error}"
+        ) from None
+
+
+def _broken(name: str, error: BaseException) -> BrokenModule:
+    path = _path(name)
+    shown = traceback.TracebackException.from_exception(error)
+    while shown.stack and path is not None and shown.stack[0].filename != path:
+        if not any(frame.filename == path for frame in shown.stack):
+            break
+        del shown.stack[0]
+    lines = list(shown.format())
+    return BrokenModule(name, path, lines[-1].strip(), "".join(lines))
+
+
+def _path(name: str) -> str | None:
+    module = sys.modules.get(name)
+    if module is not None:
+        return inspect.getsourcefile(module)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return spec.origin if spec else None

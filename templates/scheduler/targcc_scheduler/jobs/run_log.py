@@ -1,0 +1,70 @@
+"""The log of one run, and the protocol of what records a run's lines, progress and steps."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+_process_log = logging.getLogger("targcc.job")
+
+
+class Recorder(Protocol):
+    """Where a run's notes go. Called from any thread; a future is done when the note is kept."""
+
+    def write(self, level: str, message: str) -> None:
+        """Keep a log line."""
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Keep how far the run is."""
+
+    def find_step(self, name: str) -> Future[str | None]:
+        """The result of a step that finished in an earlier attempt, as JSON."""
+
+    def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
+        """Keep the result of a step that has just finished."""
+
+
+class RunLog:
+    """The log of one run: ``ctx.log.info("loaded", rows=12)``.
+
+    Lines are kept with the run and also go to the process's own log.
+    """
+
+    def __init__(self, journal: Recorder, **fields: Any) -> None:
+        self._journal = journal
+        self._fields = fields
+
+    def debug(self, event: str, /, **values: Any) -> None:
+        """Of interest to developers."""
+        self._write(logging.DEBUG, event, values)
+
+    def info(self, event: str, /, **values: Any) -> None:
+        """What happened."""
+        self._write(logging.INFO, event, values)
+
+    def warning(self, event: str, /, **values: Any) -> None:
+        """Somebody may have to look at this."""
+        self._write(logging.WARNING, event, values)
+
+    def error(self, event: str, /, **values: Any) -> None:
+        """Something failed."""
+        self._write(logging.ERROR, event, values)
+
+    def exception(self, event: str, /, **values: Any) -> None:
+        """Something failed; the traceback of the exception being handled is kept too."""
+        self._write(logging.ERROR, event, values, traceback.format_exc())
+
+    def _write(
+        self, level: int, event: str, values: dict[str, Any], details: str | None = None
+    ) -> None:
+        text = " ".join([event, *(f"{key}={_shown(value)}" for key, value in values.items())])
+        text = text if details is None else f"{text}\n{details.rstrip()}"
+        self._journal.write(logging.getLevelName(level).lower(), text)
+        _process_log.log(level, "%s", text, extra=self._fields)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if text and not any(character.isspace() for character in text) else repr(text)

@@ -1,0 +1,1 @@
+"""What comes from the old server: its table of jobs, its history."""

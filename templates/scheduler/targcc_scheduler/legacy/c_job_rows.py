@@ -1,0 +1,135 @@
+"""Rows of `c_Job`, read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..core.errors import LegacyError
+from ..jobs.definition import JobDefinition
+
+_NEEDED = {
+    "jobname": "JobName",
+    "cronexpression": "CronExpression",
+    "storedprocname": "StoredProcName",
+}
+_COLUMNS = (*_NEEDED, "isactive")
+_RECIPIENTS = "c_JobAlertRecipient"
+_JOB_ID = ("c_jobid", "jobid")
+_ADDRESS = ("overrideemailorphone", "email", "emailaddress", "recipientemail")
+_EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
+_MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
+_SPLIT = re.compile(r"[;,\s]+")
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LegacyRow:
+    """An active row, as far as it makes the job; rows that are equal make the same job."""
+
+    id: str
+    name: str
+    cron: str
+    procedure: str
+    emails: tuple[str, ...] | None
+    """Who is told of a failure; ``None``: nobody wants to know."""
+    last_run: object = field(default=None, compare=False)
+
+
+def records_of(connection: sa.Connection, table: str) -> list[Record]:
+    """The rows, by column names in lower case.
+
+    Raises:
+        LegacyError: there is no such table or view, or it has other columns.
+    """
+    found = _find(connection, table)
+    if found is None:
+        raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
+    result = connection.execute(sa.select(sa.text("*")).select_from(found))
+    columns = [column.lower() for column in result.keys()]  # noqa: SIM118 - no mapping
+    if missing := [column for column in _COLUMNS if column not in columns]:
+        is_classic = "lkpjob" in columns
+        hint = ": it is a table of TARGCC 4, import it instead" if is_classic else ""
+        raise LegacyError(f"{table} has no column {missing[0]}{hint}")
+    return [dict(zip(columns, row, strict=True)) for row in result]
+
+
+def _find(connection: sa.Connection, table: str) -> sa.TableClause | None:
+    """A table or view by its name in any case, since databases fold names differently."""
+    *schemas, name = (part.strip('[]"') for part in table.split("."))
+    schema = ".".join(schemas) or None
+    inspector = sa.inspect(connection)
+    names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+    found = next((one for one in names if one.lower() == name.lower()), None)
+    return None if found is None else sa.table(found, schema=schema)
+
+
+def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
+    """The addresses of ``c_JobAlertRecipient`` beside the table, by the job's id; none if there is no such table."""
+    schema, dot, _ = table.rpartition(".")
+    found = _find(connection, f"{schema}{dot}{_RECIPIENTS}")
+    if found is None:
+        return {}
+    people: dict[str, list[str]] = {}
+    for row in connection.execute(sa.select(sa.text("*")).select_from(found)).mappings():
+        record = {column.lower(): value for column, value in row.items()}
+        job_id = next((record[column] for column in _JOB_ID if record.get(column)), None)
+        texts = [str(record[column]) for column in _ADDRESS if record.get(column)]
+        if texts and record.get("deletedon") is None:
+            people.setdefault(str(job_id), []).extend(
+                word for word in _SPLIT.split(texts[0]) if "@" in word
+            )
+    return people
+
+
+def row_of(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:
+    """A row of ``c_Job``, checked."""
+    for column, name in _NEEDED.items():
+        if not str(record[column] or "").strip():
+            raise LegacyError(f"it has no {name}")
+    job_id = str(record.get("id") or "?")
+    wanted = is_yes(record.get("emailonfailure"))
+    return LegacyRow(
+        id=job_id,
+        name=name_of(record),
+        cron=str(record["cronexpression"]).strip(),
+        procedure=str(record["storedprocname"]),
+        emails=tuple(people.get(job_id, ())) if wanted else None,
+        last_run=record.get("lastrun"),
+    )
+
+
+def procedure_of(text: str) -> str:
+    """The name in ``StoredProcName``, without ``EXEC``; a part with blanks or dashes gets brackets."""
+    name = _EXEC.sub("", text, count=1).strip("; \t\r\n")
+    if _MORE_THAN_A_NAME.search(name):
+        return name
+    return ".".join(part if part.isidentifier() else f"[{part}]" for part in name.split("."))
+
+
+def name_of(record: Record) -> str:
+    """The name of a row's job, its white space evened out."""
+    return " ".join(str(record["jobname"] or "").split())
+
+
+def is_yes(value: object) -> bool:
+    """A bit, however the database and its driver give it."""
+    if isinstance(value, bytes):
+        return any(value)
+    return str(value).strip().lower() in {"1", "true", "t", "yes", "y"}
+
+
+def take(definitions: dict[str, JobDefinition], definition: JobDefinition) -> None:
+    """Add a definition; no two names may differ in case only."""
+    if any(name.casefold() == definition.name.casefold() for name in definitions):
+        raise LegacyError(f"another active row is called {definition.name!r}: rename one")
+    definitions[definition.name] = definition
+
+
+def place_of(row: str, name: str) -> str:
+    """How a row is called in messages."""
+    return f'c_Job row {row} "{name}"'

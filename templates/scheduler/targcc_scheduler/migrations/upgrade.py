@@ -1,0 +1,173 @@
+"""Bringing the scheduler's tables up to date, whoever else has tables in the same database.
+
+The revision is kept in a table of our own, ``c_AlembicVersion``: ``alembic_version`` belongs to the application. Nothing here touches a
+table whose name does not begin with ``c_``, with one exception: releases before 0.2 kept their revision in ``alembic_version``, and that
+row is moved over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import quoted_name
+
+from ..core.errors import SchemaError
+from ..core.version import __version__
+from ..storage.engines import WRITES, SchemaStep, sync_engine
+
+DIRECTORY = Path(__file__).resolve().parent
+"""Where the revisions and the SQL scripts are."""
+
+LOCK_KEY = 0x7461726763
+"""The PostgreSQL advisory lock that migrations hold ("targc")."""
+
+_BEFORE_OWN_TABLE = ("0001",)
+"""The revisions that releases before 0.2 may have left in ``alembic_version``."""
+
+
+def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
+    """Bring the tables up to date, and return the revision they have then.
+
+    Safe when several processes start at once on an empty database: one does it, the others wait. A database that is current is only
+    looked at.
+
+    Args:
+        url: The database.
+        also: Further tables to bring up to date, in the same transaction.
+
+    Raises:
+        SchemaError: a newer release has changed the tables.
+    """
+    head = head_revision()
+    with sync_engine(url) as engine:
+        with engine.connect() as connection:
+            if _is_current(connection, head, also):
+                return head
+        with _exclusive(engine) as connection:
+            _carry_over(connection)
+            _refuse_newer(current_revision(connection))
+            _run_alembic(connection, "upgrade", "head")
+            for step in also:
+                if not step.is_current(connection):
+                    step.install(connection)
+        _analyze(engine)
+    return head
+
+
+def downgrade(url: str | sa.URL, revision: str) -> None:
+    """Go back to an earlier revision; ``base`` removes every table of ours, with all that is in them.
+
+    Raises:
+        SchemaError: a newer release has changed the tables.
+    """
+    with sync_engine(url) as engine, _exclusive(engine) as connection:
+        _carry_over(connection)
+        _refuse_newer(current_revision(connection))
+        _run_alembic(connection, "downgrade", revision)
+
+
+def head_revision() -> str:
+    """The revision that this release works with: that of the newest file in ``versions/``."""
+    return known_revisions()[-1]
+
+
+def known_revisions() -> list[str]:
+    """The revisions of this release, oldest first. Their files are named by them."""
+    return sorted(
+        file.name.partition("_")[0] for file in (DIRECTORY / "versions").glob("[0-9]*.py")
+    )
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """The revision of the tables; ``None`` when there are none, or none that say."""
+    name = version_table(connection.dialect.name)
+    if not sa.inspect(connection).has_table(name):
+        return None
+    found: str | None = connection.scalar(sa.select(_version_rows(name).c.version_num))
+    return found
+
+
+def version_table(dialect: str) -> quoted_name:
+    """The name of ``c_AlembicVersion``, never quoted; as PostgreSQL folds it when it looks whether the table is there."""
+    name = "c_alembicversion" if dialect == "postgresql" else "c_AlembicVersion"
+    return quoted_name(name, quote=False)
+
+
+def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
+    """For ``include_name=`` in the ``env.py`` of an application's own Alembic: leave the scheduler's tables alone.
+
+    Args:
+        name: What Alembic has found.
+        kind: Its kind, such as ``table``.
+    """
+    return kind != "table" or not (name or "").lower().startswith(("c_", "procrastinate_"))
+
+
+def _version_rows(table: str) -> sa.TableClause:
+    return sa.table(table, sa.column("version_num", sa.String))
+
+
+def _is_current(connection: sa.Connection, head: str, also: Sequence[SchemaStep]) -> bool:
+    revision = current_revision(connection)
+    _refuse_newer(revision)
+    return revision == head and all(step.is_current(connection) for step in also)
+
+
+def _refuse_newer(revision: str | None) -> None:
+    if revision is not None and revision not in known_revisions():
+        raise SchemaError(
+            f"the scheduler's tables are at revision {revision}, which a newer release has made; this one, {__version__}, "
+            f"knows them up to {head_revision()}: start the newer release, or go back in it with: targcc migrate --down {head_revision()}"
+        )
+
+
+def _carry_over(connection: sa.Connection) -> None:
+    """Move the revision of a database that a release before 0.2 has made into our own table."""
+    inspector = sa.inspect(connection)
+    own = version_table(connection.dialect.name)
+    run_table = "c_jobrun" if connection.dialect.name == "postgresql" else "c_JobRun"
+    if inspector.has_table(own) or not inspector.has_table(run_table):
+        return
+    revision = _BEFORE_OWN_TABLE[0]
+    if inspector.has_table("alembic_version"):
+        theirs = _version_rows("alembic_version")
+        shared = theirs.c.version_num
+        taken = connection.scalar(sa.select(shared).where(shared.in_(_BEFORE_OWN_TABLE)))
+        if taken is not None:
+            revision = taken
+            connection.execute(sa.delete(theirs).where(shared == taken))
+    _run_alembic(connection, "stamp", revision)
+
+
+def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None:
+    from alembic import command as commands  # takes long to import
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = version_table(connection.dialect.name)
+    run: Any = getattr(commands, command)
+    run(config, revision)
+
+
+@contextlib.contextmanager
+def _exclusive(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that only one process at a time can be in."""
+    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
+        yield connection
+
+
+def _analyze(engine: sa.Engine) -> None:
+    """Let PostgreSQL plan for the new tables: a plan made for empty ones is kept far too long."""
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("ANALYZE"))

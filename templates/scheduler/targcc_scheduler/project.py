@@ -1,0 +1,71 @@
+"""What the scheduler knows of the project it runs in: its name, and what targcc.yaml says where nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from .core.errors import ProjectError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project, as targcc.yaml describes it; the generator writes this value into ``<package>/scheduler/__init__.py``.
+
+    Args:
+        name: Such as ``acme-jobs``.
+        package: The import name, such as ``acme_jobs``.
+        timezone: The zone of jobs that name none.
+        database_url: Where ``TARGCC_DATABASE_URL`` says nothing else.
+        queues: Queues by name, with the number of runs that go on at once on each node.
+        queue: The queue of jobs that name none.
+        retries: How often a failed run is tried again, for jobs that do not say.
+        backoff: The wait before the first retry, for jobs that do not say, such as ``30s``.
+        timeout: How long a run may take, for jobs that do not say; ``None`` is no limit.
+    """
+
+    name: str
+    package: str
+    timezone: str = "UTC"
+    database_url: str = ""
+    queues: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({"default": 5}))
+    queue: str = "default"
+    retries: int = 3
+    backoff: str = "30s"
+    timeout: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queues", MappingProxyType(dict(self.queues)))
+        if not self.database_url:
+            object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
+
+
+_configured: Project | None = None
+
+
+def configure(project: Project) -> None:
+    """Say which project this process runs; before any job is declared.
+
+    Raises:
+        ProjectError: another project is configured in this process already.
+    """
+    global _configured  # noqa: PLW0603 - the one place where a process keeps its project
+    if _configured is not None and _configured != project:
+        raise ProjectError(
+            f"this process runs {_configured.name} already: {project.name} needs a process of its own"
+        )
+    _configured = project
+
+
+def current() -> Project:
+    """The project of this process.
+
+    Raises:
+        ProjectError: none is configured.
+    """
+    if _configured is None:
+        raise ProjectError(
+            "no project is configured: import job and Scheduler from <package>.scheduler, not from targcc_scheduler"
+        )
+    return _configured

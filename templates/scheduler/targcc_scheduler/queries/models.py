@@ -1,0 +1,257 @@
+"""What the scheduler's tables hold, as frozen values. Instants are aware and in UTC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..core.states import FINAL, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """One transition of a run: when, to which state, and why."""
+
+    at: datetime
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run and its state now."""
+
+    id: int
+    job: str
+    type: str
+    state: RunState
+    queue: str
+    priority: int
+    arguments_json: str | None
+    scheduled_for: datetime | None
+    due_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    attempt: int
+    lost_workers: int
+    server: str | None
+    triggered_by: str
+    message: str | None
+    blocked_by: int | None
+    progress_done: float | None
+    progress_total: float | None
+    cancel_requested_by: str | None
+    life_log: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it was called with; secret arguments too, so mask them before anybody sees them."""
+        return _json_object(self.arguments_json)
+
+    @property
+    def life(self) -> tuple[StateChange, ...]:
+        """Its transitions, the first one first."""
+        return tuple(_life(self.life_log))
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in FINAL
+
+    @property
+    def happened_at(self) -> datetime:
+        """Where it belongs on a time line: its end, else its start, else when it is due."""
+        return self.completed_at or self.started_at or self.due_at
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long its last attempt took; ``None`` while there is no end yet."""
+        if self.started_at is None or self.completed_at is None:
+            return None
+        return self.completed_at - self.started_at
+
+    @property
+    def progress(self) -> float | None:
+        """How far it has come, from 0 to 1, if the job says so."""
+        if self.progress_done is None or not self.progress_total:
+            return None
+        return min(max(self.progress_done / self.progress_total, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One finished attempt: a row of c_LoggedJob."""
+
+    id: int
+    job: str
+    run_id: str | None
+    type: str
+    started_at: datetime
+    completed_at: datetime | None
+    duration_ms: int | None
+    success: bool
+    message: str | None
+    error: str | None
+    traceback: str | None
+    server: str | None
+    triggered_by: str | None
+    memory_mb: int | None
+    cpu_ms: int | None
+    number: int
+    scheduled_for: datetime | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a run wrote."""
+
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished durable step."""
+
+    name: str
+    attempt: int
+    completed_at: datetime
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a job or a queue, when, why and until when."""
+
+    by: str
+    at: datetime
+    reason: str | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A node that is up, or was at its last heartbeat."""
+
+    id: str
+    name: str
+    process_id: int
+    queues: tuple[str, ...]
+    workers: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    stopping_at: datetime | None
+    running: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue: what waits in it, what runs from it, whether it is paused."""
+
+    name: str
+    waiting: int
+    scheduled: int
+    retrying: int
+    running: int
+    oldest_due: datetime | None
+    pause: Pause | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, when, from where."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    job: str | None
+    run_id: int | None
+    detail: str | None
+    remote: str | None
+
+
+def run_of(row: sa.Row[Any]) -> Run:
+    """A row of c_JobRun."""
+    return Run(
+        id=row.Id,
+        job=row.JobName,
+        type=row.JobType,
+        state=RunState(row.State),
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        scheduled_for=row.ScheduledFor,
+        due_at=row.DueAt,
+        created_at=row.CreatedAt,
+        started_at=row.StartedAt,
+        completed_at=row.CompletedAt,
+        attempt=row.Attempt,
+        lost_workers=row.LostWorkers,
+        server=row.ServerId,
+        triggered_by=row.TriggeredBy,
+        message=row.Message,
+        blocked_by=row.BlockedBy,
+        progress_done=row.ProgressDone,
+        progress_total=row.ProgressTotal,
+        cancel_requested_by=row.CancelRequestedBy,
+        life_log=row.LifeLog,
+    )
+
+
+def attempt_of(row: sa.Row[Any]) -> Attempt:
+    """A row of c_LoggedJob."""
+    return Attempt(
+        id=row.ID,
+        job=row.JobName,
+        run_id=row.JobId,
+        type=row.JobType,
+        started_at=row.StartedAt,
+        completed_at=row.CompletedAt,
+        duration_ms=row.DurationMs,
+        success=row.Success,
+        message=row.ResultMessage,
+        error=row.ErrorMessage,
+        traceback=row.StackTrace,
+        server=row.ServerName,
+        triggered_by=row.TriggeredBy,
+        memory_mb=row.MemoryUsedMB,
+        cpu_ms=row.CpuTimeMs,
+        number=row.Attempt,
+        scheduled_for=row.ScheduledFor,
+        metadata=_json_object(row.MetadataJson),
+    )
+
+
+def pause_of(row: sa.Row[Any], now: datetime) -> Pause | None:
+    """The pause in a row of c_JobSchedule or c_JobQueue; ``None`` when it is over at ``now``, or there is none."""
+    if row.PausedAt is None or (row.PausedUntil is not None and row.PausedUntil <= now):
+        return None
+    return Pause(row.PausedBy or "", row.PausedAt, row.PauseReason, row.PausedUntil)
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    if not text:
+        return {}
+    value = json.loads(text)
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _life(text: str) -> Iterator[StateChange]:
+    for line in text.splitlines():
+        at, _, rest = line.partition(" ")
+        state, _, note = rest.partition(" ")
+        try:
+            yield StateChange(datetime.fromisoformat(at), state, note)
+        except ValueError:  # a line that somebody wrote by hand
+            continue

@@ -1,0 +1,39 @@
+"""When a job runs next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ..jobs.definition import JobDefinition
+from ..schedules import AfterCompletionSchedule, parse_zone
+from .models import Pause, Run
+
+
+def next_run(
+    definition: JobDefinition, *, now: datetime, pause: Pause | None, recent: Iterable[Run] = ()
+) -> datetime | None:
+    """When ``definition`` runs next by its schedule; ``None`` if it has none, has ended, or is paused with no end in sight.
+
+    Args:
+        definition: The job.
+        now: The instant it is.
+        pause: Whether it is paused.
+        recent: Its last runs, newest first; a schedule that counts from the end of the last run needs them.
+    """
+    if definition.schedule is None or (pause is not None and pause.until is None):
+        return None
+    after = max(now, pause.until) if pause is not None and pause.until is not None else now
+    if isinstance(definition.schedule, AfterCompletionSchedule):
+        ended = next((run.completed_at for run in recent if run.completed_at is not None), None)
+        if any(not run.final for run in recent):
+            return None  # it is known when this one ends
+        return max(ended + definition.schedule.delay, after) if ended else after
+    return definition.schedule.next(after, parse_zone(definition.timezone))
+
+
+def schedule_words(definition: JobDefinition) -> str:
+    """When a job runs, in words."""
+    if definition.schedule is None:
+        return "only when asked"
+    return definition.schedule.describe()

@@ -1,0 +1,103 @@
+"""What the operator sees at eight in the morning: every job with its last runs, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import RunState
+from ..jobs.definition import JobDefinition
+from ..project import current
+from . import history, runs, system
+from .jobs import BAD, JobOverview, job_overviews
+from .models import Attempt, AuditEntry, Run, Server
+from .upcoming import Upcoming, coming_slots, upcoming
+
+_COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A job that needs a person: its last outcome was bad."""
+
+    job: JobOverview
+    run: Run
+    error: Attempt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The first page.
+
+    Args:
+        jobs: Every job there is.
+        troubles: Those whose last outcome was bad, the newest first.
+        recovered: Those with a failure in the window that are well again.
+        window: Job, state and time of every run in the window.
+        slots: Every slot up to ``horizon``, for the time line.
+        servers: The nodes.
+    """
+
+    now: datetime
+    since: datetime
+    horizon: datetime
+    jobs: tuple[JobOverview, ...]
+    troubles: tuple[Attention, ...]
+    recovered: tuple[JobOverview, ...]
+    window: Sequence[tuple[str, RunState, datetime]]
+    running: tuple[Run, ...]
+    upcoming: tuple[Upcoming, ...]
+    slots: tuple[datetime, ...]
+    audit: tuple[AuditEntry, ...]
+    servers: tuple[Server, ...]
+
+    def count(self, *states: RunState) -> int:
+        """How many runs of the window stand in these states."""
+        return sum(state in states for _, state, _ in self.window)
+
+    @property
+    def lost_names(self) -> list[str]:
+        """Jobs that failed or were missed in the window and are not in the code: renamed perhaps, with runs still waiting."""
+        known = {job.name for job in self.jobs}
+        return sorted({name for name, state, _ in self.window if state in BAD} - known)
+
+
+async def overview(
+    connection: AsyncConnection,
+    definitions: Iterable[JobDefinition],
+    now: datetime,
+    *,
+    back: timedelta = timedelta(hours=24),
+    ahead: timedelta = timedelta(hours=6),
+) -> Overview:
+    """All of the first page in a handful of reads."""
+    jobs = await job_overviews(connection, definitions, now)
+    since, horizon = now - back, now + ahead
+    window = await runs.runs_between(connection, since, now + timedelta(seconds=1))
+    failed = {job for job, state, _ in window if state in BAD}
+    bad = [job for job in jobs if job.in_trouble]
+    errors = await history.last_errors(connection, [run for job in bad if (run := job.last)])
+    troubles = [Attention(job, run, errors.get(run.id)) for job in bad if (run := job.last)]
+    waiting = await runs.waiting_runs(connection)
+    return Overview(
+        now=now,
+        since=since,
+        horizon=horizon,
+        jobs=jobs,
+        troubles=tuple(sorted(troubles, key=lambda one: one.run.happened_at, reverse=True)),
+        recovered=tuple(job for job in jobs if job.name in failed and not job.in_trouble),
+        window=window,
+        running=await runs.running_runs(connection),
+        upcoming=upcoming(jobs, waiting, now),
+        slots=tuple(coming_slots(jobs, now, horizon)),
+        audit=await system.audit(connection, limit=6, without=_COMING_AND_GOING),
+        servers=await system.servers(connection),
+    )
+
+
+def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
+    """The project's queues, and those that only a job names."""
+    return list(dict.fromkeys([*current().queues, *sorted(job.queue for job in definitions)]))

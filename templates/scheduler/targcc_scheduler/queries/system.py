@@ -1,0 +1,117 @@
+"""Reading the state of the system: nodes, queues, pauses, the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import RunState
+from ..storage.tables import job_audit, job_queue, job_run, job_schedule, job_server
+from .models import AuditEntry, Pause, Queue, Server, pause_of
+
+
+async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
+    """The jobs that are paused at ``now``."""
+    statement = sa.select(job_schedule).where(job_schedule.c.PausedAt.is_not(None))
+    found = {row.JobName: pause_of(row, now) for row in await connection.execute(statement)}
+    return {name: pause for name, pause in found.items() if pause is not None}
+
+
+async def servers(connection: AsyncConnection) -> tuple[Server, ...]:
+    """The nodes, with how many runs each has in hand."""
+    busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
+    rows = await connection.execute(sa.select(job_server).order_by(job_server.c.StartedAt))
+    return tuple(
+        Server(
+            id=row.Id,
+            name=row.Name,
+            process_id=row.ProcessId,
+            queues=tuple(name.strip() for name in row.Queues.split(",") if name.strip()),
+            workers=row.Workers,
+            version=row.Version,
+            started_at=row.StartedAt,
+            heartbeat_at=row.HeartbeatAt,
+            stopping_at=row.StoppingAt,
+            running=busy.get(row.Id, 0),
+        )
+        for row in rows
+    )
+
+
+async def _count_by(
+    connection: AsyncConnection, column: sa.ColumnElement[Any], *where: sa.ColumnElement[bool]
+) -> dict[Any, int]:
+    statement = sa.select(column, sa.func.count()).where(*where).group_by(column)
+    return {row[0]: row[1] for row in await connection.execute(statement)}
+
+
+async def queues(
+    connection: AsyncConnection, names: Iterable[str], now: datetime
+) -> tuple[Queue, ...]:
+    """The queues in ``names`` and any other that runs wait in or that is paused."""
+    c = job_run.c
+    active = [RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING, RunState.RUNNING]
+    statement = (
+        sa.select(c.Queue, c.State, sa.func.count(), sa.func.min(c.DueAt, type_=c.DueAt.type))
+        .where(c.State.in_(active))
+        .group_by(c.Queue, c.State)
+    )
+    counts: dict[tuple[str, str], int] = {}
+    oldest: dict[str, datetime] = {}
+    for queue, state, count, due in await connection.execute(statement):
+        counts[queue, state] = count
+        if state == RunState.ENQUEUED:
+            oldest[queue] = due
+    rows = (await connection.execute(sa.select(job_queue))).all()
+    paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
+    every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
+    return tuple(
+        Queue(
+            name=name,
+            waiting=counts.get((name, RunState.ENQUEUED), 0),
+            scheduled=counts.get((name, RunState.SCHEDULED), 0),
+            retrying=counts.get((name, RunState.RETRYING), 0),
+            running=counts.get((name, RunState.RUNNING), 0),
+            oldest_due=oldest.get(name),
+            pause=paused.get(name),
+        )
+        for name in every
+    )
+
+
+async def audit(
+    connection: AsyncConnection,
+    *,
+    job: str | None = None,
+    run_id: int | None = None,
+    before: int | None = None,
+    without: Sequence[str] = (),
+    limit: int = 50,
+) -> tuple[AuditEntry, ...]:
+    """Who did what, newest first; of one job or run if one is named; ``without`` some actions."""
+    c = job_audit.c
+    statement = sa.select(job_audit).order_by(c.Id.desc()).limit(limit)
+    if without:
+        statement = statement.where(c.Action.not_in(without))
+    for column, value in ((c.JobName, job), (c.RunId, run_id)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if before is not None:
+        statement = statement.where(c.Id < before)
+    return tuple(
+        AuditEntry(
+            row.Id,
+            row.At,
+            row.Actor,
+            row.Action,
+            row.JobName,
+            row.RunId,
+            row.Detail,
+            row.RemoteAddress,
+        )
+        for row in await connection.execute(statement)
+    )

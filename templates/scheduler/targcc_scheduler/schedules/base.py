@@ -1,0 +1,43 @@
+"""What every schedule can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from .zones import Zone, as_zone, wall_clock
+
+
+class Schedule(Protocol):
+    """When a job is due.
+
+    The datetimes that go in need a time zone, any; a ValueError says so. Those that come out show
+    the wall clock of ``zone`` with the fixed offset it has then, and compare and hash as instants.
+    """
+
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
+        """Return the first time later than ``after`` (``inclusive``: or at it), None if there is none."""
+
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
+        """Return the last time earlier than ``before``, None if there is none."""
+
+    def describe(self) -> str:
+        """Return the schedule in words that continue "runs ...", as in "at 02:00 every day"."""
+
+    def iter(self, after: datetime, zone: Zone) -> Iterator[datetime]:
+        """Yield the times later than ``after``, in order."""
+        zone = as_zone(zone)
+        moment = self.next(after, zone)
+        while moment is not None:
+            yield moment
+            moment = self.next(moment, zone)
+
+    def between(self, start: datetime, end: datetime, zone: Zone) -> Iterator[datetime]:
+        """Yield the times from ``start`` up to, and not including, ``end``."""
+        # Not `inclusive`: a time that was moved to the end of a gap belongs to `start` although
+        # it does not match it.
+        for moment in self.iter(wall_clock(start, UTC) - timedelta(microseconds=1), zone):
+            if moment >= end:
+                return
+            yield moment

@@ -1,0 +1,106 @@
+"""The values of a cron expression's fields as sets of bits, and the days of a month they match.
+
+Bit ``n`` of a set is the value ``n``: ``1 << 5`` in ``minute`` is minute 5. Weekday 0 is Sunday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+ANY_DAY = (1 << 32) - 2
+"""Every day of the month, 1-31."""
+ANY_WEEKDAY = 0x7F
+"""Every day of the week, 0-6."""
+LONGEST = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""The length of each month in a leap year, by its number."""
+
+
+def numbers_in(bits: int) -> list[int]:
+    """Return the values in a set, in order."""
+    return [n for n in range(bits.bit_length()) if bits >> n & 1]
+
+
+def lowest(bits: int) -> int:
+    """Return the lowest value in a set; -1 when it is empty."""
+    return (bits & -bits).bit_length() - 1
+
+
+def highest(bits: int) -> int:
+    """Return the highest value in a set; -1 when it is empty."""
+    return bits.bit_length() - 1
+
+
+def month_length(year: int, month: int) -> int:
+    """Return how many days a month has."""
+    if month == 2 and (year % 4 or (year % 100 == 0 and year % 400)):  # noqa: PLR2004 - February
+        return 28
+    return LONGEST[month]
+
+
+@dataclass(frozen=True)
+class CronFields:
+    """What a cron expression says. Two are equal when they mean the same, however written.
+
+    Attributes:
+        second, minute, hour, day, month, weekday: Their values, as bits.
+        last: Days before the last day of the month (0: the last day), None without ``L``.
+        nearest: The weekday (Monday to Friday) nearest to that day, within the month (``W``).
+        nth: Which ``weekday`` of the month: 1-5 (``#``), -1 the last (``L``), 0 every one.
+        interval: Whether it runs through both passes of a repeated hour.
+        text: The expression as it was written.
+    """
+
+    second: int
+    minute: int
+    hour: int
+    day: int
+    month: int
+    weekday: int
+    last: int | None
+    nearest: bool
+    nth: int
+    interval: bool
+    text: str = field(compare=False)
+
+    @cached_property
+    def reachable(self) -> bool:
+        """Whether it ever runs: ``0 0 30 2 *`` does not."""
+        lengths = {LONGEST[month] for month in numbers_in(self.month)}
+        if self.month >> 2 & 1:
+            lengths.add(28)
+        # Every month begins on every weekday in some year.
+        return any(self.matching_days(first, length) for length in lengths for first in range(7))
+
+    def matching_days(self, first: int, length: int) -> int:
+        """Return the days that match, as bits, of a month.
+
+        Args:
+            first: The weekday on which the month begins.
+            length: How many days it has.
+        """
+        days = self.day & ((2 << length) - 1)
+        if self.last is not None:
+            target = length - self.last
+            days = 1 << target if target >= 1 else 0
+        if self.nearest and days:
+            days = 1 << _nearest_workday(lowest(days), first, length)
+        return sum(1 << day for day in numbers_in(days) if self._on_weekday(day, first, length))
+
+    def _on_weekday(self, day: int, first: int, length: int) -> bool:
+        """Whether a day of the month is on one of the weekdays, and is the ``nth`` of them."""
+        if not self.weekday >> (first + day - 1) % 7 & 1:
+            return False
+        if self.nth == -1:
+            return day > length - 7
+        return self.nth in (0, (day + 6) // 7)
+
+
+def _nearest_workday(day: int, first: int, length: int) -> int:
+    """Return the day from Monday to Friday that is nearest to ``day`` and in the same month."""
+    weekday = (first + day - 1) % 7
+    if weekday == 6:  # noqa: PLR2004 - Saturday: Friday, or Monday when that is in the month before
+        return day - 1 if day > 1 else day + 2
+    if weekday == 0:
+        return day + 1 if day < length else day - 2
+    return day

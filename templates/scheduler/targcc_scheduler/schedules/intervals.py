@@ -1,0 +1,161 @@
+"""Schedules that are not cron expressions: fixed intervals, delays and single dates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from .base import Schedule
+from .durations import duration_words, format_duration
+from .errors import CronError
+from .zones import SECOND, Zone, as_zone, naive, pin, resolve, wall_clock
+
+_DAY = timedelta(days=1)
+
+_DEFAULT_ANCHOR = naive(2001, 1, 1)  # a Monday
+
+
+@dataclass(frozen=True)
+class EverySchedule(Schedule):
+    """Fixed intervals from an anchor: what cron cannot say, such as every 90 minutes.
+
+    The interval is elapsed time: on the night the clock changes the runs stay evenly spaced and
+    their wall-clock time moves. An interval of whole days keeps its wall-clock time, with the
+    rules of cron: a time in the gap runs at the first moment after it, one that comes twice runs at
+    the first pass.
+
+    Attributes:
+        interval: One second at least.
+        anchor: The first run; naive means wall-clock time in the schedule's zone. Default: midnight
+            of Monday, 1 January 2001.
+
+    Raises:
+        CronError: The interval is shorter than a second.
+    """
+
+    interval: timedelta
+    anchor: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.interval < SECOND:
+            raise CronError(
+                "an interval is one second at least",
+                text=format_duration(self.interval),
+                allowed="Write 90s, 15m, 1h30m, or 2d.",
+            )
+
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
+        """Return the first run later than ``after``, or at it when ``inclusive``."""
+        zone = as_zone(zone)
+        try:
+            turn = max(0, self._turns(after, zone) - 2)
+            while (moment := self._at(turn, zone)) < after or (moment == after and not inclusive):
+                turn += 1
+        except OverflowError:  # the end of the calendar
+            return None
+        return moment
+
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
+        """Return the last run earlier than ``before``, or None when the anchor is not earlier."""
+        zone = as_zone(zone)
+        for turn in range(self._turns(before, zone) + 2, -1, -1):
+            if (moment := self._at(turn, zone)) < before:
+                return moment
+        return None
+
+    def _turns(self, moment: datetime, zone: tzinfo) -> int:
+        """Return how many intervals after the anchor a time is; a clock change may add or take one."""
+        return (wall_clock(moment, UTC) - self._at(0, zone)) // self.interval
+
+    def _at(self, turn: int, zone: tzinfo) -> datetime:
+        """Return the run that is ``turn`` intervals after the anchor."""
+        anchor = self.anchor or _DEFAULT_ANCHOR
+        if anchor.tzinfo is not None:
+            anchor = wall_clock(anchor, zone)
+        elif self.interval % _DAY:
+            anchor = resolve(anchor, zone)
+        if self.interval % _DAY:
+            return pin((anchor.astimezone(UTC) + turn * self.interval).astimezone(zone))
+        return resolve(anchor.replace(tzinfo=None, fold=0) + turn * self.interval, zone)
+
+    def describe(self) -> str:
+        """Return "every 15 minutes" and the like."""
+        anchor = f" from {self.anchor:%Y-%m-%d %H:%M}" if self.anchor else ""
+        words = duration_words(self.interval)
+        alone = words.startswith("1 ") and " and " not in words
+        return f"every {words.removeprefix('1 ') if alone else words}{anchor}"
+
+    def __str__(self) -> str:
+        return f"every {format_duration(self.interval)}"
+
+
+@dataclass(frozen=True)
+class AfterCompletionSchedule(Schedule):
+    """A fixed delay after the previous run has ended, in elapsed time also through a clock change.
+
+    ``after`` of ``next`` is the end of the previous run. Past runs cannot be computed: ``previous``
+    is always None.
+
+    Raises:
+        CronError: The delay is not positive.
+    """
+
+    delay: timedelta
+
+    def __post_init__(self) -> None:
+        if self.delay <= timedelta(0):
+            raise CronError("a delay is longer than nothing", text=format_duration(self.delay))
+
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
+        """Return ``after`` plus the delay; ``inclusive`` changes nothing."""
+        del inclusive
+        try:
+            return pin((wall_clock(after, UTC) + self.delay).astimezone(as_zone(zone)))
+        except OverflowError:  # the end of the calendar
+            return None
+
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
+        """Return None: past runs depend on when the runs before them ended."""
+        del before, zone
+        return None
+
+    def describe(self) -> str:
+        """Return "5 minutes after the previous run ends" and the like."""
+        return f"{duration_words(self.delay)} after the previous run ends"
+
+    def __str__(self) -> str:
+        return f"every {format_duration(self.delay)} after completion"
+
+
+@dataclass(frozen=True)
+class OnceSchedule(Schedule):
+    """One time.
+
+    Attributes:
+        at: Naive means wall-clock time in the schedule's zone: of two such times the first, in a gap
+            the end of it.
+    """
+
+    at: datetime
+
+    def _moment(self, zone: Zone) -> datetime:
+        """Return the time, in a zone."""
+        zone = as_zone(zone)
+        return resolve(self.at, zone) if self.at.tzinfo is None else pin(wall_clock(self.at, zone))
+
+    def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
+        """Return the time if it is later than ``after``, or at it when ``inclusive``."""
+        moment = self._moment(zone)
+        return moment if moment > after or (inclusive and moment == after) else None
+
+    def previous(self, before: datetime, zone: Zone) -> datetime | None:
+        """Return the time if it is earlier than ``before``."""
+        moment = self._moment(zone)
+        return moment if moment < before else None
+
+    def describe(self) -> str:
+        """Return "once, at 2026-12-31 02:00" and the like."""
+        return f"once, at {self.at:%Y-%m-%d %H:%M}"
+
+    def __str__(self) -> str:
+        return f"at {self.at.isoformat(timespec='minutes')}"

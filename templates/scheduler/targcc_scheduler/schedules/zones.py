@@ -1,0 +1,142 @@
+"""Instants and wall-clock times of a time zone, also where its clock is set forward or back.
+
+A zone's clock leaves out a *gap* when it is set forward, and runs through an *overlap* twice when it
+is set back. ``datetime`` marks the second pass by ``fold=1``. Two datetimes of one ``ZoneInfo``
+compare by wall clock, so the two passes look equal; ``pin`` replaces the zone by the fixed offset
+that it has at that moment, and then they compare and hash as the instants they are.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from .errors import CronError, Part
+
+SECOND = timedelta(seconds=1)
+
+Zone = tzinfo | str
+"""A ``ZoneInfo``, or the name of one."""
+
+
+@lru_cache(maxsize=256)
+def parse_zone(name: str) -> ZoneInfo:
+    """Return the time zone of an IANA name, such as ``Asia/Jerusalem``.
+
+    Raises:
+        CronError: There is none; ``allowed`` suggests the nearest names.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # an unsafe path, a folder, an unknown name
+        shown = Part(name, 0, name).shown
+        raise CronError(
+            f'no time zone "{shown}"', text=name, allowed=_nearest_zones(name)
+        ) from None
+
+
+def _nearest_zones(name: str) -> str:
+    """Return a sentence with the zone names most like ``name``, by whole name and by city."""
+    from difflib import get_close_matches
+    from zoneinfo import available_timezones
+
+    zones = {zone.lower(): zone for zone in sorted(available_timezones())}
+    cities = {zone.rpartition("/")[2]: zone for zone in zones}
+    wanted = name.lower().strip().replace(" ", "_")
+    near = get_close_matches(wanted, zones, n=1, cutoff=0.8)
+    cities_near = get_close_matches(wanted.rpartition("/")[2], cities, n=1, cutoff=0.8)
+    near += [cities[city] for city in cities_near]
+    if not near:
+        return "Write an IANA name such as Europe/London."
+    return "did you mean " + " or ".join(f'"{zones[zone]}"' for zone in dict.fromkeys(near)) + "?"
+
+
+def as_zone(zone: Zone) -> tzinfo:
+    """Return the zone itself, or the one of that name.
+
+    Raises:
+        CronError: There is none of that name.
+    """
+    return parse_zone(zone) if isinstance(zone, str) else zone
+
+
+def naive(year: int, month: int, day: int, *clock: int) -> datetime:
+    """Return a wall-clock time, a datetime without a zone; at midnight without hour to second."""
+    hour, minute, second = clock or (0, 0, 0)
+    return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - that is the point
+
+
+@lru_cache(maxsize=256)
+def _fixed(offset: timedelta, name: str) -> timezone:
+    """Return a zone of one offset; cached, because schedules ask for few of them very often."""
+    return timezone(offset, name)
+
+
+def offset_of(moment: datetime) -> timedelta:
+    """Return how far a datetime is ahead of UTC.
+
+    Raises:
+        ValueError: It has no zone.
+    """
+    offset = moment.utcoffset()
+    if offset is None:
+        raise ValueError(f"{moment} has no time zone")
+    return offset
+
+
+def pin(moment: datetime) -> datetime:
+    """Replace a datetime's zone by the fixed offset that it has there; the name stays."""
+    zone = _fixed(offset_of(moment), moment.tzname() or "")
+    return moment.replace(tzinfo=zone, fold=0)
+
+
+def wall_clock(moment: datetime, zone: tzinfo) -> datetime:
+    """Return an instant as the zone's clock shows it; ``fold`` is 1 in a second pass only.
+
+    Raises:
+        ValueError: ``moment`` has no zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(UTC).astimezone(zone)
+
+
+def _transition(before: datetime, after: datetime, zone: tzinfo) -> datetime:
+    """Return the instant in ``(before, after]`` at which the zone's offset changes; all are in UTC."""
+    old = before.astimezone(zone).utcoffset()
+    while after - before > SECOND:
+        middle = before + (after - before) // 2
+        middle = middle.replace(microsecond=0)
+        if middle <= before:
+            middle = before + SECOND
+        if middle.astimezone(zone).utcoffset() == old:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
+def resolve(local: datetime, zone: tzinfo) -> datetime:
+    """Return the instant of a wall-clock time: the first of two, or the end of the gap it is in."""
+    first = local.replace(tzinfo=zone)
+    early, late = offset_of(first), offset_of(first.replace(fold=1))
+    if early >= late:
+        return pin(first)
+    return pin(_transition(_utc(local, late), _utc(local, early), zone).astimezone(zone))
+
+
+def _utc(local: datetime, offset: timedelta) -> datetime:
+    """Return the instant at which a clock that is ``offset`` ahead of UTC shows ``local``."""
+    return local.replace(tzinfo=UTC) - offset
+
+
+def overlap_around(here: datetime) -> tuple[datetime, datetime] | None:
+    """Return the first wall-clock time of the overlap that ``here`` is in, and its end; or None."""
+    first, second = offset_of(here.replace(fold=0)), offset_of(here.replace(fold=1))
+    if first <= second:
+        return None
+    assert here.tzinfo is not None
+    local = here.replace(tzinfo=None, fold=0)
+    change = _transition(_utc(local, first), _utc(local, second), here.tzinfo).replace(tzinfo=None)
+    return change + second, change + first

@@ -1,0 +1,120 @@
+"""API tokens: what programs sign in with."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.errors import AuthError
+from ..storage.tables import job_token
+from .digests import digest
+from .roles import ACCOUNT_NAME, Role
+
+_TOKEN_PREFIX = "tgc_"  # noqa: S105 - not a secret: it lets secret scanners recognise one
+_NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a program signs in with."""
+
+    name: str
+    role: Role
+    created_by: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+
+
+def _must_hit(result: sa.CursorResult[Any], otherwise: str) -> None:
+    if result.rowcount == 0:
+        raise AuthError(otherwise)
+
+
+async def create_token(
+    connection: AsyncConnection,
+    name: str,
+    role: Role,
+    *,
+    by: str,
+    now: datetime,
+    life: timedelta | None = None,
+) -> str:
+    """Make an API token; it is seen this once.
+
+    Args:
+        connection: Where to keep it.
+        name: What to call it.
+        role: How far it goes.
+        by: Who makes it.
+        now: The instant it is.
+        life: How long it can be used; ``None`` is until it is revoked.
+
+    Raises:
+        AuthError: the name is taken, or is not one.
+    """
+    if not ACCOUNT_NAME.fullmatch(name):
+        raise AuthError(
+            f"not a token name: {name!r}; letters, digits and . @ + - _ make one, up to 64"
+        )
+    taken = sa.select(job_token.c.Name).where(job_token.c.Name == name)
+    if (await connection.execute(taken)).first() is not None:
+        raise AuthError(f"there is a token {name} already: revoke it first, or choose another name")
+    secret = _TOKEN_PREFIX + secrets.token_urlsafe(32)
+    values = {
+        "Name": name,
+        "TokenHash": digest(secret),
+        "Role": role,
+        "CreatedBy": by,
+        "CreatedAt": now,
+        "ExpiresAt": now + life if life is not None else None,
+    }
+    await connection.execute(job_token.insert().values(values))
+    return secret
+
+
+async def revoke_token(connection: AsyncConnection, name: str) -> None:
+    """End an API token.
+
+    Raises:
+        AuthError: there is no such token.
+    """
+    found = await connection.execute(job_token.delete().where(job_token.c.Name == name))
+    _must_hit(found, f"there is no token {name}")
+
+
+async def tokens(connection: AsyncConnection) -> tuple[Token, ...]:
+    """The API tokens, by name; never their secrets, which nobody has."""
+    rows = await connection.execute(sa.select(job_token).order_by(job_token.c.Name))
+    return tuple(
+        Token(row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt)
+        for row in rows
+    )
+
+
+async def find_token(connection: AsyncConnection, secret: str, now: datetime) -> Token | None:
+    """What a bearer token stands for; ``None`` when it is no token, or too old."""
+    wanted = sa.select(job_token).where(job_token.c.TokenHash == digest(secret))
+    row = (await connection.execute(wanted)).first()
+    if row is None or (row.ExpiresAt is not None and row.ExpiresAt <= now):
+        return None
+    return Token(
+        row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt
+    )
+
+
+def use_is_worth_noting(token: Token, now: datetime) -> bool:
+    """Whether to write down that a token is used: at most once a minute, so that reading costs no writing."""
+    return token.last_used_at is None or now - token.last_used_at >= _NOTE_USE_EVERY
+
+
+async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
+    """Keep when a token was last used."""
+    await connection.execute(
+        job_token.update().where(job_token.c.Name == name).values(LastUsedAt=now)
+    )

@@ -1,0 +1,1 @@
+"""What jobs may ask for in their constructors."""

@@ -1,0 +1,39 @@
+"""Cursors: how far a job came, kept from run to run."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from .database import Database
+
+
+class Cursors:
+    """How far a job came, kept between runs in the table ``JobCursor`` of the jobs' database.
+
+    Save in the transaction that stores what was read: then both happened, or neither.
+    """
+
+    table = sa.Table(
+        "JobCursor",
+        sa.MetaData(),
+        sa.Column("Name", sa.Unicode(100), primary_key=True),
+        sa.Column("Value", sa.UnicodeText, nullable=False),
+    )
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: str) -> str | None:
+        """The saved value; ``None`` the first time."""
+
+        def read(connection: sa.Connection) -> str | None:
+            self.table.create(connection, checkfirst=True)
+            query = sa.select(self.table.c.Value).where(self.table.c.Name == name)
+            return connection.scalar(query)
+
+        return await self._database.run(read)
+
+    def save(self, connection: sa.Connection, name: str, value: str) -> None:
+        """Keep ``value``; it lasts once the transaction of ``connection`` is committed."""
+        connection.execute(sa.delete(self.table).where(self.table.c.Name == name))
+        connection.execute(sa.insert(self.table).values(Name=name, Value=value))

@@ -1,0 +1,1 @@
+"""Every table, and every statement that writes one."""

@@ -1,0 +1,78 @@
+"""Jobs and queues that are paused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.actor import Actor
+from ..core.errors import PauseError
+from .tables import job_queue, job_schedule
+
+
+async def pause_job(
+    connection: AsyncConnection,
+    name: str,
+    by: Actor,
+    now: datetime,
+    *,
+    reason: str | None,
+    until: datetime | None,
+) -> None:
+    """Let the slots of a job pass silently."""
+    await _pause(connection, job_schedule.c.JobName, name, by, now, reason=reason, until=until)
+
+
+async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> None:
+    """Let a job run again, from now on: what passed while it was paused is not made up for."""
+    values: dict[str, Any] = {**_RESUMED, "LastSlot": now}
+    paused = sa.and_(job_schedule.c.JobName == name, job_schedule.c.PausedAt.is_not(None))
+    await connection.execute(sa.update(job_schedule).where(paused).values(values))
+
+
+async def pause_queue(
+    connection: AsyncConnection,
+    name: str,
+    by: Actor,
+    now: datetime,
+    *,
+    reason: str | None,
+    until: datetime | None,
+) -> None:
+    """Let no worker take runs from a queue."""
+    await _pause(connection, job_queue.c.Name, name, by, now, reason=reason, until=until)
+
+
+async def resume_queue(connection: AsyncConnection, name: str) -> None:
+    """Let workers take runs from a queue again."""
+    await connection.execute(sa.update(job_queue).where(job_queue.c.Name == name).values(_RESUMED))
+
+
+_RESUMED = {"PausedBy": None, "PausedAt": None, "PauseReason": None, "PausedUntil": None}
+
+
+async def _pause(
+    connection: AsyncConnection,
+    key: sa.Column[Any],
+    name: str,
+    by: Actor,
+    now: datetime,
+    *,
+    reason: str | None,
+    until: datetime | None,
+) -> None:
+    if until is not None and until <= now:
+        raise PauseError(f"until {until.isoformat(timespec='minutes')} is in the past")
+    values = {
+        "PausedBy": str(by),
+        "PausedAt": now,
+        "PauseReason": reason[:500] if reason else None,
+        "PausedUntil": until,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(key.table).values({key.name: name, **values})
+    await connection.execute(insert.on_conflict_do_update(index_elements=[key], set_=values))

@@ -1,0 +1,165 @@
+"""What an operator does to a run: cancel it, run it now or again, remove it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import RunStateError, UnknownRun
+from ...core.states import ACTIVE, RunState, sources_of
+from ..tables import job_log_line, job_run, job_step
+from .transition import life
+from .values import NewRun
+
+Row = Any
+"""A row of ``c_JobRun``: its columns by name."""
+
+_BUSY = (RunState.ENQUEUED, RunState.RUNNING, RunState.RETRYING)
+
+
+async def blocking_runs(connection: AsyncConnection, job_name: str) -> list[int]:
+    """The runs of a job that are busy (running, or waiting for a worker or the next attempt), oldest first."""
+    ids = await connection.scalars(
+        sa.select(job_run.c.Id)
+        .where(job_run.c.JobName == job_name, job_run.c.State.in_(_BUSY))
+        .order_by(job_run.c.Id)
+    )
+    return list(ids)
+
+
+async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
+    """The state a run is in.
+
+    Raises:
+        UnknownRun: there is none with this id.
+    """
+    return RunState((await _find(connection, run_id)).State)
+
+
+async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> RunState:
+    """Cancel a waiting run at once; ask the node that holds a running one to stop it.
+
+    Returns:
+        ``cancelled``, or ``running`` when a node has been asked.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is over.
+    """
+    note = f"by {by}"
+    stopped = await connection.execute(
+        sa.update(job_run)
+        .where(
+            job_run.c.Id == run_id,
+            job_run.c.State.in_(sources_of(RunState.CANCELLED) - {RunState.RUNNING}),
+        )
+        .values(
+            State=RunState.CANCELLED,
+            CompletedAt=now,
+            CancelRequestedBy=by,
+            Message=f"cancelled {note}",
+            LifeLog=job_run.c.LifeLog + life(now, RunState.CANCELLED, note),
+        )
+    )
+    if stopped.rowcount:
+        return RunState.CANCELLED
+    asked = await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.Id == run_id, job_run.c.State == RunState.RUNNING)
+        .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
+    )
+    if asked.rowcount:
+        return RunState.RUNNING
+    state = await state_of(connection, run_id)
+    raise RunStateError(f"run {run_id} is {state}: there is nothing to cancel")
+
+
+async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[int, str]:
+    """The runs on a node that somebody wants cancelled, and who."""
+    rows = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.CancelRequestedBy).where(
+            job_run.c.State == RunState.RUNNING,
+            job_run.c.ServerId == server_id,
+            job_run.c.CancelRequestedBy.is_not(None),
+        )
+    )
+    return dict(rows.all())
+
+
+async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
+    """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
+    result = await connection.execute(
+        sa.update(job_run)
+        .where(job_run.c.Id == run_id, job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]))
+        .values(
+            State=RunState.ENQUEUED,
+            DueAt=now,
+            LifeLog=job_run.c.LifeLog + life(now, RunState.ENQUEUED, f"at once, by {by}"),
+        )
+    )
+    return result.rowcount == 1
+
+
+async def requeue(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
+    """A new run with the job and arguments of one that is over.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is not over.
+    """
+    row = await _find(connection, run_id)
+    if row.State in ACTIVE:
+        raise RunStateError(
+            f"run {run_id} is {row.State}: only a run that is over can be done again"
+        )
+    return NewRun(
+        job_name=row.JobName,
+        job_type=row.JobType if row.JobType != "Recurring" else "Manual",
+        queue=row.Queue,
+        priority=row.Priority,
+        arguments_json=row.ArgumentsJson,
+        due_at=now,
+        triggered_by=by,
+        note=f"run {run_id} again",
+    )
+
+
+async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str, int, datetime]:
+    """The queue, priority and due instant of a run."""
+    row = await _find(connection, run_id)
+    return row.Queue, row.Priority, row.DueAt
+
+
+async def delete(connection: AsyncConnection, run_id: int) -> str:
+    """Remove a run with its log and steps; its history stays. Returns the job's name.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        RunStateError: it is running.
+    """
+    row = await _find(connection, run_id)
+    if row.State == RunState.RUNNING:
+        raise RunStateError(f"run {run_id} is running: cancel it first")
+    await delete_rows(connection, [run_id])
+    return str(row.JobName)
+
+
+async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
+    """Remove runs with their logs and steps."""
+    for table, column in (
+        (job_log_line, job_log_line.c.RunId),
+        (job_step, job_step.c.RunId),
+        (job_run, job_run.c.Id),
+    ):
+        await connection.execute(sa.delete(table).where(column.in_(run_ids)))
+
+
+async def _find(connection: AsyncConnection, run_id: int) -> Row:
+    row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
+    if row is None:
+        raise UnknownRun(f"there is no run {run_id}")
+    return row

@@ -1,0 +1,51 @@
+"""Runs whose time has come become enqueued; and a look at what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ..tables import UtcDateTime, job_run
+from .transition import life
+
+WAITS_FOR_ITS_TIME = (RunState.SCHEDULED, RunState.RETRYING)
+_PROMOTE = (
+    sa.update(job_run)
+    .where(
+        job_run.c.State.in_(WAITS_FOR_ITS_TIME),
+        job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+    )
+    .values(
+        State=RunState.ENQUEUED,
+        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+    )
+)
+
+
+async def stage_due(connection: AsyncConnection, now: datetime) -> int:
+    """Scheduled and retrying runs whose time has come become enqueued. Returns how many."""
+    line = life(now, RunState.ENQUEUED, "due")
+    result = await connection.execute(_PROMOTE, {"now": now, "line": line})
+    return result.rowcount
+
+
+_MINE = job_run.c.Queue.in_(sa.bindparam("queues", expanding=True))
+_PEEK = sa.select(
+    sa.exists().where(job_run.c.State == RunState.ENQUEUED, _MINE),
+    sa.select(sa.func.min(job_run.c.DueAt))
+    .where(job_run.c.State.in_(WAITS_FOR_ITS_TIME), _MINE)
+    .scalar_subquery(),
+)
+
+
+async def waiting_work(
+    connection: AsyncConnection, queues: Collection[str], now: datetime
+) -> tuple[bool, datetime | None]:
+    """Whether a run waits for a worker in one of the queues, and when the next one is due."""
+    found = (await connection.execute(_PEEK, {"queues": list(queues)})).one()
+    next_due: datetime | None = found[1]
+    return bool(found[0]) or (next_due is not None and next_due <= now), next_due

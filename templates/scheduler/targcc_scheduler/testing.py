@@ -1,0 +1,129 @@
+"""Running a job in a test: one attempt, with no database, no server and no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from .jobs.context import JobContext, StopReason
+from .jobs.declaration import define
+from .jobs.definition import JobDefinition
+from .jobs.result import JobResult
+from .schedules import parse_zone
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt came to.
+
+    Args:
+        result: What the job returned, as a result. An exception is none: it comes through.
+        steps: The results of finished steps by name, as JSON holds them; a second attempt takes them as ``steps=``.
+        progress: The last ``(done, total)``; ``None`` when the job never said.
+        log: The lines it logged, such as ``Loaded rows=12``.
+    """
+
+    result: JobResult
+    steps: dict[str, Any]
+    progress: tuple[float, float | None] | None
+    log: list[str]
+
+
+async def run_job(
+    job: Any,
+    /,
+    *,
+    scheduled_for: datetime | None = None,
+    attempt: int = 1,
+    steps: Mapping[str, Any] | None = None,
+    cancelled: bool = False,
+    **arguments: Any,
+) -> Outcome:
+    """Run one attempt of a job.
+
+    Args:
+        job: An instance that was given its services, a class that asks for none, or a function.
+        scheduled_for: Its slot; aware. Default: now.
+        attempt: Which attempt it is.
+        steps: The results of steps that an earlier attempt finished.
+        cancelled: Whether it is told to stop before it begins.
+        arguments: What ``execute`` gets besides the context; checked as when a run is created.
+
+    Raises:
+        ArgumentsError: the arguments do not fit the job.
+    """
+    target: Any = job() if inspect.isclass(job) else job
+    function: Any = getattr(target, "execute", target)
+    definition = _definition(target)
+    journal = _Journal(steps or {})
+    moment = scheduled_for or datetime.now(UTC)
+    ctx = JobContext(
+        definition,
+        run_id=1,
+        attempt=attempt,
+        scheduled_for=moment.astimezone(parse_zone(definition.timezone)),
+        triggered_by="System",
+        journal=journal,
+    )
+    if cancelled:
+        ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
+    given = definition.signature.load(definition.signature.check(arguments))
+    if (context := definition.signature.context) is not None:
+        given[context] = ctx
+    if inspect.iscoroutinefunction(function):
+        returned = await function(**given)
+    else:
+        returned = await asyncio.to_thread(function, **given)
+        returned = await returned if inspect.isawaitable(returned) else returned
+    return Outcome(JobResult.of(returned), journal.results(), journal.last, journal.lines)
+
+
+def _definition(target: Any) -> JobDefinition:
+    definition = getattr(target, "__job__", None)
+    if isinstance(definition, JobDefinition):
+        return definition
+    return define(target if inspect.isroutine(target) else type(target))
+
+
+class _Journal:
+    """What :class:`~.context.Journal` asks for, in memory."""
+
+    def __init__(self, steps: Mapping[str, Any]) -> None:
+        self._steps = {name: to_json(result).decode() for name, result in steps.items()}
+        self.last: tuple[float, float | None] | None = None
+        self.lines: list[str] = []
+
+    def results(self) -> dict[str, Any]:
+        """The results of finished steps."""
+        return {name: json.loads(result) for name, result in self._steps.items()}
+
+    def write(self, level: str, message: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """Keep a log line."""
+        self.lines.append(message)
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Keep how far the run is."""
+        self.last = (done, total)
+
+    def find_step(self, name: str) -> Future[str | None]:
+        """The result of a step that finished, as JSON."""
+        found: Future[str | None] = Future()
+        found.set_result(self._steps.get(name))
+        return found
+
+    def keep_step(
+        self, name: str, result_json: str, duration_ms: int  # noqa: ARG002 - as above
+    ) -> Future[None]:
+        """Keep the result of a step."""
+        self._steps[name] = result_json
+        kept: Future[None] = Future()
+        kept.set_result(None)
+        return kept

@@ -1,0 +1,1 @@
+"""The scheduler as part of a web app."""

@@ -1,0 +1,75 @@
+"""What every endpoint of the API shares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Query
+
+from ...core.errors import ArgumentsError, PauseError, RunStateError, UnknownJob, UnknownRun
+from ...jobs.definition import JobDefinition
+from ...queries.models import Run
+from ...scheduler import Scheduler
+from ...security.roles import Principal, Role
+from ..authentication import api_needs
+from ..problems import Problem
+from ..state import get_scheduler
+from .schemas.base import ProblemOut
+from .schemas.runs import RunOut, run_out
+
+T = TypeVar("T")
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ProblemOut, "description": "No token, or one that is not known"},
+    403: {"model": ProblemOut, "description": "The token's role does not go so far"},
+    404: {"model": ProblemOut, "description": "There is no such job or run"},
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": ProblemOut, "description": "The state of the run does not allow it"}
+}
+Viewer = Annotated[Principal, Depends(api_needs(Role.VIEWER))]
+Operator = Annotated[Principal, Depends(api_needs(Role.OPERATOR))]
+Admin = Annotated[Principal, Depends(api_needs(Role.ADMIN))]
+SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+
+
+def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
+    """A job by its name, or the problem that there is none."""
+    try:
+        return scheduler.find(name)
+    except UnknownJob as error:
+        raise Problem(404, "No such job", str(error)) from None
+
+
+async def tried(action: Awaitable[T]) -> T:
+    """The result of an operator's action, or the problem with it."""
+    try:
+        return await action
+    except UnknownJob as error:
+        raise Problem(404, "No such job", str(error)) from None
+    except UnknownRun as error:
+        raise Problem(404, "No such run", str(error)) from None
+    except RunStateError as error:
+        raise Problem(409, "Not in this state", str(error)) from None
+    except PauseError as error:
+        raise Problem(422, "A pause ends later", str(error)) from None
+    except ArgumentsError as error:
+        errors = str(error).splitlines()
+        raise Problem(422, "The arguments do not fit", "; ".join(errors), errors=errors) from None
+
+
+def known_name(scheduler: Scheduler, job: str | None) -> str | None:
+    """The key of a job; one that is no longer in the code keeps the name it has."""
+    if job is None:
+        return None
+    try:
+        return scheduler.find(job).name
+    except UnknownJob:
+        return job
+
+
+def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:
+    """A run as the API shows it."""
+    return run_out(run, scheduler.definitions.get(run.job))

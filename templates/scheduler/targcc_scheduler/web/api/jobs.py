@@ -1,0 +1,127 @@
+"""The API of jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request
+
+from ...queries import history, statistics, upcoming
+from ...queries import jobs as jobs_rows
+from ...schedules import parse_zone
+from ..authentication import actor
+from ..problems import ApiRoute, Problem
+from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, find_job, tried
+from .schemas.base import DoneOut, PauseIn, ProblemOut
+from .schemas.jobs import (
+    JobDetailOut,
+    JobOut,
+    StatsOut,
+    TriggerIn,
+    job_detail_out,
+    job_values,
+    stats_out,
+)
+from .schemas.runs import AttemptOut, StartedOut, attempt_out
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/jobs", tags=["jobs"])
+async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
+    """Every job: its schedule, next run and last result."""
+    now = scheduler.clock.now()
+    definitions = scheduler.definitions.values()
+    jobs = await scheduler.read(lambda db: jobs_rows.job_overviews(db, definitions, now))
+    return [JobOut(**job_values(job)) for job in jobs]
+
+
+@router.get("/jobs/{name}", tags=["jobs"])
+async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
+    """One job with its settings and its next five runs; the name in any case, with or without `Job`."""
+    definition, now = find_job(scheduler, name), scheduler.clock.now()
+    jobs = await scheduler.read(lambda db: jobs_rows.job_overviews(db, [definition], now))
+    return job_detail_out(jobs[0], upcoming.next_runs(jobs[0], 5))
+
+
+@router.post(
+    "/jobs/{name}/trigger",
+    tags=["jobs"],
+    responses={422: {"model": ProblemOut, "description": "The arguments do not fit the job"}},
+)
+async def trigger_job(
+    name: str,
+    request: Request,
+    principal: Operator,
+    scheduler: SchedulerOf,
+    body: Annotated[TriggerIn | None, Body()] = None,
+) -> StartedOut:
+    """Run a job now."""
+    definition = find_job(scheduler, name)
+    arguments = body.arguments if body is not None else {}
+    by = actor(request, principal)
+    run_id = await tried(scheduler.trigger(definition, arguments, by=by))
+    return StartedOut(run_id=run_id, message=f"{definition.display_name} started as run {run_id}")
+
+
+@router.get("/jobs/{name}/history", tags=["jobs"])
+async def job_history(
+    name: str, _: Viewer, scheduler: SchedulerOf, limit: Limit = 50
+) -> list[AttemptOut]:
+    """The last attempts of a job, newest first: its rows of c_LoggedJob."""
+    key = find_job(scheduler, name).name
+    attempts = await scheduler.read(lambda db: history.history(db, key, limit))
+    return [attempt_out(attempt) for attempt in attempts]
+
+
+@router.get("/jobs/{name}/stats", tags=["jobs"])
+async def job_statistics(
+    name: str,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    days: Annotated[int, Query(ge=1, le=366, description="How far back.")] = 30,
+) -> StatsOut:
+    """How a job has done: counts, success rate, durations, days."""
+    definition, now = find_job(scheduler, name), scheduler.clock.now()
+    since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
+    return stats_out(
+        await scheduler.read(
+            lambda db: statistics.job_stats(db, definition.name, since=since, until=now, zone=zone),
+        )
+    )
+
+
+@router.post("/jobs/{name}/pause", tags=["jobs"])
+async def pause_job(
+    name: str,
+    request: Request,
+    principal: Operator,
+    scheduler: SchedulerOf,
+    body: Annotated[PauseIn | None, Body()] = None,
+) -> DoneOut:
+    """Let the slots of a job pass; it can still be triggered."""
+    definition = find_job(scheduler, name)
+    reason, until = pause_of(body)
+    by = actor(request, principal)
+    await tried(scheduler.pause(definition, by=by, reason=reason, until=until))
+    return DoneOut(message=f"{definition.display_name} is paused")
+
+
+def pause_of(body: PauseIn | None) -> tuple[str | None, datetime | None]:
+    """The reason and the end that a request for a pause gives."""
+    if body is None:
+        return None, None
+    if body.until is not None and body.until.tzinfo is None:
+        raise Problem(422, "Which zone?", "until needs a zone, such as 2026-12-31T08:00:00Z")
+    return body.reason, body.until
+
+
+@router.post("/jobs/{name}/resume", tags=["jobs"])
+async def resume_job(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Let a job run by its schedule again."""
+    definition = find_job(scheduler, name)
+    await tried(scheduler.resume(definition, by=actor(request, principal)))
+    return DoneOut(message=f"{definition.display_name} runs by its schedule again")

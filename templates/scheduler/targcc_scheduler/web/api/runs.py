@@ -1,0 +1,113 @@
+"""The API of runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ...queries import jobs, runs
+from ...queries import runs as runs_rows
+from ...queries.runs import RunFilter
+from ..authentication import actor
+from ..problems import ApiRoute, Problem
+from .common import (
+    CONFLICT,
+    PROBLEMS,
+    Admin,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    known_name,
+    run_out_of,
+    tried,
+)
+from .schemas.base import DoneOut
+from .schemas.runs import RunDetailOut, RunsOut, StartedOut, run_detail_out
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/runs", tags=["runs"])
+async def list_runs(
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    state: Annotated[list[RunState] | None, Query(description="Any of these states.")] = None,
+    job: Annotated[str | None, Query(description="Of this job.")] = None,
+    text: Annotated[
+        str, Query(description="Found in job, message, arguments or who started it.")
+    ] = "",
+    since: Annotated[datetime | None, Query(description="Created then or later.")] = None,
+    limit: Limit = 50,
+    before: Annotated[int | None, Query(description="Older than this run id.")] = None,
+) -> RunsOut:
+    """Runs, newest first."""
+    if since is not None and since.tzinfo is None:
+        raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
+    wanted = RunFilter(
+        states=frozenset(state or ()),
+        job=known_name(scheduler, job),
+        since=since,
+        text=text,
+        arguments_of=jobs.open_arguments(scheduler.definitions.values()),
+        limit=limit,
+        before=before,
+    )
+    page = await scheduler.read(lambda db: runs_rows.list_runs(db, wanted))
+    runs = [run_out_of(scheduler, run) for run in page.runs]
+    return RunsOut(runs=runs, next_before=page.next_before)
+
+
+@router.get("/runs/{run_id}", tags=["runs"])
+async def get_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> RunDetailOut:
+    """One run with its life, attempts, log and steps."""
+
+    async def query(db: AsyncConnection) -> RunDetailOut | None:
+        run = await runs.get_run(db, run_id)
+        if run is None:
+            return None
+        return run_detail_out(
+            run,
+            scheduler.definitions.get(run.job),
+            await runs.attempts_of_run(db, run),
+            await runs.log_lines(db, run_id),
+            await runs.steps(db, run_id),
+        )
+
+    found = await scheduler.read(query)
+    if found is None:
+        raise Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
+    return found
+
+
+@router.post("/runs/{run_id}/cancel", tags=["runs"], responses=CONFLICT)
+async def cancel_run(
+    run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Cancel a run: at once if it waits, else its job is told and stopped after a grace."""
+    state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
+    told = state == RunState.RUNNING
+    return DoneOut(message=f"run {run_id} {'has been told to stop' if told else 'is cancelled'}")
+
+
+@router.post("/runs/{run_id}/retry", tags=["runs"], responses=CONFLICT)
+async def retry_run(
+    run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> StartedOut:
+    """Do a run that is over again, as a new run; one that waits for its time starts now."""
+    again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
+    return StartedOut(run_id=again, message=f"run {run_id} is done as run {again}")
+
+
+@router.delete("/runs/{run_id}", tags=["runs"], responses=CONFLICT)
+async def delete_run(
+    run_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DoneOut:
+    """Remove a run with its log and steps; its attempts stay in c_LoggedJob. Needs the role admin."""
+    await tried(scheduler.delete(run_id, by=actor(request, principal)))
+    return DoneOut(message=f"run {run_id} is deleted")

@@ -1,0 +1,104 @@
+"""Who sends a request, and what they may do."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from ..core.actor import Actor, ActorKind
+from ..project import current
+from ..security import sessions, tokens
+from ..security.roles import Principal, Role
+from .problems import Problem
+from .state import Web, get_web
+
+CSRF_HEADER = "X-CSRF-Token"
+CSRF_FIELD = "csrf"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def session_cookie() -> str:
+    """The name of the session's cookie: browsers share cookies between the ports of a machine, so each project has its own."""
+    return f"targcc_session_{current().package}"
+
+
+def client_address(request: Request) -> str:
+    """Where the request came from; behind a trusted proxy, uvicorn has put the client's address there."""
+    return request.client.host if request.client is not None else "unknown"
+
+
+async def find_principal(request: Request) -> Principal | None:
+    """Who sends the request, by bearer token or by session cookie; ``None`` when nobody knows them."""
+    web = get_web(request)
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return await _token_holder(web, secret.strip())
+    cookie = request.cookies.get(session_cookie())
+    if not cookie:
+        return None
+    now = web.scheduler.clock.now()
+    return await web.scheduler.read(lambda db: sessions.find_session(db, cookie, now))
+
+
+async def _token_holder(web: Web, secret: str) -> Principal | None:
+    now = web.scheduler.clock.now()
+    token = await web.scheduler.read(lambda db: tokens.find_token(db, secret, now))
+    if token is None:
+        return None
+    if tokens.use_is_worth_noting(token, now):
+        name = token.name
+        await web.scheduler.change(lambda db: tokens.note_token_use(db, name, now))
+    return Principal(token.name, token.role)
+
+
+async def csrf_fits(request: Request, principal: Principal) -> bool:
+    """Whether a request that changes something was meant by whom the browser belongs to."""
+    if request.method in _SAFE_METHODS or principal.csrf is None:
+        return True
+    if not same_origin(request):
+        return False
+    sent: Any = request.headers.get(CSRF_HEADER)
+    if sent is None and "form" in request.headers.get("Content-Type", ""):
+        sent = (await request.form()).get(CSRF_FIELD)
+    return isinstance(sent, str) and secrets.compare_digest(sent.encode(), principal.csrf.encode())
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a browser that says where a form comes from names this site."""
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
+
+
+def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency of API routes: somebody with at least ``role``."""
+
+    async def check(request: Request) -> Principal:
+        principal = await find_principal(request)
+        if principal is None:
+            raise Problem(
+                401,
+                "Sign in first",
+                "send a token: Authorization: Bearer …; make one with: targcc token create NAME",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if not principal.role.covers(role):
+            raise Problem(
+                403,
+                "Not allowed",
+                f"this needs the role {role}; {principal.name} is {principal.role}",
+            )
+        if not await csrf_fits(request, principal):
+            raise Problem(403, "Not from this site", f"send the session's token as {CSRF_HEADER}")
+        return principal
+
+    return check
+
+
+def actor(request: Request, principal: Principal) -> Actor:
+    """Who does something, for the run and the audit."""
+    kind = ActorKind.API if principal.csrf is None else ActorKind.MANUAL
+    return Actor(kind, principal.name, client_address(request))

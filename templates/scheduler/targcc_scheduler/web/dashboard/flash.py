@@ -1,0 +1,75 @@
+"""Messages that outlive a redirect."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from ..state import Web, get_web
+
+FLASH_COOKIE = "targcc_flash"
+
+
+def base_path(request: Request) -> str:
+    """Where the dashboard is, such as ``/jobs``; below the path that a proxy or a mount adds."""
+    path: str = request.app.state.targcc_dashboard_path
+    return str(request.scope.get("root_path", "")).rstrip("/") + path
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """A message that the next page shows once."""
+
+    kind: str
+    text: str
+    link: str = ""
+    link_text: str = ""
+
+
+def secure_cookies(request: Request, web: Web) -> bool:
+    """Whether cookies may travel over https only."""
+    return request.url.scheme == "https" or web.scheduler.settings.base_url.startswith("https:")
+
+
+def back(request: Request, flash: Flash, to: str) -> Response:
+    """A redirect to a page of ours that then shows ``flash``.
+
+    Args:
+        request: The form that has been sent.
+        flash: What happened.
+        to: Where to; anything but a page of the dashboard leads to the first one.
+    """
+    response = RedirectResponse(local_path(request, to), 303)
+    data = json.dumps([flash.kind, flash.text, flash.link, flash.link_text])
+    response.set_cookie(
+        FLASH_COOKIE,
+        base64.urlsafe_b64encode(data.encode()).decode(),
+        max_age=60,
+        httponly=True,
+        samesite="lax",
+        secure=secure_cookies(request, get_web(request)),
+    )
+    return response
+
+
+def local_path(request: Request, path: str) -> str:
+    """``path`` if it is one of the dashboard, else the first page: a link may not send people elsewhere."""
+    base = base_path(request)
+    inside = path == base or path.startswith((f"{base}/", f"{base}?"))
+    safe = inside and not any(char <= " " or char == "\\" for char in path)
+    return path if safe else base
+
+
+def read_flash(request: Request) -> Flash | None:
+    """The message that the page before left for this one."""
+    try:
+        data = base64.urlsafe_b64decode(request.cookies.get(FLASH_COOKIE, "").encode())
+        kind, text, link, link_text = json.loads(data)
+    except ValueError:
+        return None
+    safe_link = local_path(request, str(link)) if link else ""
+    return Flash("bad" if kind == "bad" else "good", str(text), safe_link, str(link_text))

@@ -1,0 +1,187 @@
+"""The form that runs a job: an input for each typed argument, and back from the form to values."""
+
+from __future__ import annotations
+
+import enum
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal, get_args, get_origin
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from ...jobs.definition import JobDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input.
+
+    Args:
+        name: The argument.
+        kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select`` or ``textarea``.
+        value: What it shows first, as text; ``on`` checks a checkbox.
+        required: Whether the job has no default for it.
+        hint: How to write it.
+        step: Of a number: ``1`` or ``any``.
+        options: Of a select.
+    """
+
+    name: str
+    kind: str
+    value: str
+    required: bool
+    hint: str
+    step: str = ""
+    options: tuple[str, ...] = ()
+
+
+def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) -> list[Field]:
+    """The inputs for a job's arguments.
+
+    Args:
+        definition: The job.
+        given: What was typed before, to show it again.
+    """
+    if definition.parameters is None:
+        return []
+    return [
+        _field(name, info, None if given is None else given.get(f"arg-{name}", ""), definition)
+        for name, info in definition.parameters.model_fields.items()
+    ]
+
+
+def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
+    secret = name in definition.signature.secrets
+    look = _Look("password", "secret") if secret else _look(_without_none(info.annotation))
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    value = _shown(default) if given is None else given
+    return Field(
+        name=name,
+        kind=look.kind,
+        value="" if secret else value,
+        required=info.is_required() and look.kind != "checkbox",
+        hint="secret; empty takes the default" if secret and not info.is_required() else look.hint,
+        step=look.step,
+        options=look.options,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What :class:`Field` says of an input apart from its name and value."""
+
+    kind: str
+    hint: str = ""
+    step: str = ""
+    options: tuple[str, ...] = ()
+
+
+_SIMPLE: dict[Any, _Look] = {
+    bool: _Look("checkbox"),
+    int: _Look("number", "whole number", "1"),
+    float: _Look("number", "number", "any"),
+    date: _Look("date"),
+    datetime: _Look("datetime-local"),
+    str: _Look("text", "text"),
+    dict: _Look("textarea", "JSON"),
+    list: _Look("textarea", "one value a line"),
+    Any: _Look("textarea", "JSON"),
+}
+
+
+def _look(kind: Any) -> _Look:
+    """The input for a type."""
+    if options := _options(kind):
+        return _Look("select", options=options)
+    if get_origin(kind) in {list, set, frozenset, tuple}:
+        return _SIMPLE[list]
+    if get_origin(kind) is dict or (
+        isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+    ):
+        return _SIMPLE[dict]
+    return _SIMPLE.get(kind, _Look("text", getattr(kind, "__name__", str(kind)).lower()))
+
+
+def _options(kind: Any) -> tuple[str, ...]:
+    """The values to choose from, if the type names them."""
+    if get_origin(kind) is Literal:
+        return tuple(str(value) for value in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return tuple(str(member.value) for member in kind)
+    return ()
+
+
+def _without_none(annotation: Any) -> Any:
+    """The type without ``None`` and without what ``Annotated`` adds."""
+    if get_origin(annotation) is typing.Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) in {typing.Union, types.UnionType}:
+        rest = [one for one in get_args(annotation) if one is not type(None)]
+        return _without_none(rest[0]) if len(rest) == 1 else annotation
+    return annotation
+
+
+def _shown(value: Any) -> str:
+    """A default as the input shows it."""
+    match value:
+        case None | False:
+            text = ""
+        case True:
+            text = "on"
+        case enum.Enum():
+            text = str(value.value)
+        case datetime():
+            text = value.replace(tzinfo=None).isoformat(timespec="minutes")
+        case list() | tuple() | set() | frozenset():
+            text = "\n".join(map(_shown, value))
+        case dict():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case pydantic.BaseModel():
+            text = value.model_dump_json()
+        case _:
+            text = str(value)
+    return text
+
+
+def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments that a form says; an input left empty counts as not given, so that the job's default holds.
+
+    Raises:
+        ValueError: an input that takes JSON holds something else.
+    """
+    found: dict[str, Any] = {}
+    for field in fields(definition):
+        text = form.get(f"arg-{field.name}", "")
+        if field.kind == "checkbox":
+            found[field.name] = bool(text)
+        elif text.strip() == "" and not (field.required and field.kind == "text"):
+            continue
+        elif field.kind == "textarea":
+            found[field.name] = _many(field, text)
+        elif field.kind == "select":
+            found[field.name] = _chosen(definition, field.name, text)
+        else:
+            found[field.name] = text
+    return found
+
+
+def _chosen(definition: JobDefinition, name: str, text: str) -> Any:
+    """The value of a ``Literal`` that is written so; an enum reads its text by itself."""
+    assert definition.parameters is not None
+    kind = _without_none(definition.parameters.model_fields[name].annotation)
+    known = {str(value): value for value in get_args(kind)}
+    return known.get(text, text)
+
+
+def _many(field: Field, text: str) -> Any:
+    if field.hint != "JSON":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{field.name}: not JSON: {error.msg} at line {error.lineno}") from None

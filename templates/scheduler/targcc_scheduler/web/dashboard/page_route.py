@@ -1,0 +1,81 @@
+"""Routes of pages: strangers are sent to the login, problems are shown as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from ...security.roles import Principal, Role
+from ..authentication import csrf_fits, find_principal
+from ..problems import GuardedRoute, Handler, Problem, with_database
+from .flash import base_path
+from .rendering import Frame, environment
+
+
+class LoginNeeded(Exception):  # noqa: N818 - not an error: the way to the login page
+    """A page was asked for by somebody who has not signed in."""
+
+
+class PageRoute(GuardedRoute):
+    """A page: strangers are sent to the login, problems are shown as pages."""
+
+    async def answer(self, handler: Handler, request: Request) -> Response:
+        """What the handler says, the login, or a page that says what is wrong."""
+        try:
+            return await with_database(handler, request)
+        except LoginNeeded:
+            return _to_login(request)
+        except Problem as problem:
+            return problem_page(request, problem.status, problem.title, problem.detail)
+        except RequestValidationError:
+            return problem_page(request, 404, "No such page", "The address is not one of a page.")
+
+
+def _to_login(request: Request) -> Response:
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = f"{base_path(request)}/login"
+    if request.method == "GET" and here != base_path(request):
+        target = f"{target}?{urlencode({'next': here})}"
+    if (
+        "HX-Request" in request.headers
+    ):  # a fragment of an old page: the whole page goes to the login
+        return Response(status_code=204, headers={"HX-Redirect": target})
+    return RedirectResponse(target, 303)
+
+
+def problem_page(request: Request, status: int, title: str, detail: str) -> Response:
+    """A page that says what is wrong."""
+    html = (
+        environment()
+        .get_template("problem.html")
+        .render(frame=Frame(request, None), title=title, detail=detail, status=status)
+    )
+    return HTMLResponse(html, status)
+
+
+def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency of pages and their forms: somebody with at least ``role``."""
+
+    async def check(request: Request) -> Principal:
+        principal = await find_principal(request)
+        if principal is None:
+            raise LoginNeeded
+        if not principal.role.covers(role):
+            raise Problem(
+                403,
+                "Not allowed",
+                f"This needs the role {role}; {principal.name} is {principal.role}.",
+            )
+        if not await csrf_fits(request, principal):
+            raise Problem(
+                403,
+                "This form has expired",
+                "Go back, load the page again and repeat what you did.",
+            )
+        return principal
+
+    return check

@@ -1,0 +1,1 @@
+"""The pages that show something; what changes something is in `actions.py`."""

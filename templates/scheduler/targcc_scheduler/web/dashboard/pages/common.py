@@ -1,0 +1,61 @@
+"""What the pages share."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import Depends
+
+from ....core.errors import UnknownJob
+from ....core.secrets import MASK
+from ....jobs.definition import JobDefinition
+from ....queries.models import Run
+from ....scheduler import Scheduler
+from ....security.roles import Principal, Role
+from ...state import get_scheduler
+from ..page_route import page_needs
+
+Viewer = Annotated[Principal, Depends(page_needs(Role.VIEWER))]
+SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+_MOST_DIGITS = 18  # a larger number is no id that a database has given
+SPANS = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+
+
+def find_job(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str]:
+    """A job and its key; ``None`` for one that is no longer in the code."""
+    try:
+        definition = scheduler.find(name)
+    except UnknownJob:
+        return None, name
+    return definition, definition.name
+
+
+def id_of(text: str) -> int | None:
+    """A row's id, ``None`` for anything else."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+def moment(text: str, now: datetime) -> datetime | None:
+    """A span such as ``24h`` back from now, or an ISO instant; ``None`` for anything else."""
+    if text in SPANS:
+        return now - SPANS[text]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def shown_arguments(scheduler: Scheduler, run: Run) -> dict[str, Any]:
+    """A run's arguments for people to see: secret ones are masked, and all of a job that is no longer in the code."""
+    definition = scheduler.definitions.get(run.job)
+    if definition is None:
+        return dict.fromkeys(run.arguments, MASK)
+    secret = definition.signature.secrets
+    return {name: MASK if name in secret else value for name, value in run.arguments.items()}

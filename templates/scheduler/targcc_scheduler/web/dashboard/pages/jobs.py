@@ -1,0 +1,139 @@
+"""The pages of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core import humanize
+from ....project import current
+from ....queries import history, statistics, upcoming
+from ....queries import jobs as jobs_rows
+from ....queries import runs as runs_rows
+from ....queries.jobs import JobOverview
+from ....queries.models import Attempt
+from ....queries.runs import RunFilter
+from ....queries.statistics import JobStats
+from ....scheduler import Scheduler
+from ....schedules import parse_zone
+from ....security.roles import Principal
+from ...problems import Problem
+from .. import forms
+from ..page_route import PageRoute
+from ..rendering import render
+from .common import SchedulerOf, Viewer, find_job
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_RUNS_OF_JOB = 20
+
+
+@router.get("/jobs")
+async def jobs_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, q: str = "", show: str = ""
+) -> Response:
+    """Every job."""
+    now = scheduler.clock.now()
+    definitions = scheduler.definitions.values()
+    every = await scheduler.read(lambda db: jobs_rows.job_overviews(db, definitions, now))
+    jobs = [job for job in every if _mentions(job, q) and _is_shown(job, show)]
+    return render(request, "jobs.html", principal, jobs=jobs, total=len(every), q=q, show=show)
+
+
+def _mentions(job: JobOverview, text: str) -> bool:
+    definition = job.definition
+    where = f"{definition.name}\n{definition.display_name}\n{definition.description}".casefold()
+    return text.strip().casefold() in where
+
+
+def _is_shown(job: JobOverview, show: str) -> bool:
+    match show:
+        case "failing":
+            return job.in_trouble
+        case "running":
+            return bool(job.active)
+        case "paused":
+            return job.pause is not None
+        case "scheduled":
+            return job.definition.schedule is not None
+        case "manual":
+            return job.definition.schedule is None
+        case _:
+            return True
+
+
+@router.get("/jobs/{name}")
+async def job_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, name: str
+) -> Response:
+    """One job."""
+    return await show_job(request, principal, scheduler, name)
+
+
+async def show_job(
+    request: Request,
+    principal: Principal,
+    scheduler: Scheduler,
+    name: str,
+    *,
+    typed: Mapping[str, str] | None = None,
+    error: str = "",
+) -> Response:
+    """The page of one job; with what somebody typed and what is wrong with it.
+
+    Raises:
+        Problem: there is no such job, and no run of one.
+    """
+    definition, key = find_job(scheduler, name)
+    now = scheduler.clock.now()
+    zone = parse_zone(definition.timezone if definition else current().timezone)
+
+    async def query(
+        db: AsyncConnection,
+    ) -> tuple[JobOverview | None, JobStats, runs_rows.RunPage, tuple[Attempt, ...]]:
+        jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
+        figures = await statistics.job_stats(
+            db, key, since=now - timedelta(days=29), until=now, zone=zone
+        )
+        runs = await runs_rows.list_runs(db, RunFilter(job=key, limit=_RUNS_OF_JOB))
+        earlier = await _earlier(db, key, runs)
+        return (jobs[0] if jobs else None), figures, runs, earlier
+
+    job, figures, runs, earlier = await scheduler.read(query)
+    if job is None and not runs.runs and not earlier:
+        raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
+    return render(
+        request,
+        "job.html",
+        principal,
+        422 if error else 200,
+        name=key,
+        job=job,
+        stats=figures,
+        runs=runs,
+        earlier=earlier,
+        slots=_slots(job, now) if job is not None else [],
+        fields=forms.fields(definition, typed) if definition else [],
+        error=error,
+    )
+
+
+def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
+    """The next runs, each with its time by the job's own clock where that is not the project's."""
+    own = job.definition.timezone
+    zone = parse_zone(own) if own != current().timezone else None
+    return [
+        (slot, humanize.clock(slot, now, zone) if zone is not None else "")
+        for slot in upcoming.next_runs(job, 5)
+    ]
+
+
+async def _earlier(db: AsyncConnection, job: str, runs: runs_rows.RunPage) -> tuple[Attempt, ...]:
+    """What the history holds from before the oldest run that is kept: pruned, or brought over from TARGCC."""
+    if runs.next_before is not None:
+        return ()
+    kept = {str(run.id) for run in runs.runs}
+    attempts = await history.history(db, job, limit=100)
+    return tuple(one for one in attempts if one.run_id not in kept)[:_RUNS_OF_JOB]

@@ -1,0 +1,143 @@
+"""Signing in, by password or by the one-time link, and out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core import humanize
+from ....core.actor import Actor, ActorKind
+from ....security import login_links, passwords, sessions, users
+from ....security import users as users_rows
+from ....security.roles import Principal, Role
+from ....storage import audit
+from ...authentication import client_address, same_origin, session_cookie
+from ...problems import Problem
+from ...state import Web, get_web
+from ..flash import base_path, local_path, secure_cookies
+from ..page_route import PageRoute, page_needs
+from ..rendering import Frame, environment
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+WebOf = Annotated[Web, Depends(get_web)]
+
+
+@router.get("/login")
+async def login_page(
+    request: Request, web: WebOf, token: str = "", to: Annotated[str, Query(alias="next")] = ""
+) -> Response:
+    """The door; with the token of a login link it opens at once."""
+    if not token:
+        return await _door(request, web, next=to)
+    if not web.links.use(token):
+        error = "This link has been used, or is older than ten minutes. Start the server again for a new one."
+        return await _door(request, web, 403, error=error)
+    return await _enter(
+        request,
+        web,
+        name=login_links.LINK_USER,
+        role=Role.ADMIN,
+        life=sessions.LINK_SESSION_LIFE,
+        to=to,
+    )
+
+
+@router.post("/login")
+async def log_in(request: Request, web: WebOf) -> Response:
+    """Sign in by name and password."""
+    form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    name, password = form.get("name", "").strip(), form.get("password", "")
+    if not same_origin(request):
+        raise Problem(403, "Not from this site", "The form was sent from another site.")
+    address = client_address(request)
+    wait = web.guard.wait(name, address)
+    if wait > 0:
+        error = f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
+        response = await _door(request, web, 429, error=error, name=name, next=form.get("next", ""))
+        response.headers["Retry-After"] = str(math.ceil(wait))
+        return response
+    web.guard.begin(name, address)
+    found = await web.scheduler.read(lambda db: users.find_login(db, name))
+    stored = found[2] if found is not None else None
+    if not await asyncio.to_thread(passwords.password_fits, stored, password) or found is None:
+        await _note_refusal(web, found[0] if found is not None else "unknown name", address)
+        error = "Name and password do not fit."
+        return await _door(request, web, 401, error=error, name=name, next=form.get("next", ""))
+    web.guard.succeeded(name, address)
+    return await _enter(
+        request,
+        web,
+        name=found[0],
+        role=found[1],
+        life=sessions.SESSION_LIFE,
+        to=form.get("next", ""),
+    )
+
+
+@router.post("/logout")
+async def log_out(
+    request: Request, web: WebOf, principal: Annotated[Principal, Depends(page_needs(Role.VIEWER))]
+) -> Response:
+    """Sign this browser out."""
+    secret = request.cookies.get(session_cookie(), "")
+    by = Actor(ActorKind.MANUAL, principal.name, client_address(request))
+    now = web.scheduler.clock.now()
+
+    async def work(db: AsyncConnection) -> None:
+        await sessions.end_session(db, secret)
+        await audit.audit(db, by, "sign out", now)
+
+    await web.scheduler.change(work)
+    response = RedirectResponse(f"{base_path(request)}/login", 303)
+    response.delete_cookie(session_cookie(), path="/")
+    return response
+
+
+async def _door(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
+    users = await web.scheduler.read(users_rows.has_users)
+    shown = {"error": "", "name": "", "next": "", **values}
+    html = (
+        environment()
+        .get_template("login.html")
+        .render(frame=Frame(request, None), users=users, **shown)
+    )
+    return HTMLResponse(html, status)
+
+
+async def _enter(
+    request: Request, web: Web, *, name: str, role: Role, life: timedelta, to: str
+) -> Response:
+    now = web.scheduler.clock.now()
+    by = Actor(ActorKind.MANUAL, name, client_address(request))
+
+    async def work(db: AsyncConnection) -> str:
+        if name != login_links.LINK_USER:
+            await users.note_login(db, name, now)
+        await audit.audit(db, by, "sign in", now)
+        return await sessions.start_session(db, name, role, now, life)
+
+    secret = await web.scheduler.change(work)
+    response = RedirectResponse(local_path(request, to), 303)
+    response.set_cookie(
+        session_cookie(),
+        secret,
+        max_age=int(life.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=secure_cookies(request, web),
+    )
+    return response
+
+
+async def _note_refusal(web: Web, name: str, address: str) -> None:
+    # What was typed as a name is kept only if it is one: people type passwords there.
+    by = Actor(ActorKind.MANUAL, name, address)
+    now = web.scheduler.clock.now()
+    await web.scheduler.change(lambda db: audit.audit(db, by, "sign-in refused", now))

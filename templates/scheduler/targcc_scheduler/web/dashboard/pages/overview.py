@@ -1,0 +1,32 @@
+"""The overview."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+
+from ....queries import overview
+from ..banner import status_banner
+from ..page_route import PageRoute
+from ..rendering import render
+from .common import SchedulerOf, Viewer
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("")
+async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """The overview."""
+    now = scheduler.clock.now()
+    definitions = scheduler.definitions.values()
+    view = await scheduler.read(lambda db: overview.overview(db, definitions, now))
+    return render(
+        request,
+        "overview.html",
+        principal,
+        view=view,
+        verdict=status_banner(view, scheduler.broken, scheduler.settings.lost_after_seconds),
+        usual={job.name: job.usual_duration for job in view.jobs},
+        since_query=urlencode({"": view.since.isoformat(timespec="seconds")})[1:],
+    )

@@ -1,0 +1,118 @@
+"""The pages of runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core.states import RunState
+from ....queries import history, jobs, runs, system
+from ....queries.models import Attempt, Run
+from ....queries.runs import RunFilter
+from ....scheduler import Scheduler
+from ...problems import Problem
+from ..page_route import PageRoute
+from ..rendering import is_refresh, render
+from .common import SchedulerOf, Viewer, id_of, moment, shown_arguments
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+class RunQuery(BaseModel):
+    """What the address of the runs page says; what makes no sense there is passed over."""
+
+    q: str = ""
+    state: str = ""
+    job: str = ""
+    since: str = ""
+    until: str = ""
+    before: str = ""
+
+    def wanted(self, scheduler: Scheduler) -> RunFilter:
+        """The runs it describes."""
+        now = scheduler.clock.now()
+        return RunFilter(
+            states=frozenset({RunState(self.state)} if self.state in set(RunState) else ()),
+            job=self.job or None,
+            since=moment(self.since, now),
+            until=moment(self.until, now),
+            text=self.q.strip(),
+            arguments_of=jobs.open_arguments(scheduler.definitions.values()),
+            before=id_of(self.before),
+        )
+
+    def address(self, path: str, before: int | None = None) -> str:
+        """The address of the same list from its beginning, or after the run ``before``."""
+        given = {
+            name: value for name, value in self.model_dump(exclude={"before"}).items() if value
+        }
+        return f"{path}?{urlencode({**given, **({'before': before} if before else {})})}"
+
+
+@router.get("/runs")
+async def runs_page(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    asked: Annotated[RunQuery, Query()],
+) -> Response:
+    """Runs, filtered."""
+    wanted = asked.wanted(scheduler)
+
+    async def query(db: AsyncConnection) -> tuple[runs.RunPage, list[str]]:
+        page = await runs.list_runs(db, wanted)
+        return page, [] if is_refresh(request) else await history.known_jobs(db)
+
+    page, known = await scheduler.read(query)
+    path = request.url.path
+    return render(
+        request,
+        "runs.html",
+        principal,
+        page=page,
+        wanted=wanted,
+        asked=asked,
+        filtered=asked != RunQuery(),
+        names=sorted({*known, *scheduler.definitions}, key=str.casefold),
+        first_url=asked.address(path),
+        next_url=asked.address(path, page.next_before) if page.next_before else "",
+    )
+
+
+@router.get("/runs/{run_id}")
+async def run_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, run_id: int
+) -> Response:
+    """One run."""
+
+    async def query(db: AsyncConnection) -> tuple[Run | None, dict[str, Any]]:
+        run = await runs.get_run(db, run_id)
+        if run is None:
+            return None, {}
+        return run, {
+            "attempts": await runs.attempts_of_run(db, run),
+            "log": await runs.log_lines(db, run_id),
+            "steps": await runs.steps(db, run_id),
+            "audit": await system.audit(db, run_id=run_id, limit=20),
+        }
+
+    run, details = await scheduler.read(query)
+    if run is None:
+        raise Problem(
+            404, "No such run", f"There is no run {run_id}; old ones are removed in time."
+        )
+    attempts: tuple[Attempt, ...] = details["attempts"]
+    return render(
+        request,
+        "run.html",
+        principal,
+        run=run,
+        shown_arguments=shown_arguments(scheduler, run),
+        failure=next((a for a in reversed(attempts) if not a.success), None),
+        metadata=attempts[-1].metadata if attempts else {},
+        **details,
+    )

@@ -1,0 +1,50 @@
+"""The pages of the system and the audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....queries import overview, system
+from ..page_route import PageRoute
+from ..rendering import render
+from .common import SchedulerOf, Viewer, id_of
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_AUDIT_PAGE = 100
+
+
+@router.get("/system")
+async def system_page(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """Queues and servers."""
+    now = scheduler.clock.now()
+    names = overview.queue_names(scheduler.definitions.values())
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        return {
+            "queues": await system.queues(db, names, now),
+            "servers": await system.servers(db),
+        }
+
+    found = await scheduler.read(query)
+    lost_after = scheduler.settings.lost_after_seconds
+    return render(request, "system.html", principal, lost_after=lost_after, **found)
+
+
+@router.get("/audit")
+async def audit_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, before: str = ""
+) -> Response:
+    """Who did what."""
+    start = id_of(before)
+    entries = await scheduler.read(lambda db: system.audit(db, before=start, limit=_AUDIT_PAGE))
+    return render(
+        request,
+        "audit.html",
+        principal,
+        entries=entries,
+        before=start,
+        next_before=entries[-1].id if len(entries) == _AUDIT_PAGE else None,
+    )

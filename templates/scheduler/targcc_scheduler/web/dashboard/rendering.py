@@ -1,0 +1,134 @@
+"""How a page comes to be: the Jinja environment, the frame around every page, messages that outlive a redirect."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ...core import humanize
+from ...core.states import RunState
+from ...project import current
+from ...queries.jobs import display_names
+from ...schedules import parse_zone
+from ...security.roles import Principal, Role
+from ..state import get_web
+from . import time_tag
+from .charts.days import days
+from .charts.spark import spark
+from .charts.strip import strip
+from .flash import FLASH_COOKIE, base_path, read_flash
+
+STATIC = Path(__file__).parent / "static"
+
+
+def is_refresh(request: Request) -> bool:
+    """Whether a page that is open asks for its middle anew."""
+    return request.headers.get("HX-Request") == "true"
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with everything escaped and nothing undefined."""
+    env = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "duration": humanize.duration,
+        "milliseconds": humanize.milliseconds,
+        "percent": humanize.percent,
+        "last_line": humanize.last_line,
+        "arguments": humanize.arguments,
+        "who": humanize.who,
+        "sentence": humanize.sentence,
+        "pathquote": partial(quote, safe=""),
+    }
+    env.globals |= {
+        "days": days,
+        "spark": spark,
+        "strip": strip,
+        "count": humanize.count,
+        "listed": humanize.listed,
+        "state_words": humanize.STATE_WORDS,
+        "state_help": humanize.STATE_HELP,
+        "States": RunState,
+        "asset": asset,
+    }
+    return env
+
+
+@cache
+def asset(name: str) -> str:
+    """The file's name with a mark that changes with its bytes, so that browsers may keep it for ever."""
+    mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"static/{name}?v={mark}"
+
+
+class Frame:
+    """What every template needs to know about the request it answers.
+
+    Args:
+        request: The request.
+        principal: Who has been let in; ``None`` on pages for everybody.
+    """
+
+    def __init__(self, request: Request, principal: Principal | None) -> None:
+        self.request = request
+        self.principal = principal
+        self.project = current()
+        self.base = base_path(request)
+        self.zone: ZoneInfo = parse_zone(self.project.timezone)
+        self.flash = read_flash(request)
+        self.fragment = is_refresh(request)
+
+    @property
+    def layout(self) -> str:
+        """What a page extends: all of the frame, or just its middle when htmx refreshes that."""
+        return "fragment.html" if self.fragment else "layout.html"
+
+    @property
+    def here(self) -> str:
+        """The address of this page, to come back to."""
+        url = self.request.url
+        return url.path + (f"?{url.query}" if url.query else "")
+
+    def may(self, role: str) -> bool:
+        """Whether whoever looks may do what needs ``role``."""
+        return self.principal is not None and self.principal.role.covers(Role(role))
+
+
+def render(
+    request: Request, template: str, principal: Principal, status: int = 200, **values: Any
+) -> Response:
+    """A page for somebody who has been let in."""
+    web = get_web(request)
+    frame = Frame(request, principal)
+    now = web.scheduler.clock.now()
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            frame=frame,
+            now=now,
+            time=partial(time_tag.time_tag, now=now, zone=frame.zone),
+            display=display_names(web.scheduler.definitions),
+            definitions=web.scheduler.definitions,
+            broken=web.scheduler.broken,
+            **values,
+        )
+    )
+    response = HTMLResponse(html, status)
+    if frame.flash is not None:
+        response.delete_cookie(FLASH_COOKIE, path="/")
+    return response

@@ -1,0 +1,37 @@
+"""An instant as the `<time>` element of a page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from ...core.humanize import NOTHING, clock, full, relative
+
+
+def time_tag(
+    instant: datetime | None, now: datetime, zone: ZoneInfo, style: str = "clock"
+) -> Markup:
+    """A ``<time>`` element; its title has all of the instant, and the page's script keeps a relative one fresh.
+
+    Args:
+        instant: The instant; ``None`` shows a dash.
+        now: What relative times count from.
+        zone: In which to show it.
+        style: ``clock``, ``relative``, ``both`` or ``full``.
+    """
+    if instant is None:
+        return Markup('<span class="nothing">{}</span>').format(NOTHING)
+    iso, title = instant.isoformat(timespec="seconds"), full(instant, zone)
+    at, ago = clock(instant, now, zone), relative(instant, now)
+    tag = Markup('<time datetime="{}" title="{}"{}>{}</time>')
+    ticking = Markup(" data-relative")
+    if style == "relative":
+        return tag.format(iso, title, ticking, ago)
+    if style == "both":
+        again = tag.format(iso, title, ticking, ago)
+        return Markup('{} <span class="soft">{}</span>').format(
+            tag.format(iso, title, "", at), again
+        )
+    return tag.format(iso, title, "", title if style == "full" else at)

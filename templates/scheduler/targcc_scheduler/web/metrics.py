@@ -1,0 +1,186 @@
+"""Figures for Prometheus.
+
+Attempts are counted from c_LoggedJob, whichever node made them: each scrape reads the rows that are new since the one before, so
+it costs the same however long the history is. Counters begin at zero when the process starts, as Prometheus expects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import prometheus_client as prometheus
+import sqlalchemy as sa
+from prometheus_client.core import GaugeMetricFamily, Metric
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.states import ACTIVE
+from ..core.version import __version__
+from ..project import current
+from ..queries import overview, system
+from ..queries.models import Queue, Server
+from ..scheduler import Scheduler
+from ..storage.tables import job_run, logged_job
+
+_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, float("inf"))
+_SETTLING = timedelta(seconds=5)
+"""PostgreSQL gives ids when rows are written and shows rows when they are committed; a row this old has been committed."""
+
+
+class Metrics:
+    """The figures of one app.
+
+    Args:
+        scheduler: Whose.
+    """
+
+    CONTENT_TYPE: ClassVar[str] = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._registry = prometheus.CollectorRegistry()
+        self._attempts = prometheus.Counter(
+            "targcc_attempts", "Finished attempts.", ["job", "outcome"], registry=self._registry
+        )
+        self._durations = prometheus.Histogram(
+            "targcc_attempt_duration_seconds",
+            "How long attempts took.",
+            ["job"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._last_success = prometheus.Gauge(
+            "targcc_job_last_success_timestamp_seconds",
+            "When an attempt of the job last succeeded.",
+            ["job"],
+            registry=self._registry,
+        )
+        self._seen = 0
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Count what happens from now on."""
+        await self._scheduler.read(self._begin)
+
+    async def text(self) -> str:
+        """All of it, in Prometheus' text format."""
+        async with self._turn:
+            now = self._scheduler.clock.now()
+            families = await self._scheduler.read(lambda db: self._collect(db, now))
+        snapshot = prometheus.CollectorRegistry()
+        snapshot.register(_Fixed(families))
+        counted = prometheus.generate_latest(self._registry) + prometheus.generate_latest(snapshot)
+        return counted.decode()
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        c = logged_job.c
+        newest = await connection.scalar(sa.select(sa.func.max(c.ID)))
+        self._seen = newest or 0
+        ended = sa.func.max(c.CompletedAt, type_=c.CompletedAt.type)
+        statement = sa.select(c.JobName, ended).where(c.Success == sa.true()).group_by(c.JobName)
+        for job, at in await connection.execute(statement):
+            self._succeeded(job, at)
+
+    async def _collect(self, connection: AsyncConnection, now: datetime) -> list[Metric]:
+        await self._count_new(connection, now)
+        names = overview.queue_names(self._scheduler.definitions.values())
+        return [
+            await _active_runs(connection),
+            *_queue_figures(await system.queues(connection, names, now), now),
+            *_server_figures(await system.servers(connection), now),
+            _single("targcc_jobs", "Jobs in the code.", len(self._scheduler.definitions)),
+            _single(
+                "targcc_broken_job_files",
+                "Job files that cannot be used.",
+                len(self._scheduler.broken),
+            ),
+            _info(),
+        ]
+
+    async def _count_new(self, connection: AsyncConnection, now: datetime) -> None:
+        c = logged_job.c
+        statement = (
+            sa.select(c.ID, c.JobName, c.Success, c.DurationMs, c.CompletedAt)
+            .where(self._seen < c.ID)
+            .order_by(c.ID)
+        )
+        if connection.dialect.name == "postgresql":
+            statement = statement.where(c.CreatedAt <= now - _SETTLING)
+        for row in await connection.execute(statement):
+            self._seen = row.ID
+            outcome = "succeeded" if row.Success else "failed"
+            self._attempts.labels(row.JobName, outcome).inc()
+            if row.DurationMs is not None:
+                self._durations.labels(row.JobName).observe(row.DurationMs / 1000)
+            if row.Success:
+                self._succeeded(row.JobName, row.CompletedAt)
+
+    def _succeeded(self, job: str, at: datetime | None) -> None:
+        if at is not None:
+            self._last_success.labels(job).set(at.timestamp())
+
+
+class _Fixed:
+    """A collector that gives what has been read already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def _single(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value=value)
+
+
+def _info() -> Metric:
+    family = GaugeMetricFamily("targcc_info", "What runs here.", labels=["project", "generator"])
+    family.add_metric([current().name, __version__], 1)
+    return family
+
+
+async def _active_runs(connection: AsyncConnection) -> Metric:
+    family = GaugeMetricFamily(
+        "targcc_runs", "Runs that are not over, by state.", labels=["job", "state"]
+    )
+    c = job_run.c
+    statement = (
+        sa.select(c.JobName, c.State, sa.func.count())
+        .where(c.State.in_(sorted(ACTIVE)))
+        .group_by(c.JobName, c.State)
+    )
+    for job, state, count in await connection.execute(statement):
+        family.add_metric([job, state], count)
+    return family
+
+
+def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
+    depth = GaugeMetricFamily(
+        "targcc_queue_depth", "Runs that wait for a worker.", labels=["queue"]
+    )
+    oldest = GaugeMetricFamily(
+        "targcc_queue_oldest_seconds", "How long the oldest of them has waited.", labels=["queue"]
+    )
+    paused = GaugeMetricFamily(
+        "targcc_queue_paused", "1 while nobody takes from it.", labels=["queue"]
+    )
+    for queue in found:
+        waits = (now - queue.oldest_due).total_seconds() if queue.oldest_due is not None else 0
+        depth.add_metric([queue.name], queue.waiting)
+        oldest.add_metric([queue.name], max(waits, 0))
+        paused.add_metric([queue.name], queue.pause is not None)
+    yield from (depth, oldest, paused)
+
+
+def _server_figures(found: tuple[Server, ...], now: datetime) -> Iterator[Metric]:
+    yield _single("targcc_servers", "Nodes that are up.", len(found))
+    yield _single(
+        "targcc_workers", "Runs that they can do at a time.", sum(one.workers for one in found)
+    )
+    ages = [(now - one.heartbeat_at).total_seconds() for one in found]
+    yield _single(
+        "targcc_oldest_heartbeat_seconds", "The silence of the most silent node.", max([0.0, *ages])
+    )

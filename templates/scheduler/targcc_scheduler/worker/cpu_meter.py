@@ -1,0 +1,78 @@
+"""The processor time of one attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+
+class CpuMeter:
+    """Measures the processor time of a coroutine, step by step.
+
+    Args:
+        enter: Called when the coroutine goes to work.
+        leave: Called when it waits again.
+
+    What tasks the job starts by itself use is not counted: the event loop does not tell whose they are.
+    """
+
+    def __init__(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+        self._enter = enter
+        self._leave = leave
+        self._seconds = 0.0
+
+    @property
+    def cpu_ms(self) -> int:
+        """So far, in milliseconds."""
+        return round(self._seconds * 1000)
+
+    def add(self, seconds: float) -> None:
+        """Count time that was measured elsewhere."""
+        self._seconds += seconds
+
+    async def measure(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await a coroutine, measured."""
+        return await _Steps(coroutine, self)
+
+    def step(self, advance: Callable[[], Any]) -> Any:
+        """One step of the coroutine, up to where it waits."""
+        started = time.thread_time()
+        self._enter()
+        try:
+            return advance()
+        finally:
+            self._leave()
+            self._seconds += time.thread_time() - started
+
+
+class _Steps:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], meter: CpuMeter) -> None:
+        self._coroutine = coroutine
+        self._meter = meter
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine = self._coroutine
+        advance: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731 - replaced below
+        while True:
+            try:
+                waiting_for = self._meter.step(advance)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                sent = yield waiting_for
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - all of it belongs to the coroutine
+                advance = _thrower(coroutine, error)
+            else:
+                advance = _sender(coroutine, sent)
+
+
+def _sender(coroutine: Coroutine[Any, Any, Any], value: Any) -> Callable[[], Any]:
+    return lambda: coroutine.send(value)
+
+
+def _thrower(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
+    return lambda: coroutine.throw(error)

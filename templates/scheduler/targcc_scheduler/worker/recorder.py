@@ -1,0 +1,192 @@
+"""What runs note while they run, on its way to the database: written in batches, from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+from ..core.clock import Clock
+from ..core.loop_thread import LoopThread
+from ..core.outage import OUTAGES, Outage
+from ..core.secrets import mask
+from ..core.text import clean
+from ..storage import run_log
+from ..storage.runs.values import Claim
+from ..storage.transactions import Store
+
+log = logging.getLogger("targcc.worker.recorder")
+
+_FLUSH_SECONDS = 0.3
+_MOST_LINES = 10_000
+_LONGEST_LINE = 20_000
+
+
+class RunRecorder:
+    """The notes of one attempt; what jobs reach through ``ctx``.
+
+    Args:
+        claim: The attempt.
+        writer: Takes the notes to the database.
+    """
+
+    def __init__(self, claim: Claim, writer: RecordWriter) -> None:
+        self.claim = claim
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._lines: list[dict[str, Any]] = []
+        self._count = 0
+        self._progress: tuple[float, float | None] | None = None
+        self._closed = False
+
+    def write(self, level: str, message: str) -> None:
+        """Keep a log line. Only so many are kept of one attempt."""
+        with self._lock:
+            self._count += 1
+            if self._closed or self._count > _MOST_LINES:
+                return
+            if self._count == _MOST_LINES:
+                level, message = "warning", f"more than {_MOST_LINES} lines: the rest is not kept"
+            text = clean(mask(message), _LONGEST_LINE)
+            self._lines.append(self._writer.row(self.claim, level, text))
+        self._writer.arm(self)
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Keep how far the run is."""
+        with self._lock:
+            if self._closed:
+                return
+            self._progress = (float(done), None if total is None else float(total))
+        self._writer.arm(self)
+
+    def find_step(self, name: str) -> Future[str | None]:
+        """The result of a finished step."""
+        return self._writer.find_step(self.claim, name)
+
+    def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
+        """Keep the result of a step."""
+        return self._writer.keep_step(self.claim, name, result_json, duration_ms)
+
+    def take(self) -> tuple[list[dict[str, Any]], tuple[float, float | None] | None]:
+        """What is not written yet; the caller writes it."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            progress, self._progress = self._progress, None
+            return lines, progress
+
+    def give_back(self, lines: list[dict[str, Any]]) -> None:
+        """Lines that could not be written."""
+        with self._lock:
+            self._lines[:0] = lines
+
+    def close(self) -> tuple[list[dict[str, Any]], tuple[float, float | None] | None]:
+        """:meth:`take`, and keep nothing from now on: the attempt is over."""
+        self._closed = True
+        return self.take()
+
+
+class RecordWriter:
+    """Takes the notes of all runs on this node to the database, a few times a second.
+
+    Args:
+        store: The database.
+        clock: Dates log lines.
+        home: The scheduler's home, on which the database is used.
+    """
+
+    def __init__(self, store: Store, clock: Clock, home: LoopThread) -> None:
+        self._store = store
+        self._clock = clock
+        self._home = home
+        self._armed: dict[RunRecorder, None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(log, "keeping log lines and progress")
+
+    def row(self, claim: Claim, level: str, message: str) -> dict[str, Any]:
+        """A row of ``c_JobLogLine``."""
+        return {
+            "RunId": claim.run_id,
+            "Attempt": claim.attempt,
+            "At": self._clock.now(),
+            "Level": level,
+            "Message": message,
+        }
+
+    def arm(self, notes: RunRecorder) -> None:
+        """A run has something to write; called from any thread."""
+        if notes not in self._armed:
+            self._armed[notes] = None
+            self._home.loop.call_soon_threadsafe(self._start)
+
+    def find_step(self, claim: Claim, name: str) -> Future[str | None]:
+        """The result of a finished step."""
+
+        async def find() -> str | None:
+            async with self._store.read() as connection:
+                return await run_log.find_step(connection, claim.run_id, name)
+
+        return self._home.submit(self._persist(find))
+
+    def keep_step(
+        self, claim: Claim, name: str, result_json: str, duration_ms: int
+    ) -> Future[None]:
+        """Keep the result of a step."""
+
+        async def keep() -> None:
+            now = self._clock.now()
+            async with self._store.write() as connection:
+                await run_log.keep_step(
+                    connection,
+                    claim,
+                    name,
+                    result_json=clean(result_json),
+                    duration_ms=duration_ms,
+                    now=now,
+                )
+
+        return self._home.submit(self._persist(keep))
+
+    async def _persist(self, work: Any) -> Any:
+        """Do it, however long the database is away: a step that is done must not be done again."""
+        outage = Outage(log, "keeping the result of a step")
+        while True:
+            try:
+                result = await work()
+            except OUTAGES as error:
+                await asyncio.sleep(outage.failed(error).total_seconds())
+            else:
+                outage.over()
+                return result
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._flush_soon())
+
+    async def _flush_soon(self) -> None:
+        while self._armed:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            try:
+                await self._flush()
+                self._outage.over()
+            except OUTAGES as error:
+                await asyncio.sleep(self._outage.failed(error).total_seconds())
+
+    async def _flush(self) -> None:
+        waiting = list(self._armed)
+        self._armed.clear()
+        taken = [(notes, *notes.take()) for notes in waiting]
+        lines = [line for _, some, _ in taken for line in some]
+        try:
+            async with self._store.write() as connection:
+                if lines:
+                    await run_log.add_lines(connection, lines)
+                for notes, _, progress in taken:
+                    if progress is not None:
+                        await run_log.set_progress(connection, notes.claim, *progress)
+        except OUTAGES:
+            for notes, some, _ in taken:
+                notes.give_back(some)
+                self._armed[notes] = None
+            raise

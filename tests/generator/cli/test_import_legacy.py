@@ -1,0 +1,385 @@
+"""`targcc-gen import-legacy` as people run it: a process, real files, a project that works."""
+
+import gzip
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "examples" / "legacy"
+SCRIPTS = ROOT / "tests" / "data" / "legacy"
+ZONE = ("--timezone", "Israel Standard Time")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the command in an empty folder."""
+
+    def command(*arguments, status=0):
+        line = [
+            sys.executable,
+            "-c",
+            "from targcc_gen.cli import main; main()",
+            "import-legacy",
+            *map(str, arguments),
+        ]
+        done = subprocess.run(
+            line,
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return command
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def example():
+    return sorted(EXAMPLE.glob("*.sql"))
+
+
+def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run):
+    lines = run(*example(), *ZONE).stdout.splitlines()
+
+    assert lines[0].split() == [
+        "read",
+        str(EXAMPLE / "c_Job.sql"),
+        "(UTF-16,",
+        "SSMS",
+        "script)",
+        "c_Job",
+        "10",
+        "rows",
+    ]
+    assert "result    8 jobs, 1 inactive (created paused), 1 rejected" in lines
+    assert any(
+        line.endswith('c_Job.sql:45  "Price list"  cron "0 5 * *": 4 fields instead of 5 or 6')
+        for line in lines
+    )
+    assert lines[-2].startswith("parity    6 jobs fire exactly as before")
+    assert (
+        "(1 on the autumn clock change, 1 on the spring clock change, 1 read day AND weekday)"
+        in lines[-1]
+    )
+
+
+def test_json_has_the_end_of_every_row_and_nothing_else(run):
+    data = json.loads(run(*example(), *ZONE, "--json").stdout)
+
+    assert list(data) == ["jobs", "inactive", "rejected", "warnings"]
+    assert [len(data[key]) for key in ("jobs", "inactive", "rejected")] == [8, 1, 1]
+    assert list(data["rejected"][0]) == ["file", "line", "reason"]
+    sales = data["jobs"][0]
+    assert (sales["key"], sales["name"], sales["line"]) == (
+        "DailySalesReport",
+        "Daily Sales Report",
+        29 - 2,
+    )
+    assert sales["procedure"] == "dbo.SP_GenerateSalesReport"
+    assert sales["alerts"]["email"] == ["sales@example.com", "dana@example.com"]
+
+
+def test_a_new_project_has_the_jobs_and_its_history_and_a_second_import_changes_nothing(
+    run, tmp_path
+):
+    run(*example(), *ZONE, "--new", "shop-jobs")
+    project = tmp_path / "shop-jobs"
+    module = (project / "src/shop_jobs/jobs/nightly_load.py").read_text()
+    before = files(project)
+    again = run(*example(), *ZONE, "--into", "shop-jobs")
+
+    assert "timezone: Asia/Jerusalem" in (project / "targcc.yaml").read_text()
+    assert '"[dbo].[usp_Nightly Load]"' in module
+    assert "paused=True" in (project / "src/shop_jobs/jobs/old_exchange_rates.py").read_text()
+    assert "unchanged 9 jobs that the project has already" in again.stdout
+    assert files(project) == before
+    with gzip.open(project / "data/legacy_history.jsonl.gz", "rt") as stream:
+        first = json.loads(next(stream))
+    assert (first["JobName"], first["StartedAt"][:16]) == ("Nightly load", "2026-11-10T23:30")
+
+
+def test_the_history_lands_in_c_logged_job_once(run, tmp_path):
+    run(*example(), *ZONE, "--new", "shop-jobs")
+    project = tmp_path / "shop-jobs"
+    environment = {**os.environ, "PYTHONPATH": "src", "PYTHONUTF8": "1"}
+
+    def load():
+        line = [
+            sys.executable,
+            "-m",
+            "shop_jobs.scheduler",
+            "import-history",
+            "data/legacy_history.jsonl.gz",
+        ]
+        return subprocess.run(
+            line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
+        ).stdout
+
+    assert load().startswith("52 runs added, 0 were there already")
+    assert load().startswith("0 runs added, 52 were there already")
+    with sqlite3.connect(project / "shop_jobs.db") as connection:
+        rows = connection.execute(
+            "SELECT JobName, JobType, StartedAt, DurationMs > 0, Success, ErrorMessage, ServerName, TriggeredBy FROM c_LoggedJob"
+            " WHERE Success = 0 ORDER BY StartedAt"
+        ).fetchall()
+    connection.close()
+    assert [row[:2] for row in rows] == [("Nightly load", "Recurring")] * 2
+    assert rows[0][2].startswith("2026-11-13 23:30")
+    assert rows[0][3:] == (
+        1,
+        0,
+        "Msg 208, Level 16, State 1\r\nInvalid object name 'stage.Orders'.",
+        "SRV-TASKS",
+        "Legacy",
+    )
+
+
+def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(run, tmp_path):
+    said = run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs").stdout
+    project = tmp_path / "shop-jobs"
+    spec = (project / "targcc.yaml").read_text(encoding="utf-8")
+    env = (project / ".env.example").read_text(encoding="utf-8")
+    with sqlite3.connect(tmp_path / "legacy.db") as connection:
+        connection.execute(
+            "CREATE TABLE c_Job (ID INT, JobName, CronExpression, StoredProcName, IsActive BIT)"
+        )
+        connection.execute(
+            "INSERT INTO c_Job VALUES (1, 'Nightly load', '0 2 * * *', 'SP_Load', 1)"
+        )
+        connection.execute("INSERT INTO c_Job VALUES (2, 'Bad one', '0 2 * *', 'SP_Load', 1)")
+    connection.close()
+    line = [sys.executable, "-m", "shop_jobs.scheduler", "job", "list"]
+    legacy = {
+        name: value for name, _, value in (text.partition("=") for text in env.splitlines())
+        if name.startswith("TARGCC_LEGACY")
+    }  # fmt: skip
+    url = {"TARGCC_LEGACY_URL": f"sqlite:///{tmp_path / 'legacy.db'}"}
+    environment = {**os.environ, "PYTHONPATH": "src", **legacy, **url}
+    done = subprocess.run(
+        line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=True
+    )
+
+    assert "hybrid    9 rows stay in c_Job and run from there" in said
+    assert legacy["TARGCC_LEGACY_TIMEZONE"] == "Asia/Jerusalem"
+    assert "jobs: {}" in spec
+    assert "#   Nightly load: 30 1 * * * [dbo].[usp_Nightly Load]" in spec
+    assert [path.name for path in (project / "src/shop_jobs/jobs").iterdir()] == ["__init__.py"]
+    assert "Nightly load" in done.stdout
+    assert 'c_Job row 2 "Bad one" cannot be used: 4 fields' in done.stderr
+
+
+def test_hybrid_mode_joins_a_project_once(run, tmp_path):
+    run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs")
+    project = tmp_path / "shop-jobs"
+    before = files(project)
+    run(*example(), *ZONE, "--mode", "hybrid", "--into", "shop-jobs")
+
+    assert files(project) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([EXAMPLE / "classic/jobs.sql"], "this is a c_Job of TARGCC 4"),
+        ([*example(), "--cron-dialect", "vixie"], "not as vixie"),
+    ],
+)
+def test_what_hybrid_mode_cannot_run_is_refused(run, tmp_path, arguments, reason):
+    done = run(*arguments, *ZONE, "--mode", "hybrid", "--new", "shop-jobs", status=2)
+
+    assert reason in done.stderr
+    assert not (tmp_path / "shop-jobs").exists()
+
+
+def test_a_damaged_history_is_refused_and_nothing_is_loaded(run, tmp_path):
+    run(*example(), *ZONE, "--new", "shop-jobs")
+    project = tmp_path / "shop-jobs"
+    history = project / "data/legacy_history.jsonl.gz"
+    for damaged in (history.read_bytes()[:-40], gzip.compress(b'{"JobName": "A"}\n')):
+        history.write_bytes(damaged)
+        line = [sys.executable, "-m", "shop_jobs.scheduler", "import-history", str(history)]
+        environment = {**os.environ, "PYTHONPATH": "src"}
+        done = subprocess.run(
+            line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
+
+        assert done.returncode == 2
+        assert "Nothing was loaded" in done.stderr
+    with sqlite3.connect(project / "shop_jobs.db") as connection:
+        assert connection.execute("SELECT COUNT(*) FROM c_LoggedJob").fetchone() == (0,)
+    connection.close()
+
+
+def test_classic_jobs_come_over_with_procedures_or_say_that_nobody_ported_them(run, tmp_path):
+    run(
+        EXAMPLE / "classic/jobs.sql", *ZONE, "--procedure-map", EXAMPLE / "classic/procedures.yaml",
+        "--alert-email", "admin@example.com", "--new", "till-jobs",
+    )  # fmt: skip
+    jobs = tmp_path / "till-jobs/src/till_jobs/jobs"
+
+    assert 'PROCEDURE = "dbo.usp_SendStatements"' in (jobs / "send_statements.py").read_text()
+    assert "Ask Dana before running it by hand" in (jobs / "send_statements.py").read_text()
+    orders = (jobs / "import_orders.py").read_text()
+    assert 'every="5m", after="completion"' in " ".join(orders.split()).replace("( ", "(")
+    assert "not yet ported" in orders
+    assert "admin@example.com" in orders
+
+
+def test_the_tests_of_imported_jobs_pass(run, tmp_path):
+    run(EXAMPLE / "classic/jobs.sql", EXAMPLE / "c_Job.csv", *ZONE, "--new", "all-jobs")
+    project = tmp_path / "all-jobs"
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/jobs"]
+    environment = {**os.environ, "PYTHONPATH": "src"}
+    done = subprocess.run(
+        line, cwd=project, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is_left_alone(
+    run, tmp_path
+):
+    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
+    run(EXAMPLE / "c_Job.csv", "--timezone", "GMT Standard Time", "--into", "shop-jobs")
+    spec = (tmp_path / "shop-jobs/targcc.yaml").read_text()
+    done = run(EXAMPLE / "c_Job.csv", *ZONE, "--into", "shop-jobs")
+
+    assert "timezone: Europe/London" in spec
+    assert "another timezone (Europe/London there, none here): left as it is" in done.stdout
+    assert (tmp_path / "shop-jobs/targcc.yaml").read_text() == spec
+
+
+@pytest.mark.parametrize("suffix", [".md", ".html", ".json"])
+def test_a_report_has_each_jobs_next_runs_in_local_time_and_utc(run, tmp_path, suffix):
+    done = run(*example(), *ZONE, "--report", f"out/cutover{suffix}")
+    text = (tmp_path / f"out/cutover{suffix}").read_text(encoding="utf-8")
+
+    assert done.stdout.splitlines()[-1].split() == ["report", str(Path("out") / f"cutover{suffix}")]
+    for words in (
+        "DailySalesReport",
+        "06:00 +0",
+        "UTC",
+        "O'Brien" if suffix != ".html" else "O&#39;Brien",
+        "4 fields instead",
+    ):
+        assert words in text
+
+
+def test_text_of_an_export_is_no_markup_in_a_report(run, tmp_path):
+    (tmp_path / "x.sql").write_text(
+        "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive) VALUES (1, '<script>alert(1)</script>|x', '0 2 * * *', 'a', 1)"
+    )
+    run("x.sql", *ZONE, "--report", "r.html")
+    run("x.sql", *ZONE, "--report", "r.md")
+
+    assert "<script>" not in (tmp_path / "r.html").read_text()
+    assert r"\<script\>alert(1)\</script\>\|x" in (tmp_path / "r.md").read_text()
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(run, tmp_path):
+    done = run(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs", "--dry-run", "--diff")
+
+    assert "+class NightlyLoadJob:" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_zone_the_question_is_explained(run):
+    done = run(EXAMPLE / "c_Job.csv", status=2)
+
+    assert "--timezone is missing. The old server ran its jobs in its own local time" in done.stderr
+    assert "tzutil /g" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.sql", b"", "the file is empty"),
+        ("none.sql", b"SELECT 1", "no row of c_Job"),
+        ("cut.sql", b"INSERT c_Job (ID, JobName) VALUES (1, 'A')\nINSERT c_Job (ID, JobName) VALUES (2, 'hal", "cut.sql:2: the script ends"),
+        ("program.sql", bytes(range(256)) * 99, "a binary file"),
+        ("bad.sql", b"INSERT c_Job (ID, JobName) VALUES (1, 'A')", "no row of c_Job can become a job"),
+    ],
+)  # fmt: skip
+def test_what_is_no_export_is_refused_and_nothing_is_written(run, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    done = run(name, *ZONE, "--new", "shop-jobs", status=2)
+
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_files_that_contradict_each_other_are_told_apart_from_the_rest(run, tmp_path):
+    row = "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive) VALUES ({}, '{}', '{}', 'usp_A', 1)\n"
+    (tmp_path / "a.sql").write_text(
+        row.format(1, "Nightly", "0 2 * * *") + row.format(2, "Other", "0 3 * * *")
+    )
+    (tmp_path / "b.sql").write_text(row.format(1, "Nightly", "0 4 * * *"))
+    data = json.loads(run("a.sql", "b.sql", *ZONE, "--json").stdout)
+
+    assert [job["key"] for job in data["jobs"]] == ["Other"]
+    assert [(one["file"], one["line"]) for one in data["rejected"]] == [("a.sql", 1), ("b.sql", 1)]
+    assert "contradicts b.sql:1" in data["rejected"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--new", "taken"), "is a project already"),
+        (("--new", "full"), "is there already and not empty"),
+        (("--into", "full"), "it has no targcc.yaml"),
+        (("--new", "a", "--into", "b"), "exclude each other"),
+        (("--report", "r.pdf"), "it must end in .md, .html, .json"),
+        (("--encoding", "klingon"), 'no encoding "klingon"'),
+        (("--procedure-map", "none.yaml"), "none.yaml"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(run, tmp_path, arguments, words):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/targcc.yaml").write_text("targcc: 1\nproject: {name: taken}\n")
+    done = run(EXAMPLE / "c_Job.csv", *ZONE, *arguments, status=2)
+
+    assert words in done.stderr
+
+
+def test_a_file_in_the_way_is_a_conflict_for_people(run, tmp_path):
+    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
+    mine = tmp_path / "shop-jobs/src/shop_jobs/jobs/nightly_load.py"
+    mine.write_text("mine = True\n")
+    before = files(tmp_path / "shop-jobs")
+    done = run(EXAMPLE / "c_Job.csv", *ZONE, "--into", "shop-jobs", status=3)
+
+    assert "nothing was written" in done.stderr
+    assert files(tmp_path / "shop-jobs") == before
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.sql")))
+def test_every_sample_script_adds_up(run, script):
+    if script in {"14_create_table.sql", "19_bracket_escape_reserved.sql"}:
+        run(SCRIPTS / script, *ZONE, status=2)  # no row of c_Job
+        return
+    data = json.loads(run(SCRIPTS / script, *ZONE, "--json").stdout)
+    rows = {"01_ssms_modern.sql": 2, "03_multirow_values.sql": 3, "09_convert_style.sql": 3}
+
+    assert sum(len(data[key]) for key in ("jobs", "inactive", "rejected")) == rows.get(script, 1)

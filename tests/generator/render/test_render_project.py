@@ -1,0 +1,162 @@
+"""A whole project in memory: complete, the same everywhere, and saying who owns what."""
+
+import ast
+import re
+import shutil
+
+import pytest
+import targcc_scheduler
+from targcc_gen import assets
+from targcc_gen.render import Owner, Tree, TreeFile, render_project
+from targcc_gen.render.vendor import package_files
+from targcc_gen.spec import parse_spec
+from targcc_scheduler import Project
+
+HEADER = b"Managed by targcc-gen"
+
+
+def spec_with(more: str = "", project: str = ""):
+    return parse_spec(
+        f"targcc: 1\nproject: {{name: acme-jobs{project}}}\njobs:\n  A: {{type: manual}}\n{more}"
+    )
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return render_project(spec_with())
+
+
+def test_the_same_spec_gives_the_same_tree(tree):
+    assert render_project(spec_with()) == tree
+
+
+def test_every_managed_text_file_says_so_in_its_first_lines(tree):
+    quiet = (".json", ".svg", ".min.js", "LICENSE.txt", "py.typed")
+    for file in tree:
+        head = file.content.split(b"\n", 2)[:2]
+        told = any(HEADER in line for line in head)
+        assert told == (file.owner is Owner.MANAGED and not file.path.endswith(quiet)), file.path
+
+
+def test_what_people_write_is_theirs(tree):
+    yours = {file.path for file in tree if file.owner is Owner.SCAFFOLD}
+    assert yours >= {
+        "README.md",
+        "pyproject.toml",
+        "src/acme_jobs/jobs/a.py",
+        "src/acme_jobs/main.py",
+        "src/acme_jobs/services.py",
+        "targcc.yaml",
+        "tests/jobs/test_a.py",
+    }
+    assert not any("scheduler" in path for path in yours)
+
+
+def test_nothing_of_the_template_is_left(tree):
+    for file in tree:
+        assert "{{" not in file.path
+        assert not file.path.endswith((".jinja", "copier.yml", ".pyc"))
+
+
+def test_every_text_file_ends_its_lines_with_lf(tree):
+    for file in tree:
+        assert b"\r\n" not in file.content or b"\0" in file.content, file.path
+
+
+def test_a_template_with_crlf_gives_the_same_project(tree, tmp_path, monkeypatch):
+    template = tmp_path / "template"
+    shutil.copytree(assets.project_template(), template)
+    for path in template.rglob("*"):
+        if path.is_file() and b"\0" not in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(assets, "project_template", lambda: template)
+    assert render_project(spec_with()) == tree
+
+
+def project_of(tree: Tree) -> Project:
+    """The value that the scheduler is told."""
+    source = tree.files["src/acme_jobs/scheduler/__init__.py"].content.decode()
+    [call] = re.findall(r"^configure\(\n.*?^\)\n", source, re.MULTILINE | re.DOTALL)
+    told: list[Project] = []
+    exec(call, {"configure": told.append, "Project": Project})
+    return told[0]
+
+
+def test_the_scheduler_is_told_what_the_spec_says():
+    text = """\
+database: postgresql
+queues: {default: {workers: 2}, slow: {workers: 1}}
+defaults: {retries: 1, backoff: 90s, timeout: 2h, queue: slow}
+"""
+    for scheduler in ("vendored", "package"):
+        tree = render_project(
+            spec_with(f"{text}scheduler: {scheduler}\n", ", timezone: Asia/Jerusalem")
+        )
+        assert project_of(tree) == Project(
+            name="acme-jobs",
+            package="acme_jobs",
+            timezone="Asia/Jerusalem",
+            database_url="postgresql://localhost/acme_jobs",
+            queues={"default": 2, "slow": 1},
+            queue="slow",
+            retries=1,
+            backoff="1m30s",
+            timeout="2h",
+        )
+
+
+def test_sqlite_is_the_default(tree):
+    assert project_of(tree).database_url == "sqlite:///acme_jobs.db"
+    assert project_of(tree).timeout is None
+
+
+def test_the_scheduler_is_the_package_but_for_a_line_that_says_whose_it_is(tree):
+    for path, content in package_files():
+        rendered = tree.files[f"src/acme_jobs/scheduler/{path}"].content
+        if path == "__init__.py":
+            assert rendered.split(b"\n", 1)[1].startswith(content)
+        else:
+            assert rendered in {content, rendered.split(b"\n", 1)[0] + b"\n" + content}
+
+
+def test_a_project_on_the_package_has_few_files_and_the_same_public_names():
+    tree = render_project(spec_with("scheduler: package\n"))
+    inside = [path for path in tree.files if "/scheduler/" in path]
+    assert inside == ["src/acme_jobs/scheduler/__init__.py"]
+    assert len(tree) <= 25
+    offered = ast.parse(tree.files[inside[0]].content)
+    [names] = [
+        ast.literal_eval(one.value)
+        for one in offered.body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
+    ]
+    assert set(names) == set(targcc_scheduler.__all__)
+
+
+def test_progress_is_told_job_by_job():
+    told = []
+    render_project(
+        spec_with("  B: {type: manual}\n"), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_an_app_that_was_there_before_keeps_its_own_files():
+    tree = render_project(spec_with(project=", package: shop, inside: src"))
+    assert "src/shop/scheduler/jobs/declaration.py" in tree.files
+    assert "targcc.yaml" in tree.files
+    assert not {"README.md", "pyproject.toml", "src/shop/main.py"} & tree.files.keys()
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../up", "a/../b", "a//b", "C:/x", "a\\b", "a.", ".targcc/lock.jsonl", ".git/x"]
+)  # fmt: skip
+def test_a_tree_has_only_paths_that_are_safe_everywhere(path):
+    with pytest.raises(ValueError, match=r"is not|is no|leaves"):
+        Tree.of([TreeFile(path, b"", Owner.MANAGED)])
+
+
+def test_two_paths_that_are_one_on_some_systems_are_refused():
+    files = [TreeFile("a/Job.py", b"", Owner.MANAGED), TreeFile("a/job.py", b"", Owner.MANAGED)]
+    with pytest.raises(ValueError, match="one file on some systems"):
+        Tree.of(files)

@@ -1,0 +1,29 @@
+"""The limit of alerts an hour, when many nodes have something to say at once."""
+
+import asyncio
+from collections import Counter
+
+from targcc_scheduler import Alerts, Settings
+from targcc_scheduler.alerts.dispatcher import AlertSender
+from targcc_scheduler.alerts.events import AlertEvent
+from targcc_scheduler.core.clock import SystemClock
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.storage.engines import make_engine
+
+
+def report():
+    """A job's work."""
+
+
+async def test_nodes_that_alert_at_once_share_one_limit(cluster, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    settings = Settings(_env_file=None, database_url=cluster.url)  # there is no mail server
+    definition = define(report, alerts=Alerts(email=("ops@example.com",), max_per_hour=2))
+    engines = [make_engine(cluster.url) for _ in range(3)]
+    senders = [AlertSender(engine, settings, SystemClock()) for engine in engines]
+    event = AlertEvent("failure", definition, run_id=None, message="no")
+    await asyncio.gather(*(sender(event) for sender in senders for _ in range(3)))
+    for engine in engines:
+        await engine.dispose()
+    audited = Counter(action for (action,) in cluster.rows("SELECT Action FROM c_JobAudit"))
+    assert audited == {"alert": 2, "alert-held-back": 7, "alert-failed": 2}

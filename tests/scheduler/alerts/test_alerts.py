@@ -1,0 +1,415 @@
+"""Who is told what, and when: by mail, Slack and Teams, from real servers on this machine."""
+
+import json
+import logging
+import socket
+import threading
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from rt_tools import QUICK, until
+from targcc_scheduler import Alerts, JobType, RunState, Settings, job
+from targcc_scheduler.alerts.dispatcher import AlertSender
+from targcc_scheduler.alerts.events import AlertEvent
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.storage.engines import make_engine
+
+NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class WebhookSink:
+    """A server that takes JSON and answers as Slack or a Teams workflow does."""
+
+    def __init__(self, status: int) -> None:
+        self.bodies = []
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                sink.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/services/T0/s3cret-hook"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Mailbox:
+    """What a mail server got."""
+
+    def __init__(self) -> None:
+        self.mails = []
+        self.recipients = []
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd calls it so
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        self.recipients.append(envelope.rcpt_tos)
+        return "250 OK"
+
+
+@pytest.fixture
+def slack():
+    sink = WebhookSink(200)
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def teams():
+    sink = WebhookSink(202)
+    yield sink
+    sink.close()
+
+
+def refuse(_server, _session, _envelope, _mechanism, _data):
+    return AuthResult(success=False, handled=False, message="535 Authentication failed")
+
+
+@pytest.fixture
+def mail_server():
+    controller = Controller(
+        Mailbox(),
+        hostname="127.0.0.1",
+        port=free_port(),
+        authenticator=refuse,
+        auth_require_tls=False,
+    )
+    controller.start()
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture
+def mailbox(mail_server):
+    return mail_server.handler
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+def mail_settings(database, mail_server):
+    return Settings(
+        _env_file=None,
+        database_url=database.url,
+        smtp_host="127.0.0.1",
+        smtp_port=mail_server.port,
+        base_url="https://jobs.example.com/",
+        **QUICK,
+    )
+
+
+class Office:
+    """A sender whose clock the test sets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = make_engine(settings.database_url)
+        self.clock = ManualClock(NOON)
+        self.sender = AlertSender(self.engine, settings, self.clock)
+
+    async def tell(self, alerts=None, *, name="DailyReport", kind="failure", **details):
+        """Let something happen to a job with these alerts."""
+        definition = define(_report, "0 2 * * *", name=name, alerts=alerts)
+        event = {"run_id": 7, "message": "ValueError: no orders", "server": "host1", **details}
+        await self.sender(AlertEvent(kind=kind, definition=definition, **event))
+
+
+def _report():
+    """A job's work."""
+
+
+@pytest.fixture
+async def office(mail_settings):
+    office = Office(mail_settings)
+    yield office
+    await office.engine.dispose()
+
+
+def audit(database):
+    rows = database.rows("SELECT Action, JobName, RunId, Detail FROM c_JobAudit ORDER BY Id")
+    return [tuple(row) for row in rows]
+
+
+# What is sent.
+
+
+async def test_a_failure_is_mailed_with_all_that_is_known_about_it(office, mailbox):
+    await office.tell(
+        Alerts(email=("ops@example.com", "dana@example.com")),
+        details='File "daily_report.py", line 12\nValueError: no orders',
+        attempt=3,
+        duration_ms=61_500,
+        scheduled_for=NOON,
+    )
+    (mail,) = mailbox.mails
+    assert mailbox.recipients == [["ops@example.com", "dana@example.com"]]
+    assert mail["Subject"] == "Daily Report failed"
+    assert mail["To"] == "ops@example.com, dana@example.com"
+    assert mail["From"] == "rig-jobs@localhost"
+    text = mail.get_content()
+    assert text.splitlines()[0] == "ValueError: no orders"
+    assert "https://jobs.example.com/jobs/runs/7" in text
+    assert "7, attempt 3" in text
+    assert "2026-06-10 12:00:00+00:00" in text
+    assert "host1" in text
+    assert 'File "daily_report.py", line 12' in text
+
+
+async def test_slack_gets_blocks_it_takes_and_nothing_of_the_error_is_markup(office, slack):
+    long = "x" * 5_000 + "\n<script> & ``` end"
+    await office.tell(
+        Alerts(slack=slack.url), message="no <orders> & no @channel", details=long, duration_ms=1500
+    )
+    (body,) = slack.bodies
+    assert body["text"] == "Daily Report failed"
+    header, message, facts, code, link = body["blocks"]
+    assert header == {
+        "type": "header",
+        "text": {"type": "plain_text", "text": "Daily Report failed"},
+    }
+    assert message["text"] == {"type": "plain_text", "text": "no <orders> & no @channel"}
+    assert {"type": "mrkdwn", "text": "*Job*\nDailyReport"} in facts["fields"]
+    assert len(facts["fields"]) <= 10
+    assert code["text"]["text"].endswith("&lt;script&gt; &amp; ''' end```")
+    assert len(code["text"]["text"]) < 3_000
+    assert "https://jobs.example.com/jobs/runs/7" in link["elements"][0]["text"]
+
+
+async def test_teams_gets_an_adaptive_card_and_may_answer_202(office, teams, database):
+    await office.tell(Alerts(teams=teams.url), details="Traceback", duration_ms=1500)
+    (body,) = teams.bodies
+    assert body["type"] == "message"
+    (attachment,) = body["attachments"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    card = attachment["content"]
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
+    title, message, facts, details = card["body"]
+    assert title["text"] == "Daily Report failed"
+    assert message["text"] == "ValueError: no orders"
+    assert {"title": "Run", "value": "7, attempt 1"} in facts["facts"]
+    assert details["text"] == "Traceback"
+    assert card["actions"][0]["url"] == "https://jobs.example.com/jobs/runs/7"
+    assert [action for action, *_ in audit(database)] == ["alert"]
+
+
+# Who is told.
+
+
+async def test_success_is_told_only_to_those_who_want_to_hear_it(office, mailbox):
+    await office.tell(Alerts(email=("ops@example.com",)), kind="success")
+    assert mailbox.mails == []
+    await office.tell(Alerts(on=("success",), email=("ops@example.com",)), kind="success")
+    assert [mail["Subject"] for mail in mailbox.mails] == ["Daily Report succeeded"]
+
+
+async def test_a_run_that_took_too_long_is_told_as_slow(office, mailbox):
+    alerts = Alerts(on=("slower than 5m",), email=("ops@example.com",))
+    await office.tell(alerts, kind="success", message="done", duration_ms=299_000)
+    assert mailbox.mails == []
+    await office.tell(alerts, kind="success", message="done", duration_ms=301_000)
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "Daily Report was slow"
+    assert "at most 5m" in mail.get_content()
+
+
+async def test_missed_slots_are_told_to_those_who_want_to_hear_it(office, mailbox):
+    missed = {"kind": "missed", "run_id": None, "message": "3 slots were missed"}
+    await office.tell(Alerts(email=("ops@example.com",)), **missed)
+    assert mailbox.mails == []
+    await office.tell(Alerts(on=("missed",), email=("ops@example.com",)), **missed)
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "Daily Report was missed"
+    assert mail.get_content().rstrip().endswith("https://jobs.example.com/jobs")
+
+
+async def test_a_row_in_the_table_goes_before_the_decorator(office, mailbox, database):
+    database.change(
+        "INSERT INTO c_JobAlert (JobName, AlertOnFailure, AlertOnSuccess, EmailRecipients) "
+        "VALUES ('DailyReport', 0, 1, 'table@example.com; second@example.com')"
+    )
+    decorated = Alerts(on=("failure",), email=("decorator@example.com",))
+    await office.tell(decorated, kind="failure")
+    await office.tell(decorated, kind="success")
+    assert [mail["Subject"] for mail in mailbox.mails] == ["Daily Report succeeded"]
+    assert mailbox.recipients == [["table@example.com", "second@example.com"]]
+    sent = database.one("SELECT LastAlertSent FROM c_JobAlert")
+    assert sent.startswith("2026-06-10 12:00:00")
+
+
+async def test_the_table_knows_a_longest_duration(office, mailbox, database):
+    database.change(
+        "INSERT INTO c_JobAlert (JobName, AlertOnFailure, AlertOnDurationExceeds, EmailRecipients) "
+        "VALUES ('DailyReport', 0, 1000, 'table@example.com')"
+    )
+    await office.tell(kind="success", duration_ms=1000)
+    await office.tell(kind="success", duration_ms=1001)
+    assert [mail["Subject"] for mail in mailbox.mails] == ["Daily Report was slow"]
+
+
+async def test_failures_of_jobs_that_name_nobody_go_to_the_general_address(mail_settings, mailbox):
+    office = Office(mail_settings.model_copy(update={"alert_email": "all@example.com"}))
+    await office.tell(None, kind="failure")
+    await office.tell(Alerts(max_per_hour=5), kind="failure")
+    await office.tell(None, kind="success")
+    await office.engine.dispose()
+    assert mailbox.recipients == [["all@example.com"]] * 2
+
+
+async def test_nobody_is_told_when_nobody_wants_to_know(office, mailbox, database):
+    await office.tell(None)
+    assert mailbox.mails == []
+    assert audit(database) == []
+
+
+# How much.
+
+
+async def test_an_hour_has_room_for_so_many_and_the_next_one_says_what_was_held_back(
+    office, mailbox, database
+):
+    alerts = Alerts(email=("ops@example.com",), max_per_hour=2)
+    for _ in range(5):
+        await office.tell(alerts)
+        office.clock.advance(timedelta(minutes=1))
+    await office.tell(alerts, name="Another")
+    assert len(mailbox.mails) == 3
+    assert [action for action, name, *_ in audit(database) if name == "DailyReport"] == [
+        "alert",
+        "alert",
+        "alert-held-back",
+        "alert-held-back",
+        "alert-held-back",
+    ]
+    office.clock.set(NOON + HOUR)  # the first has just left the hour
+    await office.tell(alerts)
+    assert len(mailbox.mails) == 4
+    assert "3 alerts before this one" in mailbox.mails[-1].get_content()
+
+
+async def test_two_nodes_share_one_count(office, mail_settings, mailbox):
+    other = Office(mail_settings)
+    alerts = Alerts(email=("ops@example.com",), max_per_hour=1)
+    await office.tell(alerts)
+    await other.tell(alerts)
+    await other.engine.dispose()
+    assert len(mailbox.mails) == 1
+
+
+# When it cannot be sent.
+
+
+async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
+    mail_settings, database, caplog, monkeypatch
+):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    office = Office(
+        mail_settings.model_copy(update={"smtp_port": free_port(), "smtp_user": "jobs"})
+    )
+    await office.tell(Alerts(email=("ops@example.com",)))
+    await office.engine.dispose()
+    assert audit(database)[1] == ("alert-failed", "DailyReport", 7, "mail: nobody answers there")
+    assert "the mail alert about DailyReport was not sent: nobody answers there" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_what_the_mail_server_refused_is_said_without_the_password(
+    mail_settings, database, caplog, monkeypatch
+):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    caplog.set_level(logging.DEBUG)
+    password = type(mail_settings.smtp_password)("hunter2-secret")
+    account = {"smtp_user": "jobs", "smtp_password": password}
+    office = Office(mail_settings.model_copy(update=account))
+    await office.tell(Alerts(email=("ops@example.com",)))
+    await office.engine.dispose()
+    assert audit(database)[1][3] == "mail: the mail server answered 535 Authentication failed"
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_webhook_that_refuses_is_audited_and_its_address_stays_secret(
+    office, database, caplog, monkeypatch
+):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    caplog.set_level(logging.INFO)
+    gone = WebhookSink(404)
+    await office.tell(Alerts(slack=gone.url))
+    gone.close()
+    await office.tell(Alerts(slack=gone.url))
+    failed = [row[3] for row in audit(database) if row[0] == "alert-failed"]
+    assert failed == ["slack: the webhook answered 404", "slack: nobody answers there"]
+    assert "s3cret" not in caplog.text
+
+
+async def test_one_channel_that_fails_keeps_no_other_from_being_told(office, teams, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    await office.tell(Alerts(slack=f"http://127.0.0.1:{free_port()}/x", teams=teams.url))
+    assert len(teams.bodies) == 1
+
+
+# All of it together: jobs that run, nodes that tell.
+
+
+@job(JobType.MANUAL, retries=1, backoff="10ms", alerts=Alerts(email=("ops@example.com",)))
+def breaks():
+    """Fail each time."""
+    raise ValueError("no orders")
+
+
+@job(
+    JobType.MANUAL,
+    alerts=Alerts(on=("success", "slower than 1s"), email=("ops@example.com",)),
+)
+def works() -> str:
+    """Do well."""
+    return "17 orders"
+
+
+async def test_a_run_that_failed_for_good_is_told_once_and_not_for_each_attempt(
+    make_scheduler, mail_settings, mailbox
+):
+    scheduler = make_scheduler(settings=mail_settings, notify=None)
+    await scheduler.start(schedule=False)
+    failed = await scheduler.enqueue("Breaks")
+    done = await scheduler.enqueue("Works")
+    assert await scheduler.wait(failed, 15) == RunState.FAILED
+    assert await scheduler.wait(done, 15) == RunState.SUCCEEDED
+    await until(lambda: len(mailbox.mails) == 2)
+    by_subject = {mail["Subject"]: mail.get_content() for mail in mailbox.mails}
+    assert set(by_subject) == {"Breaks failed", "Works succeeded"}
+    assert f"{failed}, attempt 2" in by_subject["Breaks failed"]
+    assert 'raise ValueError("no orders")' in by_subject["Breaks failed"]
+    assert by_subject["Works succeeded"].startswith("17 orders")
+
+
+async def test_a_job_does_not_wait_for_a_mail_server_that_does_not_answer(
+    make_scheduler, database, mail_settings, monkeypatch
+):
+    monkeypatch.setattr("targcc_scheduler.node.node._ALERT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = mail_settings.model_copy(update={"smtp_port": silent.getsockname()[1]})
+        scheduler = make_scheduler(settings=settings, notify=None)
+        await scheduler.start(schedule=False)
+        runs = [await scheduler.enqueue("Works") for _ in range(20)]
+        for run_id in runs:
+            assert await scheduler.wait(run_id, 5) == RunState.SUCCEEDED
+        await until(lambda: database.one("SELECT COUNT(*) FROM c_JobAudit WHERE Action = 'alert'"))

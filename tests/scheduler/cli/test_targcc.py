@@ -1,0 +1,218 @@
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from targcc_scheduler.cli.main import main
+
+Targcc = Callable[..., Result]
+
+
+@pytest.fixture
+def targcc(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Targcc:
+    """Run a command line; its status is 0 unless another is expected."""
+    monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
+
+    def call(*arguments: str, status: int = 0, text: str | None = None) -> Result:
+        result = CliRunner().invoke(main, arguments, input=text, prog_name="targcc")
+        assert result.exit_code == status, result.output
+        assert "Traceback" not in result.stderr or status == 1  # 1: a job's own
+        return result
+
+    return call
+
+
+def rows(path: Path, sql: str) -> list[Any]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def test_every_command_has_help(targcc: Targcc):
+    def walk(command: Any, path: list[str]) -> None:
+        assert command.help, path
+        assert targcc(*path, "--help").output.startswith("Usage: targcc")
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, [*path, name])
+
+    walk(main, [])
+
+
+def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):
+    result = targcc("job", "list")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["JOB", "SCHEDULE", "NEXT", "LAST", "ENDED"]
+    assert re.match(r"DailyReport +at 02:00 every day +\w+", lines[1])
+    assert "broken_import.py cannot be used: ModuleNotFoundError" in result.stderr
+    assert "\x1b" not in result.output
+
+
+def test_json_is_what_the_api_answers(targcc: Targcc):
+    jobs = json.loads(targcc("job", "list", "--json").stdout)
+    assert [job["name"] for job in jobs] == ["DailyReport", "MailUser", "SlowExport", "SyncStock"]
+    info = json.loads(targcc("job", "info", "dailyreport", "--json").stdout)
+    assert info["retries"] == 2
+    assert len(info["next_runs"]) == 5
+
+
+def test_a_job_is_run_to_its_end_without_a_server(targcc: Targcc):
+    result = targcc("job", "run", "dailyreport", "--wait")
+    assert "no server is up: this process runs it" in result.stderr
+    assert "loading table=orders" in result.stderr
+    assert re.fullmatch(
+        r"run 1 of DailyReport succeeded in .+: 3 orders, 1,204\.50\n", result.stdout
+    )
+    shown = targcc("run", "show", "1").stdout
+    assert "state       succeeded" in shown
+    assert "started by  CLI (" in shown
+
+
+def test_a_run_that_fails_is_status_1_and_shows_why(targcc: Targcc):
+    result = targcc("job", "run", "SyncStock", "--wait", status=1)
+    assert "run 1 of SyncStock failed" in result.stdout
+    assert "in fetch" in result.stderr
+    assert "WarehouseError: the warehouse answered 503" in result.stderr
+
+
+def test_waiting_as_json_prints_the_run(targcc: Targcc):
+    result = targcc("job", "run", "MailUser", "--arg", "user_id=3", "--wait", "--json")
+    run = json.loads(result.stdout)
+    assert (run["state"], run["arguments"]["user_id"]) == ("succeeded", 3)
+    assert result.stderr == ""
+
+
+def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
+    as_json = '{"user_id": 1, "tone": "strict"}'
+    targcc("job", "run", "MailUser", "--arguments", as_json, "--arg", 'copy_to=["a@x", "b@x"]')
+    run = json.loads(targcc("run", "show", "1", "--json").stdout)
+    assert run["state"] == "enqueued"
+    assert run["arguments"]["copy_to"] == ["a@x", "b@x"]
+    assert run["arguments"]["tone"] == "strict"
+    assert run["arguments"]["api_key"] == "••••••"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["job", "run", "DailyRepotr"], "error: there is no job 'DailyRepotr': did you mean"),
+        (["job", "info", "x"], "targcc job list shows what there is"),
+        (["job", "run", "MailUser"], "error: the arguments do not fit: user_id: field required"),
+        (["job", "run", "MailUser", "--arg", "user_id"], "'user_id' is not NAME=VALUE"),
+        (["job", "run", "MailUser", "--arguments", "{"], "not JSON"),
+        (["job", "run", "MailUser", "--arguments", "[]"], "not an object"),
+        (["run", "show", "99"], "error: there is no run 99"),
+        (["job", "cancel", "99"], "99"),
+        (["job", "retry", "99"], "99"),
+        (["job", "disable", "SyncStock", "--until", "soon"], "'soon' is no time"),
+        (["queue", "pause", "nix"], "error: there is no queue 'nix': default, critical"),
+        (["user", "remove", "nobody"], "error: there is no user nobody"),
+        (["token", "revoke", "nothing"], "error: there is no token nothing"),
+        (["token", "create", "ci", "--role", "boss"], "viewer"),
+        (["migrate", "--sql", "oracle"], "there are no scripts for 'oracle'"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_what_cannot_be_done_is_status_2_in_words(targcc: Targcc, arguments: list[str], said: str):
+    assert said in targcc(*arguments, status=2).stderr
+
+
+def test_a_job_is_disabled_and_enabled(targcc: Targcc, tmp_path: Path):
+    said = targcc("job", "disable", "SyncStock", "--reason", "moving house", "--until", "2h").stdout
+    assert "SyncStock is paused until" in said
+    assert "paused" in targcc("job", "list").stdout
+    assert "moving house" in targcc("job", "info", "SyncStock").stdout
+    assert "SyncStock runs again, next" in targcc("job", "enable", "SyncStock").stdout
+    audit = targcc("audit").stdout
+    assert audit.index("resume") < audit.index("pause")
+    assert rows(tmp_path / "jobs.db", "SELECT Actor FROM c_JobAudit")[0][0].startswith("CLI (")
+
+
+def test_a_run_is_cancelled_and_done_again(targcc: Targcc):
+    targcc("job", "run", "DailyReport")
+    assert targcc("job", "cancel", "1").stdout == "run 1 is cancelled\n"
+    assert "there is nothing to cancel" in targcc("run", "cancel", "1", status=2).stderr
+    result = targcc("job", "retry", "1", "--wait")
+    assert "run 2 of DailyReport succeeded" in result.stdout
+    listed = targcc("run", "list", "--state", "cancelled").stdout
+    assert listed.splitlines()[1].split()[:3] == ["1", "cancelled", "DailyReport"]
+
+
+def test_history_and_figures(targcc: Targcc):
+    targcc("job", "run", "DailyReport", "--wait")
+    assert "3 orders" in targcc("job", "history", "DailyReport").stdout
+    assert len(json.loads(targcc("job", "history", "--json").stdout)) == 1
+    assert "succeeded  1 (100%)" in targcc("job", "stats", "DailyReport").stdout
+    assert json.loads(targcc("job", "stats", "DailyReport", "--json").stdout)["runs"] == 1
+
+
+def test_the_first_user_is_an_admin_and_the_next_a_viewer(targcc: Targcc, tmp_path: Path):
+    password = "a good long password\n"
+    add = targcc("user", "add", "dana", "--password-stdin", text=password)
+    assert add.stdout == "dana may sign in as admin\n"
+    typed = targcc("user", "add", "yossi", text=password * 2)
+    assert "yossi may sign in as viewer" in typed.stdout
+    assert "good long" not in typed.output
+    (stored,) = rows(tmp_path / "jobs.db", "SELECT PasswordHash FROM c_JobUser WHERE Name='dana'")
+    assert stored[0].startswith("$argon2id$")
+    users = json.loads(targcc("user", "list", "--json").stdout)
+    assert [(user["name"], user["role"]) for user in users] == [
+        ("dana", "admin"),
+        ("yossi", "viewer"),
+    ]
+    targcc("user", "password", "dana", "--password-stdin", text="another long password\n")
+    targcc("user", "remove", "yossi")
+    assert "yossi" not in targcc("user", "list").stdout
+    assert (
+        "at least 10" in targcc("user", "add", "x", "--password-stdin", text="s\n", status=2).stderr
+    )
+
+
+def test_a_token_is_printed_once_and_alone_when_asked(targcc: Targcc, tmp_path: Path):
+    secret = targcc("token", "create", "ci", "--role", "operator", "--quiet").stdout.strip()
+    assert re.fullmatch(r"tgc_[\w-]{43}", secret)
+    assert "not shown again" in targcc("token", "create", "other", "--expires", "90d").stdout
+    assert secret not in targcc("token", "list").stdout
+    assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobToken"))
+    assert secret not in str(rows(tmp_path / "jobs.db", "SELECT * FROM c_JobAudit"))
+    targcc("token", "revoke", "ci")
+    assert [one["name"] for one in json.loads(targcc("token", "list", "--json").stdout)] == [
+        "other"
+    ]
+
+
+def test_a_fresh_database_is_made_by_the_first_command(
+    targcc: Targcc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", f"sqlite:///{tmp_path / 'new.db'}")
+    assert "is at version 0" in targcc("migrate").stdout
+    assert targcc("server", "list").stdout.startswith("No server is up")
+    assert targcc("job", "history").stdout == "Nothing has run yet.\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "TARGCC_DATABASE_URL: not a database URL"),
+        ("oracle://a:SECRET@b/c", "in sqlite or postgresql, not oracle"),
+        ("sqlite:////no/such/folder/jobs.db", "unable to open database file"),
+        ("postgresql://acme:SECRET@127.0.0.1:1/x", "postgresql://acme:***@127.0.0.1:1/x"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_without_its_password(
+    targcc: Targcc, monkeypatch: pytest.MonkeyPatch, url: str, said: str
+):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", url)
+    result = targcc("job", "list", status=2)
+    assert said in result.stderr
+    assert "SECRET" not in result.output
+
+
+def test_old_rows_are_removed(targcc: Targcc):
+    assert re.match(r"removed \d+ runs", targcc("prune", "--days", "1", "--keep", "0").stdout)
+    assert "runs" in json.loads(targcc("prune", "--json").stdout)

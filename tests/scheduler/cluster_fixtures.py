@@ -1,0 +1,34 @@
+"""Clusters for the tests on PostgreSQL."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from targcc_scheduler import Scheduler, Settings
+
+
+@pytest.fixture
+def cluster(migrated_postgresql_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster without nodes."""
+    cluster = Cluster(migrated_postgresql_url, tmp_path)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def empty_cluster(postgresql_url: str, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster without nodes, whose database has no tables."""
+    cluster = Cluster(postgresql_url, tmp_path)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+async def client(cluster: Cluster) -> AsyncIterator[Scheduler]:
+    """A scheduler that creates runs and does nothing else."""
+    settings = Settings(_env_file=None, database_url=cluster.url, migrate_on_start=False)
+    scheduler = Scheduler(settings)
+    await scheduler.start(work=False, schedule=False)
+    yield scheduler
+    await scheduler.stop()

@@ -1,0 +1,208 @@
+"""What the tests of the engine port need: a worker that does what the executor does, except for the jobs themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from targcc_scheduler.core.clock import Clock, SystemClock
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.engine.factory import make_queue_engine
+from targcc_scheduler.engine.port import Submission
+from targcc_scheduler.settings import Settings
+from targcc_scheduler.storage import nodes
+from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs import create as creating
+from targcc_scheduler.storage.runs import operate, stage, values
+from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.worker.settlement_writer import SettlementWriter
+
+NOW = timedelta(0)
+
+
+class ShiftedClock(SystemClock):
+    """The clock of a machine that is set wrong."""
+
+    def __init__(self, shift: timedelta) -> None:
+        self._shift = shift
+
+    def now(self) -> datetime:
+        """What it shows."""
+        return super().now() + self._shift
+
+
+class Node:
+    """An engine with a worker that records what it performs; runs end as soon as ``may_end`` is set."""
+
+    def __init__(
+        self, url: str, *, name: str, limits: Mapping[str, int], poll: float, clock: Clock
+    ) -> None:
+        settings = Settings(
+            _env_file=None, database_url=url, poll_seconds=poll, heartbeat_seconds=0.5
+        )
+        self.name = name
+        self.clock = clock
+        self.store = Store(url)
+        self.engine = make_queue_engine(settings, clock, self.store.engine)
+        self.limits = dict(limits)
+        self.begun: list[int] = []
+        self.jobs: list[str] = []
+        self.ended: list[int] = []
+        self.most_at_once = 0
+        self.started: dict[int, datetime] = {}
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self._settler = SettlementWriter(self.store, self.engine, clock)
+        self._task: asyncio.Task[None] | None = None
+
+    # What tests do.
+
+    async def sign_on(self) -> None:
+        """Become a node the others know."""
+        async with self.store.write() as connection:
+            now = self.clock.now()
+            me = nodes.Server(
+                id=self.name,
+                name=self.name,
+                process_id=0,
+                queues="",
+                workers=0,
+                version="",
+                started_at=now,
+            )
+            await nodes.register(connection, me, now)
+
+    async def create(
+        self,
+        job: str = "Work",
+        *,
+        due: timedelta = NOW,
+        priority: int = 0,
+        queue: str = "default",
+        connection: Any = None,
+    ) -> int:
+        """Create a run and submit it, in a transaction of its own or the one given."""
+        if connection is None:
+            async with self.store.write() as mine:
+                run_id = await self.create(
+                    job, due=due, priority=priority, queue=queue, connection=mine
+                )
+            self.engine.wake()
+            return run_id
+        now = self.clock.now()
+        new = values.NewRun(
+            job_name=job,
+            job_type="Manual",
+            queue=queue,
+            priority=priority,
+            due_at=now + due,
+            triggered_by="test",
+            state=RunState.SCHEDULED if due > NOW else RunState.ENQUEUED,
+        )
+        run_id = await creating.insert(connection, new, now)
+        await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
+        return run_id
+
+    def work(self, **queues: int) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self.engine.work(self, queues or {"default": 5}))
+
+    async def drained(self) -> None:
+        """Take nothing new, and wait until everything is settled."""
+        self.engine.drain()
+        if self._task is not None:
+            await asyncio.wait_for(self._task, 15)
+
+    async def state(self, run_id: int) -> RunState:
+        """The state of a run."""
+        async with self.store.read() as connection:
+            return await operate.state_of(connection, run_id)
+
+    async def close(self) -> None:
+        """End it, whatever it does."""
+        self.may_end.set()
+        await self.drained()
+        await self._settler.close()
+        await self.engine.close()
+        await self.store.dispose()
+
+    # What an engine calls.
+
+    async def claim(self, wanted: Mapping[str, int]) -> list[values.Claim]:
+        async with self.store.write() as connection:
+            return await claiming.claim(
+                connection,
+                server_id=self.name,
+                wanted=wanted,
+                limits=self.limits,
+                suspect_is_held=False,
+                now=self.clock.now(),
+            )
+
+    async def claim_offered(self, offer: Any) -> list[values.Claim]:
+        async with self.store.write() as connection:
+            offers = await offer(connection)
+            return await claiming.claim_offered(
+                connection,
+                offers,
+                server_id=self.name,
+                limits=self.limits,
+                suspect_is_held=False,
+                now=self.clock.now(),
+            )
+
+    async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
+        async with self.store.read() as connection:
+            return await stage.waiting_work(connection, queues, self.clock.now())
+
+    async def perform(self, claim: values.Claim) -> None:
+        self.begun.append(claim.run_id)
+        self.jobs.append(claim.job_name)
+        self.started[claim.run_id] = datetime.now(UTC)
+        self.most_at_once = max(self.most_at_once, len(self.begun) - len(self.ended))
+        await self.may_end.wait()
+        await asyncio.sleep(0)
+        settlement = values.Settlement(claim=claim, state=RunState.SUCCEEDED, message="done")
+        limited = claim.job_name in self.limits
+        await self._settler.settle(settlement, [], None, release=limited, alone=False)
+        self.ended.append(claim.run_id)
+
+
+MakeNode = Callable[..., Awaitable[Node]]
+
+
+@asynccontextmanager
+async def nodes_on(url: str):
+    """Makes nodes on a database, and ends them."""
+    made: list[Node] = []
+
+    async def make(
+        name: str = "node",
+        *,
+        limits: Mapping[str, int] | None = None,
+        poll: float = 0.3,
+        shift: timedelta = NOW,
+    ) -> Node:
+        node = Node(url, name=name, limits=limits or {}, poll=poll, clock=ShiftedClock(shift))
+        await node.engine.open()
+        await node.sign_on()
+        made.append(node)
+        return node
+
+    try:
+        yield make
+    finally:
+        for node in made:
+            await node.close()
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
+    """Wait for something that the test's own loop can see."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        await asyncio.sleep(0.01)

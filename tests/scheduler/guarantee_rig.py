@@ -1,0 +1,182 @@
+"""What the tests of the guarantees share: a look into a database of either kind, schedulers, a clock that can be set, nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from projects import PATH
+from targcc_scheduler import Actor, ActorKind, RunState, Scheduler, Settings
+from targcc_scheduler.core.clock import SystemClock
+from targcc_scheduler.core.states import FINAL, TRANSITIONS
+from targcc_scheduler.queries.models import run_of
+from targcc_scheduler.storage.tables import job_run, logged_job
+
+DANA = Actor(ActorKind.MANUAL, "dana")
+QUICK = {
+    "migrate_on_start": False,
+    "heartbeat_seconds": 0.2,
+    "lost_after_seconds": 3.0,
+    "shutdown_grace": 0.5,
+    "cancel_grace": 0.2,
+    "poll_seconds": 0.2,
+}
+
+
+class Ledger:
+    """What is in a database, SQLite or PostgreSQL; columns have the names of the tables."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+
+    def rows(self, statement: sa.Executable) -> list[Any]:
+        """What a query gives."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(statement).all())
+
+    def change(self, statement: sa.Executable) -> None:
+        """Change something behind the scheduler's back."""
+        with self.engine.begin() as connection:
+            connection.execute(statement)
+
+    def run(self, run_id: int) -> Any:
+        """A row of c_JobRun."""
+        (row,) = self.rows(sa.select(job_run).where(job_run.c.Id == run_id))
+        return row
+
+    def runs(self, job: str) -> list[Any]:
+        """The runs of a job, oldest first."""
+        mine = sa.select(job_run).where(job_run.c.JobName == job)
+        return self.rows(mine.order_by(job_run.c.Id))
+
+    def attempts(self, run_id: int) -> list[Any]:
+        """The attempts of a run, oldest first."""
+        mine = sa.select(logged_job).where(logged_job.c.JobId == str(run_id))
+        return self.rows(mine.order_by(logged_job.c.ID))
+
+    def states(self) -> Counter[str]:
+        """How many runs are in each state."""
+        counted = sa.select(job_run.c.State, sa.func.count()).group_by(job_run.c.State)
+        return Counter({state: count for state, count in self.rows(counted)})
+
+    def life(self, run_id: int) -> list[str]:
+        """The states a run went through."""
+        return [entry.state for entry in run_of(self.run(run_id)).life]
+
+    def assert_sound(self) -> None:
+        """No run is in a state it could not have come to, none succeeded twice, each transition is written down."""
+        done = Counter(row.JobId for row in self.rows(sa.select(logged_job)) if row.Success)
+        for row in self.rows(sa.select(job_run)):
+            states = [RunState(entry.state) for entry in run_of(row).life]
+            assert states[-1] == row.State
+            assert all(after in TRANSITIONS[before] for before, after in pairwise(states)), states
+            assert (row.CompletedAt is not None) == (row.State in FINAL)
+            assert done[str(row.Id)] == (row.State == RunState.SUCCEEDED)
+        if self.engine.dialect.name == "sqlite":
+            assert self.rows(sa.text("PRAGMA integrity_check")) == [("ok",)]
+
+
+class SettableClock(SystemClock):
+    """A machine's clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta()
+
+    def now(self) -> datetime:
+        """What it shows."""
+        return super().now() + self.shift
+
+
+MakeScheduler = Callable[..., Scheduler]
+
+
+@asynccontextmanager
+async def schedulers(url: str, jobs_package: str) -> AsyncIterator[MakeScheduler]:
+    """Makes schedulers on a database, which tell nobody, and stops them."""
+    made: list[Scheduler] = []
+
+    async def nobody(_: object) -> None:
+        """Nobody is told."""
+
+    def make(**options: Any) -> Scheduler:
+        settings = Settings(_env_file=None, database_url=url, **QUICK)
+        mine = {"settings": settings, "jobs_package": jobs_package, "notify": nobody}
+        made.append(Scheduler(**{**mine, **options}))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for scheduler in made:
+            await scheduler.stop()
+
+
+class Node:
+    """A process that runs ``rig_jobs.node``; its jobs note what they do in the file ``evidence``."""
+
+    def __init__(self, url: str, folder: Path, *words: str) -> None:
+        self.folder = folder
+        self.evidence = folder / "evidence"
+        self._log = folder / f"node-{time.monotonic_ns()}.log"
+        mine = {f"TARGCC_{name.upper()}": str(value) for name, value in QUICK.items()}
+        environment = {
+            **os.environ,
+            **mine,
+            "TARGCC_DATABASE_URL": url,
+            "RIG_EVIDENCE": str(self.evidence),
+            "PYTHONPATH": PATH,
+        }
+        with self._log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rig_jobs.node", *(words or ("worker",))],
+                env=environment,
+                cwd=folder,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def noted(self, *words: object) -> list[str]:
+        """The lines of evidence that begin with these words, without the process."""
+        start = " ".join(map(str, words))
+        lines = self.evidence.read_text().splitlines() if self.evidence.exists() else []
+        noted = [line.partition(" ")[2] for line in lines]
+        return [line for line in noted if line.startswith(start)]
+
+    def open(self, gate: str = "gate") -> None:
+        """Let jobs go on that wait for the gate."""
+        (self.folder / gate).touch()
+
+    def end(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """Wait until a condition holds, and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {seconds:g} s")
+        await asyncio.sleep(0.02)
+    return value

@@ -1,0 +1,271 @@
+"""What ``@job`` makes of a class or function, and what discovery makes of a package."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from projects import RIG
+from pydantic import SecretStr
+from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, Scheduler, job
+from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.jobs.definition import in_words, name_of
+from targcc_scheduler.jobs.discovery import discover
+from targcc_scheduler.schedules import CronError
+
+
+def _work() -> None:
+    """Do the work.
+
+    And more.
+    """
+
+
+def test_the_class_name_is_the_key_and_the_name_in_words():
+    @job("0 2 * * *")
+    class DailySalesReportJob:
+        """Mail yesterday's sales."""
+
+        def execute(self): ...
+
+    definition = DailySalesReportJob.__job__
+    assert (definition.name, definition.display_name) == ("DailySalesReport", "Daily Sales Report")
+    assert definition.description == "Mail yesterday's sales."
+    assert (definition.job_type, definition.schedule_text) == (JobType.RECURRING, "0 2 * * *")
+
+
+def test_the_project_says_what_the_decorator_does_not(monkeypatch):
+    project = replace(RIG, backoff="30s", timeout="1h")
+    monkeypatch.setattr("targcc_scheduler.project._configured", project)
+    definition = define(_work, "0 2 * * *")
+    assert (definition.queue, definition.retries, definition.timezone) == (
+        "default",
+        3,
+        "Europe/Berlin",
+    )
+    assert (definition.backoff, definition.timeout) == (timedelta(seconds=30), timedelta(hours=1))
+    assert define(_work, timeout="none").timeout is None
+
+
+def test_a_renamed_class_keeps_its_name():
+    assert define(_work, name="TheOldName").name == "TheOldName"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("DailyReport", "Daily Report"), ("SyncSAPOrders", "Sync SAP Orders"), ("A1", "A1")],
+)
+def test_a_key_in_words(key, words):
+    assert in_words(key) == words
+
+
+def test_a_function_has_a_key_like_a_class():
+    assert name_of(_work) == "Work"
+
+
+def test_recurring_jobs_do_not_overlap_and_others_may():
+    assert define(_work, "0 2 * * *").limit == 1
+    assert define(_work, JobType.FIRE_AND_FORGET).limit is None
+    assert define(_work, overlap="queue").limit == 1
+    assert define(_work, concurrency=4).limit == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"every": "90m"}, "every 1h30m"),
+        ({"every": "5m", "after": "completion"}, "every 5m after completion"),
+        ({"at": "2026-12-31T02:00"}, "once at 2026-12-31T02:00:00"),
+    ],
+)
+def test_schedules_that_cron_cannot_say(options, text):
+    definition = define(_work, **options)
+    assert definition.schedule_text == text
+    assert definition.job_type == JobType.RECURRING
+
+
+def test_an_instant_without_a_zone_is_read_in_that_of_the_job():
+    definition = define(_work, at="2026-12-31T02:00", timezone="America/New_York")
+    assert definition.schedule.at.astimezone(UTC) == datetime(2026, 12, 31, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "said"),
+    [
+        (("0 2 * * *",), {"every": "5m"}, "one schedule"),
+        ((), {"anchor": "2026-01-01"}, "belong to every="),
+        ((JobType.RECURRING,), {}, "needs a cron expression"),
+        ((), {"retries": -1}, "from 0"),
+        ((), {"concurrency": 0}, "from 1"),
+        ((), {"overlap": "maybe"}, "skip, queue or allow"),
+        ((), {"misfire": "maybe"}, "run_once, skip or run_all"),
+        ((), {"name": ""}, None),
+        ((), {"name": "x" * 101}, "1 to 100 characters"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(arguments, options, said):
+    if said is None:
+        assert define(_work, *arguments, **options).name == "Work"
+        return
+    with pytest.raises(JobError, match=said):
+        define(_work, *arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [(("0 25 * * *",), {}), ((), {"timeout": "soon"}), ((), {"timezone": "Mars/Olympus"})],
+)
+def test_what_cannot_be_read_is_refused(arguments, options):
+    with pytest.raises(CronError):
+        define(_work, *arguments, **options)
+
+
+def test_alerts_are_checked_and_keep_their_urls_to_themselves():
+    alerts = Alerts(on=("failure", "slower than 5m"), slack="https://hooks.example/secret")
+    assert alerts.slower_than == timedelta(minutes=5)
+    assert "secret" not in repr(alerts)
+    with pytest.raises(JobError, match="no alert on 'sometimes'"):
+        Alerts(on=("sometimes",))
+
+
+def test_arguments_are_typed_kept_and_read_back():
+    def work(
+        ctx, day: date, ids: list[int], key: SecretStr, tags: dict[str, str] | None = None
+    ): ...
+
+    parameters = define(work).signature
+    given = {"day": "2026-01-31", "ids": ["1", 2], "key": "s3cret"}
+    kept = parameters.check(given)
+    assert json.loads(kept)["key"] == "s3cret"
+    assert parameters.shown(kept)["key"] == "••••••"
+    loaded = parameters.load(kept)
+    assert (loaded["day"], loaded["ids"]) == (date(2026, 1, 31), [1, 2])
+    assert loaded["key"].get_secret_value() == "s3cret"
+    assert loaded["tags"] is None
+
+
+def test_a_job_without_arguments_takes_none():
+    with pytest.raises(ArgumentsError, match="takes no arguments, but got x"):
+        define(_work).signature.check({"x": 1})
+
+
+@pytest.mark.parametrize("returned", [None, "done", JobResult.success("done")])
+def test_what_counts_as_success(returned):
+    assert JobResult.of(returned).ok
+
+
+def test_a_job_returns_nothing_else():
+    with pytest.raises(TypeError, match="not int"):
+        JobResult.of(3)
+
+
+def test_metadata_adds_up():
+    result = JobResult.success("2 orders").with_metadata(revenue=3).with_metadata(orders=2)
+    assert (result.message, result.metadata) == ("2 orders", {"revenue": 3, "orders": 2})
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package to put job files into."""
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "found_jobs"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+
+    def write(**files):
+        for name, text in files.items():
+            path = folder.joinpath(*name.split("__")).with_suffix(".py")
+            path.parent.mkdir(exist_ok=True)
+            (path.parent / "__init__.py").touch()
+            path.write_text(f"from targcc_scheduler import job, JobType\n{text}")
+        return "found_jobs"
+
+    yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] == "found_jobs"]:
+        del sys.modules[name]
+
+
+GOOD = "@job()\nclass {}Job:\n    def execute(self): ...\n"
+
+
+def test_jobs_are_found_in_every_module_and_sub_package(package):
+    found = discover(package(one=GOOD.format("One"), deep__two=GOOD.format("Two")))
+    assert set(found.definitions) == {"One", "Two"}
+    assert found.broken == []
+
+
+def test_a_job_in_a_folder_without_an_init_file_is_found_too(package, tmp_path):
+    name = package(one=GOOD.format("One"), deep__two=GOOD.format("Two"))
+    (tmp_path / "found_jobs" / "deep" / "__init__.py").unlink()
+    (tmp_path / "found_jobs" / "texts").mkdir()
+    found = discover(name)
+    assert set(found.definitions) == {"One", "Two"}
+    assert "found_jobs.texts" not in found.modules
+
+
+def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
+    found = discover(package(bad="import nothing_of_this_name\n", good=GOOD.format("Good")))
+    assert set(found.definitions) == {"Good"}
+    [broken] = found.broken
+    assert broken.module == "found_jobs.bad"
+    assert broken.error == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    assert broken.path.endswith("bad.py")
+    assert "importlib" not in broken.traceback
+    assert "line 2" in broken.traceback
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def f(:\n", "SyntaxError"),
+        ("@job('0 25 * * *')\nclass XJob:\n    def execute(self): ...\n", "hour 25"),
+        ("@job()\nclass XJob: ...\n", "needs a method execute"),
+        ("@job()\nclass XJob:\n    def execute(self, ctx, a): ...\n", "needs a type"),
+        ("@job()\nclass XJob:\n    def execute(self, ctx, a: 'Nowhere'): ...\n", "Nowhere"),
+        ("@job('@daily')\ndef x(a: int): ...\n", "its arguments need defaults"),
+        ("raise SystemExit(1)\n", "SystemExit"),
+    ],
+)
+def test_what_makes_a_file_broken(package, text, said):
+    found = discover(package(bad=text))
+    assert found.definitions == {}
+    assert said in found.broken[0].error
+
+
+def test_the_second_job_of_one_name_is_reported_and_the_first_counts(package):
+    found = discover(package(a=GOOD.format("Same"), b=GOOD.format("Same")))
+    assert found.definitions["Same"].module == "found_jobs.a"
+    [broken] = found.broken
+    assert "'Same' is taken by found_jobs.a.SameJob" in broken.error
+
+
+def test_a_job_that_is_imported_elsewhere_is_found_once(package):
+    found = discover(package(a=GOOD.format("Same"), b="from found_jobs.a import SameJob\n"))
+    assert (len(found.definitions), found.broken) == (1, [])
+
+
+def test_a_thousand_files_are_found_in_less_than_a_second(package):
+    text = '@job("0 2 * * *")\nclass J{}Job:\n    async def execute(self, ctx): ...\n'
+    name = package(**{f"job_{number:04}": text.format(number) for number in range(1000)})
+    started = time.process_time()
+    found = discover(name)
+    assert len(found.definitions) == 1000
+    assert time.process_time() - started < 1.0
+
+
+async def test_a_file_added_while_a_server_runs_is_found_when_its_job_is_wanted(package, settings):
+    root = package(one=GOOD.format("One"))
+    server = Scheduler(settings, jobs_package=root)
+    await server.start(schedule=False)
+    try:
+        package(two=GOOD.format("Two"))
+        command_line = Scheduler(settings, jobs_package=root)
+        run_id = await command_line.trigger("Two", by=Actor(ActorKind.CLI, "dana"))
+        await command_line.stop()
+        assert await server.wait(run_id, timeout=20) == "succeeded"
+        assert "Two" in server.definitions
+    finally:
+        await server.stop()

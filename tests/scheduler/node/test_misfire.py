@@ -1,0 +1,92 @@
+"""Which slots run and which were missed, after any time of downtime."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from targcc_scheduler import job
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.due_slots import MOST_MISSED, MOST_RUNS, due_slots
+
+NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def _job(cron="* * * * *", **options):
+    return define(lambda: None, cron, **{"name": "Report", "timezone": "UTC", **options})
+
+
+def _minutes_before_noon(*minutes):
+    return tuple(NOON - minute * MINUTE for minute in minutes)
+
+
+def test_nothing_is_due_between_slots():
+    assert due_slots(_job(), NOON, NOON + timedelta(seconds=59)) is None
+
+
+def test_a_slot_that_has_come_runs():
+    due = due_slots(_job(), NOON - MINUTE, NOON)
+    assert (due.run, due.missed, due.last) == ((NOON,), (), NOON)
+
+
+def test_run_once_runs_the_newest_and_records_the_others():
+    due = due_slots(_job(), NOON - 4 * MINUTE, NOON + timedelta(seconds=30))
+    assert due.run == (NOON,)
+    assert due.missed == _minutes_before_noon(3, 2, 1)
+
+
+def test_run_all_runs_each():
+    due = due_slots(_job(misfire="run_all"), NOON - 4 * MINUTE, NOON)
+    assert due.run == _minutes_before_noon(3, 2, 1, 0)
+    assert due.missed == ()
+
+
+def test_skip_takes_a_slot_of_more_than_a_minute_ago_for_missed():
+    due = due_slots(_job(misfire="skip"), NOON - 4 * MINUTE, NOON + timedelta(seconds=30))
+    assert due.run == (NOON,)
+    due = due_slots(_job("0 * * * *", misfire="skip"), NOON - MINUTE, NOON + 2 * MINUTE)
+    assert (due.run, due.missed) == ((), (NOON,))
+
+
+@pytest.mark.parametrize("misfire", ["run_once", "run_all", "skip"])
+def test_a_slot_older_than_the_grace_is_missed_under_any_policy(misfire):
+    hourly = _job("0 * * * *", misfire=misfire, misfire_grace="30m")
+    due = due_slots(hourly, NOON - MINUTE, NOON + 31 * MINUTE)
+    assert (due.run, due.missed) == ((), (NOON,))
+
+
+def test_only_so_many_missed_slots_are_recorded_and_the_rest_is_counted():
+    due = due_slots(_job(), NOON - 301 * MINUTE, NOON)
+    assert len(due.missed) == MOST_MISSED
+    assert due.missed[-1] == NOON - MINUTE
+    assert (due.earlier, due.counted) == (200, True)
+
+
+def test_run_all_goes_on_where_it_stopped():
+    every_second = _job("* * * * * *", misfire="run_all")
+    last, seen = NOON - timedelta(seconds=1200), []
+    while due := due_slots(every_second, last, NOON):
+        assert len(due.run) <= MOST_RUNS
+        seen += due.run
+        last = due.last
+    assert len(seen) == len(set(seen)) == 1200
+
+
+@pytest.mark.parametrize("misfire", ["run_once", "run_all", "skip"])
+def test_a_year_of_downtime_of_a_job_of_every_second_costs_no_more_than_an_hour(misfire):
+    every_second = _job("* * * * * *", misfire=misfire)
+    started = time.process_time()
+    due = due_slots(every_second, NOON - timedelta(days=365), NOON)
+    assert time.process_time() - started < 0.5
+    assert len(due.missed) == MOST_MISSED
+    assert not due.counted
+    assert due.earlier >= 1000
+
+
+def test_the_decorator_says_the_same():
+    @job("0 2 * * *", misfire="run_all", misfire_grace="2h")
+    class ReportJob:
+        def execute(self): ...
+
+    assert ReportJob.__job__.misfire == "run_all"
+    assert ReportJob.__job__.misfire_grace == timedelta(hours=2)

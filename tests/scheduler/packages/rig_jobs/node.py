@@ -1,0 +1,45 @@
+"""One node, as ``targcc worker`` would be: works and schedules until SIGTERM. The words after ``-m rig_jobs.node`` choose.
+
+``worker`` takes runs, ``schedule`` creates those of recurring jobs, ``every-second`` registers a job of every second.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from projects import RIG
+from targcc_scheduler import JobContext, Scheduler, configure
+
+from rig_jobs.evidence import note
+
+
+async def every_second(ctx: JobContext) -> None:
+    """Leave evidence of the slot."""
+    note("slot", ctx.scheduled_for.isoformat())
+
+
+async def main(words: set[str]) -> None:
+    """Run until told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    scheduler = Scheduler()
+    if "every-second" in words:
+        scheduler.add_recurring("EverySecond", every_second, "* * * * * *", overlap="allow")
+    await scheduler.start(work="worker" in words, schedule="schedule" in words)
+    note("node", "ready")
+    await stop.wait()
+    await scheduler.stop()
+    note("node", "stopped")
+
+
+if __name__ == "__main__":
+    configure(RIG)
+    logging.basicConfig(
+        level=os.environ.get("RIG_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    asyncio.run(main(set(sys.argv[1:])))

@@ -1,0 +1,26 @@
+"""A node of its own: ``run_node.py '{"schedule": true}'`` works until it is asked to stop."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+
+from projects import RIG
+from targcc_scheduler import Scheduler, configure
+
+
+async def _main() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    options = {"work": True, "schedule": False, **json.loads(sys.argv[1])}
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    scheduler = Scheduler(jobs_package="fault_jobs")
+    await scheduler.start(**options)
+    print("node is up", flush=True)  # noqa: T201 - the test waits for it
+    await stop.wait()
+    await scheduler.stop()
+
+
+configure(RIG)
+asyncio.run(_main())

@@ -1,0 +1,181 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.jobs.discovery import BrokenModule
+from targcc_scheduler.queries.jobs import JobOverview
+from targcc_scheduler.queries.models import Pause, Run
+from targcc_scheduler.queries.next_run import next_run, schedule_words
+from targcc_scheduler.queries.overview import Overview, overview
+from targcc_scheduler.queries.upcoming import next_runs
+from targcc_scheduler.web.dashboard.banner import status_banner
+from web_fixtures import Site
+
+NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+def work() -> None:
+    """What every job here does: nothing."""
+
+
+DAILY = define(work, "0 2 * * *", name="Daily", timezone="UTC")
+_numbers: Iterator[int] = iter(range(1000, 0, -1))
+
+
+def run(state: RunState, **values: Any) -> Run:
+    """A run, older than the one that was made before it."""
+    return Run(
+        id=next(_numbers),
+        job="Daily",
+        type="Recurring",
+        state=state,
+        queue="default",
+        priority=0,
+        arguments_json=None,
+        scheduled_for=None,
+        due_at=NOW,
+        created_at=NOW,
+        started_at=None,
+        completed_at=values.pop("completed_at", NOW if state.value != "running" else None),
+        attempt=1,
+        lost_workers=0,
+        server=None,
+        triggered_by="System",
+        message=None,
+        blocked_by=None,
+        progress_done=None,
+        progress_total=None,
+        cancel_requested_by=None,
+        life_log="",
+        **values,
+    )
+
+
+def job(*newest_first: RunState) -> JobOverview:
+    recent = tuple(run(state) for state in newest_first)
+    return JobOverview(definition=DAILY, words="", pause=None, next_run=None, recent=recent)
+
+
+S, F, M = RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED
+SKIPPED, CANCELLED, RUNNING = RunState.SKIPPED, RunState.CANCELLED, RunState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("runs", "trouble", "in_a_row"),
+    [
+        ((), False, 0),
+        ((S,), False, 0),
+        ((F,), True, 1),
+        ((M, F, S, F), True, 2),
+        ((S, F, F), False, 0),
+        ((SKIPPED, F), True, 1),
+        ((RUNNING, F), True, 1),
+        ((CANCELLED, F), False, 0),
+        ((F, CANCELLED, F), True, 1),
+    ],
+)
+def test_a_job_needs_a_person_while_its_last_outcome_was_bad(
+    runs: tuple[RunState, ...], trouble: Any, in_a_row: int
+):
+    assert job(*runs).in_trouble is trouble
+    assert job(*runs).failing_runs == in_a_row
+
+
+def test_the_success_rate_leaves_out_what_was_neither():
+    assert job(S, SKIPPED, CANCELLED, F, S, S).success_rate == 0.75
+    assert job(SKIPPED).success_rate is None
+
+
+def test_the_next_run_follows_the_schedule_and_the_pause():
+    assert next_run(DAILY, now=NOW, pause=None) == NOW.replace(day=26, hour=2)
+    for_ever = Pause("x", NOW, None, None)
+    assert next_run(DAILY, now=NOW, pause=for_ever) is None
+    for_two_days = replace(for_ever, until=NOW + timedelta(days=2))
+    assert next_run(DAILY, now=NOW, pause=for_two_days) == NOW.replace(day=28, hour=2)
+
+
+def test_a_schedule_after_completion_counts_from_the_end_of_the_last_run():
+    definition = define(work, every="15m", after="completion", name="After", timezone="UTC")
+    ended = run(S, completed_at=NOW - timedelta(minutes=5))
+    assert next_run(definition, now=NOW, pause=None, recent=[ended]) == NOW + timedelta(minutes=10)
+    assert next_run(definition, now=NOW, pause=None, recent=[run(RUNNING), ended]) is None
+
+
+def test_next_runs_end_where_the_schedule_ends():
+    at = NOW + timedelta(hours=1)
+    once = define(work, at=at, name="Once", timezone="UTC")
+    shown = JobOverview(definition=once, words="", pause=None, next_run=at, recent=())
+    assert next_runs(shown, 5) == [at]
+
+
+def test_a_job_without_a_schedule_says_so():
+    assert schedule_words(define(work, name="Manual")) == "only when asked"
+
+
+async def view_of(site: Site) -> Overview:
+    definitions = site.scheduler.definitions.values()
+    return await site.scheduler.read(lambda db: overview(db, definitions, datetime.now(UTC)))
+
+
+async def test_the_overview_finds_trouble_recovery_and_what_comes(site: Site):
+    await site.add_run("SyncStock", "failed")
+    await site.add_run("DailyReport", "failed")
+    await site.add_run("DailyReport", "succeeded")
+    retrying = await site.add_run(
+        "MailUser", "retrying", DueAt=datetime.now(UTC) + timedelta(seconds=30)
+    )
+    view = await view_of(site)
+    assert [trouble.job.name for trouble in view.troubles] == ["SyncStock"]
+    assert [one.name for one in view.recovered] == ["DailyReport"]
+    assert view.count(RunState.FAILED) == 2
+    assert view.upcoming[0].run is not None
+    assert view.upcoming[0].run.id == retrying
+    assert {one.job for one in view.upcoming[1:]} == {"SyncStock", "DailyReport"}
+    assert (
+        20 < len(view.slots) < 30
+    )  # every quarter of an hour for six hours, and perhaps the daily one
+
+
+async def test_the_verdict_names_who_needs_a_person(busy_site: Site):
+    scheduler = busy_site.scheduler
+    lost_after = scheduler.settings.lost_after_seconds
+    nothing = status_banner(await view_of(busy_site), [], lost_after)
+    assert nothing.title == "Nothing has run yet"
+    assert "4 jobs found. The first run comes in" in nothing.detail
+    await busy_site.add_run("DailyReport", "succeeded")
+    assert status_banner(await view_of(busy_site), [], lost_after).title == "Everything ran"
+    broken = status_banner(await view_of(busy_site), scheduler.broken, lost_after)
+    assert (broken.kind, broken.title) == ("bad", "1 job file cannot be used")
+    row = BrokenModule('c_Job row 2 "Bad one"', None, "4 fields", "4 fields")
+    rows = status_banner(await view_of(busy_site), [*scheduler.broken, row], lost_after)
+    assert rows.title == "2 jobs cannot be used"
+    await busy_site.add_run("SyncStock", "missed")
+    await busy_site.add_run("MailUser", "failed")
+    found = status_banner(await view_of(busy_site), scheduler.broken, lost_after)
+    assert found.title in {"Mail User and Sync Stock need you", "Sync Stock and Mail User need you"}
+    assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed; 2 of 4 jobs are fine."
+
+
+async def test_the_verdict_does_not_call_a_night_with_failures_one_without(busy_site: Site):
+    lost_after = busy_site.scheduler.settings.lost_after_seconds
+    await busy_site.add_run("DailyReport", "failed")
+    await busy_site.add_run("DailyReport", "succeeded")
+    found = status_banner(await view_of(busy_site), [], lost_after)
+    assert (found.kind, found.title) == ("good", "Everything runs again")
+
+
+async def test_the_verdict_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
+    lost_after = busy_site.scheduler.settings.lost_after_seconds
+    await busy_site.add_run("DailyReport", "succeeded")
+    await busy_site.add_run("OldName", "failed")
+    found = status_banner(await view_of(busy_site), [], lost_after)
+    assert (found.kind, found.title) == ("warn", "OldName is not in the code any more")
+
+
+async def test_without_a_server_the_verdict_says_that_first(site: Site):
+    await site.add_run("SyncStock", "failed")
+    assert status_banner(await view_of(site), [], 20).title == "No server is up"

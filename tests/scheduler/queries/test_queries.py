@@ -1,0 +1,291 @@
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.queries import history, statistics, system
+from targcc_scheduler.queries import runs as run_rows
+from targcc_scheduler.queries.runs import RunFilter
+from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.storage.tables import (
+    job_audit,
+    job_log_line,
+    job_queue,
+    job_run,
+    job_schedule,
+    job_server,
+    logged_job,
+)
+
+NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+async def db(migrated_url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection to either database."""
+    engine = make_engine(migrated_url)
+    async with engine.connect() as connection, connection.begin() as transaction:
+        yield connection
+        await transaction.rollback()
+    await engine.dispose()
+
+
+async def add_run(db: AsyncConnection, job: str = "Report", state: str = "succeeded", **more: Any):
+    values = {
+        "JobName": job,
+        "JobType": "Recurring",
+        "State": state,
+        "Queue": "default",
+        "DueAt": NOW,
+        "CreatedAt": NOW,
+        "TriggeredBy": "System",
+        "LifeLog": "",
+        **more,
+    }
+    return (await db.execute(job_run.insert().values(values))).inserted_primary_key[0]
+
+
+async def add_attempt(db: AsyncConnection, job: str = "Report", **more: Any) -> None:
+    values = {
+        "JobName": job,
+        "JobType": "Recurring",
+        "StartedAt": NOW,
+        "Success": True,
+        "CreatedAt": NOW,
+        **more,
+    }
+    await db.execute(logged_job.insert().values(values))
+
+
+async def ids(db: AsyncConnection, **wanted: Any) -> list[int]:
+    return [run.id for run in (await run_rows.list_runs(db, RunFilter(**wanted))).runs]
+
+
+async def test_runs_are_found_by_state_job_and_time(db: AsyncConnection):
+    old = await add_run(db, "Report", "failed", CreatedAt=NOW - timedelta(days=2))
+    new = await add_run(db, "Report", "failed")
+    fine = await add_run(db, "Sync", "succeeded")
+    assert await ids(db) == [fine, new, old]
+    assert await ids(db, states=frozenset({RunState.FAILED})) == [new, old]
+    assert await ids(db, job="Sync") == [fine]
+    assert await ids(db, since=NOW - timedelta(days=1)) == [fine, new]
+    assert await ids(db, until=NOW) == [old]
+
+
+async def test_paging_shows_each_run_once_while_new_ones_arrive(db: AsyncConnection):
+    there = [await add_run(db) for _ in range(7)]
+    seen: list[int] = []
+    before = None
+    while True:
+        page = await run_rows.list_runs(db, RunFilter(limit=3, before=before))
+        seen += [run.id for run in page.runs]
+        await add_run(db)
+        if page.next_before is None:
+            break
+        before = page.next_before
+    assert seen == there[::-1]
+
+
+@pytest.mark.parametrize("text", ["100%", "a_b", "back\\slash", "[x]", "O'Brien", "ÜBER"])
+async def test_text_is_found_as_it_is_written(db: AsyncConnection, text: str):
+    wanted = await add_run(db, Message=f"before {text} after")
+    await add_run(db, Message="100 a-b backslash x OBrien")
+    assert await ids(db, text=text) == [wanted]
+
+
+async def test_text_is_found_in_any_case_in_name_message_and_who(db: AsyncConnection):
+    by_name = await add_run(db, "DailyReport")
+    by_message = await add_run(db, Message="no daily bread")
+    by_who = await add_run(db, TriggeredBy="Manual (DAILY)")
+    await add_run(db)
+    assert await ids(db, text="daily") == [by_who, by_message, by_name]
+
+
+async def test_arguments_are_searched_only_where_no_secret_is(db: AsyncConnection):
+    open_run = await add_run(db, "Open", ArgumentsJson='{"key": "sesame"}')
+    await add_run(db, "Closed", ArgumentsJson='{"key": "sesame"}')
+    assert await ids(db, text="sesame") == []
+    assert await ids(db, text="sesame", arguments_of=frozenset({"Open"})) == [open_run]
+
+
+async def test_the_last_runs_of_very_many_jobs_are_found(db: AsyncConnection):
+    names = [f"Job{number}" for number in range(230)]
+    for name in (names[0], names[-1]):
+        for _ in range(4):
+            await add_run(db, name)
+    found = await run_rows.recent_runs(db, names, 3)
+    assert list(found) == names
+    assert len(found["Job0"]) == len(found["Job229"]) == 3
+    assert [run.id for run in found["Job0"]] == sorted((r.id for r in found["Job0"]), reverse=True)
+    assert found["Job7"] == ()
+    assert await run_rows.recent_runs(db, [], 3) == {}
+
+
+async def test_a_run_tells_its_life_progress_and_duration(db: AsyncConnection):
+    life = "2026-11-25T08:00:00+00:00 enqueued by System\n2026-11-25T08:00:01+00:00 running\nscribble\n"
+    run_id = await add_run(
+        db,
+        state="running",
+        LifeLog=life,
+        ProgressDone=3,
+        ProgressTotal=4,
+        StartedAt=NOW,
+        ArgumentsJson='{"user_id": 3}',
+    )
+    run = await run_rows.get_run(db, run_id)
+    assert run is not None
+    assert [(entry.state, entry.note) for entry in run.life] == [
+        ("enqueued", "by System"),
+        ("running", ""),
+    ]
+    assert run.progress == 0.75
+    assert run.duration is None
+    assert run.arguments == {"user_id": 3}
+    assert run.created_at == NOW
+
+
+async def test_the_attempts_of_a_run_come_in_order_and_only_its_own(db: AsyncConnection):
+    run_id = await add_run(db, state="failed")
+    later = NOW + timedelta(minutes=1)
+    await add_attempt(db, JobId=str(run_id), Attempt=2, StartedAt=later, Success=False)
+    await add_attempt(db, JobId=str(run_id), Attempt=1, Success=False)
+    await add_attempt(db, JobId=str(run_id + 1), Attempt=1)
+    run = await run_rows.get_run(db, run_id)
+    assert run is not None
+    assert [attempt.number for attempt in await run_rows.attempts_of_run(db, run)] == [1, 2]
+    errors = await history.last_errors(db, [run])
+    assert errors[run_id].number == 2
+
+
+async def test_a_pause_holds_until_its_time(db: AsyncConnection):
+    for name, until in [("ForEver", None), ("Today", NOW + timedelta(hours=1)), ("Over", NOW)]:
+        await db.execute(
+            job_schedule.insert().values(
+                JobName=name, PausedBy="x", PausedAt=NOW - timedelta(days=1), PausedUntil=until
+            )
+        )
+    await db.execute(job_schedule.insert().values(JobName="Never", LastSlot=NOW))
+    assert set(await system.pauses(db, NOW)) == {"ForEver", "Today"}
+
+
+async def test_queues_count_what_waits_and_since_when(db: AsyncConnection):
+    for state, minutes in [("enqueued", 5), ("enqueued", 9), ("running", 1), ("succeeded", 3)]:
+        await add_run(db, state=state, DueAt=NOW - timedelta(minutes=minutes))
+    await add_run(db, state="retrying", Queue="forgotten")
+    await db.execute(job_queue.insert().values(Name="paused", PausedBy="x", PausedAt=NOW))
+    default, empty, forgotten, paused = await system.queues(db, ["default", "empty"], NOW)
+    assert (default.name, default.waiting, default.running) == ("default", 2, 1)
+    assert default.oldest_due == NOW - timedelta(minutes=9)
+    assert (empty.name, empty.waiting, empty.oldest_due) == ("empty", 0, None)
+    assert (forgotten.name, forgotten.retrying) == ("forgotten", 1)
+    assert paused.pause is not None
+
+
+async def test_servers_say_how_much_they_have_in_hand(db: AsyncConnection):
+    await db.execute(
+        job_server.insert().values(
+            Id="web:1",
+            Name="web",
+            ProcessId=1,
+            Queues="default, critical",
+            Workers=5,
+            Version="1",
+            StartedAt=NOW,
+            HeartbeatAt=NOW,
+        )
+    )
+    await add_run(db, state="running", ServerId="web:1")
+    await add_run(db, state="succeeded", ServerId="web:1")
+    (server,) = await system.servers(db)
+    assert (server.running, server.queues) == (1, ("default", "critical"))
+
+
+async def test_of_a_long_log_the_end_is_shown(db: AsyncConnection):
+    run_id = await add_run(db)
+    for number in range(5):
+        await db.execute(
+            job_log_line.insert().values(
+                RunId=run_id, Attempt=1, At=NOW, Level="info", Message=f"line {number}"
+            )
+        )
+    lines = await run_rows.log_lines(db, run_id, limit=2)
+    assert [line.message for line in lines] == ["line 3", "line 4"]
+
+
+async def test_the_audit_is_filtered_and_paged(db: AsyncConnection):
+    for number, action in enumerate(["trigger", "sign in", "pause", "trigger"]):
+        await db.execute(
+            job_audit.insert().values(
+                At=NOW + timedelta(minutes=number),
+                Actor="Manual (dana)",
+                Action=action,
+                JobName="Report" if action == "trigger" else None,
+            )
+        )
+    everything = await system.audit(db)
+    assert [entry.action for entry in everything] == ["trigger", "pause", "sign in", "trigger"]
+    assert len(await system.audit(db, job="Report")) == 2
+    assert [e.action for e in await system.audit(db, without=["trigger"])] == ["pause", "sign in"]
+    assert [e.id for e in await system.audit(db, before=everything[1].id)] == [
+        entry.id for entry in everything[2:]
+    ]
+
+
+async def test_a_run_counts_once_by_its_last_attempt(db: AsyncConnection):
+    for run, attempt, success, took in [
+        ("1", 1, False, 900),
+        ("1", 2, True, 100),
+        ("2", 1, True, 300),
+        ("3", 1, False, 5),
+        ("3", 2, False, 5),
+        (None, 1, True, 200),
+    ]:
+        started = NOW + timedelta(minutes=attempt)
+        await add_attempt(
+            db, JobId=run, Attempt=attempt, Success=success, DurationMs=took, StartedAt=started
+        )
+    figures = await statistics.job_stats(
+        db,
+        "Report",
+        since=NOW - timedelta(days=1),
+        until=NOW + timedelta(hours=1),
+        zone=ZoneInfo("UTC"),
+    )
+    assert (figures.runs, figures.succeeded, figures.failed, figures.retried) == (4, 3, 1, 2)
+    assert figures.success_rate == 0.75
+    assert (figures.average_ms, figures.p50_ms, figures.p95_ms, figures.longest_ms) == (
+        200,
+        200,
+        300,
+        300,
+    )
+
+
+async def test_days_are_those_of_the_zone(db: AsyncConnection):
+    late = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)  # the 25th in Jerusalem
+    await add_attempt(db, JobId="1", StartedAt=late)
+    figures = await statistics.job_stats(
+        db, "Report", since=late - timedelta(days=1), until=NOW, zone=ZoneInfo("Asia/Jerusalem")
+    )
+    assert [(day.day, day.succeeded) for day in figures.days] == [
+        (date(2026, 11, 24), 0),
+        (date(2026, 11, 25), 1),
+    ]
+
+
+async def test_a_job_that_never_ran_has_no_figures(db: AsyncConnection):
+    figures = await statistics.job_stats(
+        db, "Report", since=NOW - timedelta(days=1), until=NOW, zone=ZoneInfo("UTC")
+    )
+    assert (figures.runs, figures.success_rate, figures.p95_ms) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("share", "value"), [(0, 1), (0.1, 1), (0.5, 5), (0.51, 6), (0.95, 10), (1, 10)]
+)
+def test_percentiles_are_by_the_nearest_rank(share: float, value: int):
+    assert statistics.percentile(range(1, 11), share) == value
+    assert statistics.percentile([], share) is None

@@ -1,0 +1,140 @@
+"""What the tests of the runtime share: a database to look into, waiting, nodes in processes of their own."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from projects import PATH
+
+HERE = Path(__file__).resolve().parent
+
+QUICK = {
+    "migrate_on_start": False,
+    "heartbeat_seconds": 0.1,
+    "lost_after_seconds": 1.0,
+    "shutdown_grace": 0.5,
+    "cancel_grace": 0.2,
+    "poll_seconds": 0.2,
+}
+
+
+class Database:
+    """A SQLite file, and what is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"sqlite:///{path}"
+
+    def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
+        """What a query finds."""
+        connection = sqlite3.connect(self.path, timeout=20)
+        connection.row_factory = sqlite3.Row
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        finally:
+            connection.close()
+
+    def one(self, sql: str, *parameters: Any) -> Any:
+        """The only value a query finds."""
+        return self.rows(sql, *parameters)[0][0]
+
+    def change(self, sql: str, *parameters: Any) -> None:
+        """Change something behind the scheduler's back."""
+        connection = sqlite3.connect(self.path, timeout=20)
+        with connection:
+            connection.execute(sql, parameters)
+        connection.close()
+
+    def run(self, run_id: int) -> sqlite3.Row:
+        """A row of c_JobRun."""
+        return self.rows("SELECT * FROM c_JobRun WHERE Id = ?", run_id)[0]
+
+    def history(self, run_id: int) -> list[sqlite3.Row]:
+        """The attempts of a run, oldest first."""
+        sql = "SELECT * FROM c_LoggedJob WHERE JobId = ? ORDER BY ID"
+        return self.rows(sql, str(run_id))
+
+    def life(self, run_id: int) -> list[str]:
+        """The states a run went through."""
+        return [line.split()[1] for line in self.run(run_id)["LifeLog"].splitlines()]
+
+    def states(self) -> dict[str, int]:
+        """How many runs are in each state."""
+        sql = "SELECT State, COUNT(*) FROM c_JobRun GROUP BY State"
+        return dict(map(tuple, self.rows(sql)))
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
+    """Wait until a condition holds, and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        await asyncio.sleep(0.01)
+    return value
+
+
+class NodeProcess:
+    """A node in a process of its own, with the jobs of ``fault_jobs.py``."""
+
+    def __init__(self, database: Database, notes: Path, **options: Any) -> None:
+        self.notes = notes
+        self.log = notes.with_name(f"node-{time.monotonic_ns()}.log")
+        environment = {
+            **os.environ,
+            **{f"TARGCC_{key.upper()}": str(value) for key, value in QUICK.items()},
+            "TARGCC_DATABASE_URL": database.url,
+            "NOTES": str(notes),
+            "PYTHONPATH": PATH,
+            **{key: str(value) for key, value in options.items() if key.isupper()},
+        }
+        arguments = {key: value for key, value in options.items() if not key.isupper()}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "error",
+                    str(Path(PATH) / "run_node.py"),
+                    json.dumps(arguments),
+                ],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def started(self) -> "NodeProcess":
+        """Wait until it is up."""
+        await until(lambda: "node is up" in self.said() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said()
+        return self
+
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        """End it at once, as the kernel does when memory is short."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it without ending it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    async def terminate(self) -> int:
+        """Ask it to stop; returns its exit status."""
+        self.process.terminate()
+        await until(lambda: self.process.poll() is not None)
+        return self.process.returncode

@@ -1,0 +1,85 @@
+"""Schedulers on SQLite files, whose jobs are those of the test's own module, and nodes in processes of their own."""
+
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rt_tools import QUICK, Database, NodeProcess
+from targcc_scheduler import Scheduler, Settings, migrate
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> Database:
+    shutil.copy(empty_database, tmp_path / "jobs.db")
+    return Database(tmp_path / "jobs.db")
+
+
+@pytest.fixture
+def settings(database: Database) -> Settings:
+    return Settings(database_url=database.url, **QUICK)
+
+
+@pytest.fixture
+async def make_scheduler(
+    settings: Settings, request: pytest.FixtureRequest
+) -> AsyncIterator[Callable[..., Scheduler]]:
+    """Schedulers whose jobs are those of the test's own module; they are stopped at the end."""
+    made: list[Scheduler] = []
+
+    def make(**options: Any) -> Scheduler:
+        mine = {"settings": settings, "jobs_package": request.module.__name__, "notify": _ignore}
+        scheduler = Scheduler(**{**mine, **options})
+        made.append(scheduler)
+        return scheduler
+
+    yield make
+    for scheduler in made:
+        await scheduler.stop()
+
+
+@pytest.fixture
+async def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
+    """A scheduler that works but creates no recurring runs."""
+    made = make_scheduler()
+    await made.start(schedule=False)
+    return made
+
+
+async def _ignore(event: object) -> None:
+    """Nobody is told."""
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A file to which jobs in other processes write lines."""
+    path = tmp_path / "notes"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def start_node(database: Database, notes: Path) -> Iterator[Callable[..., NodeProcess]]:
+    nodes: list[NodeProcess] = []
+
+    def start(**options: Any) -> NodeProcess:
+        nodes.append(NodeProcess(database, notes, **options))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        if node.process.poll() is None:
+            node.thaw()
+            node.kill()

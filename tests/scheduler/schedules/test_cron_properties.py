@@ -1,0 +1,220 @@
+"""What holds for every expression, zone and moment, and for any text at all."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from targcc_scheduler.schedules import (
+    DIALECTS,
+    CronError,
+    CronSchedule,
+    EverySchedule,
+    format_duration,
+    parse_duration,
+)
+
+# Clock changes of an hour, of half an hour, of two hours, at midnight, of a whole day that is left
+# out, of a zone's standard time, and a daylight saving time that is negative.
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Jerusalem",
+    "Australia/Lord_Howe",
+    "America/Sao_Paulo",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "Asia/Amman",
+    "Pacific/Apia",
+    "Asia/Pyongyang",
+    "Antarctica/Troll",
+    "Europe/Dublin",
+    "Africa/Casablanca",
+    "America/Santiago",
+]
+zones = st.sampled_from(ZONES).map(ZoneInfo)
+moments = st.integers(0, 35 * 365 * 86400).map(
+    lambda seconds: datetime(2005, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+)
+
+
+def values(low, high):
+    return st.integers(low, high).map(str)
+
+
+def fields(low, high):
+    """Lists of values, ranges and steps of a field, or a star."""
+    span = st.tuples(values(low, high), values(low, high)).map("-".join)
+    step = st.tuples(st.one_of(span, values(low, high)), values(1, 7)).map("/".join)
+    items = st.lists(st.one_of(values(low, high), span, step), min_size=1, max_size=3).map(",".join)
+    return st.one_of(st.just("*"), values(1, 7).map("*/{}".format), items)
+
+
+days = st.one_of(
+    fields(1, 31),
+    st.sampled_from(["L", "L-1", "L-7", "LW", "L-2W", "?"]),
+    values(1, 31).map("{}W".format),
+)
+weekdays = st.one_of(
+    fields(0, 7),
+    st.tuples(values(0, 7), values(1, 5)).map("#".join),
+    values(0, 7).map("{}L".format),
+)
+expressions = st.tuples(
+    st.one_of(st.just(""), fields(0, 59)),
+    fields(0, 59),
+    fields(0, 23),
+    days,
+    fields(1, 12),
+    weekdays,
+).map(lambda parts: " ".join(parts).strip())
+
+
+@given(expressions, zones, moments)
+def test_next_is_strictly_later_and_matches(expression, zone, moment):
+    schedule = CronSchedule.parse(expression)
+    found = schedule.next(moment, zone)
+    if found is None:
+        assert not schedule.reachable
+        return
+    assert found > moment
+    assert found.utcoffset() == found.astimezone(zone).utcoffset()
+    assert schedule.matches(found) or ends_a_gap(found, zone)
+
+
+def ends_a_gap(moment, zone):
+    before = moment.astimezone(UTC) - timedelta(seconds=1)
+    return before.astimezone(zone).utcoffset() < moment.utcoffset()
+
+
+@given(expressions, zones, moments)
+def test_iter_is_repeated_next(expression, zone, moment):
+    schedule = CronSchedule.parse(expression)
+    expected = moment
+    for found in islice(schedule.iter(moment, zone), 5):
+        expected = schedule.next(expected, zone)
+        assert found == expected
+
+
+@given(expressions, zones, moments)
+@example("0 2 * * *", ZoneInfo("Europe/Berlin"), datetime(2026, 3, 29, 1, tzinfo=UTC))
+@example("30 12 30 12 *", ZoneInfo("Pacific/Apia"), datetime(2011, 12, 30, 10, tzinfo=UTC))
+@example("*/5 * * * *", ZoneInfo("Australia/Lord_Howe"), datetime(2026, 4, 4, 15, tzinfo=UTC))
+def test_a_moment_is_between_previous_and_next(expression, zone, moment):
+    schedule = CronSchedule.parse(expression)
+    following = schedule.next(moment, zone)
+    if following is None:
+        return
+    last = schedule.previous(following, zone)
+    assert last is None or last <= moment
+    assert last is None or schedule.next(last, zone) == following
+    earlier = schedule.previous(moment, zone)
+    assert earlier is None or earlier < moment
+    assert earlier is None or schedule.next(earlier, zone) >= moment
+
+
+@given(expressions)
+def test_the_normal_form_reads_as_the_same_schedule(expression):
+    schedule = CronSchedule.parse(expression)
+    assert CronSchedule.parse(schedule.normal) == schedule
+    assert schedule.describe()
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(
+    "expression", ["*/7 * * * *", "0,30 0-4 * * *", "30 2 * * *", "0,45 0,1,23 * * *"]
+)
+def test_every_clock_change_of_two_decades_runs_as_the_rules_say(expression, zone):
+    """Walk the day around each change minute by minute and say what has to run, without a search."""
+    zone, schedule = ZoneInfo(zone), CronSchedule.parse(expression)
+    for change in changes(zone, 2005, 2027):
+        start, end = change - timedelta(hours=4), change + timedelta(hours=4)
+        expected = list(walk(schedule, start, end, zone))
+        assert list(schedule.between(start, end, zone)) == expected
+        assert list(backwards(schedule, start, end, zone)) == expected[::-1]
+
+
+def changes(zone, first, last):
+    """Every moment, to the minute, at which a zone's offset changes."""
+    moment, end = datetime(first, 1, 1, tzinfo=UTC), datetime(last, 1, 1, tzinfo=UTC)
+    hour = timedelta(hours=1)
+    while moment < end:
+        if moment.astimezone(zone).utcoffset() != (moment + hour).astimezone(zone).utcoffset():
+            yield next(
+                at
+                for minute in range(1, 61)
+                if (at := moment + timedelta(minutes=minute)).astimezone(zone).utcoffset()
+                != moment.astimezone(zone).utcoffset()
+            )
+        moment += hour
+
+
+def walk(schedule, start, end, zone):
+    moment, minute = start, timedelta(minutes=1)
+    while moment < end:
+        here, before = moment.astimezone(zone), (moment - minute).astimezone(zone)
+        skipped = here.replace(tzinfo=None) - before.replace(tzinfo=None) - minute
+        lost = [
+            before.replace(tzinfo=None) + (n + 1) * minute for n in range(int(skipped / minute))
+        ]
+        due = schedule.matches(here) and (schedule.interval or not here.fold)
+        if due or any(schedule.matches(local) for local in lost):
+            yield moment
+        moment += minute
+
+
+def backwards(schedule, start, end, zone):
+    moment = schedule.previous(end, zone)
+    while moment is not None and moment >= start:
+        yield moment
+        moment = schedule.previous(moment, zone)
+
+
+def answer(text, dialect="cronos"):
+    """What a person gets for a text, in words, and the processor seconds that took."""
+    started = time.process_time()
+    try:
+        words = CronSchedule.parse(text, dialect=dialect).describe()
+    except CronError as error:
+        words = error.frame()
+    return words, time.process_time() - started
+
+
+@given(st.one_of(st.text(), st.text("*/-,?LW#0123456789@ \tMONJANdaily", max_size=60)))
+@settings(max_examples=400)
+def test_no_text_crashes_the_parser_or_holds_it_up(text):
+    for dialect in DIALECTS:
+        words, seconds = answer(text, dialect)
+        assert words
+        assert seconds < 0.05
+
+
+@pytest.mark.parametrize("piece", ["0,", "*/1,", "1-1,", "L", "#", "@", " ", "9", "\u0664", "\x00"])
+@pytest.mark.parametrize("length", [900, 100_000])
+def test_long_text_is_answered_at_once_and_in_short(piece, length):
+    words, seconds = answer((piece * length)[:length] + "0 * * * *")
+    assert len(words) < 500
+    assert seconds < 0.05
+
+
+@given(st.timedeltas(timedelta(seconds=1), timedelta(days=30)), zones, moments)
+def test_intervals_are_strictly_later_and_evenly_spaced(interval, zone, moment):
+    schedule = EverySchedule(interval, datetime(2020, 1, 1, tzinfo=zone))
+    first = schedule.next(moment, zone)
+    second = schedule.next(first, zone)
+    assert moment < first < second
+    assert schedule.previous(second, zone) == first
+    if interval % timedelta(days=1):
+        assert second - first == interval
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=36525)))
+def test_durations_read_as_they_are_written(duration):
+    duration -= duration % timedelta(milliseconds=1)
+    assert parse_duration(format_duration(duration)) == duration
+    assert re.fullmatch(r"(\d+(d|h|m|s|ms))+", format_duration(duration))

@@ -1,0 +1,155 @@
+"""The tables: made once whoever comes first, the same by every road, on every database."""
+
+import asyncio
+import io
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from projects import PATH
+from targcc_scheduler import migrate
+from targcc_scheduler.migrations.upgrade import (
+    DIRECTORY,
+    current_revision,
+    head_revision,
+    version_table,
+)
+from targcc_scheduler.storage.engines import make_engine, sync_engine
+from targcc_scheduler.storage.tables import metadata
+from targcc_scheduler.storage.transactions import Store
+
+
+def sql_script(dialect: str, revisions: str = "head") -> str:
+    """The migrations as SQL, as Alembic prints them."""
+    config, script = Config(), io.StringIO()
+    config.set_main_option("script_location", str(DIRECTORY))
+    config.set_main_option("path_separator", "os")
+    config.output_buffer = script
+    config.attributes |= {"dialect": dialect, "version_table": version_table(dialect)}
+    command.upgrade(config, revisions, sql=True)
+    return "\n".join(line.rstrip() for line in script.getvalue().strip().splitlines()) + "\n"
+
+
+DIALECTS = {"sqlite": "sqlite", "postgresql": "postgres", "mssql": "tsql"}
+
+
+def test_migrating_says_the_version_and_does_nothing_the_second_time(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with sync_engine(url) as engine, engine.connect() as connection:
+        assert current_revision(connection) is None
+        assert migrate(url) == head_revision()
+    with sync_engine(url) as engine, engine.connect() as connection:
+        assert migrate(url) == current_revision(connection) == head_revision()
+
+
+def test_concurrent_first_starts_on_an_empty_database(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    code = f"from targcc_scheduler import migrate; print(migrate({url!r}))"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": PATH},
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        said, errors = process.communicate(timeout=60)
+        assert (process.returncode, said.strip(), errors) == (0, head_revision(), "")
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    migrate(url)
+    with sync_engine(url) as engine, engine.connect() as connection:
+        options = {
+            "compare_type": True,
+            "compare_server_default": False,
+            "version_table": version_table(engine.dialect.name),
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_history_reads_with_unquoted_names(database):
+    assert database.rows("SELECT * FROM c_LoggedJob ORDER BY StartedAt DESC") == []
+    columns = [row["name"] for row in database.rows("PRAGMA table_info(c_LoggedJob)")]
+    assert columns[:16] == [
+        *("ID", "JobName", "JobId", "JobType", "StartedAt", "CompletedAt", "DurationMs"),
+        *("Success", "ResultMessage", "ErrorMessage", "StackTrace", "ServerName"),
+        *("TriggeredBy", "MemoryUsedMB", "CpuTimeMs", "CreatedAt"),
+    ]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_reviewed_script_is_what_the_migrations_do(dialect):
+    [file] = (DIRECTORY / "sql" / dialect).glob("0001_*.sql")
+    assert file.read_text() == sql_script(dialect, "0001")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_name_in_a_script_is_quoted(dialect):
+    script = re.sub(r"\S*_pkc\S*", "", sql_script(dialect))  # Alembic's own
+    assert not re.search(r'["\[\]`]', script)
+
+
+@pytest.mark.parametrize("dialect", ["mssql", "postgresql"])
+def test_the_script_parses(dialect):
+    [file] = (DIRECTORY / "sql" / dialect).glob("0001_*.sql")
+    command = [sys.executable, "-m", "sqlfluff", "parse", "--dialect", DIALECTS[dialect], str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "unparsable" not in done.stdout
+
+
+def test_the_script_for_sqlite_makes_the_same_tables(tmp_path, database):
+    connection = sqlite3.connect(tmp_path / "by-hand.db")
+    connection.executescript(sql_script("sqlite"))
+    by_hand = connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall()
+    assert by_hand == [
+        (row[0],) for row in database.rows("SELECT name FROM sqlite_master ORDER BY name")
+    ]
+    connection.close()
+
+
+def test_sql_server_allows_many_runs_without_a_slot():
+    [index] = re.findall(r"CREATE UNIQUE INDEX UQ_c_JobRun_Slot.*", sql_script("mssql"))
+    assert index.endswith("WHERE ScheduledFor IS NOT NULL;")
+
+
+async def test_the_file_is_in_wal_mode_and_survives_a_power_cut(database):
+    engine = make_engine(database.url)
+    async with engine.connect() as connection:
+        assert await connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+        assert await connection.scalar(sa.text("PRAGMA synchronous")) == 1
+    await engine.dispose()
+
+
+async def test_a_writer_waits_for_another_process_without_holding_up_the_loop(database):
+    store = Store(database.url)
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    turns = 0
+
+    async def write() -> None:
+        async with store.write() as connection:
+            await connection.execute(sa.text("UPDATE c_JobQueue SET Name = Name"))
+
+    writing = asyncio.create_task(write())
+    while turns < 50:
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert not writing.done()
+    other.execute("COMMIT")
+    await asyncio.wait_for(writing, 5)
+    other.close()
+    await store.dispose()

@@ -1,0 +1,33 @@
+"""What can be set from outside is checked before anything starts, and what is wrong with it is said in words."""
+
+import importlib.util
+
+import pytest
+from pydantic import ValidationError
+from targcc_scheduler import Settings
+
+
+def problem(**values: str) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings(_env_file=None, **values)
+    return caught.value.errors()[0]["msg"].removeprefix("Value error, ")
+
+
+@pytest.mark.parametrize("path", ["/api", "", "/", "metrics", "/health/x", "/a b", "/{x}", "/a//b"])
+def test_the_dashboard_lives_where_nothing_else_does(path: str):
+    assert problem(dashboard_path=path).startswith("the dashboard cannot live at /")
+
+
+def test_the_dashboards_path_may_be_written_with_or_without_slashes():
+    assert Settings(_env_file=None, dashboard_path="ops/jobs/").dashboard_path == "/ops/jobs"
+
+
+def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "targcc_scheduler.settings.find_spec",
+        lambda name: None if name == "psycopg" else find(name),
+    )
+    said = problem(database_url="postgresql://host/jobs")
+    assert said.startswith("PostgreSQL needs psycopg: uv sync --extra postgresql, or pip install")
+    assert Settings(_env_file=None, database_url="sqlite:///jobs.db")

@@ -1,0 +1,127 @@
+"""A walk through the dashboard in Chromium: in by the link, run a job, watch it, open a failure, do it again."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import PATH
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+pytestmark = pytest.mark.soak
+
+
+@pytest.fixture
+def link(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """The login link of a server."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "web_jobs", "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "PYTHONPATH": PATH,
+            "PYTHONUNBUFFERED": "1",
+            "TARGCC_DATABASE_URL": database_url,
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield next(line.split()[1] for line in process.stdout if line.startswith("Open"))
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
+    return WebDriverWait(browser, 20, poll_frequency=0.05).until(condition)
+
+
+def shown(browser: Chrome, text: str) -> Any:
+    """Wait until the page shows a text, whoever put it there."""
+    return wait(browser, lambda b: text in b.find_element(By.TAG_NAME, "body").text)
+
+
+def complaints(browser: Chrome) -> list[str]:
+    """What the browser has to complain of, such as a broken content policy."""
+    return [entry["message"] for entry in browser.get_log("browser")]
+
+
+def press(browser: Chrome, job: str, label: str) -> None:
+    row = browser.find_element(By.ID, f"job-{job}")
+    row.find_element(By.XPATH, f".//button[text()='{label}']").click()
+
+
+def test_a_walk(browser: Chrome, link: str):
+    browser.get(link)
+    shown(browser, "1 job file cannot be used")
+    browser.find_element(By.LINK_TEXT, "Jobs").click()
+
+    press(browser, "DailyReport", "Run now")
+    shown(browser, "Daily Report started as run 1.")
+    assert browser.current_url.endswith("/jobs/jobs")  # the page stays where it was
+    wait(browser, lambda b: "succeeded" in b.find_element(By.ID, "job-DailyReport").text)
+
+    press(browser, "SyncStock", "Run now")
+    shown(browser, "Sync Stock started as run 2.")
+    browser.find_element(By.LINK_TEXT, "Watch it").click()
+    shown(browser, "Why it failed")
+    shown(browser, "WarehouseError: the warehouse answered 503 <b>Service Unavailable</b>")
+    browser.find_element(By.XPATH, "//button[text()='Retry']").click()
+    shown(browser, "Run 2 is done again as run 3.")
+
+    browser.find_element(By.LINK_TEXT, "Overview").click()
+    shown(browser, "Sync Stock needs you")
+    assert complaints(browser) == []
+
+
+def test_a_page_follows_a_run_by_itself(browser: Chrome, link: str):
+    browser.get(link)
+    browser.get(f"{link.partition('/login')[0]}/jobs/SlowExport")
+    browser.find_element(By.XPATH, "//button[text()='Run now']").click()
+    shown(browser, "340 of 1,200")
+    browser.find_element(By.LINK_TEXT, "#1").click()
+    shown(browser, "Running for")
+    browser.find_element(By.XPATH, "//button[text()='Cancel']").click()
+    wait(browser, lambda b: b.switch_to.alert).accept()
+    wait(browser, lambda b: "cancelled" in b.find_element(By.TAG_NAME, "h1").text)
+    assert complaints(browser) == []
+
+
+def test_the_list_of_jobs_is_searched_while_typing(browser: Chrome, link: str):
+    browser.get(link)
+    browser.get(f"{link.partition('/login')[0]}/jobs")
+    browser.find_element(By.NAME, "q").send_keys("warehouse")
+    wait(browser, lambda b: not b.find_elements(By.ID, "job-DailyReport"))
+    assert browser.find_elements(By.ID, "job-SyncStock")
+    wait(browser, lambda b: "q=warehouse" in b.current_url)
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+def test_no_page_is_wider_than_the_screen(browser: Chrome, link: str, width: int):
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    base = link.partition("/login")[0]
+    browser.get(link)
+    for path in ("", "/jobs", "/jobs/MailUser", "/runs", "/system", "/audit"):
+        browser.get(base + path)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path

@@ -1,0 +1,332 @@
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+from targcc_scheduler.jobs.discovery import BrokenModule
+from targcc_scheduler.storage.tables import job_log_line, job_step
+from web_fixtures import Site
+
+TRACEBACK = """Traceback (most recent call last):
+  File "report.py", line 3, in execute
+    raise ValueError("<script>alert(1)</script>")
+ValueError: <script>alert(1)</script>"""
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page."""
+
+    VOID = frozenset({"meta", "link", "input", "br", "img", "hr"})
+    # Of the shapes in a drawing, which end themselves.
+    SHAPES = frozenset({"rect", "line"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        opened = self.open.pop()
+        assert opened == tag, f"</{tag}> closes <{opened}>"
+
+
+async def furnish(site: Site) -> dict[str, int]:
+    """Something of everything."""
+    now = datetime.now(UTC)
+    failed = await site.add_run(
+        "SyncStock",
+        "failed",
+        Message="ValueError: <script>alert(1)</script>",
+        Attempt=2,
+        LifeLog=f"{now.isoformat()} enqueued by System\n{now.isoformat()} failed <b>no</b>\n",
+    )
+    await site.add_attempt("SyncStock", failed, Success=False, StackTrace=TRACEBACK, Attempt=1)
+    await site.add_attempt("SyncStock", failed, Success=False, StackTrace=TRACEBACK, Attempt=2)
+    running = await site.add_run(
+        "SlowExport",
+        "running",
+        StartedAt=now - timedelta(seconds=90),
+        ProgressDone=340,
+        ProgressTotal=1200,
+        Attempt=1,
+        ServerId="web-1:77",
+    )
+    done = await site.add_run("DailyReport", "succeeded", Message="3 orders", Attempt=1)
+    await site.add_attempt("DailyReport", done, ResultMessage="3 orders")
+    removed = await site.add_run("RemovedJob", "missed", ArgumentsJson='{"pin": "4711"}')
+    line = {"RunId": failed, "Attempt": 1, "At": now, "Level": "warning", "Message": "<i>slow</i>"}
+    step = {"RunId": failed, "Name": "load", "ResultJson": "3", "Attempt": 1}
+
+    async def work(db):
+        await db.execute(job_log_line.insert().values(line))
+        await db.execute(job_step.insert().values({**step, "CompletedAt": now, "DurationMs": 5}))
+
+    await site.change(work)
+    return {"failed": failed, "running": running, "done": done, "removed": removed}
+
+
+def paths(runs: dict[str, int]) -> list[str]:
+    return [
+        "/jobs",
+        "/jobs/jobs",
+        "/jobs/jobs/DailyReport",
+        "/jobs/jobs/MailUser",
+        "/jobs/jobs/RemovedJob",
+        "/jobs/runs",
+        *(f"/jobs/runs/{run_id}" for run_id in runs.values()),
+        "/jobs/system",
+        "/jobs/audit",
+        "/api/docs",
+    ]
+
+
+async def test_every_page_is_well_formed_and_obeys_its_own_policy(site: Site):
+    runs = await furnish(site)
+    visitor = await site.user("admin")
+    for path in paths(runs):
+        text = await visitor.page(path)
+        page = Page(text)
+        assert page.open == [], path
+        assert len(page.ids) == len(set(page.ids)), path
+        for tag, attributes in page.tags:
+            assert tag != "style", path
+            assert "style" not in attributes, path
+            assert not [name for name in attributes if name.startswith("on")], path
+            if tag == "script":
+                assert (attributes["src"] or "").startswith("/jobs/static/"), path
+        assert "<script>alert" not in text, path
+        assert not re.search(r'(src|href)="https?:', text), path
+
+
+async def test_every_input_has_a_name_for_those_who_cannot_see_it(site: Site):
+    runs = await furnish(site)
+    visitor = await site.user("admin")
+    for path in paths(runs):
+        page = Page(await visitor.page(path))
+        labelled = {attributes.get("for") for tag, attributes in page.tags if tag == "label"}
+        for tag, attributes in page.tags:
+            if tag in {"input", "select", "textarea"} and attributes.get("type") != "hidden":
+                assert "aria-label" in attributes or attributes.get("id") in labelled, path
+            if tag == "svg":
+                assert "aria-label" in attributes or "aria-hidden" in attributes, path
+
+
+async def test_empty_pages_teach(site: Site):
+    visitor = await site.user("admin")
+    assert "Nobody has touched anything" in await visitor.page("/jobs")
+    assert "targcc job run NAME --wait" in await visitor.page("/jobs/runs")
+    assert "targcc worker" in await visitor.page("/jobs/system")
+    assert "No run fits" in await visitor.page("/jobs/runs?state=failed")
+    assert "No job fits" in await visitor.page("/jobs/jobs?q=nix")
+
+
+async def test_the_first_page_shows_the_last_line_of_the_traceback_and_the_button(site: Site):
+    runs = await furnish(site)
+    page = await (await site.user("operator")).page("/jobs")
+    assert "ValueError: &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert f'action="/jobs/runs/{runs["failed"]}/retry"' in page
+    assert "2 attempts" in page
+    assert "340 of 1,200" in page
+
+
+async def test_a_failed_run_opens_with_its_last_line_then_the_whole(site: Site):
+    runs = await furnish(site)
+    page = await (await site.user("operator")).page(f"/jobs/runs/{runs['failed']}")
+    last = page.index("ValueError: &lt;script")
+    whole = page.index("Traceback (most recent call last)")
+    assert page.index("Why it failed") < last < whole
+    assert "&lt;i&gt;slow&lt;/i&gt;" in page
+    assert "A retry goes on after them." in page
+
+
+async def test_a_row_of_c_job_that_cannot_run_is_shown_by_its_name(site: Site):
+    row = BrokenModule('c_Job row 2 "Load v1.5"', None, "4 fields instead of 5", "4 fields")
+    site.scheduler._registry.exchange({}, [row])
+    viewer = await site.user("viewer")
+
+    assert "<b>c_Job row 2 &#34;Load v1.5&#34;</b>" in await viewer.page("/jobs")
+    assert "fix a row of c_Job and wait a minute" in await viewer.page("/jobs/jobs")
+
+
+async def test_a_job_file_that_does_not_import_is_shown_with_its_traceback(site: Site):
+    page = await (await site.user("viewer")).page("/jobs")
+    assert "broken_import.py" in page
+    assert "No module named &#39;web_jobs.no_such_module&#39;" in page
+
+
+async def test_the_runs_of_a_removed_job_stay_readable_and_its_arguments_masked(site: Site):
+    runs = await furnish(site)
+    visitor = await site.user("operator")
+    assert "no longer in the code" in await visitor.page("/jobs/jobs/RemovedJob")
+    page = await visitor.page(f"/jobs/runs/{runs['removed']}")
+    assert "4711" not in page
+    assert "/retry" not in page
+
+
+async def test_a_button_answers_with_a_message_that_is_shown_once(site: Site):
+    visitor = await site.user("operator")
+    answer = await visitor.send("/jobs/jobs/DailyReport/run", next="/jobs/jobs?show=scheduled")
+    assert answer.headers["Location"] == "/jobs/jobs?show=scheduled"
+    page = await visitor.page(answer.headers["Location"])
+    assert "Daily Report started as run 1." in page
+    assert 'href="/jobs/runs/1"' in page
+    assert "started as run" not in await visitor.page("/jobs/jobs")
+
+
+async def test_a_refusal_is_told_in_words(site: Site):
+    run_id = await site.add_run("DailyReport", "succeeded")
+    visitor = await site.user("operator")
+    answer = await visitor.send(f"/jobs/runs/{run_id}/cancel", next=f"/jobs/runs/{run_id}")
+    page = await visitor.page(answer.headers["Location"])
+    assert 'class="toast bad"' in page
+    assert "there is nothing to cancel" in page
+
+
+async def test_a_form_runs_a_job_with_typed_arguments(site: Site):
+    visitor = await site.user("operator")
+    answer = await visitor.send(
+        "/jobs/jobs/MailUser/run",
+        **{
+            "next": "run",
+            "arg-user_id": "7",
+            "arg-since": "2026-02-03",
+            "arg-tone": "strict",
+            "arg-copy_to": "a@x\n\n b@x \n",
+            "arg-dry_run": "on",
+            "arg-api_key": "sesame",
+        },
+    )
+    assert answer.headers["Location"] == "/jobs/runs/1"
+    run = (await (await site.program("viewer")).get("/api/runs/1")).json()
+    assert run["arguments"] == {
+        "user_id": 7,
+        "since": "2026-02-03",
+        "tone": "strict",
+        "copy_to": ["a@x", "b@x"],
+        "dry_run": True,
+        "api_key": "••••••",
+    }
+
+
+async def test_a_form_that_is_wrong_comes_back_as_it_was_filled_in(site: Site):
+    visitor = await site.user("operator")
+    answer = await visitor.send(
+        "/jobs/jobs/MailUser/run",
+        **{"arg-user_id": "seven", "arg-tone": "strict", "arg-api_key": "sesame"},
+    )
+    assert answer.status_code == 422
+    assert "user_id: input should be a valid integer" in answer.text
+    assert 'value="seven"' in answer.text
+    assert "<option selected>strict</option>" in answer.text
+    assert "sesame" not in answer.text
+
+
+async def test_a_job_is_paused_with_a_reason_until_a_time(site: Site):
+    visitor = await site.user("operator")
+    form = {"reason": "moving house", "until": "2036-01-02T08:30", "next": "/jobs/jobs/SyncStock"}
+    await visitor.send("/jobs/jobs/SyncStock/pause", **form)
+    page = await visitor.page("/jobs/jobs/SyncStock")
+    assert "moving house" in page
+    assert "2 Jan 2036" in page
+    assert "Resume" in page
+    job = (await (await site.program("viewer")).get("/api/jobs/SyncStock")).json()
+    assert job["paused"]["until"] == "2036-01-02T07:30:00Z"  # Berlin in winter
+
+
+@pytest.mark.parametrize("until", ["tomorrow", "2036-99-01T00:00"])
+async def test_a_time_that_is_none_is_told_in_words(site: Site, until: str):
+    visitor = await site.user("operator")
+    answer = await visitor.send("/jobs/jobs/SyncStock/pause", until=until, next="/jobs/jobs")
+    assert 'class="toast bad"' in await visitor.page(answer.headers["Location"])
+
+
+async def test_a_refresh_gets_the_middle_of_the_page_only(site: Site):
+    visitor = await site.user("operator")
+    for path in ("/jobs", "/jobs/jobs", "/jobs/runs", "/jobs/jobs/DailyReport"):
+        part = await visitor.page(path, headers={"HX-Request": "true"})
+        assert part.count('id="live"') == 1
+        assert "<nav" not in part.replace('<nav class="pages"', "")
+        assert "<html" not in part
+
+
+async def test_jobs_are_searched_and_sorted_out(site: Site):
+    await site.add_run("SyncStock", "failed")
+    visitor = await site.user("operator")
+    assert "Sync Stock" not in await visitor.page("/jobs/jobs?q=managers")
+    failing = await visitor.page("/jobs/jobs?show=failing")
+    assert "Sync Stock" in failing
+    assert 'id="job-DailyReport"' not in failing
+    manual = await visitor.page("/jobs/jobs?show=manual")
+    assert 'id="job-MailUser"' in manual
+    assert 'id="job-SyncStock"' not in manual
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=x&since=x&until=x&before=x",
+        "before=99999999999999999999",
+        "since=2026-01-01",
+        "q=%00",
+    ],
+)
+async def test_an_address_that_makes_no_sense_shows_runs_all_the_same(site: Site, query: str):
+    await (await site.user("viewer")).page(f"/jobs/runs?{query}")
+
+
+@pytest.mark.parametrize("path", ["/jobs/jobs/Nix", "/jobs/runs/99", "/jobs/runs/x"])
+async def test_a_page_that_is_not_there_says_so(site: Site, path: str):
+    answer = await (await site.user("viewer")).get(path)
+    assert answer.status_code == 404
+    assert "No such" in answer.text
+    assert 'href="/jobs"' in answer.text
+
+
+async def test_old_runs_are_reached_page_by_page(site: Site):
+    for _ in range(55):
+        await site.add_run("DailyReport", "succeeded")
+    visitor = await site.user("viewer")
+    page = await visitor.page("/jobs/runs?job=DailyReport")
+    older = re.search(r'rel="next" href="([^"]+)"', page)
+    assert older is not None
+    rest = await visitor.page(older[1].replace("&amp;", "&"))
+    assert rest.count('<tr id="run-') == 5
+    assert "Newest" in rest
+
+
+async def test_a_database_that_does_not_answer_is_told_in_words(site: Site):
+    visitor, client = await site.user("viewer"), await site.program("viewer")
+    await site.change(lambda db: db.exec_driver_sql("DROP TABLE c_JobRun"))
+    page = await visitor.get("/jobs")
+    assert page.status_code == 503
+    assert "The database does not answer" in page.text
+    answer = await client.get("/api/runs")
+    assert answer.status_code == 503
+    assert answer.json()["title"] == "The database does not answer"
+    assert "c_JobRun" not in page.text + answer.text
+
+
+async def test_history_without_runs_is_shown_too(site: Site):
+    await site.add_attempt("DailyReport", None, Success=False, ErrorMessage="deadlock victim")
+    visitor = await site.user("viewer")
+    page = await visitor.page("/jobs/jobs/DailyReport")
+    assert "Earlier attempts" in page
+    assert "deadlock victim" in page
+
+
+async def test_a_job_in_another_zone_shows_its_own_clock_too(site: Site):
+    page = await (await site.user("viewer")).client.get("/jobs/jobs/DailyReport")
+    assert "02:00 in Europe/London" in page.text

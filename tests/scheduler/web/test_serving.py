@@ -1,0 +1,158 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import PATH
+from web_fixtures import PASSWORD
+
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def command(database_url: str, tmp_path: Path) -> Iterator[Command]:
+    """Start ``targcc``; whatever still runs at the end is ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "web_jobs", *arguments],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "PYTHONPATH": PATH,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONIOENCODING": "utf-8",
+                "TARGCC_DATABASE_URL": database_url,
+                **environment,
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def lines_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
+    """What a process says, up to the line that begins so."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.startswith(wanted):
+            return lines
+    raise AssertionError("\n".join(lines))
+
+
+def opened(address: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return answer.status, answer.url
+    except urllib.error.HTTPError as error:
+        return error.code, address
+
+
+def test_serve_says_where_to_go_and_ends_well(command: Command):
+    process = command("serve", "--port", "0")
+    lines = lines_until(process, "Open")
+    said = {line.split()[0]: line for line in lines if line[:1].isalpha()}
+    assert re.match(r"Database {2}sqlite:///\S+ {2}\(migrated to \d{4}\)$", said["Database"])
+    assert said["Jobs"] == "Jobs      4 found in web_jobs.jobs, 1 broken"
+    assert any("broken_import.py: ModuleNotFoundError" in line for line in lines)
+    link = said["Open"].split()[1]
+    assert re.match(r"http://127\.0\.0\.1:\d+/jobs/login\?token=[\w-]{43}$", link)
+    assert "works once, for 10 minutes; then: targcc user add NAME" in said["Open"]
+    site = link.partition("/jobs")[0]
+    assert opened(f"{site}/health/ready")[0] == 200
+    assert opened(link)[1].endswith(
+        "/jobs/login"
+    )  # no cookie jar: the door opens, the page asks again
+    assert opened(link)[0] == 403
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_told_in_words(command: Command):
+    first = command("serve", "--port", "0")
+    port = re.search(r":(\d+)/", lines_until(first, "Open")[-1])
+    assert port is not None
+    second = command("serve", "--port", port[1])
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"error: cannot listen at 127.0.0.1 port {port[1]}" in output
+    assert "--port" in output
+
+
+def test_a_worker_refuses_a_queue_that_is_not_there(command: Command):
+    process = command("worker", "--queue", "default,nix")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "error: there is no queue 'nix': default, critical" in output
+
+
+def test_another_address_needs_a_user_first(command: Command):
+    refused = command("serve", "--host", "0.0.0.0", "--port", "0")
+    output, _ = refused.communicate(timeout=60)
+    assert refused.returncode == 2
+    assert "error: not listening at 0.0.0.0: there is no user yet" in output
+    assert "targcc user add NAME" in output
+    adding = command("user", "add", "dana", "--password-stdin")
+    assert adding.communicate(PASSWORD + "\n", timeout=60)[0] == "dana may sign in as admin\n"
+    process = command("serve", "--host", "0.0.0.0", "--port", "0")
+    greeting = lines_until(process, "Open")[-1]
+    assert "token=" not in greeting
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_the_log_is_json_when_nobody_reads_it(command: Command):
+    process = command("serve", "--port", "0", TARGCC_LOG_FORMAT="json")
+    logged = [line for line in lines_until(process, "Open") if line.startswith("{")]
+    broken = json.loads(logged[0])
+    assert broken["level"] == "error"
+    assert "broken_import cannot be used" in broken["event"]
+    assert broken["timestamp"]
+
+
+def call(address: str, token: str, method: str = "GET") -> Any:
+    request = urllib.request.Request(address, method=method)
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_web_and_worker_in_two_processes(command: Command):
+    made = command("token", "create", "ci", "--role", "operator", "--quiet")
+    token = made.communicate(timeout=60)[0].strip()
+    web = command("serve", "--port", "0", "--no-worker")
+    site = lines_until(web, "Open")[-1].split()[1].partition("/jobs")[0]
+    assert call(f"{site}/api/servers", token) == []
+    worker = command("worker", "--queue", "default")
+    assert lines_until(worker, "Queues")[-1] == "Queues    default"
+    run_id = call(f"{site}/api/jobs/DailyReport/trigger", token, "POST")["run_id"]
+    deadline = time.monotonic() + 30
+    while call(f"{site}/api/runs/{run_id}", token)["state"] != "succeeded":
+        assert time.monotonic() < deadline
+    (server,) = call(f"{site}/api/servers", token)
+    assert server["queues"] == ["default"]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert call(f"{site}/api/servers", token) == []

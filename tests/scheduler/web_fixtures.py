@@ -1,0 +1,187 @@
+"""The web side of a project, as ``web_jobs``: a real app over a real database, spoken to over ASGI."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from projects import WEB
+from targcc_scheduler import Scheduler, Settings, create_app, migrate
+from targcc_scheduler.core.states import FINAL
+from targcc_scheduler.security import passwords, roles, sessions, tokens
+from targcc_scheduler.security import users as user_rows
+from targcc_scheduler.storage.tables import job_run, logged_job
+from targcc_scheduler.web.authentication import session_cookie
+
+PASSWORD = "a good long password"
+PASSWORD_HASH = passwords.hash_password(PASSWORD)
+HOST = "http://testserver"
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of another project, which sees no developer's settings."""
+    monkeypatch.setattr("targcc_scheduler.project._configured", WEB)
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("TARGCC_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("web") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, empty_database: Path) -> str:
+    shutil.copy(empty_database, tmp_path / "jobs.db")
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+class Visitor:
+    """Somebody with a browser: cookies, and the token that forms carry."""
+
+    def __init__(self, client: httpx.AsyncClient, csrf: str = "") -> None:
+        self.client = client
+        self.csrf = csrf
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.client.get(path, **options)
+
+    async def page(self, path: str, **options: Any) -> str:
+        """The text of a page that is there."""
+        answer = await self.client.get(path, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    async def send(self, path: str, **form: str) -> httpx.Response:
+        """Send a form, as its button would."""
+        return await self.client.post(path, data={"csrf": self.csrf, **form})
+
+
+class Site:
+    """The app, and ways to come to it."""
+
+    def __init__(self, app: Any, scheduler: Scheduler, stack: contextlib.AsyncExitStack) -> None:
+        self.app = app
+        self.scheduler = scheduler
+        self._stack = stack
+
+    async def stranger(self, base_url: str = HOST) -> Visitor:
+        """Somebody who has not signed in."""
+        transport = httpx.ASGITransport(self.app, client=("10.1.2.3", 1234))
+        client = httpx.AsyncClient(transport=transport, base_url=base_url)
+        return Visitor(await self._stack.enter_async_context(client))
+
+    async def user(self, role: str = "operator", name: str | None = None) -> Visitor:
+        """Somebody who signed in with a password."""
+        name = name or f"{role}-person"
+        await self.add_user(name, role)
+        visitor = await self.stranger()
+        answer = await visitor.client.post("/jobs/login", data={"name": name, "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
+        secret = visitor.client.cookies[session_cookie()]
+        now = datetime.now(UTC)
+        principal = await self.scheduler.read(lambda db: sessions.find_session(db, secret, now))
+        assert principal is not None
+        visitor.csrf = principal.csrf or ""
+        return visitor
+
+    async def add_user(self, name: str, role: str = "admin") -> None:
+        wanted, now = roles.Role(role), datetime.now(UTC)
+        await self.change(lambda db: user_rows.add_user(db, name, PASSWORD_HASH, wanted, now))
+
+    async def program(self, role: str = "operator") -> httpx.AsyncClient:
+        """A program with an API token."""
+        wanted, now = roles.Role(role), datetime.now(UTC)
+        token = await self.change(
+            lambda db: tokens.create_token(db, f"{role}-program", wanted, by="test", now=now)
+        )
+        visitor = await self.stranger()
+        visitor.client.headers["Authorization"] = f"Bearer {token}"
+        return visitor.client
+
+    async def change(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await self.scheduler.change(work)
+
+    async def add_run(self, job: str, state: str, **values: Any) -> int:
+        """A run that was there before; its times count back from now."""
+        now = datetime.now(UTC)
+        row = {
+            "JobName": job,
+            "JobType": "Recurring",
+            "State": state,
+            "Queue": "default",
+            "DueAt": now - timedelta(minutes=10),
+            "CreatedAt": now - timedelta(minutes=10),
+            "TriggeredBy": "System",
+            "LifeLog": "",
+            **values,
+        }
+        if state in FINAL:
+            row.setdefault("StartedAt", now - timedelta(minutes=9))
+            row.setdefault("CompletedAt", now - timedelta(minutes=8))
+
+        async def work(db: Any) -> int:
+            return (await db.execute(job_run.insert().values(row))).inserted_primary_key[0]
+
+        return await self.change(work)
+
+    async def add_attempt(self, job: str, run_id: int | None, **values: Any) -> None:
+        """A row of history that was there before."""
+        now = datetime.now(UTC)
+        row = {
+            "JobName": job,
+            "JobId": None if run_id is None else str(run_id),
+            "JobType": "Recurring",
+            "StartedAt": now - timedelta(minutes=9),
+            "CompletedAt": now - timedelta(minutes=8),
+            "DurationMs": 60_000,
+            "Success": True,
+            "CreatedAt": now,
+            **values,
+        }
+        await self.change(lambda db: db.execute(logged_job.insert().values(row)))
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, work: bool) -> AsyncIterator[Site]:
+    """The app between its start and its end."""
+    scheduler = Scheduler(settings)
+    app = create_app(settings, scheduler=scheduler)
+    app.state.targcc_work = work
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        yield Site(app, scheduler, stack)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        heartbeat_seconds=0.1,
+        cancel_grace=0.5,
+        poll_seconds=0.2,
+    )
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[Site]:
+    """The app with nobody working: what runs are there, the test put there."""
+    async with running(settings, work=False) as found:
+        yield found
+
+
+@pytest.fixture
+async def busy_site(settings: Settings) -> AsyncIterator[Site]:
+    """The app with its worker."""
+    async with running(settings, work=True) as found:
+        yield found

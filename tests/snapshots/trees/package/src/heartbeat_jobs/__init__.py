@@ -1,0 +1,1 @@
+"""The jobs of heartbeat-jobs, and the scheduler that runs them."""

@@ -1,0 +1,8 @@
+from heartbeat_jobs.jobs.heartbeat import HeartbeatJob
+from heartbeat_jobs.scheduler import run_job
+
+
+async def test_succeeds() -> None:
+    outcome = await run_job(HeartbeatJob())
+
+    assert outcome.result.ok
