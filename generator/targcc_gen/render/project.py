@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import __version__, assets
 from targcc_gen.render import vendor
+from targcc_gen.render.earlier import earlier_texts
 from targcc_gen.render.owners import is_inherited, owner_of, summary_of
 from targcc_gen.render.tree import TreeFile
 
@@ -29,6 +31,8 @@ def render_template(spec: Spec) -> list[TreeFile]:
         _tree_file(f"src/{package}/scheduler/{path}", content, package)
         for path, content in vendor.scheduler_files(spec)
     ]
+    earlier = earlier_texts(spec)
+    files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
     return [*files, *scheduler]
 
 

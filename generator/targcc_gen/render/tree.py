@@ -45,6 +45,7 @@ class TreeFile:
         executable: Whether it is a program.
         job: Whether it is a job's module, whose decorator follows the spec.
         inherited: Whether a file of people's gets what is new in the generator's text of it, where that can be merged.
+        earlier: What earlier releases wrote there, of a file that is inherited.
         replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
             rendered, such as the spec that a job is added to. It is then written whatever its owner.
         summary: A few words about it for the listing of a new project.
@@ -56,6 +57,7 @@ class TreeFile:
     executable: bool = False
     job: bool = False
     inherited: bool = False
+    earlier: tuple[bytes, ...] = ()
     replaces: bytes | None = None
     summary: str = ""
 

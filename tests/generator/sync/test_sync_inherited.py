@@ -113,6 +113,19 @@ def test_an_untouched_file_of_an_older_project_is_updated_too(tmp_path, file):
     assert file.read_text() == SECOND
 
 
+def test_the_text_of_an_earlier_release_is_merged_against(tmp_path, file):
+    made_by_0_1(tmp_path)
+    mine = FIRST.replace("line-length = 100", "line-length = 88")
+    file.write_text(mine)
+    known = TreeFile(
+        PATH, SECOND.encode(), Owner.SCAFFOLD, inherited=True, earlier=(b"other", FIRST.encode())
+    )
+    plan = make_plan(Tree.of([known]), tmp_path)
+    assert change_at(plan).action is Action.MERGE
+    apply(plan)
+    assert file.read_text() == SECOND.replace("line-length = 100", "line-length = 88")
+
+
 def test_an_older_project_keeps_the_text_from_now_on(tmp_path, file):
     made_by_0_1(tmp_path)
     file.write_text(FIRST.replace("line-length = 100", "line-length = 88"))

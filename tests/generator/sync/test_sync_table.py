@@ -7,7 +7,8 @@ import older_projects
 import pytest
 from targcc_gen.render import render_project
 from targcc_gen.render.tree import Layout
-from targcc_gen.spec import parse_spec
+from targcc_gen.spec import load_spec, parse_spec
+from targcc_gen.sync.lock import Lock, digest
 from targcc_gen.sync.renames.table import Renames
 
 SPEC = "targcc: 1\nproject: {name: acme-jobs, package: acme_jobs}\njobs: {}\n"
@@ -31,6 +32,17 @@ def test_each_managed_file_of_an_earlier_release_is_there_or_in_the_table(releas
         if renames.targets(path, tree.files) is None
     }
     assert lost == set()
+
+
+@pytest.mark.parametrize(("project", "count"), [("acme-jobs", 9), ("shop", 1)])
+def test_what_an_earlier_release_wrote_into_peoples_files_is_known(tmp_path, project, count):
+    older_projects.unpack("0.1", tmp_path)
+    spec = load_spec(tmp_path / project / "targcc.yaml")
+    tree, lock = render_project(spec), Lock.load(tmp_path / project)
+    inherited = [file for file in tree if file.inherited and file.path in lock.entries]
+    assert len(inherited) == count
+    for file in inherited:
+        assert lock.entries[file.path].sha256 in map(digest, file.earlier), file.path
 
 
 def test_the_rows_are_found_in_an_app_too():

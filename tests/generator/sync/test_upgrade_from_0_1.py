@@ -119,6 +119,7 @@ def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
     services = package / "services.py"
     mine = "\n\nclass OrderRepository:\n    table = 'acme_orders'\n"
     services.write_text(services.read_text(encoding="utf-8") + mine, encoding="utf-8", newline="\n")
+    written.append("table = 'acme_orders'")
 
     result = upgrade()
 
@@ -128,6 +129,25 @@ def test_every_edited_line_is_in_the_tree_or_kept_and_named(package):
     assert targcc_gen("regenerate", "--check").exit_code == 0
     for module in package.rglob("*.py"):
         compile(module.read_text(encoding="utf-8"), module, "exec")
+
+
+def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
+    shutil.copytree(projects / "acme-jobs", tmp_path / "acme-jobs")
+    monkeypatch.chdir(tmp_path / "acme-jobs")
+    pyproject, ignore = Path("pyproject.toml"), Path(".gitignore")
+    edit(
+        pyproject,
+        '  "uvicorn>=0.35",\n]\n',
+        '  "uvicorn>=0.35",\n]\nurls = {home = "https://acme.example"}\n',
+    )
+    ignore.write_text(ignore.read_text(encoding="utf-8") + "exports/\n", encoding="utf-8")
+    upgrade()
+    kept = Path(".targcc/kept/pyproject.toml.diff")
+    assert 'urls = {home = "https://acme.example"}\n' in pyproject.read_text(encoding="utf-8")
+    assert kept.exists() or pyproject.read_text(encoding="utf-8").count("[project.scripts]") == 1
+    assert ignore.read_text(encoding="utf-8").endswith("exports/\n")
+    assert "scheduler_router" in Path("src/acme_jobs/main.py").read_text(encoding="utf-8")
+    assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -48,16 +48,25 @@ def scaffold(situation: Situation, generated: TreeFile, entry: LockEntry) -> Out
 
 def inherited(situation: Situation, generated: TreeFile, entry: LockEntry) -> Outcome:
     """A file of the person's that follows the generator where that can be merged; it is never in the way of anything."""
-    text, base, after = situation.disk.text, entry.base, entry_of(situation, generated)
+    text, after = situation.disk.text, entry_of(situation, generated)
+    base = _base(generated, entry)
     if text is None or text == generated.content or after.sha256 == entry.sha256:
         return stays(situation, after, Action.UNCHANGED, "")
     if not situation.disk.blocked:
         if digest(text) == entry.sha256:
             return written(situation, after, Action.UPDATE, "", generated.content)
         if base is not None and not is_binary(text):
-            outcome = merged_outcome(replace(situation, side=None), generated, entry, text, base)
+            known = rebased(entry, base)  # so that the rules see it
+            outcome = merged_outcome(replace(situation, side=None), generated, known, text, base)
             if outcome.change.action is not Action.CONFLICT:
                 return outcome
     note = unified_diff(situation.path, text if base is None else base, generated.content)
     outcome = stays(situation, after, Action.KEEP, "yours; add by hand what is new")
     return replace(outcome, change=replace(outcome.change, note=note))
+
+
+def _base(generated: TreeFile, entry: LockEntry) -> bytes | None:
+    """What the generator wrote last; where the lock has its checksum only, the text of an earlier release that has that."""
+    if entry.base is not None:
+        return entry.base
+    return next((text for text in generated.earlier if digest(text) == entry.sha256), None)
