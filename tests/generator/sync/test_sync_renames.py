@@ -192,6 +192,15 @@ class TestMoved:
             'info("closed")', 'info("closed for good")'
         )
 
+    def test_a_file_that_took_only_a_few_lines_is_not_mixed_with_all_of_it(self, tmp_path, old):
+        old.write_text(FIRST.replace('info("closed")', 'info("closed for good")'))
+        generated = HEADER + "".join(f"line_{n} = {n}\n" for n in range(90)) + "LIMIT = 100\n"
+        plan = plan_of({NEW: generated}, tmp_path, TO_ONE)
+        assert not plan.conflicts
+        apply(plan)
+        assert (tmp_path / NEW).read_text() == generated
+        assert "closed for good" in (tmp_path / f".targcc/kept/{OLD}.diff").read_text()
+
     def test_lines_dropped_by_choice_are_kept_aside(self, tmp_path, old):
         old.write_text(FIRST.replace("GRACE = 30", "GRACE = 31"))
         generated = MOVED.replace("GRACE = 30", "GRACE = 60")

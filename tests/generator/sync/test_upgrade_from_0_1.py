@@ -135,18 +135,25 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     shutil.copytree(projects / "acme-jobs", tmp_path / "acme-jobs")
     monkeypatch.chdir(tmp_path / "acme-jobs")
     pyproject, ignore = Path("pyproject.toml"), Path(".gitignore")
-    edit(
-        pyproject,
-        '  "uvicorn>=0.35",\n]\n',
-        '  "uvicorn>=0.35",\n]\nurls = {home = "https://acme.example"}\n',
-    )
+    edit(pyproject, '  "uvicorn>=0.35",\n', '  "uvicorn>=0.35",\n  "polars>=1",\n')
     ignore.write_text(ignore.read_text(encoding="utf-8") + "exports/\n", encoding="utf-8")
-    upgrade()
-    kept = Path(".targcc/kept/pyproject.toml.diff")
-    assert 'urls = {home = "https://acme.example"}\n' in pyproject.read_text(encoding="utf-8")
-    assert kept.exists() or pyproject.read_text(encoding="utf-8").count("[project.scripts]") == 1
+    result = upgrade()
+    assert (
+        "merge     pyproject.toml" in result.stdout
+        or ".targcc/kept/pyproject.toml.diff" in result.stdout
+    )
+    assert '  "polars>=1",\n' in pyproject.read_text(encoding="utf-8")
     assert ignore.read_text(encoding="utf-8").endswith("exports/\n")
-    assert "scheduler_router" in Path("src/acme_jobs/main.py").read_text(encoding="utf-8")
+    fresh = tmp_path / "fresh"
+    targcc_gen("new", str(fresh), "--yes", "--name", "acme-jobs")
+    for path in (
+        "Dockerfile",
+        "compose.yaml",
+        "README.md",
+        "src/acme_jobs/main.py",
+        "src/acme_jobs/services.py",
+    ):
+        assert Path(path).read_bytes() == (fresh / path).read_bytes(), path
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 

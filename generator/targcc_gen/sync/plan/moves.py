@@ -77,7 +77,7 @@ class Moves(Arrivals):
         moved = self._in_its_format(old)
         if moved is None:
             self._leave(old, (Collision(1, 1, "(the whole file)\n", ""),), "")
-        elif self._is_alone(old):
+        elif self._is_alone(old) and _is_successor(moved.base, self.texts[old.targets[0]]):
             self._merge(old, moved)
         else:
             self._split(old, moved)
@@ -202,6 +202,13 @@ def _diff_of(moved: Moved, hunks: Iterable[Hunk]) -> str:
 
 def _collision(hunk: Hunk) -> Collision:
     return Collision(hunk.first, hunk.last, "".join(hunk.added), "".join(hunk.removed))
+
+
+def _is_successor(old: str, new: str) -> bool:
+    """Whether a file is another one at a new place, and not one that took a few lines of it."""
+    before, after = ({line.strip() for line in text.splitlines()} - {""} for text in (old, new))
+    common = len(before & after)
+    return common * 2 >= len(before) and common * 3 >= len(after)
 
 
 def _further(collisions: tuple[Collision, ...], lines: int) -> tuple[Collision, ...]:
