@@ -172,7 +172,7 @@ class TestMoved:
         self.table.write_text(f'[moved]\n"{code}/run_states.py" = {list(places)}\n')
 
     def test_an_edit_goes_along(self, project):
-        self.goes_to("src/{package}/scheduler/states.py")
+        self.goes_to(MANAGED.replace("acme_jobs", "{package}"))
         result = targcc_gen("regenerate")
         assert result.exit_code == 0
         assert "moved from scheduler/run_states.py, your 2 lines kept" in result.stdout
@@ -199,7 +199,7 @@ class TestMoved:
         assert "kept" not in targcc_gen("status").stdout
 
     def test_files_that_only_moved_are_one_line(self, project):
-        self.goes_to("src/{package}/scheduler/states.py")
+        self.goes_to(MANAGED.replace("acme_jobs", "{package}"))
         mine = project / self.OLD
         mine.write_text(mine.read_text().removesuffix("\nMINE = True\n"))
         result = targcc_gen("regenerate")
