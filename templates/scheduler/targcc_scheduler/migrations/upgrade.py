@@ -8,6 +8,7 @@ row is moved over.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,19 @@ from sqlalchemy.sql import quoted_name
 from ..core.errors import SchemaError
 from ..core.version import __version__
 from ..storage.engines import WRITES, SchemaStep, sync_engine
+from ..storage.tables import metadata
 
 DIRECTORY = Path(__file__).resolve().parent
 """Where the revisions and the SQL scripts are."""
 
 LOCK_KEY = 0x7461726763
 """The PostgreSQL advisory lock that migrations hold ("targc")."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it works on in globals: two threads of one process take turns."""
+
+_ENGINE_PREFIX = "procrastinate_"
+"""How the names of the engine's tables begin; they are its own business."""
 
 _BEFORE_OWN_TABLE = ("0001",)
 """The revisions that releases before 0.2 may have left in ``alembic_version``."""
@@ -62,12 +70,32 @@ def downgrade(url: str | sa.URL, revision: str) -> None:
     """Go back to an earlier revision; ``base`` removes every table of ours, with all that is in them.
 
     Raises:
-        SchemaError: a newer release has changed the tables.
+        SchemaError: a newer release has changed the tables, or there is no way down to this revision.
     """
     with sync_engine(url) as engine, _exclusive(engine) as connection:
         _carry_over(connection)
-        _refuse_newer(current_revision(connection))
+        since = current_revision(connection)
+        _refuse_newer(since)
+        _refuse_upwards(since, revision)
         _run_alembic(connection, "downgrade", revision)
+
+
+def require_current(url: str | sa.URL) -> str:
+    """The revision of the tables, for a process that does not bring them up to date by itself; Alembic is not needed.
+
+    Raises:
+        SchemaError: they are newer or older than what this release works with, or there are none.
+    """
+    head = head_revision()
+    with sync_engine(url) as engine, engine.connect() as connection:
+        found = current_revision(connection)
+    _refuse_newer(found)
+    if found != head:
+        raise SchemaError(
+            f"the scheduler's tables are {f'at revision {found}' if found else 'not there'}, and this release works with {head}: "
+            "targcc migrate brings them there"
+        )
+    return head
 
 
 def head_revision() -> str:
@@ -100,11 +128,18 @@ def version_table(dialect: str) -> quoted_name:
 def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
     """For ``include_name=`` in the ``env.py`` of an application's own Alembic: leave the scheduler's tables alone.
 
+    Other tables that begin with ``c_``, as TARGCC's applications have them, are the application's.
+
     Args:
         name: What Alembic has found.
         kind: Its kind, such as ``table``.
     """
-    return kind != "table" or not (name or "").lower().startswith(("c_", "procrastinate_"))
+    return kind != "table" or not _is_ours(name or "")
+
+
+def _is_ours(name: str) -> bool:
+    known = {"c_alembicversion", *(table.lower() for table in metadata.tables)}
+    return name.lower() in known or name.startswith(_ENGINE_PREFIX)
 
 
 def _version_rows(table: str) -> sa.TableClause:
@@ -123,6 +158,18 @@ def _refuse_newer(revision: str | None) -> None:
             f"the scheduler's tables are at revision {revision}, which a newer release has made; this one, {__version__}, "
             f"knows them up to {head_revision()}: start the newer release, or go back in it with: targcc migrate --down {head_revision()}"
         )
+
+
+def _refuse_upwards(since: str | None, revision: str) -> None:
+    known = ["base", *known_revisions()]
+    if revision not in known:
+        raise SchemaError(f"there is no revision {revision!r}: {', '.join(known)}")
+    if revision == "base":
+        return
+    if since is None:
+        raise SchemaError(f"there are no tables that could go back to {revision}")
+    if known.index(revision) > known.index(since):
+        raise SchemaError(f"the scheduler's tables are at revision {since}; {revision} is later")
 
 
 def _carry_over(connection: sa.Connection) -> None:
@@ -153,7 +200,8 @@ def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None
     config.attributes["connection"] = connection
     config.attributes["version_table"] = version_table(connection.dialect.name)
     run: Any = getattr(commands, command)
-    run(config, revision)
+    with _ALEMBIC:
+        run(config, revision)
 
 
 @contextlib.contextmanager
@@ -170,4 +218,5 @@ def _analyze(engine: sa.Engine) -> None:
     if engine.dialect.name != "postgresql":
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("ANALYZE"))
+        names = [name for name in sa.inspect(connection).get_table_names() if _is_ours(name)]
+        connection.execute(sa.text(f"ANALYZE {', '.join(sorted(names))}"))

@@ -1,0 +1,330 @@
+"""What the tests of migrations share: rows in every table, a release that is one revision newer, processes, an application's own Alembic."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from projects import PATH
+from targcc_scheduler import metadata
+from targcc_scheduler.migrations import upgrade as upgrades
+from targcc_scheduler.storage.engines import WRITES, sync_engine
+
+BEFORE_OWN_TABLE = Path(__file__).resolve().parent.parent / "data" / "upgrade"
+"""The tables as release 0.1 made them, one script for each database."""
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def make_0_1(url: str) -> Rows:
+    """A database as release 0.1 left it, with a row in every table; returns the rows."""
+    dialect = sa.make_url(url).get_backend_name()
+    script = (BEFORE_OWN_TABLE / f"tables-0.1.{dialect}.sql").read_text(encoding="utf-8")
+    with sync_engine(url) as engine, engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if dialect == "sqlite":
+            driver.executescript(script)
+        else:
+            driver.execute(script)
+            driver.commit()
+    fill(url)
+    return rows(url)
+
+
+def ours(connection: sa.Connection) -> list[str]:
+    """The scheduler's tables in a database, but the one of the revision."""
+    known = {name.lower() for name in metadata.tables}
+    return sorted(n for n in sa.inspect(connection).get_table_names() if n.lower() in known)
+
+
+def fill(url: str) -> None:
+    """Put a row into every table of the scheduler that has none."""
+    with sync_engine(url) as engine, engine.connect() as connection:
+        found = sa.MetaData()
+        found.reflect(connection, only=ours(connection))
+        for table in found.tables.values():
+            if connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0:
+                row = {c.name: _value(c) for c in table.columns}
+                connection.execute(table.insert().values(row))
+        connection.commit()
+
+
+def _value(column: sa.Column[Any]) -> object:
+    kind = column.type
+    if isinstance(kind, sa.DateTime):
+        at = datetime(2026, 3, 29, 2, 30, 15, 123456, UTC)
+        return at if kind.timezone else at.replace(tzinfo=None)
+    if isinstance(kind, sa.Boolean):
+        return True
+    if isinstance(kind, sa.Integer | sa.Numeric | sa.Float):
+        return 7
+    if "json" in column.name.lower():
+        return "{}"
+    return "é"[: getattr(kind, "length", None) or 99]
+
+
+def rows(url: str) -> Rows:
+    """Every row of the scheduler's tables, by the tables' names."""
+    with sync_engine(url) as engine, engine.connect() as connection:
+        found = sa.MetaData()
+        found.reflect(connection, only=ours(connection))
+        return {
+            name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+            for name, table in found.tables.items()
+        }
+
+
+def kept(before: Rows, after: Rows) -> bool:
+    """Whether what was there before is there still, whatever tables and columns came in addition."""
+    return all(
+        [{name: row[name] for name in old[0]} for row in after[table]] == old
+        for table, old in before.items()
+    )
+
+
+def revisions(url: str, table: str = "c_AlembicVersion") -> list[str] | None:
+    """The rows of a version table; ``None`` when it is not there."""
+    with sync_engine(url) as engine, engine.connect() as connection:
+        name = table.lower() if engine.dialect.name == "postgresql" else table
+        if not sa.inspect(connection).has_table(name):
+            return None
+        return sorted(connection.scalars(sa.text(f"SELECT version_num FROM {table}")))
+
+
+def execute(url: str, *statements: str) -> None:
+    """Do something to a database."""
+    with (
+        sync_engine(url) as engine,
+        engine.connect().execution_options(**WRITES) as connection,
+        connection.begin(),
+    ):
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def tables(url: str) -> set[str]:
+    """The names of all tables, in lower case."""
+    with sync_engine(url) as engine:
+        return {name.lower() for name in sa.inspect(engine).get_table_names()}
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What all connections of this process send meanwhile."""
+    sent: list[str] = []
+
+    def note(*args: Any) -> None:
+        sent.append(args[2])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+NEXT = "9001"
+_NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9001"
+down_revision = {down!r}
+
+
+def upgrade():
+    op.create_table("c_JobNext", sa.Column("Id", sa.Integer, primary_key=True))
+    op.execute("INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy)"
+        " SELECT 'Next', JobType, 'succeeded', Queue, DueAt, CreatedAt, 'System' FROM c_JobRun WHERE Id = 7")
+
+
+def downgrade():
+    op.drop_table("c_JobNext")
+"""
+
+
+def next_release(folder: Path) -> Path:
+    """The migrations of a release that has one revision more."""
+    directory = folder / "migrations"
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(upgrades.DIRECTORY, directory, ignore=ignore)
+    revision = _NEXT.format(down=upgrades.head_revision())
+    (directory / "versions" / f"{NEXT}_next.py").write_text(revision, encoding="utf-8")
+    return directory
+
+
+_CHILD = """
+import pathlib, sys, time
+import sqlalchemy as sa
+from targcc_scheduler import migrate
+from targcc_scheduler.migrations import upgrade
+
+url, directory, stop_at = sys.argv[1:]
+upgrade.DIRECTORY = pathlib.Path(directory)
+if stop_at:
+    @sa.event.listens_for(sa.Engine, "after_cursor_execute")
+    def stop(*args):
+        if stop_at in args[2]:
+            print("there", flush=True)
+            time.sleep(600)
+else:
+    print("ready", flush=True)
+    sys.stdin.readline()
+print(migrate(url))
+"""
+
+
+class Migration:
+    """A process that migrates a database: as soon as it is told to, or until it has executed a statement.
+
+    Args:
+        url: The database.
+        directory: The migrations of its release.
+        stop_at: A part of the statement after which it stands still.
+    """
+
+    def __init__(self, url: str, directory: Path | None = None, stop_at: str = "") -> None:
+        words = [url, str(directory or upgrades.DIRECTORY), stop_at]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PATH},
+        )
+
+    def arrive(self) -> None:
+        """Wait until it is ready, or stands still."""
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline().strip()
+        assert said in {"ready", "there"}, self.process.communicate()[1]
+
+    def go(self) -> None:
+        """Tell it to begin."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def result(self) -> tuple[str, str]:
+        """What it printed, on both streams."""
+        said, errors = self.process.communicate(timeout=120)
+        return said.strip(), errors
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.communicate()
+
+
+_ENV = '''
+from logging.config import fileConfig
+
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+import models
+{imports}
+
+url = context.config.get_main_option("sqlalchemy.url")
+engine = create_engine(url, poolclass=pool.NullPool)
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=models.metadata{options})
+    with context.begin_transaction():
+        context.run_migrations()
+'''
+_MODELS = """
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("what", sa.String(50)))
+sa.Table("c_Customer", metadata, sa.Column("id", sa.Integer, primary_key=True))
+"""
+_FIRST = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade():
+    op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True), sa.Column("what", sa.String(50)))
+    op.create_table("c_Customer", sa.Column("id", sa.Integer, primary_key=True))
+    op.execute("INSERT INTO orders (id, what) VALUES (1, 'tea')")
+
+
+def downgrade():
+    op.drop_table("c_Customer")
+    op.drop_table("orders")
+"""
+
+
+class Application:
+    """An application with tables and migrations of its own, which the ``alembic`` command runs; its revision is called ``0001`` too.
+
+    Args:
+        folder: Where its files go.
+        url: Its database.
+        knows_us: Whether its ``env.py`` leaves the scheduler's tables alone.
+    """
+
+    def __init__(self, folder: Path, url: str, *, knows_us: bool = True) -> None:
+        self._folder = folder
+        self.url = url
+        folder.mkdir()
+        self.alembic("init", "migrations")
+        backend = sa.make_url(url)
+        drivers = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
+        driven = backend.set(drivername=drivers[backend.get_backend_name()])
+        text = driven.render_as_string(hide_password=False).replace("%", "%%")
+        ini = folder / "alembic.ini"
+        lines = ini.read_text(encoding="utf-8").splitlines()
+        told = [f"sqlalchemy.url = {text}" if s.startswith("sqlalchemy.url") else s for s in lines]
+        ini.write_text("\n".join(told), encoding="utf-8")
+        env = _ENV.format(
+            imports="from targcc_scheduler import is_not_ours" if knows_us else "",
+            options=", include_name=is_not_ours" if knows_us else "",
+        )
+        (folder / "migrations" / "env.py").write_text(env, encoding="utf-8")
+        (folder / "models.py").write_text(_MODELS, encoding="utf-8")
+        (folder / "migrations" / "versions" / "0001_first.py").write_text(_FIRST, encoding="utf-8")
+
+    def migrate(self) -> None:
+        """``alembic upgrade head``."""
+        self.alembic("upgrade", "head")
+
+    def proposed(self) -> str:
+        """The operations of a revision that ``alembic revision --autogenerate`` writes."""
+        self.alembic("revision", "--autogenerate", "-m", "proposed")
+        (file,) = (self._folder / "migrations" / "versions").glob("*_proposed.py")
+        text = file.read_text(encoding="utf-8")
+        file.unlink()
+        return text.partition("def upgrade()")[2]
+
+    def alembic(self, *words: str) -> str:
+        """The command; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *words],
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([PATH, str(self._folder)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def orders(self) -> list[str]:
+        """What is in its table."""
+        with sync_engine(self.url) as engine, engine.connect() as connection:
+            return list(connection.scalars(sa.text("SELECT what FROM orders")))

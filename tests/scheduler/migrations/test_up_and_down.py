@@ -1,0 +1,78 @@
+"""From every revision to every other, with rows in the tables."""
+
+import pytest
+from migration_rig import NEXT, fill, kept, make_0_1, next_release, revisions, rows, tables
+from targcc_scheduler import metadata, migrate
+from targcc_scheduler.core.errors import SchemaError
+from targcc_scheduler.migrations import upgrade as upgrades
+from targcc_scheduler.migrations.upgrade import downgrade, head_revision, known_revisions
+
+RELEASED = known_revisions()
+
+
+@pytest.mark.parametrize("revision", RELEASED)
+def test_rows_stay_from_every_revision_up(url, revision):
+    migrate(url)
+    downgrade(url, revision)
+    assert revisions(url) == [revision]
+    fill(url)
+    before = rows(url)
+    assert migrate(url) == head_revision()
+    assert kept(before, rows(url))
+
+
+@pytest.mark.parametrize("revision", RELEASED)
+def test_rows_stay_down_to_every_revision(url, revision):
+    migrate(url)
+    fill(url)
+    before = rows(url)
+    downgrade(url, revision)
+    assert kept(rows(url), before)
+    migrate(url)
+    fill(url)
+    assert all(rows(url).values())
+
+
+def test_base_removes_every_table_of_ours_and_all_come_back(url):
+    make_0_1(url)
+    downgrade(url, "base")
+    assert not tables(url) & {name.lower() for name in metadata.tables}
+    migrate(url)
+    assert set(rows(url)) == {str(name) for name in rows(url)}
+    assert revisions(url) == [head_revision()]
+
+
+def test_an_older_release_works_again_after_a_newer_one_went_back(url, tmp_path, monkeypatch):
+    migrate(url)
+    fill(url)
+    before = rows(url)
+    older = head_revision()
+    with monkeypatch.context() as newer:
+        newer.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+        assert migrate(url) == NEXT
+        assert "c_jobnext" in tables(url)
+        downgrade(url, older)
+    assert migrate(url) == older
+    assert "c_jobnext" not in tables(url)
+    assert kept({name: rows_[:1] for name, rows_ in rows(url).items()}, before)
+
+
+def test_going_down_to_a_later_revision_is_said(url, tmp_path, monkeypatch):
+    older = head_revision()
+    migrate(url)
+    monkeypatch.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+    with pytest.raises(SchemaError, match=f"at revision {older}.*{NEXT} is later"):
+        downgrade(url, NEXT)
+    assert revisions(url) == [older]
+
+
+def test_going_down_where_there_are_no_tables_is_said(url):
+    with pytest.raises(SchemaError, match="no tables"):
+        downgrade(url, head_revision())
+    assert "c_jobrun" not in tables(url)
+
+
+def test_a_revision_that_nobody_knows_is_said(url):
+    migrate(url)
+    with pytest.raises(SchemaError, match="no revision '4711': base, 0001"):
+        downgrade(url, "4711")
