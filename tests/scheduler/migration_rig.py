@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import alembic
 import sqlalchemy as sa
 from projects import PATH
 from targcc_scheduler import metadata
@@ -226,9 +227,12 @@ class Migration:
         self.process.communicate()
 
 
+_INI = """[alembic]
+script_location = %(here)s/migrations
+path_separator = os
+sqlalchemy.url = {url}
+"""
 _ENV = '''
-from logging.config import fileConfig
-
 from alembic import context
 from sqlalchemy import create_engine, pool
 
@@ -281,16 +285,15 @@ class Application:
     def __init__(self, folder: Path, url: str, *, knows_us: bool = True) -> None:
         self._folder = folder
         self.url = url
-        folder.mkdir()
-        self.alembic("init", "migrations")
-        backend = sa.make_url(url)
-        drivers = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
-        driven = backend.set(drivername=drivers[backend.get_backend_name()])
-        text = driven.render_as_string(hide_password=False).replace("%", "%%")
-        ini = folder / "alembic.ini"
-        lines = ini.read_text(encoding="utf-8").splitlines()
-        told = [f"sqlalchemy.url = {text}" if s.startswith("sqlalchemy.url") else s for s in lines]
-        ini.write_text("\n".join(told), encoding="utf-8")
+        (folder / "migrations" / "versions").mkdir(parents=True)
+        mako = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako"
+        shutil.copy(mako, folder / "migrations")
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+        driver = "postgresql+psycopg" if backend == "postgresql" else backend
+        driven = parsed.set(drivername=driver).render_as_string(hide_password=False)
+        ini = _INI.format(url=driven.replace("%", "%%"))
+        (folder / "alembic.ini").write_text(ini, encoding="utf-8")
         env = _ENV.format(
             imports="from targcc_scheduler import is_not_ours" if knows_us else "",
             options=", include_name=is_not_ours" if knows_us else "",

@@ -20,7 +20,7 @@ from .engine.port import Engine
 from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
 from .legacy.c_job import CJobSource
-from .migrations.upgrade import upgrade
+from .migrations.upgrade import refuse_newer, require_current, upgrade
 from .node.node import Node, Notify
 from .project import current
 from .settings import Settings
@@ -42,6 +42,16 @@ def migrate(url: str | sa.URL | None = None) -> str:
     """
     url = url or Settings().database_url
     return upgrade(url, also=schema_steps(url))
+
+
+def prepare(settings: Settings) -> str:
+    """Bring the tables up to date, or only look whether they are, as ``migrate_on_start`` says; returns their revision.
+
+    Raises:
+        SchemaError: they are not those that this release works with.
+    """
+    bring = migrate if settings.migrate_on_start else require_current
+    return bring(settings.database_url)
 
 
 class Host:
@@ -132,8 +142,7 @@ class Host:
     async def start(self, *, work: bool, schedule: bool, queues: Sequence[str] | None) -> None:
         """Bring the tables up to date, follow jobs that are kept elsewhere, and start the node."""
         definitions = await asyncio.to_thread(lambda: self.registry.definitions)
-        if self._settings.migrate_on_start:
-            await asyncio.to_thread(migrate, self._settings.database_url)
+        await asyncio.to_thread(prepare, self._settings)
         await self.call(self._start(definitions, work=work, schedule=schedule, queues=queues))
 
     async def _start(
@@ -186,6 +195,13 @@ class Host:
         if self._store is None:
             self._store = Store(self._settings.database_url)
             self._engine = make_queue_engine(self._settings, self._clock, self._store.engine)
+            try:
+                async with self._store.read() as connection:
+                    await connection.run_sync(refuse_newer)
+            except BaseException:
+                coroutine.close()
+                await self._close()
+                raise
             await self._engine.open()
         return await coroutine
 

@@ -98,6 +98,15 @@ def require_current(url: str | sa.URL) -> str:
     return head
 
 
+def refuse_newer(connection: sa.Connection) -> None:
+    """Raise when a newer release has changed the tables.
+
+    Raises:
+        SchemaError: it has.
+    """
+    _refuse_newer(current_revision(connection))
+
+
 def head_revision() -> str:
     """The revision that this release works with: that of the newest file in ``versions/``."""
     return known_revisions()[-1]

@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from ...hosting import migrate
+from ...hosting import prepare
 from ...queries import overview
 from ...scheduler import Scheduler
 from ...settings import Settings
@@ -41,7 +41,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
 
     chosen = settings(host=host, port=port)
     configure_logging(chosen)
-    version = migrate(chosen.database_url)
+    version = prepare(chosen)
     if not _is_loopback(chosen.host) and not has_users(chosen):
         raise CliError(
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"

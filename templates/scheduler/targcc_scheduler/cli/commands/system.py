@@ -9,7 +9,7 @@ import click
 
 from ...core import humanize
 from ...hosting import migrate as bring_up_to_date
-from ...migrations.upgrade import DIRECTORY, downgrade, known_revisions
+from ...migrations.upgrade import DIRECTORY, downgrade
 from ...queries import overview, system
 from ...scheduler import Scheduler
 from ...web.api.schemas.system import audit_out, queue_out, server_out
@@ -47,19 +47,12 @@ def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None
         _print_scripts(DIRECTORY, dialect)
         return
     if revision is not None:
-        _check_revision(revision)
         downgrade(chosen.database_url, revision)
     version = revision or bring_up_to_date(chosen.database_url)
     if as_json:
         print_json({"database": chosen.shown_database_url, "version": version})
     else:
         click.echo(f"{chosen.shown_database_url} is at version {version}")
-
-
-def _check_revision(revision: str) -> None:
-    known = ["base", *known_revisions()]
-    if revision not in known:
-        raise CliError(f"there is no revision {revision!r}: {', '.join(known)}")
 
 
 def _print_scripts(directory: Path, dialect: str) -> None:

@@ -1,0 +1,89 @@
+"""Tables that a newer release has changed: said in a sentence, and left as they are. So are tables that nobody may bring up to date."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from migration_rig import NEXT, Rows, fill, next_release, revisions, rows, tables
+from projects import PATH
+from targcc_scheduler import Scheduler, Settings, migrate
+from targcc_scheduler.core.errors import SchemaError
+from targcc_scheduler.hosting import prepare
+from targcc_scheduler.migrations import upgrade as upgrades
+from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.storage.tables import job_run
+
+SENTENCE = f"at revision {NEXT}, which a newer release has made"
+
+
+@pytest.fixture
+def newer(url, tmp_path, monkeypatch) -> tuple[str, Rows]:
+    """A database of the next release, and its rows."""
+    with monkeypatch.context() as later:
+        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+        migrate(url)
+        fill(url)
+    return url, rows(url)
+
+
+def targcc(url, folder, *words, **settings):
+    """The command of the project ``web_jobs``."""
+    environment = {**os.environ, "PYTHONPATH": PATH, "TARGCC_DATABASE_URL": url, **settings}
+    command = [sys.executable, "-m", "web_jobs", *words]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "words",
+    [("migrate",), ("migrate", "--down", "base"), ("serve", "--port", "0"), ("worker",), ("job", "list")],
+    ids=" ".join,
+)
+def test_every_command_says_it_and_changes_nothing(newer, tmp_path, words):
+    url, before = newer
+    done = targcc(url, tmp_path, *words)
+    assert done.returncode == 2
+    assert SENTENCE in done.stderr
+    assert "SchemaError" not in done.stderr  # no traceback of it
+    assert (rows(url), revisions(url)) == (before, [NEXT])
+
+
+@pytest.mark.parametrize("on_start", [True, False])
+async def test_a_scheduler_does_not_start(newer, on_start):
+    url, before = newer
+    scheduler = Scheduler(Settings(database_url=url, migrate_on_start=on_start))
+    with pytest.raises(SchemaError, match=SENTENCE):
+        await scheduler.start()
+    await scheduler.stop()
+    assert rows(url) == before
+
+
+async def test_a_scheduler_that_was_not_started_does_not_use_them_either(newer):
+    url, before = newer
+    scheduler = Scheduler(Settings(database_url=url))
+    for _ in range(2):
+        with pytest.raises(SchemaError, match=SENTENCE):
+            await scheduler.change(lambda db: db.execute(job_run.delete()))
+    await scheduler.stop()
+    assert rows(url) == before
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_who_may_not_migrate_is_told_to(url, tmp_path):
+    for words in (("serve", "--port", "0"), ("worker",)):
+        done = targcc(url, tmp_path, *words, TARGCC_MIGRATE_ON_START="false")
+        assert done.returncode == 2
+        assert f"are not there, and this release works with {head_revision()}: targcc migrate" in done.stderr
+    assert tables(url) == set()
+
+
+def test_older_tables_are_not_used_where_nobody_may_migrate(url, tmp_path, monkeypatch):
+    older = head_revision()
+    migrate(url)
+    monkeypatch.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
+    with pytest.raises(SchemaError, match=f"at revision {older}, and this release works with {NEXT}"):
+        prepare(Settings(database_url=url, migrate_on_start=False))
+    assert revisions(url) == [older]
