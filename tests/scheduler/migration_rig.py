@@ -14,6 +14,7 @@ from typing import Any
 
 import alembic
 import sqlalchemy as sa
+from processes import environment
 from projects import PATH
 from targcc_scheduler import metadata
 from targcc_scheduler.migrations import upgrade as upgrades
@@ -201,7 +202,7 @@ class Migration:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": PATH},
+            env=environment(PYTHONPATH=PATH),
         )
 
     def arrive(self) -> None:
@@ -319,7 +320,7 @@ class Application:
         done = subprocess.run(
             [sys.executable, "-m", "alembic", *words],
             cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([PATH, str(self._folder)])},
+            env=environment(PYTHONPATH=os.pathsep.join([PATH, str(self._folder)])),
             capture_output=True,
             text=True,
             check=False,

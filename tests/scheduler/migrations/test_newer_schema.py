@@ -1,11 +1,11 @@
 """Tables that a newer release has changed: said in a sentence, and left as they are. So are tables that nobody may bring up to date."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 from migration_rig import NEXT, Rows, fill, next_release, revisions, rows, tables
+from processes import environment
 from projects import PATH
 from targcc_scheduler import Scheduler, Settings, migrate
 from targcc_scheduler.core.errors import SchemaError
@@ -29,10 +29,10 @@ def newer(url, tmp_path, monkeypatch) -> tuple[str, Rows]:
 
 def targcc(url, folder, *words, **settings):
     """The command of the project ``web_jobs``."""
-    environment = {**os.environ, "PYTHONPATH": PATH, "TARGCC_DATABASE_URL": url, **settings}
+    mine = environment(PYTHONPATH=PATH, TARGCC_DATABASE_URL=url, **settings)
     command = [sys.executable, "-m", "web_jobs", *words]
     return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        command, env=mine, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
 
 

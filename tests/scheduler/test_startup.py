@@ -1,0 +1,95 @@
+"""What a process imports, and so how long it takes to start and how much memory it holds; both ways a project lives with the scheduler."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import environment
+
+_SPEC = """targcc: 1
+scheduler: {way}
+project: {{name: acme-jobs, package: acme_jobs}}
+jobs:
+  DailySales: {{cron: "0 2 * * *", blueprint: report}}
+"""
+_GENERATE = "from targcc_gen.cli import main; main()"
+WEB = {"fastapi", "jinja2", "starlette", "uvicorn"}
+_IMPORTED = "print('imported', *sorted({name.partition('.')[0] for name in sys.modules}), flush=True)"
+
+
+@pytest.fixture(scope="module", params=["vendored", "package"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as ``targcc-gen new`` makes it, with tables that are current."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "spec.yaml").write_text(_SPEC.format(way=request.param), encoding="utf-8")
+    command = [sys.executable, "-c", _GENERATE, "new", "acme-jobs", "--spec", "spec.yaml"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    run(folder / "acme-jobs", "from acme_jobs.scheduler import migrate; migrate()")
+    return folder / "acme-jobs"
+
+
+def run(project: Path, code: str) -> set[str]:
+    """The top-level modules that a process has imported when it says so; what it is told to do at its end it does not notice."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\n{_IMPORTED}"],
+        cwd=project,
+        env=environment(PYTHONPATH="src"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (names,) = re.findall(r"^imported (.*)$", done.stdout, re.MULTILINE)
+    return set(names.split())
+
+
+def command(*words: str) -> str:
+    """Code that runs ``targcc`` with these words."""
+    return f"""
+from acme_jobs.scheduler import main
+try:
+    main({list(words)!r}, prog_name="targcc")
+except SystemExit as end:
+    assert not end.code, end.code"""
+
+
+def test_a_job_imports_neither_web_part_nor_database(project):
+    found = run(project, "from acme_jobs.scheduler import job, Job, JobContext, JobResult, JobType")
+    assert not found & (WEB | {"alembic", "click", "dishka", "httpx", "sqlalchemy", "structlog"})
+
+
+def test_the_help_imports_no_more_than_the_command_line(project):
+    found = run(project, command("--help"))
+    assert "click" in found
+    assert not found & (WEB | {"alembic"})
+
+
+def test_migrating_what_is_current_does_not_need_alembic(project):
+    found = run(project, "from acme_jobs.scheduler import migrate; migrate()")
+    assert "sqlalchemy" in found
+    assert not found & (WEB | {"alembic"})
+
+
+def test_a_worker_imports_nothing_of_the_web_part(project):
+    """It runs until it is idle, and is then told to stop as a service manager does."""
+    stop = """
+import signal, threading, time
+
+def stop():
+    deadline = time.monotonic() + 60
+    while "targcc-jobs" not in {thread.name for thread in threading.enumerate()} and time.monotonic() < deadline:
+        time.sleep(0.02)
+    signal.raise_signal(signal.SIGTERM)
+
+threading.Thread(target=stop, daemon=True).start()"""
+    found = run(project, stop + command("worker"))
+    assert {"sqlalchemy", "structlog"} <= found
+    assert not found & (WEB | {"alembic", "httpx"})
+
+
+def test_who_serves_does_import_it(project):
+    code = command("serve", "--help") + "\nfrom acme_jobs.scheduler import create_app"
+    assert run(project, code) >= WEB
