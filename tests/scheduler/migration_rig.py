@@ -233,7 +233,7 @@ script_location = %(here)s/migrations
 path_separator = os
 sqlalchemy.url = {url}
 """
-_ENV = '''
+_ENV = """
 from alembic import context
 from sqlalchemy import create_engine, pool
 
@@ -246,7 +246,7 @@ with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=models.metadata{options})
     with context.begin_transaction():
         context.run_migrations()
-'''
+"""
 _MODELS = """
 import sqlalchemy as sa
 

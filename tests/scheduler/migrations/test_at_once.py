@@ -68,7 +68,9 @@ def test_the_next_completes_what_a_killed_one_began(url, tmp_path, prepare, stop
     second.arrive()
     second.go()
     assert second.result() == (NEXT, "")
-    assert kept(before, {name: found[: len(before.get(name, found))] for name, found in rows(url).items()})
+    assert kept(
+        before, {name: found[: len(before.get(name, found))] for name, found in rows(url).items()}
+    )
     assert revisions(url) == [NEXT]
 
 

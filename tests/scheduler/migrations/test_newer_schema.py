@@ -39,7 +39,13 @@ def targcc(url, folder, *words, **settings):
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "words",
-    [("migrate",), ("migrate", "--down", "base"), ("serve", "--port", "0"), ("worker",), ("job", "list")],
+    [
+        ("migrate",),
+        ("migrate", "--down", "base"),
+        ("serve", "--port", "0"),
+        ("worker",),
+        ("job", "list"),
+    ],
     ids=" ".join,
 )
 def test_every_command_says_it_and_changes_nothing(newer, tmp_path, words):
@@ -76,7 +82,10 @@ def test_who_may_not_migrate_is_told_to(url, tmp_path):
     for words in (("serve", "--port", "0"), ("worker",)):
         done = targcc(url, tmp_path, *words, TARGCC_MIGRATE_ON_START="false")
         assert done.returncode == 2
-        assert f"are not there, and this release works with {head_revision()}: targcc migrate" in done.stderr
+        assert (
+            f"are not there, and this release works with {head_revision()}: targcc migrate"
+            in done.stderr
+        )
     assert tables(url) == set()
 
 
@@ -84,6 +93,8 @@ def test_older_tables_are_not_used_where_nobody_may_migrate(url, tmp_path, monke
     older = head_revision()
     migrate(url)
     monkeypatch.setattr(upgrades, "DIRECTORY", next_release(tmp_path))
-    with pytest.raises(SchemaError, match=f"at revision {older}, and this release works with {NEXT}"):
+    with pytest.raises(
+        SchemaError, match=f"at revision {older}, and this release works with {NEXT}"
+    ):
         prepare(Settings(database_url=url, migrate_on_start=False))
     assert revisions(url) == [older]

@@ -65,12 +65,14 @@ class Project:
 
     def write(self, path: str) -> None:
         """Put a file that the section shows where it says."""
-        (source,) = re.findall(rf"^```python\n# {path}\n(.*?)^```", self.section, re.M | re.DOTALL)
+        (source,) = re.findall(
+            rf"^```python\n# {path}\n(.*?)^```", self.section, re.MULTILINE | re.DOTALL
+        )
         (self.root / path).write_text(source, encoding="utf-8")
 
     def console(self, number: int) -> None:
         """Type what the section's console shows."""
-        blocks = re.findall(r"^```console\n(.*?)^```", self.section, re.M | re.DOTALL)
+        blocks = re.findall(r"^```console\n(.*?)^```", self.section, re.MULTILINE | re.DOTALL)
         for line in blocks[number].splitlines():
             self.run(*shlex.split(line.removeprefix("$ ")))
 
@@ -127,7 +129,9 @@ def test_a_revision_beside_ours_of_0_1_goes_on_by_itself(project, url, applied):
     before = make_0_1(url)
     if applied:
         execute(url, "UPDATE alembic_version SET version_num = 'a1b2c3'")
-        execute(url, "CREATE TABLE orders (id INTEGER NOT NULL PRIMARY KEY, what VARCHAR(50) NOT NULL)")
+        execute(
+            url, "CREATE TABLE orders (id INTEGER NOT NULL PRIMARY KEY, what VARCHAR(50) NOT NULL)"
+        )
         execute(url, "INSERT INTO orders VALUES (1, 'tea')")
     versions = project.root / "migrations" / "versions"
     versions.mkdir(parents=True)

@@ -73,7 +73,8 @@ def test_no_statement_of_ours_names_a_table_of_somebody_else(url, tmp_path):
 
 
 _TARGET = re.compile(
-    r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE|JOIN|ON(?! TABLE)|ANALYZE)\s+([\"\w.]+)", re.IGNORECASE
+    r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE|JOIN|ON(?! TABLE)|ANALYZE)\s+([\"\w.]+)",
+    re.IGNORECASE,
 )
 _CATALOGS = ("pg_", "sqlite_", "information_schema", "procrastinate_", "(", "anon_")
 

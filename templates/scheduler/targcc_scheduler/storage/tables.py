@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mssql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -29,6 +28,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         if dialect.name == "mssql":
+            from sqlalchemy.dialects import mssql
+
             return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
         return dialect.type_descriptor(sa.DateTime())
 
@@ -50,7 +51,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-_LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
+class LongText(TypeDecorator[str]):
+    """Text of any length."""
+
+    impl = sa.UnicodeText
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The column type of each database; SQL Server's ``NTEXT`` is deprecated."""
+        if dialect.name == "mssql":
+            from sqlalchemy.dialects import mssql
+
+            return dialect.type_descriptor(mssql.NVARCHAR(None))
+        return dialect.type_descriptor(sa.UnicodeText())
+
+
+_LONG = LongText()
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
