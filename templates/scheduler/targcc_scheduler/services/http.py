@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 from httpx import AsyncClient
 
-
 __all__ = ["AsyncClient", "http_client"]
 
 
