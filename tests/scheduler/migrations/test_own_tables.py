@@ -105,7 +105,9 @@ def project(rendered, url, tmp_path) -> Project:
     return Project(tmp_path / "acme-jobs", url)
 
 
-@pytest.mark.parametrize("first", ["targcc", "alembic"])
+@pytest.mark.parametrize(
+    ("url", "first"), [("sqlite", "targcc"), ("postgresql", "alembic")], indirect=["url"]
+)
 def test_the_guide_s_commands_make_a_table_beside_ours(project, url, first):
     if first == "targcc":
         project.run("uv", "run", "targcc", "migrate")
@@ -124,7 +126,9 @@ def test_the_guide_s_commands_make_a_table_beside_ours(project, url, first):
     assert len(project.run("uv", "run", "alembic", "heads").splitlines()) == 1
 
 
-@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize(
+    ("url", "applied"), [("sqlite", False), ("postgresql", True)], indirect=["url"]
+)
 def test_a_revision_beside_ours_of_0_1_goes_on_by_itself(project, url, applied):
     before = make_0_1(url)
     if applied:
