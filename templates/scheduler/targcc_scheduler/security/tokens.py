@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import AuthError
-from ..storage.tables import job_token
+from ..storage import accounts
 from .digests import digest
 from .roles import ACCOUNT_NAME, Role
 
@@ -29,11 +28,6 @@ class Token:
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
-
-
-def _must_hit(result: sa.CursorResult[Any], otherwise: str) -> None:
-    if result.rowcount == 0:
-        raise AuthError(otherwise)
 
 
 async def create_token(
@@ -62,19 +56,18 @@ async def create_token(
         raise AuthError(
             f"not a token name: {name!r}; letters, digits and . @ + - _ make one, up to 64"
         )
-    taken = sa.select(job_token.c.Name).where(job_token.c.Name == name)
-    if (await connection.execute(taken)).first() is not None:
+    if await accounts.has_token(connection, name):
         raise AuthError(f"there is a token {name} already: revoke it first, or choose another name")
     secret = _TOKEN_PREFIX + secrets.token_urlsafe(32)
-    values = {
-        "Name": name,
-        "TokenHash": digest(secret),
-        "Role": role,
-        "CreatedBy": by,
-        "CreatedAt": now,
-        "ExpiresAt": now + life if life is not None else None,
-    }
-    await connection.execute(job_token.insert().values(values))
+    await accounts.add_token(
+        connection,
+        name,
+        digest(secret),
+        role=role,
+        by=by,
+        now=now,
+        expires_at=now + life if life is not None else None,
+    )
     return secret
 
 
@@ -84,28 +77,21 @@ async def revoke_token(connection: AsyncConnection, name: str) -> None:
     Raises:
         AuthError: there is no such token.
     """
-    found = await connection.execute(job_token.delete().where(job_token.c.Name == name))
-    _must_hit(found, f"there is no token {name}")
+    if not await accounts.remove_token(connection, name):
+        raise AuthError(f"there is no token {name}")
 
 
 async def tokens(connection: AsyncConnection) -> tuple[Token, ...]:
     """The API tokens, by name; never their secrets, which nobody has."""
-    rows = await connection.execute(sa.select(job_token).order_by(job_token.c.Name))
-    return tuple(
-        Token(row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt)
-        for row in rows
-    )
+    return tuple(_token(row) for row in await accounts.tokens(connection))
 
 
 async def find_token(connection: AsyncConnection, secret: str, now: datetime) -> Token | None:
     """What a bearer token stands for; ``None`` when it is no token, or too old."""
-    wanted = sa.select(job_token).where(job_token.c.TokenHash == digest(secret))
-    row = (await connection.execute(wanted)).first()
+    row = await accounts.find_token(connection, digest(secret))
     if row is None or (row.ExpiresAt is not None and row.ExpiresAt <= now):
         return None
-    return Token(
-        row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt
-    )
+    return _token(row)
 
 
 def use_is_worth_noting(token: Token, now: datetime) -> bool:
@@ -115,6 +101,10 @@ def use_is_worth_noting(token: Token, now: datetime) -> bool:
 
 async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
     """Keep when a token was last used."""
-    await connection.execute(
-        job_token.update().where(job_token.c.Name == name).values(LastUsedAt=now)
+    await accounts.note_token_use(connection, name, now)
+
+
+def _token(row: Any) -> Token:
+    return Token(
+        row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt
     )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import AuthError
-from ..storage.tables import job_user
+from ..storage import accounts
 from .roles import ACCOUNT_NAME, Role
-from .sessions import end_sessions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,9 @@ async def add_user(
         raise AuthError(
             f"not a user name: {name!r}; letters, digits and . @ + - _ make one, up to 64"
         )
-    taken = sa.select(job_user.c.Name).where(sa.func.lower(job_user.c.Name) == name.lower())
-    if (await connection.execute(taken)).first() is not None:
+    if await accounts.find_user(connection, name) is not None:
         raise AuthError(f"there is a user {name} already")
-    values = {"Name": name, "PasswordHash": password_hash, "Role": role, "CreatedAt": now}
-    await connection.execute(job_user.insert().values(values))
+    await accounts.add_user(connection, name, password_hash=password_hash, role=role, now=now)
 
 
 async def change_password(connection: AsyncConnection, name: str, password_hash: str) -> None:
@@ -50,47 +45,39 @@ async def change_password(connection: AsyncConnection, name: str, password_hash:
     Raises:
         AuthError: there is no such user.
     """
-    change = job_user.update().where(job_user.c.Name == name).values(PasswordHash=password_hash)
-    _must_hit(await connection.execute(change), f"there is no user {name}")
-    await end_sessions_of(connection, name)
+    if not await accounts.change_password(connection, name, password_hash):
+        raise AuthError(f"there is no user {name}")
+    await accounts.remove_sessions_of(connection, name)
 
 
 async def remove_user(connection: AsyncConnection, name: str) -> None:
-    """Let somebody in no more, and sign them out everywhere.
+    """Remove a user and end their sessions.
 
     Raises:
         AuthError: there is no such user.
     """
-    found = await connection.execute(job_user.delete().where(job_user.c.Name == name))
-    _must_hit(found, f"there is no user {name}")
-    await end_sessions_of(connection, name)
+    if not await accounts.remove_user(connection, name):
+        raise AuthError(f"there is no user {name}")
+    await accounts.remove_sessions_of(connection, name)
 
 
 async def users(connection: AsyncConnection) -> tuple[User, ...]:
     """Everybody who may sign in, by name."""
-    rows = await connection.execute(sa.select(job_user).order_by(job_user.c.Name))
+    rows = await accounts.users(connection)
     return tuple(User(row.Name, Role(row.Role), row.CreatedAt, row.LastLoginAt) for row in rows)
 
 
 async def has_users(connection: AsyncConnection) -> bool:
     """Whether anybody may sign in with a password."""
-    return (await connection.execute(sa.select(job_user.c.Name).limit(1))).first() is not None
+    return await accounts.has_users(connection)
 
 
 async def find_login(connection: AsyncConnection, name: str) -> tuple[str, Role, str] | None:
     """Name as it is written, role and password hash of a user; the name is taken in any case."""
-    wanted = sa.select(job_user).where(sa.func.lower(job_user.c.Name) == name.lower())
-    row = (await connection.execute(wanted)).first()
+    row = await accounts.find_user(connection, name)
     return None if row is None else (row.Name, Role(row.Role), row.PasswordHash)
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
     """Keep when a user last signed in."""
-    await connection.execute(
-        job_user.update().where(job_user.c.Name == name).values(LastLoginAt=now)
-    )
-
-
-def _must_hit(result: sa.CursorResult[Any], otherwise: str) -> None:
-    if result.rowcount == 0:
-        raise AuthError(otherwise)
+    await accounts.note_login(connection, name, now)
