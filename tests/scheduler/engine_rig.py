@@ -12,7 +12,7 @@ from typing import Any
 from targcc_scheduler.core.clock import Clock, SystemClock
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.engine.factory import make_queue_engine
-from targcc_scheduler.engine.port import Submission
+from targcc_scheduler.engine.port import MakeOffer, Submission
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import nodes
 from targcc_scheduler.storage.runs import claim as claiming
@@ -56,7 +56,7 @@ class Node:
         self.started: dict[int, datetime] = {}
         self.may_end = asyncio.Event()
         self.may_end.set()
-        self._settler = SettlementWriter(self.store, self.engine, clock)
+        self._writer = SettlementWriter(self.store, self.engine, clock, lambda: True)
         self._task: asyncio.Task[None] | None = None
 
     # What tests do.
@@ -126,34 +126,25 @@ class Node:
         """End it, whatever it does."""
         self.may_end.set()
         await self.drained()
-        await self._settler.close()
+        await self._writer.close()
         await self.engine.close()
         await self.store.dispose()
 
     # What an engine calls.
 
-    async def claim(self, wanted: Mapping[str, int]) -> list[values.Claim]:
+    async def claim(self, offer: MakeOffer) -> list[values.Claim]:
         async with self.store.write() as connection:
-            return await claiming.claim(
-                connection,
-                server_id=self.name,
-                wanted=wanted,
-                limits=self.limits,
-                suspect_is_held=False,
-                now=self.clock.now(),
-            )
+            return await claiming.claim(connection, await offer(connection), self.terms())
 
-    async def claim_offered(self, offer: Any) -> list[values.Claim]:
+    def terms(self) -> values.ClaimTerms:
+        """As this node claims."""
+        return values.ClaimTerms(
+            server_id=self.name, limits=self.limits, poison_here=False, now=self.clock.now()
+        )
+
+    async def stage(self) -> None:
         async with self.store.write() as connection:
-            offers = await offer(connection)
-            return await claiming.claim_offered(
-                connection,
-                offers,
-                server_id=self.name,
-                limits=self.limits,
-                suspect_is_held=False,
-                now=self.clock.now(),
-            )
+            await stage.stage_due(connection, self.clock.now())
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         async with self.store.read() as connection:
@@ -167,8 +158,7 @@ class Node:
         await self.may_end.wait()
         await asyncio.sleep(0)
         settlement = values.Settlement(claim=claim, state=RunState.SUCCEEDED, message="done")
-        limited = claim.job_name in self.limits
-        await self._settler.settle(settlement, [], None, release=limited, alone=False)
+        await self._writer.settle(settlement)
         self.ended.append(claim.run_id)
 
 

@@ -21,11 +21,13 @@ from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
 from .legacy.c_job import CJobSource
 from .migrations.upgrade import refuse_newer, require_current, upgrade
-from .node.node import Node, Notify
+from .node.alert_queue import AlertQueue, Notify
+from .node.node import Node
 from .project import current
 from .settings import Settings
 from .storage import slots
 from .storage.transactions import Store
+from .worker.node_services import NodeServices
 from .worker.runner import JobLoop
 
 T = TypeVar("T")
@@ -158,18 +160,18 @@ class Host:
             self._following = asyncio.create_task(follow, name="targcc legacy")
         if self.node is not None or not (work or schedule):
             return
+        send = self._notify or AlertSender(self.store.engine, self._settings, self._clock)
+        alerts = AlertQueue(send, definitions)
+        services = NodeServices(self.store, self.engine, self._clock, self._settings, alerts.put)
         node = Node(
-            self.store,
-            self.engine,
+            services,
             definitions,
-            self._settings,
-            self._clock,
+            alert_queue=alerts,
             home=self._open_loop(),
             jobs=JobLoop(self._services, offers=dict(self._offers)) if work else None,
             queues=self._workers(queues),
             schedule=schedule,
             look_again=self.registry.look_again,
-            notify=self._notify or AlertSender(self.store.engine, self._settings, self._clock),
         )
         await node.start()
         self.node = node

@@ -19,7 +19,8 @@ from .jobs.declaration import RecurringOptions, define
 from .jobs.definition import JobDefinition, JobType
 from .jobs.discovery import BrokenModule
 from .jobs.registry import JobRef
-from .node.node import Node, Notify
+from .node.alert_queue import Notify
+from .node.node import Node
 from .node.pruner import prune
 from .operations import Call
 from .schedules import parse_duration

@@ -63,7 +63,7 @@ async def run_job(
     target: Any = job() if inspect.isclass(job) else job
     function: Any = getattr(target, "execute", target)
     definition = _definition(target)
-    journal = _Journal(steps or {})
+    recorder = _Recorder(steps or {})
     moment = scheduled_for or datetime.now(UTC)
     ctx = JobContext(
         definition,
@@ -71,7 +71,7 @@ async def run_job(
         attempt=attempt,
         scheduled_for=moment.astimezone(parse_zone(definition.timezone)),
         triggered_by="System",
-        journal=journal,
+        recorder=recorder,
     )
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
@@ -83,7 +83,7 @@ async def run_job(
     else:
         returned = await asyncio.to_thread(function, **given)
         returned = await returned if inspect.isawaitable(returned) else returned
-    return Outcome(JobResult.of(returned), journal.results(), journal.last, journal.lines)
+    return Outcome(JobResult.of(returned), recorder.results(), recorder.last, recorder.lines)
 
 
 def _definition(target: Any) -> JobDefinition:
@@ -93,7 +93,7 @@ def _definition(target: Any) -> JobDefinition:
     return define(target if inspect.isroutine(target) else type(target))
 
 
-class _Journal:
+class _Recorder:
     """What :class:`~.context.Journal` asks for, in memory."""
 
     def __init__(self, steps: Mapping[str, Any]) -> None:

@@ -404,7 +404,7 @@ async def test_a_run_that_failed_for_good_is_told_once_and_not_for_each_attempt(
 async def test_a_job_does_not_wait_for_a_mail_server_that_does_not_answer(
     make_scheduler, database, mail_settings, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.node.node._ALERT_SECONDS", 0.2)
+    monkeypatch.setattr("targcc_scheduler.node.alert_queue._LAST_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = mail_settings.model_copy(update={"smtp_port": silent.getsockname()[1]})
         scheduler = make_scheduler(settings=settings, notify=None)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from engine_rig import MakeNode, Node, nodes_on, until
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.states import RunState
+from targcc_scheduler.engine.handover import hand_over
 from targcc_scheduler.engine.port import Submission
 from targcc_scheduler.storage import nodes, pauses
 from targcc_scheduler.storage.runs import claim as claiming
@@ -208,7 +209,7 @@ async def test_a_run_that_goes_on_later_is_offered_again_then(node):
     run_id = await node.create()
     async with node.store.write() as connection:
         now = node.clock.now()
-        claim = await _claim(connection, node, run_id, now)
+        claim = await _claim(connection, node, run_id)
         retry = values.Settlement(claim=claim, state=RunState.RETRYING, due_at=now + SOON)
         await settling.settle(connection, [retry], now)
         await node.engine.submit(connection, [Submission(run_id, "default", 0, now + SOON)])
@@ -217,26 +218,23 @@ async def test_a_run_that_goes_on_later_is_offered_again_then(node):
     assert node.started[run_id] - now >= SOON
 
 
-async def test_the_run_of_a_dead_node_goes_to_another(make):
-    dead, alive = await make("dead"), await make("alive")
-    dead.may_end.clear()
-    run_id = await dead.create()
-    dead.work()
-    await until(lambda: dead.begun == [run_id], "the node that will die has begun")
+async def test_the_run_of_a_lost_node_goes_to_another(make):
+    gone, alive = await make("lost"), await make("alive")
+    gone.may_end.clear()
+    run_id = await gone.create()
+    gone.work()
+    await until(lambda: gone.begun == [run_id], "the node that will be lost has begun")
     alive.work()
     async with alive.store.write() as connection:
         now = alive.clock.now()
-        await nodes.deregister(connection, "dead")
-        lost = [
-            Submission(item.run_id, item.queue, item.priority, now)
-            for item in await nodes.rescue(connection, now)
-        ]
-        await alive.engine.submit(connection, lost)
+        await nodes.deregister(connection, "lost")
+        rescued = await nodes.rescue(connection, now, limits={})
+        lost = await hand_over(alive.engine, connection, rescued)
     await alive.engine.rescue(lost)
     alive.engine.wake()
-    await until(lambda: run_id in alive.begun + dead.begun[1:], "the run is taken again")
-    dead.may_end.set()
-    await until(lambda: run_id in alive.ended + dead.ended, "it is performed")
+    await until(lambda: run_id in alive.begun + gone.begun[1:], "the run is taken again")
+    gone.may_end.set()
+    await until(lambda: run_id in alive.ended + gone.ended, "it is performed")
     assert await alive.state(run_id) == RunState.SUCCEEDED
 
 
@@ -286,11 +284,7 @@ def _has(items, count):
     return len(items) >= count
 
 
-async def _claim(connection, node, run_id, now):
-    options = {"server_id": node.name, "limits": {}, "suspect_is_held": False, "now": now}
-    if node.store.engine.dialect.name == "sqlite":
-        (claim,) = await claiming.claim(connection, wanted={"default": 1}, **options)
-    else:
-        offers = [values.Offer(run_id, "Work")]
-        (claim,) = await claiming.claim_offered(connection, offers, **options)
+async def _claim(connection, node, run_id):
+    offer = values.Offer(runs=[values.OfferedRun(run_id, "Work")])
+    (claim,) = await claiming.claim(connection, offer, node.terms())
     return claim

@@ -5,7 +5,8 @@ from importlib import metadata
 
 import sqlalchemy as sa
 from targcc_scheduler import migrate
-from targcc_scheduler.migrations.upgrade import LOCK_KEY, head_revision
+from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.storage.dialects.postgresql import LOCK_KEY
 from targcc_scheduler.storage.engines import sync_engine
 
 COMMENT = "SELECT obj_description('procrastinate_jobs'::regclass)"

@@ -92,7 +92,7 @@ async def test_a_node_that_is_told_to_stop_hands_its_run_over(
     assert await first.terminate() == 0
     assert await client.wait(run_id, 20) == RunState.SUCCEEDED
     assert database.life(run_id)[:5] == ["enqueued", "running", "enqueued", "running", "succeeded"]
-    assert database.run(run_id)["Attempt"] == 1  # what was handed back does not count
+    assert database.run(run_id)["Attempt"] == 1  # what was released does not count
     assert len(database.history(run_id)) == 1
     assert {pid for _, _, pid in _lines(notes, "end")} == {str(second.process.pid)}
 
@@ -114,7 +114,7 @@ async def test_a_job_that_blocks_its_loop_stops_no_heartbeat_and_is_named_in_the
 ):
     client = make_scheduler(jobs_package="fault_jobs")
     node = await start_node().started()
-    await start_node(work=False, schedule=True).started()  # somebody who could take it for dead
+    await start_node(work=False, schedule=True).started()  # somebody who could declare it lost
     run_id = await client.enqueue("Blocking", seconds=7)
     assert await client.wait(run_id, 30) == RunState.SUCCEEDED
     assert _lines(notes, "begin") == [[str(run_id), "1"]]
@@ -136,7 +136,7 @@ async def test_a_frozen_node_gives_its_runs_up_when_it_wakes(
     await until(lambda: len(_lines(notes, "begin")) == 2)
     frozen.thaw()
     assert await client.wait(run_id, 20) == RunState.SUCCEEDED
-    await until(lambda: "taken for dead" in frozen.said())
+    await until(lambda: "declared lost" in frozen.said())
     assert f":{healthy.process.pid}:" in database.run(run_id)["ServerId"]
     assert [row["Success"] for row in database.history(run_id)] == [0, 1]
     await until(

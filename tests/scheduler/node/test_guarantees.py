@@ -47,6 +47,7 @@ from targcc_scheduler.storage.tables import (
     logged_job,
 )
 from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.worker.node_services import NodeServices
 from targcc_scheduler.worker.watchdog import watch
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -411,15 +412,16 @@ class World:
         self.store = Store(url)
         self.clock = ManualClock(NOON)
         self.ledger = Ledger(url)
-        settings = Settings(_env_file=None, database_url=url)
-        self.engine = make_queue_engine(settings, self.clock, self.store.engine)
+        self.settings = Settings(_env_file=None, database_url=url)
+        self.engine = make_queue_engine(self.settings, self.clock, self.store.engine)
 
     def node(self, **options: object) -> RecurringScheduler:
         """A node that knows one job, of every minute."""
         mine = {"name": "Report", "timezone": "UTC", **options}
         definition = define(lambda: None, "* * * * *", **mine)
         jobs = {definition.name: definition}
-        return RecurringScheduler(self.store, self.engine, jobs, self.clock, lambda _: None)
+        services = NodeServices(self.store, self.engine, self.clock, self.settings, lambda _: None)
+        return RecurringScheduler(services, jobs)
 
     async def walk(self, nodes: list[RecurringScheduler], end: datetime) -> None:
         """Move the clock from minute to minute; each run is over by the next."""

@@ -172,7 +172,7 @@ async def test_a_frozen_node_finds_that_it_was_taken_for_dead(migrated_postgresq
         healthy = start_node(url)
         await until(lambda: healthy.noted(f"until_opened begin {run_id} 2"), "another takes it")
         frozen.process.send_signal(signal.SIGCONT)
-        await until(lambda: "taken for dead" in frozen.said(), "it finds out")
+        await until(lambda: "declared lost" in frozen.said(), "it finds out")
         healthy.open()
         assert await client.wait(run_id, 20) == RunState.SUCCEEDED
     assert f":{healthy.process.pid}:" in ledger.run(run_id).ServerId

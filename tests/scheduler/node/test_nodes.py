@@ -119,7 +119,7 @@ async def test_a_healthy_run_is_never_taken_twice_even_if_it_blocks_its_loop(
     assert cluster.noted("blocks_its_loop", "begin") == [[str(blocking), "1"]]
     assert cluster.rows("SELECT LostWorkers FROM c_JobRun") == [(0,), (0,)]
     assert holder.process.poll() is None
-    assert "taken for dead" not in holder.said()
+    assert "declared lost" not in holder.said()
 
 
 async def test_a_job_that_kills_its_workers_fails_after_three_and_the_others_go_on(

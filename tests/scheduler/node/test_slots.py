@@ -1,4 +1,4 @@
-"""The slot scheduler: the clock is the test's, the database is real."""
+"""The recurring scheduler: the clock is the test's, the database is real."""
 
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,8 +11,10 @@ from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.node.recurring import RecurringScheduler
+from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import pauses
 from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.worker.node_services import NodeServices
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -36,7 +38,9 @@ class World:
         """A node that knows these jobs."""
         engine = EmbeddedEngine(None, self.clock)
         definitions = {item.name: item for item in jobs}
-        return RecurringScheduler(self.store, engine, definitions, self.clock, self.events.append)
+        settings = Settings(_env_file=None, database_url=self.database.url)
+        services = NodeServices(self.store, engine, self.clock, settings, self.events.append)
+        return RecurringScheduler(services, definitions)
 
     async def walk(self, node: RecurringScheduler, end: datetime) -> None:
         """Move the clock from slot to slot up to an instant, as a node that sleeps until the next one."""

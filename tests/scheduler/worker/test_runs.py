@@ -332,7 +332,7 @@ async def test_a_plain_job_that_hangs_is_failed_and_its_thread_is_named(
 ):
     run_id = await scheduler.enqueue(StuckJob)
     assert await scheduler.wait(run_id, 10) == RunState.FAILED
-    assert "was left behind" in database.run(run_id)["Message"]
+    assert "was abandoned" in database.run(run_id)["Message"]
     assert f"'targcc-job Stuck {run_id}' cannot be stopped and is abandoned" in caplog.text
     assert "gate.open.wait(60)" in caplog.text
 

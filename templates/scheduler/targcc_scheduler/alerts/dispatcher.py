@@ -10,20 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from datetime import timedelta
 from email.message import EmailMessage
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..core.clock import Clock
 from ..core.errors import AlertError
 from ..jobs.definition import JobDefinition
 from ..settings import Settings
-from ..storage.alerts import count_audited, count_held_back
-from ..storage.engines import WRITES
-from ..storage.tables import job_alert, job_audit
+from ..storage import alerts as rows
+from ..storage.dialects.base import WRITES
 from .events import AlertEvent, AlertKind
 from .message import Notice, one_line
 from .rules import AlertRule, split_addresses
@@ -80,11 +77,7 @@ class AlertSender:
 
     async def _rule(self, definition: JobDefinition) -> AlertRule | None:
         async with self._engine.connect() as connection:
-            row = (
-                await connection.execute(
-                    sa.select(job_alert).where(job_alert.c.JobName == definition.name)
-                )
-            ).first()
+            row = await rows.find_rule(connection, definition.name)
         if row is not None:
             return AlertRule.from_row(row)
         if definition.alerts is not None:
@@ -108,32 +101,10 @@ class AlertSender:
         self, name: str, limit: int | None, kind: AlertKind, event: AlertEvent
     ) -> tuple[bool, int]:
         """Whether the hour has room for one more, and how many were held back since the last one that went out."""
-        now = self._clock.now()
         async with self._engine.execution_options(**WRITES).begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.execute(
-                    sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"alert {name}")))
-                )
-            sent = await count_audited(connection, name, "alert", since=now - timedelta(hours=1))
-            allowed = limit is None or sent < limit
-            held_back = await count_held_back(connection, name) if allowed else 0
-            await connection.execute(
-                sa.insert(job_audit).values(
-                    At=now,
-                    Actor="System",
-                    Action="alert" if allowed else "alert-held-back",
-                    JobName=name,
-                    RunId=event.run_id,
-                    Detail=kind,
-                )
+            return await rows.admit(
+                connection, name, kind, self._clock.now(), run_id=event.run_id, limit=limit
             )
-            if allowed:
-                await connection.execute(
-                    sa.update(job_alert)
-                    .where(job_alert.c.JobName == name)
-                    .values(LastAlertSent=now)
-                )
-        return allowed, held_back
 
     async def _deliver(
         self,
@@ -154,15 +125,12 @@ class AlertSender:
                 return
         log.error("the %s alert about %s was not sent: %s", channel, event.definition.name, reason)
         async with self._engine.execution_options(**WRITES).begin() as connection:
-            await connection.execute(
-                sa.insert(job_audit).values(
-                    At=self._clock.now(),
-                    Actor="System",
-                    Action="alert-failed",
-                    JobName=event.definition.name,
-                    RunId=event.run_id,
-                    Detail=f"{channel}: {reason}",
-                )
+            await rows.note_failure(
+                connection,
+                event.definition.name,
+                self._clock.now(),
+                run_id=event.run_id,
+                detail=f"{channel}: {reason}",
             )
 
     async def _send_mail(self, notice: Notice, recipients: tuple[str, ...]) -> None:

@@ -32,11 +32,11 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
 
 
 class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
-    """A node that was taken for dead wants to take runs; its next heartbeat finds out, and it registers again."""
+    """A node that was declared lost wants to take runs; its next heartbeat finds out, and it registers again."""
 
 
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
-    """The run belongs to another node now; this one was taken for dead."""
+    """The run belongs to another node now; this one was declared lost."""
 
 
 class PauseError(ValueError):

@@ -1,4 +1,4 @@
-"""How loops live through a database that is away: keep trying, say so once, and say when it is back."""
+"""Retry a loop while the database is unavailable: exponential back-off, one log line at the start and one at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
-"""What the database raises when it is away, full or locked."""
+"""What the database raises when it is unavailable, full or locked."""
 
 _FIRST, _LONGEST = 0.2, 5.0
 

@@ -34,7 +34,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.FAILED,
             RunState.RETRYING,
             RunState.CANCELLED,
-            RunState.ENQUEUED,  # handed back at shutdown, or its worker was lost
+            RunState.ENQUEUED,  # released at shutdown, or its worker was lost
         }
     ),
     RunState.RETRYING: frozenset(

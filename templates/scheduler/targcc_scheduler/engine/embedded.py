@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,14 +17,17 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import Clock
+from ..core.errors import NodeUnknown
 from ..core.outage import OUTAGES, Outage
-from ..storage.runs.values import Claim
+from ..storage.runs.values import Claim, Offer
 from .port import Submission, Worker
 
 log = logging.getLogger("targcc.engine.embedded")
 
 _GLANCE_SECONDS = 0.03
 """How often to look at the write-ahead log for commits of other processes."""
+_STAGE_SECONDS = 0.1
+"""How often to look for runs that became due while more wait than there are workers."""
 
 
 class EmbeddedEngine:
@@ -45,10 +49,11 @@ class EmbeddedEngine:
         self._busy = Counter[str]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._plenty = False
+        self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
 
     async def open(self) -> None:
-        """Remember the home loop."""
+        """Remember the scheduler's loop."""
         self._loop = asyncio.get_running_loop()
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
@@ -109,13 +114,34 @@ class EmbeddedEngine:
         if not free:
             return [], poll
         try:
-            waiting, next_due = (True, None) if self._plenty else await worker.due(free.keys())
-            claims = await worker.claim(free) if waiting else []
+            claims, next_due = await self._claim_due(worker, free)
         except OUTAGES as error:
             return [], self._clock.now() + self._outage.failed(error)
+        except NodeUnknown:  # the next heartbeat finds out, and registers again
+            return [], poll
         self._outage.over()
         self._plenty = len(claims) == sum(free.values())  # then there may be more
-        return claims, min(poll, next_due) if next_due and not waiting else poll
+        return claims, min(poll, next_due) if next_due else poll
+
+    async def _claim_due(
+        self, worker: Worker, free: Mapping[str, int]
+    ) -> tuple[list[Claim], datetime | None]:
+        """Stage and claim; when the next run is due, if nothing waits now."""
+        if self._plenty:
+            stage = time.monotonic() - self._staged >= _STAGE_SECONDS
+        else:
+            waiting, next_due = await worker.due(free.keys())
+            if not waiting:
+                return [], next_due
+            stage = next_due is not None and next_due <= self._clock.now()
+        if stage:
+            self._staged = time.monotonic()
+            await worker.stage()
+
+        async def offer(_: AsyncConnection) -> Offer:
+            return Offer(wanted=free)
+
+        return await worker.claim(offer), None
 
     def _begin(self, worker: Worker, claim: Claim) -> None:
         self._busy[claim.queue] += 1

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..core.clock import Clock
 from ..settings import Settings
+from ..storage.dialects import known
 from ..storage.engines import SchemaStep
 from .embedded import EmbeddedEngine
 from .port import Engine
@@ -24,7 +25,7 @@ def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -
         database: The scheduler's database, for what an engine does outside anybody's transaction.
     """
     url = make_url(settings.database_url)
-    if url.get_backend_name() == "sqlite":
+    if known.for_url(url).name == "sqlite":
         return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
     from .procrastinate.engine import ProcrastinateEngine  # there only with the extra
 
@@ -34,7 +35,7 @@ def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -
 
 def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:
     """The tables of the engine that goes with a database URL."""
-    if make_url(url).get_backend_name() != "postgresql":
+    if known.for_url(url).name != "postgresql":
         return ()
     from .procrastinate import schema  # there only with the extra
 

@@ -34,25 +34,24 @@ class Submission:
     due_at: datetime
 
 
+MakeOffer = Callable[[AsyncConnection], Awaitable[Offer]]
+"""Makes an offer, in the transaction of the claim."""
+
+
 class Worker(Protocol):
-    """What an engine calls to have work done; the executor is one. For use on the home loop."""
+    """What an engine calls to have work done; the executor is one. For use on the scheduler's loop."""
 
-    async def claim(self, wanted: Mapping[str, int]) -> list[Claim]:
-        """Take the next runs, up to so many of each queue, in one transaction; for engines that poll our own table.
+    async def claim(self, offer: MakeOffer) -> list[Claim]:
+        """Take what ``offer`` offers, in the transaction in which it offers it.
 
-        Only on databases with one writer.
-        """
-
-    async def claim_offered(
-        self, offer: Callable[[AsyncConnection], Awaitable[Sequence[Offer]]]
-    ) -> list[Claim]:
-        """Take the runs that ``offer`` names, in the transaction in which it names them; for engines with a queue of their own.
-
-        Those that are over, not due, held by somebody, or have something in their way are left out.
+        Runs that are over, not due, taken by somebody, or have something in their way are left out.
 
         Raises:
-            NodeUnknown: this node was taken for dead; what ``offer`` did is undone.
+            NodeUnknown: this node was declared lost; what ``offer`` did is undone.
         """
+
+    async def stage(self) -> None:
+        """Make runs whose time has come ``enqueued``, in a transaction of its own."""
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run. Never raises; returns when the outcome is in the database."""
@@ -65,7 +64,7 @@ class Engine(Protocol):
     """Makes runs claimable, wakes workers, calls the executor."""
 
     async def open(self) -> None:
-        """Get ready to submit; called once, on the home loop, in every process (web and command line too)."""
+        """Get ready to submit; called once, on the scheduler's loop, in every process (web and command line too)."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Runs wait from now on; part of the transaction of ``connection``, which may belong to another loop."""
@@ -91,18 +90,18 @@ class Engine(Protocol):
     async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
         """Offer runs to ``worker``, so many at a time from each queue, until :meth:`drain`.
 
-        Returns once everything it has begun is settled. When the database is away, it keeps trying.
+        Returns once everything it has begun is settled. While the database is unavailable, it keeps trying.
         """
 
     def drain(self) -> None:
         """Offer nothing new; :meth:`work` returns when what is running has ended."""
 
     async def rescue(self, lost: Sequence[Submission]) -> None:
-        """Look after entries of dead workers, and offer runs again that their nodes have lost.
+        """Look after entries of lost workers, and offer runs again whose entries are gone.
 
         Called every few heartbeats on one node or several, and after each rescue with the runs it made ``enqueued`` (they were
         submitted in its transaction already).
         """
 
     async def close(self) -> None:
-        """Give connections back."""
+        """Return connections."""

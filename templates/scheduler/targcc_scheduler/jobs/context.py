@@ -24,7 +24,7 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
-    LOST = "lost"  # this node was taken for dead, and the run belongs to another one now
+    LOST = "lost"  # this node was declared lost, and the run belongs to another one now
 
 
 class JobContext:
@@ -36,7 +36,7 @@ class JobContext:
         attempt: 1 for the first.
         scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
         triggered_by: Who wanted the run, such as ``System`` or ``Manual (dana)``.
-        journal: Where its notes go.
+        recorder: Takes what it records.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class JobContext:
         attempt: int,
         scheduled_for: datetime,
         triggered_by: str,
-        journal: Recorder,
+        recorder: Recorder,
     ) -> None:
         self.definition = definition
         self.run_id = run_id
         self.attempt = attempt
         self.scheduled_for = scheduled_for
         self.triggered_by = triggered_by
-        self.log = RunLog(journal, job=definition.name, run_id=run_id, attempt=attempt)
-        self._journal = journal
+        self.log = RunLog(recorder, job=definition.name, run_id=run_id, attempt=attempt)
+        self._recorder = recorder
         self._steps: set[str] = set()
         self._stop: StopReason | None = None
         self._stop_message = ""
@@ -98,7 +98,7 @@ class JobContext:
             done: How much is done, in any unit.
             total: How much there is, if known.
         """
-        self._journal.progress(done, total)
+        self._recorder.progress(done, total)
 
     @overload
     async def step(
@@ -124,7 +124,7 @@ class JobContext:
             StepError: the name was used before, or the result cannot be kept as JSON or read back.
         """
         self._begin_step(name)
-        kept = await asyncio.wrap_future(self._journal.find_step(name))
+        kept = await asyncio.wrap_future(self._recorder.find_step(name))
         if kept is not None:
             return decode(name, f, kept)
         started = time.monotonic()
@@ -134,19 +134,19 @@ class JobContext:
             result = await asyncio.to_thread(f, *args, **kwargs)
         encoded, decoded = encode(name, f, result)
         taken = round((time.monotonic() - started) * 1000)
-        await asyncio.wrap_future(self._journal.keep_step(name, encoded, taken))
+        await asyncio.wrap_future(self._recorder.keep_step(name, encoded, taken))
         return decoded
 
     def step_sync(self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """:meth:`step` for jobs whose ``execute`` is plain."""
         self._begin_step(name)
-        kept = self._journal.find_step(name).result()
+        kept = self._recorder.find_step(name).result()
         if kept is not None:
             return cast("T", decode(name, f, kept))
         started = time.monotonic()
         encoded, decoded = encode(name, f, f(*args, **kwargs))
         taken = round((time.monotonic() - started) * 1000)
-        self._journal.keep_step(name, encoded, taken).result()
+        self._recorder.keep_step(name, encoded, taken).result()
         return cast("T", decoded)
 
     def tell_to_stop(self, reason: StopReason, message: str) -> None:

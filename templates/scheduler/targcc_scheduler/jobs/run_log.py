@@ -11,7 +11,7 @@ _process_log = logging.getLogger("targcc.job")
 
 
 class Recorder(Protocol):
-    """Where a run's notes go. Called from any thread; a future is done when the note is kept."""
+    """Takes what a run records: log lines, progress, steps. Called from any thread; a future is done when it is kept."""
 
     def write(self, level: str, message: str) -> None:
         """Keep a log line."""
@@ -32,8 +32,8 @@ class RunLog:
     Lines are kept with the run and also go to the process's own log.
     """
 
-    def __init__(self, journal: Recorder, **fields: Any) -> None:
-        self._journal = journal
+    def __init__(self, recorder: Recorder, **fields: Any) -> None:
+        self._recorder = recorder
         self._fields = fields
 
     def debug(self, event: str, /, **values: Any) -> None:
@@ -61,7 +61,7 @@ class RunLog:
     ) -> None:
         text = " ".join([event, *(f"{key}={_shown(value)}" for key, value in values.items())])
         text = text if details is None else f"{text}\n{details.rstrip()}"
-        self._journal.write(logging.getLevelName(level).lower(), text)
+        self._recorder.write(logging.getLevelName(level).lower(), text)
         _process_log.log(level, "%s", text, extra=self._fields)
 
 

@@ -19,11 +19,10 @@ import sqlalchemy as sa
 
 from ..core.actor import Actor
 from ..core.errors import HistoryError
-from ..storage.engines import WRITES, sync_engine
-from ..storage.tables import job_audit, logged_job
-
-TRIGGERED_BY = "Legacy"
-"""What ``c_LoggedJob.TriggeredBy`` says of a run of the old server."""
+from ..storage.audit import audit_plainly
+from ..storage.dialects.base import WRITES
+from ..storage.engines import sync_engine
+from ..storage.runs.history import Key, imported_row, imported_since, insert_imported
 
 _BATCH = 1000
 _MANY = 50
@@ -72,21 +71,16 @@ def load_history(
         records, runs = _records(raw, path), _Present(connection)
         while batch := list(islice(records, _BATCH)):
             new = runs.missing(batch)
-            if new:
-                connection.execute(sa.insert(logged_job), new)
+            insert_imported(connection, new)
             added, present = added + len(new), present + len(batch) - len(new)
             first = min(record["StartedAt"] for record in batch)
             oldest = min(oldest or first, first)
             if progress:
                 progress(raw.tell())
         if added:
-            connection.execute(sa.insert(job_audit), _audit(by, f"{added} runs from {path.name}"))
+            detail = f"{added} runs from {path.name}"
+            audit_plainly(connection, by, "import-history", datetime.now(UTC), detail=detail)
     return Loaded(added, present, oldest)
-
-
-def _audit(by: Actor, detail: str) -> Record:
-    now = datetime.now(UTC)
-    return {"At": now, "Actor": str(by), "Action": "import-history", "Detail": detail}
 
 
 def _records(raw: BinaryIO, path: Path) -> Iterator[Record]:
@@ -103,21 +97,19 @@ def _record(line: dict[str, Any]) -> Record:
     completed = line.get("CompletedAt")
     duration = line.get("DurationMs")
     metadata = {"legacy_id": line["LegacyId"]} if line.get("LegacyId") else None
-    return {
-        "JobName": str(line["JobName"])[:100],
-        "JobType": str(line["JobType"])[:50],
-        "StartedAt": _instant(line["StartedAt"]),
-        "CompletedAt": _instant(completed) if completed else None,
-        "DurationMs": None if duration is None else max(0, min(int(duration), _INT_MAX)),
-        "Success": bool(line["Success"]),
-        "ResultMessage": line.get("ResultMessage"),
-        "ErrorMessage": line.get("ErrorMessage"),
-        "ServerName": (line.get("ServerName") or "")[:100] or None,
-        "TriggeredBy": TRIGGERED_BY,
-        "CreatedAt": datetime.now(UTC),
-        "Attempt": 1,
-        "MetadataJson": json.dumps(metadata) if metadata else None,
-    }
+    return imported_row(
+        job_name=str(line["JobName"]),
+        job_type=str(line["JobType"]),
+        started_at=_instant(line["StartedAt"]),
+        completed_at=_instant(completed) if completed else None,
+        duration_ms=None if duration is None else max(0, min(int(duration), _INT_MAX)),
+        success=bool(line["Success"]),
+        result_message=line.get("ResultMessage"),
+        error_message=line.get("ErrorMessage"),
+        server=line.get("ServerName"),
+        metadata_json=json.dumps(metadata) if metadata else None,
+        now=datetime.now(UTC),
+    )
 
 
 def _instant(text: str) -> datetime:
@@ -135,12 +127,12 @@ class _Present:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self._shared: dict[tuple[str, datetime], set[str | None]] = {}
+        self._shared: dict[Key, set[str | None]] = {}
 
     def missing(self, batch: list[Record]) -> list[Record]:
         """The runs of a batch that are to be added."""
         starts = {(record["JobName"], record["StartedAt"]) for record in batch}
-        found = self._read(starts - self._shared.keys())
+        found = imported_since(self._connection, starts - self._shared.keys())
         known = found | self._shared
         new = []
         for record in batch:
@@ -150,16 +142,3 @@ class _Present:
                 new.append(record)
         self._shared |= {start: ids for start, ids in found.items() if len(ids) >= _MANY}
         return new
-
-    def _read(
-        self, starts: set[tuple[str, datetime]]
-    ) -> dict[tuple[str, datetime], set[str | None]]:
-        ids: dict[tuple[str, datetime], set[str | None]] = {start: set() for start in starts}
-        columns = logged_job.c
-        query = sa.select(columns.JobName, columns.StartedAt, columns.MetadataJson).where(
-            sa.tuple_(columns.JobName, columns.StartedAt).in_(starts),
-            columns.TriggeredBy == TRIGGERED_BY,
-        )
-        for row in self._connection.execute(query) if starts else ():
-            ids[row.JobName, row.StartedAt].add(row.MetadataJson)
-        return ids

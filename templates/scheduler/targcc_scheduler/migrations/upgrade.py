@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql import quoted_name
 
 from ..core.errors import SchemaError
 from ..core.version import __version__
-from ..storage.engines import WRITES, SchemaStep, sync_engine
+from ..storage.dialects import known
+from ..storage.dialects.base import WRITES
+from ..storage.dialects.known import version_table
+from ..storage.engines import SchemaStep, sync_engine
 from ..storage.tables import metadata
 
 DIRECTORY = Path(__file__).resolve().parent
 """Where the revisions and the SQL scripts are."""
-
-LOCK_KEY = 0x7461726763
-"""The PostgreSQL advisory lock that migrations hold ("targc")."""
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps what it works on in globals: two threads of one process take turns."""
@@ -128,12 +127,6 @@ def current_revision(connection: sa.Connection) -> str | None:
     return found
 
 
-def version_table(dialect: str) -> quoted_name:
-    """The name of ``c_AlembicVersion``, never quoted; as PostgreSQL folds it when it looks whether the table is there."""
-    name = "c_alembicversion" if dialect == "postgresql" else "c_AlembicVersion"
-    return quoted_name(name, quote=False)
-
-
 def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
     """For ``include_name=`` in the ``env.py`` of an application's own Alembic: leave the scheduler's tables alone.
 
@@ -185,7 +178,7 @@ def _carry_over(connection: sa.Connection) -> None:
     """Move the revision of a database that a release before 0.2 has made into our own table."""
     inspector = sa.inspect(connection)
     own = version_table(connection.dialect.name)
-    run_table = "c_jobrun" if connection.dialect.name == "postgresql" else "c_JobRun"
+    run_table = known.of(connection).folded("c_JobRun")
     if inspector.has_table(own) or not inspector.has_table(run_table):
         return
     revision = _BEFORE_OWN_TABLE[0]
@@ -217,15 +210,11 @@ def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None
 def _exclusive(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that only one process at a time can be in."""
     with engine.connect().execution_options(**WRITES) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
+        known.of(connection).lock_migrations(connection)
         yield connection
 
 
 def _analyze(engine: sa.Engine) -> None:
-    """Let PostgreSQL plan for the new tables: a plan made for empty ones is kept far too long."""
-    if engine.dialect.name != "postgresql":
-        return
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        names = [name for name in sa.inspect(connection).get_table_names() if _is_ours(name)]
-        connection.execute(sa.text(f"ANALYZE {', '.join(sorted(names))}"))
+    """Let the database plan for the new tables: a plan made for empty ones is kept far too long."""
+    names = sorted(name for name in sa.inspect(engine).get_table_names() if _is_ours(name))
+    known.of(engine).analyze(engine, names)

@@ -1,1 +1,1 @@
-"""One process among many: its heartbeat, the slots it creates, what it throws away."""
+"""One process among many: its heartbeat, the slots it creates, what it removes after some time."""

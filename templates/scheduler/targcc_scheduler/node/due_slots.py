@@ -36,7 +36,7 @@ class DueSlots:
     Args:
         run: Slots to run, oldest first.
         missed: Slots to record as missed, oldest first.
-        last: Everything up to here is dealt with by this.
+        last: Everything up to here is handled by this.
         earlier: How many were missed before those.
         counted: Whether ``earlier`` is exact; else there were at least so many.
     """
@@ -53,7 +53,7 @@ def due_slots(definition: JobDefinition, last: datetime, now: datetime) -> DueSl
 
     Args:
         definition: A job with a schedule.
-        last: Everything up to here is dealt with.
+        last: Everything up to here is handled.
         now: The present instant.
     """
     schedule, zone = definition.schedule, definition.timezone

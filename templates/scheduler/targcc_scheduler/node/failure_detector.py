@@ -1,7 +1,7 @@
-"""Which nodes are dead. Nobody's wall clock is believed: a node is dead when its heartbeat has not changed for long enough.
+"""Which nodes are lost. Nobody's wall clock is believed: a node is lost when its heartbeat has not changed for long enough.
 
-How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, kills nobody. On one machine a node
-whose process has ended is dead at once.
+How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, loses nobody. On one machine a node
+whose process has ended is lost at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FailureDetector:
 
     Args:
         me: The id of this node, whose own row is not judged.
-        lost_after: Seconds without a change after which a node is dead.
+        lost_after: Seconds without a change after which a node is lost.
     """
 
     def __init__(self, me: str, lost_after: float) -> None:
@@ -37,7 +37,7 @@ class FailureDetector:
         self._looked: float | None = None
 
     def observe(self, beats: Sequence[Beat], looked: float) -> list[Beat]:
-        """The nodes that are dead.
+        """The nodes that are lost.
 
         Args:
             beats: What each node said last.
@@ -53,14 +53,14 @@ class FailureDetector:
         known = {beat.server_id for beat in beats}
         self._seen = {key: seen for key, seen in self._seen.items() if key in known}
         return [
-            beat for beat in beats if beat.server_id != self._me and self._is_dead(beat, looked)
+            beat for beat in beats if beat.server_id != self._me and self._is_lost(beat, looked)
         ]
 
     def forget(self) -> None:
-        """The database was away: no heartbeat could have been seen."""
+        """The database was unavailable: no heartbeat could have been seen."""
         self._seen.clear()
 
-    def _is_dead(self, beat: Beat, looked: float) -> bool:
+    def _is_lost(self, beat: Beat, looked: float) -> bool:
         if looked - self._seen[beat.server_id].since >= self._lost_after:
             return True
         return machine_of(beat.server_id) == this_machine() and not _is_running(beat.process_id)

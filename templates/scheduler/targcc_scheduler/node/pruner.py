@@ -1,4 +1,4 @@
-"""What is done now and then so that the tables do not grow for ever."""
+"""The pruner: removes what ended long ago, so that the tables do not grow for ever."""
 
 from __future__ import annotations
 

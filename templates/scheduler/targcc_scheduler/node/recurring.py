@@ -1,6 +1,6 @@
-"""The slot scheduler: when a slot of a recurring job comes, its run is created; exactly one, with any number of nodes.
+"""The recurring scheduler: when a slot of a recurring job comes, its run is created; exactly one, with any number of nodes.
 
-Every node does this for every job. What makes it one run is the database: a slot's run, the note that the slot is dealt with and
+Every node does this for every job. What makes it one run is the database: a slot's run, the note that the slot is handled and
 the engine's submission are one transaction, and (job, slot) is unique.
 """
 
@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..alerts.events import AlertEvent
 from ..core.actor import SYSTEM
-from ..core.clock import Clock
 from ..core.outage import OUTAGES, Outage
 from ..core.states import RunState
-from ..engine.port import Engine, Submission
+from ..engine.port import Submission
 from ..jobs.definition import JobDefinition, JobType
 from ..schedules import AfterCompletionSchedule, OnceSchedule
 from ..storage import slots
 from ..storage.runs import create, operate, values
-from ..storage.transactions import Store
+from ..worker.node_services import NodeServices
 from .due_slots import ON_TIME, DueSlots, due_slots
 
 log = logging.getLogger("targcc.node.recurring")
@@ -41,26 +40,16 @@ class RecurringScheduler:
     """Creates the runs of recurring jobs.
 
     Args:
-        store: The database.
-        engine: Gets the runs.
+        services: Database, engine, the clock that tells when a slot has come, and who hears of missed slots.
         definitions: The jobs; may change while it works.
-        clock: Tells when a slot has come.
-        notify: Hears of missed slots.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        definitions: Mapping[str, JobDefinition],
-        clock: Clock,
-        notify: Callable[[AlertEvent], None],
-    ) -> None:
-        self._store = store
-        self._engine = engine
+    def __init__(self, services: NodeServices, definitions: Mapping[str, JobDefinition]) -> None:
+        self._store = services.store
+        self._engine = services.engine
+        self._clock = services.clock
+        self._notify = services.notify
         self._definitions = definitions
-        self._clock = clock
-        self._notify = notify
         self._next: dict[str, datetime | None] = {}
         self._last: dict[str, datetime | None] = {}
         self._refreshed = float("-inf")
@@ -80,7 +69,7 @@ class RecurringScheduler:
             await self._clock.wait(until, self._wake)
 
     def wake(self) -> None:
-        """Look again at all jobs; call it on the home loop."""
+        """Look again at all jobs; call it on the scheduler's loop."""
         self._refreshed = float("-inf")
         self._wake.set()
 
@@ -92,7 +81,7 @@ class RecurringScheduler:
             self._wake.set()
 
     async def tick(self) -> datetime | None:
-        """Deal with every slot that has come; returns when the next one comes, if there is one."""
+        """Handle every slot that has come; returns when the next one comes, if there is one."""
         if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
             await self._refresh()
         while due := self._due():
@@ -139,7 +128,7 @@ class RecurringScheduler:
             if row is None or not _restarts(job, row, now):
                 continue
             if row.last_slot is not None and row.last_slot > now + _FAR_AHEAD:
-                log.warning("%s was worked off until %s, by a wrong clock", job.name, row.last_slot)
+                log.warning("%s was handled up to %s, by a wrong clock", job.name, row.last_slot)
             await slots.restart(connection, job.name, _text_of(job), _begin(job, now))
 
     async def _create_runs(self, jobs: Sequence[JobDefinition]) -> None:
@@ -155,9 +144,7 @@ class RecurringScheduler:
                         None  # somebody removed it; the next refresh starts it again
                     )
                     continue
-                last = await self._deal_with(
-                    connection, job, row, row.last_slot, now, events=events
-                )
+                last = await self._handle(connection, job, row, row.last_slot, now, events=events)
                 plans.append((job, last))
         for job, last in plans:
             if last is not None:
@@ -166,7 +153,7 @@ class RecurringScheduler:
         for event in events:
             self._notify(event)
 
-    async def _deal_with(
+    async def _handle(
         self,
         connection: AsyncConnection,
         job: JobDefinition,
@@ -176,14 +163,14 @@ class RecurringScheduler:
         *,
         events: list[AlertEvent],
     ) -> datetime | None:
-        """Create the runs of one job's slots; returns the last slot that is dealt with, ``None`` to look again later."""
+        """Create the runs of one job's slots; returns the last slot that is handled, ``None`` to look again later."""
         if row.is_paused(now):
             return now  # slots pass silently; nothing is written, so that a pause costs nothing
         if row.paused_at is not None and row.paused_until is not None:
             last = max(last, row.paused_until)
             await slots.end_pause(connection, job.name, last)
         if isinstance(job.schedule, AfterCompletionSchedule):
-            return await self._deal_with_completion(connection, job, job.schedule, last, now)
+            return await self._handle_completion(connection, job, job.schedule, last, now)
         due = due_slots(job, last, now)
         if due is None:
             return last
@@ -193,7 +180,7 @@ class RecurringScheduler:
             events.append(_missed_event(job, due))
         return due.last
 
-    async def _deal_with_completion(
+    async def _handle_completion(
         self,
         connection: AsyncConnection,
         job: JobDefinition,
@@ -258,7 +245,7 @@ def _text_of(job: JobDefinition) -> str:
 
 
 def _begin(job: JobDefinition, now: datetime) -> datetime:
-    """From where a new schedule is worked off; an instant that has passed already is not forgotten in silence."""
+    """From where a new schedule is handled; an instant that has passed already is not forgotten in silence."""
     if isinstance(job.schedule, OnceSchedule) and job.schedule.at <= now:
         return job.schedule.at - timedelta(microseconds=1)
     return now

@@ -1,18 +1,71 @@
-"""The rows of alert rules, and how many alerts went out or were held back."""
+"""The rows of alert rules, and the audit of alerts: how many went out or were held back."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.actor import SYSTEM
+from .audit import audit
+from .dialects import known
 from .tables import job_alert, job_audit
 
 
 async def alerted_jobs(connection: AsyncConnection) -> frozenset[str]:
     """The jobs that have a row in ``c_JobAlert``."""
     return frozenset(await connection.scalars(sa.select(job_alert.c.JobName)))
+
+
+async def find_rule(connection: AsyncConnection, name: str) -> Any:
+    """The row of ``c_JobAlert`` of a job; ``None`` when it has none."""
+    return (
+        await connection.execute(sa.select(job_alert).where(job_alert.c.JobName == name))
+    ).first()
+
+
+async def admit(
+    connection: AsyncConnection,
+    name: str,
+    kind: str,
+    now: datetime,
+    *,
+    run_id: int | None,
+    limit: int | None,
+) -> tuple[bool, int]:
+    """Whether the hour has room for one more alert about a job, and how many were held back since the last one that went out.
+
+    The answer is audited; so the hour's alerts are counted by every node and seen by everybody.
+
+    Args:
+        connection: A transaction that writes.
+        name: The job.
+        kind: What is told about it.
+        now: The present instant.
+        run_id: The run it is about, if there is one.
+        limit: How many an hour; ``None`` for as many as there are.
+    """
+    await known.of(connection).lock_alerts(connection, name)
+    sent = await count_audited(connection, name, "alert", since=now - timedelta(hours=1))
+    allowed = limit is None or sent < limit
+    held_back = await count_held_back(connection, name) if allowed else 0
+    action = "alert" if allowed else "alert-held-back"
+    await audit(connection, SYSTEM, action, now, job_name=name, run_id=run_id, detail=kind)
+    if allowed:
+        await connection.execute(
+            sa.update(job_alert).where(job_alert.c.JobName == name).values(LastAlertSent=now)
+        )
+    return allowed, held_back
+
+
+async def note_failure(
+    connection: AsyncConnection, name: str, now: datetime, *, run_id: int | None, detail: str
+) -> None:
+    """Record that an alert could not be sent."""
+    action = "alert-failed"
+    await audit(connection, SYSTEM, action, now, job_name=name, run_id=run_id, detail=detail)
 
 
 async def count_audited(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
@@ -21,14 +23,17 @@ async def audit(
     detail: str | None = None,
 ) -> None:
     """Record that somebody did something."""
-    await connection.execute(
-        job_audit.insert().values(
-            At=now,
-            Actor=str(by),
-            Action=action,
-            JobName=job_name,
-            RunId=run_id,
-            Detail=detail,
-            RemoteAddress=by.remote,
-        )
-    )
+    row = _row(by, action, now)
+    row |= {"JobName": job_name, "RunId": run_id, "Detail": detail}
+    await connection.execute(job_audit.insert().values(row))
+
+
+def audit_plainly(
+    connection: sa.Connection, by: Actor, action: str, now: datetime, *, detail: str
+) -> None:
+    """:func:`audit`, for a command that has a plain connection."""
+    connection.execute(job_audit.insert().values(_row(by, action, now) | {"Detail": detail}))
+
+
+def _row(by: Actor, action: str, now: datetime) -> dict[str, Any]:
+    return {"At": now, "Actor": str(by), "Action": action, "RemoteAddress": by.remote}

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
-from .runs.claim import Row
-from .runs.transition import life
-from .runs.values import MOST_LOST_WORKERS
-from .tables import job_run, job_server, logged_job
+from .runs.claim import Row, claim_of
+from .runs.settle import settle
+from .runs.values import MOST_LOST_WORKERS, AttemptRecord, Claim, Settlement
+from .tables import job_run, job_server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +38,6 @@ class Beat:
     at: datetime
 
 
-@dataclass(frozen=True)
-class Rescued:
-    """A run whose worker was lost, and what became of it: ``enqueued`` again, ``failed`` or ``cancelled``."""
-
-    run_id: int
-    job_name: str
-    queue: str
-    priority: int
-    state: RunState
-    message: str
-
-
 async def register(connection: AsyncConnection, server: Server, now: datetime) -> None:
     """Add a node."""
     await connection.execute(
@@ -67,16 +54,8 @@ async def register(connection: AsyncConnection, server: Server, now: datetime) -
     )
 
 
-_EXISTS = sa.select(sa.exists().where(job_server.c.Id == sa.bindparam("server_id")))
-
-
-async def exists(connection: AsyncConnection, server_id: str) -> bool:
-    """Whether the others believe that a node is alive."""
-    return bool(await connection.scalar(_EXISTS, {"server_id": server_id}))
-
-
 async def beat(connection: AsyncConnection, server_id: str, now: datetime) -> bool:
-    """Say that a node is alive. ``False`` when its row is gone: the others took it for dead."""
+    """Say that a node is alive. ``False`` when its row is gone: another node declared it lost."""
     result = await connection.execute(
         sa.update(job_server).where(job_server.c.Id == server_id).values(HeartbeatAt=now)
     )
@@ -103,36 +82,42 @@ async def beats(connection: AsyncConnection) -> list[Beat]:
     return [Beat(*row) for row in rows]
 
 
-async def remove_lost(connection: AsyncConnection, dead: Beat) -> bool:
-    """Remove a node that is taken for dead, unless it has said something meanwhile or is removed already."""
+async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
+    """Remove a node that is declared lost, unless it has said something meanwhile or is removed already."""
     result = await connection.execute(
         sa.delete(job_server).where(
-            job_server.c.Id == dead.server_id, job_server.c.HeartbeatAt == dead.at
+            job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
         )
     )
     return result.rowcount == 1
 
 
 async def has_orphans(connection: AsyncConnection) -> bool:
-    """Whether a run is held by a node that does not exist."""
+    """Whether a running run belongs to a node that does not exist."""
     return bool(await connection.scalar(sa.select(sa.exists().where(_orphan()))))
 
 
 async def rescue(
-    connection: AsyncConnection, now: datetime, *, count_as_lost: bool = True
-) -> list[Rescued]:
-    """Give every run that is held by a node which does not exist to the others.
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    limits: Mapping[str, int],
+    count_as_lost: bool = True,
+) -> list[Settlement]:
+    """Settle every run that belongs to a node which does not exist; what became of them.
 
-    Its third lost worker makes a run failed; one that somebody wanted cancelled is cancelled. The lost attempt gets its row of
-    history.
+    It is enqueued again; its third lost worker makes it failed; one that somebody wanted cancelled is cancelled. The lost attempt gets
+    its row of history. What goes on is still to be submitted to the engine, in the same transaction.
 
     Args:
         connection: A transaction that writes.
         now: The present instant.
-        count_as_lost: ``False`` for a node that signs off and leaves a run behind: that is not the run's fault.
+        limits: The jobs of which only so many runs may be running at once.
+        count_as_lost: ``False`` for a node that deregisters and leaves a run behind: that is not the run's fault.
     """
     rows = (await connection.execute(sa.select(job_run).where(_orphan()).with_for_update())).all()
-    return [await _rescue_one(connection, row, now, int(count_as_lost)) for row in rows]
+    lost = [_lost(row, claim_of(row, limits, now), now, counts=count_as_lost) for row in rows]
+    return await settle(connection, lost, now)
 
 
 def _orphan() -> sa.ColumnElement[bool]:
@@ -140,42 +125,20 @@ def _orphan() -> sa.ColumnElement[bool]:
     return sa.and_(job_run.c.State == RunState.RUNNING, job_run.c.ServerId.not_in(alive))
 
 
-async def _rescue_one(connection: AsyncConnection, row: Row, now: datetime, count: int) -> Rescued:
-    lost = row.LostWorkers + count
-    reason = f"its worker {row.ServerId} was lost"
+def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
+    reason = f"its worker {claim.server_id} was lost"
     state = RunState.ENQUEUED
     if row.CancelRequestedBy is not None:
         state, reason = RunState.CANCELLED, f"cancelled by {row.CancelRequestedBy}; {reason}"
-    elif lost >= MOST_LOST_WORKERS:
+    elif claim.lost_workers + counts >= MOST_LOST_WORKERS:
         state, reason = RunState.FAILED, "three workers were lost while it ran"
-    values: Mapping[str, Any] = {
-        "State": state,
-        "LostWorkers": lost,
-        "ServerId": None,
-        "Message": reason,
-        "DueAt": (
-            now if state == RunState.ENQUEUED else row.DueAt
-        ),  # the others of its priority go first
-        "CompletedAt": None if state == RunState.ENQUEUED else now,
-        "LifeLog": job_run.c.LifeLog + life(now, state, reason),
-    }
-    await connection.execute(sa.update(job_run).where(job_run.c.Id == row.Id).values(values))
-    await connection.execute(logged_job.insert().values(_lost_attempt(row, reason, now)))
-    return Rescued(row.Id, row.JobName, row.Queue, row.Priority, state, reason)
-
-
-def _lost_attempt(row: Row, reason: str, now: datetime) -> dict[str, Any]:
-    return {
-        "JobName": row.JobName,
-        "JobId": str(row.Id),
-        "JobType": row.JobType,
-        "StartedAt": row.StartedAt or now,
-        "CompletedAt": now,
-        "Success": False,
-        "ErrorMessage": reason,
-        "ServerName": row.ServerId.partition(":")[0],
-        "TriggeredBy": row.TriggeredBy,
-        "CreatedAt": now,
-        "Attempt": row.Attempt,
-        "ScheduledFor": row.ScheduledFor,
-    }
+    server = (claim.server_id or "").partition(":")[0]
+    return Settlement(
+        claim=claim,
+        state=state,
+        note=reason,
+        message=reason,
+        due_at=now if state == RunState.ENQUEUED else None,  # the others of its priority go first
+        cost_a_worker=counts,
+        attempt=AttemptRecord(ended_at=now, success=False, server=server, message=reason),
+    )

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
 from ..core.errors import PauseError
+from .dialects import known
 from .tables import job_queue, job_schedule
 
 
@@ -73,6 +73,5 @@ async def _pause(
         "PauseReason": reason[:500] if reason else None,
         "PausedUntil": until,
     }
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(key.table).values({key.name: name, **values})
-    await connection.execute(insert.on_conflict_do_update(index_elements=[key], set_=values))
+    upsert = known.of(connection).upsert(key.table, [key], {key.name: name, **values})
+    await connection.execute(upsert)

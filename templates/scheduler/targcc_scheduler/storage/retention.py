@@ -1,4 +1,4 @@
-"""What is thrown away, and what stays."""
+"""Retention: what is removed after some time, and what stays."""
 
 from __future__ import annotations
 

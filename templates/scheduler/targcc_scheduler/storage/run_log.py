@@ -1,4 +1,4 @@
-"""What a run notes while it runs: log lines, progress, finished steps."""
+"""The run log: what a run records while it runs, log lines, progress and finished steps."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def add_lines(connection: AsyncConnection, lines: Sequence[Mapping[str, An
 async def set_progress(
     connection: AsyncConnection, claim: Claim, done: float, total: float | None
 ) -> None:
-    """Keep how far a run is, if it is still held."""
-    held = owned_by(claim.run_id, claim.server_id, claim.attempt)
+    """Keep how far a run is, if it still belongs to the claim's node."""
+    owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
     await connection.execute(
-        sa.update(job_run).where(held).values(ProgressDone=done, ProgressTotal=total)
+        sa.update(job_run).where(owned).values(ProgressDone=done, ProgressTotal=total)
     )
 
 
@@ -50,10 +50,10 @@ async def keep_step(
     """Keep the result of a step.
 
     Raises:
-        RunTaken: the run is not held any more; whoever holds it does the step again.
+        RunTaken: the run belongs to another node now, which does the step again.
     """
-    held = owned_by(claim.run_id, claim.server_id, claim.attempt)
-    query = sa.select(job_run.c.Id).where(held).with_for_update()
+    owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
+    query = sa.select(job_run.c.Id).where(owned).with_for_update()
     if (await connection.execute(query)).first() is None:
         raise RunTaken(f"run {claim.run_id} belongs to another node now")
     await connection.execute(

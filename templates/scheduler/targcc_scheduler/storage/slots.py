@@ -1,4 +1,4 @@
-"""Recurring jobs: how far each schedule has been worked off."""
+"""Recurring jobs: up to which slot each schedule is handled."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .dialects import known
 from .tables import job_run, job_schedule
 
 
@@ -19,8 +19,8 @@ class ScheduleRow:
     """Where a job's schedule stands.
 
     Args:
-        last_slot: Every slot up to here, and this one, is dealt with.
-        text: The schedule it was worked off by.
+        last_slot: Every slot up to here, and this one, is handled.
+        text: The schedule by which it was handled.
         paused_at: Since when it is or was paused.
         paused_until: When the pause ends by itself.
     """
@@ -39,11 +39,8 @@ class ScheduleRow:
 
 async def add_new(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows for jobs that are seen for the first time; the others stay as they are."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(job_schedule).on_conflict_do_nothing(
-        index_elements=[job_schedule.c.JobName]
-    )
     if rows:
+        insert = known.of(connection).insert_ignore(job_schedule, [job_schedule.c.JobName])
         await connection.execute(insert, [dict(row) for row in rows])
 
 
@@ -70,7 +67,7 @@ async def load(
 
 
 async def restart(connection: AsyncConnection, name: str, text: str, last_slot: datetime) -> None:
-    """Work a job's schedule off from ``last_slot`` on: it is new, or has changed."""
+    """Handle a job's schedule from ``last_slot`` on: it is new, or has changed."""
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName == name)
@@ -79,7 +76,7 @@ async def restart(connection: AsyncConnection, name: str, text: str, last_slot: 
 
 
 async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
-    """Forget by which schedule jobs were worked off; when they come back, they start from then."""
+    """Forget the schedules of jobs, so that they start from then when they return."""
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName.in_(names), job_schedule.c.ScheduleText.is_not(None))
@@ -88,7 +85,7 @@ async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
 
 
 async def advance(connection: AsyncConnection, name: str, last_slot: datetime) -> None:
-    """Every slot of a job up to ``last_slot`` is dealt with."""
+    """Every slot of a job up to ``last_slot`` is handled."""
     await connection.execute(
         sa.update(job_schedule).where(job_schedule.c.JobName == name).values(LastSlot=last_slot)
     )

@@ -167,7 +167,7 @@ job_schedule = _table(
     _column("PauseReason", _text(500)),
     _column("PausedUntil", UtcDateTime),
 )
-"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are dealt with; a job whose
+"""One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled; a job whose
 ``ScheduleText`` (with its zone) changes starts from now. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
 """
 
@@ -193,7 +193,7 @@ job_server = _table(
     _column("HeartbeatAt", UtcDateTime, nullable=False),
     _column("StoppingAt", UtcDateTime),
 )
-"""One row for each node that is up; a node that stops removes its row, a rescue removes a dead node's."""
+"""One row for each node that is up; a node that stops removes its row, another removes that of a lost node."""
 
 job_audit = _table(
     "c_JobAudit",

@@ -1,36 +1,36 @@
-"""Everything the scheduler writes, by topic: a function here is one change within the transaction of the connection it gets.
+"""Transactions on the scheduler's database.
 
-``runs`` the life of a run; ``slots`` recurring jobs; ``servers`` nodes and the rescue of their runs; ``journal`` what runs note;
-``control`` pauses and the audit; ``retention`` what is thrown away. Reads for people are in ``queries.py``.
+The modules beside this one hold every statement that writes our tables, by topic: a function there is one change within the transaction
+of the connection it gets. ``runs`` the life of a run; ``slots`` recurring jobs; ``nodes`` heartbeats and the rescue of runs;
+``run_log`` log lines, progress and steps; ``pauses``, ``alerts``, ``accounts``, ``audit``; ``retention`` what is pruned. Reads for people
+are in the room ``queries``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .engines import WRITES, make_engine, make_inline_engine
-
-_LOCKED_SECONDS = 15.0
-"""How long another process may hold SQLite's write lock before a transaction gives up."""
+from .dialects import known
+from .dialects.base import WRITES
 
 
 class Store:
-    """The scheduler's database, for use on one event loop (the scheduler's home).
+    """The scheduler's database, for use on one event loop (the scheduler's).
 
     Args:
         url: The database URL.
     """
 
     def __init__(self, url: str | sa.URL) -> None:
-        self.engine: AsyncEngine = make_engine(url)
-        self._inline = make_inline_engine(url)
+        address = sa.make_url(url)
+        self.dialect = known.for_url(address)
+        self.engine: AsyncEngine = self.dialect.make_engine(address)
+        self._inline = self.dialect.make_inline_engine(address)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = asyncio.Lock()
 
@@ -46,7 +46,7 @@ class Store:
             return
         async with self._turn, self._inline.connect() as connection:
             await connection.execution_options(**WRITES)
-            await _begin(connection)
+            await self.dialect.begin_write(connection)
             try:
                 yield connection
             except BaseException:
@@ -57,7 +57,7 @@ class Store:
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that changes something: where that saves round trips it commits by itself."""
-        if self._inline is not None:
+        if not self.dialect.commits_cost:
             async with self.write() as connection:
                 yield connection
             return
@@ -75,18 +75,3 @@ class Store:
         await self.engine.dispose()
         if self._inline is not None:
             await self._inline.dispose()
-
-
-async def _begin(connection: AsyncConnection) -> None:
-    """Take SQLite's write lock, without holding the event loop up while another process has it."""
-    deadline, pause = time.monotonic() + _LOCKED_SECONDS, 0.001
-    while True:
-        try:
-            await connection.begin()
-        except OperationalError as error:
-            if "locked" not in str(error.orig) or time.monotonic() > deadline:
-                raise
-        else:
-            return
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 0.05)

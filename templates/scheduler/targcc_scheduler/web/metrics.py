@@ -22,6 +22,7 @@ from ..project import current
 from ..queries import overview, system
 from ..queries.models import Queue, Server
 from ..scheduler import Scheduler
+from ..storage.dialects import known
 from ..storage.tables import job_run, logged_job
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, float("inf"))
@@ -101,13 +102,12 @@ class Metrics:
 
     async def _count_new(self, connection: AsyncConnection, now: datetime) -> None:
         c = logged_job.c
+        committed = known.of(connection).committed_before(c.CreatedAt, now - _SETTLING)
         statement = (
             sa.select(c.ID, c.JobName, c.Success, c.DurationMs, c.CompletedAt)
-            .where(self._seen < c.ID)
+            .where(self._seen < c.ID, committed)
             .order_by(c.ID)
         )
-        if connection.dialect.name == "postgresql":
-            statement = statement.where(c.CreatedAt <= now - _SETTLING)
         for row in await connection.execute(statement):
             self._seen = row.ID
             outcome = "succeeded" if row.Success else "failed"

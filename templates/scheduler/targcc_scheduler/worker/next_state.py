@@ -6,18 +6,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic_core import to_json
 
 from ..core.errors import JobCancelled
 from ..core.secrets import mask
 from ..core.states import RunState
-from ..core.text import clean, clean_row, exception_line
+from ..core.text import clean, exception_line
 from ..jobs.context import StopReason
 from ..jobs.definition import JobDefinition
 from ..jobs.result import JobResult
-from ..storage.runs.values import Claim, Settlement
+from ..storage.runs.values import AttemptRecord, Claim, Settlement
 from .tracebacks import stack_trace
 
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -38,7 +37,7 @@ class AttemptResult:
         stopped: Why it was told to stop, if it was.
         stop_message: The same in words.
         noticed: Whether it knew: it read ``ctx.cancelled``, or was stopped by force.
-        abandoned: Whether it went on all the same, and was left behind.
+        abandoned: Whether it went on all the same, and was abandoned.
         final: Whether trying again cannot help: the job is unknown, or its arguments do not fit.
         ended_at: When.
         duration_ms: How long it took.
@@ -60,37 +59,25 @@ class AttemptResult:
 
 
 @dataclass(frozen=True)
-class _Record:
-    """What an attempt leaves behind."""
+class _Attempt:
+    """An attempt that ended, and whose it was."""
 
-    ending: AttemptResult
+    ended: AttemptResult
     claim: Claim
     server: str
 
-    def history(self, result: JobResult) -> dict[str, Any]:
-        """Its row of ``c_LoggedJob``."""
-        ending, claim = self.ending, self.claim
-        return clean_row(
-            {
-                "JobName": claim.job_name,
-                "JobId": str(claim.run_id),
-                "JobType": claim.job_type,
-                "StartedAt": claim.started_at,
-                "CompletedAt": max(ending.ended_at, claim.started_at),
-                "DurationMs": ending.duration_ms,
-                "Success": result.ok,
-                "ResultMessage": _short(result.message),
-                "ErrorMessage": None if result.ok else _short(result.message),
-                "StackTrace": stack_trace(result.exception) if result.exception else None,
-                "ServerName": self.server,
-                "TriggeredBy": claim.triggered_by,
-                "MemoryUsedMB": ending.memory_mb,
-                "CpuTimeMs": ending.cpu_ms,
-                "CreatedAt": ending.ended_at,
-                "Attempt": claim.attempt,
-                "ScheduledFor": claim.scheduled_for,
-                "MetadataJson": _metadata(result),
-            }
+    def record(self, result: JobResult) -> AttemptRecord:
+        """What the history keeps of it."""
+        return AttemptRecord(
+            ended_at=self.ended.ended_at,
+            success=result.ok,
+            server=self.server,
+            message=_short(result.message),
+            stack_trace=stack_trace(result.exception) if result.exception else None,
+            duration_ms=self.ended.duration_ms,
+            memory_mb=self.ended.memory_mb,
+            cpu_ms=self.ended.cpu_ms,
+            metadata_json=_metadata(result),
         )
 
 
@@ -99,7 +86,7 @@ def _jitter() -> float:
 
 
 def next_state(
-    ending: AttemptResult,
+    ended: AttemptResult,
     claim: Claim,
     definition: JobDefinition | None,
     *,
@@ -109,28 +96,28 @@ def next_state(
     """What becomes of a run.
 
     Args:
-        ending: How its attempt ended.
+        ended: How its attempt ended.
         claim: The attempt.
         definition: The job; ``None`` when nobody knows it.
         server: The name of this node, for the history.
         jitter: Spreads the waits of runs that failed together.
     """
-    result = _result(ending)
-    record = _Record(ending, claim, server)
-    if ending.stopped is StopReason.TIMEOUT:
-        late = JobResult.failure(_timeout_message(ending), _own_error(ending))
-        return _failure(late, record, definition, jitter)
-    if ending.stopped is StopReason.CANCELLED and (ending.noticed or not result.ok):
-        return _cancelled(result, record)
-    if ending.stopped is StopReason.SHUTDOWN and _was_interrupted(result, ending):
-        return _handed_back(ending, claim)
+    result = _result(ended)
+    attempt = _Attempt(ended, claim, server)
+    if ended.stopped is StopReason.TIMEOUT:
+        late = JobResult.failure(_timeout_message(ended), _own_error(ended))
+        return _failure(late, attempt, definition, jitter)
+    if ended.stopped is StopReason.CANCELLED and (ended.noticed or not result.ok):
+        return _cancelled(result, attempt)
+    if ended.stopped is StopReason.SHUTDOWN and _was_interrupted(result, ended):
+        return _released(ended, claim)
     if not result.ok:
-        return _failure(result, record, definition, jitter)
+        return _failure(result, attempt, definition, jitter)
     return Settlement(
         claim=claim,
         state=RunState.SUCCEEDED,
         message=_short(result.message),
-        history=record.history(result),
+        attempt=attempt.record(result),
     )
 
 
@@ -146,29 +133,29 @@ def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelt
     return min(doubled, max(LONGEST_BACKOFF, definition.backoff)) * factor
 
 
-def _result(ending: AttemptResult) -> JobResult:
-    if ending.error is not None:
-        return JobResult.failure(_message(ending.error), ending.error, retry=not ending.final)
+def _result(ended: AttemptResult) -> JobResult:
+    if ended.error is not None:
+        return JobResult.failure(_message(ended.error), ended.error, retry=not ended.final)
     try:
-        return JobResult.of(ending.returned)
+        return JobResult.of(ended.returned)
     except TypeError as error:
         return JobResult.failure(str(error), retry=False)
 
 
-def _was_interrupted(result: JobResult, ending: AttemptResult) -> bool:
+def _was_interrupted(result: JobResult, ended: AttemptResult) -> bool:
     """Whether a job that was told of a shutdown did not finish its work."""
     if result.ok:
-        return ending.noticed and not isinstance(ending.returned, JobResult)
-    return ending.noticed or ending.abandoned
+        return ended.noticed and not isinstance(ended.returned, JobResult)
+    return ended.noticed or ended.abandoned
 
 
 def _failure(
     result: JobResult,
-    record: _Record,
+    attempt: _Attempt,
     definition: JobDefinition | None,
     jitter: Callable[[], float],
 ) -> Settlement:
-    claim, history = record.claim, record.history(result)
+    claim, record = attempt.claim, attempt.record(result)
     failures = max(claim.attempt - claim.lost_workers, 1)
     if definition is None or not result.retry or failures > definition.retries:
         return Settlement(
@@ -176,16 +163,16 @@ def _failure(
             state=RunState.FAILED,
             note=_note(result, definition, failures),
             message=_short(result.message),
-            history=history,
+            attempt=record,
         )
-    due_at = record.ending.ended_at + backoff(definition, failures, jitter())
+    due_at = attempt.ended.ended_at + backoff(definition, failures, jitter())
     return Settlement(
         claim=claim,
         state=RunState.RETRYING,
         note=f"{_short(result.message, 200)}; attempt {claim.attempt + 1} at {due_at.isoformat(timespec='seconds')}",
         message=_short(result.message),
         due_at=due_at,
-        history=history,
+        attempt=record,
     )
 
 
@@ -196,41 +183,41 @@ def _note(result: JobResult, definition: JobDefinition | None, failures: int) ->
     return note
 
 
-def _cancelled(result: JobResult, record: _Record) -> Settlement:
-    ending = record.ending
-    message = ending.stop_message
-    if ending.abandoned:
-        message += "; it did not stop and was left behind"
-    told = JobResult.failure(message, _own_error(ending))
+def _cancelled(result: JobResult, attempt: _Attempt) -> Settlement:
+    ended = attempt.ended
+    message = ended.stop_message
+    if ended.abandoned:
+        message += "; it did not stop and was abandoned"
+    told = JobResult.failure(message, _own_error(ended))
     return Settlement(
-        claim=record.claim,
+        claim=attempt.claim,
         state=RunState.CANCELLED,
         note=message,
         message=message if not result.ok else f"{message}: {_short(result.message)}",
-        history=record.history(told),
+        attempt=attempt.record(told),
     )
 
 
-def _handed_back(ending: AttemptResult, claim: Claim) -> Settlement:
+def _released(ended: AttemptResult, claim: Claim) -> Settlement:
     return Settlement(
         claim=claim,
         state=RunState.ENQUEUED,
-        note=f"handed back: {ending.stop_message}",
-        message=f"handed back: {ending.stop_message}",
-        due_at=min(claim.due_at, ending.ended_at),
+        note=f"released: {ended.stop_message}",
+        message=f"released: {ended.stop_message}",
+        due_at=min(claim.due_at, ended.ended_at),
         counts=False,
     )
 
 
-def _timeout_message(ending: AttemptResult) -> str:
-    if ending.abandoned:
-        return f"{ending.stop_message}; it did not stop and was left behind"
-    return ending.stop_message
+def _timeout_message(ended: AttemptResult) -> str:
+    if ended.abandoned:
+        return f"{ended.stop_message}; it did not stop and was abandoned"
+    return ended.stop_message
 
 
-def _own_error(ending: AttemptResult) -> BaseException | None:
+def _own_error(ended: AttemptResult) -> BaseException | None:
     """What the job raised by itself; how it was stopped says nothing new."""
-    return None if isinstance(ending.error, JobCancelled) else ending.error
+    return None if isinstance(ended.error, JobCancelled) else ended.error
 
 
 def _metadata(result: JobResult) -> str | None:

@@ -1,4 +1,4 @@
-"""What runs note while they run, on its way to the database: written in batches, from any thread."""
+"""What runs record while they run, on its way to the database: written in batches, from any thread."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _LONGEST_LINE = 20_000
 
 
 class RunRecorder:
-    """The notes of one attempt; what jobs reach through ``ctx``.
+    """Records log lines, progress and steps of one attempt; what jobs reach through ``ctx``.
 
     Args:
         claim: The attempt.
-        writer: Takes the notes to the database.
+        writer: Takes them to the database.
     """
 
     def __init__(self, claim: Claim, writer: RecordWriter) -> None:
@@ -76,7 +76,7 @@ class RunRecorder:
             progress, self._progress = self._progress, None
             return lines, progress
 
-    def give_back(self, lines: list[dict[str, Any]]) -> None:
+    def put_back(self, lines: list[dict[str, Any]]) -> None:
         """Lines that could not be written."""
         with self._lock:
             self._lines[:0] = lines
@@ -88,12 +88,12 @@ class RunRecorder:
 
 
 class RecordWriter:
-    """Takes the notes of all runs on this node to the database, a few times a second.
+    """Takes what all runs on this node record to the database, a few times a second.
 
     Args:
         store: The database.
         clock: Dates log lines.
-        home: The scheduler's home, on which the database is used.
+        home: The scheduler's loop, on which the database is used.
     """
 
     def __init__(self, store: Store, clock: Clock, home: LoopThread) -> None:
@@ -114,10 +114,10 @@ class RecordWriter:
             "Message": message,
         }
 
-    def arm(self, notes: RunRecorder) -> None:
+    def arm(self, recorder: RunRecorder) -> None:
         """A run has something to write; called from any thread."""
-        if notes not in self._armed:
-            self._armed[notes] = None
+        if recorder not in self._armed:
+            self._armed[recorder] = None
             self._home.loop.call_soon_threadsafe(self._start)
 
     def find_step(self, claim: Claim, name: str) -> Future[str | None]:
@@ -149,7 +149,7 @@ class RecordWriter:
         return self._home.submit(self._persist(keep))
 
     async def _persist(self, work: Any) -> Any:
-        """Do it, however long the database is away: a step that is done must not be done again."""
+        """Do it, however long the database is unavailable: a step that is done must not be done again."""
         outage = Outage(log, "keeping the result of a step")
         while True:
             try:
@@ -176,17 +176,17 @@ class RecordWriter:
     async def _flush(self) -> None:
         waiting = list(self._armed)
         self._armed.clear()
-        taken = [(notes, *notes.take()) for notes in waiting]
+        taken = [(recorder, *recorder.take()) for recorder in waiting]
         lines = [line for _, some, _ in taken for line in some]
         try:
             async with self._store.write() as connection:
                 if lines:
                     await run_log.add_lines(connection, lines)
-                for notes, _, progress in taken:
+                for recorder, _, progress in taken:
                     if progress is not None:
-                        await run_log.set_progress(connection, notes.claim, *progress)
+                        await run_log.set_progress(connection, recorder.claim, *progress)
         except OUTAGES:
-            for notes, some, _ in taken:
-                notes.give_back(some)
-                self._armed[notes] = None
+            for recorder, some, _ in taken:
+                recorder.put_back(some)
+                self._armed[recorder] = None
             raise

@@ -1,4 +1,4 @@
-"""Running the body of a job: making it, calling it on the jobs' loop or in a thread, measuring it."""
+"""Invoking a job: making its instance, calling it on the jobs' loop or in a thread, measuring it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("targcc.worker.runner")
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """What a body came to: what it returned or raised, and the processor time it took."""
+    """What a job returned or raised, and the processor time it took."""
 
     returned: object = None
     error: BaseException | None = None
@@ -60,12 +60,12 @@ class JobLoop:
         self.thread.call_sync(self._open(), timeout=60)
 
     def stop(self) -> None:
-        """Close the container and stop the thread; if it is blocked, it is left behind."""
+        """Close the container and stop the thread; if it is blocked, it is abandoned."""
         try:
             self.thread.call_sync(self._close(), timeout=5)
         except TimeoutError:
             stack = self.thread.stack()
-            log.warning("the jobs' loop is blocked and is left behind:\n%s", stack)
+            log.warning("the jobs' loop is blocked and is abandoned:\n%s", stack)
         except Exception:
             log.exception("a service could not be closed")
         self.thread.stop()
@@ -79,10 +79,10 @@ class JobLoop:
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> Invocation:
-        """Begin a body on the loop; both callbacks are called there."""
-        body = Invocation(self, definition, ctx, arguments, on_begin=on_begin, on_end=on_end)
-        self.thread.loop.call_soon_threadsafe(body.start)
-        return body
+        """Begin an invocation on the loop; both callbacks are called there."""
+        invocation = Invocation(self, definition, ctx, arguments, on_begin=on_begin, on_end=on_end)
+        self.thread.loop.call_soon_threadsafe(invocation.start)
+        return invocation
 
     async def _open(self) -> None:
         if self._make_container is not None:

@@ -16,16 +16,16 @@ from .runner import InvocationResult
 
 
 class RunningAttempt:
-    """A run that this node holds, and everything about its present attempt."""
+    """A run that belongs to this node, and everything about its present attempt."""
 
     def __init__(
-        self, claim: values.Claim, definition: JobDefinition, journal: RunRecorder
+        self, claim: values.Claim, definition: JobDefinition, recorder: RunRecorder
     ) -> None:
         loop = asyncio.get_running_loop()
         self.claim = claim
         self.definition = definition
-        self.journal = journal
-        self.ctx = _context(claim, definition, journal)
+        self.recorder = recorder
+        self.ctx = _context(claim, definition, recorder)
         self.told: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[InvocationResult] = loop.create_future()
         self.forced = False
@@ -61,7 +61,7 @@ def joined(error: Exception) -> str:
     return "; ".join(str(error).splitlines())
 
 
-def _context(claim: values.Claim, definition: JobDefinition, journal: RunRecorder) -> JobContext:
+def _context(claim: values.Claim, definition: JobDefinition, recorder: RunRecorder) -> JobContext:
     instant = claim.scheduled_for or claim.created_at
     return JobContext(
         definition,
@@ -69,7 +69,7 @@ def _context(claim: values.Claim, definition: JobDefinition, journal: RunRecorde
         attempt=claim.attempt,
         scheduled_for=instant.astimezone(ZoneInfo(definition.timezone)),
         triggered_by=claim.triggered_by,
-        journal=journal,
+        recorder=recorder,
     )
 
 

@@ -1,20 +1,21 @@
-"""Writing outcomes: those that come while the database is busy go together in the next transaction, and none is ever dropped."""
+"""Writing settlements: those that come while the database is busy go together in the next transaction, and none is ever dropped."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ..core.clock import Clock
 from ..core.outage import OUTAGES, Outage
-from ..core.states import WAITING
-from ..engine.port import Engine, Submission
-from ..storage.runs import settle, values
+from ..engine.handover import hand_over
+from ..engine.port import Engine
+from ..storage.runs import settle
+from ..storage.runs.values import Settlement
 from ..storage.transactions import Store
 
 log = logging.getLogger("targcc.worker.settlement_writer")
@@ -26,17 +27,10 @@ _GATHER_SECONDS = 0.001
 
 @dataclass(eq=False)
 class _Waiting:
-    settlement: values.Settlement
-    release: bool
-    held: asyncio.Future[bool]
-    in_doubt: bool = False
-    """Whether a try failed: its commit may have come through all the same."""
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the run and its history are all that is written; on PostgreSQL that is one statement."""
-        goes_on = _goes_on(self.settlement)
-        return not (goes_on or self.release or self.in_doubt or self.settlement.log_lines)
+    settlement: Settlement
+    written: asyncio.Future[bool]
+    tries: list[tuple[Settlement, datetime]] = field(default_factory=list)
+    """What was tried, and with which instant, while the database became unavailable: it may have come through all the same."""
 
 
 class SettlementWriter:
@@ -46,44 +40,35 @@ class SettlementWriter:
         store: The database.
         engine: Gets the runs that go on.
         clock: Dates the transitions.
+        others_run: Whether other runs are about to end, so that it pays to wait for them.
     """
 
-    def __init__(self, store: Store, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, clock: Clock, others_run: Callable[[], bool]
+    ) -> None:
         self._store = store
         self._engine = engine
         self._clock = clock
+        self._others_run = others_run
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._outage = Outage(log, "writing the outcome of runs")
 
-    async def settle(
-        self,
-        settlement: values.Settlement,
-        lines: Sequence[Mapping[str, Any]],
-        progress: tuple[float, float | None] | None,
-        *,
-        release: bool,
-        alone: bool,
-    ) -> bool:
-        """Write an outcome; returns once it is in the database, however long that is away.
-
-        Args:
-            settlement: The outcome.
-            lines: Log lines that are not written yet.
-            progress: The same of its progress.
-            release: Whether the job has a limit, so that another run of it may go now.
-            alone: Whether no other run is about to end, so that there is nobody to wait for.
+    async def settle(self, settlement: Settlement) -> bool:
+        """Write a settlement; returns once it is in the database, however long that is unavailable.
 
         Returns:
-            Whether the run was still held.
+            Whether the run still belonged to this node.
+
+        Raises:
+            Exception: it cannot be written, not even without its details, which is a fault of the scheduler.
         """
-        complete = replace(settlement, log_lines=lines, progress=progress)
-        held = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(complete, release, held))
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(settlement, written))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write_all(0 if alone else _GATHER_SECONDS))
-        result: bool = await held
-        return result
+            gather = _GATHER_SECONDS if self._others_run() else 0
+            self._task = asyncio.create_task(self._write_all(gather))
+        return await written
 
     async def close(self) -> None:
         """Wait until everything is written."""
@@ -94,57 +79,82 @@ class SettlementWriter:
         await asyncio.sleep(gather)
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
-            try:
-                await self._write(batch)
-                self._outage.over()
-            except (DataError, IntegrityError, ValueError, TypeError):
-                await self._write_each(batch)
-            except OUTAGES as error:
-                for item in batch:
-                    item.in_doubt = True
-                self._waiting[:0] = batch
-                await asyncio.sleep(self._outage.failed(error).total_seconds())
+            await self._try(batch)
 
-    async def _write(self, batch: Sequence[_Waiting]) -> None:
+    async def _try(self, batch: Sequence[_Waiting]) -> None:
+        """Write a batch. What the database refuses is found by halving it, and costs the others nothing."""
         now = self._clock.now()
-        plain = all(item.is_plain for item in batch)
-        begin = self._store.write_at_once if plain else self._store.write
-        async with begin() as connection:
-            held = await settle.settle(connection, [item.settlement for item in batch], now)
-            mine = [item for item in batch if item.settlement.claim.run_id in held]
-            go_on = [_submission(item.settlement) for item in mine if _goes_on(item.settlement)]
-            if go_on:
-                await self._engine.submit(connection, go_on)
-            for job in sorted(item.settlement.claim.job_name for item in mine if item.release):
-                await self._engine.release(connection, job_name=job)  # one for each that has ended
-            doubtful = [item.settlement for item in batch if item.in_doubt]
-            held |= await settle.settled_before(connection, doubtful) if doubtful else frozenset()
+        try:
+            await self._write(batch, now)
+        except OUTAGES as error:
+            if isinstance(error, DataError | IntegrityError):
+                await self._try_halves(batch, error)
+            else:
+                await self._try_later(batch, now, error)
+        # Such as a StatementError: a value of which no parameter can be made.
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is one item's
+            await self._try_halves(batch, error)
+        else:
+            self._outage.over()
+
+    async def _try_later(self, batch: Sequence[_Waiting], now: datetime, error: Exception) -> None:
         for item in batch:
-            if not item.held.done():
-                item.held.set_result(item.settlement.claim.run_id in held)
+            item.tries.append((item.settlement, now))
+        self._waiting[:0] = batch
+        await asyncio.sleep(self._outage.failed(error).total_seconds())
+
+    async def _try_halves(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            await self._try(batch[:half])
+            await self._try(batch[half:])
+            return
+        item = batch[0]
+        run_id, simpler = item.settlement.claim.run_id, _simpler(item.settlement)
+        if simpler == item.settlement:
+            item.written.set_exception(error)
+            return
+        log.error("run %d: its details cannot be kept", run_id, exc_info=error)
+        item.settlement = simpler
+        await self._try(batch)
+
+    async def _write(self, batch: Sequence[_Waiting], now: datetime) -> None:
+        doubtful = [tried for item in batch for tried in item.tries]
+        settlements = [item.settlement for item in batch]
+        one_statement = not doubtful and all(map(_is_plain, settlements))
+        begin = self._store.write_at_once if one_statement else self._store.write
+        async with begin() as connection:
+            settled = await settle.settle(connection, settlements, now)
+            await hand_over(self._engine, connection, settled)
+            if doubtful:
+                settled += await settle.settled_before(connection, doubtful)
+        mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
+        for item in batch:
+            claim = item.settlement.claim
+            if not item.written.done():
+                item.written.set_result((claim.run_id, claim.attempt) in mine)
         self._engine.wake()
 
-    async def _write_each(self, batch: Sequence[_Waiting]) -> None:
-        """One of them holds something the database does not take; that one is written without its details."""
-        for item in batch:
-            try:
-                await self._write([item])
-            except (DataError, IntegrityError, ValueError, TypeError):
-                log.exception("run %d: its details cannot be kept", item.settlement.claim.run_id)
-                item.settlement = replace(
-                    item.settlement, history=None, log_lines=(), progress=None
-                )
-                self._waiting.append(item)
-            except OUTAGES:
-                item.in_doubt = True
-                self._waiting.append(item)
+
+def _is_plain(settlement: Settlement) -> bool:
+    """Whether the run and its history are all that is written."""
+    return not (settlement.goes_on or settlement.claim.limited or settlement.log_lines)
 
 
-def _goes_on(settlement: values.Settlement) -> bool:
-    return settlement.state in WAITING
-
-
-def _submission(settlement: values.Settlement) -> Submission:
-    claim = settlement.claim
-    due_at = settlement.due_at or claim.due_at
-    return Submission(claim.run_id, claim.queue, claim.priority, due_at)
+def _simpler(settlement: Settlement) -> Settlement:
+    """A settlement without what its job has given: first without details, then without a word."""
+    attempt = settlement.attempt
+    if attempt is not None:
+        attempt = replace(
+            attempt,
+            stack_trace=None,
+            metadata_json=None,
+            duration_ms=None,
+            memory_mb=None,
+            cpu_ms=None,
+        )
+    without_details = replace(settlement, attempt=attempt, log_lines=(), progress=None)
+    if without_details != settlement:
+        return without_details
+    silent = None if attempt is None else replace(attempt, message="its result cannot be kept")
+    return replace(settlement, attempt=silent, message="its result cannot be kept", note="")

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ...core.clock import Clock
 from ...core.outage import Outage
 from ...core.states import RunState
-from ...storage.dialects.postgresql import lock_job
+from ...storage.dialects import known
 from ..port import Submission, Worker
 from .entries import NOT_PAUSED, QUEUE_OUTAGES, TASK, Entries, pause
 
@@ -147,7 +147,7 @@ class ProcrastinateEngine:
         transaction's change yet would drop its entry just after we have looked for runs without one.
         """
         if job_name is not None:
-            await lock_job(connection, job_name)
+            await known.of(connection).lock_job(connection, job_name)
             await connection.execute(_RELEASE_ONE, {"job_name": job_name})
         if queue is not None:
             await connection.execute(_NOTIFY, {"queue": queue})

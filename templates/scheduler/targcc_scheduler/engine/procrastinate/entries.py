@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.clock import Clock
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
-from ...storage.runs.values import Claim, Offer
+from ...storage.runs.values import Claim, Offer, OfferedRun
 from ..port import Worker
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
@@ -104,6 +104,8 @@ class Entries(JobManager):
             self._look.clear()
             try:
                 waiting, due = await self._worker.due(self._lines)
+                if due is not None and due - self._clock.now() < -_BEHIND:
+                    await self._worker.stage()  # something holds it up: say that its time has come
             except QUEUE_OUTAGES:  # the claims say so
                 waiting, due = False, None
             if waiting:
@@ -160,16 +162,16 @@ class Entries(JobManager):
         free = line.slots - len(line.running)
         if free <= 0 or self._draining.is_set():
             return False
-        offers: list[Offer] = []
+        offers: list[OfferedRun] = []
 
-        async def offer(connection: AsyncConnection) -> Sequence[Offer]:
+        async def offer(connection: AsyncConnection) -> Offer:
             rows = (await connection.execute(_TAKE, {"queue": queue, "count": free})).all()
             rows = sorted(rows, key=lambda row: (-row.priority, row.id))
-            offers.extend(Offer(row.run_id, row.job_name) for row in rows)
-            return offers
+            offers.extend(OfferedRun(row.run_id, row.job_name) for row in rows)
+            return Offer(runs=offers)
 
         try:
-            claims = await self._worker.claim_offered(offer)
+            claims = await self._worker.claim(offer)
         except QUEUE_OUTAGES as error:
             await pause(self._draining, self._outage.failed(error))
             return False

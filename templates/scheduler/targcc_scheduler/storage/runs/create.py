@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL
+from ..dialects import known
 from ..tables import job_run
-from .transition import life
+from .transition import first_state
 from .values import NewRun
 
 
@@ -24,20 +24,17 @@ async def insert(connection: AsyncConnection, run: NewRun, now: datetime) -> int
 
 async def insert_slot(connection: AsyncConnection, run: NewRun, now: datetime) -> int | None:
     """Create the run of a slot and return its id; ``None`` when the slot has one already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(job_run).values(_row(run, now))
-    nothing_twice = statement.on_conflict_do_nothing(
-        index_elements=[job_run.c.JobName, job_run.c.ScheduledFor]
-    )
-    result = await connection.execute(nothing_twice.returning(job_run.c.Id))
-    return result.scalar_one_or_none()
+    slot = [job_run.c.JobName, job_run.c.ScheduledFor]
+    statement = known.of(connection).insert_ignore(job_run, slot).values(_row(run, now))
+    result = await connection.execute(statement.returning(job_run.c.Id))
+    run_id: int | None = result.scalar_one_or_none()
+    return run_id
 
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     return {
         "JobName": run.job_name,
         "JobType": run.job_type,
-        "State": str(run.state),
         "Queue": run.queue,
         "Priority": run.priority,
         "ArgumentsJson": run.arguments_json,
@@ -48,5 +45,4 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "TriggeredBy": run.triggered_by,
         "Message": run.note if run.state in FINAL else None,
         "BlockedBy": run.blocked_by,
-        "LifeLog": life(now, run.state, run.note),
-    }
+    } | first_state(now, run.state, run.note)

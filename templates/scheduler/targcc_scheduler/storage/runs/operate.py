@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
-from ...core.states import ACTIVE, RunState, sources_of
+from ...core.states import ACTIVE, WAITING, RunState
 from ..tables import job_log_line, job_run, job_step
-from .transition import life
-from .values import NewRun
+from .claim import claim_of
+from .settle import settle
+from .stage import WAITS_FOR_ITS_TIME
+from .transition import state_line, transition
+from .values import NewRun, Settlement
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -41,7 +44,7 @@ async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
 
 
 async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> RunState:
-    """Cancel a waiting run at once; ask the node that holds a running one to stop it.
+    """Cancel a waiting run at once; ask the node that a running one belongs to to stop it.
 
     Returns:
         ``cancelled``, or ``running`` when a node has been asked.
@@ -50,32 +53,26 @@ async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetim
         UnknownRun: there is none with this id.
         RunStateError: it is over.
     """
-    note = f"by {by}"
-    stopped = await connection.execute(
-        sa.update(job_run)
-        .where(
-            job_run.c.Id == run_id,
-            job_run.c.State.in_(sources_of(RunState.CANCELLED) - {RunState.RUNNING}),
+    row = await _find(connection, run_id, lock=True)
+    if row.State in WAITING:
+        cancelled = Settlement(
+            claim=claim_of(row, {}),
+            source=RunState(row.State),
+            state=RunState.CANCELLED,
+            note=f"by {by}",
+            message=f"cancelled by {by}",
+            cancelled_by=by,
         )
-        .values(
-            State=RunState.CANCELLED,
-            CompletedAt=now,
-            CancelRequestedBy=by,
-            Message=f"cancelled {note}",
-            LifeLog=job_run.c.LifeLog + life(now, RunState.CANCELLED, note),
-        )
-    )
-    if stopped.rowcount:
+        await settle(connection, [cancelled], now)
         return RunState.CANCELLED
-    asked = await connection.execute(
+    if row.State != RunState.RUNNING:
+        raise RunStateError(f"run {run_id} is {row.State}: there is nothing to cancel")
+    await connection.execute(
         sa.update(job_run)
-        .where(job_run.c.Id == run_id, job_run.c.State == RunState.RUNNING)
+        .where(job_run.c.Id == run_id)
         .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
     )
-    if asked.rowcount:
-        return RunState.RUNNING
-    state = await state_of(connection, run_id)
-    raise RunStateError(f"run {run_id} is {state}: there is nothing to cancel")
+    return RunState.RUNNING
 
 
 async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[int, str]:
@@ -92,16 +89,11 @@ async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[i
 
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
     """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
-    result = await connection.execute(
-        sa.update(job_run)
-        .where(job_run.c.Id == run_id, job_run.c.State.in_([RunState.SCHEDULED, RunState.RETRYING]))
-        .values(
-            State=RunState.ENQUEUED,
-            DueAt=now,
-            LifeLog=job_run.c.LifeLog + life(now, RunState.ENQUEUED, f"at once, by {by}"),
-        )
+    due_now = transition(
+        RunState.ENQUEUED, job_run.c.Id == run_id, sources=WAITS_FOR_ITS_TIME, DueAt=now
     )
-    return result.rowcount == 1
+    line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
+    return (await connection.execute(due_now, {"line": line})).rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
@@ -158,8 +150,9 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
         await connection.execute(sa.delete(table).where(column.in_(run_ids)))
 
 
-async def _find(connection: AsyncConnection, run_id: int) -> Row:
-    row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
+async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False) -> Row:
+    query = sa.select(job_run).where(job_run.c.Id == run_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
         raise UnknownRun(f"there is no run {run_id}")
     return row

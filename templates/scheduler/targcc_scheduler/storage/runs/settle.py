@@ -1,4 +1,8 @@
-"""Settle: the outcome of attempts becomes the state of their runs, with a row of history each."""
+"""Settle: runs get their next states, with a row of history for each attempt that ended.
+
+Every way out of a claim comes through here: the outcome of an attempt, the rescue of a run whose worker was lost, the return of a claim
+that nobody performs; and so does the end of a run that is cancelled while it waits.
+"""
 
 from __future__ import annotations
 
@@ -10,94 +14,80 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError
-from ...core.states import FINAL, RunState, sources_of
-from ..dialects.postgresql import settle_batch
-from ..tables import UtcDateTime, job_log_line, job_run, logged_job
-from .transition import life
+from ...core.states import TRANSITIONS
+from ..dialects import known
+from ..tables import job_log_line, job_run
+from .history import history_row
+from .transition import state_line
 from .values import Settlement
 
 
 async def settle(
     connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
-) -> frozenset[int]:
-    """Give held runs their new states, with their history; returns the ids of those that were still held."""
-    rows = [_settled(item, now) for item in settlements]
-    if connection.dialect.name == "postgresql":
-        held = await settle_batch(connection, rows, [item.history for item in settlements])
-        settled = [i for i in settlements if (i.claim.run_id, i.claim.attempt) in held]
-    else:
-        settled = [
-            item
-            for item, row in zip(settlements, rows, strict=True)
-            if (await connection.execute(_SETTLE, row)).rowcount == 1
-        ]
-        if history := [dict(item.history) for item in settled if item.history is not None]:
-            await connection.execute(logged_job.insert(), history)
+) -> list[Settlement]:
+    """Give runs their next states; returns the settlements whose runs were still as they expect, in their order.
+
+    What goes on of them is still to be submitted to the engine, in the same transaction (see ``engine/handover.py``).
+
+    Raises:
+        RunStateError: a run cannot get from the one state to the other.
+    """
+    rows = [_row(item, now) for item in settlements]
+    histories = [
+        None if item.attempt is None else history_row(item.claim, item.attempt)
+        for item in settlements
+    ]
+    written = await known.of(connection).settle_batch(connection, rows, histories)
+    settled = [item for item in settlements if _key(item) in written]
     if lines := [dict(line) for item in settled for line in item.log_lines]:
         await connection.execute(job_log_line.insert(), lines)
-    return frozenset(item.claim.run_id for item in settled)
+    return settled
 
 
-# Statements that every run needs are built once: building one costs SQLAlchemy more than executing it costs SQLite.
-_SETTLE = (
-    sa.update(job_run)
-    .where(
-        job_run.c.Id == sa.bindparam("run_id"),
-        job_run.c.State == RunState.RUNNING,
-        job_run.c.ServerId == sa.bindparam("server_id"),
-        job_run.c.Attempt == sa.bindparam("attempt"),
+async def settled_before(
+    connection: AsyncConnection, tries: Sequence[tuple[Settlement, datetime]]
+) -> list[Settlement]:
+    """Those that were written by a try of which the writer did not hear whether it came through.
+
+    Args:
+        connection: A transaction, in which they have just been tried again.
+        tries: Settlements, and the instants with which they were tried before.
+    """
+    ids = {item.claim.run_id for item, _ in tries}
+    found = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.LifeLog).where(job_run.c.Id.in_(ids))
     )
-    .values(
-        State=sa.bindparam("state"),
-        Message=sa.bindparam("message"),
-        CompletedAt=sa.bindparam("completed_at"),
-        ServerId=sa.bindparam("last_server_id"),
-        DueAt=sa.func.coalesce(sa.bindparam("due_at", type_=UtcDateTime), job_run.c.DueAt),
-        Attempt=job_run.c.Attempt - sa.bindparam("not_counted", type_=sa.Integer),
-        ProgressDone=sa.func.coalesce(sa.bindparam("done", type_=sa.Float), job_run.c.ProgressDone),
-        ProgressTotal=sa.func.coalesce(
-            sa.bindparam("total", type_=sa.Float), job_run.c.ProgressTotal
-        ),
-        LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
-    )
-)
+    changes = {row.Id: row.LifeLog.splitlines() for row in found}
+    return [
+        item
+        for item, at in tries
+        if state_line(at, item.state, item.note).rstrip("\n") in changes.get(item.claim.run_id, ())
+    ]
 
 
-def _settled(item: Settlement, now: datetime) -> dict[str, Any]:
+def _key(item: Settlement) -> tuple[int, int]:
+    return item.claim.run_id, item.claim.attempt
+
+
+def _row(item: Settlement, now: datetime) -> dict[str, Any]:
     """What a settlement writes into the row of its run, and by what it finds it."""
-    if RunState.RUNNING not in sources_of(item.state):
-        raise RunStateError(f"a running run cannot become {item.state}")
-    final = item.state in FINAL
+    if item.state not in TRANSITIONS[item.source]:
+        raise RunStateError(f"a run that is {item.source} cannot become {item.state}")
     done, total = item.progress or (None, None)
     return {
         "run_id": item.claim.run_id,
+        "source": item.source,
         "server_id": item.claim.server_id,
         "attempt": item.claim.attempt,
         "state": item.state,
         "message": item.message,
-        "completed_at": now if final else None,
-        "last_server_id": item.claim.server_id if final else None,
+        "completed_at": now if item.is_final else None,
+        "last_server_id": item.claim.server_id if item.is_final else None,
         "due_at": item.due_at,
         "not_counted": 0 if item.counts else 1,
+        "lost": int(item.cost_a_worker),
+        "cancelled_by": item.cancelled_by,
         "done": done,
         "total": total,
-        "line": life(now, item.state, item.note),
+        "line": state_line(now, item.state, item.note),
     }
-
-
-async def settled_before(
-    connection: AsyncConnection, settlements: Sequence[Settlement]
-) -> frozenset[int]:
-    """The runs that are over in just this way: the settlement was written before, although its writer did not hear of it."""
-    found = await connection.execute(
-        sa.select(job_run.c.Id, job_run.c.State, job_run.c.ServerId, job_run.c.Attempt).where(
-            job_run.c.Id.in_([item.claim.run_id for item in settlements])
-        )
-    )
-    now = {tuple(row) for row in found}
-    ends = [item for item in settlements if item.state in FINAL]
-    return frozenset(
-        item.claim.run_id
-        for item in ends
-        if (item.claim.run_id, item.state, item.claim.server_id, item.claim.attempt) in now
-    )

@@ -1,20 +1,75 @@
-"""How the state of a run changes, and the line of its life that says so."""
+"""How the state of a run changes. Nothing else in the scheduler sets ``State``; a test reads the sources for it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from ...core.states import RunState
+from ...core.states import RunState, sources_of
 from ..tables import job_run
 
 
-def life(now: datetime, state: RunState, note: str = "") -> str:
-    """One line of a run's life: ``<instant> <state> <note>``."""
+def state_line(now: datetime, state: RunState, note: str = "") -> str:
+    """One line of a run's state history (the column ``LifeLog``): ``<instant> <state> <note>``."""
     return (
         f"{now.isoformat(timespec='milliseconds')} {state} {' '.join(note.split())}".rstrip() + "\n"
     )
+
+
+def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
+    """The columns by which a new run gets its state."""
+    return {"State": str(state), "LifeLog": state_line(now, state, note)}
+
+
+def transition(
+    target: RunState,
+    *where: sa.ColumnElement[bool],
+    sources: Collection[RunState] = frozenset(RunState),
+    **values: Any,
+) -> sa.Update:
+    """A statement by which runs become ``target``, from the states that may; its parameter ``line`` is a :func:`state_line`.
+
+    Built once for each use: building a statement costs SQLAlchemy more than executing it costs SQLite.
+
+    Args:
+        target: The state they get.
+        where: Which runs.
+        sources: Only from these states.
+        values: Further columns that change.
+    """
+    allowed = sorted(sources_of(target) & frozenset(sources))
+    return (
+        sa.update(job_run)
+        .where(job_run.c.State.in_(allowed), *where)
+        .values(
+            State=target,
+            LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
+            **values,
+        )
+    )
+
+
+SETTLE = """
+    UPDATE c_JobRun
+    SET State = {given}state, Message = {given}message, CompletedAt = {given}completed_at,
+        ServerId = {given}last_server_id, DueAt = coalesce({given}due_at, c_JobRun.DueAt),
+        Attempt = c_JobRun.Attempt - {given}not_counted,
+        LostWorkers = c_JobRun.LostWorkers + {given}lost,
+        CancelRequestedBy = coalesce({given}cancelled_by, c_JobRun.CancelRequestedBy),
+        ProgressDone = coalesce({given}done, c_JobRun.ProgressDone),
+        ProgressTotal = coalesce({given}total, c_JobRun.ProgressTotal),
+        LifeLog = c_JobRun.LifeLog || {given}line
+    {source}
+    WHERE c_JobRun.Id = {given}run_id AND c_JobRun.State = {given}source AND c_JobRun.Attempt = {given}attempt
+    AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
+"""
+"""How a run gets the state of its settlement, if it is still where the settlement expects it: in that state, that attempt, on that node.
+
+A dialect fills in where its values come from: ``{given}`` goes before each name, ``{source}`` is where they are read.
+"""
 
 
 def owned_by(run_id: int, server_id: str, attempt: int) -> sa.ColumnElement[bool]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ...core.states import RunState
+from ...core.states import FINAL, WAITING, RunState
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
 POISON_AFTER = MOST_LOST_WORKERS - 1
-"""A run that has cost so many workers is given a node's worker only while no other such run is there: so it is the one that kills
-its workers that is failed, and not another that happened to be beside it."""
+"""A run that has cost so many workers is a poison run: it gets a worker of a node only while no other such run is there. So the run
+that kills its workers is failed, and not another that happened to be beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class NewRun:
     Args:
         due_at: When it may start.
         scheduled_for: The slot of a recurring job.
-        note: Why it came into its state, for its life.
+        note: Why it came into its state, for its state history.
         blocked_by: The run that was in the way of a skipped one.
     """
 
@@ -41,16 +41,51 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A run that an engine thinks is next, and its job."""
+class OfferedRun:
+    """A run that an engine's own queue says is next, and its job."""
 
     run_id: int
     job_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What an engine has for a worker.
+
+    Args:
+        wanted: So many of the next runs of each queue, whichever they are: highest priority, then longest due, then oldest.
+        runs: These runs, the most urgent first; for engines with a queue of their own.
+    """
+
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    runs: Sequence[OfferedRun] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimTerms:
+    """Who claims, and what it minds.
+
+    Args:
+        server_id: The node.
+        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        poison_here: Whether the node has a poison run (see :data:`POISON_AFTER`).
+        now: The present instant.
+    """
+
+    server_id: str
+    limits: Mapping[str, int]
+    poison_here: bool
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A run that this node holds: running, here, in this attempt."""
+    """A run that belongs to a node: running, there, in this attempt.
+
+    Args:
+        server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
+        limited: Whether only so many runs of its job may be running at once, so that another may go when this one ends.
+    """
 
     run_id: int
     job_name: str
@@ -64,32 +99,64 @@ class Claim:
     created_at: datetime
     due_at: datetime
     triggered_by: str
-    server_id: str
+    server_id: str | None
     started_at: datetime
+    limited: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRecord:
+    """How an attempt ended, as ``c_LoggedJob`` keeps it; ``history.py`` makes the row."""
+
+    ended_at: datetime
+    success: bool
+    server: str
+    message: str | None = None
+    stack_trace: str | None = field(default=None, repr=False)
+    duration_ms: int | None = None
+    memory_mb: int | None = None
+    cpu_ms: int | None = None
+    metadata_json: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """What becomes of a run that this node holds.
+    """What becomes of a run. A message queue's consumer *settles* a message: completes it, puts it back, gives it up; so here.
 
     Args:
-        claim: The hold; nothing happens if the run is not held by it any more.
+        claim: The run, and to whom it belongs; nothing happens if that is not so any more.
         state: What it becomes.
-        note: Why, for its life.
+        source: What it is until then.
+        note: Why, for its state history.
         message: The result or error, in one line.
         due_at: For a run that goes on: when.
         counts: Whether the attempt counts; one that is handed back does not.
-        history: The row for ``c_LoggedJob``, if the attempt gets one.
+        cost_a_worker: Whether the attempt's worker was lost.
+        cancelled_by: Who cancelled a run that waited.
+        attempt: How the attempt ended, if it gets a row of history.
         log_lines: Rows for ``c_JobLogLine`` that are not written yet.
         progress: How far it came, if it said so.
     """
 
     claim: Claim
     state: RunState
+    source: RunState = RunState.RUNNING
     note: str = ""
     message: str | None = None
     due_at: datetime | None = None
     counts: bool = True
-    history: Mapping[str, Any] | None = None
+    cost_a_worker: bool = False
+    cancelled_by: str | None = None
+    attempt: AttemptRecord | None = None
     log_lines: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     progress: tuple[float, float | None] | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over."""
+        return self.state in FINAL
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run waits again."""
+        return self.state in WAITING

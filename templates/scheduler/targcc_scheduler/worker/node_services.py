@@ -1,0 +1,31 @@
+"""What the parts of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..alerts.events import AlertEvent
+from ..core.clock import Clock
+from ..engine.port import Engine
+from ..settings import Settings
+from ..storage.transactions import Store
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """What the parts of a node share.
+
+    Args:
+        store: The database.
+        engine: Offers runs.
+        clock: Tells the time.
+        settings: Intervals and graces.
+        notify: Takes what somebody may want to know; never waits.
+    """
+
+    store: Store
+    engine: Engine
+    clock: Clock
+    settings: Settings
+    notify: Callable[[AlertEvent], None]

@@ -1,0 +1,151 @@
+"""What every dialect promises (see ``storage/dialects/base.py``); both pass these tests."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs import create, values
+from targcc_scheduler.storage.runs.history import history_row
+from targcc_scheduler.storage.runs.settle import settle
+from targcc_scheduler.storage.tables import job_queue, job_run, job_server, logged_job
+from targcc_scheduler.storage.transactions import Store
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+async def _claims(store, count):
+    """Runs that belong to the node ``me``."""
+    async with store.write() as connection:
+        row = {"Id": "me", "Name": "me", "ProcessId": 1, "Queues": "", "Workers": 1}
+        row |= {"Version": "", "StartedAt": NOW, "HeartbeatAt": NOW}
+        await connection.execute(job_server.insert().values(row))
+        run = values.NewRun(
+            job_name="Work", job_type="Manual", queue="q", priority=0, due_at=NOW, triggered_by="t"
+        )
+        for _ in range(count):
+            await create.insert(connection, run, NOW)
+        terms = values.ClaimTerms(server_id="me", limits={}, poison_here=False, now=NOW)
+        return await claiming.claim(connection, values.Offer(wanted={"q": count}), terms)
+
+
+def test_a_url_and_a_connection_of_it_have_the_same_dialect(migrated_url):
+    with sync_engine(migrated_url) as engine, engine.connect() as connection:
+        assert known.of(connection) is known.for_url(migrated_url)
+
+
+def test_a_database_that_the_scheduler_does_not_know_is_refused_by_name():
+    with pytest.raises(ValueError, match="not on mysql"):
+        known.for_url("mysql://host/jobs")
+
+
+def test_a_table_is_found_by_the_name_that_the_database_made_of_ours(migrated_url):
+    with sync_engine(migrated_url) as engine:
+        dialect = known.of(engine)
+        inspector = sa.inspect(engine)
+        assert inspector.has_table(dialect.folded("c_JobRun"))
+        assert inspector.has_table(dialect.version_table)
+
+
+async def test_an_insert_that_ignores_leaves_the_row_that_is_there(store):
+    insert = store.dialect.insert_ignore(job_queue, [job_queue.c.Name])
+    async with store.write() as connection:
+        for reason in ("first", "second"):
+            await connection.execute(insert.values(Name="q", PauseReason=reason))
+        rows = (await connection.execute(sa.select(job_queue.c.PauseReason))).scalars().all()
+    assert rows == ["first"]
+
+
+async def test_an_upsert_changes_the_row_that_is_there(store):
+    async with store.write() as connection:
+        for reason in ("first", "second"):
+            row = {"Name": "q", "PauseReason": reason}
+            await connection.execute(store.dialect.upsert(job_queue, [job_queue.c.Name], row))
+        rows = (await connection.execute(sa.select(job_queue.c.PauseReason))).scalars().all()
+    assert rows == ["second"]
+
+
+@pytest.mark.parametrize("lock", ["lock_job", "lock_alerts"])
+async def test_a_second_transaction_waits_for_the_lock_of_the_first(store, migrated_url, lock):
+    other, order = Store(migrated_url), []
+
+    async def second():
+        async with other.write() as connection:
+            await getattr(other.dialect, lock)(connection, "Work")
+            order.append("second")
+
+    async with store.write() as connection:
+        await getattr(store.dialect, lock)(connection, "Work")
+        waiting = asyncio.create_task(second())
+        done, _ = await asyncio.wait((waiting,), timeout=0.2)
+        assert not done
+        order.append("first")
+    await waiting
+    await other.dispose()
+    assert order == ["first", "second"]
+
+
+async def test_a_transaction_that_writes_waits_for_another_process(store, migrated_url):
+    """It does so without holding up the loop, or there would be nobody to end the other one."""
+    other = Store(migrated_url)
+    async with store.write() as connection:
+        insert = store.dialect.insert_ignore(job_queue, [job_queue.c.Name])
+        await connection.execute(insert.values(Name="q"))
+
+        async def second():
+            async with other.write() as mine:
+                await mine.execute(insert.values(Name="q"))
+
+        waiting = asyncio.create_task(second())
+        await asyncio.wait((waiting,), timeout=0.1)
+    await waiting
+    await other.dispose()
+
+
+async def test_a_batch_settles_what_is_still_owned_with_a_row_of_history_each(store):
+    first, lost, last = await _claims(store, 3)
+    ended = values.AttemptRecord(ended_at=NOW + timedelta(seconds=2), success=True, server="me")
+    batch = [
+        values.Settlement(claim=claim, state=RunState.SUCCEEDED, attempt=ended)
+        for claim in (first, lost, last)
+    ]
+    async with store.write() as connection:
+        another = sa.update(job_run).where(job_run.c.Id == lost.run_id).values(ServerId="other")
+        await connection.execute(another)
+        settled = await settle(connection, batch, NOW)
+        kept = (await connection.execute(sa.select(logged_job))).mappings().all()
+        states = dict((await connection.execute(sa.select(job_run.c.Id, job_run.c.State))).all())
+    assert [item.claim.run_id for item in settled] == [first.run_id, last.run_id]
+    assert states[lost.run_id] == "running"
+    for row, claim in zip(kept, (first, last), strict=True):
+        assert history_row(claim, ended).items() <= dict(row).items()
+
+
+async def test_a_settlement_of_a_waiting_run_finds_it_while_it_waits(store):
+    (claim,) = await _claims(store, 1)
+    back = values.Settlement(claim=claim, state=RunState.RETRYING, due_at=NOW)
+    waits = values.Claim(**{**_fields(claim), "server_id": None})
+    cancelled = values.Settlement(
+        claim=waits, source=RunState.RETRYING, state=RunState.CANCELLED, cancelled_by="dana"
+    )
+    async with store.write() as connection:
+        assert await settle(connection, [cancelled], NOW) == []
+        assert await settle(connection, [back], NOW) == [back]
+        assert await settle(connection, [cancelled], NOW) == [cancelled]
+        row = (await connection.execute(sa.select(job_run))).one()
+    assert (row.State, row.CancelRequestedBy, row.ServerId) == ("cancelled", "dana", None)
+
+
+def _fields(claim):
+    return {name: getattr(claim, name) for name in claim.__dataclass_fields__}

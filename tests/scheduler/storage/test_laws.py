@@ -1,0 +1,107 @@
+"""Who may write what, read from the sources: one module sets a run's state, and one room writes the tables."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import targcc_scheduler
+
+ROOT = Path(targcc_scheduler.__file__).parent
+SETS_STATE = Path("storage/runs/transition.py")
+WRITES = {"storage", "migrations"}
+OF_THE_PROJECT = {Path("services/cursors.py")}
+"""Writes a table of the jobs' own database."""
+
+STATE_IN_SQL = re.compile(r"\bSET\b[^;]*?\bState\s*=", re.DOTALL | re.IGNORECASE)
+WRITE_IN_SQL = re.compile(
+    r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+c_\w+", re.IGNORECASE
+)
+
+
+def sources() -> dict[Path, ast.Module]:
+    return {
+        file.relative_to(ROOT): ast.parse(file.read_text(encoding="utf-8"))
+        for file in ROOT.rglob("*.py")
+    }
+
+
+def state_setters(tree: ast.AST) -> Iterator[int]:
+    """Lines that give a run a state: ``values(State=…)``, ``{"State": …}``, or SQL."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(keywords=keywords) if any(item.arg == "State" for item in keywords):
+                yield node.lineno
+            case ast.Dict(keys=keys) if any(
+                isinstance(key, ast.Constant) and key.value == "State" for key in keys
+            ):
+                yield node.lineno
+            case ast.Constant(value=str(text)) if STATE_IN_SQL.search(text):
+                yield node.lineno
+
+
+def table_writers(tree: ast.AST) -> Iterator[int]:
+    """Lines that insert into, update or delete from a table, by SQLAlchemy or by SQL."""
+    tables = _names_of_tables(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=verb)) if verb in {
+                "insert",
+                "update",
+                "delete",
+            } and (name == "sa" or name in tables):
+                yield node.lineno
+            case ast.Constant(value=str(text)) if WRITE_IN_SQL.search(text):
+                yield node.lineno
+
+
+def _names_of_tables(tree: ast.AST) -> set[str]:
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.asname or alias.name
+        for node in imported
+        if (node.module or "").endswith("storage.tables")
+        for alias in node.names
+    }
+
+
+def test_only_the_transition_sets_the_state_of_a_run():
+    found = {
+        str(path): lines for path, tree in sources().items() if (lines := [*state_setters(tree)])
+    }
+    assert found.keys() == {str(SETS_STATE)}
+
+
+def test_only_storage_and_migrations_write_tables():
+    others = {
+        path: tree
+        for path, tree in sources().items()
+        if path.parts[0] not in WRITES and path not in OF_THE_PROJECT
+    }
+    found = {str(path): lines for path, tree in others.items() if (lines := [*table_writers(tree)])}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sa.update(job_run).values(State=RunState.FAILED)",
+        'values = {"State": "failed"}',
+        "sa.text(\"UPDATE c_JobRun SET Message = 'x', State = 'failed'\")",
+    ],
+)
+def test_each_way_to_set_a_state_is_seen(code):
+    assert list(state_setters(ast.parse(code))) == [1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from ..storage.tables import job_user\njob_user.delete()",
+        "sa.insert(table)",
+        'sa.text("DELETE FROM c_JobRun")',
+    ],
+)
+def test_each_way_to_write_a_table_is_seen(code):
+    assert list(table_writers(ast.parse(code)))

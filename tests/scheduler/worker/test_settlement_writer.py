@@ -1,0 +1,93 @@
+"""Writing outcomes together: what the database refuses of one run is that run's own affair; on both databases."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from engine_rig import nodes_on
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs import values
+from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.worker.settlement_writer import SettlementWriter
+
+NAIVE = datetime(2026, 6, 10, 12)  # noqa: DTZ001 - no database takes it
+TOO_LARGE = 2**70
+
+
+@pytest.fixture
+async def node(migrated_url):
+    async with nodes_on(migrated_url) as make:
+        yield await make()
+
+
+@pytest.fixture
+def writer(node):
+    return SettlementWriter(node.store, node.engine, node.clock, lambda: True)
+
+
+async def _claim(node, count):
+    ids = [await node.create() for _ in range(count)]
+    offer = values.Offer(runs=[values.OfferedRun(run_id, "Work") for run_id in ids])
+    async with node.store.write() as connection:
+        return await claiming.claim(connection, offer, node.terms())
+
+
+def _succeeded(claim, **attempt):
+    ended = {"ended_at": datetime.now(UTC), "success": True, "server": "me", "message": "done"}
+    record = values.AttemptRecord(**(ended | attempt))
+    return values.Settlement(claim=claim, state=RunState.SUCCEEDED, message="done", attempt=record)
+
+
+def _line(claim, at):
+    row = {"RunId": claim.run_id, "Attempt": 1, "At": at, "Level": "info", "Message": "hello"}
+    return values.Settlement(
+        **{**_fields(_succeeded(claim)), "log_lines": [row]},
+    )
+
+
+def _fields(value):
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+async def _rows(node, table):
+    async with node.store.read() as connection:
+        return (await connection.execute(sa.select(table))).all()
+
+
+async def test_a_value_of_which_no_parameter_can_be_made_costs_the_others_nothing(node, writer):
+    first, bad, last = await _claim(node, 3)
+    written = await asyncio.gather(
+        writer.settle(_line(first, datetime.now(UTC))),
+        writer.settle(_line(bad, NAIVE)),
+        writer.settle(_line(last, datetime.now(UTC))),
+    )
+    assert written == [True, True, True]
+    assert {row.State for row in await _rows(node, job_run)} == {"succeeded"}
+    assert {row.RunId for row in await _rows(node, job_log_line)} == {first.run_id, last.run_id}
+    assert len(await _rows(node, logged_job)) == 3
+
+
+async def test_a_run_whose_details_are_refused_still_has_its_row_of_history(node, writer):
+    first, bad = await _claim(node, 2)
+    written = await asyncio.gather(
+        writer.settle(_succeeded(first, duration_ms=12)),
+        writer.settle(_succeeded(bad, duration_ms=TOO_LARGE)),
+    )
+    assert written == [True, True]
+    kept = {row.JobId: (row.DurationMs, row.ResultMessage) for row in await _rows(node, logged_job)}
+    assert kept == {str(first.run_id): (12, "done"), str(bad.run_id): (None, "done")}
+
+
+async def test_what_cannot_be_written_at_all_fails_alone(node, writer):
+    first, bad = await _claim(node, 2)
+    written = await asyncio.gather(
+        writer.settle(_succeeded(first)),
+        writer.settle(_succeeded(bad, ended_at="noon")),
+        return_exceptions=True,
+    )
+    assert written[0] is True
+    assert isinstance(written[1], Exception)
+    assert await node.state(first.run_id) == RunState.SUCCEEDED
+    assert await node.state(bad.run_id) == RunState.RUNNING
