@@ -67,6 +67,7 @@ class EmbeddedEngine:
         connection: AsyncConnection,
         *,
         job_name: str | None = None,
+        count: int = 1,
         queue: str | None = None,
     ) -> None:
         """Nothing to write: the next claim looks again."""

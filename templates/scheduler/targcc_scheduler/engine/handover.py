@@ -23,8 +23,10 @@ async def hand_over(
     again = [_submission(item) for item in settled if item.goes_on]
     if again:
         await engine.submit(connection, again)
-    for job in sorted(item.claim.job_name for item in settled if item.claim.limited):
-        await engine.release(connection, job_name=job)  # one for each that has ended
+    limits = {item.claim.job_name: item.claim.limit for item in settled}
+    for job, limit in sorted(limits.items()):
+        if limit is not None:
+            await engine.release(connection, job_name=job, count=limit)
     return again
 
 

@@ -77,9 +77,10 @@ class Engine(Protocol):
         connection: AsyncConnection,
         *,
         job_name: str | None = None,
+        count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Runs that were held up may go: one of a job at its limit, or all of a queue that was paused.
+        """Runs that were held up may go: up to ``count`` of a job at its limit, or all of a queue that was paused.
 
         Part of the transaction of ``connection``.
         """

@@ -138,7 +138,7 @@ class SettlementWriter:
 
 def _is_plain(settlement: Settlement) -> bool:
     """Whether the run and its history are all that is written."""
-    return not (settlement.goes_on or settlement.claim.limited or settlement.log_lines)
+    return not (settlement.goes_on or settlement.claim.limit or settlement.log_lines)
 
 
 def _simpler(settlement: Settlement) -> Settlement:

@@ -1,1 +1,8 @@
-"""The engine for PostgreSQL."""
+"""The engine for PostgreSQL, on Procrastinate.
+
+Its public API is used, with one exception, which ``entries.py`` names. ``tests/scheduler/engine`` proves it with the first and the last
+of these versions.
+"""
+
+PROVEN = ("3.7", "3.11")
+"""Procrastinate from the first of these versions on, and before the last."""

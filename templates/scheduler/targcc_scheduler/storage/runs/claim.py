@@ -137,5 +137,5 @@ def claim_of(row: Row, limits: Mapping[str, int], started_at: datetime | None = 
         triggered_by=row.TriggeredBy,
         server_id=row.ServerId,
         started_at=row.StartedAt or started_at or row.CreatedAt,
-        limited=row.JobName in limits,
+        limit=limits.get(row.JobName),
     )

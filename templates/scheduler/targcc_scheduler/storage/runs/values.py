@@ -84,7 +84,7 @@ class Claim:
 
     Args:
         server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
-        limited: Whether only so many runs of its job may be running at once, so that another may go when this one ends.
+        limit: How many runs of its job may be running at once; ``None``: as many as there are workers.
     """
 
     run_id: int
@@ -101,7 +101,7 @@ class Claim:
     triggered_by: str
     server_id: str | None
     started_at: datetime
-    limited: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
