@@ -167,7 +167,7 @@ class Host:
             services,
             definitions,
             alert_queue=alerts,
-            home=self._open_loop(),
+            loop=self._open_loop(),
             jobs=JobLoop(self._services, offers=dict(self._offers)) if work else None,
             queues=self._workers(queues),
             schedule=schedule,

@@ -103,7 +103,7 @@ class EmbeddedEngine:
             self._wake.set()
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to return."""
 
     async def _claim(
         self, worker: Worker, queues: Mapping[str, int]

@@ -38,7 +38,7 @@ class Node:
         services: Database, engine, clock, settings, and who hears of missed slots.
         definitions: The jobs; may grow while it works.
         alert_queue: Gets what people may want to know.
-        home: The loop it lives on.
+        loop: The loop it lives on.
         jobs: Where jobs run; ``None`` for a node that takes no runs.
         queues: How many runs at a time from each queue.
         schedule: Whether it creates the runs of recurring jobs.
@@ -51,7 +51,7 @@ class Node:
         definitions: Mapping[str, JobDefinition],
         *,
         alert_queue: AlertQueue,
-        home: LoopThread,
+        loop: LoopThread,
         jobs: JobLoop | None,
         queues: Mapping[str, int],
         schedule: bool,
@@ -71,7 +71,7 @@ class Node:
                 services,
                 definitions,
                 jobs=jobs,
-                records=RecordWriter(services.store, services.clock, home),
+                records=RecordWriter(services.store, services.clock, loop),
                 server_name=self._heartbeat.name,
                 look_again=look_again,
                 settled=self._settled,
@@ -165,7 +165,7 @@ class Node:
 
 
 async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Do it until it returns; a fault of the scheduler is logged, and it is begun again: the node must not go half dead."""
+    """Do it until it returns; a fault of the scheduler is logged, and it is begun again: the node must not go on without it."""
     while True:
         try:
             await make()

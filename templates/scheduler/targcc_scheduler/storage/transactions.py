@@ -1,7 +1,7 @@
 """Transactions on the scheduler's database.
 
 The modules beside this one hold every statement that writes our tables, by topic: a function there is one change within the transaction
-of the connection it gets. ``runs`` the life of a run; ``slots`` recurring jobs; ``nodes`` heartbeats and the rescue of runs;
+of the connection it gets. ``runs`` a run from state to state; ``slots`` recurring jobs; ``nodes`` heartbeats and the rescue of runs;
 ``run_log`` log lines, progress and steps; ``pauses``, ``alerts``, ``accounts``, ``audit``; ``retention`` what is pruned. Reads for people
 are in the room ``queries``.
 """

@@ -183,14 +183,14 @@ class Executor:
                 stop_message=self._stopping,
                 noticed=True,
             )
-        home = asyncio.get_running_loop()
+        here = asyncio.get_running_loop()
         started, memory = time.monotonic(), self._memory()
         invocation = self._jobs.begin(
             attempt.definition,
             attempt.ctx,
             arguments,
-            on_begin=lambda: on_job(home, attempt.begun),
-            on_end=lambda finished: on_job(home, attempt.end, finished),
+            on_begin=lambda: on_job(here, attempt.begun),
+            on_end=lambda finished: on_job(here, attempt.end, finished),
         )
         await asyncio.wait((attempt.ended, attempt.told), return_when=asyncio.FIRST_COMPLETED)
         stopped = attempt.ended.done() or await self._stop(attempt, invocation)

@@ -93,13 +93,13 @@ class RecordWriter:
     Args:
         store: The database.
         clock: Dates log lines.
-        home: The scheduler's loop, on which the database is used.
+        loop: The scheduler's loop, on which the database is used.
     """
 
-    def __init__(self, store: Store, clock: Clock, home: LoopThread) -> None:
+    def __init__(self, store: Store, clock: Clock, loop: LoopThread) -> None:
         self._store = store
         self._clock = clock
-        self._home = home
+        self._loop = loop
         self._armed: dict[RunRecorder, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._outage = Outage(log, "keeping log lines and progress")
@@ -118,7 +118,7 @@ class RecordWriter:
         """A run has something to write; called from any thread."""
         if recorder not in self._armed:
             self._armed[recorder] = None
-            self._home.loop.call_soon_threadsafe(self._start)
+            self._loop.loop.call_soon_threadsafe(self._start)
 
     def find_step(self, claim: Claim, name: str) -> Future[str | None]:
         """The result of a finished step."""
@@ -127,7 +127,7 @@ class RecordWriter:
             async with self._store.read() as connection:
                 return await run_log.find_step(connection, claim.run_id, name)
 
-        return self._home.submit(self._persist(find))
+        return self._loop.submit(self._persist(find))
 
     def keep_step(
         self, claim: Claim, name: str, result_json: str, duration_ms: int
@@ -146,7 +146,7 @@ class RecordWriter:
                     now=now,
                 )
 
-        return self._home.submit(self._persist(keep))
+        return self._loop.submit(self._persist(keep))
 
     async def _persist(self, work: Any) -> Any:
         """Do it, however long the database is unavailable: a step that is done must not be done again."""

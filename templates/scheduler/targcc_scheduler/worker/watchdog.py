@@ -28,9 +28,9 @@ async def watch(jobs: JobLoop, *, blocked_seconds: float = BLOCKED_SECONDS) -> N
 
 
 async def _ask(jobs: JobLoop, blocked_seconds: float) -> None:
-    home, answered = asyncio.get_running_loop(), asyncio.Event()
+    here, answered = asyncio.get_running_loop(), asyncio.Event()
     asked = time.monotonic()
-    jobs.thread.loop.call_soon_threadsafe(home.call_soon_threadsafe, answered.set)
+    jobs.thread.loop.call_soon_threadsafe(here.call_soon_threadsafe, answered.set)
     try:
         await asyncio.wait_for(answered.wait(), blocked_seconds)
     except TimeoutError:

@@ -4,5 +4,5 @@ Its public API is used, with one exception, which ``entries.py`` names. ``tests/
 of these versions.
 """
 
-PROVEN = ("3.7", "3.11")
+PROVEN = ("3.8", "3.11")
 """Procrastinate from the first of these versions on, and before the last."""

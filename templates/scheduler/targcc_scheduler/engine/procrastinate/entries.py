@@ -29,6 +29,9 @@ from .tasks import QUEUE_OUTAGES, TASK
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
+_GATHER_SECONDS = 0.001
+"""Workers that become free together get their next runs together."""
+
 NOT_PAUSED = """NOT EXISTS (
     SELECT 1 FROM c_JobQueue
     WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
@@ -111,6 +114,8 @@ class QueueWorker:
             self._look.clear()
             if not await self._claim():
                 await self._look.wait()
+                if self._running:  # others may end now too
+                    await asyncio.sleep(_GATHER_SECONDS)
         while self._running:
             await asyncio.wait(self._running)
 

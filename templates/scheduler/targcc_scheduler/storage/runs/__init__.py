@@ -1,1 +1,1 @@
-"""The life of a run: create, stage, claim, settle."""
+"""A run from state to state: create, stage, claim, settle."""

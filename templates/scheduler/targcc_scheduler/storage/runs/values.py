@@ -130,7 +130,7 @@ class Settlement:
         note: Why, for its state history.
         message: The result or error, in one line.
         due_at: For a run that goes on: when.
-        counts: Whether the attempt counts; one that is handed back does not.
+        counts: Whether the attempt counts; one that is released does not.
         cost_a_worker: Whether the attempt's worker was lost.
         cancelled_by: Who cancelled a run that waited.
         attempt: How the attempt ended, if it gets a row of history.

@@ -1,0 +1,81 @@
+"""What of Procrastinate the engine uses: its public API, in the versions that are proven, and one statement beside it."""
+
+import ast
+import inspect
+import re
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from procrastinate.manager import JobManager
+from procrastinate.tasks import ConfigureTaskOptions
+from targcc_scheduler.engine.procrastinate import PROVEN, entries, schema
+
+ROOM = Path(entries.__file__).parent
+PARTS = {"procrastinate", "procrastinate.exceptions", "procrastinate.types"}
+"""What may be imported of it."""
+
+
+def sources() -> dict[str, ast.Module]:
+    return {file.name: ast.parse(file.read_text(encoding="utf-8")) for file in ROOM.glob("*.py")}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+
+
+def test_the_installed_version_is_one_that_is_proven():
+    first, before = map(_numbers, PROVEN)
+    assert first <= _numbers(version("procrastinate")) < before
+
+
+def test_only_public_parts_are_imported():
+    imported = {
+        name
+        for tree in sources().values()
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        )
+        if name.startswith("procrastinate")
+    }
+    assert imported <= PARTS
+
+
+def test_nothing_of_procrastinate_is_subclassed_or_replaced():
+    for tree in sources().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                assert [ast.unparse(base) for base in node.bases] == []
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            assert not [target for target in targets if "job_manager" in ast.unparse(target)]
+
+
+def test_one_statement_touches_its_tables_besides_those_that_install_them():
+    found = [
+        (name, node.value)
+        for name, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.search(r"(FROM|INTO|UPDATE|TABLE|JOIN) procrastinate_", node.value)
+    ]
+    assert {name for name, _ in found} == {"entries.py", Path(schema.__file__).name}
+    assert len([name for name, _ in found if name == "entries.py"]) == 1
+
+
+@pytest.mark.parametrize(
+    "column", ["id", "queue_name", "task_name", "priority", "args", "scheduled_at", "status"]
+)
+def test_the_statement_uses_columns_that_procrastinate_publishes(column):
+    models = resources.files("procrastinate") / "contrib" / "django" / "models.py"
+    _, _, source = models.read_text(encoding="utf-8").partition("class ProcrastinateJob(")
+    assert re.search(rf"^    {column} = ", source, re.MULTILINE)
+
+
+def test_entries_can_be_deferred_on_a_connection_of_the_caller():
+    assert "connection" in inspect.signature(JobManager.batch_defer_jobs_async).parameters
+    assert "connection" in ConfigureTaskOptions.__annotations__
