@@ -136,6 +136,13 @@ class Settings(BaseSettings):
         return zone
 
     @property
+    def dashboard_url(self) -> str:
+        """Where people reach the dashboard, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        base = self.base_url.rstrip("/") or f"http://{host}:{self.port}"
+        return f"{base}/{self.dashboard_path.strip('/')}"
+
+    @property
     def shown_database_url(self) -> str:
         """The database URL without its password."""
         return make_url(self.database_url).render_as_string(hide_password=True)

@@ -1,5 +1,6 @@
 """What the tests of this room get."""
 
+from alert_sinks import mail_server, mailbox, slack, teams
 from cluster_fixtures import client, cluster, empty_cluster
 from runtime_fixtures import (
     database,

@@ -1,16 +1,11 @@
 """Who is told what, and when: by mail, Slack and Teams, from real servers on this machine."""
 
-import json
 import logging
 import socket
-import threading
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from alert_sinks import WebhookSink, free_port
 from rt_tools import QUICK, until
 from targcc_scheduler import Alerts, JobType, RunState, Settings, job
 from targcc_scheduler.alerts.dispatcher import AlertSender
@@ -21,90 +16,6 @@ from targcc_scheduler.storage.engines import make_engine
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-class WebhookSink:
-    """A server that takes JSON and answers as Slack or a Teams workflow does."""
-
-    def __init__(self, status: int) -> None:
-        self.bodies = []
-        sink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                sink.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/services/T0/s3cret-hook"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-class Mailbox:
-    """What a mail server got."""
-
-    def __init__(self) -> None:
-        self.mails = []
-        self.recipients = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd calls it so
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-        self.recipients.append(envelope.rcpt_tos)
-        return "250 OK"
-
-
-@pytest.fixture
-def slack():
-    sink = WebhookSink(200)
-    yield sink
-    sink.close()
-
-
-@pytest.fixture
-def teams():
-    sink = WebhookSink(202)
-    yield sink
-    sink.close()
-
-
-def refuse(_server, _session, _envelope, _mechanism, _data):
-    return AuthResult(success=False, handled=False, message="535 Authentication failed")
-
-
-@pytest.fixture
-def mail_server():
-    controller = Controller(
-        Mailbox(),
-        hostname="127.0.0.1",
-        port=free_port(),
-        authenticator=refuse,
-        auth_require_tls=False,
-    )
-    controller.start()
-    yield controller
-    controller.stop()
-
-
-@pytest.fixture
-def mailbox(mail_server):
-    return mail_server.handler
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture
@@ -122,10 +33,10 @@ def mail_settings(database, mail_server):
 class Office:
     """A sender whose clock the test sets."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, channels=None) -> None:
         self.engine = make_engine(settings.database_url)
         self.clock = ManualClock(NOON)
-        self.sender = AlertSender(self.engine, settings, self.clock)
+        self.sender = AlertSender(self.engine, settings, self.clock, channels)
 
     async def tell(self, alerts=None, *, name="DailyReport", kind="failure", **details):
         """Let something happen to a job with these alerts."""
@@ -358,6 +269,59 @@ async def test_a_webhook_that_refuses_is_audited_and_its_address_stays_secret(
     failed = [row[3] for row in audit(database) if row[0] == "alert-failed"]
     assert failed == ["slack: the webhook answered 404", "slack: nobody answers there"]
     assert "s3cret" not in caplog.text
+
+
+async def test_a_webhook_may_be_an_environment_variable_that_is_read_when_an_alert_is_sent(
+    office, slack, monkeypatch
+):
+    alerts = Alerts(slack="${RIG_SLACK_URL}")
+    monkeypatch.setenv("RIG_SLACK_URL", slack.url)
+    await office.tell(alerts)
+    assert [body["text"] for body in slack.bodies] == ["Daily Report failed"]
+
+
+async def test_a_webhook_whose_variable_is_not_set_is_audited_by_its_name(
+    office, database, caplog, monkeypatch
+):
+    monkeypatch.delenv("RIG_SLACK_URL", raising=False)
+    await office.tell(Alerts(slack="${RIG_SLACK_URL}"))
+    said = "the environment variable RIG_SLACK_URL is not set, nor a line of .env"
+    assert audit(database)[1][3] == f"slack: {said}"
+    assert f"was not sent: {said}" in caplog.text
+
+
+async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, database, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setenv("RIG_SLACK_URL", slack.url)
+    database.change(
+        "INSERT INTO c_JobAlert (JobName, AlertOnFailure, SlackWebhook) "
+        "VALUES ('DailyReport', 1, '${RIG_SLACK_URL}')"
+    )
+    await office.tell()
+    assert slack.bodies == []
+    assert [action for action, *_ in audit(database)] == ["alert", "alert-failed"]
+
+
+class Pager:
+    """A channel that this test adds."""
+
+    name = "mail"
+
+    def __init__(self) -> None:
+        self.sent = []
+
+    async def send(self, message, target):
+        self.sent.append((message.title, target))
+
+
+async def test_a_channel_is_found_by_the_name_in_the_rule(mail_settings, database, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    pager = Pager()
+    office = Office(mail_settings, {"mail": pager})
+    await office.tell(Alerts(email=("ops@example.com",), teams="https://teams.example.com/x"))
+    await office.engine.dispose()
+    assert pager.sent == [("Daily Report failed", "ops@example.com")]
+    assert audit(database)[1][3] == "teams: there is no channel teams: mail"
 
 
 async def test_one_channel_that_fails_keeps_no_other_from_being_told(office, teams, monkeypatch):

@@ -1,29 +1,29 @@
-"""Telling people about runs: by mail, Slack and Teams, outside the job's path.
+"""The alerts about a job: which rule holds, whether the hour has room for one more, and sending it by each channel.
 
-A row in ``c_JobAlert`` goes before what the job's decorator says. Each alert is an audit row, so that an hour's alerts can be counted
-by every node and seen by everybody; what was held back is said in the next one.
+A row in ``c_JobAlert`` goes before what the job's decorator says. Each alert is an audit row, so that every node counts the same
+alerts of an hour; how many were not sent is said in the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from email.message import EmailMessage
-from typing import Any
+from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..core.clock import Clock
-from ..core.errors import AlertError
-from ..jobs.definition import JobDefinition
+from ..core.errors import AlertError, SecretError
+from ..core.secrets import resolve
+from ..jobs.definition import AlertKind, JobDefinition
 from ..settings import Settings
 from ..storage import alerts as rows
 from ..storage.dialects.base import WRITES
-from .events import AlertEvent, AlertKind
+from .channels.base import Channel
+from .channels.registry import standard_channels
+from .events import AlertEvent
 from .message import Notice, one_line
-from .rules import AlertRule, split_addresses
+from .rules import AlertRule, addresses
 
 log = logging.getLogger("targcc.alerts.dispatcher")
 _TRIES = 3
@@ -37,12 +37,20 @@ class AlertSender:
         engine: The scheduler's database.
         settings: The mail server, the address of the dashboard, who hears of jobs that name nobody.
         clock: The time, for counting an hour's alerts.
+        channels: The channels by name. Default: mail, Slack, Teams and a plain webhook.
     """
 
-    def __init__(self, engine: AsyncEngine, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        settings: Settings,
+        clock: Clock,
+        channels: Mapping[str, Channel] | None = None,
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._channels = standard_channels(settings) if channels is None else channels
 
     async def __call__(self, event: AlertEvent) -> None:
         """Tell whoever wants to know. Never raises: what goes wrong is logged and audited."""
@@ -56,8 +64,8 @@ class AlertSender:
         kind = rule.kind_of(event) if rule is not None else None
         if rule is None or kind is None:
             return
-        channels = self._channels(rule)
-        if not channels:
+        targets = rule.targets or self._general()
+        if not targets:
             return
         allowed, held_back = await self._allow(
             event.definition.name, rule.max_per_hour, kind, event
@@ -67,12 +75,15 @@ class AlertSender:
         notice = Notice.about(
             event,
             kind,
-            self._run_url(event.run_id),
+            self._url(event.run_id),
             held_back=held_back,
             slower_than_ms=rule.slower_than_ms if kind == "slow" else None,
         )
         await asyncio.gather(
-            *(self._deliver(name, send, notice, event) for name, send in channels.items())
+            *(
+                self._deliver(name, target, notice, event, from_code=rule.from_code)
+                for name, target in targets.items()
+            )
         )
 
     async def _rule(self, definition: JobDefinition) -> AlertRule | None:
@@ -84,41 +95,31 @@ class AlertSender:
             return AlertRule.from_decorator(definition.alerts)
         return AlertRule() if self._settings.alert_email else None
 
-    def _channels(self, rule: AlertRule) -> dict[str, Callable[[Notice], Awaitable[None]]]:
-        channels: dict[str, Callable[[Notice], Awaitable[None]]] = {}
-        slack, teams, email = rule.slack, rule.teams, rule.email
-        if not (slack or teams or email):
-            email = split_addresses(self._settings.alert_email)
-        if email:
-            channels["mail"] = lambda notice: self._send_mail(notice, email)
-        if slack:
-            channels["slack"] = lambda notice: _post(slack, notice.for_slack())
-        if teams:
-            channels["teams"] = lambda notice: _post(teams, notice.for_teams())
-        return channels
+    def _general(self) -> Mapping[str, str]:
+        """Where alerts go of jobs that name nobody."""
+        mail = addresses(self._settings.alert_email)
+        return {"mail": mail} if mail else {}
 
     async def _allow(
         self, name: str, limit: int | None, kind: AlertKind, event: AlertEvent
     ) -> tuple[bool, int]:
-        """Whether the hour has room for one more, and how many were held back since the last one that went out."""
+        """Whether the hour has room for one more alert, and how many were not sent since the last one that was."""
         async with self._engine.execution_options(**WRITES).begin() as connection:
             return await rows.admit(
                 connection, name, kind, self._clock.now(), run_id=event.run_id, limit=limit
             )
 
     async def _deliver(
-        self,
-        channel: str,
-        send: Callable[[Notice], Awaitable[None]],
-        notice: Notice,
-        event: AlertEvent,
+        self, channel: str, target: str, notice: Notice, event: AlertEvent, *, from_code: bool
     ) -> None:
         for attempt in range(1, _TRIES + 1):
             try:
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    await send(notice)
+                    await self._send(channel, target, notice, from_code=from_code)
             except Exception as error:  # noqa: BLE001 - the scheduler goes on
                 reason = _reason(error)
+                if isinstance(error, SecretError):  # trying again changes nothing
+                    break
                 if attempt < _TRIES:
                     await asyncio.sleep(2**attempt / 4)
             else:
@@ -133,53 +134,20 @@ class AlertSender:
                 detail=f"{channel}: {reason}",
             )
 
-    async def _send_mail(self, notice: Notice, recipients: tuple[str, ...]) -> None:
-        import aiosmtplib
+    async def _send(self, name: str, target: str, notice: Notice, *, from_code: bool) -> None:
+        channel = self._channels.get(name)
+        if channel is None:
+            raise AlertError(f"there is no channel {name}: {', '.join(self._channels)}")
+        await channel.send(notice, resolve(target) if from_code else target)
 
-        settings = self._settings
-        if not settings.smtp_host:
-            raise AlertError("no mail server: set TARGCC_SMTP_HOST")
-        message = EmailMessage()
-        message["From"] = settings.smtp_from
-        message["To"] = ", ".join(recipients)
-        message["Subject"] = notice.title
-        message.set_content(notice.as_text())
-        await aiosmtplib.send(
-            message,
-            hostname=settings.smtp_host,
-            port=settings.smtp_port,
-            username=settings.smtp_user or None,
-            password=settings.smtp_password.get_secret_value() or None,
-            use_tls=settings.smtp_tls == "tls",
-            start_tls={"starttls": True, "auto": None}.get(settings.smtp_tls, False),
-            timeout=_TIMEOUT_SECONDS,
-        )
-
-    def _run_url(self, run_id: int | None) -> str:
-        settings = self._settings
-        base = (settings.base_url or f"http://{settings.host}:{settings.port}").rstrip("/")
-        path = settings.dashboard_path.rstrip("/")
-        return f"{base}{path}/runs/{run_id}" if run_id is not None else f"{base}{path}"
-
-
-_posting: ContextVar[bool] = ContextVar("posting", default=False)
-# httpx logs the address of each request, and a webhook's address is its password.
-logging.getLogger("httpx").addFilter(lambda _: not _posting.get())
-
-
-async def _post(url: str, body: dict[str, Any]) -> None:
-    import httpx
-
-    _posting.set(True)  # for this task only
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
-        answer = await client.post(url, json=body)
-    if not answer.is_success:  # Teams' workflows answer 202, Slack 200
-        raise AlertError(f"the webhook answered {answer.status_code}")
+    def _url(self, run_id: int | None) -> str:
+        page = self._settings.dashboard_url
+        return f"{page}/runs/{run_id}" if run_id is not None else page
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the address: a webhook's URL is its password."""
-    if isinstance(error, AlertError):
+    """What went wrong, without the address: a webhook's URL is a password."""
+    if isinstance(error, AlertError | SecretError):
         return str(error)
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return "no answer in time"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from ..jobs.definition import JobDefinition
-
-AlertKind = Literal["failure", "success", "slow", "missed"]
+from ..jobs.definition import AlertKind, JobDefinition
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..jobs.definition import Alerts
-from .events import AlertEvent, AlertKind
+from ..jobs.definition import AlertKind, Alerts
+from .events import AlertEvent
 
 
 @dataclass(frozen=True)
 class AlertRule:
-    """Who is told about one job, and when; ``slower_than_ms`` is milliseconds."""
+    """Who is told about one job, and when.
+
+    Args:
+        on_failure: Tell of runs that failed for good.
+        on_success: Tell of runs that succeeded.
+        on_missed: Tell of missed slots.
+        slower_than_ms: Tell of attempts that took more milliseconds than this.
+        targets: Where to send it, by the name of the channel.
+        max_per_hour: More alerts than this in an hour are not sent.
+        from_code: Whether the targets may refer to secrets, such as ``${SLACK_URL}``. A row of the table may not: whoever may
+            write rows could send any secret of the process to an address of theirs.
+    """
 
     on_failure: bool = True
     on_success: bool = False
     on_missed: bool = False
     slower_than_ms: int | None = None
-    email: tuple[str, ...] = ()
-    slack: str | None = None
-    teams: str | None = None
+    targets: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_per_hour: int | None = None
+    from_code: bool = False
 
     @classmethod
     def from_decorator(cls, alerts: Alerts) -> AlertRule:
@@ -31,23 +42,21 @@ class AlertRule:
             on_success="success" in alerts.on,
             on_missed="missed" in alerts.on,
             slower_than_ms=None if slower is None else round(slower.total_seconds() * 1000),
-            email=alerts.email,
-            slack=alerts.slack,
-            teams=alerts.teams,
+            targets=_targets(", ".join(alerts.email), alerts.slack, alerts.teams, alerts.webhook),
             max_per_hour=alerts.max_per_hour,
+            from_code=True,
         )
 
     @classmethod
     def from_row(cls, row: Any) -> AlertRule:
         """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots too."""
+        mail = addresses(row.EmailRecipients or "")
         return cls(
             on_failure=row.AlertOnFailure,
             on_success=row.AlertOnSuccess,
             on_missed=row.AlertOnFailure,
             slower_than_ms=row.AlertOnDurationExceeds,
-            email=split_addresses(row.EmailRecipients or ""),
-            slack=row.SlackWebhook or None,
-            teams=row.TeamsWebhook or None,
+            targets=_targets(mail, row.SlackWebhook, row.TeamsWebhook),
             max_per_hour=row.MaxAlertsPerHour,
         )
 
@@ -65,6 +74,13 @@ class AlertRule:
         return "slow" if slow else None
 
 
-def split_addresses(text: str) -> tuple[str, ...]:
-    """The addresses in a text that separates them by commas or semicolons."""
-    return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+def _targets(
+    mail: str, slack: str | None, teams: str | None, webhook: str | None = None
+) -> dict[str, str]:
+    every = {"mail": mail, "slack": slack, "teams": teams, "webhook": webhook}
+    return {channel: target for channel, target in every.items() if target}
+
+
+def addresses(text: str) -> str:
+    """Addresses that commas or semicolons separate, as a mail's ``To`` holds them: ``a@example.com, b@example.com``."""
+    return ", ".join(part.strip() for part in text.replace(";", ",").split(",") if part.strip())

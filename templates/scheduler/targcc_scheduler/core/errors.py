@@ -27,6 +27,10 @@ class RunStateError(Exception):
     """What was asked does not go with the state the run is in."""
 
 
+class UnknownQueue(LookupError):  # noqa: N818 - reads as what it is
+    """There is no queue of this name; the message lists those that there are."""
+
+
 class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
     """There is no run with this id."""
 
@@ -47,8 +51,16 @@ class AuthError(ValueError):
     """A user or token cannot be made, changed or found; the message says why."""
 
 
+class CredentialsRefused(Exception):  # noqa: N818 - reads as what it is
+    """A request carries credentials that are wrong: it is nobody's, and no other identity provider is asked."""
+
+
 class AlertError(Exception):
     """An alert cannot be sent; the text holds no secret."""
+
+
+class SecretError(LookupError):
+    """A reference to a secret leads nowhere; the message names the variable or file, and never a value."""
 
 
 class LegacyError(ValueError):

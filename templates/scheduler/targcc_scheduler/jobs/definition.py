@@ -19,7 +19,8 @@ from .arguments import Parameters, parameters_of
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["run_once", "skip", "run_all"]
-AlertKind = Literal["failure", "success", "missed"]
+AlertKind = Literal["failure", "success", "missed", "slow"]
+_SIMPLE_ALERTS = set(get_args(AlertKind)) - {"slow"}  # which needs a duration
 
 
 class JobType(StrEnum):
@@ -47,8 +48,10 @@ class Alerts:
     Args:
         on: Any of ``failure``, ``success``, ``missed`` and ``slower than 5m`` (a duration).
         email: Addresses.
-        slack: A Slack webhook URL.
+        slack: A Slack webhook URL, or a reference to it, as for the next two: ``${SLACK_URL}`` is an environment variable,
+            ``file:/run/secrets/slack`` a file. It is looked up when an alert is sent.
         teams: The URL of a Power Automate workflow that posts to Teams.
+        webhook: A URL that takes the alert as a JSON object.
         max_per_hour: More alerts than this in an hour are not sent.
     """
 
@@ -56,19 +59,20 @@ class Alerts:
     email: tuple[str, ...] = ()
     slack: str | None = field(default=None, repr=False)
     teams: str | None = field(default=None, repr=False)
+    webhook: str | None = field(default=None, repr=False)
     max_per_hour: int | None = None
 
     def __post_init__(self) -> None:
         for kind in self.on:
-            if kind not in get_args(AlertKind) and not kind.startswith("slower than "):
+            if kind not in _SIMPLE_ALERTS and not kind.startswith("slower than "):
                 raise JobError(
                     f"no alert on {kind!r}: failure, success, missed or 'slower than 5m'"
                 )
-        self.slower_than  # noqa: B018 - a wrong duration shows here and now
+        self.slower_than  # noqa: B018 - raises CronError for a wrong duration
 
     @property
     def slower_than(self) -> timedelta | None:
-        """An attempt that takes longer than this is told about."""
+        """The duration of ``slower than 5m``; ``None`` when ``on`` has no such entry."""
         for kind in self.on:
             if kind.startswith("slower than "):
                 return parse_duration(kind.removeprefix("slower than "))

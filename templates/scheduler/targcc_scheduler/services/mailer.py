@@ -10,9 +10,8 @@ from mimetypes import guess_type
 from pathlib import Path
 from uuid import uuid4
 
-import aiosmtplib
-
 from ..settings import Settings
+from .smtp import send_by_smtp
 
 
 class Mailer:
@@ -58,19 +57,10 @@ class Mailer:
         await self._deliver(message)
 
     async def _deliver(self, message: EmailMessage) -> None:
-        settings = self._settings
-        if not settings.smtp_host:
+        if self._settings.smtp_host:
+            await send_by_smtp(self._settings, message)
+        else:
             await asyncio.to_thread(self._keep, message)
-            return
-        await aiosmtplib.send(
-            message,
-            hostname=settings.smtp_host,
-            port=settings.smtp_port,
-            username=settings.smtp_user or None,
-            password=settings.smtp_password.get_secret_value() or None,
-            use_tls=settings.smtp_tls == "tls",
-            start_tls={"starttls": True, "none": False}.get(settings.smtp_tls),  # None: if offered
-        )
 
     def _keep(self, message: EmailMessage) -> None:
         self._outbox.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,36 @@
+"""Posting JSON to a webhook, whose URL is a secret. Imported when an alert is sent: httpx is large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from ...core.errors import AlertError
+from ...core.secrets import MASK
+
+_TIMEOUT_SECONDS = 15
+
+
+class _SecretURL(httpx.URL):
+    """A URL that is shown without its path: httpx logs the address of each request, and a webhook's path is its password."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}/{MASK}"
+
+    __repr__ = __str__
+
+
+async def post(url: str, body: dict[str, Any]) -> None:
+    """Post ``body`` as JSON.
+
+    Raises:
+        AlertError: the answer is no success.
+        httpx.HTTPError: there was no answer.
+    """
+    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
+        request = client.build_request("POST", url, json=body)
+        request.url = _SecretURL(request.url)
+        answer = await client.send(request)
+    if not answer.is_success:  # Teams' workflows answer 202, Slack 200
+        raise AlertError(f"the webhook answered {answer.status_code}")

@@ -1,0 +1,102 @@
+"""The contract of an alert channel, held by each that there is."""
+
+import logging
+
+import pytest
+from alert_sinks import WebhookSink
+from targcc_scheduler import Settings
+from targcc_scheduler.alerts.channels.registry import standard_channels
+from targcc_scheduler.alerts.message import Notice
+from targcc_scheduler.core.errors import AlertError
+
+NOTICE = Notice(
+    kind="failure",
+    job="DailyReport",
+    run_id=7,
+    title="Daily Report failed",
+    facts=(("Job", "DailyReport"), ("Run", "7, attempt 1")),
+    message="ValueError: no orders",
+    details="Traceback: line 12",
+    url="https://jobs.example.com/jobs/runs/7",
+)
+NAMES = ["mail", "slack", "teams", "webhook"]
+SAID = [NOTICE.title, NOTICE.message, NOTICE.details, NOTICE.url, "7, attempt 1"]
+
+
+class Receiver:
+    """What stands at the other end of a channel."""
+
+    def __init__(self, name, hook, mail_server):
+        self.is_mail = name == "mail"
+        self._hook = hook
+        self._mailbox = mail_server.handler
+        settings = Settings(_env_file=None, smtp_host="127.0.0.1", smtp_port=mail_server.port)
+        self.channel = standard_channels(settings)[name]
+        self.target = "ops@example.com" if self.is_mail else hook.url
+
+    def texts(self):
+        """What has arrived, as texts."""
+        if not self.is_mail:
+            return [str(body) for body in self._hook.bodies]
+        return [f"{mail['Subject']}\n{mail.get_content()}" for mail in self._mailbox.mails]
+
+
+@pytest.fixture(params=NAMES)
+def receiver(request, slack, mail_server):
+    return Receiver(request.param, slack, mail_server)
+
+
+def test_there_is_a_channel_for_each_name_a_rule_can_say():
+    channels = standard_channels(Settings(_env_file=None))
+    assert {name: channel.name for name, channel in channels.items()} == {n: n for n in NAMES}
+
+
+async def test_an_alert_arrives_with_all_it_says(receiver):
+    await receiver.channel.send(NOTICE, receiver.target)
+    (text,) = receiver.texts()
+    assert [part for part in SAID if part not in text] == []
+
+
+async def test_a_channel_sends_again_when_it_is_asked_again(receiver):
+    await receiver.channel.send(NOTICE, receiver.target)
+    await receiver.channel.send(NOTICE, receiver.target)
+    assert len(receiver.texts()) == 2
+
+
+@pytest.mark.parametrize("name", ["slack", "teams", "webhook"])
+async def test_a_refusal_is_an_error_that_does_not_hold_the_address(name):
+    sink = WebhookSink(404)
+    channel = standard_channels(Settings(_env_file=None))[name]
+    with pytest.raises(AlertError, match=r"^the webhook answered 404$"):
+        await channel.send(NOTICE, sink.url)
+    sink.close()
+
+
+async def test_mail_needs_a_server():
+    channel = standard_channels(Settings(_env_file=None))["mail"]
+    with pytest.raises(AlertError, match="TARGCC_SMTP_HOST"):
+        await channel.send(NOTICE, "ops@example.com")
+
+
+async def test_a_webhook_gets_a_plain_json_object(slack):
+    await standard_channels(Settings(_env_file=None))["webhook"].send(NOTICE, slack.url)
+    assert slack.bodies == [
+        {
+            "event": "failure",
+            "job": "DailyReport",
+            "run_id": 7,
+            "title": "Daily Report failed",
+            "message": "ValueError: no orders",
+            "details": "Traceback: line 12",
+            "facts": {"Job": "DailyReport", "Run": "7, attempt 1"},
+            "url": "https://jobs.example.com/jobs/runs/7",
+        }
+    ]
+
+
+async def test_the_log_of_httpx_is_left_alone_and_shows_no_path_of_a_webhook(slack, caplog):
+    caplog.set_level(logging.INFO, "httpx")
+    await standard_channels(Settings(_env_file=None))["slack"].send(NOTICE, slack.url)
+    assert logging.getLogger("httpx").filters == []
+    assert "HTTP Request: POST http://127.0.0.1/" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -1,0 +1,104 @@
+"""References to secrets, and masking."""
+
+import pytest
+from targcc_scheduler.core.errors import SecretError
+from targcc_scheduler.core.secrets import MASK, EnvironmentSource, FileSource, mask, resolve
+
+
+class Vault:
+    """A source that this test adds."""
+
+    def resolve(self, text):
+        return "from-the-vault" if text == "vault:slack" else text
+
+
+@pytest.fixture
+def references(tmp_path, monkeypatch):
+    """For each source a reference that leads somewhere, its value, and one that leads nowhere with its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RIG_SECRET", "https://hooks.example.com/T0/abc")
+    file = tmp_path / "slack"
+    file.write_text("https://hooks.example.com/T1/def\n", encoding="utf-8")
+    gone = tmp_path / "gone"
+    return {
+        EnvironmentSource: (
+            "${RIG_SECRET}",
+            "https://hooks.example.com/T0/abc",
+            "${RIG_NO}",
+            "RIG_NO",
+        ),
+        FileSource: (f"file:{file}", "https://hooks.example.com/T1/def", f"file:{gone}", str(gone)),
+    }
+
+
+# The contract of a source.
+
+
+@pytest.mark.parametrize("source", [EnvironmentSource, FileSource])
+def test_a_source_finds_what_its_reference_names(source, references):
+    reference, value, *_ = references[source]
+    assert source().resolve(reference) == value
+    assert resolve(reference) == value
+
+
+@pytest.mark.parametrize("source", [EnvironmentSource, FileSource, Vault])
+@pytest.mark.parametrize("text", ["https://hooks.example.com/T0/abc", "ops@example.com", "", "$5"])
+def test_a_text_that_is_no_reference_stays_as_it_is(source, text):
+    assert source().resolve(text) == text
+    assert resolve(text) == text
+
+
+@pytest.mark.parametrize("source", [EnvironmentSource, FileSource])
+def test_a_reference_that_leads_nowhere_is_named(source, references):
+    *_, reference, name = references[source]
+    with pytest.raises(SecretError) as error:
+        resolve(reference)
+    assert name in str(error.value)
+
+
+def test_a_source_of_ones_own_is_asked_too():
+    assert resolve("vault:slack", [FileSource(), Vault()]) == "from-the-vault"
+
+
+# What the forms can do.
+
+
+def test_a_variable_may_be_a_part_of_the_text(monkeypatch):
+    monkeypatch.setenv("RIG_TOKEN", "abc")
+    assert resolve("https://hooks.example.com/${RIG_TOKEN}/x") == "https://hooks.example.com/abc/x"
+
+
+def test_a_variable_may_be_a_line_of_the_env_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RIG_DOTENV", raising=False)
+    (tmp_path / ".env").write_text("RIG_DOTENV=from the file\n", encoding="utf-8")
+    assert resolve("${RIG_DOTENV}") == "from the file"
+    monkeypatch.setenv("RIG_DOTENV", "from the environment")
+    assert resolve("${RIG_DOTENV}") == "from the environment"
+
+
+def test_an_error_about_one_variable_does_not_hold_the_value_of_another(monkeypatch):
+    monkeypatch.setenv("RIG_TOKEN", "hunter2-secret")
+    with pytest.raises(SecretError) as error:
+        resolve("${RIG_TOKEN}${RIG_NO}")
+    assert "hunter2" not in str(error.value)
+
+
+def test_an_empty_file_is_no_secret(tmp_path):
+    (tmp_path / "empty").touch()
+    with pytest.raises(SecretError, match="is empty"):
+        resolve(f"file:{tmp_path / 'empty'}")
+
+
+# Masking.
+
+
+def test_passwords_and_tokens_are_masked():
+    assert mask("postgresql://jobs:hunter2@db/x") == f"postgresql://jobs:{MASK}@db/x"
+    assert mask("/login?token=abc&next=1") == f"/login?token={MASK}&next=1"
+
+
+def test_a_secret_that_was_looked_up_is_masked_wherever_it_stands(monkeypatch):
+    monkeypatch.setenv("RIG_HOOK", "https://hooks.example.com/T9/xyz")
+    resolve("${RIG_HOOK}")
+    assert mask("posting to https://hooks.example.com/T9/xyz failed") == f"posting to {MASK} failed"
