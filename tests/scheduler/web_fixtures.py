@@ -15,8 +15,8 @@ from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.states import FINAL
 from targcc_scheduler.security import passwords, roles, sessions, tokens
 from targcc_scheduler.security import users as user_rows
+from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.storage.tables import job_run, logged_job
-from targcc_scheduler.web.authentication import session_cookie
 
 PASSWORD = "a good long password"
 PASSWORD_HASH = passwords.hash_password(PASSWORD)

@@ -5,11 +5,11 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from targcc_scheduler.security.login_links import LOGIN_LINKS
+from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api import jobs as api_jobs
 from targcc_scheduler.web.api import runs as api_runs
 from targcc_scheduler.web.api import system as api_system
-from targcc_scheduler.web.authentication import session_cookie
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from web_fixtures import PASSWORD, Site
 

@@ -10,20 +10,14 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from ..core.actor import Actor, ActorKind
-from ..project import current
-from ..security import sessions, tokens
+from ..core.errors import CredentialsRefused
 from ..security.roles import Principal, Role
 from .problems import Problem
-from .state import Web, get_web
+from .state import get_web
 
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def session_cookie() -> str:
-    """The name of the session's cookie: browsers share cookies between the ports of a machine, so each project has its own."""
-    return f"targcc_session_{current().package}"
 
 
 def client_address(request: Request) -> str:
@@ -32,31 +26,19 @@ def client_address(request: Request) -> str:
 
 
 async def find_principal(request: Request) -> Principal | None:
-    """Who sends the request, by bearer token or by session cookie; ``None`` when nobody knows them."""
-    web = get_web(request)
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return await _token_holder(web, secret.strip())
-    cookie = request.cookies.get(session_cookie())
-    if not cookie:
-        return None
-    now = web.scheduler.clock.now()
-    return await web.scheduler.read(lambda db: sessions.find_session(db, cookie, now))
-
-
-async def _token_holder(web: Web, secret: str) -> Principal | None:
-    now = web.scheduler.clock.now()
-    token = await web.scheduler.read(lambda db: tokens.find_token(db, secret, now))
-    if token is None:
-        return None
-    if tokens.use_is_worth_noting(token, now):
-        name = token.name
-        await web.scheduler.change(lambda db: tokens.note_token_use(db, name, now))
-    return Principal(token.name, token.role)
+    """Who sends the request: what the first identity provider that knows them says; ``None`` when none does."""
+    for provider in get_web(request).providers:
+        try:
+            principal = await provider.authenticate(request)
+        except CredentialsRefused:
+            return None
+        if principal is not None:
+            return principal
+    return None
 
 
 async def csrf_fits(request: Request, principal: Principal) -> bool:
-    """Whether a request that changes something was meant by whom the browser belongs to."""
+    """Check the CSRF token of a request that changes something; true for one that needs none."""
     if request.method in _SAFE_METHODS or principal.csrf is None:
         return True
     if not same_origin(request):

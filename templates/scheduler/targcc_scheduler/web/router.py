@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,8 @@ from fastapi import APIRouter, FastAPI
 
 from ..project import current
 from ..scheduler import Scheduler
+from ..security.providers.base import IdentityProvider
+from ..security.providers.registry import standard_providers
 from ..settings import Settings
 from . import health, openapi
 from .api import router as api
@@ -21,16 +23,20 @@ __all__ = ["create_app", "make_router", "scheduler_router"]
 
 
 def make_router(
-    settings: Settings | None = None, *, scheduler: Scheduler | None = None
+    settings: Settings | None = None,
+    *,
+    scheduler: Scheduler | None = None,
+    providers: Sequence[IdentityProvider] = (),
 ) -> APIRouter:
     """The router to include in an app; including it is all there is to do.
 
     Args:
         settings: Default: from the environment and ``.env``.
         scheduler: Default: one is made when the app starts, and stopped when it stops.
+        providers: Ways to know who sends a request, besides API tokens and passwords; asked before those.
     """
     settings = settings or (scheduler.settings if scheduler is not None else Settings())
-    router = APIRouter(lifespan=_lifespan(settings, scheduler))
+    router = APIRouter(lifespan=_lifespan(settings, scheduler, providers))
     # Kept out of the app's own schema, which is open to everybody; /api/docs shows the API to those who may see it.
     router.include_router(api.router, include_in_schema=False)
     router.include_router(openapi.router)
@@ -41,7 +47,7 @@ def make_router(
 
 
 def _lifespan(
-    settings: Settings, scheduler: Scheduler | None
+    settings: Settings, scheduler: Scheduler | None, providers: Sequence[IdentityProvider]
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,7 +56,7 @@ def _lifespan(
         await running.start(work=work, schedule=work)
         metrics = Metrics(running)
         await metrics.start()
-        app.state.targcc = Web(running, metrics)
+        app.state.targcc = Web(running, metrics, (*providers, *standard_providers(running)))
         app.state.targcc_dashboard_path = settings.dashboard_path
         try:
             yield

@@ -9,6 +9,7 @@ from fastapi import Request
 from ..scheduler import Scheduler
 from ..security import login_links
 from ..security.login_links import LoginLinks
+from ..security.providers.base import IdentityProvider
 from ..security.throttle import LoginGuard
 from .metrics import Metrics
 from .problems import Problem
@@ -16,10 +17,19 @@ from .problems import Problem
 
 @dataclass(slots=True)
 class Web:
-    """What the web side of one app shares; kept as ``app.state.targcc``."""
+    """What the web side of one app shares; kept as ``app.state.targcc``.
+
+    Args:
+        scheduler: The scheduler.
+        metrics: The figures for Prometheus.
+        providers: Say who sends a request, in the order in which they are asked.
+        links: The login links of this process.
+        guard: Limits attempts to sign in.
+    """
 
     scheduler: Scheduler
     metrics: Metrics
+    providers: tuple[IdentityProvider, ...]
     links: LoginLinks = field(default_factory=lambda: login_links.LOGIN_LINKS)
     guard: LoginGuard = field(default_factory=LoginGuard)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from datetime import timedelta
 from typing import Annotated, Any
@@ -13,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core import humanize
 from ....core.actor import Actor, ActorKind
-from ....security import login_links, passwords, sessions, users
-from ....security import users as users_rows
+from ....security import login_links, sessions, users
+from ....security.providers.password import check_password, session_cookie
 from ....security.roles import Principal, Role
 from ....storage import audit
-from ...authentication import client_address, same_origin, session_cookie
+from ...authentication import client_address, same_origin
 from ...problems import Problem
 from ...state import Web, get_web
 from ..flash import base_path, local_path, secure_cookies
@@ -33,13 +32,13 @@ WebOf = Annotated[Web, Depends(get_web)]
 async def login_page(
     request: Request, web: WebOf, token: str = "", to: Annotated[str, Query(alias="next")] = ""
 ) -> Response:
-    """The door; with the token of a login link it opens at once."""
+    """The login page; a valid link token signs in directly."""
     if not token:
-        return await _door(request, web, next=to)
+        return await _login_form(request, web, next=to)
     if not web.links.use(token):
         error = "This link has been used, or is older than ten minutes. Start the server again for a new one."
-        return await _door(request, web, 403, error=error)
-    return await _enter(
+        return await _login_form(request, web, 403, error=error)
+    return await _sign_in(
         request,
         web,
         name=login_links.LINK_USER,
@@ -60,22 +59,25 @@ async def log_in(request: Request, web: WebOf) -> Response:
     wait = web.guard.wait(name, address)
     if wait > 0:
         error = f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
-        response = await _door(request, web, 429, error=error, name=name, next=form.get("next", ""))
+        response = await _login_form(
+            request, web, 429, error=error, name=name, next=form.get("next", "")
+        )
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
     web.guard.begin(name, address)
-    found = await web.scheduler.read(lambda db: users.find_login(db, name))
-    stored = found[2] if found is not None else None
-    if not await asyncio.to_thread(passwords.password_fits, stored, password) or found is None:
-        await _note_refusal(web, found[0] if found is not None else "unknown name", address)
+    known_as, role = await check_password(web.scheduler, name, password)
+    if known_as is None or role is None:
+        await _note_refusal(web, known_as or "unknown name", address)
         error = "Name and password do not fit."
-        return await _door(request, web, 401, error=error, name=name, next=form.get("next", ""))
+        return await _login_form(
+            request, web, 401, error=error, name=name, next=form.get("next", "")
+        )
     web.guard.succeeded(name, address)
-    return await _enter(
+    return await _sign_in(
         request,
         web,
-        name=found[0],
-        role=found[1],
+        name=known_as,
+        role=role,
         life=sessions.SESSION_LIFE,
         to=form.get("next", ""),
     )
@@ -100,18 +102,18 @@ async def log_out(
     return response
 
 
-async def _door(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
-    users = await web.scheduler.read(users_rows.has_users)
+async def _login_form(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
+    anybody = await web.scheduler.read(users.has_users)
     shown = {"error": "", "name": "", "next": "", **values}
     html = (
         environment()
         .get_template("login.html")
-        .render(frame=Frame(request, None), users=users, **shown)
+        .render(frame=Frame(request, None), users=anybody, **shown)
     )
     return HTMLResponse(html, status)
 
 
-async def _enter(
+async def _sign_in(
     request: Request, web: Web, *, name: str, role: Role, life: timedelta, to: str
 ) -> Response:
     now = web.scheduler.clock.now()
@@ -137,7 +139,7 @@ async def _enter(
 
 
 async def _note_refusal(web: Web, name: str, address: str) -> None:
-    # What was typed as a name is kept only if it is one: people type passwords there.
+    # What was typed as a name is kept only if there is such a user: people type passwords there.
     by = Actor(ActorKind.MANUAL, name, address)
     now = web.scheduler.clock.now()
     await web.scheduler.change(lambda db: audit.audit(db, by, "sign-in refused", now))
