@@ -20,6 +20,7 @@ from .engine.port import Engine
 from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
 from .legacy.c_job import CJobSource
+from .legacy.source import SourceFollower
 from .migrations.upgrade import refuse_newer, require_current, upgrade
 from .node.alert_queue import AlertQueue, Notify
 from .node.node import Node
@@ -56,6 +57,12 @@ def prepare(settings: Settings) -> str:
     return bring(settings.database_url)
 
 
+def _external_jobs(settings: Settings) -> SourceFollower | None:
+    if not settings.legacy_url:
+        return None
+    return SourceFollower(CJobSource(settings), settings.legacy_poll_seconds)
+
+
 class Host:
     """What a :class:`Scheduler` opens: a loop in a thread named ``targcc``, the database, the engine, the node.
 
@@ -78,7 +85,7 @@ class Host:
         container: dishka.AsyncContainer | None,
         notify: Notify | None,
     ) -> None:
-        source = CJobSource(settings) if settings.legacy_url else None
+        source = _external_jobs(settings)
         self.registry = JobRegistry(jobs_package, source.fill if source else None)
         self.node: Node | None = None
         self._offers = offers

@@ -45,7 +45,7 @@ _configured: Project | None = None
 
 
 def configure(project: Project) -> None:
-    """Say which project this process runs; before any job is declared.
+    """Say which project this process runs; before a scheduler is made.
 
     Raises:
         ProjectError: another project is configured in this process already.

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from .jobs.context import JobContext, StopReason
-from .jobs.declaration import define
+from .jobs.declaration import Declaration, define
 from .jobs.definition import JobDefinition
 from .jobs.result import JobResult
+from .project import current
 from .schedules import parse_zone
 
 
@@ -87,9 +88,9 @@ async def run_job(
 
 
 def _definition(target: Any) -> JobDefinition:
-    definition = getattr(target, "__job__", None)
-    if isinstance(definition, JobDefinition):
-        return definition
+    declaration = getattr(target, "__job__", None)
+    if isinstance(declaration, Declaration):
+        return declaration.complete(current())
     return define(target if inspect.isroutine(target) else type(target))
 
 

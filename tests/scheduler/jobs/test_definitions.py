@@ -31,7 +31,7 @@ def test_the_class_name_is_the_key_and_the_name_in_words():
 
         def execute(self): ...
 
-    definition = DailySalesReportJob.__job__
+    definition = DailySalesReportJob.__job__.complete(RIG)
     assert (definition.name, definition.display_name) == ("DailySalesReport", "Daily Sales Report")
     assert definition.description == "Mail yesterday's sales."
     assert (definition.job_type, definition.schedule_text) == (JobType.RECURRING, "0 2 * * *")

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from projects import RIG
 from targcc_scheduler import job
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.node.due_slots import MOST_MISSED, MOST_RUNS, due_slots
@@ -88,5 +89,5 @@ def test_the_decorator_says_the_same():
     class ReportJob:
         def execute(self): ...
 
-    assert ReportJob.__job__.misfire == "run_all"
-    assert ReportJob.__job__.misfire_grace == timedelta(hours=2)
+    assert ReportJob.__job__.complete(RIG).misfire == "run_all"
+    assert ReportJob.__job__.complete(RIG).misfire_grace == timedelta(hours=2)

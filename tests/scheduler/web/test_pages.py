@@ -154,7 +154,7 @@ async def test_a_failed_run_opens_with_its_last_line_then_the_whole(site: Site):
 
 async def test_a_row_of_c_job_that_cannot_run_is_shown_by_its_name(site: Site):
     row = BrokenModule('c_Job row 2 "Load v1.5"', None, "4 fields instead of 5", "4 fields")
-    site.scheduler._registry.exchange({}, [row])
+    site.scheduler._registry.replace_external("c_Job", {}, [row])
     viewer = await site.user("viewer")
 
     assert "<b>c_Job row 2 &#34;Load v1.5&#34;</b>" in await viewer.page("/jobs")

@@ -1,15 +1,20 @@
-"""How a job is declared: `@job`, and `define` for what discovery cannot see."""
+"""How a job is declared: ``@job``, and ``define`` for what discovery cannot see.
+
+A declaration needs no project, so that a library of jobs can be imported by many; the registry completes it with the defaults of
+the project that runs it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
 
 from ..core.errors import JobError
-from ..project import current
+from ..project import Project, current
 from ..schedules import (
     AfterCompletionSchedule,
     CronSchedule,
@@ -24,6 +29,8 @@ from .definition import Alerts, JobDefinition, JobType, Misfire, Overlap, in_wor
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_ANY_PROJECT = Project(name="any", package="any")
+"""Stands for the project while a declaration is checked."""
 
 
 class RecurringOptions(TypedDict, total=False):
@@ -94,15 +101,76 @@ def job(
     """
 
     def decorate(target: T) -> T:
-        target.__job__ = define(target, schedule, **options)  # type: ignore[attr-defined]  # discovery looks for this mark
+        target.__job__ = declare(target, schedule, **options)  # type: ignore[attr-defined]  # discovery looks for this mark
         return target
 
     return decorate
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """A job as its code says it. What it leaves open, such as the zone, the project says: see :meth:`complete`.
+
+    Args:
+        target: The class or function.
+        schedule: A cron expression, or a :class:`JobType` for a job that runs only when asked.
+        options: See :class:`JobOptions`.
+    """
+
+    target: Callable[..., Any]
+    schedule: str | JobType | None
+    options: JobOptions
+
+    @property
+    def name(self) -> str:
+        """The stable key."""
+        return self.options.get("name") or name_of(self.target)
+
+    @property
+    def module(self) -> str:
+        """Where it is, such as ``acme_jobs.jobs.daily_report``."""
+        return getattr(self.target, "__module__", "") or ""
+
+    def complete(self, project: Project) -> JobDefinition:
+        """The definition in a project, whose defaults hold where the declaration says nothing.
+
+        Raises:
+            JobError: the options contradict each other.
+            CronError: the schedule, a duration or the zone cannot be read.
+        """
+        return _complete(self, project, **self.options)
+
+
+def declare(
+    target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
+) -> Declaration:
+    """The declaration of ``target``, checked as far as that goes without a project.
+
+    Raises:
+        JobError: the options contradict each other.
+        CronError: the schedule, a duration or the zone cannot be read.
+    """
+    declaration = Declaration(target, schedule, options)
+    declaration.complete(_ANY_PROJECT)
+    return declaration
+
+
 def define(
-    target: Callable[..., Any],
-    schedule: str | JobType | None = None,
+    target: Callable[..., Any], schedule: str | JobType | None = None, **options: Unpack[JobOptions]
+) -> JobDefinition:
+    """The definition of ``target`` in the project of this process.
+
+    Raises:
+        JobError: the options contradict each other.
+        CronError: the schedule, a duration or the zone cannot be read.
+        ProjectError: no project is configured.
+    """
+    return Declaration(target, schedule, options).complete(current())
+
+
+def _complete(
+    declaration: Declaration,
+    project: Project,
     *,
     every: str | timedelta | None = None,
     anchor: str | datetime | None = None,
@@ -124,11 +192,11 @@ def define(
     alerts: Alerts | None = None,
     paused: bool = False,
 ) -> JobDefinition:
-    """The definition of ``target``; the options are those of :class:`JobOptions`."""
+    target, schedule = declaration.target, declaration.schedule
     if inspect.isclass(target) and not callable(getattr(target, "execute", None)):
         raise JobError(f"{target.__name__} needs a method execute(self, ctx)")
-    key = name or name_of(target)
-    zone = timezone or current().timezone
+    key = name or declaration.name
+    zone = timezone or project.timezone
     when, text = _schedule(schedule, every=every, anchor=anchor, after=after, at=at, zone=zone)
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
     parse_zone(zone)
@@ -141,11 +209,11 @@ def define(
         schedule=when,
         schedule_text=text,
         timezone=zone,
-        queue=queue or current().queue,
+        queue=queue or project.queue,
         priority=priority,
-        retries=current().retries if retries is None else retries,
-        backoff=_duration(backoff if backoff is not None else current().backoff),
-        timeout=_timeout(timeout if timeout is not None else current().timeout),
+        retries=project.retries if retries is None else retries,
+        backoff=_duration(backoff if backoff is not None else project.backoff),
+        timeout=_timeout(timeout if timeout is not None else project.timeout),
         overlap=overlap or ("skip" if when is not None else "allow"),
         misfire=misfire,
         misfire_grace=_duration(misfire_grace),
@@ -153,7 +221,7 @@ def define(
         alerts=alerts,
         paused=paused,
         target=target,
-        module=getattr(target, "__module__", "") or "",
+        module=declaration.module,
     )
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 from ..core.errors import ArgumentsError, JobError
+from ..project import Project, current
+from .copies import check_constructor, refuse_mark
+from .declaration import Declaration
 from .definition import JobDefinition
 
 log = logging.getLogger("targcc.jobs.discovery")
@@ -38,14 +41,22 @@ class BrokenModule:
 
 @dataclass
 class Discovered:
-    """What was found: the jobs by name, the files that could not be used, and the modules that were looked at."""
+    """What was found.
 
+    Args:
+        project: Whose defaults complete the declarations.
+        definitions: The jobs by name.
+        broken: The files that could not be used.
+        modules: The modules that were looked at.
+    """
+
+    project: Project = field(default_factory=current)
     definitions: dict[str, JobDefinition] = field(default_factory=dict)
     broken: list[BrokenModule] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
 
 
-def discover(package: str) -> Discovered:
+def discover(package: str, project: Project | None = None) -> Discovered:
     """Import every module of ``package``, sub-packages too, and collect the jobs in them.
 
     Modules are taken in the order of their names; of two jobs with one name the first counts, and the second's file is
@@ -53,8 +64,9 @@ def discover(package: str) -> Discovered:
 
     Args:
         package: A dotted name such as ``acme_jobs.jobs``.
+        project: Whose defaults complete the declarations. Default: the project of this process.
     """
-    found = Discovered()
+    found = Discovered(project or current())
     discover_more(package, found)
     return found
 
@@ -108,35 +120,40 @@ def _import(name: str, found: Discovered) -> ModuleType | None:
 
 def _collect(module: ModuleType, found: Discovered) -> None:
     for value in list(vars(module).values()):
-        definition = vars(value).get("__job__") if hasattr(value, "__dict__") else None
-        if not isinstance(definition, JobDefinition) or definition.module != module.__name__:
+        mark = vars(value).get("__job__") if hasattr(value, "__dict__") else None
+        if mark is None or getattr(value, "__module__", None) != module.__name__:
             continue
         try:
-            _add(definition, found)
-        except Exception as error:  # noqa: BLE001 - so may the evaluation of a type
+            if not isinstance(mark, Declaration):
+                refuse_mark(value, mark)
+            else:
+                _add(mark, found)
+        except Exception as error:  # noqa: BLE001 - evaluating a type may raise anything
             found.broken.append(_broken(module.__name__, error))
 
 
-def _add(definition: JobDefinition, found: Discovered) -> None:
-    known = found.definitions.get(definition.name)
-    if known is definition:  # a second name for the same class
+def _add(declaration: Declaration, found: Discovered) -> None:
+    known = found.definitions.get(declaration.name)
+    if known is not None and known.target is declaration.target:  # a second name for the same class
         return
     if known is not None:
         where = f"{known.module}.{known.target.__qualname__}"
         raise ValueError(
-            f"the job name {definition.name!r} is taken by {where}: give {definition.target.__qualname__} another with name="
+            f"the job name {known.name!r} is taken by {where}: give {declaration.target.__qualname__} another with name="
         )
+    definition = declaration.complete(found.project)
     check(definition)
     found.definitions[definition.name] = definition
 
 
 def check(definition: JobDefinition) -> None:
-    """Find out now what would else go wrong at the first run.
+    """Check what would otherwise fail at the first run.
 
     Raises:
         TypeError: a parameter has no type, or one that cannot be checked.
-        JobError: a job that runs by itself needs arguments.
+        JobError: a job that runs by itself needs arguments, or its constructor something of another copy of the scheduler.
     """
+    check_constructor(definition.target)
     parameters = definition.signature
     if definition.schedule is None:
         return

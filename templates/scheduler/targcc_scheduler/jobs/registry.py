@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..core.errors import UnknownJob
+from ..project import Project, current
+from .copies import refuse_mark
+from .declaration import Declaration
 from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
 
@@ -20,16 +23,23 @@ class JobRegistry:
 
     Args:
         package: Where the jobs are, such as ``acme_jobs.jobs``.
-        more: Adds the jobs that come from elsewhere, once those of the package are known.
+        more: Adds the jobs from outside the code, once those of the package are known.
+        project: Whose defaults hold for what a job leaves open. Default: the project of this process.
     """
 
-    def __init__(self, package: str, more: Callable[[JobRegistry], None] | None = None) -> None:
+    def __init__(
+        self,
+        package: str,
+        more: Callable[[JobRegistry], None] | None = None,
+        project: Project | None = None,
+    ) -> None:
         self._package = package
         self._more = more
+        self._project = project
         self._lock = threading.RLock()
         self._discovered: Discovered | None = None
-        self._exchanged: set[str] = set()
-        self._exchanged_broken: list[BrokenModule] = []
+        self._external: set[str] = set()
+        self._external_broken: list[BrokenModule] = []
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
@@ -39,21 +49,19 @@ class JobRegistry:
     @property
     def broken(self) -> Sequence[BrokenModule]:
         """The job files that could not be used."""
-        return [*self._found().broken, *self._exchanged_broken]
+        return [*self._found().broken, *self._external_broken]
 
     def find(self, job: JobRef) -> JobDefinition:
         """A job by its name (in any case, with or without ``Job``), display name, class or function.
 
         Raises:
             UnknownJob: there is none.
+            JobError: it belongs to another copy of the scheduler.
         """
         if isinstance(job, JobDefinition):
             return job
         if not isinstance(job, str):
-            definition = getattr(job, "__job__", None)
-            if isinstance(definition, JobDefinition):
-                return definition
-            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
+            return self._find_by_mark(job)
         return self._find_by_name(job)
 
     def add(self, definition: JobDefinition) -> None:
@@ -70,35 +78,45 @@ class JobRegistry:
             raise ValueError(f"the job name {definition.name!r} is taken by {known.module}")
         definitions[definition.name] = definition
 
-    def exchange(
-        self, jobs: Mapping[str, JobDefinition] | None, broken: Sequence[BrokenModule]
+    def replace_external(
+        self,
+        source: str,
+        jobs: Mapping[str, JobDefinition],
+        broken: Sequence[BrokenModule] = (),
+        *,
+        if_taken: str = "rename one of the two",
     ) -> tuple[set[str], set[str]]:
-        """Let these be all the jobs that are kept outside the code; a job in the code goes before one of its name.
+        """Replace the jobs that come from outside the code; a job in the code wins over one of the same name.
 
         Args:
-            jobs: The jobs by name; ``None`` leaves them as they are.
+            source: Where they come from, for messages.
+            jobs: The jobs by name.
             broken: What could not be used there.
+            if_taken: What to do about a job whose name a job in the code has.
 
         Returns:
             The names that are gone, and those that are new or differ from before.
         """
         with self._lock:
-            definitions, troubles = self._found().definitions, list(broken)
-            if jobs is None:
-                self._exchanged_broken = troubles
-                return set(), set()
-            mine = {_folded(n): job for n, job in definitions.items() if n not in self._exchanged}
+            definitions = self._found().definitions
+            mine = {_folded(n): job for n, job in definitions.items() if n not in self._external}
             kept = {name: job for name, job in jobs.items() if _folded(name) not in mine}
-            troubles += [
-                _taken(name, mine[_folded(name)]) for name in sorted(jobs.keys() - kept.keys())
+            taken = [
+                _taken(f'{source} "{name}"', mine[_folded(name)], if_taken)
+                for name in sorted(jobs.keys() - kept.keys())
             ]
             different = {name for name, job in kept.items() if definitions.get(name) is not job}
-            gone = self._exchanged - kept.keys()
+            gone = self._external - kept.keys()
             for name in gone:
                 del definitions[name]
             definitions.update(kept)
-            self._exchanged, self._exchanged_broken = set(kept), troubles
+            self._external, self._external_broken = set(kept), [*broken, *taken]
             return gone, different
+
+    def report_external(self, broken: BrokenModule) -> None:
+        """Report that the jobs from outside the code cannot be read now; they stay as they are."""
+        with self._lock:
+            self._external_broken = [broken]
 
     def look_again(self) -> None:
         """Import the job files that have been added since the first look."""
@@ -109,10 +127,21 @@ class JobRegistry:
     def _found(self) -> Discovered:
         with self._lock:
             if self._discovered is None:
-                self._discovered = discover(self._package)
+                self._discovered = discover(self._package, self._project)
                 if self._more is not None:
                     self._more(self)
             return self._discovered
+
+    def _find_by_mark(self, job: Callable[..., Any]) -> JobDefinition:
+        mark = getattr(job, "__job__", None)
+        if mark is None:
+            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
+        if not isinstance(mark, Declaration):
+            refuse_mark(job, mark)
+        known = self._discovered.definitions.get(mark.name) if self._discovered else None
+        if known is not None and known.target is mark.target:
+            return known
+        return mark.complete(self._project or current())
 
     def _find_by_name(self, text: str) -> JobDefinition:
         definitions = self.definitions
@@ -126,9 +155,9 @@ class JobRegistry:
         raise UnknownJob(f"there is no job {text!r}{hint}")
 
 
-def _taken(name: str, by: JobDefinition) -> BrokenModule:
-    text = f"the name is taken by {by.module}: set IsActive = 0 if that job does the work now, else rename one"
-    return BrokenModule(f'c_Job "{name}"', None, text, text)
+def _taken(place: str, by: JobDefinition, if_taken: str) -> BrokenModule:
+    text = f"the name is taken by {by.module}: {if_taken}"
+    return BrokenModule(place, None, text, text)
 
 
 def _folded(name: str) -> str:

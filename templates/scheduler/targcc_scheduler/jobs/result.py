@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .copies import refuse_result
+
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
@@ -56,9 +58,11 @@ class JobResult:
 
         Raises:
             TypeError: the job returned anything else.
+            JobError: the job returned a result of another copy of the scheduler.
         """
         if isinstance(returned, JobResult):
             return returned
+        refuse_result(returned)
         if returned is None:
             return cls.success()
         if isinstance(returned, str):

@@ -1,26 +1,22 @@
 """Hybrid mode: jobs that stay in the old server's table ``c_Job`` and run from here, while ``TARGCC_LEGACY_URL`` names its database.
 
 The table is read at the start and every minute, and never written. Each active row is a recurring job that calls its stored
-procedure; a row that changes, comes or goes is followed. A row that cannot be a job is reported as broken, and the others run.
+procedure; rows that change, come or go are followed. A row that cannot be a job is reported as broken, and the others run.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import LegacyError
-from ..core.outage import Outage, in_short
+from ..core.outage import in_short
 from ..core.secrets import mask
 from ..jobs.context import JobContext
 from ..jobs.declaration import define
 from ..jobs.definition import Alerts, JobDefinition
 from ..jobs.discovery import BrokenModule
-from ..jobs.registry import JobRegistry
 from ..jobs.result import JobResult
 from ..project import current
 from ..schedules import CronError, CronSchedule
@@ -38,30 +34,15 @@ from .c_job_rows import (
     row_of,
     take,
 )
+from .source import Reading
 
-log = logging.getLogger("targcc.legacy.c_job")
 _TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
 
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the table says.
-
-    Args:
-        definitions: The jobs of its active rows.
-        broken: Rows that cannot be jobs.
-        idle: Names of rows that are not active.
-    """
-
-    definitions: Mapping[str, JobDefinition]
-    broken: tuple[BrokenModule, ...]
-    idle: frozenset[str]
-
-
 class CJobSource:
-    """Reads ``c_Job`` and keeps the registry up to date with it.
+    """The jobs in ``c_Job``.
 
     Args:
         settings: Where the table is, and how its schedules are meant.
@@ -75,58 +56,43 @@ class CJobSource:
         self._known: dict[LegacyRow, JobDefinition] = {}
         self._last_runs: dict[str, object] = {}
         self._run_elsewhere: set[str] = set()
-        self._said: set[str] = set()
-        self._outage = Outage(log, "reading c_Job")
 
-    def fill(self, registry: JobRegistry) -> None:
-        """Read the table for the first time; if that fails the project's own jobs run, and c_Job is shown as broken."""
-        try:
-            reading = self.read()
-        except Exception as error:  # noqa: BLE001 - a driver may raise anything
-            registry.exchange({}, [self._unreadable(error)])
-        else:
-            registry.exchange(reading.definitions, reading.broken)
+    @property
+    def name(self) -> str:
+        """The table."""
+        return self._settings.legacy_table
 
-    async def follow(
-        self, registry: JobRegistry, changed: Callable[[set[str]], Awaitable[None]]
-    ) -> None:
-        """Read the table again and again, until cancelled; while it cannot be read, the jobs go on as they were.
-
-        Args:
-            registry: Gets the jobs.
-            changed: Called with the names whose schedules rest, after the jobs have changed.
-        """
-        resting: frozenset[str] = frozenset()
-        while True:
-            try:
-                reading = await asyncio.to_thread(self.read)
-                gone, different = registry.exchange(reading.definitions, reading.broken)
-                for name in sorted(different):
-                    log.info("c_Job: %s runs %s", name, reading.definitions[name].schedule_text)
-                for name in sorted(gone):
-                    log.info("c_Job: %s is inactive or gone", name)
-                if gone or different or reading.idle != resting:
-                    await changed({*gone, *reading.idle} - registry.definitions.keys())
-                resting = reading.idle
-                self._outage.over()
-            except Exception as error:  # noqa: BLE001 - a driver may raise anything
-                registry.exchange(None, [self._unreadable(error)])
-            await asyncio.sleep(self._settings.legacy_poll_seconds)
+    @property
+    def if_taken(self) -> str:
+        """See :class:`~.source.JobSource`."""
+        return "set IsActive = 0 if that job does the work now, else rename one"
 
     def read(self) -> Reading:
-        """What the table says now; blocks, so call it in a thread.
+        """What the table says now.
 
         Raises:
-            LegacyError: there is no such table, or it has other columns.
-            Exception: the database cannot be reached; the driver's own error.
+            LegacyError: the database cannot be reached, there is no such table, or it has other columns.
         """
-        with self._open().engine.connect() as connection:
-            records = records_of(connection, self._settings.legacy_table)
-            people = recipients_of(connection, self._settings.legacy_table)
+        table = self._settings.legacy_table
+        try:
+            with self._open().engine.connect() as connection:
+                records = records_of(connection, table)
+                people = recipients_of(connection, table)
+        except LegacyError:
+            raise
+        except Exception as error:  # a driver may raise anything
+            raise LegacyError(_unreadable(error)) from error
+        active = [record for record in records if is_yes(record["isactive"])]
+        definitions, broken = self._define_all(active, people)
+        idle = {name_of(record) for record in records if not is_yes(record["isactive"])}
+        return Reading(definitions, tuple(broken), frozenset(idle - definitions.keys()))
+
+    def _define_all(
+        self, active: Sequence[Record], people: Mapping[str, list[str]]
+    ) -> tuple[dict[str, JobDefinition], list[BrokenModule]]:
         definitions: dict[str, JobDefinition] = {}
         broken: list[BrokenModule] = []
         known: dict[LegacyRow, JobDefinition] = {}
-        active = [record for record in records if is_yes(record["isactive"])]
         for record in active:
             try:
                 row = row_of(record, people)
@@ -137,10 +103,7 @@ class CJobSource:
             else:
                 known[row] = definition
         self._known = known
-        broken += self._watch_task_manager(known)
-        self._say(broken)
-        idle = {name_of(record) for record in records if not is_yes(record["isactive"])}
-        return Reading(definitions, tuple(broken), frozenset(idle - definitions.keys()))
+        return definitions, broken + self._watch_task_manager(known)
 
     def close(self) -> None:
         """Give the connections and threads back."""
@@ -191,7 +154,7 @@ class CJobSource:
         return execute
 
     def _watch_task_manager(self, rows: Mapping[LegacyRow, JobDefinition]) -> list[BrokenModule]:
-        """This project writes nothing to ``c_Job``: whoever moves ``LastRun`` of an active row runs it too."""
+        """Report rows that TaskManager still runs: this project writes nothing to ``c_Job``, so somebody else changed ``LastRun``."""
         for row in rows:
             if row.last_run != self._last_runs.get(row.name, row.last_run):
                 self._run_elsewhere.add(row.name)
@@ -199,19 +162,12 @@ class CJobSource:
         twice = [row for row in rows if row.name in self._run_elsewhere]
         return [BrokenModule(place_of(row.id, row.name), None, _TWICE, _TWICE) for row in twice]
 
-    def _say(self, broken: list[BrokenModule]) -> None:
-        """Log what is new; the table is read every minute."""
-        texts = {f"{one.module}: {one.error}" for one in broken}
-        for text in sorted(texts - self._said):
-            log.error("%s", text)
-        self._said = texts
 
-    def _unreadable(self, error: Exception) -> BrokenModule:
-        self._outage.failed(error)
-        text = str(error) if isinstance(error, LegacyError) else mask(in_short(error))
-        if isinstance(error, ImportError):
-            text += " (SQL Server: uv sync --extra mssql; PostgreSQL: --extra postgresql)"
-        return BrokenModule(self._settings.legacy_table, None, f"cannot be read: {text}", text)
+def _unreadable(error: Exception) -> str:
+    text = mask(in_short(error))
+    if isinstance(error, ImportError):
+        text += " (SQL Server: uv sync --extra mssql; PostgreSQL: --extra postgresql)"
+    return text
 
 
 def _broken(record: Record, error: Exception) -> BrokenModule:

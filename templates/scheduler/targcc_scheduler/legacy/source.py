@@ -1,0 +1,133 @@
+"""Jobs that come from outside the code: what a source of them is, and how the registry follows one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..core.errors import LegacyError
+from ..core.outage import Outage
+from ..core.secrets import mask
+from ..jobs.definition import JobDefinition
+from ..jobs.discovery import BrokenModule
+from ..jobs.registry import JobRegistry
+
+log = logging.getLogger("targcc.legacy.source")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a source holds now.
+
+    Args:
+        definitions: The jobs that are to run, by name. A job that has not changed is the same object as in the reading before.
+        broken: What cannot be made a job.
+        idle: Names of jobs that are kept there and are not to run.
+    """
+
+    definitions: Mapping[str, JobDefinition]
+    broken: tuple[BrokenModule, ...] = ()
+    idle: frozenset[str] = frozenset()
+
+
+class JobSource(Protocol):
+    """A place outside the code where jobs are kept. It is read in threads, one reading at a time."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it, such as ``c_Job``."""
+
+    @property
+    def if_taken(self) -> str:
+        """What to do about a job there whose name a job in the code has, such as ``rename one``."""
+
+    def read(self) -> Reading:
+        """What it holds now; may block.
+
+        Raises:
+            LegacyError: it cannot be read; the message says why, and holds no secret.
+        """
+
+    def close(self) -> None:
+        """Give connections and threads back; it may be read again."""
+
+
+class SourceFollower:
+    """Keeps the registry up to date with a source.
+
+    Args:
+        source: Where the jobs are.
+        every: Seconds between two readings.
+    """
+
+    def __init__(self, source: JobSource, every: float) -> None:
+        self._source = source
+        self._every = every
+        self._idle: frozenset[str] = frozenset()
+        self._reported: set[str] = set()
+        self._outage = Outage(log, f"reading {source.name}")
+
+    def fill(self, registry: JobRegistry) -> None:
+        """Read for the first time; if that fails the jobs in the code run, and the source is reported as broken."""
+        try:
+            self._replace(registry, self._source.read())
+        except LegacyError as error:
+            self._failed(registry, error)
+
+    async def follow(
+        self, registry: JobRegistry, changed: Callable[[set[str]], Awaitable[None]]
+    ) -> None:
+        """Read again and again, until cancelled; while that fails, the jobs stay as they are.
+
+        Args:
+            registry: Gets the jobs.
+            changed: Called with the names of the jobs that are not to run, after the jobs have changed.
+        """
+        while True:
+            try:
+                reading = await asyncio.to_thread(self._source.read)
+                before, (gone, different) = self._idle, self._replace(registry, reading)
+                self._report(reading, gone, different)
+                if gone or different or reading.idle != before:
+                    await changed({*gone, *reading.idle} - registry.definitions.keys())
+                self._outage.over()
+            except LegacyError as error:
+                self._failed(registry, error)
+            except Exception as error:  # noqa: BLE001 - our own database may be unavailable
+                self._outage.failed(error)
+            await asyncio.sleep(self._every)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _replace(self, registry: JobRegistry, reading: Reading) -> tuple[set[str], set[str]]:
+        source = self._source
+        self._idle = reading.idle
+        self._report_broken(reading.broken)
+        return registry.replace_external(
+            source.name, reading.definitions, reading.broken, if_taken=source.if_taken
+        )
+
+    def _report(self, reading: Reading, gone: set[str], different: set[str]) -> None:
+        name = self._source.name
+        for job in sorted(different):
+            log.info("%s: %s runs %s", name, job, reading.definitions[job].schedule_text)
+        for job in sorted(gone):
+            log.info("%s: %s is inactive or gone", name, job)
+
+    def _report_broken(self, broken: tuple[BrokenModule, ...]) -> None:
+        """Log what was not broken at the reading before."""
+        texts = {f"{one.module}: {one.error}" for one in broken}
+        for text in sorted(texts - self._reported):
+            log.error("%s", text)
+        self._reported = texts
+
+    def _failed(self, registry: JobRegistry, error: LegacyError) -> None:
+        self._outage.failed(error.__cause__ or error)
+        text = mask(str(error))
+        broken = BrokenModule(self._source.name, None, f"cannot be read: {text}", text)
+        registry.report_external(broken)
