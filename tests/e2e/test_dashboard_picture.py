@@ -82,7 +82,7 @@ def browser(shop: Shop) -> Iterator[webdriver.Chrome]:
         chrome.find_element(By.ID, "name").send_keys("dana")
         chrome.find_element(By.ID, "password").send_keys(PASSWORD)
         chrome.find_element(By.CSS_SELECTOR, "form button.primary").click()
-        WebDriverWait(chrome, 20).until(lambda page: page.find_elements(By.ID, "verdict"))
+        WebDriverWait(chrome, 20).until(lambda page: page.find_elements(By.ID, "banner"))
         yield chrome
 
 

@@ -96,6 +96,10 @@ class Scheduler:
         """
         return self._registry.find(job)
 
+    def key_of(self, name: str) -> str:
+        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more stays as it is."""
+        return self._registry.key_of(name)
+
     def add_recurring(
         self,
         name: str,

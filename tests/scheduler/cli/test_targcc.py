@@ -1,12 +1,18 @@
 import json
 import re
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import targcc_scheduler
 from click.testing import CliRunner, Result
+from targcc_scheduler import __version__
 from targcc_scheduler.cli.main import main
 
 Targcc = Callable[..., Result]
@@ -35,13 +41,33 @@ def rows(path: Path, sql: str) -> list[Any]:
 
 
 def test_every_command_has_help(targcc: Targcc):
+    walked: list[str] = []
+
     def walk(command: Any, path: list[str]) -> None:
         assert command.help, path
         assert targcc(*path, "--help").output.startswith("Usage: targcc")
-        for name, child in getattr(command, "commands", {}).items():
-            walk(child, [*path, name])
+        walked.append(" ".join(path))
+        context = click.Context(command)
+        for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+            walk(command.get_command(context, name), [*path, name])
 
     walk(main, [])
+    assert {"", "serve", "job run", "token create"} <= set(walked)
+
+
+def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):
+    said = targcc("--version").stdout
+    assert said == f"web-jobs, targcc-scheduler {__version__} (package)\n"
+
+
+def test_a_vendored_copy_says_so(tmp_path: Path):
+    copy = tmp_path / "acme_jobs" / "scheduler"
+    shutil.copytree(Path(targcc_scheduler.__file__).parent, copy)
+    with (copy / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write('configure(Project(name="acme", package="acme_jobs"))\n')
+    command = [sys.executable, "-m", "acme_jobs.scheduler", "--version"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == f"acme, targcc-scheduler {__version__} (vendored)\n"
 
 
 def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):

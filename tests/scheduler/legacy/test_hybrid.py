@@ -87,7 +87,7 @@ async def _nobody(event):
     """Nobody is told."""
 
 
-def troubles(scheduler):
+def broken_jobs(scheduler):
     return {one.module: one.error for one in scheduler.broken}
 
 
@@ -113,7 +113,7 @@ async def test_a_row_that_cannot_be_a_job_is_broken_and_the_others_run(old, star
     old.add(5, "good")
     scheduler = await start(old)
 
-    found = troubles(scheduler)
+    found = broken_jobs(scheduler)
     assert [*scheduler.definitions] == ["Moved already", "Good"]
     assert "4 fields" in found['c_Job row 2 "Bad cron"']
     assert "no such date" in found['c_Job row 3 "Never"']
@@ -126,7 +126,7 @@ async def test_a_job_in_the_code_goes_before_the_row_of_its_name(old, start):
     scheduler = await start(old)
 
     assert scheduler.find("Moved already").module == "hybrid_jobs.jobs.moved"
-    assert "set IsActive = 0" in troubles(scheduler)['c_Job "Moved already"']
+    assert "set IsActive = 0" in broken_jobs(scheduler)['c_Job "Moved already"']
 
 
 async def test_changes_of_the_table_are_followed(old, start, database):
@@ -192,9 +192,9 @@ async def test_a_table_that_cannot_be_read_stops_nothing(old, start):
     old.add(1, "Report")
     scheduler = await start(old)
     old.execute("ALTER TABLE c_Job RENAME TO c_Job_away")
-    await until(lambda: "c_Job" in troubles(scheduler))
+    await until(lambda: "c_Job" in broken_jobs(scheduler))
 
-    assert "there is no table or view c_Job" in troubles(scheduler)["c_Job"]
+    assert "there is no table or view c_Job" in broken_jobs(scheduler)["c_Job"]
     assert "Report" in scheduler.definitions
     old.execute("ALTER TABLE c_Job_away RENAME TO c_Job")
     await until(lambda: not scheduler.broken)
@@ -205,7 +205,7 @@ async def test_a_database_that_is_away_at_the_start_is_shown_without_its_passwor
     scheduler = await start(old)
 
     assert [*scheduler.definitions] == ["Moved already"]
-    assert "cannot be read" in troubles(scheduler)["c_Job"]
+    assert "cannot be read" in broken_jobs(scheduler)["c_Job"]
     assert "geheim" not in str(scheduler.broken)
 
 
@@ -226,7 +226,7 @@ async def test_a_task_manager_that_still_runs_a_row_is_noticed(old, start):
     old.execute("UPDATE c_Job SET LastRun = '2026-11-25 02:00:00'")
 
     await until(lambda: scheduler.broken)
-    assert "TaskManager still runs this row" in troubles(scheduler)['c_Job row 1 "Report"']
+    assert "TaskManager still runs this row" in broken_jobs(scheduler)['c_Job row 1 "Report"']
 
 
 async def test_those_who_were_mailed_are_mailed(old, start):

@@ -65,7 +65,7 @@ SKIPPED, CANCELLED, RUNNING = RunState.SKIPPED, RunState.CANCELLED, RunState.RUN
 
 
 @pytest.mark.parametrize(
-    ("runs", "trouble", "in_a_row"),
+    ("runs", "bad", "in_a_row"),
     [
         ((), False, 0),
         ((S,), False, 0),
@@ -79,9 +79,9 @@ SKIPPED, CANCELLED, RUNNING = RunState.SKIPPED, RunState.CANCELLED, RunState.RUN
     ],
 )
 def test_a_job_needs_a_person_while_its_last_outcome_was_bad(
-    runs: tuple[RunState, ...], trouble: Any, in_a_row: int
+    runs: tuple[RunState, ...], bad: Any, in_a_row: int
 ):
-    assert job(*runs).in_trouble is trouble
+    assert job(*runs).needs_attention is bad
     assert job(*runs).failing_runs == in_a_row
 
 
@@ -121,7 +121,7 @@ async def view_of(site: Site) -> Overview:
     return await site.scheduler.read(lambda db: overview(db, definitions, datetime.now(UTC)))
 
 
-async def test_the_overview_finds_trouble_recovery_and_what_comes(site: Site):
+async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
     await site.add_run("SyncStock", "failed")
     await site.add_run("DailyReport", "failed")
     await site.add_run("DailyReport", "succeeded")
@@ -129,7 +129,7 @@ async def test_the_overview_finds_trouble_recovery_and_what_comes(site: Site):
         "MailUser", "retrying", DueAt=datetime.now(UTC) + timedelta(seconds=30)
     )
     view = await view_of(site)
-    assert [trouble.job.name for trouble in view.troubles] == ["SyncStock"]
+    assert [one.job.name for one in view.attention] == ["SyncStock"]
     assert [one.name for one in view.recovered] == ["DailyReport"]
     assert view.count(RunState.FAILED) == 2
     assert view.upcoming[0].run is not None
@@ -140,7 +140,7 @@ async def test_the_overview_finds_trouble_recovery_and_what_comes(site: Site):
     )  # every quarter of an hour for six hours, and perhaps the daily one
 
 
-async def test_the_verdict_names_who_needs_a_person(busy_site: Site):
+async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     scheduler = busy_site.scheduler
     lost_after = scheduler.settings.lost_after_seconds
     nothing = status_banner(await view_of(busy_site), [], lost_after)
@@ -160,7 +160,7 @@ async def test_the_verdict_names_who_needs_a_person(busy_site: Site):
     assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed; 2 of 4 jobs are fine."
 
 
-async def test_the_verdict_does_not_call_a_night_with_failures_one_without(busy_site: Site):
+async def test_the_banner_does_not_call_a_night_with_failures_one_without(busy_site: Site):
     lost_after = busy_site.scheduler.settings.lost_after_seconds
     await busy_site.add_run("DailyReport", "failed")
     await busy_site.add_run("DailyReport", "succeeded")
@@ -168,7 +168,7 @@ async def test_the_verdict_does_not_call_a_night_with_failures_one_without(busy_
     assert (found.kind, found.title) == ("good", "Everything runs again")
 
 
-async def test_the_verdict_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
+async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
     lost_after = busy_site.scheduler.settings.lost_after_seconds
     await busy_site.add_run("DailyReport", "succeeded")
     await busy_site.add_run("OldName", "failed")
@@ -176,6 +176,6 @@ async def test_the_verdict_tells_of_failed_runs_whose_job_was_renamed(busy_site:
     assert (found.kind, found.title) == ("warn", "OldName is not in the code any more")
 
 
-async def test_without_a_server_the_verdict_says_that_first(site: Site):
+async def test_without_a_server_the_banner_says_that_first(site: Site):
     await site.add_run("SyncStock", "failed")
     assert status_banner(await view_of(site), [], 20).title == "No server is up"

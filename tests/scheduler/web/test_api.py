@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from targcc_scheduler import __version__
 from web_fixtures import Site
 
 
@@ -294,10 +295,25 @@ async def test_queues_are_paused_and_servers_told(busy_site: Site):
     assert server["workers"] == 6
 
 
+async def test_the_system_says_which_scheduler_this_is(site: Site):
+    client = await site.program("viewer")
+    assert (await client.get("/api/system")).json() == {
+        "project": "web-jobs",
+        "version": __version__,
+        "mode": "package",
+        "timezone": "Europe/Berlin",
+    }
+
+
 async def test_the_api_describes_itself(site: Site):
     client = await site.program("viewer")
     schema = (await client.get("/api/openapi.json")).json()
-    for path in ("/api/jobs/{name}/trigger", "/api/runs/{run_id}/retry", "/api/audit"):
+    for path in (
+        "/api/jobs/{name}/trigger",
+        "/api/runs/{run_id}/retry",
+        "/api/audit",
+        "/api/system",
+    ):
         assert path in schema["paths"]
     assert schema["security"] == [{"token": []}]
     page = await (await site.user("viewer")).page("/api/docs")

@@ -58,7 +58,7 @@ async def test_the_users_own_app_keeps_the_api_out_of_its_open_schema(site: Site
     assert (await stranger.get("/openapi.json")).status_code == 404
 
 
-async def test_the_link_opens_the_door_once(site: Site):
+async def test_a_login_link_signs_in_once(site: Site):
     secret = LOGIN_LINKS.create()
     visitor = await site.stranger()
     answer = await visitor.get(f"/jobs/login?token={secret}")
@@ -69,7 +69,7 @@ async def test_the_link_opens_the_door_once(site: Site):
     assert "has been used" in second.text
 
 
-async def test_the_door_says_how_to_get_in_while_there_is_no_user(site: Site):
+async def test_the_login_page_says_how_to_sign_in_while_there_is_no_user(site: Site):
     page = await (await site.stranger()).page("/jobs/login")
     assert "targcc user add NAME" in page
     assert "password" not in page.lower().replace("targcc user", "")

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
+from targcc_scheduler import __version__
 from targcc_scheduler.jobs.discovery import BrokenModule
 from targcc_scheduler.storage.tables import job_log_line, job_step
 from web_fixtures import Site
@@ -330,3 +331,13 @@ async def test_history_without_runs_is_shown_too(site: Site):
 async def test_a_job_in_another_zone_shows_its_own_clock_too(site: Site):
     page = await (await site.user("viewer")).client.get("/jobs/jobs/DailyReport")
     assert "02:00 in Europe/London" in page.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("package", "the installed package"), ("vendored", "vendored in this project")],
+)
+async def test_the_system_page_says_which_scheduler_this_is(site: Site, monkeypatch, mode, words):
+    monkeypatch.setattr("targcc_scheduler.web.dashboard.pages.system.MODE", mode)
+    page = await (await site.user("viewer")).page("/jobs/system")
+    assert f"Scheduler {__version__}, {words}" in page

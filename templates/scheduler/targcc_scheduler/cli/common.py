@@ -12,15 +12,14 @@ from typing import Any, TypeVar
 
 import click
 import pydantic
-import sqlalchemy as sa
 
 from ..core.actor import Actor, ActorKind
 from ..project import current
 from ..scheduler import Scheduler
 from ..schedules import CronError, parse_duration, parse_zone
+from ..security import users
 from ..settings import Settings
-from ..storage.engines import sync_engine
-from ..storage.tables import job_user
+from ..storage.engines import make_engine
 from .group import CliError
 
 T = TypeVar("T")
@@ -43,10 +42,14 @@ def settings(**overrides: Any) -> Settings:
         raise CliError("\n".join(lines)) from None
 
 
-def has_users(chosen: Settings) -> bool:
+async def has_users(chosen: Settings) -> bool:
     """Whether anybody may sign in with a password; the tables have to be there."""
-    with sync_engine(chosen.database_url) as engine, engine.connect() as connection:
-        return connection.execute(sa.select(job_user.c.Name).limit(1)).first() is not None
+    engine = make_engine(chosen.database_url)
+    try:
+        async with engine.connect() as connection:
+            return await users.has_users(connection)
+    finally:
+        await engine.dispose()
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from ..schedules import CronError
 
 _SAID_AS_THEY_ARE = (
     errors.UnknownRun,
+    errors.UnknownQueue,
     errors.RunStateError,
     errors.PauseError,
     errors.AuthError,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core.version import __version__
+from ..core.version import DISTRIBUTION, MODE, __version__
 from .group import Commands
 
 _MODULES = {
@@ -46,7 +46,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
     if wanted and not ctx.resilient_parsing:
         from ..project import current
 
-        click.echo(f"{current().name}, targcc-scheduler {__version__}")
+        click.echo(f"{current().name}, {DISTRIBUTION} {__version__} ({MODE})")
         ctx.exit()
 
 

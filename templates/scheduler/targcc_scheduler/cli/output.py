@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import click
-import pydantic
+from pydantic_core import to_jsonable_python
 
 from ..core import humanize
 from ..project import current
 from ..schedules import parse_zone
-from .common import Function
+from .common import Function, duration, instant
 
 
 def json_option(command: Function) -> Function:
@@ -23,19 +23,47 @@ def json_option(command: Function) -> Function:
     return option(command)
 
 
+def limit_option(command: Function) -> Function:
+    """``--limit``: how many rows a list shows."""
+    option = click.option(
+        "--limit",
+        type=click.IntRange(1, 10_000),
+        default=20,
+        show_default=True,
+        help="At most so many, newest first.",
+    )
+    return option(command)
+
+
+def pause_options(command: Function) -> Function:
+    """``--reason`` and ``--until`` of commands that pause something."""
+    reason = click.option("--reason", help="What the next person should know.")
+    until = click.option(
+        "--until",
+        type=instant,
+        metavar="TIME",
+        help="Resume by itself then, such as 2026-12-31T08:00 or 2h.",
+    )
+    return reason(until(command))
+
+
+def wait_options(command: Function) -> Function:
+    """``--wait`` and ``--timeout`` of commands that start a run."""
+    wait = click.option(
+        "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
+    )
+    timeout = click.option(
+        "--timeout",
+        type=duration,
+        metavar="DURATION",
+        help="With --wait: give up after this, such as 10m.",
+    )
+    return wait(timeout(command))
+
+
 def print_json(value: Any) -> None:
-    """Print a model, or anything made of models and plain values, as JSON."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2, default=str))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+    """Print a value as JSON: models, frozen values, and what is made of them."""
+    click.echo(json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

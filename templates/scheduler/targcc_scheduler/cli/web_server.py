@@ -45,14 +45,11 @@ class Server(uvicorn.Server):
 
     Args:
         app: What to serve.
-        chosen: The settings.
+        chosen: The settings, with the address it listens at.
         version: The version of the tables.
-        listener: Where it listens.
     """
 
-    def __init__(
-        self, app: FastAPI, chosen: Settings, version: str, listener: socket.socket
-    ) -> None:
+    def __init__(self, app: FastAPI, chosen: Settings, version: str) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -64,7 +61,6 @@ class Server(uvicorn.Server):
         self._app = app
         self._chosen = chosen
         self._version = version
-        self._listener = listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
@@ -78,29 +74,24 @@ class Server(uvicorn.Server):
                 err=True,
             )
             return
-        for line in _greeting(self._chosen, self._version, web.scheduler, self._listener):
+        for line in await _greeting(self._chosen, self._version, web.scheduler):
             click.echo(line)
 
 
 def serve_app(app: FastAPI, chosen: Settings, version: str, listener: socket.socket) -> None:
     """Serve until the process is told to stop."""
-    Server(app, chosen, version, listener).run(sockets=[listener])
+    Server(app, chosen, version).run(sockets=[listener])
 
 
-def _greeting(
-    chosen: Settings, version: str, scheduler: Scheduler, listener: socket.socket
-) -> list[str]:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    base = chosen.base_url.rstrip("/") or f"http://{shown}:{port}"
-    page = f"{base}/{chosen.dashboard_path.strip('/')}"
+async def _greeting(chosen: Settings, version: str, scheduler: Scheduler) -> list[str]:
+    page = chosen.dashboard_url
     jobs, broken = len(scheduler.definitions), len(scheduler.broken)
     lines = [
         f"Database  {chosen.shown_database_url}  (migrated to {version})",
         f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken",
     ]
     lines += [f"          {one.path or one.module}: {one.error}" for one in scheduler.broken]
-    if has_users(chosen):
+    if await has_users(chosen):
         return [*lines, f"Open      {page}"]
     link = f"{page}/login?token={LOGIN_LINKS.create()}"
     return [*lines, f"Open      {link}  (works once, for 10 minutes; then: targcc user add NAME)"]

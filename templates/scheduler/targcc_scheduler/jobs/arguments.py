@@ -15,12 +15,11 @@ import pydantic
 from pydantic_core import to_jsonable_python
 
 from ..core.errors import ArgumentsError
-from ..core.secrets import MASK
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How a job's function wants to be called.
+    """The parameters of a job's function.
 
     Args:
         context: The name of the parameter that takes the :class:`JobContext`; ``None`` when there is none.
@@ -55,11 +54,6 @@ class Parameters:
             return {}
         checked = _validated(self.model, json.loads(arguments_json or "{}"))
         return dict(checked)
-
-    def shown(self, arguments_json: str | None) -> dict[str, Any]:
-        """What :meth:`check` wrote, for people to see: secrets are masked."""
-        values = json.loads(arguments_json or "{}")
-        return {name: MASK if name in self.secrets else value for name, value in values.items()}
 
 
 def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
@@ -104,7 +98,7 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         raise TypeError(f"the parameter {parameter.name} of {function.__qualname__} needs a type")
     if not isinstance(annotation, str):
         return annotation
-    # Only this one is evaluated: others may name what is imported for type checkers alone.
+    # Only this annotation is evaluated: others may use names that are imported for type checkers only.
     probe = types.SimpleNamespace(__annotations__={parameter.name: annotation})
     names = vars(sys.modules[function.__module__])
     return typing.get_type_hints(probe, globalns=names, include_extras=True)[parameter.name]
@@ -138,7 +132,7 @@ def _line(item: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it; secrets in the clear, since the job needs them."""
+    """A value as JSON holds it; secrets are not masked, since the job needs them."""
     if isinstance(value, pydantic.SecretStr | pydantic.SecretBytes):
         return _plain(value.get_secret_value())
     if isinstance(value, pydantic.BaseModel):

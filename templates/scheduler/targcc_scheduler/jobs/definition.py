@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, get_args
 import pydantic
 
 from ..core.errors import JobError
+from ..core.secrets import MASK
 from ..schedules import Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 
@@ -147,6 +148,14 @@ class JobDefinition:
 
     def __str__(self) -> str:
         return self.name
+
+
+def shown_arguments(
+    definition: JobDefinition | None, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a run for people to see: secret ones are masked, and all of a job that is not in the code any more."""
+    secret = arguments if definition is None else definition.signature.secrets
+    return {name: MASK if name in secret else value for name, value in arguments.items()}
 
 
 def name_of(target: Callable[..., Any]) -> str:

@@ -64,6 +64,13 @@ class JobRegistry:
             return self._find_by_mark(job)
         return self._find_by_name(job)
 
+    def key_of(self, name: str) -> str:
+        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more stays as it is."""
+        try:
+            return self.find(name).name
+        except UnknownJob:
+            return name
+
     def add(self, definition: JobDefinition) -> None:
         """Register a job by hand.
 

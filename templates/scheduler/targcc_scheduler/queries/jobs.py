@@ -23,7 +23,7 @@ BAD = frozenset({RunState.FAILED, RunState.MISSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOverview:
-    """A job and how it stands. ``recent`` are its last runs, newest first."""
+    """A job with its recent runs, newest first."""
 
     definition: JobDefinition
     words: str
@@ -64,8 +64,8 @@ class JobOverview:
         return times[len(times) // 2] if times else None
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether its last outcome was bad and nobody has made it good since."""
+    def needs_attention(self) -> bool:
+        """Whether its last outcome was bad: it failed, or its slot was missed."""
         return self.last is not None and self.last.state in BAD
 
     @property
@@ -83,7 +83,7 @@ class JobOverview:
 async def job_overviews(
     connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
 ) -> tuple[JobOverview, ...]:
-    """How each of these jobs stands, in the order of their display names."""
+    """These jobs with their recent runs, in the order of their display names."""
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     paused = await system.pauses(connection, now)
     recent = await runs.recent_runs(connection, [job.name for job in jobs], RECENT)

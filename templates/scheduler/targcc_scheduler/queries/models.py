@@ -92,6 +92,7 @@ class Attempt:
     job: str
     run_id: str | None
     type: str
+    number: int
     started_at: datetime
     completed_at: datetime | None
     duration_ms: int | None
@@ -103,7 +104,6 @@ class Attempt:
     triggered_by: str | None
     memory_mb: int | None
     cpu_ms: int | None
-    number: int
     scheduled_for: datetime | None
     metadata: dict[str, Any]
 
@@ -147,11 +147,11 @@ class Server:
     process_id: int
     queues: tuple[str, ...]
     workers: int
+    running: int
     version: str
     started_at: datetime
     heartbeat_at: datetime
     stopping_at: datetime | None
-    running: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

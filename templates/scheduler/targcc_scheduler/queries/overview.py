@@ -1,4 +1,4 @@
-"""What the operator sees at eight in the morning: every job with its last runs, and what needs a person."""
+"""Data of the overview page: every job with its recent runs, and the jobs that need attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
-from ..project import current
 from . import history, runs, system
 from .jobs import BAD, JobOverview, job_overviews
 from .models import Attempt, AuditEntry, Run, Server
@@ -30,12 +29,12 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The first page.
+    """The overview page.
 
     Args:
         jobs: Every job there is.
-        troubles: Those whose last outcome was bad, the newest first.
-        recovered: Those with a failure in the window that are well again.
+        attention: Those whose last outcome was bad, the newest first.
+        recovered: Those that failed or were missed in the window, and have succeeded since.
         window: Job, state and time of every run in the window.
         slots: Every slot up to ``horizon``, for the time line.
         servers: The nodes.
@@ -45,7 +44,7 @@ class Overview:
     since: datetime
     horizon: datetime
     jobs: tuple[JobOverview, ...]
-    troubles: tuple[Attention, ...]
+    attention: tuple[Attention, ...]
     recovered: tuple[JobOverview, ...]
     window: Sequence[tuple[str, RunState, datetime]]
     running: tuple[Run, ...]
@@ -59,8 +58,8 @@ class Overview:
         return sum(state in states for _, state, _ in self.window)
 
     @property
-    def lost_names(self) -> list[str]:
-        """Jobs that failed or were missed in the window and are not in the code: renamed perhaps, with runs still waiting."""
+    def unknown_jobs(self) -> list[str]:
+        """Names of runs that failed or were missed in the window and that no job in the code has, perhaps since it was renamed."""
         known = {job.name for job in self.jobs}
         return sorted({name for name, state, _ in self.window if state in BAD} - known)
 
@@ -73,22 +72,22 @@ async def overview(
     back: timedelta = timedelta(hours=24),
     ahead: timedelta = timedelta(hours=6),
 ) -> Overview:
-    """All of the first page in a handful of reads."""
+    """The data of the overview page, in about eight queries."""
     jobs = await job_overviews(connection, definitions, now)
     since, horizon = now - back, now + ahead
     window = await runs.runs_between(connection, since, now + timedelta(seconds=1))
     failed = {job for job, state, _ in window if state in BAD}
-    bad = [job for job in jobs if job.in_trouble]
+    bad = [job for job in jobs if job.needs_attention]
     errors = await history.last_errors(connection, [run for job in bad if (run := job.last)])
-    troubles = [Attention(job, run, errors.get(run.id)) for job in bad if (run := job.last)]
+    attention = [Attention(job, run, errors.get(run.id)) for job in bad if (run := job.last)]
     waiting = await runs.waiting_runs(connection)
     return Overview(
         now=now,
         since=since,
         horizon=horizon,
         jobs=jobs,
-        troubles=tuple(sorted(troubles, key=lambda one: one.run.happened_at, reverse=True)),
-        recovered=tuple(job for job in jobs if job.name in failed and not job.in_trouble),
+        attention=tuple(sorted(attention, key=lambda one: one.run.happened_at, reverse=True)),
+        recovered=tuple(job for job in jobs if job.name in failed and not job.needs_attention),
         window=window,
         running=await runs.running_runs(connection),
         upcoming=upcoming(jobs, waiting, now),
@@ -96,8 +95,3 @@ async def overview(
         audit=await system.audit(connection, limit=6, without=_COMING_AND_GOING),
         servers=await system.servers(connection),
     )
-
-
-def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
-    """The project's queues, and those that only a job names."""
-    return list(dict.fromkeys([*current().queues, *sorted(job.queue for job in definitions)]))

@@ -26,7 +26,11 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """How a job has done since ``since``. A run counts once, by its last attempt; durations are of the attempts that succeeded."""
+    """The results of a job since an instant.
+
+    A run counts once, by its last attempt; durations are of the attempts that succeeded. ``success_rate`` is from 0 to 1, and
+    ``None`` when nothing ran.
+    """
 
     job: str
     since: datetime
@@ -34,16 +38,12 @@ class JobStats:
     succeeded: int
     failed: int
     retried: int
+    success_rate: float | None
     average_ms: int | None
     p50_ms: int | None
     p95_ms: int | None
     longest_ms: int | None
     days: tuple[Day, ...]
-
-    @property
-    def success_rate(self) -> float | None:
-        """From 0 to 1; ``None`` when nothing ran."""
-        return self.succeeded / self.runs if self.runs else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ def _summary(
         succeeded=succeeded,
         failed=len(runs) - succeeded,
         retried=sum(run.attempt > 1 for run in runs),
+        success_rate=succeeded / len(runs) if runs else None,
         average_ms=round(sum(times) / len(times)) if times else None,
         p50_ms=percentile(times, 0.5),
         p95_ms=percentile(times, 0.95),

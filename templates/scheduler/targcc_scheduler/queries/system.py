@@ -9,7 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.errors import UnknownQueue
 from ..core.states import RunState
+from ..jobs.definition import JobDefinition
+from ..project import current
 from ..storage.tables import job_audit, job_queue, job_run, job_schedule, job_server
 from .models import AuditEntry, Pause, Queue, Server, pause_of
 
@@ -115,3 +118,19 @@ async def audit(
         )
         for row in await connection.execute(statement)
     )
+
+
+def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:
+    """The project's queues, and those that only a job names."""
+    return list(dict.fromkeys([*current().queues, *sorted(job.queue for job in definitions)]))
+
+
+def check_queue(name: str, definitions: Iterable[JobDefinition]) -> None:
+    """Check that there is a queue of this name.
+
+    Raises:
+        UnknownQueue: there is none; the message lists those that there are.
+    """
+    known = queue_names(definitions)
+    if name not in known:
+        raise UnknownQueue(f"there is no queue {name!r}: {', '.join(known)}")

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import ACTIVE
 from ..core.version import __version__
 from ..project import current
-from ..queries import overview, system
+from ..queries import system
 from ..queries.models import Queue, Server
 from ..scheduler import Scheduler
 from ..storage.dialects import known
@@ -86,7 +86,7 @@ class Metrics:
 
     async def _collect(self, connection: AsyncConnection, now: datetime) -> list[Metric]:
         await self._count_new(connection, now)
-        names = overview.queue_names(self._scheduler.definitions.values())
+        names = system.queue_names(self._scheduler.definitions.values())
         return [
             await _active_runs(connection),
             *_queue_figures(await system.queues(connection, names, now), now),

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..common import duration, instant, opened, operator, run
-from ..output import json_option, print_json, when
+from ..common import opened, operator, run
+from ..output import json_option, pause_options, print_json, wait_options, when
 from .jobs import job_group, overviews
 from .runs import follow, started
 
@@ -21,15 +21,7 @@ from .runs import follow, started
     "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; may be repeated."
 )
 @click.option("--arguments", metavar="JSON", help="All arguments as one JSON object.")
-@click.option(
-    "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
-)
-@click.option(
-    "--timeout",
-    type=duration,
-    metavar="DURATION",
-    help="With --wait: give up after this, such as 10m.",
-)
+@wait_options
 @json_option
 def run_job(
     name: str,
@@ -96,13 +88,7 @@ def _value(text: str) -> Any:
 
 @job_group.command("disable")
 @click.argument("name")
-@click.option("--reason", help="What the next person should know.")
-@click.option(
-    "--until",
-    type=instant,
-    metavar="TIME",
-    help="Resume by itself then, such as 2026-12-31T08:00 or 2h.",
-)
+@pause_options
 @json_option
 def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
     """Let a job's slots pass; it can still be run by hand.

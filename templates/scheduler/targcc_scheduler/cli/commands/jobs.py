@@ -14,11 +14,10 @@ from ...queries.jobs import JobOverview
 from ...queries.models import Attempt
 from ...scheduler import Scheduler
 from ...schedules import format_duration, parse_zone
-from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values, stats_out
-from ...web.api.schemas.runs import attempt_out
+from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values
 from ..common import opened, run
 from ..group import Commands
-from ..output import json_option, print_json, print_pairs, print_table, when
+from ..output import json_option, limit_option, print_json, print_pairs, print_table, when
 from .runs import cancel_run, retry_run
 
 
@@ -157,13 +156,7 @@ def _paused(job: JobOverview, now: datetime) -> str:
 
 @job_group.command("history")
 @click.argument("name", required=False)
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="At most so many, newest first.",
-)
+@limit_option
 @json_option
 def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
     """Show the last attempts of a job, or of all: the rows of c_LoggedJob.
@@ -179,7 +172,7 @@ def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
             key = scheduler.find(name).name if name is not None else None
             attempts = await scheduler.read(lambda db: history.history(db, key, limit))
             if as_json:
-                print_json([attempt_out(attempt) for attempt in attempts])
+                print_json(attempts)
             elif not attempts:
                 click.echo("Nothing has run yet.")
             else:
@@ -235,7 +228,7 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
                 ),
             )
             if as_json:
-                print_json(stats_out(figures))
+                print_json(figures)
                 return
             print_pairs(
                 [

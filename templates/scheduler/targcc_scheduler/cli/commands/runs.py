@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime, timedelta
-from typing import Any
 
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
-from ...core.errors import UnknownJob, UnknownRun
-from ...core.secrets import MASK
+from ...core.errors import UnknownRun
 from ...core.states import RunState
+from ...jobs.definition import shown_arguments
 from ...project import current
 from ...queries import jobs, runs, system
 from ...queries.models import Attempt, LogLine, Run
@@ -21,9 +20,17 @@ from ...queries.runs import RunFilter
 from ...scheduler import Scheduler
 from ...schedules import parse_zone
 from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_out
-from ..common import duration, opened, operator, run
+from ..common import opened, operator, run
 from ..group import CliError, Commands
-from ..output import json_option, print_json, print_pairs, print_table, when
+from ..output import (
+    json_option,
+    limit_option,
+    print_json,
+    print_pairs,
+    print_table,
+    wait_options,
+    when,
+)
 
 _FAILED = 1
 
@@ -45,13 +52,7 @@ def run_group() -> None:
 @click.option(
     "--text", default="", help="Only with this in job, message, arguments or who started it."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="At most so many, newest first.",
-)
+@limit_option
 @click.option("--before", type=int, help="Only older than this run.")
 @json_option
 def list_runs(
@@ -74,7 +75,7 @@ def list_runs(
         async with opened() as scheduler:
             wanted = RunFilter(
                 states=frozenset(map(RunState, states)),
-                job=_name(scheduler, job),
+                job=scheduler.key_of(job) if job is not None else None,
                 text=text,
                 arguments_of=jobs.open_arguments(scheduler.definitions.values()),
                 before=before,
@@ -88,15 +89,6 @@ def list_runs(
                 _print_runs(page.runs, scheduler.clock.now())
 
     run(work())
-
-
-def _name(scheduler: Scheduler, job: str | None) -> str | None:
-    if job is None:
-        return None
-    try:
-        return scheduler.find(job).name
-    except UnknownJob:
-        return job  # it may have runs from a time when it was in the code
 
 
 def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
@@ -125,7 +117,7 @@ def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
 @click.argument("run_id", type=int)
 @json_option
 def show_run(run_id: int, *, as_json: bool) -> None:
-    """Show one run: state, life, error, log.
+    """Show one run: state, how it came to it, error, log.
 
     \b
     Example:
@@ -177,9 +169,7 @@ async def _detail_out(
 
 
 def _facts(scheduler: Scheduler, found: Run, now: datetime) -> list[tuple[str, str]]:
-    definition = scheduler.definitions.get(found.job)
-    secrets: Any = found.arguments if definition is None else definition.signature.secrets
-    shown = {name: MASK if name in secrets else v for name, v in found.arguments.items()}
+    shown = shown_arguments(scheduler.definitions.get(found.job), found.arguments)
     return [
         ("run", f"{found.id} of {found.job}"),
         ("state", humanize.STATE_WORDS[found.state]),
@@ -225,15 +215,7 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
 
 @run_group.command("retry")
 @click.argument("run_id", type=int)
-@click.option(
-    "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
-)
-@click.option(
-    "--timeout",
-    type=duration,
-    metavar="DURATION",
-    help="With --wait: give up after this, such as 10m.",
-)
+@wait_options
 @json_option
 def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
     """Do a run again, as a new one; one that waits for its time starts now.
@@ -258,9 +240,7 @@ def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bo
 
 def started(scheduler: Scheduler, run_id: int, name: str, *, as_json: bool) -> None:
     """Say that a run has been started and where to watch it."""
-    settings = scheduler.settings
-    base = settings.base_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
-    address = f"{base}/{settings.dashboard_path.strip('/')}/runs/{run_id}"
+    address = f"{scheduler.settings.dashboard_url}/runs/{run_id}"
     if as_json:
         print_json({"run_id": run_id, "message": f"{name} started", "url": address})
         return

@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from ...hosting import prepare
-from ...queries import overview
+from ...queries.system import check_queue
 from ...scheduler import Scheduler
 from ...settings import Settings
 from ..common import has_users, run, settings
@@ -42,17 +42,19 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     chosen = settings(host=host, port=port)
     configure_logging(chosen)
     version = prepare(chosen)
-    if not _is_loopback(chosen.host) and not has_users(chosen):
+    if not _is_loopback(chosen.host) and not run(has_users(chosen)):
         raise CliError(
             f"not listening at {chosen.host}: there is no user yet, and the login link is for this machine only.\n"
             "  Make one first: targcc user add NAME"
         )
     listener = _listen(chosen)
-    # The app makes its own settings when it is imported: it has to see what was said here.
-    os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = map(str, listener.getsockname()[:2])
+    host, port = listener.getsockname()[:2]
+    chosen = chosen.model_copy(update={"host": host, "port": port})
+    # The app makes settings of its own when it is imported; they are to say the same.
+    os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = host, str(port)
     app = load_app(where)
     app.state.targcc_work = not no_worker
-    _end_well()
+    _exit_on_signals()
     serve_app(app, chosen, version, listener)
 
 
@@ -81,8 +83,8 @@ def _listen(chosen: Settings) -> socket.socket:
     return listener
 
 
-def _end_well() -> None:
-    """Being told to stop is no failure: uvicorn raises the signal again once everything has ended."""
+def _exit_on_signals() -> None:
+    """Exit with status 0 when told to stop: uvicorn raises the signal again once everything has ended."""
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)
@@ -129,7 +131,8 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
         if number is not None:
             signal.signal(number, leave)
     scheduler = Scheduler(chosen)
-    _check_queues(scheduler, queues)
+    for name in queues or ():
+        check_queue(name, scheduler.definitions.values())
     await scheduler.start(queues=queues)
     try:
         jobs, broken = len(scheduler.definitions), len(scheduler.broken)
@@ -140,10 +143,3 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
         click.echo(f"Stopping  waits up to {chosen.shutdown_grace:g} s for running jobs")
     finally:
         await scheduler.stop()
-
-
-def _check_queues(scheduler: Scheduler, queues: list[str] | None) -> None:
-    known = overview.queue_names(scheduler.definitions.values())
-    for name in queues or ():
-        if name not in known:
-            raise CliError(f"there is no queue {name!r}: {', '.join(known)}")

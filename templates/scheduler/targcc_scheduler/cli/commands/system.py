@@ -10,12 +10,11 @@ import click
 from ...core import humanize
 from ...hosting import migrate as bring_up_to_date
 from ...migrations.upgrade import DIRECTORY, downgrade
-from ...queries import overview, system
-from ...scheduler import Scheduler
-from ...web.api.schemas.system import audit_out, queue_out, server_out
-from ..common import instant, opened, operator, run, settings
+from ...queries import system
+from ...web.api.schemas.system import queue_out
+from ..common import opened, operator, run, settings
 from ..group import CliError, Commands
-from ..output import json_option, print_json, print_table, when
+from ..output import json_option, limit_option, pause_options, print_json, print_table, when
 
 
 @click.command()
@@ -85,7 +84,7 @@ def list_servers(*, as_json: bool) -> None:
         async with opened() as scheduler:
             found, now = await scheduler.read(system.servers), scheduler.clock.now()
         if as_json:
-            print_json([server_out(server) for server in found])
+            print_json(found)
         elif not found:
             click.echo("No server is up: targcc serve, or targcc worker.")
         else:
@@ -125,7 +124,7 @@ def list_queues(*, as_json: bool) -> None:
 
     async def work() -> None:
         async with opened() as scheduler:
-            names, now = overview.queue_names(scheduler.definitions.values()), scheduler.clock.now()
+            names, now = system.queue_names(scheduler.definitions.values()), scheduler.clock.now()
             found = await scheduler.read(lambda db: system.queues(db, names, now))
         if as_json:
             print_json([queue_out(queue) for queue in found])
@@ -145,22 +144,9 @@ def list_queues(*, as_json: bool) -> None:
     run(work())
 
 
-def _known_queue(scheduler: Scheduler, name: str) -> str:
-    known = overview.queue_names(scheduler.definitions.values())
-    if name not in known:
-        raise CliError(f"there is no queue {name!r}: {', '.join(known)}")
-    return name
-
-
 @queue_group.command("pause")
 @click.argument("name")
-@click.option("--reason", help="What the next person should know.")
-@click.option(
-    "--until",
-    type=instant,
-    metavar="TIME",
-    help="Go on by itself then, such as 2026-12-31T08:00 or 2h.",
-)
+@pause_options
 def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> None:
     """Let no server take runs from a queue.
 
@@ -171,8 +157,8 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> Non
 
     async def work() -> None:
         async with opened() as scheduler:
-            queue = _known_queue(scheduler, name)
-            await scheduler.pause_queue(queue, by=operator(), reason=reason, until=until)
+            system.check_queue(name, scheduler.definitions.values())
+            await scheduler.pause_queue(name, by=operator(), reason=reason, until=until)
 
     run(work())
     click.echo(f"the queue {name} is paused")
@@ -190,7 +176,8 @@ def resume_queue(name: str) -> None:
 
     async def work() -> None:
         async with opened() as scheduler:
-            await scheduler.resume_queue(_known_queue(scheduler, name), by=operator())
+            system.check_queue(name, scheduler.definitions.values())
+            await scheduler.resume_queue(name, by=operator())
 
     run(work())
     click.echo(f"the queue {name} goes on")
@@ -198,13 +185,7 @@ def resume_queue(name: str) -> None:
 
 @click.command()
 @click.option("--job", help="Only about this job.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="At most so many, newest first.",
-)
+@limit_option
 @json_option
 def audit(*, job: str | None, limit: int, as_json: bool) -> None:
     """Show who did what, when, from where.
@@ -220,7 +201,7 @@ def audit(*, job: str | None, limit: int, as_json: bool) -> None:
             found = await scheduler.read(lambda db: system.audit(db, job=key, limit=limit))
             now = scheduler.clock.now()
         if as_json:
-            print_json([audit_out(entry) for entry in found])
+            print_json(found)
         elif not found:
             click.echo("Nobody has touched anything yet.")
         else:

@@ -60,16 +60,6 @@ async def tried(action: Awaitable[T]) -> T:
         raise Problem(422, "The arguments do not fit", "; ".join(errors), errors=errors) from None
 
 
-def known_name(scheduler: Scheduler, job: str | None) -> str | None:
-    """The key of a job; one that is no longer in the code keeps the name it has."""
-    if job is None:
-        return None
-    try:
-        return scheduler.find(job).name
-    except UnknownJob:
-        return job
-
-
 def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:
     """A run as the API shows it."""
     return run_out(run, scheduler.definitions.get(run.job))

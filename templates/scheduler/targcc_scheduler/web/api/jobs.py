@@ -9,6 +9,8 @@ from fastapi import APIRouter, Body, Query, Request
 
 from ...queries import history, statistics, upcoming
 from ...queries import jobs as jobs_rows
+from ...queries.models import Attempt
+from ...queries.statistics import JobStats
 from ...schedules import parse_zone
 from ..authentication import actor
 from ..problems import ApiRoute, Problem
@@ -17,13 +19,11 @@ from .schemas.base import DoneOut, PauseIn, ProblemOut
 from .schemas.jobs import (
     JobDetailOut,
     JobOut,
-    StatsOut,
     TriggerIn,
     job_detail_out,
     job_values,
-    stats_out,
 )
-from .schemas.runs import AttemptOut, StartedOut, attempt_out
+from .schemas.runs import StartedOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -68,11 +68,11 @@ async def trigger_job(
 @router.get("/jobs/{name}/history", tags=["jobs"])
 async def job_history(
     name: str, _: Viewer, scheduler: SchedulerOf, limit: Limit = 50
-) -> list[AttemptOut]:
+) -> list[Attempt]:
     """The last attempts of a job, newest first: its rows of c_LoggedJob."""
     key = find_job(scheduler, name).name
     attempts = await scheduler.read(lambda db: history.history(db, key, limit))
-    return [attempt_out(attempt) for attempt in attempts]
+    return list(attempts)
 
 
 @router.get("/jobs/{name}/stats", tags=["jobs"])
@@ -81,14 +81,12 @@ async def job_statistics(
     _: Viewer,
     scheduler: SchedulerOf,
     days: Annotated[int, Query(ge=1, le=366, description="How far back.")] = 30,
-) -> StatsOut:
+) -> JobStats:
     """How a job has done: counts, success rate, durations, days."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
-    return stats_out(
-        await scheduler.read(
-            lambda db: statistics.job_stats(db, definition.name, since=since, until=now, zone=zone),
-        )
+    return await scheduler.read(
+        lambda db: statistics.job_stats(db, definition.name, since=since, until=now, zone=zone),
     )
 
 

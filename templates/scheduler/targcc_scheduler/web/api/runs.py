@@ -22,7 +22,6 @@ from .common import (
     Operator,
     SchedulerOf,
     Viewer,
-    known_name,
     run_out_of,
     tried,
 )
@@ -51,7 +50,7 @@ async def list_runs(
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
     wanted = RunFilter(
         states=frozenset(state or ()),
-        job=known_name(scheduler, job),
+        job=scheduler.key_of(job) if job is not None else None,
         since=since,
         text=text,
         arguments_of=jobs.open_arguments(scheduler.definitions.values()),
@@ -65,7 +64,7 @@ async def list_runs(
 
 @router.get("/runs/{run_id}", tags=["runs"])
 async def get_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> RunDetailOut:
-    """One run with its life, attempts, log and steps."""
+    """One run with its state changes, attempts, log and steps."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
         run = await runs.get_run(db, run_id)

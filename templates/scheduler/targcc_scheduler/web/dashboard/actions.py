@@ -1,16 +1,18 @@
-"""What the buttons do. Each one answers with a redirect to a page that says how it went, so that reloading repeats nothing."""
+"""What the buttons do. Each answers with a redirect to a page that says what happened, so that reloading repeats nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, RunStateError, UnknownJob, UnknownRun
+from ...core.humanize import sentence
+from ...core.states import RunState
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules import parse_zone
@@ -21,41 +23,127 @@ from ..state import get_scheduler
 from . import forms
 from .flash import Flash, back, base_path
 from .page_route import PageRoute, page_needs
+from .pages.common import id_of
 from .pages.jobs import show_job
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
-Admin = Annotated[Principal, Depends(page_needs(Role.ADMIN))]
-SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One press of a button.
+
+    Args:
+        scheduler: Does what is asked.
+        by: Who pressed it.
+        key: The job, run or queue in the address.
+        form: What the form holds.
+        base: The path of the dashboard.
+    """
+
+    scheduler: Scheduler
+    by: Actor
+    key: str
+    form: Mapping[str, str]
+    base: str
+
+    @property
+    def run_id(self) -> int:
+        """The run in the address.
+
+        Raises:
+            Problem: it is no id of a run.
+        """
+        found = id_of(self.key)
+        if found is None:
+            raise Problem(404, "No such page", "The address is not one of a page.")
+        return found
 
 
-async def _field(request: Request, name: str) -> str:
-    value = (await request.form()).get(name, "")
-    return value.strip() if isinstance(value, str) else ""
+async def _pause_job(press: Press) -> Flash:
+    definition = press.scheduler.find(press.key)
+    reason, until = press.form.get("reason", "").strip(), press.form.get("until", "").strip()
+    await press.scheduler.pause(
+        definition, by=press.by, reason=reason or None, until=_local_time(until)
+    )
+    return Flash("good", f"{definition.display_name} is paused; it can still be run by hand.")
 
 
-async def _answer(
-    request: Request, action: Callable[[Actor], Awaitable[Flash]], principal: Principal
-) -> Response:
-    """Do it, and go back to where the button was with what happened."""
-    try:
-        flash = await action(actor(request, principal))
-    except (UnknownJob, UnknownRun, RunStateError, ValueError) as error:
-        flash = Flash("bad", _sentence(str(error)))
-    return back(request, flash, await _field(request, "next"))
+async def _resume_job(press: Press) -> Flash:
+    definition = press.scheduler.find(press.key)
+    await press.scheduler.resume(definition, by=press.by)
+    return Flash("good", f"{definition.display_name} runs by its schedule again.")
 
 
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text and not text.endswith(".") else text
+async def _retry_run(press: Press) -> Flash:
+    run_id = press.run_id
+    again = await press.scheduler.retry(run_id, by=press.by)
+    done = "starts now" if again == run_id else f"is done again as run {again}"
+    return Flash("good", f"Run {run_id} {done}.", f"{press.base}/runs/{again}", "Watch it")
+
+
+async def _cancel_run(press: Press) -> Flash:
+    state = await press.scheduler.cancel(press.run_id, by=press.by)
+    done = "has been told to stop" if state == RunState.RUNNING else "is cancelled"
+    return Flash("good", f"Run {press.run_id} {done}.")
+
+
+async def _delete_run(press: Press) -> Flash:
+    await press.scheduler.delete(press.run_id, by=press.by)
+    return Flash("good", f"Run {press.run_id} is deleted; its attempts stay in c_LoggedJob.")
+
+
+async def _pause_queue(press: Press) -> Flash:
+    await press.scheduler.pause_queue(press.key, by=press.by)
+    return Flash("good", f"The queue {press.key} is paused; runs wait in it.")
+
+
+async def _resume_queue(press: Press) -> Flash:
+    await press.scheduler.resume_queue(press.key, by=press.by)
+    return Flash("good", f"The queue {press.key} goes on.")
+
+
+_ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
+    "/jobs/{key}/pause": (Role.OPERATOR, _pause_job),
+    "/jobs/{key}/resume": (Role.OPERATOR, _resume_job),
+    "/runs/{key}/retry": (Role.OPERATOR, _retry_run),
+    "/runs/{key}/cancel": (Role.OPERATOR, _cancel_run),
+    "/runs/{key}/delete": (Role.ADMIN, _delete_run),
+    "/queues/{key}/pause": (Role.OPERATOR, _pause_queue),
+    "/queues/{key}/resume": (Role.OPERATOR, _resume_queue),
+}
+"""The address of each button, the role it needs, and what it does."""
+
+
+def _endpoint(
+    role: Role, action: Callable[[Press], Awaitable[Flash]]
+) -> Callable[[Request, str], Awaitable[Response]]:
+    async def press(request: Request, key: str) -> Response:
+        principal = await page_needs(role)(request)
+        scheduler, form = get_scheduler(request), await _form(request)
+        pressed = Press(scheduler, actor(request, principal), key, form, base_path(request))
+        try:
+            flash = await action(pressed)
+        except (UnknownJob, UnknownRun, RunStateError, ValueError) as error:
+            flash = Flash("bad", _sentence(str(error)))
+        return back(request, flash, form.get("next", ""))
+
+    return press
+
+
+for _path, (_role, _action) in _ACTIONS.items():
+    router.add_api_route(_path, _endpoint(_role, _action), methods=["POST"])
 
 
 @router.post("/jobs/{name}/run")
 async def run_job(
-    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
+    request: Request,
+    name: str,
+    principal: Annotated[Principal, Depends(page_needs(Role.OPERATOR))],
+    scheduler: Annotated[Scheduler, Depends(get_scheduler)],
 ) -> Response:
-    """Run a job now, with the arguments of the form."""
-    form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    """Run a job now, with the arguments of the form; arguments that do not fit show the form again."""
+    form = await _form(request)
     try:
         definition = scheduler.find(name)
         arguments = forms.values(definition, form)
@@ -69,19 +157,9 @@ async def run_job(
     return back(request, flash, page if form.get("next") == "run" else form.get("next", ""))
 
 
-@router.post("/jobs/{name}/pause")
-async def pause_job(
-    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Pause a job, perhaps with a reason and until a time."""
-    reason, until = await _field(request, "reason"), await _field(request, "until")
-
-    async def action(by: Actor) -> Flash:
-        definition = scheduler.find(name)
-        await scheduler.pause(definition, by=by, reason=reason or None, until=_local_time(until))
-        return Flash("good", f"{definition.display_name} is paused; it can still be run by hand.")
-
-    return await _answer(request, action, principal)
+async def _form(request: Request) -> dict[str, str]:
+    form = await request.form()
+    return {key: value for key, value in form.items() if isinstance(value, str)}
 
 
 def _local_time(text: str) -> datetime | None:
@@ -91,87 +169,5 @@ def _local_time(text: str) -> datetime | None:
     return datetime.fromisoformat(text).replace(tzinfo=parse_zone(current().timezone))
 
 
-@router.post("/jobs/{name}/resume")
-async def resume_job(
-    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Let a job run by its schedule again."""
-
-    async def action(by: Actor) -> Flash:
-        definition = scheduler.find(name)
-        await scheduler.resume(definition, by=by)
-        return Flash("good", f"{definition.display_name} runs by its schedule again.")
-
-    return await _answer(request, action, principal)
-
-
-@router.post("/runs/{run_id}/retry")
-async def retry_run(
-    request: Request, run_id: int, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Do a run again."""
-
-    async def action(by: Actor) -> Flash:
-        again = await scheduler.retry(run_id, by=by)
-        page = f"{base_path(request)}/runs/{quote(str(again))}"
-        said = (
-            f"Run {run_id} starts now."
-            if again == run_id
-            else f"Run {run_id} is done again as run {again}."
-        )
-        return Flash("good", said, page, "Watch it")
-
-    return await _answer(request, action, principal)
-
-
-@router.post("/runs/{run_id}/cancel")
-async def cancel_run(
-    request: Request, run_id: int, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Stop a run."""
-
-    async def action(by: Actor) -> Flash:
-        state = await scheduler.cancel(run_id, by=by)
-        done = "has been told to stop" if state == "running" else "is cancelled"
-        return Flash("good", f"Run {run_id} {done}.")
-
-    return await _answer(request, action, principal)
-
-
-@router.post("/runs/{run_id}/delete")
-async def delete_run(
-    request: Request, run_id: int, principal: Admin, scheduler: SchedulerOf
-) -> Response:
-    """Remove a run."""
-
-    async def action(by: Actor) -> Flash:
-        await scheduler.delete(run_id, by=by)
-        return Flash("good", f"Run {run_id} is deleted; its attempts stay in c_LoggedJob.")
-
-    return await _answer(request, action, principal)
-
-
-@router.post("/queues/{name}/pause")
-async def pause_queue(
-    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Let no worker take runs from a queue."""
-
-    async def action(by: Actor) -> Flash:
-        await scheduler.pause_queue(name, by=by)
-        return Flash("good", f"The queue {name} is paused; runs wait in it.")
-
-    return await _answer(request, action, principal)
-
-
-@router.post("/queues/{name}/resume")
-async def resume_queue(
-    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
-) -> Response:
-    """Let workers take runs from a queue again."""
-
-    async def action(by: Actor) -> Flash:
-        await scheduler.resume_queue(name, by=by)
-        return Flash("good", f"The queue {name} goes on.")
-
-    return await _answer(request, action, principal)
+def _sentence(text: str) -> str:
+    return f"{sentence(text)}." if text and not text.endswith(".") else text

@@ -1,4 +1,4 @@
-"""The first sentence of the first page: did everything run, and who needs a person?"""
+"""The banner of the overview page: whether everything ran, and which jobs need attention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...queries.overview import Overview
 
 @dataclass(frozen=True, slots=True)
 class StatusBanner:
-    """A sentence, what stands behind it, and how grave it is."""
+    """A sentence, the figures behind it, and how serious it is."""
 
     kind: Literal["good", "warn", "bad"]
     title: str
@@ -24,14 +24,14 @@ class StatusBanner:
 def status_banner(
     view: Overview, broken: Sequence[BrokenModule], lost_after: float
 ) -> StatusBanner:
-    """What to say first.
+    """The banner for a state of the system.
 
     Args:
-        view: What there is.
+        view: The data of the overview page.
         broken: The job files that could not be used.
         lost_after: Seconds of silence after which a server counts as lost.
     """
-    names = [trouble.job.definition.display_name for trouble in view.troubles]
+    names = [one.job.definition.display_name for one in view.attention]
     alive = [s for s in view.servers if (view.now - s.heartbeat_at).total_seconds() <= lost_after]
     detail = _detail(view)
     if not alive and view.jobs:
@@ -44,9 +44,9 @@ def status_banner(
     if broken:
         noun = "job file" if all(one.path for one in broken) else "job"  # or a row of c_Job
         return StatusBanner("bad", f"{humanize.count(len(broken), noun)} cannot be used", detail)
-    if view.lost_names:
-        verb = "is" if len(view.lost_names) == 1 else "are"
-        title = f"{humanize.listed(view.lost_names)} {verb} not in the code any more"
+    if view.unknown_jobs:
+        verb = "is" if len(view.unknown_jobs) == 1 else "are"
+        title = f"{humanize.listed(view.unknown_jobs)} {verb} not in the code any more"
         return StatusBanner("warn", title, f"Runs of that name failed, or were missed. {detail}")
     return _good(view, detail)
 
@@ -76,10 +76,10 @@ def _detail(view: Overview) -> str:
     total = len(view.window)
     if not total:
         return "No job ran in the last 24 hours."
-    well = len(view.jobs) - len(view.troubles)
+    well = len(view.jobs) - len(view.attention)
     parts = [f"{humanize.count(total, 'run')} in the last 24 hours"]
     for state, word in ((RunState.FAILED, "failed"), (RunState.MISSED, "missed")):
         if number := view.count(state):
             parts.append(f"{number} {word}")
-    fine = f"; {well} of {humanize.count(len(view.jobs), 'job')} are fine" if view.troubles else ""
+    fine = f"; {well} of {humanize.count(len(view.jobs), 'job')} are fine" if view.attention else ""
     return f"{', '.join(parts)}{fine}."

@@ -7,22 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ....queries.models import Pause
-
 
 class Schema(BaseModel):
-    """What all of them share: they are read from the values of ``records.py`` by attribute."""
+    """What all of them share: they may be read from frozen values by attribute."""
 
     model_config = ConfigDict(from_attributes=True)
-
-
-class PauseOut(Schema):
-    """Who paused it, when, why, until when."""
-
-    by: str
-    at: datetime
-    reason: str | None
-    until: datetime | None
 
 
 class PauseIn(BaseModel):
@@ -49,8 +38,3 @@ class ProblemOut(Schema):
     title: str
     status: int
     detail: str
-
-
-def pause_out(pause: Pause | None) -> PauseOut | None:
-    """A pause as the API shows it."""
-    return PauseOut.model_validate(pause) if pause is not None else None

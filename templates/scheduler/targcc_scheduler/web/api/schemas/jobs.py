@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....queries.jobs import JobOverview
-from ....queries.statistics import JobStats
-from .base import PauseOut, Schema, pause_out
+from ....queries.models import Pause
+from .base import Schema
 from .runs import RunOut, run_out
 
 
@@ -24,7 +24,7 @@ class JobOut(Schema):
     schedule_words: str
     timezone: str
     queue: str
-    paused: PauseOut | None
+    paused: Pause | None
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
@@ -43,31 +43,6 @@ class JobDetailOut(JobOut):
     misfire_grace_seconds: float
     concurrency: int | None
     parameters: dict[str, Any] | None = Field(description="The JSON Schema of its arguments.")
-
-
-class DayOut(Schema):
-    """One day of the job's zone."""
-
-    day: date
-    succeeded: int
-    failed: int
-
-
-class StatsOut(Schema):
-    """How a job has done."""
-
-    job: str
-    since: datetime
-    runs: int
-    succeeded: int
-    failed: int
-    retried: int
-    success_rate: float | None
-    average_ms: int | None
-    p50_ms: int | None
-    p95_ms: int | None
-    longest_ms: int | None
-    days: list[DayOut]
 
 
 class TriggerIn(BaseModel):
@@ -90,7 +65,7 @@ def job_values(job: JobOverview) -> dict[str, Any]:
         "schedule_words": job.words,
         "timezone": definition.timezone,
         "queue": definition.queue,
-        "paused": pause_out(job.pause),
+        "paused": job.pause,
         "next_run": job.next_run,
         "last_run": run_out(job.last, definition) if job.last is not None else None,
         "success_rate": job.success_rate,
@@ -114,8 +89,3 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
         concurrency=definition.concurrency,
         parameters=model.model_json_schema() if model is not None else None,
     )
-
-
-def stats_out(figures: JobStats) -> StatsOut:
-    """Figures as the API shows them."""
-    return StatsOut.model_validate(figures)

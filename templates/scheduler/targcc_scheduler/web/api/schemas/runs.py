@@ -1,4 +1,4 @@
-"""Runs, as the API shows them."""
+"""Runs, as the API shows them; attempts, log lines and steps are shown as ``queries.models`` holds them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from ....core.secrets import MASK
 from ....core.states import RunState
-from ....jobs.definition import JobDefinition
-from ....queries.models import Attempt, LogLine, Run, Step
+from ....jobs.definition import JobDefinition, shown_arguments
+from ....queries.models import Attempt, LogLine, Run, StateChange, Step
 from .base import Schema
 
 
@@ -39,62 +38,13 @@ class RunOut(Schema):
     progress_total: float | None
 
 
-class AttemptOut(Schema):
-    """A finished attempt: a row of c_LoggedJob."""
-
-    id: int
-    job: str
-    run_id: str | None
-    type: str
-    number: int
-    started_at: datetime
-    completed_at: datetime | None
-    duration_ms: int | None
-    success: bool
-    message: str | None
-    error: str | None
-    traceback: str | None
-    server: str | None
-    triggered_by: str | None
-    memory_mb: int | None
-    cpu_ms: int | None
-    scheduled_for: datetime | None
-    metadata: dict[str, Any]
-
-
-class LogLineOut(Schema):
-    """A line that a run wrote."""
-
-    attempt: int
-    at: datetime
-    level: str
-    message: str
-
-
-class StepOut(Schema):
-    """A finished durable step."""
-
-    name: str
-    attempt: int
-    completed_at: datetime
-    duration_ms: int
-
-
-class LifeEntryOut(Schema):
-    """A transition of a run."""
-
-    at: datetime
-    state: str
-    note: str
-
-
 class RunDetailOut(RunOut):
     """A run with all that is known of it."""
 
-    life: list[LifeEntryOut]
-    attempts: list[AttemptOut]
-    log: list[LogLineOut]
-    steps: list[StepOut]
+    life: tuple[StateChange, ...]
+    attempts: tuple[Attempt, ...]
+    log: tuple[LogLine, ...]
+    steps: tuple[Step, ...]
 
 
 class RunsOut(Schema):
@@ -114,13 +64,15 @@ class StartedOut(Schema):
 
 
 def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:
-    """A run for :class:`RunOut`; without a definition nobody knows which arguments are secret, so all are masked."""
-    names = run.arguments if definition is None else definition.signature.secrets
-    shown = {name: MASK if name in names else value for name, value in run.arguments.items()}
+    """A run for :class:`RunOut`."""
     took = run.duration
     fields = {name: getattr(run, name) for name in RunOut.model_fields if hasattr(run, name)}
     milliseconds = round(took.total_seconds() * 1000) if took is not None else None
-    return {**fields, "arguments": shown, "duration_ms": milliseconds}
+    return {
+        **fields,
+        "arguments": shown_arguments(definition, run.arguments),
+        "duration_ms": milliseconds,
+    }
 
 
 def run_out(run: Run, definition: JobDefinition | None) -> RunOut:
@@ -138,8 +90,3 @@ def run_detail_out(
     """A run with all that is known of it."""
     details = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})
-
-
-def attempt_out(attempt: Attempt) -> AttemptOut:
-    """An attempt as the API shows it."""
-    return AttemptOut.model_validate(attempt)

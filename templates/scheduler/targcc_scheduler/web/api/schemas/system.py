@@ -1,26 +1,23 @@
-"""Nodes, queues and the audit, as the API shows them."""
+"""The system, as the API shows it; nodes and the audit are shown as ``queries.models`` holds them."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
-from ....queries.models import AuditEntry, Queue, Server
-from .base import PauseOut, Schema, pause_out
+from ....core.version import MODE, __version__
+from ....project import current
+from ....queries.models import Pause, Queue
+from .base import Schema
 
 
-class ServerOut(Schema):
-    """A node."""
+class SystemOut(Schema):
+    """The project and the scheduler that serves it."""
 
-    id: str
-    name: str
-    process_id: int
-    queues: list[str]
-    workers: int
-    running: int
+    project: str
     version: str
-    started_at: datetime
-    heartbeat_at: datetime
-    stopping_at: datetime | None
+    mode: Literal["vendored", "package"]
+    timezone: str
 
 
 class QueueOut(Schema):
@@ -32,34 +29,19 @@ class QueueOut(Schema):
     retrying: int
     running: int
     oldest_due: datetime | None
-    paused: PauseOut | None
+    paused: Pause | None
 
 
-class AuditOut(Schema):
-    """Who did what."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    job: str | None
-    run_id: int | None
-    detail: str | None
-    remote: str | None
+def system_out() -> SystemOut:
+    """This process."""
+    project = current()
+    return SystemOut(
+        project=project.name, version=__version__, mode=MODE, timezone=project.timezone
+    )
 
 
 def queue_out(queue: Queue) -> QueueOut:
     """A queue as the API shows it."""
     names = [name for name in QueueOut.model_fields if name != "paused"]
     values = {name: getattr(queue, name) for name in names}
-    return QueueOut.model_validate({**values, "paused": pause_out(queue.pause)})
-
-
-def server_out(server: Server) -> ServerOut:
-    """A node as the API shows it."""
-    return ServerOut.model_validate(server)
-
-
-def audit_out(entry: AuditEntry) -> AuditOut:
-    """An audit entry as the API shows it."""
-    return AuditOut.model_validate(entry)
+    return QueueOut.model_validate({**values, "paused": queue.pause})

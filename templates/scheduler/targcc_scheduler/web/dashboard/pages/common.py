@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends
 
-from ....core.errors import UnknownJob
-from ....core.secrets import MASK
 from ....jobs.definition import JobDefinition
-from ....queries.models import Run
 from ....scheduler import Scheduler
 from ....security.roles import Principal, Role
 from ...state import get_scheduler
@@ -28,12 +25,9 @@ SPANS = {
 
 
 def find_job(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str]:
-    """A job and its key; ``None`` for one that is no longer in the code."""
-    try:
-        definition = scheduler.find(name)
-    except UnknownJob:
-        return None, name
-    return definition, definition.name
+    """A job and its key; ``None`` for one that is not in the code any more."""
+    key = scheduler.key_of(name)
+    return scheduler.definitions.get(key), key
 
 
 def id_of(text: str) -> int | None:
@@ -50,12 +44,3 @@ def moment(text: str, now: datetime) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
-
-
-def shown_arguments(scheduler: Scheduler, run: Run) -> dict[str, Any]:
-    """A run's arguments for people to see: secret ones are masked, and all of a job that is no longer in the code."""
-    definition = scheduler.definitions.get(run.job)
-    if definition is None:
-        return dict.fromkeys(run.arguments, MASK)
-    secret = definition.signature.secrets
-    return {name: MASK if name in secret else value for name, value in run.arguments.items()}

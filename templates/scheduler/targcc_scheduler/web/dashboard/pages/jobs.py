@@ -51,7 +51,7 @@ def _mentions(job: JobOverview, text: str) -> bool:
 def _is_shown(job: JobOverview, show: str) -> bool:
     match show:
         case "failing":
-            return job.in_trouble
+            return job.needs_attention
         case "running":
             return bool(job.active)
         case "paused":

@@ -26,7 +26,7 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
         "overview.html",
         principal,
         view=view,
-        verdict=status_banner(view, scheduler.broken, scheduler.settings.lost_after_seconds),
+        banner=status_banner(view, scheduler.broken, scheduler.settings.lost_after_seconds),
         usual={job.name: job.usual_duration for job in view.jobs},
         since_query=urlencode({"": view.since.isoformat(timespec="seconds")})[1:],
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
+from ....jobs.definition import shown_arguments
 from ....queries import history, jobs, runs, system
 from ....queries.models import Attempt, Run
 from ....queries.runs import RunFilter
@@ -17,7 +18,7 @@ from ....scheduler import Scheduler
 from ...problems import Problem
 from ..page_route import PageRoute
 from ..rendering import is_refresh, render
-from .common import SchedulerOf, Viewer, id_of, moment, shown_arguments
+from .common import SchedulerOf, Viewer, id_of, moment
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -111,7 +112,7 @@ async def run_page(
         "run.html",
         principal,
         run=run,
-        shown_arguments=shown_arguments(scheduler, run),
+        shown_arguments=shown_arguments(scheduler.definitions.get(run.job), run.arguments),
         failure=next((a for a in reversed(attempts) if not a.success), None),
         metadata=attempts[-1].metadata if attempts else {},
         **details,

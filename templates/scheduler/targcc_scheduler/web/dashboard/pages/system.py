@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ....queries import overview, system
+from ....core.version import MODE, __version__
+from ....queries import system
 from ..page_route import PageRoute
 from ..rendering import render
 from .common import SchedulerOf, Viewer, id_of
@@ -20,7 +21,7 @@ _AUDIT_PAGE = 100
 async def system_page(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
     """Queues and servers."""
     now = scheduler.clock.now()
-    names = overview.queue_names(scheduler.definitions.values())
+    names = system.queue_names(scheduler.definitions.values())
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         return {
@@ -30,7 +31,15 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
 
     found = await scheduler.read(query)
     lost_after = scheduler.settings.lost_after_seconds
-    return render(request, "system.html", principal, lost_after=lost_after, **found)
+    return render(
+        request,
+        "system.html",
+        principal,
+        lost_after=lost_after,
+        version=__version__,
+        mode=MODE,
+        **found,
+    )
 
 
 @router.get("/audit")
