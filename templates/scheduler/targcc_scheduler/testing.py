@@ -95,7 +95,7 @@ def _definition(target: Any) -> JobDefinition:
 
 
 class _Recorder:
-    """What :class:`~.context.Journal` asks for, in memory."""
+    """A :class:`~.jobs.run_log.Recorder` in memory."""
 
     def __init__(self, steps: Mapping[str, Any]) -> None:
         self._steps = {name: to_json(result).decode() for name, result in steps.items()}

@@ -1,4 +1,4 @@
-"""Something happened that somebody may want to know."""
+"""The events that alerts are about."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..jobs.definition import AlertKind, JobDefinition
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """Something happened that somebody may want to know.
+    """Something happened to a job that somebody may want to know.
 
     Args:
         kind: What happened.

@@ -1,4 +1,4 @@
-"""What the commands share: errors in words, the scheduler opened for one command, tables and JSON."""
+"""What the commands share: the settings, the scheduler opened for one command, types of options."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
     """
     logging.getLogger().addHandler(
         logging.NullHandler()
-    )  # what is wrong is said in words, not in log lines
+    )  # errors are shown as messages, not as log lines
     scheduler = Scheduler(settings())
     queues = [work_on] if work_on is not None else None
     try:
@@ -77,7 +77,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def operator() -> Actor:
-    """Who sits at this terminal."""
+    """The user of this terminal, as an actor."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a container may have a user without a name

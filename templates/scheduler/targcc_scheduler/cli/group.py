@@ -1,4 +1,4 @@
-"""A group of commands that fail in words: what a user of the scheduler can do wrong is said, never shown as a traceback."""
+"""A group of commands whose errors are messages: what a user can do wrong is never shown as a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from ..core import errors
 from ..schedules import CronError
 
-_SAID_AS_THEY_ARE = (
+_SHOWN_AS_THEY_ARE = (
     errors.UnknownRun,
     errors.UnknownQueue,
     errors.RunStateError,
@@ -33,7 +33,7 @@ class CliError(click.ClickException):
 
 
 class Commands(click.Group):
-    """A group whose commands fail in words instead of a traceback."""
+    """A group that shows errors of its commands as messages instead of tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -47,12 +47,12 @@ class Commands(click.Group):
 
 
 def _in_words(error: Exception) -> str | None:
-    """What to say of an error; ``None`` for one that nobody foresaw."""
+    """The message for an error; ``None`` for one that is not expected."""
     if isinstance(error, errors.UnknownJob):
         return f"{error}\n  targcc job list shows what there is"
     if isinstance(error, errors.ArgumentsError):
         return f"the arguments do not fit: {'; '.join(str(error).splitlines())}"
-    if isinstance(error, _SAID_AS_THEY_ARE):
+    if isinstance(error, _SHOWN_AS_THEY_ARE):
         return str(error)
     return _database_error(error) if "sqlalchemy" in sys.modules else None
 

@@ -1,4 +1,4 @@
-"""The process's own log: readable lines on a terminal, one JSON object a line elsewhere."""
+"""The log of the process: readable lines on a terminal, one JSON object a line elsewhere."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
 
 
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """What looks like a password or a token is masked, whoever logged it."""
+    """Mask what looks like a password or a token, from any logger."""
     for key in ("event", "exception"):
         if isinstance(event.get(key), str):
             event[key] = mask(event[key])

@@ -1,4 +1,4 @@
-"""The web server that ``targcc serve`` starts, and what it says once it is up."""
+"""The web server that ``targcc serve`` starts, and what it prints once it is up."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def load_app(where: str | None) -> FastAPI:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, that says where to go once it is up.
+    """Uvicorn, which prints the address of the dashboard once it is up.
 
     Args:
         app: What to serve.
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         self._version = version
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and print the address."""
         await super().startup(sockets)
         if self.should_exit:
             return

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ActorKind(StrEnum):
-    """By which door somebody came in; the first word of ``TriggeredBy``."""
+    """How somebody reached the scheduler; the first word of ``TriggeredBy``."""
 
     SYSTEM = "System"
     MANUAL = "Manual"
@@ -21,7 +21,7 @@ class Actor:
     """Who does something.
 
     Args:
-        kind: By which door.
+        kind: How they reached the scheduler.
         name: Which user or token, if known.
         remote: The address they came from, for the audit.
     """

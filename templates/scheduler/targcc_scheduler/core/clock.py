@@ -1,4 +1,4 @@
-"""The time, as something that can be replaced in tests."""
+"""The clock, which tests can replace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _LONGEST_WAIT = 1.0
-"""Seconds. A wait for an instant looks at the clock at least so often, since the clock may be set meanwhile."""
+"""Seconds after which a wait for an instant looks at the clock again, since the clock may be set meanwhile."""
 
 
 class Clock(Protocol):
@@ -17,7 +17,7 @@ class Clock(Protocol):
         """The instant it is, aware and in UTC."""
 
     async def wait(self, until: datetime | None, wake: asyncio.Event) -> None:
-        """Return at ``until``, or when ``wake`` is set, or now and then without either; ``wake`` is cleared."""
+        """Return at ``until``, when ``wake`` is set, or earlier without either; ``wake`` is cleared."""
 
 
 class SystemClock:

@@ -16,7 +16,7 @@ class JobCancelled(Exception):  # noqa: N818 - it is how a job obeys, not an err
 
 
 class StepError(Exception):
-    """A durable step cannot be kept or read back."""
+    """The result of a durable step cannot be stored or read back."""
 
 
 class UnknownJob(LookupError):  # noqa: N818 - reads as what it is
@@ -24,7 +24,7 @@ class UnknownJob(LookupError):  # noqa: N818 - reads as what it is
 
 
 class RunStateError(Exception):
-    """What was asked does not go with the state the run is in."""
+    """The state of the run does not allow what was asked."""
 
 
 class UnknownQueue(LookupError):  # noqa: N818 - reads as what it is
@@ -36,11 +36,11 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
 
 
 class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
-    """A node that was declared lost wants to take runs; its next heartbeat finds out, and it registers again."""
+    """A node that was declared lost asked for runs; it registers again at its next heartbeat."""
 
 
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
-    """The run belongs to another node now; this one was declared lost."""
+    """The run belongs to another node now, since this one was declared lost."""
 
 
 class PauseError(ValueError):
@@ -60,15 +60,15 @@ class AlertError(Exception):
 
 
 class SecretError(LookupError):
-    """A reference to a secret leads nowhere; the message names the variable or file, and never a value."""
+    """The variable or file that a reference to a secret names is missing; the message holds the name and never a value."""
 
 
 class LegacyError(ValueError):
-    """The table, or a row of it, cannot be used."""
+    """A source of jobs outside the code, or one of its rows, cannot be used."""
 
 
 class HistoryError(ValueError):
-    """A line of the file is no run."""
+    """A line of a history file is not a run."""
 
 
 class ProjectError(RuntimeError):
@@ -76,4 +76,4 @@ class ProjectError(RuntimeError):
 
 
 class SchemaError(RuntimeError):
-    """The tables are not those that this release works with."""
+    """The tables have a revision that this release does not know."""

@@ -32,7 +32,7 @@ STATE_WORDS = {
 STATE_HELP = {
     RunState.SCHEDULED: "Due later.",
     RunState.ENQUEUED: "Due; waits for a free worker.",
-    RunState.RUNNING: "A worker is at it.",
+    RunState.RUNNING: "A worker runs it.",
     RunState.RETRYING: "Its last attempt failed; the next one comes by itself.",
     RunState.SUCCEEDED: "Done.",
     RunState.FAILED: "Its last attempt failed and no further one comes.",
@@ -44,7 +44,7 @@ STATE_HELP = {
 
 
 def duration(value: timedelta | float | None) -> str:
-    """A duration in two units at most: ``340 ms``, ``4.2 s``, ``3 min 12 s``, ``2 h 5 min``, ``3 d 4 h``. Numbers are seconds."""
+    """A duration in at most two units: ``340 ms``, ``4.2 s``, ``3 min 12 s``, ``2 h 5 min``, ``3 d 4 h``. Numbers are seconds."""
     if value is None:
         return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -85,7 +85,7 @@ def relative(instant: datetime, now: datetime) -> str:
 
 
 def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
-    """An instant as short as it stays clear: ``02:00`` today, ``Tue 02:00`` near it, ``24 Nov 02:00``, ``24 Nov 2025``."""
+    """An instant in the shortest form that is unambiguous: ``02:00`` today, ``Tue 02:00`` near it, ``24 Nov 02:00``, ``24 Nov 2025``."""
     local, today = instant.astimezone(zone), now.astimezone(zone).date()
     days = (local.date() - today).days
     if days == 0:
@@ -137,7 +137,7 @@ def who(actor: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital first."""
+    """``text`` with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 

@@ -1,7 +1,7 @@
 """Event loops in threads of their own.
 
-The scheduler's home loop keeps the database, the engine and the heartbeats; jobs run on another, so that a job which blocks
-its loop stops nothing but itself and its neighbours; the web server has a third.
+The scheduler loop has the database, the engine and the heartbeats. Jobs run on a second loop, so that a job that blocks it stops
+other jobs at most. The web server has a third.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
-"""What the database raises when it is unavailable, full or locked."""
+"""What is raised while the database is unavailable, full or locked."""
 
 _FIRST, _LONGEST = 0.2, 5.0
 
@@ -29,13 +29,8 @@ class Outage:
         self._since: float | None = None
         self._wait = _FIRST
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the last try failed."""
-        return self._since is not None
-
     def failed(self, error: BaseException) -> timedelta:
-        """A try failed; how long to wait before the next."""
+        """Count a failed try; returns how long to wait before the next."""
         if self._since is None:
             self._since, self._wait = time.monotonic(), _FIRST
             self._log.error("%s fails and will be tried again: %s", self._what, in_short(error))
@@ -43,7 +38,7 @@ class Outage:
         return timedelta(seconds=wait)
 
     def over(self) -> None:
-        """A try worked."""
+        """Count a try that worked."""
         if self._since is not None:
             gone = time.monotonic() - self._since
             self._log.warning("%s works again after %.1f s", self._what, gone)

@@ -22,7 +22,7 @@ _resolved: set[str] = set()
 
 
 class Source(Protocol):
-    """Where references of one form are looked up."""
+    """A place where references of one form are looked up."""
 
     def resolve(self, text: str) -> str:
         """``text`` with this source's references replaced by what they stand for; other texts stay as they are.

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     SCHEDULED = "scheduled"  # due later
     ENQUEUED = "enqueued"  # due, waits for a worker

@@ -1,4 +1,4 @@
-"""Text as it can be stored and shown: without characters that a database refuses, on one line, or cut in the middle."""
+"""Texts that can be stored and shown: without characters that a database refuses, on one line, shortened in the middle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def clean(text: str, longest: int | None = None) -> str:
-    """Text as every database takes it: no NUL, no half characters, not longer than asked."""
+    """``text`` without what databases refuse: NUL and lone surrogates; shortened to ``longest`` characters."""
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     text = text.encode("utf-8", "replace").decode()
     if longest is not None and len(text) > longest:
@@ -16,7 +16,7 @@ def clean(text: str, longest: int | None = None) -> str:
 
 
 def clean_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose texts every database takes."""
+    """A row with each of its texts passed through :func:`clean`."""
     return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
@@ -36,7 +36,7 @@ def exception_line(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says of itself; a sentence in its place when it cannot say it."""
+    """The message of an exception; a sentence in its place when its ``__str__`` fails."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - an exception class of the job may be broken itself
@@ -44,7 +44,7 @@ def message_of(error: BaseException) -> str:
 
 
 def both_ends(text: str, longest: int = _LONGEST_TRACEBACK) -> str:
-    """A text that is too long without its middle, whose length is said in its place."""
+    """``text`` of at most ``longest`` characters: from a longer one the middle is cut out, and the number of characters stands there."""
     left_out = len(text) - longest
     if left_out <= 0:
         return text

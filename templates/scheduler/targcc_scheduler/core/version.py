@@ -6,7 +6,7 @@ from typing import Literal
 
 __version__ = "0.2.0"
 DISTRIBUTION = "targcc-scheduler"
-"""What the package is called on an index; a copy of the scheduler is known by this name here."""
+"""What the package is called on an index; copies of the scheduler in one process are recognised by it."""
 MODE: Literal["package", "vendored"] = (
     "package" if __name__.partition(".")[0] == "targcc_scheduler" else "vendored"
 )

@@ -35,8 +35,8 @@ class JobContext:
         run_id: The run; the same for all its attempts.
         attempt: 1 for the first.
         scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
-        triggered_by: Who wanted the run, such as ``System`` or ``Manual (dana)``.
-        recorder: Takes what it records.
+        triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
+        recorder: Stores its log lines, progress and steps.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class JobContext:
             raise JobCancelled(self._stop_message)
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the run is; shown live. As cheap as it looks: only the newest is kept, a few times a second.
+        """Report how far the run is; shown live. Calls are cheap: only the newest is stored, a few times a second.
 
         Args:
             done: How much is done, in any unit.
@@ -109,10 +109,10 @@ class JobContext:
         self, name: str, f: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
     async def step(self, name: str, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Do ``f(*args, **kwargs)`` once in the life of the run, whatever happens to the process.
+        """Do ``f(*args, **kwargs)`` once in a run, however many attempts it has.
 
-        The result is kept when ``f`` returns; a later attempt gets it from there and does not call ``f``. What comes back is
-        always what was kept, read as the return type ``f`` declares. A plain function runs in a thread.
+        The result is stored as JSON when ``f`` returns; a later attempt gets the stored one and does not call ``f``. Each attempt
+        gets what was stored, read as the return type that ``f`` declares. A plain function runs in a thread.
 
         Args:
             name: Its own name within the job, at most 200 characters.
@@ -121,7 +121,7 @@ class JobContext:
             **kwargs: What it gets by name.
 
         Raises:
-            StepError: the name was used before, or the result cannot be kept as JSON or read back.
+            StepError: the name was used before in this attempt, or the result cannot be stored as JSON or read back.
         """
         self._begin_step(name)
         kept = await asyncio.wrap_future(self._recorder.find_step(name))
@@ -150,15 +150,10 @@ class JobContext:
         return cast("T", decoded)
 
     def tell_to_stop(self, reason: StopReason, message: str) -> None:
-        """Make :attr:`cancelled` true. The first reason stays."""
+        """Make :attr:`cancelled` true; when it is called again, the first reason stays."""
         if self._stop is None:
             self._stop_message = message
             self._stop = reason
-
-    @property
-    def cancel_message(self) -> str:
-        """:attr:`cancel_reason` for the executor; empty while the run should not stop."""
-        return self._stop_message
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -167,7 +162,7 @@ class JobContext:
 
     @property
     def noticed(self) -> bool:
-        """Whether the job has read that it should stop."""
+        """Whether the job has read :attr:`cancelled` after it was told to stop."""
         return self._noticed
 
     def _begin_step(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """Two copies of the scheduler in one process: a job of a project with a vendored copy imports from the installed one, or the reverse.
 
-Each copy has classes of its own, so what one makes the other does not know. Such a job is reported, with the import to change.
+Each copy has classes of its own, so neither recognises jobs and services of the other. Such a job is reported, with the import to
+change.
 """
 
 from __future__ import annotations

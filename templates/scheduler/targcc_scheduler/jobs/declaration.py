@@ -34,7 +34,7 @@ _ANY_PROJECT = Project(name="any", package="any")
 
 
 class RecurringOptions(TypedDict, total=False):
-    """What ``Scheduler.add_recurring`` may be told besides name, function, schedule and zone.
+    """The options of ``Scheduler.add_recurring`` besides name, function, schedule and zone.
 
     Durations are texts such as ``90s``, ``15m``, ``1h30m`` or ``2d``, or ``timedelta``.
     """
@@ -72,13 +72,13 @@ class RecurringOptions(TypedDict, total=False):
     concurrency: int | None
     """How many runs may run at once, on all nodes together."""
     alerts: Alerts | None
-    """Who is told, and when."""
+    """Who gets alerts, and when."""
     paused: bool
-    """Created paused; somebody resumes it."""
+    """Whether it is created paused, until somebody resumes it."""
 
 
 class JobOptions(RecurringOptions, total=False):
-    """What :func:`job` and :func:`define` may be told besides the schedule."""
+    """The options of :func:`job` and :func:`define` besides the schedule."""
 
     name: str | None
     """The stable key, when the class was renamed. Default: the class name without ``Job``."""
@@ -109,7 +109,7 @@ def job(
 
 @dataclass(frozen=True)
 class Declaration:
-    """A job as its code says it. What it leaves open, such as the zone, the project says: see :meth:`complete`.
+    """A job as its code declares it; the defaults of a project complete it: see :meth:`complete`.
 
     Args:
         target: The class or function.
@@ -132,7 +132,7 @@ class Declaration:
         return getattr(self.target, "__module__", "") or ""
 
     def complete(self, project: Project) -> JobDefinition:
-        """The definition in a project, whose defaults hold where the declaration says nothing.
+        """The definition in a project, whose defaults hold for options that are not given.
 
         Raises:
             JobError: the options contradict each other.

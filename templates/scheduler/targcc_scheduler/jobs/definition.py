@@ -25,7 +25,7 @@ _SIMPLE_ALERTS = set(get_args(AlertKind)) - {"slow"}  # which needs a duration
 
 
 class JobType(StrEnum):
-    """Why a run exists, or, for a definition, how runs of it come to be."""
+    """What starts the runs of a job; of a single run, what started it."""
 
     RECURRING = "Recurring"
     FIRE_AND_FORGET = "FireAndForget"
@@ -93,7 +93,7 @@ class JobDefinition:
         backoff: The wait before the first retry; it doubles each time.
         timeout: How long one attempt may take; ``None`` is for ever.
         overlap: What happens to a slot that comes while the job is busy.
-        misfire: What happens to slots that passed while nobody could start them.
+        misfire: What happens to slots that passed while no node could start them.
         misfire_grace: A slot older than this is recorded as missed, whatever the policy.
         concurrency: How many runs may be running at once, on all nodes together, when said.
         paused: Whether it is created paused.

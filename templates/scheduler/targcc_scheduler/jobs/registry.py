@@ -1,4 +1,4 @@
-"""The jobs of this process: those that discovery finds, and those that are registered by hand."""
+"""The jobs of this process: those that discovery finds, those that are registered by hand, and those from outside the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JobRef = str | JobDefinition | Callable[..., Any]
 
 
 class JobRegistry:
-    """The jobs by name. The jobs package is imported at the first look, in whichever thread that is.
+    """The jobs by name. The jobs package is imported when they are first asked for, in the thread that asks.
 
     Args:
         package: Where the jobs are, such as ``acme_jobs.jobs``.
@@ -43,7 +43,7 @@ class JobRegistry:
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
-        """The jobs by name; it grows when one is registered by hand."""
+        """The jobs by name; the mapping changes when jobs are registered or replaced."""
         return self._found().definitions
 
     @property
@@ -126,7 +126,7 @@ class JobRegistry:
             self._external_broken = [broken]
 
     def look_again(self) -> None:
-        """Import the job files that have been added since the first look."""
+        """Import the job files that have been added since the package was imported."""
         found = self._found()
         with self._lock:
             discover_more(self._package, found)

@@ -11,25 +11,25 @@ _process_log = logging.getLogger("targcc.job")
 
 
 class Recorder(Protocol):
-    """Takes what a run records: log lines, progress, steps. Called from any thread; a future is done when it is kept."""
+    """Stores what a run writes. Called from any thread; a future is done when the value is stored."""
 
     def write(self, level: str, message: str) -> None:
-        """Keep a log line."""
+        """Store a log line."""
 
     def progress(self, done: float, total: float | None) -> None:
-        """Keep how far the run is."""
+        """Store how far the run is."""
 
     def find_step(self, name: str) -> Future[str | None]:
         """The result of a step that finished in an earlier attempt, as JSON."""
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
-        """Keep the result of a step that has just finished."""
+        """Store the result of a step that has just finished."""
 
 
 class RunLog:
     """The log of one run: ``ctx.log.info("loaded", rows=12)``.
 
-    Lines are kept with the run and also go to the process's own log.
+    Lines are stored with the run and also go to the log of the process.
     """
 
     def __init__(self, recorder: Recorder, **fields: Any) -> None:
@@ -37,23 +37,23 @@ class RunLog:
         self._fields = fields
 
     def debug(self, event: str, /, **values: Any) -> None:
-        """Of interest to developers."""
+        """Log what only developers want to know."""
         self._write(logging.DEBUG, event, values)
 
     def info(self, event: str, /, **values: Any) -> None:
-        """What happened."""
+        """Log what happened."""
         self._write(logging.INFO, event, values)
 
     def warning(self, event: str, /, **values: Any) -> None:
-        """Somebody may have to look at this."""
+        """Log what somebody may have to look at."""
         self._write(logging.WARNING, event, values)
 
     def error(self, event: str, /, **values: Any) -> None:
-        """Something failed."""
+        """Log a failure."""
         self._write(logging.ERROR, event, values)
 
     def exception(self, event: str, /, **values: Any) -> None:
-        """Something failed; the traceback of the exception being handled is kept too."""
+        """Log a failure with the traceback of the exception that is being handled."""
         self._write(logging.ERROR, event, values, traceback.format_exc())
 
     def _write(

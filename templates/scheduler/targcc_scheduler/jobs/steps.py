@@ -22,7 +22,7 @@ def is_async(f: Callable[..., Any]) -> bool:
 
 
 def encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:
-    """The result as JSON, and as it comes back from there."""
+    """The result as JSON, and as :func:`decode` reads it back."""
     adapter = _adapter(f)
     try:
         encoded = (adapter.dump_json(result) if adapter else to_json(result)).decode()
@@ -38,7 +38,7 @@ def encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:
 
 
 def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
-    """A result that was kept, as the return type that ``f`` declares."""
+    """A stored result, read as the return type that ``f`` declares."""
     adapter = _adapter(f)
     try:
         return adapter.validate_json(encoded) if adapter else from_json(encoded)
@@ -47,7 +47,7 @@ def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:
 
 
 def _adapter(f: Callable[..., Any]) -> pydantic.TypeAdapter[Any] | None:
-    """What writes and reads the declared return type of ``f``; ``None`` when it declares none that can be kept."""
+    """The adapter for the declared return type of ``f``; ``None`` when there is none that can be stored."""
     while isinstance(f, functools.partial):
         f = f.func
     f = inspect.unwrap(f)

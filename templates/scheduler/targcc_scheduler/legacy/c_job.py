@@ -45,7 +45,7 @@ class CJobSource:
     """The jobs in ``c_Job``.
 
     Args:
-        settings: Where the table is, and how its schedules are meant.
+        settings: Name the table, its database and the zone of its schedules.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -106,7 +106,7 @@ class CJobSource:
         return definitions, broken + self._watch_task_manager(known)
 
     def close(self) -> None:
-        """Give the connections and threads back."""
+        """Close the connections and end the threads."""
         with self._lock:
             database, self._database = self._database, None
         if database is not None:
@@ -121,7 +121,7 @@ class CJobSource:
 
     def _define(self, row: LegacyRow) -> JobDefinition:
         procedure = procedure_of(row.procedure)
-        procedure_call("mssql", procedure, {})  # is it a name?
+        procedure_call("mssql", procedure, {})  # raises ValueError unless it is a name
         schedule = CronSchedule.parse(row.cron)
         if not schedule.reachable:
             raise LegacyError(f'cron "{row.cron}": there is no such date, it never runs')
@@ -132,7 +132,7 @@ class CJobSource:
             display_name=row.name,
             description=f"Calls {procedure}, as row {row.id} of c_Job says",
             timezone=self._zone,
-            retries=0,  # the old server did not retry, and a procedure may not bear it
+            retries=0,  # the old server did not retry, and a procedure may not be safe to repeat
             alerts=None if row.emails is None else Alerts(email=row.emails),
         )
 

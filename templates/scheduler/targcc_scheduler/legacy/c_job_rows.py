@@ -1,4 +1,4 @@
-"""Rows of `c_Job`, read."""
+"""Reading rows of ``c_Job``."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class LegacyRow:
-    """An active row, as far as it makes the job; rows that are equal make the same job."""
+    """The columns of an active row that define the job; equal rows define the same job."""
 
     id: str
     name: str
     cron: str
     procedure: str
     emails: tuple[str, ...] | None
-    """Who is told of a failure; ``None``: nobody wants to know."""
+    """Who gets an alert of a failure; ``None``: nobody."""
     last_run: object = field(default=None, compare=False)
 
 
@@ -112,12 +112,12 @@ def procedure_of(text: str) -> str:
 
 
 def name_of(record: Record) -> str:
-    """The name of a row's job, its white space evened out."""
+    """The name of a row's job, with each run of white space as one blank."""
     return " ".join(str(record["jobname"] or "").split())
 
 
 def is_yes(value: object) -> bool:
-    """A bit, however the database and its driver give it."""
+    """Whether a bit is set, in any form in which drivers give one."""
     if isinstance(value, bytes):
         return any(value)
     return str(value).strip().lower() in {"1", "true", "t", "yes", "y"}
@@ -131,5 +131,5 @@ def take(definitions: dict[str, JobDefinition], definition: JobDefinition) -> No
 
 
 def place_of(row: str, name: str) -> str:
-    """How a row is called in messages."""
+    """A row's name in messages."""
     return f'c_Job row {row} "{name}"'

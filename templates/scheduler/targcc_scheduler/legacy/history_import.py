@@ -1,4 +1,4 @@
-"""The old server's run history, as ``targcc-gen import-legacy`` wrote it, put into ``c_LoggedJob``.
+"""Load the old server's run history, as ``targcc-gen import-legacy`` wrote it, into ``c_LoggedJob``.
 
 The file has one JSON object a line, gzipped if its name ends in ``.gz``. Loading it again, or another export that overlaps
 with it, adds only what is missing.
@@ -17,12 +17,15 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from ..core.actor import Actor
+from ..core.actor import Actor, ActorKind
 from ..core.errors import HistoryError
 from ..storage.audit import audit_plainly
 from ..storage.dialects.base import WRITES
 from ..storage.engines import sync_engine
 from ..storage.runs.history import Key, imported_row, imported_since, insert_imported
+
+TRIGGERED_BY = str(ActorKind.LEGACY)
+"""``c_LoggedJob.TriggeredBy`` of a run of the old server."""
 
 _BATCH = 1000
 _MANY = 50
@@ -34,7 +37,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What loading came to: runs that were added, runs that were there, and the oldest of all."""
+    """The counts of a load: runs that were added, runs that were there, and the oldest of all."""
 
     added: int
     present: int
@@ -57,7 +60,7 @@ def load_history(
         progress: Called with how many bytes of the file have been read.
 
     Raises:
-        HistoryError: A line is no run.
+        HistoryError: a line is not a run.
         OSError: The file cannot be read.
     """
     added = present = 0

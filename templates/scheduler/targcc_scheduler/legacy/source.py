@@ -52,7 +52,7 @@ class JobSource(Protocol):
         """
 
     def close(self) -> None:
-        """Give connections and threads back; it may be read again."""
+        """Close its connections; it may be read again."""
 
 
 class SourceFollower:

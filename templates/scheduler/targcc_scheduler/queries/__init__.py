@@ -1,1 +1,1 @@
-"""Every read for people."""
+"""Reads for the dashboard, the API and the command line."""

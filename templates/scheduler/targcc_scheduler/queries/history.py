@@ -13,7 +13,7 @@ from .runs import attempts_of_run
 
 
 async def known_jobs(connection: AsyncConnection) -> list[str]:
-    """Every job that a run is kept of, in the code or not any more."""
+    """The names of all jobs that have runs, also of those that are not in the code any more."""
     statement = sa.select(job_run.c.JobName).distinct().order_by(job_run.c.JobName)
     return list((await connection.execute(statement)).scalars())
 

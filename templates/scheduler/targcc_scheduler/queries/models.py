@@ -46,17 +46,16 @@ class Run:
     blocked_by: int | None
     progress_done: float | None
     progress_total: float | None
-    cancel_requested_by: str | None
     life_log: str
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What it was called with; secret arguments too, so mask them before anybody sees them."""
+        """The arguments, secret ones too: mask them before they are shown."""
         return _json_object(self.arguments_json)
 
     @property
     def life(self) -> tuple[StateChange, ...]:
-        """Its transitions, the first one first."""
+        """Its state history, oldest first."""
         return tuple(_life(self.life_log))
 
     @property
@@ -66,7 +65,7 @@ class Run:
 
     @property
     def happened_at(self) -> datetime:
-        """Where it belongs on a time line: its end, else its start, else when it is due."""
+        """Its place on a time line: its end, else its start, else when it is due."""
         return self.completed_at or self.started_at or self.due_at
 
     @property
@@ -78,7 +77,7 @@ class Run:
 
     @property
     def progress(self) -> float | None:
-        """How far it has come, from 0 to 1, if the job says so."""
+        """The progress that the job reported, from 0 to 1; ``None`` when it reported none."""
         if self.progress_done is None or not self.progress_total:
             return None
         return min(max(self.progress_done / self.progress_total, 0.0), 1.0)
@@ -204,7 +203,6 @@ def run_of(row: sa.Row[Any]) -> Run:
         blocked_by=row.BlockedBy,
         progress_done=row.ProgressDone,
         progress_total=row.ProgressTotal,
-        cancel_requested_by=row.CancelRequestedBy,
         life_log=row.LifeLog,
     )
 
@@ -253,5 +251,5 @@ def _life(text: str) -> Iterator[StateChange]:
         state, _, note = rest.partition(" ")
         try:
             yield StateChange(datetime.fromisoformat(at), state, note)
-        except ValueError:  # a line that somebody wrote by hand
+        except ValueError:  # not a line of ours
             continue

@@ -27,7 +27,7 @@ def next_run(
     if isinstance(definition.schedule, AfterCompletionSchedule):
         ended = next((run.completed_at for run in recent if run.completed_at is not None), None)
         if any(not run.final for run in recent):
-            return None  # it is known when this one ends
+            return None  # known when that run ends
         return max(ended + definition.schedule.delay, after) if ended else after
     return definition.schedule.next(after, parse_zone(definition.timezone))
 

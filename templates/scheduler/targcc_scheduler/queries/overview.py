@@ -20,7 +20,7 @@ _COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A job that needs a person: its last outcome was bad."""
+    """A job that needs attention: its last run failed or was missed."""
 
     job: JobOverview
     run: Run

@@ -75,7 +75,7 @@ def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
 
 
 def _contains(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
-    """In any case; SQLite knows the two cases of ASCII only, so other letters are also looked for as they are."""
+    """A comparison that ignores case; SQLite folds ASCII only, so other letters are also compared as they are."""
     return sa.or_(
         sa.func.lower(column).like(like_pattern(text.lower()), escape="\\"),
         column.like(like_pattern(text), escape="\\"),
@@ -102,7 +102,7 @@ async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
 
 
 async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
-    """What runs now, the longest first."""
+    """The running runs, the longest first."""
     statement = (
         sa.select(job_run)
         .where(job_run.c.State == RunState.RUNNING)
@@ -113,7 +113,7 @@ async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
 
 
 async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
-    """What waits for its time, its next attempt or a worker, the next due first."""
+    """The runs that wait for their time, their next attempt or a worker, the next due first."""
     statement = (
         sa.select(job_run)
         .where(job_run.c.State.in_((RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING)))

@@ -25,7 +25,7 @@ async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]
 
 
 async def servers(connection: AsyncConnection) -> tuple[Server, ...]:
-    """The nodes, with how many runs each has in hand."""
+    """The nodes, with how many runs each is running."""
     busy = await _count_by(connection, job_run.c.ServerId, job_run.c.State == RunState.RUNNING)
     rows = await connection.execute(sa.select(job_server).order_by(job_server.c.StartedAt))
     return tuple(

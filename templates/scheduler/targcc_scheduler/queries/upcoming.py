@@ -1,4 +1,4 @@
-"""What comes next, over all jobs."""
+"""The next runs of all jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Upcoming:
 def upcoming(
     jobs: Iterable[JobOverview], waiting: Iterable[Run], now: datetime
 ) -> tuple[Upcoming, ...]:
-    """What starts next: runs that wait for a worker, their time or another attempt, and the next slot of each job."""
+    """The next starts of all jobs: runs that wait for a worker, their time or another attempt, and the next slot of each job."""
     due = [Upcoming(max(run.due_at, now), run.job, run) for run in waiting]
     slots = [Upcoming(job.next_run, job.name, None) for job in jobs if job.next_run is not None]
     return tuple(sorted([*due, *slots], key=lambda one: (one.at, one.job)))
@@ -35,7 +35,7 @@ def upcoming(
 def coming_slots(
     jobs: Iterable[JobOverview], now: datetime, horizon: datetime
 ) -> Iterator[datetime]:
-    """The slots to come."""
+    """The slots of the jobs from ``now`` up to ``horizon``."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     for job in jobs:
         if job.next_run is not None and job.definition.schedule is not None:
@@ -49,7 +49,7 @@ def coming_slots(
 def _slots_from(
     definition: JobDefinition, start: datetime, span: timedelta
 ) -> tuple[datetime, ...]:
-    """The slots of a job within ``span``, at most 500: more than the time line can show. Found once an hour, not with each look."""
+    """The slots of a job within ``span``, at most 500: more than the time line can show. Cached, since the page is refreshed every few seconds."""
     if definition.schedule is None or isinstance(definition.schedule, AfterCompletionSchedule):
         return ()
     slots = definition.schedule.iter(start, parse_zone(definition.timezone))

@@ -1,1 +1,1 @@
-"""Who may sign in, and what they may do."""
+"""Users, tokens, sessions and roles: who may sign in, and what they may do."""

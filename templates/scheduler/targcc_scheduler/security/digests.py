@@ -1,4 +1,4 @@
-"""Digests of secrets: all that is kept of them."""
+"""Digests of secrets; the secrets themselves are not stored."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def digest(secret: str) -> str:
-    """The SHA-256 of a token: all that is kept of it."""
+    """The SHA-256 of a token, which is stored in its place."""
     return hashlib.sha256(secret.encode()).hexdigest()

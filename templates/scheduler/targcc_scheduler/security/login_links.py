@@ -13,14 +13,14 @@ from .digests import digest
 LINK_LIFE = timedelta(minutes=10)
 """How long a login link can be used."""
 LINK_USER = "login link"
-"""Who somebody is who came by the login link; no user can be called so, since names have no blanks."""
+"""The name of a session that a login link began; no user can have it, since names have no blanks."""
 
 
 class LoginLinks:
     """Secrets in the memory of the serving process that each sign one browser in, once.
 
     Args:
-        clock: Seconds that only go forward.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +36,7 @@ class LoginLinks:
         return secret
 
     def use(self, secret: str) -> bool:
-        """Whether the secret opens the door; it does so once."""
+        """Use up a login link: true the first time, while it is valid."""
         with self._lock:
             end = self._ends.pop(digest(secret), None)
         return end is not None and self._clock() < end

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.errors import AuthError
 
 LEAST_PASSWORD = 10
-"""Characters."""
+"""The least number of characters of a password."""
 
 
 @cache
@@ -36,7 +36,7 @@ def hash_password(password: str) -> str:
 
 
 def password_fits(password_hash: str | None, password: str) -> bool:
-    """Whether the password belongs to the hash; without a hash it takes as long and is false."""
+    """Whether the password belongs to the hash; false without a hash, after the same time, so that names cannot be guessed."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
     try:

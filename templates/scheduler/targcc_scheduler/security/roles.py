@@ -1,4 +1,4 @@
-"""Roles, and who has been let in."""
+"""Roles, and the principal of a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ACCOUNT_NAME = re.compile(r"[\w][\w.@+-]{0,63}")
 
 
 class Role(StrEnum):
-    """How far somebody may go; each role may do all that the one before it may."""
+    """What somebody may do; each role includes the ones before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -24,12 +24,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who has been let in.
+    """Who sends a request, once they are known.
 
     Args:
         name: A user's name, a token's name, or ``login link``.
-        role: How far they may go.
-        csrf: What every form must carry; ``None`` for a token, which no browser sends by itself.
+        role: What they may do.
+        csrf: The CSRF token that every form must carry; ``None`` where no browser sends the credentials by itself.
     """
 
     name: str

@@ -20,7 +20,7 @@ LINK_SESSION_LIFE = timedelta(hours=12)
 async def start_session(
     connection: AsyncConnection, name: str, role: Role, now: datetime, life: timedelta
 ) -> str:
-    """Sign a browser in; the secret for its cookie. Sessions that have ended are swept out."""
+    """Begin a session; returns the secret for its cookie. Sessions that have ended are removed."""
     secret = secrets.token_urlsafe(32)
     await accounts.add_session(
         connection,
@@ -35,11 +35,11 @@ async def start_session(
 
 
 async def find_session(connection: AsyncConnection, secret: str, now: datetime) -> Principal | None:
-    """Who a cookie belongs to; ``None`` when it is nobody's or too old."""
+    """Whose session a cookie names; ``None`` when there is none or it has ended."""
     row = await accounts.find_session(connection, digest(secret), now)
     return None if row is None else Principal(row.UserName, Role(row.Role), row.CsrfToken)
 
 
 async def end_session(connection: AsyncConnection, secret: str) -> None:
-    """Sign one browser out."""
+    """End a session."""
     await accounts.remove_session(connection, digest(secret))

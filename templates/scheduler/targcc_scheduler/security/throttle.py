@@ -15,12 +15,12 @@ class _Failures:
 
 
 class AttemptLimiter:
-    """Makes guessing slow: after some failures each further one doubles the wait.
+    """Slows guessing down: after some failures each further one doubles the wait.
 
     Args:
         free: How many failures cost no waiting.
-        longest: Seconds that a wait can grow to; a key that has been quiet twice as long starts afresh.
-        clock: Seconds that only go forward.
+        longest: The longest wait in seconds; failures older than twice that are forgotten.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class AttemptLimiter:
             self._failures[key] = _Failures(count, now + pause)
 
     def forget(self, key: str) -> None:
-        """Start afresh."""
+        """Forget the failures of ``key``."""
         with self._lock:
             self._failures.pop(key, None)
 
     def forgive(self, key: str) -> None:
-        """Take one failure back."""
+        """Count one failure less."""
         with self._lock:
             if key in self._failures:
                 self._failures[key].count -= 1
@@ -70,7 +70,7 @@ class AttemptLimiter:
 class LoginGuard:
     """Limits sign-in attempts: for each name at each address, and for each address as a whole.
 
-    An attempt counts as a failure from its beginning, so that a hundred at once gain nothing; success takes it back.
+    An attempt counts as a failure from its beginning, so that a hundred at once are limited too; success takes that back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,7 +87,7 @@ class LoginGuard:
         self._addresses.failed(address)
 
     def succeeded(self, name: str, address: str) -> None:
-        """Start afresh for this name at this address."""
+        """Forget the failures of this name at this address."""
         self._pairs.forget(_pair(name, address))
         self._addresses.forgive(address)
 

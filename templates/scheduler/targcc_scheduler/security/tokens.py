@@ -20,7 +20,7 @@ _NOTE_USE_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a program signs in with."""
+    """An API token."""
 
     name: str
     role: Role
@@ -39,15 +39,15 @@ async def create_token(
     now: datetime,
     life: timedelta | None = None,
 ) -> str:
-    """Make an API token; it is seen this once.
+    """Make an API token; only its digest is stored.
 
     Args:
         connection: Where to keep it.
         name: What to call it.
-        role: How far it goes.
+        role: What its holder may do.
         by: Who makes it.
         now: The instant it is.
-        life: How long it can be used; ``None`` is until it is revoked.
+        life: How long it is valid; ``None`` is until it is revoked.
 
     Raises:
         AuthError: the name is taken, or is not one.
@@ -72,7 +72,7 @@ async def create_token(
 
 
 async def revoke_token(connection: AsyncConnection, name: str) -> None:
-    """End an API token.
+    """Remove an API token.
 
     Raises:
         AuthError: there is no such token.
@@ -82,12 +82,12 @@ async def revoke_token(connection: AsyncConnection, name: str) -> None:
 
 
 async def tokens(connection: AsyncConnection) -> tuple[Token, ...]:
-    """The API tokens, by name; never their secrets, which nobody has."""
+    """The API tokens, by name; their secrets are not stored."""
     return tuple(_token(row) for row in await accounts.tokens(connection))
 
 
 async def find_token(connection: AsyncConnection, secret: str, now: datetime) -> Token | None:
-    """What a bearer token stands for; ``None`` when it is no token, or too old."""
+    """The API token with this secret; ``None`` when there is none, or it has expired."""
     row = await accounts.find_token(connection, digest(secret))
     if row is None or (row.ExpiresAt is not None and row.ExpiresAt <= now):
         return None
@@ -95,12 +95,12 @@ async def find_token(connection: AsyncConnection, secret: str, now: datetime) ->
 
 
 def use_is_worth_noting(token: Token, now: datetime) -> bool:
-    """Whether to write down that a token is used: at most once a minute, so that reading costs no writing."""
+    """Whether to store that a token is used: at most once a minute, so that most requests write nothing."""
     return token.last_used_at is None or now - token.last_used_at >= _NOTE_USE_EVERY
 
 
 async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Keep when a token was last used."""
+    """Store when a token was last used."""
     await accounts.note_token_use(connection, name, now)
 
 

@@ -14,7 +14,7 @@ from .roles import ACCOUNT_NAME, Role
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign in."""
+    """A user of the dashboard."""
 
     name: str
     role: Role
@@ -25,10 +25,10 @@ class User:
 async def add_user(
     connection: AsyncConnection, name: str, password_hash: str, role: Role, now: datetime
 ) -> None:
-    """Let somebody in from now on.
+    """Add a user.
 
     Raises:
-        AuthError: the name is taken, or is not one.
+        AuthError: the name is taken, or is no valid name.
     """
     if not ACCOUNT_NAME.fullmatch(name):
         raise AuthError(
@@ -40,7 +40,7 @@ async def add_user(
 
 
 async def change_password(connection: AsyncConnection, name: str, password_hash: str) -> None:
-    """Give a user another password, and sign them out everywhere.
+    """Change a user's password and end their sessions.
 
     Raises:
         AuthError: there is no such user.
@@ -62,7 +62,7 @@ async def remove_user(connection: AsyncConnection, name: str) -> None:
 
 
 async def users(connection: AsyncConnection) -> tuple[User, ...]:
-    """Everybody who may sign in, by name."""
+    """The users, by name."""
     rows = await accounts.users(connection)
     return tuple(User(row.Name, Role(row.Role), row.CreatedAt, row.LastLoginAt) for row in rows)
 
@@ -73,11 +73,11 @@ async def has_users(connection: AsyncConnection) -> bool:
 
 
 async def find_login(connection: AsyncConnection, name: str) -> tuple[str, Role, str] | None:
-    """Name as it is written, role and password hash of a user; the name is taken in any case."""
+    """Name, role and password hash of a user; ``name`` may be in any case."""
     row = await accounts.find_user(connection, name)
     return None if row is None else (row.Name, Role(row.Role), row.PasswordHash)
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
-    """Keep when a user last signed in."""
+    """Store when a user last signed in."""
     await accounts.note_login(connection, name, now)

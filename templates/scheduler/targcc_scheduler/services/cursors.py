@@ -1,4 +1,4 @@
-"""Cursors: how far a job came, kept from run to run."""
+"""Cursors: the position up to which a job has read, kept from run to run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from .database import Database
 
 
 class Cursors:
-    """How far a job came, kept between runs in the table ``JobCursor`` of the jobs' database.
+    """The position up to which a job has read, kept between runs in the table ``JobCursor`` of the jobs' database.
 
-    Save in the transaction that stores what was read: then both happened, or neither.
+    Save it in the transaction that stores what was read, so that both are committed or neither.
     """
 
     table = sa.Table(
@@ -34,6 +34,6 @@ class Cursors:
         return await self._database.run(read)
 
     def save(self, connection: sa.Connection, name: str, value: str) -> None:
-        """Keep ``value``; it lasts once the transaction of ``connection`` is committed."""
+        """Store ``value`` as part of the transaction of ``connection``."""
         connection.execute(sa.delete(self.table).where(self.table.c.Name == name))
         connection.execute(sa.insert(self.table).values(Name=name, Value=value))

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Transaction(Generic[T]):
-    """One piece of work in a thread, which can be abandoned from outside."""
+    """One piece of work in a thread, which other threads can interrupt."""
 
     def __init__(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> None:
         self._engine = engine
@@ -33,7 +33,7 @@ class _Transaction(Generic[T]):
             try:
                 value = self._work(connection)
             finally:
-                with self._lock:  # from here on the connection may serve somebody else
+                with self._lock:  # from here on another piece of work may have the connection
                     self._driver = None
             if self._abandoned:
                 raise asyncio.CancelledError  # rolls back
@@ -53,16 +53,16 @@ class _Transaction(Generic[T]):
 
 
 class Database:
-    """The database that jobs work on. Statements run in a few threads of their own, so a slow one holds up no other job.
+    """The database that jobs work on. Statements run in a few threads of their own, so a slow one delays no other job.
 
     Args:
-        url: Any SQLAlchemy URL; SQLite, PostgreSQL and SQL Server get their driver by themselves.
+        url: Any SQLAlchemy URL; SQLite, PostgreSQL and SQL Server are given their driver.
         threads: How many statements may run at the same time; also the size of the connection pool.
     """
 
     def __init__(self, url: str, *, threads: int = 4) -> None:
         self.engine = sa.create_engine(_with_driver(url), pool_size=threads, pool_pre_ping=True)
-        if self.engine.dialect.name == "sqlite":  # wait for whoever is writing, instead of failing
+        if self.engine.dialect.name == "sqlite":  # wait for another writer, instead of failing
             event.listen(self.engine, "connect", _be_patient)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
@@ -74,7 +74,7 @@ class Database:
         return await self._in_thread(_Transaction(self.engine, work))
 
     async def call(self, procedure: str, **arguments: Any) -> ProcedureResult:
-        """Call a stored procedure to its end, as ``EXEC`` on SQL Server and ``CALL`` on PostgreSQL.
+        """Call a stored procedure and read all its results, by ``EXEC`` on SQL Server and ``CALL`` on PostgreSQL.
 
         It runs in autocommit, so that a procedure may commit by itself.
 
@@ -95,7 +95,7 @@ class Database:
         return await self._in_thread(_Transaction(engine, work))
 
     def close(self) -> None:
-        """Give the connections and threads back."""
+        """Close the connections and end the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 

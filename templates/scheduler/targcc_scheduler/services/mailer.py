@@ -15,7 +15,7 @@ from .smtp import send_by_smtp
 
 
 class Mailer:
-    """Sends mail through ``TARGCC_SMTP_HOST``; while that is empty, puts it into a folder to look at.
+    """Sends mail through ``TARGCC_SMTP_HOST``; while that is empty, writes it into a folder.
 
     Args:
         settings: Names the mail server and the sender.

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 @dataclass(frozen=True)
 class ProcedureResult:
-    """What a stored procedure gave back.
+    """The results of a stored procedure.
 
     Args:
         sets: Every result set, in order; a set is a list of rows, a row a mapping by column name.
@@ -68,8 +68,8 @@ def _quoted(bracketed: re.Match[str]) -> str:
 def execute_to_the_end(
     connection: sa.Connection, statement: str, values: list[Any]
 ) -> ProcedureResult:
-    """Execute a call and read every result set: a procedure goes on only while somebody reads."""
-    # A plain DBAPI cursor: SQL Server reports an error in a later statement only to whoever reads every result before it.
+    """Execute a call and read every result set: SQL Server runs a procedure only as far as its results are read."""
+    # A plain DBAPI cursor: SQL Server reports an error in a later statement only after every result before it was read.
     cursor = connection.connection.cursor()
     sets: list[list[dict[str, Any]]] = []
     affected = 0

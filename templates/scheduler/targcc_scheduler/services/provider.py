@@ -45,7 +45,7 @@ class StandardServices(Provider):
 
     @provide(scope=Scope.APP)
     def cursors(self, database: Database) -> Cursors:
-        """Where jobs remember how far they came."""
+        """The positions up to which jobs have read."""
         return Cursors(database)
 
     @provide(scope=Scope.APP)

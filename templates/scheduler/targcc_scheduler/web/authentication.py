@@ -21,7 +21,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def client_address(request: Request) -> str:
-    """Where the request came from; behind a trusted proxy, uvicorn has put the client's address there."""
+    """The address of the client; behind a trusted proxy, uvicorn has put it there."""
     return request.client.host if request.client is not None else "unknown"
 
 
@@ -50,7 +50,7 @@ async def csrf_fits(request: Request, principal: Principal) -> bool:
 
 
 def same_origin(request: Request) -> bool:
-    """Whether a browser that says where a form comes from names this site."""
+    """Whether the ``Origin`` that a browser sends is this site; true without one."""
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
 
@@ -81,6 +81,6 @@ def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
 
 
 def actor(request: Request, principal: Principal) -> Actor:
-    """Who does something, for the run and the audit."""
+    """The actor to store with a run and in the audit."""
     kind = ActorKind.API if principal.csrf is None else ActorKind.MANUAL
     return Actor(kind, principal.name, client_address(request))

@@ -1,6 +1,6 @@
 """What orchestrators and monitors ask: ``/health/live``, ``/health/ready`` and ``/metrics``.
 
-The health checks are open to everybody and tell nothing but names and ok. The metrics name jobs, so they need the role viewer:
+The health checks are open to everybody and hold only names of checks and ok or failed. The metrics name jobs, so they need the role viewer:
 give Prometheus a token (``targcc token create prometheus``, then ``authorization: {credentials: …}`` in its scrape configuration).
 """
 
@@ -37,7 +37,7 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 async def ready(scheduler: Annotated[Scheduler, Depends(get_scheduler)]) -> Response:
-    """Whether to send work here: the database answers, its tables are current, this node's heart beats. Else status 503."""
+    """Whether to send work here: the database answers, its tables are current, this node's heartbeat is recent. Else status 503."""
     checks = await _checks(scheduler)
     fit = all(checks.values())
     body = {
@@ -68,7 +68,7 @@ async def _checks(scheduler: Scheduler) -> dict[str, bool]:
             if node is not None:
                 checks["node"] = await scheduler.read(lambda db: _beats(db, scheduler, node.id))
     except (sa.exc.SQLAlchemyError, OSError, TimeoutError):
-        pass  # what could not be found out stays failed
+        pass  # a check that could not be made stays failed
     return checks
 
 

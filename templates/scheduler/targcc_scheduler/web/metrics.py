@@ -34,7 +34,7 @@ class Metrics:
     """The figures of one app.
 
     Args:
-        scheduler: Whose.
+        scheduler: The scheduler of the app.
     """
 
     CONTENT_TYPE: ClassVar[str] = "text/plain; version=0.0.4; charset=utf-8"
@@ -66,7 +66,7 @@ class Metrics:
         await self._scheduler.read(self._begin)
 
     async def text(self) -> str:
-        """All of it, in Prometheus' text format."""
+        """The figures in Prometheus' text format."""
         async with self._turn:
             now = self._scheduler.clock.now()
             families = await self._scheduler.read(lambda db: self._collect(db, now))

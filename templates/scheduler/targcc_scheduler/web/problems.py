@@ -1,4 +1,4 @@
-"""Problems: errors as answers, by the API as problem details, by the pages as a page."""
+"""Errors as answers: problem details from the API, a page from the dashboard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Problem(Exception):  # noqa: N818 - the name of RFC 9457
-    """Something to tell the caller of the API, as RFC 9457 says it."""
+    """An error to answer with, as RFC 9457 describes it."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
 
 
 class GuardedRoute(APIRoute):
-    """A route whose answers carry the security headers and are kept by no cache."""
+    """A route whose answers have the security headers and are not cached."""
 
     def get_route_handler(self) -> Handler:
-        """The handler with its answer guarded."""
+        """The handler, with the headers added to its answer."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
@@ -80,7 +80,7 @@ class GuardedRoute(APIRoute):
         return guarded
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """What the handler says; subclasses turn errors into answers here."""
+        """The handler's answer; subclasses turn errors into answers here."""
         return await handler(request)
 
 
@@ -88,7 +88,7 @@ class ApiRoute(GuardedRoute):
     """A route of the REST API: whatever goes wrong is answered as problem JSON."""
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """What the handler says, or the problem."""
+        """The handler's answer, or the problem."""
         try:
             return await with_database(handler, request)
         except Problem as problem:
@@ -100,7 +100,7 @@ class ApiRoute(GuardedRoute):
 
 
 def _refuse_large_body(request: Request) -> None:
-    """A body is read before anybody is asked who they are, so a stranger's must be small, and say how long it is."""
+    """Refuse a body that is large or of unknown length: it is read before the sender is authenticated."""
     length = request.headers.get("content-length", "0")
     endless = "transfer-encoding" in request.headers
     if endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
@@ -110,11 +110,11 @@ def _refuse_large_body(request: Request) -> None:
 
 
 async def with_database(handler: Handler, request: Request) -> Response:
-    """What the handler says.
+    """The handler's answer.
 
     Raises:
-        Problem: the body is too large, the database did not answer, or something was asked that it cannot hold. What it
-            said stays in the log.
+        Problem: the body is too large, the database did not answer, or a value does not fit into it. The database's own error
+            is only logged.
     """
     _refuse_large_body(request)
     try:

@@ -28,7 +28,7 @@ def make_router(
     scheduler: Scheduler | None = None,
     providers: Sequence[IdentityProvider] = (),
 ) -> APIRouter:
-    """The router to include in an app; including it is all there is to do.
+    """The router to include in an app; its lifespan starts and stops the scheduler.
 
     Args:
         settings: Default: from the environment and ``.env``.
@@ -37,7 +37,7 @@ def make_router(
     """
     settings = settings or (scheduler.settings if scheduler is not None else Settings())
     router = APIRouter(lifespan=_lifespan(settings, scheduler, providers))
-    # Kept out of the app's own schema, which is open to everybody; /api/docs shows the API to those who may see it.
+    # Not in the app's own schema, which is open to everybody; /api/docs shows the API to who is signed in.
     router.include_router(api.router, include_in_schema=False)
     router.include_router(openapi.router)
     router.include_router(health.router)

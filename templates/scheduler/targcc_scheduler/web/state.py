@@ -1,4 +1,4 @@
-"""What the web app keeps while it runs."""
+"""The state of the web side of an app."""
 
 from __future__ import annotations
 

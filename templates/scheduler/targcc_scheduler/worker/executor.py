@@ -200,7 +200,7 @@ class Executor:
             returned=finished.returned,
             error=finished.error,
             stopped=attempt.ctx.stop_reason,
-            stop_message=attempt.ctx.cancel_message,
+            stop_message=attempt.ctx.cancel_reason or "",
             noticed=attempt.ctx.noticed or attempt.forced,
             abandoned=not stopped,
             duration_ms=round((time.monotonic() - started) * 1000),
@@ -225,7 +225,7 @@ class Executor:
             "run %d (%s): %s; its %s cannot be stopped and is abandoned:\n%s",
             attempt.claim.run_id,
             attempt.claim.job_name,
-            attempt.ctx.cancel_message,
+            attempt.ctx.cancel_reason or "",
             f"thread {thread.name!r}" if thread is not None else "coroutine",
             stack_of(thread if thread is not None else self._jobs.thread.thread),
         )

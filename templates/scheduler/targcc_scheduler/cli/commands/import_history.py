@@ -1,4 +1,4 @@
-"""The command that brings the old history over."""
+"""The command that imports the old history."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
 
 
 def _next(slot: datetime, now: datetime, own: str) -> str:
-    """A slot in the project's zone, and by the job's own clock where that is another."""
+    """A slot in the project's zone, and in the job's own where that is another."""
     text = when(slot, now)
     if own == current().timezone:
         return text
@@ -211,7 +211,7 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
 )
 @json_option
 def job_stats(name: str, *, days: int, as_json: bool) -> None:
-    """Show how a job has done: counts, success rate, durations.
+    """Show the results of a job: counts, success rate, durations.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``targcc serve`` and ``targcc worker``: the processes that stay."""
+"""``targcc serve`` and ``targcc worker``: the processes that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _is_loopback(host: str) -> bool:
 def _listen(chosen: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
     listener = socket.socket(family)
-    if os.name != "nt":  # there it would let two servers have one port
+    if os.name != "nt":  # on Windows it would let two servers have one port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((chosen.host, chosen.port))
-        listener.listen(128)  # only now is it sure that nobody else has the port
+        listener.listen(128)  # bind alone may succeed while another process has the port
     except OSError as error:
         listener.close()
         raise CliError(

@@ -1,4 +1,4 @@
-"""``targcc user`` and ``targcc token``: who may come in."""
+"""``targcc user`` and ``targcc token``: who may use the dashboard and the API."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def _password(*, from_stdin: bool) -> str:
 @click.option(
     "--role",
     type=_ROLES,
-    help="How far they may go. Default: admin for the first user, else viewer.",
+    help="What they may do. Default: admin for the first user, else viewer.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
-    """Let somebody sign in.
+    """Add a user.
 
     \b
     Example:
@@ -116,21 +116,21 @@ def list_users(*, as_json: bool) -> None:
 @user_group.command("remove")
 @click.argument("name")
 def remove_user(name: str) -> None:
-    """Let somebody in no more, and sign them out everywhere.
+    """Remove a user and end their sessions.
 
     \b
     Example:
       targcc user remove dana
     """
     _change("remove user", name, lambda db, _: users.remove_user(db, name))
-    click.echo(f"{name} may sign in no more")
+    click.echo(f"{name} is removed")
 
 
 @user_group.command("password")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def change_password(name: str, *, password_stdin: bool) -> None:
-    """Give a user another password, and sign them out everywhere.
+    """Change a user's password and end their sessions.
 
     \b
     Example:
@@ -144,7 +144,11 @@ def change_password(name: str, *, password_stdin: bool) -> None:
 @token_group.command("create")
 @click.argument("name")
 @click.option(
-    "--role", type=_ROLES, default=str(Role.VIEWER), show_default=True, help="How far it goes."
+    "--role",
+    type=_ROLES,
+    default=str(Role.VIEWER),
+    show_default=True,
+    help="What its holder may do.",
 )
 @click.option(
     "--expires",
@@ -154,7 +158,7 @@ def change_password(name: str, *, password_stdin: bool) -> None:
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but the token.")
 def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool) -> None:
-    """Make a token; it is shown this once.
+    """Make a token; it is shown only now.
 
     \b
     Example:
@@ -178,7 +182,7 @@ def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool
 @token_group.command("list")
 @json_option
 def list_tokens(*, as_json: bool) -> None:
-    """Show the tokens; never their secrets, which nobody has.
+    """Show the tokens, without their secrets, which are not stored.
 
     \b
     Example:
@@ -215,7 +219,7 @@ def list_tokens(*, as_json: bool) -> None:
 @token_group.command("revoke")
 @click.argument("name")
 def revoke_token(name: str) -> None:
-    """End a token.
+    """Revoke a token.
 
     \b
     Example:

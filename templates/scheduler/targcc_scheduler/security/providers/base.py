@@ -1,4 +1,4 @@
-"""What an identity provider is."""
+"""The protocol of identity providers."""
 
 from __future__ import annotations
 

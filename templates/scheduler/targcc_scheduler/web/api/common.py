@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": ProblemOut, "description": "No token, or one that is not known"},
-    403: {"model": ProblemOut, "description": "The token's role does not go so far"},
+    403: {"model": ProblemOut, "description": "The token's role does not allow it"},
     404: {"model": ProblemOut, "description": "There is no such job or run"},
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {

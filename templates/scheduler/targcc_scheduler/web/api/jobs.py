@@ -82,7 +82,7 @@ async def job_statistics(
     scheduler: SchedulerOf,
     days: Annotated[int, Query(ge=1, le=366, description="How far back.")] = 30,
 ) -> JobStats:
-    """How a job has done: counts, success rate, durations, days."""
+    """The results of a job: counts, success rate, durations, days."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
     return await scheduler.read(

@@ -1,4 +1,4 @@
-"""Messages that outlive a redirect."""
+"""Flash messages: shown once, on the page after a redirect."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def back(request: Request, flash: Flash, to: str) -> Response:
 
 
 def local_path(request: Request, path: str) -> str:
-    """``path`` if it is one of the dashboard, else the first page: a link may not send people elsewhere."""
+    """``path`` if it is in the dashboard, else the overview: a link must not redirect to another site."""
     base = base_path(request)
     inside = path == base or path.startswith((f"{base}/", f"{base}?"))
     safe = inside and not any(char <= " " or char == "\\" for char in path)

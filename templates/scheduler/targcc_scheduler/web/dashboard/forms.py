@@ -73,7 +73,7 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What :class:`Field` says of an input apart from its name and value."""
+    """The kind of an input, for :class:`Field`."""
 
     kind: str
     hint: str = ""
@@ -171,7 +171,7 @@ def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]
 
 
 def _chosen(definition: JobDefinition, name: str, text: str) -> Any:
-    """The value of a ``Literal`` that is written so; an enum reads its text by itself."""
+    """The value of a ``Literal`` with this text; other texts stay, since pydantic reads the members of an enum."""
     assert definition.parameters is not None
     kind = _without_none(definition.parameters.model_fields[name].annotation)
     known = {str(value): value for value in get_args(kind)}

@@ -1,4 +1,4 @@
-"""Routes of pages: strangers are sent to the login, problems are shown as pages."""
+"""Routes of pages: who is not signed in is sent to the login page, problems are shown as pages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .flash import base_path
 from .rendering import Frame, environment
 
 
-class LoginNeeded(Exception):  # noqa: N818 - not an error: the way to the login page
-    """A page was asked for by somebody who has not signed in."""
+class LoginNeeded(Exception):  # noqa: N818 - not an error: it leads to the login page
+    """Somebody who is not signed in asked for a page."""
 
 
 class PageRoute(GuardedRoute):
-    """A page: strangers are sent to the login, problems are shown as pages."""
+    """A page: who is not signed in is sent to the login page, problems are shown as pages."""
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """What the handler says, the login, or a page that says what is wrong."""
+        """The handler's answer, the login page, or a page that says what is wrong."""
         try:
             return await with_database(handler, request)
         except LoginNeeded:

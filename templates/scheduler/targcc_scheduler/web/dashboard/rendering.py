@@ -1,4 +1,4 @@
-"""How a page comes to be: the Jinja environment, the frame around every page, messages that outlive a redirect."""
+"""Rendering pages: the Jinja environment, and the values that every template gets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ STATIC = Path(__file__).parent / "static"
 
 
 def is_refresh(request: Request) -> bool:
-    """Whether a page that is open asks for its middle anew."""
+    """Whether htmx asks for the content of an open page again."""
     return request.headers.get("HX-Request") == "true"
 
 
 @cache
 def environment() -> Environment:
-    """The templates, with everything escaped and nothing undefined."""
+    """The templates; values are escaped, and an undefined one is an error."""
     env = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -70,7 +70,7 @@ def environment() -> Environment:
 
 @cache
 def asset(name: str) -> str:
-    """The file's name with a mark that changes with its bytes, so that browsers may keep it for ever."""
+    """A static file's name with a digest of its content, so that browsers may cache it without limit."""
     mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"static/{name}?v={mark}"
 
@@ -80,7 +80,7 @@ class Frame:
 
     Args:
         request: The request.
-        principal: Who has been let in; ``None`` on pages for everybody.
+        principal: Who is signed in; ``None`` on pages for everybody.
     """
 
     def __init__(self, request: Request, principal: Principal | None) -> None:
@@ -94,7 +94,7 @@ class Frame:
 
     @property
     def layout(self) -> str:
-        """What a page extends: all of the frame, or just its middle when htmx refreshes that."""
+        """The template that a page extends: the whole layout, or only the content when htmx refreshes it."""
         return "fragment.html" if self.fragment else "layout.html"
 
     @property
@@ -104,14 +104,14 @@ class Frame:
         return url.path + (f"?{url.query}" if url.query else "")
 
     def may(self, role: str) -> bool:
-        """Whether whoever looks may do what needs ``role``."""
+        """Whether who is signed in may do what needs ``role``."""
         return self.principal is not None and self.principal.role.covers(Role(role))
 
 
 def render(
     request: Request, template: str, principal: Principal, status: int = 200, **values: Any
 ) -> Response:
-    """A page for somebody who has been let in."""
+    """A page for somebody who is signed in."""
     web = get_web(request)
     frame = Frame(request, principal)
     now = web.scheduler.clock.now()

@@ -8,4 +8,4 @@ from .pages import jobs, login, overview, runs, static_files, system
 ROUTERS = tuple(
     part.router for part in (login, actions, overview, jobs, runs, system, static_files)
 )
-"""To be included one by one: the first page has no path of its own, and so needs the prefix."""
+"""Included one by one: the overview has an empty path, which FastAPI allows only together with a prefix."""

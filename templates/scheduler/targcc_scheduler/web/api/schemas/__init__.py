@@ -1,1 +1,1 @@
-"""What the API's answers look like."""
+"""The shapes of the API's answers."""

@@ -14,7 +14,7 @@ from .runs import RunOut, run_out
 
 
 class JobOut(Schema):
-    """A job and how it stands."""
+    """A job with its next and last run."""
 
     name: str
     display_name: str
@@ -46,7 +46,7 @@ class JobDetailOut(JobOut):
 
 
 class TriggerIn(BaseModel):
-    """What to run a job with."""
+    """The arguments to run a job with."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from ....core.states import RunState
 
-STACK = (  # from the base line up: what needs eyes stands where they look first
+STACK = (  # from the base line up, the states that need attention first
     ("failed", frozenset({RunState.FAILED})),
     ("missed", frozenset({RunState.MISSED})),
     ("other", frozenset({RunState.CANCELLED, RunState.SKIPPED})),
@@ -26,10 +26,10 @@ def rect(kind: str, x: float, y: float, *, width: float, height: float, unit: st
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
-    """Parts of a chart after one another."""
+    """The parts of a chart, joined."""
     return Markup("").join(parts)
 
 
 def scaled(number: int, most: int, height: float) -> float:
-    """The height of a column: by square root, so that a single run still shows beside a thousand."""
+    """The height of a column, by square root, so that one run is still visible beside a thousand."""
     return max(3.0, height * math.sqrt(number / most)) if number else 0.0

@@ -1,4 +1,4 @@
-"""The strip: the runs of a night on one line of time."""
+"""The strip: the runs of a day on one time line."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class _Axis:
 
 
 def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
-    """The last day and the hours to come as one strip: a column each quarter of an hour, failures at its foot.
+    """The last day and the next hours as one strip: a column each quarter of an hour, failures at its foot.
 
     Args:
-        view: What there is.
+        view: The data of the overview page.
         zone: Of the labels.
         runs_url: The page that lists runs; each column links to its own.
     """

@@ -121,7 +121,7 @@ async def show_job(
 
 
 def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
-    """The next runs, each with its time by the job's own clock where that is not the project's."""
+    """The next runs, each with its time in the job's zone where that is not the project's."""
     own = job.definition.timezone
     zone = parse_zone(own) if own != current().timezone else None
     return [
@@ -131,7 +131,7 @@ def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: runs_rows.RunPage) -> tuple[Attempt, ...]:
-    """What the history holds from before the oldest run that is kept: pruned, or brought over from TARGCC."""
+    """Attempts from before the oldest run that is stored: of runs that were pruned, or imported from TARGCC."""
     if runs.next_before is not None:
         return ()
     kept = {str(run.id) for run in runs.runs}

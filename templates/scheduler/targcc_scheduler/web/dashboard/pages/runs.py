@@ -24,7 +24,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 class RunQuery(BaseModel):
-    """What the address of the runs page says; what makes no sense there is passed over."""
+    """The query of the runs page; values that are not understood are ignored."""
 
     q: str = ""
     state: str = ""
@@ -47,7 +47,7 @@ class RunQuery(BaseModel):
         )
 
     def address(self, path: str, before: int | None = None) -> str:
-        """The address of the same list from its beginning, or after the run ``before``."""
+        """The address of the same list, from its beginning or after the run ``before``."""
         given = {
             name: value for name, value in self.model_dump(exclude={"before"}).items() if value
         }
