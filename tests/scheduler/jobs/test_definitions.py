@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, Scheduler, job
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.jobs.definition import in_words, name_of
+from targcc_scheduler.jobs.definition import in_words, name_of, shown_arguments
 from targcc_scheduler.jobs.discovery import discover
 from targcc_scheduler.schedules import CronError
 
@@ -136,11 +136,13 @@ def test_arguments_are_typed_kept_and_read_back():
         ctx, day: date, ids: list[int], key: SecretStr, tags: dict[str, str] | None = None
     ): ...
 
-    parameters = define(work).signature
+    definition = define(work)
+    parameters = definition.signature
     given = {"day": "2026-01-31", "ids": ["1", 2], "key": "s3cret"}
     kept = parameters.check(given)
     assert json.loads(kept)["key"] == "s3cret"
-    assert parameters.shown(kept)["key"] == "••••••"
+    assert shown_arguments(definition, json.loads(kept))["key"] == "••••••"
+    assert set(shown_arguments(None, json.loads(kept)).values()) == {"••••••"}
     loaded = parameters.load(kept)
     assert (loaded["day"], loaded["ids"]) == (date(2026, 1, 31), [1, 2])
     assert loaded["key"].get_secret_value() == "s3cret"

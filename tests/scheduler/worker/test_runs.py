@@ -28,6 +28,7 @@ from targcc_scheduler import (
     UnknownRun,
     job,
 )
+from targcc_scheduler.jobs.definition import shown_arguments
 from targcc_scheduler.storage.engines import make_engine
 
 DANA = Actor(ActorKind.MANUAL, "dana", remote="10.0.0.7")
@@ -464,8 +465,8 @@ async def test_a_secret_argument_reaches_the_job_and_is_masked_for_people(schedu
     run_id = await scheduler.enqueue(SecretJob, password="hunter2")
     await scheduler.wait(run_id, 10)
     assert gate.seen == ["hunter2"]
-    stored = database.run(run_id)["ArgumentsJson"]
-    assert scheduler.find("Secret").signature.shown(stored) == {"password": "••••••"}
+    stored = json.loads(database.run(run_id)["ArgumentsJson"])
+    assert shown_arguments(scheduler.find("Secret"), stored) == {"password": "••••••"}
     assert "hunter2" not in database.run(run_id)["Message"]
 
 

@@ -46,6 +46,7 @@ class Run:
     blocked_by: int | None
     progress_done: float | None
     progress_total: float | None
+    cancel_requested_by: str | None
     life_log: str
 
     @property
@@ -203,6 +204,7 @@ def run_of(row: sa.Row[Any]) -> Run:
         blocked_by=row.BlockedBy,
         progress_done=row.ProgressDone,
         progress_total=row.ProgressTotal,
+        cancel_requested_by=row.CancelRequestedBy,
         life_log=row.LifeLog,
     )
 

@@ -1,0 +1,54 @@
+"""What vulture takes for unused in the scheduler, each with who uses it: ``uv run --with vulture vulture`` must print nothing."""
+
+# Python itself, by PEP 562.
+__getattr__
+__dir__
+
+# People's jobs and applications: the public interface.
+_.raise_if_cancelled
+_.step_sync
+_.with_metadata
+_.debug
+_.save  # Cursors
+_.add_recurring
+_.enqueue
+_.ManualClock  # Scheduler(clock=…) in their tests
+
+# The generator, and tests of schedules.
+_.between
+_.matches
+_.normal
+
+# Templates of the dashboard.
+_.failing_runs
+_.cancel_requested_by
+_.recovered
+_.layout
+_.may
+_.summary
+
+# Fields that are read when an answer is serialised.
+_.backoff_seconds
+_.timeout_seconds
+_.misfire_grace_seconds
+_.mode
+
+# Hooks that a library calls, or settings that it reads, by their names.
+_.exit_code  # click
+_.model_config  # pydantic
+_.filters  # Jinja
+_.collect  # prometheus_client
+_.impl  # SQLAlchemy's TypeDecorator, with the next four
+_.cache_ok
+_.load_dialect_impl
+_.process_bind_param
+_.process_result_value
+_.arraysize  # DBAPI cursor
+_.isolation_level  # sqlite3
+down_revision  # Alembic, with the next two
+branch_labels
+depends_on
+_.job_manager  # Procrastinate, with the next three
+_.fetch_job
+_.finish_job
+delete_job
