@@ -72,7 +72,7 @@ class Host:
         jobs_package: Where the jobs are.
         offers: What a job's constructor gets by type besides the project's services.
         container: Serves the constructors of jobs. Default: ``make_container()`` of the project's ``services.py``, if there is one.
-        notify: Hears of results and missed slots. Default: mail, Slack and Teams.
+        notify: Is called with results and missed slots. Default: sends alerts.
     """
 
     def __init__(

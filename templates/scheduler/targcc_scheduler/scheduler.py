@@ -45,7 +45,7 @@ class Scheduler:
         jobs_package: Where the jobs are. Default: what the settings say.
         container: Serves the constructors of jobs. Default: ``make_container()`` of the project's ``services.py``, if there is one.
         clock: Tells the time.
-        notify: Hears of results and missed slots. Default: mail, Slack and Teams.
+        notify: Is called with results and missed slots. Default: sends alerts.
     """
 
     def __init__(

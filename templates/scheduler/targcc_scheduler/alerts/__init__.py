@@ -1,1 +1,1 @@
-"""Telling people about runs: by mail, Slack and Teams."""
+"""Alerts about runs: whose rule holds, what an alert says, and the channels it goes by."""
