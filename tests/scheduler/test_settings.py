@@ -31,3 +31,18 @@ def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytes
     said = problem(database_url="postgresql://host/jobs")
     assert said.startswith("PostgreSQL needs psycopg: uv sync --extra postgresql, or pip install")
     assert Settings(_env_file=None, database_url="sqlite:///jobs.db")
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ({}, "http://127.0.0.1:8000/jobs"),
+        (
+            {"base_url": "https://jobs.example.com/", "dashboard_path": "/ops/"},
+            "https://jobs.example.com/ops",
+        ),
+        ({"host": "::1", "port": 9000}, "http://[::1]:9000/jobs"),
+    ],
+)
+def test_the_dashboard_has_one_address(options, address):
+    assert Settings(_env_file=None, **options).dashboard_url == address

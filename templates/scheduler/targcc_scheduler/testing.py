@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from .core.errors import ProjectError
 from .jobs.context import JobContext, StopReason
-from .jobs.declaration import Declaration, define
+from .jobs.declaration import Declaration, declare
 from .jobs.definition import JobDefinition
 from .jobs.result import JobResult
-from .project import current
+from .project import Project, current
 from .schedules import parse_zone
 
 
@@ -89,9 +90,13 @@ async def run_job(
 
 def _definition(target: Any) -> JobDefinition:
     declaration = getattr(target, "__job__", None)
-    if isinstance(declaration, Declaration):
-        return declaration.complete(current())
-    return define(target if inspect.isroutine(target) else type(target))
+    if not isinstance(declaration, Declaration):
+        declaration = declare(target if inspect.isroutine(target) else type(target))
+    try:
+        project = current()
+    except ProjectError:  # the tests of a library of jobs, which belongs to no project
+        project = Project(name="tests", package="tests")
+    return declaration.complete(project)
 
 
 class _Recorder:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import targcc_scheduler
 from projects import RIG
-from targcc_scheduler import JobError, JobResult, Project
+from targcc_scheduler import JobError, JobResult, Project, run_job
 from targcc_scheduler.jobs.discovery import discover
 from targcc_scheduler.jobs.registry import JobRegistry
 
@@ -54,6 +54,13 @@ def test_a_library_of_jobs_can_be_imported_before_there_is_a_project(make_packag
     make_package("job_library", reports=LIBRARY)
     command = [sys.executable, "-c", "import job_library.reports"]
     subprocess.run(command, check=True, cwd=tmp_path)
+
+
+async def test_a_job_of_a_library_can_be_tried_without_a_project(make_package, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.project._configured", None)
+    package = make_package("tried_jobs", reports=LIBRARY)
+    outcome = await run_job(importlib.import_module(f"{package}.reports").ReportJob)
+    assert outcome.result.ok
 
 
 def test_each_project_completes_the_jobs_of_a_library_with_its_own_defaults(make_package):

@@ -165,3 +165,15 @@ async def test_changes_are_followed_and_jobs_that_rest_are_told(kept, registry):
     assert "Report" not in registry.definitions
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_jobs_that_were_made_idle_while_nothing_ran_are_told_at_the_start(kept, registry):
+    kept.put("Report", "0 2 * * *")
+    kept.rest("Report")
+    told = asyncio.Queue()
+    follower = SourceFollower(kept.source, 0.01)
+    follower.fill(registry)
+    task = asyncio.create_task(follower.follow(registry, told.put))
+    assert await asyncio.wait_for(told.get(), 10) == {"Report"}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

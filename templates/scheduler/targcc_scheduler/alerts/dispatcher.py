@@ -1,6 +1,6 @@
 """The alerts about a job: which rule holds, whether the hour has room for one more, and sending it by each channel.
 
-A row in ``c_JobAlert`` goes before what the job's decorator says. Each alert is an audit row, so that every node counts the same
+A row in ``c_JobAlert`` takes precedence over the job's decorator. Each alert is an audit row, so that every node counts the same
 alerts of an hour; how many were not sent is said in the next one.
 """
 

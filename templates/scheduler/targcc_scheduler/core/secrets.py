@@ -83,7 +83,9 @@ def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
 
 def mask(text: str) -> str:
     """``text`` without passwords in URLs, tokens in addresses, and the secrets that were resolved in this process."""
-    for value in _resolved:
+    for value in sorted(
+        _resolved, key=len, reverse=True
+    ):  # sorted copies: other threads may add one
         text = text.replace(value, MASK)
     return _SECRET.sub(rf"\1{MASK}", text)
 

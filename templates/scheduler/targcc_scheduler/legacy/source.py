@@ -66,7 +66,6 @@ class SourceFollower:
     def __init__(self, source: JobSource, every: float) -> None:
         self._source = source
         self._every = every
-        self._idle: frozenset[str] = frozenset()
         self._reported: set[str] = set()
         self._outage = Outage(log, f"reading {source.name}")
 
@@ -86,13 +85,17 @@ class SourceFollower:
             registry: Gets the jobs.
             changed: Called with the names of the jobs that are not to run, after the jobs have changed.
         """
+        idle: frozenset[str] = (
+            frozenset()
+        )  # so that the first reading tells of jobs that were made idle while nothing ran
         while True:
             try:
                 reading = await asyncio.to_thread(self._source.read)
-                before, (gone, different) = self._idle, self._replace(registry, reading)
+                gone, different = self._replace(registry, reading)
                 self._report(reading, gone, different)
-                if gone or different or reading.idle != before:
+                if gone or different or reading.idle != idle:
                     await changed({*gone, *reading.idle} - registry.definitions.keys())
+                idle = reading.idle
                 self._outage.over()
             except LegacyError as error:
                 self._failed(registry, error)
@@ -106,7 +109,6 @@ class SourceFollower:
 
     def _replace(self, registry: JobRegistry, reading: Reading) -> tuple[set[str], set[str]]:
         source = self._source
-        self._idle = reading.idle
         self._report_broken(reading.broken)
         return registry.replace_external(
             source.name, reading.definitions, reading.broken, if_taken=source.if_taken

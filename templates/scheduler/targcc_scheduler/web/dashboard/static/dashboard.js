@@ -1,4 +1,4 @@
-// What pages gain when scripts run: fresh relative times, quiet refreshing, keys, copying. Without it everything still works.
+// What scripts add to the pages: current relative times, refreshing, keys, copying. The pages work without them.
 "use strict";
 
 (() => {
@@ -27,7 +27,7 @@
   }
   setInterval(tick, 1000);
 
-  // A page nobody looks at asks for nothing, and one with a menu or a text selection in use is left alone.
+  // Do not refresh a hidden page, nor one with an open menu or a text selection.
   function inUse() {
     const active = document.activeElement;
     const typing = active && active.closest("#live") && active.matches("input, select, textarea");

@@ -1,0 +1,3 @@
+"""What the tests of this room get."""
+
+from alert_sinks import mail_server, mailbox
