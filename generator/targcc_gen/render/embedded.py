@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NESTED = ("scheduler/", "jobs/")
 _SINGLE = ("services.py", "__init__.py")
-_KEPT = ("targcc.yaml", ".targcc/")
+_KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 
 
 def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import __version__, assets
-from targcc_gen.render import vendor
+from targcc_gen.render import guides, vendor, wheel
 from targcc_gen.render.earlier import earlier_texts
 from targcc_gen.render.owners import is_inherited, owner_of, summary_of
 from targcc_gen.render.tree import TreeFile
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
-    """What copier makes of the template, and the scheduler."""
+    """What copier makes of the template, and the scheduler: a copy with its guides, or what leads to its package."""
     package = spec.project.package
     with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
         staging = Path(folder) / "project"
@@ -27,13 +28,18 @@ def render_template(spec: Spec) -> list[TreeFile]:
         files = [
             _file(path, staging, package) for path in sorted(staging.rglob("*")) if path.is_file()
         ]
-    scheduler = [
-        _tree_file(f"src/{package}/scheduler/{path}", content, package)
-        for path, content in vendor.scheduler_files(spec)
-    ]
     earlier = earlier_texts(spec)
     files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
-    return [*files, *scheduler]
+    return [*files, *(_tree_file(*one, package) for one in _scheduler(spec))]
+
+
+def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
+    """The path in the project and the bytes of each file that is made of the scheduler's package."""
+    for path, content in vendor.scheduler_files(spec):
+        yield f"src/{spec.project.package}/scheduler/{path}", content
+    yield from guides.guide_files(spec)
+    if spec.scheduler == "package":
+        yield wheel.wheel_path(), wheel.wheel()
 
 
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
@@ -59,6 +65,7 @@ def template_data(spec: Spec) -> dict[str, Any]:
         "database": spec.database,
         "requirements": vendor.project_requirements(spec),
         "extras": vendor.project_extras(spec),
+        "wheel": wheel.wheel_path(),
         "generator_version": __version__,
     }
 

@@ -29,11 +29,13 @@ _COMMENTS = {
     ".css": "/* {} */",
     ".html": "{{# {} #}}",
     ".js": "// {}",
+    ".md": "<!-- {} -->\n",
     ".py": "# {}",
     ".sql": "-- {}",
     ".toml": "# {}",
 }
 _CARRIED_AS_THEY_ARE = (".min.js",)
+_GUIDES = "docs/"  # they go elsewhere in a project: `guides`
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
     "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
@@ -54,6 +56,8 @@ def vendored_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
     """The path below `scheduler/` and the bytes of each file of a copy."""
     yield "ruff.toml", marked("ruff.toml", _LINTER.encode())
     for path, content in package_files():
+        if path.startswith(_GUIDES):
+            continue
         told = f"\n\n{formatted(_configure(spec))}".encode() if path == "__init__.py" else b""
         yield path, marked(path, content + told)
 
