@@ -18,9 +18,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import TargccError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _WINDOWS = os.name == "nt"
 
@@ -65,19 +68,41 @@ def find_python(root: Path) -> Path | None:
 
 
 def _installed(requirements: list[str]) -> bool:
+    """Whether each is installed in this interpreter, with what its extras ask for."""
     from packaging.requirements import Requirement
 
-    for text in requirements:
-        requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate():
+    left = [Requirement(text) for text in requirements]
+    seen: set[str] = set()
+    while left:
+        requirement = left.pop()
+        if str(requirement) in seen or not _applies(requirement):
             continue
+        seen.add(str(requirement))
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             return False
         if not requirement.specifier.contains(version, prereleases=True):
             return False
+        left += _of_extras(requirement)
     return True
+
+
+def _applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate()
+
+
+def _of_extras(requirement: Requirement) -> Iterator[Requirement]:
+    """What the extras of a requirement ask for, by the metadata of what is installed; an editable one has it too."""
+    from packaging.requirements import Requirement
+
+    for text in importlib.metadata.requires(requirement.name) or ():
+        wanted = Requirement(text)
+        for extra in requirement.extras:
+            if wanted.marker is not None and wanted.marker.evaluate({"extra": extra}):
+                wanted.marker = None
+                yield wanted
+                break
 
 
 def create_python(root: Path) -> Path:
@@ -97,7 +122,8 @@ def create_python(root: Path) -> Path:
     else:
         steps = [
             [sys.executable, "-m", "venv", str(venv)],
-            [str(python), "-m", "pip", "install", "--quiet", str(root)],
+            # A project on the scheduler's package has its wheel there; others have no such folder, and pip minds that little.
+            [str(python), "-m", "pip", "install", "--quiet", "--find-links", "vendor", str(root)],
         ]
     for step in steps:
         done = subprocess.run(step, cwd=root, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ MOST_LINES, MOST_FILES = 350, 12
 # From top to bottom. A room may import itself and what stands below it, never what stands beside or above.
 FLOORS = (
     {"cli"},
-    {"importing", "patch", "demo"},
+    {"importing", "patch", "demo", "switching"},
     {"report"},
     {"parity"},
     {"sources"},
@@ -21,7 +21,7 @@ FLOORS = (
     {"render"},
     {"spec"},
     {"names"},
-    {"assets", "errors"},
+    {"assets", "errors", "folders"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

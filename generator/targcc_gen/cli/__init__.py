@@ -29,6 +29,7 @@ _SECTIONS = (
         "change",
         (
             ("job", "Add a job, or remove one."),
+            ("scheduler", "Have the scheduler as a copy in the project, or as a package."),
             ("regenerate", "Bring all files to what the spec asks for; edits are merged."),
             ("restore", "Bring a deleted file back, or drop the edits of one."),
             ("eject", "Make a managed file yours alone."),

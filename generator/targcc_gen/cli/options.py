@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+WAYS = ("vendored", "package")
+"""How a project may have the scheduler."""
+
 
 @dataclass(frozen=True)
 class Writing:
@@ -39,6 +42,16 @@ def project_option(function: F) -> F:
         metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
         help="The project's folder.  [default: this one, or the nearest above with a targcc.yaml]",
+    )
+    return option(function)
+
+
+def scheduler_option(function: F) -> F:
+    """`--scheduler vendored|package`."""
+    option = click.option(
+        "--scheduler",
+        type=click.Choice(WAYS),
+        help="A copy of the scheduler in the project, or the package targcc-scheduler.  [default: vendored]",
     )
     return option(function)
 

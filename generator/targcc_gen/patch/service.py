@@ -13,7 +13,12 @@ from targcc_gen.patch.app.candidates import find_file
 from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.layout import Layout, find_layout, find_root, pyproject
 from targcc_gen.patch.app.source import Source
-from targcc_gen.patch.check.verify import install_command, missing, project_python
+from targcc_gen.patch.check.verify import (
+    install_command,
+    install_wheel_command,
+    missing,
+    project_python,
+)
 from targcc_gen.patch.check.verify import verify as look
 from targcc_gen.patch.choose import choose_app
 from targcc_gen.patch.edit.wiring import Patched, Wiring, paste, wire
@@ -128,13 +133,18 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
-def prepare(target: Target, app_name: str | None) -> Prepared:
+def prepare(target: Target, app_name: str | None, scheduler: str | None = None) -> Prepared:
     """Work out everything that a patch changes; nothing is written.
 
+    Args:
+        target: The file.
+        app_name: `name` or `module:name`.
+        scheduler: How a new project is to have the scheduler: `vendored` or `package`.
+
     Raises:
-        InputError: The app cannot be wired with certainty.
+        InputError: The app cannot be wired with certainty, or the project has the scheduler the other way.
     """
-    package = find_target_package(target.layout, pyproject(target.root))
+    package = find_target_package(target.layout, pyproject(target.root), scheduler)
     wiring = Wiring(package.router_module, target.layout.package)
     app = choose_app(target.file, app_name, wiring)
     patched = wire(target.file, app, wiring)
@@ -158,8 +168,8 @@ def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
     return replace(plan, lock=Lock({**plan.lock.entries, **known}, plan.lock.generator))
 
 
-def check_environment(prepared: Prepared) -> None:
-    """The project's environment has what the scheduler imports.
+def check_environment(prepared: Prepared) -> bool:
+    """Whether the project's environment can import the patched app; not while the wheel that the patch brings is not in it.
 
     Raises:
         InputError: It lacks something; with the command that adds it.
@@ -167,20 +177,32 @@ def check_environment(prepared: Prepared) -> None:
     target = prepared.target
     python = project_python(target.root)
     lacking = missing(python, target.layout, requirements(prepared.package.spec))
+    if lacking and prepared.package.spec.scheduler == "package" and prepared.package.is_new:
+        return False
     if lacking:
         raise InputError(
             f"{python} lacks what the scheduler needs, so the patched app could not be tried: nothing was written",
             hint=(
-                f"{install_command(target.root, pyproject(target.root), lacking)}\n"
+                f"{_install(prepared, lacking)}\n"
                 "then run this again; or write without trying: --no-verify"
             ),
         )
+    return True
 
 
 def install_line(prepared: Prepared) -> str:
     """The command that adds everything the scheduler needs to the project."""
-    root = prepared.target.root
-    return install_command(root, pyproject(root), requirements(prepared.package.spec))
+    return _install(prepared, requirements(prepared.package.spec))
+
+
+def _install(prepared: Prepared, lacking: list[str]) -> str:
+    root, spec = prepared.target.root, prepared.package.spec
+    if spec.scheduler == "vendored":
+        return install_command(root, pyproject(root), lacking)
+    from targcc_gen.render.wheel import wheel_path
+
+    extras = ["run", "postgresql"] if spec.database == "postgresql" else ["run"]
+    return install_wheel_command(pyproject(root), wheel_path(), extras)
 
 
 def carry_out(prepared: Prepared, *, verify: bool) -> str | None:

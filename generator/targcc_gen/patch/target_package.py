@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,18 +50,31 @@ class TargetPackage:
         return self.source / self.package
 
 
-def find_target_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
+def find_target_package(
+    layout: Layout, pyproject: dict[str, Any], scheduler: str | None = None
+) -> TargetPackage:
     """The package that the spec names, or a new one.
 
+    Args:
+        layout: How the app's file is imported.
+        pyproject: The project's pyproject.toml.
+        scheduler: How a new package is to have the scheduler: `vendored` (also when it is None) or `package`.
+
     Raises:
-        InputError: The spec is wrong, its scheduler is not on disk, or there is no free name for a package.
+        InputError: The spec is wrong or says another `scheduler`, its scheduler is not on disk, or there is no free name for
+            a package.
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_package(layout, pyproject)
+        return _new_package(layout, pyproject, scheduler or "vendored")
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
+    if scheduler not in {None, spec.scheduler}:
+        raise InputError(
+            f"{SPEC} says scheduler: {spec.scheduler}",
+            hint=f"switch with: targcc-gen scheduler {scheduler}",
+        )
     found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
     if not (found.folder / "scheduler" / "__init__.py").is_file():
         raise InputError(
@@ -72,7 +84,7 @@ def find_target_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPack
     return found
 
 
-def _new_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
+def _new_package(layout: Layout, pyproject: dict[str, Any], scheduler: str) -> TargetPackage:
     package, notes = layout.top, []
     reason = _unfit(layout)
     if reason:
@@ -85,7 +97,7 @@ def _new_package(layout: Layout, pyproject: dict[str, Any]) -> TargetPackage:
     folder = layout.source / package
     if package == OWN_PACKAGE and folder.exists():
         raise InputError(f"{folder} is there already, and targcc-gen did not make it")
-    spec = _spec(layout, pyproject, package)
+    spec = _spec(layout, pyproject, package, scheduler)
     return TargetPackage(package, layout.source, spec, is_new=True, notes=tuple(notes))
 
 
@@ -103,7 +115,7 @@ def _unfit(layout: Layout) -> str | None:
     return None
 
 
-def _spec(layout: Layout, pyproject: dict[str, Any], package: str) -> Spec:
+def _spec(layout: Layout, pyproject: dict[str, Any], package: str, scheduler: str) -> Spec:
     """A spec with one job to look at, every minute."""
     from pydantic import ValidationError
 
@@ -119,8 +131,9 @@ def _spec(layout: Layout, pyproject: dict[str, Any], package: str) -> Spec:
         project = ProjectSpec(
             name=_name(layout.root, pyproject), package=package, inside=layout.inside
         )
-        return Spec(
-            targcc=1, project=project, jobs={"Heartbeat": build_job("Heartbeat", heartbeat)}
+        jobs = {"Heartbeat": build_job("Heartbeat", heartbeat)}
+        return Spec.model_validate(
+            {"targcc": 1, "project": project, "scheduler": scheduler, "jobs": jobs}
         )
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
@@ -151,11 +164,6 @@ def new_files(package: TargetPackage, root: Path) -> tuple[list[TreeFile], list[
 
 def requirements(spec: Spec) -> list[str]:
     """The distributions that the scheduler runs on, as a whole project's pyproject.toml lists them."""
-    import tomllib
+    from targcc_gen.render.vendor import project_requirements
 
-    from targcc_gen.render import render_project
-
-    project = spec.project.model_copy(update={"inside": None})
-    files: Iterable[TreeFile] = render_project(spec.model_copy(update={"project": project}))
-    text = next(file.content for file in files if file.path == "pyproject.toml").decode()
-    return [str(one) for one in tomllib.loads(text)["project"]["dependencies"]]
+    return list(project_requirements(spec))

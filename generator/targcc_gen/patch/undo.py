@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from targcc_gen.folders import remove_empty
 from targcc_gen.patch.app.layout import SPEC
 from targcc_gen.patch.app.source import Source
 from targcc_gen.patch.edit.unwiring import unwire
@@ -101,7 +100,7 @@ def carry_out_undo(undone: Undone) -> None:
     if undone.whole:
         for change in plan.changes:
             if change.after is None:
-                _remove_empty(plan.root, (plan.root / change.path).parent)
+                remove_empty(plan.root, (plan.root / change.path).parent)
         remove_lock(plan)
 
 
@@ -171,18 +170,6 @@ def _files_of(root: Path, package: Path) -> Iterator[str]:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path.relative_to(root).as_posix()
-
-
-def _remove_empty(root: Path, folder: Path) -> None:
-    """Remove folders that hold nothing but compiled files of what was removed."""
-    while folder != root and folder.is_relative_to(root):
-        if folder.is_dir():
-            if any(path.name != "__pycache__" for path in folder.iterdir()):
-                return
-            shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        folder = folder.parent
 
 
 def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:

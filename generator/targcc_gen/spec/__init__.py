@@ -16,7 +16,7 @@ from targcc_gen.spec.reading.loader import load_spec, parse_spec, read_text
 from targcc_gen.spec.reading.problems import Problem, SpecErrors
 from targcc_gen.spec.times import format_duration
 from targcc_gen.spec.writing.dump import SCHEMA_LINE, dump_spec, job_values
-from targcc_gen.spec.writing.edit import add_job, add_jobs, remove_job
+from targcc_gen.spec.writing.edit import add_job, add_jobs, remove_job, set_scheduler
 
 __all__ = [
     "BLUEPRINTS",
@@ -42,5 +42,6 @@ __all__ = [
     "parse_spec",
     "read_text",
     "remove_job",
+    "set_scheduler",
     "with_job",
 ]

@@ -82,6 +82,15 @@ def install_command(root: Path, pyproject: dict[str, Any], requirements: Sequenc
     return f"python -m pip install {quoted}{target}"
 
 
+def install_wheel_command(pyproject: dict[str, Any], wheel: str, extras: Sequence[str]) -> str:
+    """The line that adds a wheel which is in the project, with its extras, by the tool that the project uses."""
+    if "poetry" in pyproject.get("tool", {}) and "project" not in pyproject:
+        return f'poetry add --extras "{" ".join(extras)}" ./{wheel}'
+    if "project" in pyproject:
+        return f"uv add {' '.join(f'--extra {one}' for one in extras)} ./{wheel}"
+    return f'python -m pip install "./{wheel}[{",".join(extras)}]"'
+
+
 def verify(
     python: Path,
     layout: Layout,

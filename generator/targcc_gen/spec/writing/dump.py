@@ -51,6 +51,7 @@ def dump_spec(spec: Spec) -> str:
         f"{SCHEMA_LINE}\ntargcc: 1",
         _block("project", project),
         f"database: {spec.database}",
+        *([f"scheduler: {spec.scheduler}"] if spec.scheduler != "vendored" else []),
         "\n".join(["queues:", *(f"  {_entry(name, queue)}" for name, queue in queues.items())]),
         _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)}),
         _jobs(spec.jobs),

@@ -1,4 +1,4 @@
-"""Jobs put into a spec file and taken out of it, with every other character left as it is.
+"""Jobs put into a spec file and taken out of it, or its scheduler chosen, with every other character left as it is.
 
 A change is made in the text, where the parsed tree says it belongs, and the new text is read again: only when it means
 exactly what it should is it handed back.
@@ -83,6 +83,39 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
     root, _ = parse_tree(body, filename)
     changed = text[: len(text) - len(body)] + _without_entry(body, root.entries["jobs"][1], key)
     return _verified(changed, expected, f"job {key} cannot be removed from {filename}")
+
+
+def set_scheduler(text: str, value: str, filename: str = "targcc.yaml") -> str:
+    """The text of a spec whose `scheduler` is another: `vendored` or `package`.
+
+    Args:
+        text: The spec, with its own line endings.
+        value: What it is to be.
+        filename: The file, as messages name it.
+
+    Raises:
+        SpecErrors: The spec is wrong as it is.
+        InputError: The text is written in a way that cannot be edited.
+    """
+    expected = parse_spec(text, filename).model_copy(update={"scheduler": value})
+    body = text.removeprefix(_BOM)
+    root, _ = parse_tree(body, filename)
+    changed = text[: len(text) - len(body)] + _with_scheduler(body, root, value)
+    return _verified(changed, expected, f"scheduler cannot be set in {filename}")
+
+
+def _with_scheduler(text: str, root: Node, value: str) -> str:
+    if "scheduler" in root.entries:
+        old = root.entries["scheduler"][1]
+        written = f"{old.style}{value}{old.style}" if old.style in {'"', "'"} else value
+        return text[: old.start.index] + written + text[old.end.index :]
+    if root.style == "{":
+        key = '"scheduler"' if _has_quoted_keys(root) else "scheduler"
+        entry = f'{key}: "{value}"' if _has_quoted_keys(root) else f"{key}: {value}"
+        return _into_braces(text, root, entry)
+    name, body = root.entries["project"]
+    lines = _LINES.findall(text)
+    return _spliced(lines, _last_line(lines, name, body) + 1, [f"scheduler: {value}"])
 
 
 def _verified(text: str, expected: Spec, problem: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from targcc_gen.cli.options import scheduler_option
 from targcc_gen.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Start, run one job to success through the REST API, stop, exit 0.",
 )
-def demo(dest: Path | None, port: int | None, *, check: bool) -> None:
+@scheduler_option
+def demo(dest: Path | None, port: int | None, *, check: bool, scheduler: str | None) -> None:
     """Render the example project, start it and show its dashboard.
 
     The project goes to a temporary folder that is removed at the end, or to DEST, where it stays.
@@ -32,6 +34,7 @@ def demo(dest: Path | None, port: int | None, *, check: bool) -> None:
     Example:
       targcc-gen demo
       targcc-gen demo acme-jobs --port 9000
+      targcc-gen demo --scheduler package
     """
     import contextlib
     import tempfile
@@ -40,28 +43,30 @@ def demo(dest: Path | None, port: int | None, *, check: bool) -> None:
         if dest is None:
             folder = tempfile.TemporaryDirectory(prefix="targcc-demo-", ignore_cleanup_errors=True)
             dest = Path(stack.enter_context(folder)) / "acme-jobs"
-        project = _prepare(dest)
+        project = _prepare(dest, scheduler)
         if check:
             _check(project, port)
         else:
             _show(project, port)
 
 
-def _prepare(dest: Path) -> DemoProject:
+def _prepare(dest: Path, scheduler: str | None) -> DemoProject:
     """Render the example into ``dest`` and find an interpreter that can run it."""
     import time
 
     from targcc_gen.assets import examples
     from targcc_gen.cli.output.progress import rendered
     from targcc_gen.demo import DemoProject, create_python, find_python
-    from targcc_gen.spec import load_spec
-    from targcc_gen.spec.reading.loader import read_text
+    from targcc_gen.spec import parse_spec, read_text, set_scheduler
     from targcc_gen.sync import apply, make_plan
 
     started = time.perf_counter()
     file = examples() / "acme" / "targcc.yaml"
-    spec, dest = load_spec(file), dest.resolve()
-    plan = make_plan(rendered(spec, read_text(file)), dest)
+    text = read_text(file)
+    if scheduler is not None:
+        text = set_scheduler(text, scheduler, file.name)
+    spec, dest = parse_spec(text, file.name), dest.resolve()
+    plan = make_plan(rendered(spec, text), dest)
     if plan.conflicts:
         paths = ", ".join(change.path for change in plan.conflicts[:3])
         raise ConflictError(

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.options import Writing, conflict_options, sides_of, writing_options
+from targcc_gen.cli.options import (
+    Writing,
+    conflict_options,
+    scheduler_option,
+    sides_of,
+    writing_options,
+)
 from targcc_gen.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +41,7 @@ _DATABASES = ("sqlite", "postgresql")
 @click.option("--timezone", metavar="ZONE", help="The zone of its schedules.  [default: UTC]")
 @click.option("--database", type=click.Choice(_DATABASES), help="[default: sqlite]")
 @click.option("--description", help="One sentence for the README and the dashboard.")
+@scheduler_option
 @conflict_options
 @writing_options
 def new(
@@ -59,6 +66,7 @@ def new(
     Example:
       targcc-gen new acme-jobs --yes
       targcc-gen new acme-jobs --spec acme.yaml
+      targcc-gen new acme-jobs --yes --scheduler package
       targcc-gen new acme-jobs --timezone Asia/Jerusalem --database postgresql
     """
     from targcc_gen.cli.output.progress import rendered, write
@@ -127,7 +135,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 
     Args:
         dest: Its folder, for the name.
-        answers: `name`, `package`, `timezone`, `database` and `description`, where somebody gave them.
+        answers: `name`, `package`, `timezone`, `database`, `scheduler` and `description`, where somebody gave them.
 
     Raises:
         InputError: An answer is none.
@@ -138,6 +146,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 
     project = {"name": _name_of(dest), **answers}
     database = project.pop("database", "sqlite")
+    scheduler = project.pop("scheduler", "vendored")
     heartbeat = {
         "cron": "* * * * *",
         "description": "Shows that the scheduler is alive",
@@ -150,6 +159,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
                 "targcc": 1,
                 "project": project,
                 "database": database,
+                "scheduler": scheduler,
                 "jobs": {"Heartbeat": heartbeat},
             }
         )

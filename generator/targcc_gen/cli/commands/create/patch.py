@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.options import Writing, project_option, writing_options
+from targcc_gen.cli.options import Writing, project_option, scheduler_option, writing_options
 
 if TYPE_CHECKING:
     from targcc_gen.patch.service import Prepared
@@ -26,12 +26,14 @@ Lines = tuple[tuple[int, str], ...]
 @click.option(
     "--no-verify", is_flag=True, help="Do not import the patched app to see that it works."
 )
+@scheduler_option
 @writing_options
 @project_option
 def patch(
     file: Path | None,
     *,
     app: str | None,
+    scheduler: str | None,
     undo: bool,
     no_verify: bool,
     project: Path | None,
@@ -43,7 +45,8 @@ def patch(
 
     FILE makes the app; without it, the one file of the project that does is taken. It gets two lines: an import,
     and app.include_router(scheduler_router) right after the app is made. Every other byte stays. A project that has
-    no targcc.yaml yet also gets the scheduler's package, with one job to look at.
+    no targcc.yaml yet also gets the scheduler's package, with one job to look at; with --scheduler package that is some
+    8 files, and the scheduler a wheel among them.
 
     The patched app is imported once to see that it works; if it does not, everything is put back.
 
@@ -52,6 +55,7 @@ def patch(
       targcc-gen patch
       targcc-gen patch src/shop/main.py --dry-run --diff
       targcc-gen patch --app shop.main:create_app
+      targcc-gen patch --scheduler package
       targcc-gen patch --undo
     """
     from targcc_gen.patch.service import find_target
@@ -65,7 +69,7 @@ def patch(
     else:
         from targcc_gen.patch.service import prepare
 
-        _patch(prepare(target, app), show, verify=not no_verify)
+        _patch(prepare(target, app, scheduler), show, verify=not no_verify)
 
 
 class _Show:
@@ -118,7 +122,7 @@ def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> None:
         return
     writes = not show.writing.dry_run
     if verify and writes:
-        check_environment(prepared)
+        verify = check_environment(prepared)
     show.plan(prepared.plan, file, prepared.patched.added, "+")
     for note in prepared.notes:
         show.line("note", note, "yellow")
@@ -147,15 +151,22 @@ def _say_next(prepared: Prepared, show: _Show, *, verified: bool) -> None:
         show.line("Next", install_line(prepared))
     show.line("Next", "Start the app as always: its jobs run, and the dashboard is at /jobs.")
     if prepared.package.is_new:
-        show.line(
-            "",
-            f"python -m {prepared.package.package}.scheduler user add NAME      # to sign in there",
-        )
+        show.line("", f"{_program(prepared)} user add NAME      # to sign in there")
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')
+
+
+def _program(prepared: Prepared) -> str:
+    """How the project's command line is called where no script `targcc` is installed."""
+    package = prepared.package.package
+    if prepared.package.spec.scheduler == "package":
+        return f"python -m targcc_scheduler --project {package}"
+    return f"python -m {package}.scheduler"
 
 
 def _undo(undone: Undone, show: _Show) -> None:
     from targcc_gen.patch.undo import carry_out_undo
+    from targcc_gen.render.vendor import DISTRIBUTION
+    from targcc_gen.render.wheel import wheel_path
 
     writes = not (show.writing.dry_run or undone.nothing_to_do)
     if undone.nothing_to_do:
@@ -166,6 +177,10 @@ def _undo(undone: Undone, show: _Show) -> None:
         carry_out_undo(undone)
     if undone.stays:
         show.line("note", undone.stays, "yellow")
+    if any(one.path == wheel_path() and one.after is None for one in undone.plan.changes):
+        show.line(
+            "Next", f"take {DISTRIBUTION} out of the project's requirements: its wheel is gone"
+        )
     show.end(undone.to_json(), written=writes)
 
 

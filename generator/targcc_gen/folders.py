@@ -1,0 +1,19 @@
+"""Folders that hold nothing any more."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+
+def remove_empty(root: Path, folder: Path) -> None:
+    """Remove a folder and those above it, below `root`, that hold nothing but compiled files of what was removed."""
+    while folder != root and folder.is_relative_to(root):
+        if folder.is_dir():
+            if any(path.name != "__pycache__" for path in folder.iterdir()):
+                return
+            shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        folder = folder.parent

@@ -1,0 +1,184 @@
+"""Work out what a switch changes and what stands against it, and carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from targcc_gen.folders import remove_empty
+from targcc_gen.render import Owner, Tree, TreeFile, render_project
+from targcc_gen.render.embedded import embedded_path
+from targcc_gen.render.vendor import public_names
+from targcc_gen.spec import Spec, parse_spec, set_scheduler
+from targcc_gen.switching.deep_imports import DeepImport, Search
+from targcc_gen.switching.edits import Edit, edits, people_s_files
+from targcc_gen.switching.own_files import (
+    PYPROJECT,
+    Followed,
+    follow_own_files,
+    follow_pyproject,
+)
+from targcc_gen.sync import Action, Lock, Plan, Side, make_plan
+from targcc_gen.sync.text import Style, plain
+
+SPEC_FILE = "targcc.yaml"
+
+Way = Literal["vendored", "package"]
+Render = Callable[[Spec, str], Tree]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A switch that is ready to be carried out, or to be shown with what stands against it.
+
+    Attributes:
+        way: The way the scheduler is had afterwards.
+        folder: Where its files are, below the project's folder, ending in `/`.
+        plan: Everything that is written.
+        edits: What people changed in files of the scheduler, which the switch drops.
+        imports: Their imports that only work with a copy; none for a switch to a copy.
+        stays: Files of their own in the folder.
+        notes: What they have to do by hand.
+        drops: Whether they agreed to lose the edits.
+        is_embedded: Whether the scheduler is in an app that was there before.
+    """
+
+    way: Way
+    folder: str
+    plan: Plan
+    edits: tuple[Edit, ...]
+    imports: tuple[DeepImport, ...]
+    stays: tuple[str, ...]
+    notes: tuple[str, ...]
+    drops: bool
+    is_embedded: bool
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a person has to do something first."""
+        return bool(self.imports or (self.edits and not self.drops))
+
+    def to_json(self) -> dict[str, Any]:
+        """What a program is told beside the plan."""
+        return {
+            "scheduler": self.way,
+            "edits": [one.to_json() for one in self.edits],
+            "imports": [one.to_json() for one in self.imports],
+            "stays": list(self.stays),
+            "notes": list(self.notes),
+        }
+
+
+def prepare(
+    root: Path, text: str, way: Way, *, drop_edits: bool = False, render: Render | None = None
+) -> Switch:
+    """Work out a switch; nothing is written.
+
+    Args:
+        root: The project's folder, absolute.
+        text: Its spec.
+        way: The way the scheduler is to be had.
+        drop_edits: Whether edits of the scheduler's files may be lost.
+        render: Makes the tree of a spec and its text.
+
+    Raises:
+        InputError: The spec cannot be edited, or the lock is damaged.
+    """
+    render = render or (lambda spec, text: render_project(spec, spec_text=text))
+    changed = set_scheduler(text, way)
+    spec, after = parse_spec(text), parse_spec(changed)
+    trees = render(spec, text), render(after, changed)
+    lock = Lock.load(root)
+    folder = _folder(spec)
+    found = tuple(edits(root, folder, lock, trees[0]))
+    followed = _follow(root, (spec, after), *trees)
+    written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
+    replaced = {file.path: file for file in (*followed.files, written)}
+    tree = Tree.of({**trees[1].files, **replaced}.values())
+    plan = _plan(tree, root, f"{folder}__init__.py", {one.path for one in found})
+    return Switch(
+        way,
+        folder,
+        plan if spec.project.inside is None else _without_entry(plan, PYPROJECT),
+        found,
+        tuple(_deep_imports(root, spec, lock)) if way == "package" else (),
+        tuple(people_s_files(root, folder, lock)),
+        tuple(followed.notes),
+        drop_edits,
+        spec.project.inside is not None,
+    )
+
+
+def clean_up(switch: Switch) -> None:
+    """Remove the folders in which nothing is left but compiled files of what the switch removed."""
+    root = switch.plan.root
+    for change in switch.plan.having(Action.DELETE):
+        remove_empty(root, (root / change.path).parent)
+
+
+def _folder(spec: Spec) -> str:
+    path = f"src/{spec.project.package}/scheduler/"
+    inside = None if spec.project.inside is None else embedded_path(path, spec)
+    return inside or path
+
+
+def _follow(root: Path, specs: tuple[Spec, Spec], before: Tree, after: Tree) -> Followed:
+    """What becomes of the people's files; in an app that was there before, of its pyproject.toml."""
+    if specs[0].project.inside is None:
+        return follow_own_files(root, before, after)
+    place = root / PYPROJECT
+    if not place.is_file():
+        return Followed()
+    raw = place.read_bytes()
+    old, new = (_pyproject(spec) for spec in specs)
+    text = follow_pyproject(plain(raw), old, new, only_scheduler=True)
+    if text is None or text == plain(raw):
+        return Followed()
+    content = Style.of(raw).restore(text)
+    return Followed([TreeFile(PYPROJECT, content, Owner.SCAFFOLD, replaces=raw)])
+
+
+def _pyproject(spec: Spec) -> bytes:
+    """The pyproject.toml of a whole project that this spec describes."""
+    project = spec.project.model_copy(update={"inside": None})
+    return render_project(spec.model_copy(update={"project": project})).files[PYPROJECT].content
+
+
+def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
+    """The plan for a tree, in which edited files go and the folder's `__init__.py` is the generator's."""
+    takes = {init} if init in lost or not (root / init).is_file() else set()
+    plan = make_plan(tree, root, sides=dict.fromkeys(takes, Side.OURS), restore=takes)
+    changes = tuple(
+        (
+            replace(one, action=Action.DELETE, reason="your edits of it are dropped")
+            if one.path in lost and one.action is Action.KEEP
+            else one
+        )
+        for one in plan.changes
+    )
+    return replace(plan, changes=changes)
+
+
+def _without_entry(plan: Plan, path: str) -> Plan:
+    """The plan whose lock does not know a file: an app's own, of which only a few lines are the scheduler's."""
+    entries = {one: entry for one, entry in plan.lock.entries.items() if one != path}
+    return replace(plan, lock=Lock(entries, plan.lock.generator))
+
+
+def _deep_imports(root: Path, spec: Spec, lock: Lock) -> Iterator[DeepImport]:
+    source = root / (spec.project.inside or "src")
+    package = spec.project.package
+    search = Search(f"{package}.scheduler", source, frozenset(public_names()))
+    folder = (source / package).relative_to(root).as_posix()
+    patched = {path for path, entry in lock.entries.items() if entry.owner is Owner.PATCHED}
+    files = {*_python_files(root, folder), *_python_files(root, "tests"), *patched}
+    yield from search.in_files(
+        root, sorted(path for path in files if not path.startswith(f"{folder}/scheduler/"))
+    )
+
+
+def _python_files(root: Path, folder: str) -> Iterator[str]:
+    for place in (root / folder).rglob("*.py"):
+        yield place.relative_to(root).as_posix()
