@@ -28,7 +28,8 @@ def reviewed_part(tree: Tree) -> dict[str, str]:
     texts = {
         file.path: file.content.decode()
         for file in tree
-        if file.content not in copies and not file.path.endswith("schema.json")
+        if file.content not in copies and not file.path.endswith(("schema.json", ".whl"))
+        if not file.path.startswith("docs/")  # the package's guides, with the project's names
     }
     listing = "".join(f"{file.owner.shown:<8} {file.path}\n" for file in tree)
     return {**texts, LISTING: listing}

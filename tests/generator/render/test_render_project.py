@@ -8,7 +8,9 @@ import pytest
 import targcc_scheduler
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
+from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.render.vendor import package_files
+from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec
 from targcc_scheduler import Project
 
@@ -112,6 +114,10 @@ def test_sqlite_is_the_default(tree):
 
 def test_the_scheduler_is_the_package_but_for_a_line_that_says_whose_it_is(tree):
     for path, content in package_files():
+        if path.startswith("docs/"):  # they are the project's, with its names
+            assert f"src/acme_jobs/scheduler/{path}" not in tree.files
+            assert tree.files[path].content.split(b"\n\n", 1)[1] == content
+            continue
         rendered = tree.files[f"src/acme_jobs/scheduler/{path}"].content
         if path == "__init__.py":
             assert rendered.split(b"\n", 1)[1].startswith(content)
@@ -123,7 +129,9 @@ def test_a_project_on_the_package_has_few_files_and_the_same_public_names():
     tree = render_project(spec_with("scheduler: package\n"))
     inside = [path for path in tree.files if "/scheduler/" in path]
     assert inside == ["src/acme_jobs/scheduler/__init__.py"]
-    assert len(tree) <= 25
+    assert len(tree) + len([LOCK_PATH]) <= 25
+    assert wheel_path() in tree.files
+    assert not [path for path in tree.files if path.startswith("docs/")]
     offered = ast.parse(tree.files[inside[0]].content)
     [names] = [
         ast.literal_eval(one.value)
@@ -146,6 +154,19 @@ def test_an_app_that_was_there_before_keeps_its_own_files():
     assert "src/shop/scheduler/jobs/declaration.py" in tree.files
     assert "targcc.yaml" in tree.files
     assert not {"README.md", "pyproject.toml", "src/shop/main.py"} & tree.files.keys()
+
+
+def test_an_app_that_was_there_before_gets_few_files_and_the_wheel_with_the_package():
+    tree = render_project(spec_with("scheduler: package\n", ", package: shop, inside: src"))
+    assert len(tree) <= 10
+    assert wheel_path() in tree.files
+
+
+def test_a_guide_names_the_project_it_is_in():
+    tree = render_project(spec_with(project=", package: shop"))
+    guide = tree.files["docs/JOB_DEVELOPMENT_GUIDE.md"].content.decode()
+    assert "from shop.scheduler import job" in guide
+    assert "acme_jobs" not in guide
 
 
 @pytest.mark.parametrize(
