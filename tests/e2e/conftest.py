@@ -5,24 +5,39 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from rendered_projects import DATA
+from rendered_projects import DATA, WAYS
 from targcc_gen.demo import DemoProject
 from targcc_gen.render import render_project
-from targcc_gen.spec import load_spec
+from targcc_gen.spec import parse_spec, set_scheduler
 from targcc_gen.sync import apply, make_plan
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a job from every blueprint, of every kind. Do not touch: use ``project``."""
-    root = tmp_path_factory.mktemp("rendered") / "shop-jobs"
-    apply(make_plan(render_project(load_spec(DATA / "every-blueprint.yaml")), root))
-    return root
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project with a job from every blueprint, of every kind, in each way to have the scheduler. Do not touch: use ``project``."""
+    text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
+    roots = {way: tmp_path_factory.mktemp(way) / "shop-jobs" for way in WAYS}
+    for way, root in roots.items():
+        spec = set_scheduler(text, way)
+        apply(make_plan(render_project(parse_spec(spec), spec_text=spec), root))
+    return roots
 
 
 @pytest.fixture
-def project(rendered: Path, tmp_path: Path) -> DemoProject:
-    """The test's own copy of that project."""
-    root = tmp_path / "shop-jobs"
-    copytree(rendered, root)
+def project(rendered: dict[str, Path], tmp_path: Path) -> DemoProject:
+    """The test's own copy of that project, with a copy of the scheduler in it."""
+    return copied(rendered["vendored"], tmp_path)
+
+
+@pytest.fixture(params=WAYS)
+def either(
+    rendered: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> DemoProject:
+    """The test's own copy of that project, in each way."""
+    return copied(rendered[request.param], tmp_path)
+
+
+def copied(source: Path, folder: Path) -> DemoProject:
+    root = folder / "shop-jobs"
+    copytree(source, root)
     return DemoProject(root, "shop_jobs", Path(sys.executable))

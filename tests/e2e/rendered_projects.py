@@ -10,6 +10,7 @@ import pytest
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 
+WAYS = ("vendored", "package")
 DATA = Path(__file__).resolve().parents[1] / "data" / "e2e"
 
 

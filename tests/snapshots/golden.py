@@ -28,7 +28,9 @@ def assert_matches(snapshot: Snapshot, files: dict[str, str], folder: Path) -> N
             if reviewed.get(path) != files.get(path)
         ]
         if report:
-            head = f"{len(report)} of the files in {folder} differ; accept them with --snapshot-update"
+            head = (
+                f"{len(report)} of the files in {folder} differ; accept them with --snapshot-update"
+            )
             pytest.fail("\n".join([head, *report]), pytrace=False)
     snapshot.snapshot_dir = folder.parent
     snapshot.assert_match_dir(_nested(files), folder.name)

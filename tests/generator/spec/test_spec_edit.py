@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from targcc_gen import assets
 from targcc_gen.errors import InputError
-from targcc_gen.spec import SpecErrors, add_job, build_job, parse_spec, remove_job
+from targcc_gen.spec import SpecErrors, add_job, build_job, parse_spec, remove_job, set_scheduler
 
 HEAD = "targcc: 1\nproject:\n  name: acme\n"
 NIGHTLY = {"cron": "0 2 * * *", "description": "At night: all of it"}
@@ -225,3 +225,26 @@ def test_any_description_can_be_added_to_any_file(description, case):
     after = added(BEFORE_AND_AFTER[case][0], type="manual", description=description)
 
     assert parse_spec(after).jobs["Nightly"].description == description
+
+
+SCHEDULERS = {
+    "none yet": (HEAD + "jobs: {}\n", HEAD + "scheduler: package\njobs: {}\n"),
+    "at the end": ("targcc: 1\nproject: {name: acme}", "targcc: 1\nproject: {name: acme}\nscheduler: package"),
+    "a comment below": (HEAD + "  # about it\njobs: {}\n", HEAD + "  # about it\nscheduler: package\njobs: {}\n"),
+    "another": (HEAD + "scheduler: vendored  # ours\n", HEAD + "scheduler: package  # ours\n"),
+    "in quotes": (HEAD + "scheduler: 'vendored'\n", HEAD + "scheduler: 'package'\n"),
+    "braces": ("{targcc: 1, project: {name: acme}}\n", "{targcc: 1, project: {name: acme}, scheduler: package}\n"),
+    "JSON": ('{"targcc": 1, "project": {"name": "acme"}}', '{"targcc": 1, "project": {"name": "acme"}, "scheduler": "package"}'),
+    "CRLF": ("targcc: 1\r\nproject: {name: acme}\r\n", "targcc: 1\r\nproject: {name: acme}\r\nscheduler: package\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), SCHEDULERS.values(), ids=SCHEDULERS)
+def test_the_scheduler_is_chosen_and_nothing_else_moves(before, after):
+    assert set_scheduler(before, "package") == after
+    assert parse_spec(set_scheduler(after, "vendored")).scheduler == "vendored"
+
+
+def test_a_scheduler_that_is_written_with_an_alias_is_written_out():
+    text = "targcc: 1\nproject: {name: &s vendored}\nscheduler: *s\n"
+    assert parse_spec(set_scheduler(text, "package")).project.name == "vendored"
