@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(sys.executable).with_name("targcc-gen")
 
 
@@ -44,12 +46,20 @@ def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 60
     raise AssertionError(f"{pattern!r} did not come:\n{seen}")
 
 
-def test_demo_check_runs_a_job_over_rest_and_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--scheduler", "package")])
+def test_demo_check_runs_a_job_over_rest_and_stops(more: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(
-        [PROGRAM, "demo", "--check"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [PROGRAM, "demo", "--check", *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr
+    assert (
+        "own .venv" not in done.stdout
+    )  # the interpreter of the tests has all that both ways require
     assert re.search(r"Heartbeat, run \d+: succeeded", done.stdout)
     assert list(tmp_path.iterdir()) == []
 

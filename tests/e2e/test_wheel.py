@@ -1,12 +1,16 @@
-"""An installed wheel, with no repository beside it, renders the same bytes as the checkout."""
+"""The two wheels, installed with no repository beside them, behave like the checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from rendered_projects import WAYS
+from targcc_gen.spec import set_scheduler
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = "examples/acme/targcc.yaml"
@@ -36,9 +40,9 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def wheel_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`targcc-gen` installed from the built wheel, far from the repository."""
-    folder = tmp_path_factory.mktemp("wheel")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What a release consists of: the generator and the scheduler."""
+    folder = tmp_path_factory.mktemp("wheels")
     uv = shutil.which("uv")
     assert uv is not None, "uv runs these tests, so it is there"
     source = folder / "source"
@@ -46,7 +50,15 @@ def wheel_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPOSITORY, source, ignore=kept)
     run(uv, "build", "--all-packages", "--wheel", "--out-dir", folder / "dist", cwd=source)
     shutil.rmtree(source)
-    wheels = sorted((folder / "dist").glob("*.whl"))
+    return sorted((folder / "dist").glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel_program(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`targcc-gen` installed from the built wheels, far from the repository."""
+    folder = tmp_path_factory.mktemp("installed")
+    uv = shutil.which("uv")
+    assert uv is not None
     venv = folder / "venv"
     run(uv, "venv", "--python", sys.executable, venv, cwd=folder)
     programs = venv / ("Scripts" if os.name == "nt" else "bin")
@@ -54,14 +66,26 @@ def wheel_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs / "targcc-gen"
 
 
+def test_a_release_is_two_wheels_and_the_scheduler_is_in_one_of_them(wheels: list[Path]) -> None:
+    generator, scheduler = wheels
+    assert [file.name.split("-")[0] for file in wheels] == ["targcc_gen", "targcc_scheduler"]
+    inside = zipfile.ZipFile(generator).namelist()
+    assert "targcc_gen/templates/project/copier.yml" in inside
+    assert not [name for name in inside if "scheduler/storage" in name]
+    assert "targcc_scheduler/storage/tables.py" in zipfile.ZipFile(scheduler).namelist()
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_an_installed_wheel_renders_what_the_checkout_renders(
-    wheel_program: Path, tmp_path: Path
+    wheel_program: Path, tmp_path: Path, way: str
 ) -> None:
+    text = (REPOSITORY / EXAMPLE).read_text(encoding="utf-8")
     spec = tmp_path / "targcc.yaml"
-    shutil.copy(REPOSITORY / EXAMPLE, spec)
-    run(wheel_program, "new", "from-wheel", "--spec", spec, cwd=tmp_path)
+    spec.write_text(set_scheduler(text, way), encoding="utf-8")
     checkout = Path(sys.executable).with_name("targcc-gen")
-    run(checkout, "new", "from-checkout", "--spec", spec, cwd=tmp_path)
+    for program, folder in ((wheel_program, "from-wheel"), (checkout, "from-checkout")):
+        run(program, "new", folder, "--spec", spec, cwd=tmp_path)
+        run(program, "job", "Extra", "--manual", "--project", folder, cwd=tmp_path)
 
     assert contents(tmp_path / "from-wheel") == contents(tmp_path / "from-checkout")
 
@@ -71,3 +95,12 @@ def test_an_installed_wheel_knows_its_blueprints(wheel_program: Path, tmp_path: 
 
     for name in ("blank", "report", "cleanup", "batch", "sync", "backup", "alert-check"):
         assert name in listed
+
+
+def test_the_demo_of_an_installed_wheel_installs_the_scheduler_that_it_carries(
+    wheel_program: Path, tmp_path: Path
+) -> None:
+    told = run(wheel_program, "demo", "acme", "--check", "--scheduler", "package", cwd=tmp_path)
+
+    assert "into its own .venv" in told
+    assert re.search(r"Heartbeat, run \d+: succeeded", told)
