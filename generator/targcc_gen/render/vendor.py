@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.job.formatting import LINE_LENGTH, formatted
 from targcc_gen.render.literals import pyliteral
 
 if TYPE_CHECKING:
@@ -58,15 +58,16 @@ def vendored_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
     for path, content in package_files():
         if path.startswith(_GUIDES):
             continue
-        told = f"\n\n{formatted(_configure(spec))}".encode() if path == "__init__.py" else b""
+        told = f"\n\n{_tidy(_configure(spec))}".encode() if path == "__init__.py" else b""
         yield path, marked(path, content + told)
 
 
 def package_module(spec: Spec) -> bytes:
     """The `scheduler/__init__.py` of a project that depends on the package."""
     names = public_names()
-    listed = ",\n".join(f"    {name!r}" for name in names)
+    listed = "".join(f"    {pyliteral(name)},\n" for name in names)
     lazy = [name for name in names if name not in {"Project", "configure", "__version__"}]
+    imported = "".join(f"        {name},\n" for name in lazy)
     source = f'''"""The scheduler of this project: the package {DISTRIBUTION}, told what targcc.yaml says."""
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ import {PACKAGE}
 from {PACKAGE} import Project, __version__, configure
 
 if TYPE_CHECKING:
-    from {PACKAGE} import ({", ".join(lazy)})
+    from {PACKAGE} import (
+{imported}    )
 
 __all__ = [
-{listed},
-]
+{listed}]
 
 {_configure(spec)}
 
@@ -93,7 +94,7 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return {PACKAGE}.__dir__()
 '''
-    return marked("__init__.py", formatted(source).encode())
+    return marked("__init__.py", _tidy(source).encode())
 
 
 def marked(path: str, content: bytes) -> bytes:
@@ -196,6 +197,13 @@ def _database_url(spec: Spec) -> str:
     name = spec.project.package
     urls = {"sqlite": f"sqlite:///{name}.db", "postgresql": f"postgresql://localhost/{name}"}
     return urls[spec.database]
+
+
+def _tidy(source: str) -> str:
+    """The source as black leaves it; what is written here is so already, unless a name in it makes a line too long."""
+    if all(len(line) <= LINE_LENGTH for line in source.splitlines()):
+        return source
+    return formatted(source)
 
 
 def _configure(spec: Spec) -> str:

@@ -8,6 +8,7 @@ import pytest
 import targcc_scheduler
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
+from targcc_gen.render.job.formatting import formatted
 from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.render.vendor import package_files
 from targcc_gen.render.wheel import wheel_path
@@ -181,3 +182,12 @@ def test_two_paths_that_are_one_on_some_systems_are_refused():
     files = [TreeFile("a/Job.py", b"", Owner.MANAGED), TreeFile("a/job.py", b"", Owner.MANAGED)]
     with pytest.raises(ValueError, match="one file on some systems"):
         Tree.of(files)
+
+
+@pytest.mark.parametrize("scheduler", ["vendored", "package"])
+@pytest.mark.parametrize("queues", [1, 12])
+def test_the_file_that_is_made_for_the_project_is_as_black_leaves_it(scheduler, queues):
+    names = ", ".join(f"queue-{number}: {{workers: 2}}" for number in range(queues))
+    tree = render_project(spec_with(f"scheduler: {scheduler}\nqueues: {{{names}}}\n"))
+    source = tree.files["src/acme_jobs/scheduler/__init__.py"].content.decode()
+    assert formatted(source) == source
