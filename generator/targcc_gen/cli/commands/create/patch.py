@@ -46,7 +46,7 @@ def patch(
     FILE makes the app; without it, the one file of the project that does is taken. It gets two lines: an import,
     and app.include_router(scheduler_router) right after the app is made. Every other byte stays. A project that has
     no targcc.yaml yet also gets the scheduler's package, with one job to look at; with --scheduler package that is some
-    8 files, and the scheduler a wheel among them.
+    9 files, and the scheduler a wheel among them.
 
     The patched app is imported once to see that it works; if it does not, everything is put back.
 
@@ -192,7 +192,7 @@ def _grouped(plan: Plan, file: str) -> list[tuple[str, str, str]]:
             key = (change.action.value, _place(change.path), change.owner.shown)
             counts[key] = counts.get(key, 0) + 1
     return [
-        (action, f"{place}  ({count} files)" if place.endswith("/") else place, owner)
+        (action, f"{place}  ({count} files)" if count > 1 else place, owner)
         for (action, place, owner), count in counts.items()
     ]
 
