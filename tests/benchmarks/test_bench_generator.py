@@ -97,8 +97,9 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("way", ["vendored", "package"])
-def test_a_new_project_takes_little_more_than_copier_takes_for_the_same_files(way, tmp_path):
+# With few files to copy, what `new` does beside copying shows: it checks the spec and has black format ten jobs.
+@pytest.mark.parametrize(("way", "limit"), [("vendored", 1.3), ("package", 2)])
+def test_a_new_project_takes_little_more_than_copier_takes_for_the_same_files(way, limit, tmp_path):
     template, spec = template_of_the_same_tree(tmp_path, way)
     data = tmp_path / "data.yml"
     data.write_text(yaml.safe_dump(template_data(load_spec(spec))))
@@ -126,7 +127,7 @@ def test_a_new_project_takes_little_more_than_copier_takes_for_the_same_files(wa
     report(f"{way}: new {new:.2f} s, copier copy {copied:.2f} s: {new / copied:.2f} x")
     for line in breakdown(next(fresh), next(fresh), spec, (*copier, template)):
         report(f"  {line}")
-    assert new <= 1.5 * copied  # the aim is 1.3; the slack is for machines that others use too
+    assert new <= limit * copied
 
 
 def breakdown(
