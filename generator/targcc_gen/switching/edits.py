@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targcc_gen.sync.lock import digest
-from targcc_gen.sync.plan import unified_diff
-from targcc_gen.sync.text import plain
+from targcc_gen.sync.merging.text import plain
+from targcc_gen.sync.plan.outcome import is_formatted
+from targcc_gen.sync.plan.plan import unified_diff
 
 if TYPE_CHECKING:
     from targcc_gen.render import Tree
@@ -49,7 +50,7 @@ def edits(root: Path, folder: str, lock: Lock, before: Tree) -> Iterator[Edit]:
         if not place.is_file():
             continue
         text = place.read_bytes()
-        if digest(plain(text)) != entry.sha256:
+        if digest(plain(text)) != entry.sha256 and not is_formatted(entry, plain(text)):
             yield Edit(path, unified_diff(path, _written(entry, before), text))
 
 

@@ -14,14 +14,8 @@ from targcc_gen.render.vendor import public_names
 from targcc_gen.spec import Spec, parse_spec, set_scheduler
 from targcc_gen.switching.deep_imports import DeepImport, Search
 from targcc_gen.switching.edits import Edit, edits, people_s_files
-from targcc_gen.switching.own_files import (
-    PYPROJECT,
-    Followed,
-    follow_own_files,
-    follow_pyproject,
-)
-from targcc_gen.sync import Action, Lock, Plan, Side, make_plan
-from targcc_gen.sync.text import Style, plain
+from targcc_gen.switching.own_pyproject import PYPROJECT, follow_pyproject
+from targcc_gen.sync import Action, Lock, LockEntry, Plan, Side, make_plan
 
 SPEC_FILE = "targcc.yaml"
 
@@ -40,7 +34,6 @@ class Switch:
         edits: What people changed in files of the scheduler, which the switch drops.
         imports: Their imports that only work with a copy; none for a switch to a copy.
         stays: Files of their own in the folder.
-        notes: What they have to do by hand.
         drops: Whether they agreed to lose the edits.
         is_embedded: Whether the scheduler is in an app that was there before.
     """
@@ -51,7 +44,6 @@ class Switch:
     edits: tuple[Edit, ...]
     imports: tuple[DeepImport, ...]
     stays: tuple[str, ...]
-    notes: tuple[str, ...]
     drops: bool
     is_embedded: bool
 
@@ -67,7 +59,6 @@ class Switch:
             "edits": [one.to_json() for one in self.edits],
             "imports": [one.to_json() for one in self.imports],
             "stays": list(self.stays),
-            "notes": list(self.notes),
         }
 
 
@@ -93,19 +84,18 @@ def prepare(
     lock = Lock.load(root)
     folder = _folder(spec)
     found = tuple(edits(root, folder, lock, trees[0]))
-    followed = _follow(root, (spec, after), *trees)
+    followed = _follow(root, (spec, after), trees)
     written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
-    replaced = {file.path: file for file in (*followed.files, written)}
-    tree = Tree.of({**trees[1].files, **replaced}.values())
+    replaced = {file.path: file for file in (followed, written) if file is not None}
+    tree = replace(trees[1], files=dict(sorted({**trees[1].files, **replaced}.items())))
     plan = _plan(tree, root, f"{folder}__init__.py", {one.path for one in found})
     return Switch(
         way,
         folder,
-        plan if spec.project.inside is None else _without_entry(plan, PYPROJECT),
+        _with_entry(plan, PYPROJECT, trees[1].files.get(PYPROJECT)) if followed else plan,
         found,
         tuple(_deep_imports(root, spec, lock)) if way == "package" else (),
         tuple(people_s_files(root, folder, lock)),
-        tuple(followed.notes),
         drop_edits,
         spec.project.inside is not None,
     )
@@ -124,20 +114,13 @@ def _folder(spec: Spec) -> str:
     return inside or path
 
 
-def _follow(root: Path, specs: tuple[Spec, Spec], before: Tree, after: Tree) -> Followed:
-    """What becomes of the people's files; in an app that was there before, of its pyproject.toml."""
+def _follow(root: Path, specs: tuple[Spec, Spec], trees: tuple[Tree, Tree]) -> TreeFile | None:
+    """The people's pyproject.toml as it is to be, where they edited it or it is that of an app which was there before."""
     if specs[0].project.inside is None:
-        return follow_own_files(root, before, after)
-    place = root / PYPROJECT
-    if not place.is_file():
-        return Followed()
-    raw = place.read_bytes()
+        old, new = (tree.files[PYPROJECT].content for tree in trees)
+        return follow_pyproject(root, old, new)
     old, new = (_pyproject(spec) for spec in specs)
-    text = follow_pyproject(plain(raw), old, new, only_scheduler=True)
-    if text is None or text == plain(raw):
-        return Followed()
-    content = Style.of(raw).restore(text)
-    return Followed([TreeFile(PYPROJECT, content, Owner.SCAFFOLD, replaces=raw)])
+    return follow_pyproject(root, old, new, only_scheduler=True)
 
 
 def _pyproject(spec: Spec) -> bytes:
@@ -149,7 +132,7 @@ def _pyproject(spec: Spec) -> bytes:
 def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
     """The plan for a tree, in which edited files go and the folder's `__init__.py` is the generator's."""
     takes = {init} if init in lost or not (root / init).is_file() else set()
-    plan = make_plan(tree, root, sides=dict.fromkeys(takes, Side.OURS), restore=takes)
+    plan = make_plan(tree, root, sides=dict.fromkeys(takes, Side.GENERATED), restore=takes)
     changes = tuple(
         (
             replace(one, action=Action.DELETE, reason="your edits of it are dropped")
@@ -161,9 +144,11 @@ def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
     return replace(plan, changes=changes)
 
 
-def _without_entry(plan: Plan, path: str) -> Plan:
-    """The plan whose lock does not know a file: an app's own, of which only a few lines are the scheduler's."""
+def _with_entry(plan: Plan, path: str, rendered: TreeFile | None) -> Plan:
+    """The plan whose lock knows a file as it is rendered, to merge with later; or not at all, if it is an app's own."""
     entries = {one: entry for one, entry in plan.lock.entries.items() if one != path}
+    if rendered is not None:
+        entries[path] = LockEntry.of(path, rendered.owner, rendered.content, keep_base=True)
     return replace(plan, lock=Lock(entries, plan.lock.generator))
 
 

@@ -107,8 +107,6 @@ def _show(switch: Switch, *, diff: bool) -> None:
     show_plan(shown)
     if diff:
         show_diff(shown)
-    for note in switch.notes:
-        click.echo(f"by hand   {note}")
 
 
 _NO_NAME = "the package offers no such name, so do without it"
