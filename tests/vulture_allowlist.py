@@ -1,4 +1,4 @@
-"""What vulture takes for unused in the scheduler, each with who uses it: ``uv run --with vulture vulture`` must print nothing."""
+"""What vulture takes for unused, each with who uses it: ``uv run vulture`` must print nothing."""
 
 # Python itself, by PEP 562.
 __getattr__
@@ -52,3 +52,20 @@ _.job_manager  # Procrastinate, with the next three
 _.fetch_job
 _.finish_job
 delete_job
+
+# The generator's templates.
+_.module_docstring
+_.parameters_after_star
+_.test_arguments
+
+# More hooks and settings that a library reads by their names.
+_.format_commands  # click
+trace  # __exit__ of a context manager
+_.StartElementHandler  # expat
+_.EndElementHandler
+_.CharacterDataHandler
+_.create_system  # zipfile
+_.external_attr
+
+# What tests hold against pyproject.toml.
+_.PROVEN

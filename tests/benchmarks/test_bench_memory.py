@@ -79,7 +79,6 @@ def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
         found = resident(process)
         process.terminate()
         process.communicate(timeout=60)
-    print(
-        f"\nidle {' '.join(words)} on {kind}: {found} MiB"
-    )  # noqa: T201 - what the benchmark is for
+    line = f"\nidle {' '.join(words)} on {kind}: {found} MiB"
+    print(line)  # noqa: T201 - what the benchmark is for
     assert found["Pss"] <= MOST[words[0]]

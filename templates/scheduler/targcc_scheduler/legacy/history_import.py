@@ -17,15 +17,12 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from ..core.actor import Actor, ActorKind
+from ..core.actor import Actor
 from ..core.errors import HistoryError
 from ..storage.audit import audit_plainly
 from ..storage.dialects.base import WRITES
 from ..storage.engines import sync_engine
 from ..storage.runs.history import Key, imported_row, imported_since, insert_imported
-
-TRIGGERED_BY = str(ActorKind.LEGACY)
-"""``c_LoggedJob.TriggeredBy`` of a run of the old server."""
 
 _BATCH = 1000
 _MANY = 50

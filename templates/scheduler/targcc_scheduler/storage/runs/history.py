@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ...core.actor import ActorKind
 from ...core.text import clean_row
 from ..tables import logged_job
 from .values import AttemptRecord, Claim
 
-IMPORTED = "Legacy"
+IMPORTED = str(ActorKind.LEGACY)
 """What ``TriggeredBy`` says of a run of the old server."""
 
 Key = tuple[str, datetime]
