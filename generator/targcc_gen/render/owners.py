@@ -13,6 +13,7 @@ _YOURS = (
     "README.md",
     "compose.yaml",
     "pyproject.toml",
+    "requirements.lock",
     "src/{package}/__init__.py",
     "src/{package}/jobs/",
     "src/{package}/main.py",
@@ -23,16 +24,19 @@ _YOURS = (
     "tests/jobs/",
 )
 
-# What of these a project would otherwise have once and never get again: dependencies, settings of tools, containers. Jobs and tests are
-# left alone.
+# What a project would otherwise have once and never get again, or where a conflict would be in the way of an upgrade of the code:
+# dependencies, settings of tools, containers, CI. Jobs and tests are left alone.
 _INHERITED = (
     ".dockerignore",
     ".env.example",
+    ".github/workflows/ci.yml",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "Dockerfile",
     "README.md",
     "compose.yaml",
     "pyproject.toml",
+    "requirements.lock",
     "src/{package}/main.py",
     "src/{package}/services.py",
 )
@@ -54,7 +58,7 @@ def owner_of(path: str, package: str) -> Owner:
 
 
 def is_inherited(path: str, package: str) -> bool:
-    """Whether a file of people's follows the generator where that can be merged."""
+    """Whether a file follows the generator where that can be merged."""
     return path in {pattern.format(package=package) for pattern in _INHERITED}
 
 

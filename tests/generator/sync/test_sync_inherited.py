@@ -18,7 +18,7 @@ from targcc_gen.sync import (
     make_plan,
 )
 
-PATH = "pyproject.toml"
+PATH = "compose.yaml"
 FIRST = "[project]\nname = 'acme'\ndependencies = [\n  'alembic>=1',\n  'click>=8',\n]\n\n[tool.black]\nline-length = 100\n"
 SECOND = FIRST.replace("click>=8", "click>=9")
 
@@ -76,9 +76,9 @@ class TestNote:
     ):
         change = change_at(generate(tmp_path, SECOND))
         assert change.action is Action.KEEP
-        assert change.reason == "yours; add by hand what is new: .targcc/kept/pyproject.toml.diff"
+        assert change.reason == "yours; add by hand what is new: .targcc/kept/compose.yaml.diff"
         assert file.read_text() == self.MINE
-        diff = (tmp_path / ".targcc/kept/pyproject.toml.diff").read_text()
+        diff = (tmp_path / ".targcc/kept/compose.yaml.diff").read_text()
         assert "-  'click>=8',\n+  'click>=9',\n" in diff
 
     def test_the_plan_shows_it(self, tmp_path):
@@ -92,7 +92,7 @@ class TestNote:
         generate(tmp_path, SECOND)
         generate(tmp_path, SECOND.replace("click>=9", "click>=10"))
         kept = sorted(path.name for path in (tmp_path / ".targcc/kept").iterdir())
-        assert kept == ["pyproject.toml.2.diff", "pyproject.toml.diff"]
+        assert kept == ["compose.yaml.2.diff", "compose.yaml.diff"]
 
     @pytest.mark.parametrize("side", list(Side))
     def test_choosing_a_side_changes_nothing_about_it(self, tmp_path, file, side):
@@ -143,3 +143,46 @@ def test_a_deleted_file_stays_deleted(tmp_path, file):
     file.unlink()
     generate(tmp_path, SECOND)
     assert not file.exists()
+
+
+class TestPyproject:
+    PYPROJECT = "pyproject.toml"
+    OLDER = "[project]\ndependencies = [\n  'alembic>=1',\n  'click>=8',\n]\n"
+    NEWER = OLDER.replace("click>=8", "click>=9").replace("alembic>=1", "alembic>=2")
+    MINE = OLDER.replace("click>=8", "click==8.1")
+
+    def tree(self, text: str, earlier: str | None = None) -> Tree:
+        texts = () if earlier is None else (earlier.encode(),)
+        return Tree.of(
+            [TreeFile(self.PYPROJECT, text.encode(), Owner.SCAFFOLD, inherited=True, earlier=texts)]
+        )
+
+    def made(self, root: Path, *, keep_base: bool, version: str = "0.1.0") -> Path:
+        """A project whose lock an earlier version wrote, edited since."""
+        entry = LockEntry.of(
+            self.PYPROJECT, Owner.SCAFFOLD, self.OLDER.encode(), keep_base=keep_base
+        )
+        apply(make_plan(self.tree(self.OLDER), root))
+        lock = Lock({self.PYPROJECT: entry}, version).dump()
+        (root / ".targcc/lock.jsonl").write_text(lock)
+        file = root / self.PYPROJECT
+        file.write_text(self.MINE)
+        return file
+
+    @pytest.mark.parametrize("keep_base", [True, False])
+    def test_it_follows_by_requirement_and_says_what_to_change(self, tmp_path, keep_base):
+        file = self.made(tmp_path, keep_base=keep_base)
+        plan = make_plan(self.tree(self.NEWER, self.OLDER), tmp_path)
+        change = change_at(plan, self.PYPROJECT)
+        assert change.action is Action.MERGE
+        assert change.reason.endswith("add by hand what is new: .targcc/kept/pyproject.toml.diff")
+        assert "-  'click==8.1',\n+  'click>=9',\n" in change.note
+        apply(plan)
+        assert file.read_text() == self.MINE.replace("alembic>=1", "alembic>=2")
+        assert make_plan(self.tree(self.NEWER, self.OLDER), tmp_path).is_empty
+
+    def test_a_version_between_two_releases_counts_as_the_release(self, tmp_path):
+        file = self.made(tmp_path, keep_base=False)
+        release = self.OLDER.replace("'alembic>=1'", "'alembic>=1', 'psutil>=7'")
+        apply(make_plan(self.tree(f"{self.NEWER}# new\n", release), tmp_path))
+        assert "alembic>=2" in file.read_text()

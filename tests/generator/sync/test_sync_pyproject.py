@@ -1,0 +1,198 @@
+"""A person's pyproject.toml gets what is new by key and by requirement; every other byte of it stays."""
+
+import pytest
+from targcc_gen.sync.inherited import arrays
+from targcc_gen.sync.inherited.pyproject import follow
+
+BASE = """[project]
+name = "acme"
+dependencies = [
+  "alembic>=1.16",
+  "click>=8.2",
+  "psutil>=7.0",
+]
+
+[project.optional-dependencies]
+mssql = ["mssql-python>=1.0"]
+
+[project.scripts]
+targcc = "acme.scheduler.cli:main"
+
+[dependency-groups]
+dev = [
+  "black>=25.1",
+  "ruff>=0.12",
+]
+
+[tool.black]
+line-length = 100
+
+[tool.ruff.lint]
+select = ["ALL"]
+ignore = [
+  "COM812", # black owns commas
+  "D105",
+]
+
+# An installed wheel has them.
+[tool.hatch.build.targets.wheel.force-include]
+"migrations" = "acme/migrations"
+"""
+NEW = (
+    BASE.replace("click>=8.2", "click>=8.3")
+    .replace('  "psutil>=7.0",\n', '  "httpx>=0.28",\n  "psutil>=7.0",\n')
+    .replace("scheduler.cli:main", "scheduler:main")
+    .replace('"ruff>=0.12"', '"ruff~=0.17.6"')
+    .replace('  "D105",\n', '  "D105",\n  "TC",  # imports are together\n')
+    .partition("\n# An installed")[0]
+)
+
+
+def followed(mine: str, base: str = BASE, generated: str = NEW) -> str:
+    found = follow(base.encode(), mine.encode(), generated.encode())
+    return found.text.decode()
+
+
+def wanted(mine: str) -> str:
+    return follow(BASE.encode(), mine.encode(), NEW.encode()).wanted.decode()
+
+
+def test_an_untouched_file_becomes_the_generators():
+    assert followed(BASE) == NEW
+
+
+MINE = (
+    BASE.replace(
+        '  "alembic>=1.16",\n',
+        '  "orders==3",  # ours\n\n  # migrations\n  "Alembic >= 1.16",\n  "zebra", "yak",\n',
+    )
+    .replace("[project.scripts]\n", '[project.scripts]\norders = "acme.orders:main"\n')
+    .replace("[tool.black]\n", "[tool.mine]\nx = {a = 1,   b = [1,2]}\n\n[tool.black] # narrow\n")
+    .replace('["ALL"]', '["E",\n  "F"]')
+)
+
+
+def test_the_persons_own_stays_where_it_is_and_as_it_is():
+    found = followed(MINE)
+    gone = [line for line in MINE.splitlines() if line not in found.splitlines()]
+    assert gone == [
+        '  "click>=8.2",',
+        'targcc = "acme.scheduler.cli:main"',
+        '  "ruff>=0.12",',
+        "# An installed wheel has them.",
+        "[tool.hatch.build.targets.wheel.force-include]",
+        '"migrations" = "acme/migrations"',
+    ]
+    new = [line for line in found.splitlines() if line not in MINE.splitlines()]
+    assert new == [
+        '  "click>=8.3",',
+        '  "httpx>=0.28",',
+        'targcc = "acme.scheduler:main"',
+        '  "ruff~=0.17.6",',
+        '  "TC",  # imports are together',
+    ]
+
+
+def test_a_requirement_of_the_persons_stays_and_the_line_to_change_is_shown():
+    mine = BASE.replace("click>=8.2", "click==8.2.1")
+    assert '"click==8.2.1",\n  "httpx>=0.28",' in followed(mine)
+    assert wanted(mine) == NEW
+
+
+def test_what_the_person_removed_stays_removed():
+    mine = BASE.replace('  "click>=8.2",\n', "").partition("\n[dependency-groups]")[0]
+    found = followed(mine)
+    assert "click" not in found
+    assert "ruff" not in found
+    assert '"httpx>=0.28"' in found
+
+
+def test_a_requirement_that_the_person_has_already_is_not_added_twice():
+    mine = BASE.replace('  "psutil', '  "HTTPX[http2]>=0.27",\n  "psutil')
+    assert "httpx" not in followed(mine)
+    assert '"httpx>=0.28"' in wanted(mine)
+
+
+def test_a_requirement_that_the_person_moved_follows_where_it_is_now():
+    mine = BASE.replace('  "click>=8.2",\n', "").replace(
+        '  "psutil>=7.0",\n', '  "psutil>=7.0",\n  "click>=8.2"\n'
+    )
+    assert '  "psutil>=7.0",\n  "click>=8.3",\n  "httpx>=0.28",\n]' in followed(mine)
+
+
+def test_a_requirement_with_two_conditions_is_left_to_the_person():
+    both = (
+        "  \"click>=8.2; python_version < '3.12'\",\n  \"click>=8.3; python_version >= '3.12'\",\n"
+    )
+    mine = BASE.replace('  "click>=8.2",\n', both)
+    assert both in followed(mine)
+
+
+def test_what_left_the_generators_goes_unless_the_person_changed_it():
+    generated = BASE.replace('  "click>=8.2",\n', "").replace('  "psutil>=7.0",\n', "")
+    mine = BASE.replace("psutil>=7.0", "psutil>=6")
+    found = followed(mine, generated=generated)
+    assert '[\n  "alembic>=1.16",\n  "psutil>=6",\n]' in found
+
+
+def test_a_new_table_comes():
+    generated = f"{BASE}\n[tool.mypy]\nstrict = true\n"
+    mine = BASE.replace("100", "88").replace("select", "preview = true\nselect")
+    assert followed(mine, generated=generated).endswith("\n[tool.mypy]\nstrict = true\n")
+
+
+def test_a_table_in_which_the_person_has_more_loses_only_what_left():
+    mine = f'{BASE}"data" = "acme/data"\n'
+    assert followed(mine).endswith(
+        '[tool.hatch.build.targets.wheel.force-include]\n"data" = "acme/data"\n'
+    )
+
+
+def test_lists_on_one_line_stay_on_one_line():
+    base = '[project]\ndependencies = ["a>=1", "b>=1"]\n'
+    generated = '[project]\ndependencies = ["a>=2", "b>=1", "c>=1"]\n'
+    mine = '[project]\ndependencies = [ "x", "a>=1" , "b>=1" ] # all\n'
+    assert followed(mine, base, generated) == (
+        '[project]\ndependencies = [ "x", "a>=2" , "b>=1", "c>=1" ] # all\n'
+    )
+
+
+@pytest.mark.parametrize("mine", ["[project\n", "", "x = 1\nx = 2\n"])
+def test_what_is_no_pyproject_is_not_edited(mine):
+    found = follow(BASE.encode(), mine.encode(), NEW.encode())
+    assert found is None or found.text.decode() == mine
+
+
+def test_a_file_in_another_order_is_edited_all_the_same():
+    tables = BASE.split("\n\n")
+    mine = "\n\n".join([*reversed([one.rstrip("\n") for one in tables])]) + "\n"
+    found = followed(mine)
+    assert 'targcc = "acme.scheduler:main"' in found
+    assert '"click>=8.3"' in found
+    assert "migrations" not in found
+
+
+class TestArray:
+    ARRAY = '[\n  "a", # the "first, one"\n  { b = [1, 2] },\n  # c comes\n  \'c\'\n]'
+
+    def test_its_elements_are_found_with_their_comments(self):
+        found = arrays.elements(self.ARRAY)
+        assert [one.text for one in found] == ['"a"', "{ b = [1, 2] }", "'c'"]
+        assert found[0].comment == '# the "first, one"'
+
+    @pytest.mark.parametrize("index", [0, 1, 2])
+    def test_one_that_goes_takes_its_line_along(self, index):
+        lines = self.ARRAY.split("\n")
+        del lines[(1, 2, 4)[index]]
+        assert arrays.removed(self.ARRAY, index) == "\n".join(lines)
+
+    def test_one_behind_the_last_gives_that_a_comma(self):
+        (new,) = arrays.elements('["d"]')
+        assert arrays.inserted(self.ARRAY, 2, new).endswith("  'c',\n  \"d\",\n]")
+
+    @pytest.mark.parametrize("array", ["[]", "[\n]", "[\n  # nothing yet\n]", "[ ]"])
+    def test_an_empty_one_takes_one(self, array):
+        (new,) = arrays.elements('["d"]')
+        found = arrays.inserted(array, -1, new)
+        assert [one.text for one in arrays.elements(found)] == ['"d"']
+        assert ("#" in found) == ("#" in array)
