@@ -83,7 +83,7 @@ class Lock:
 
     Attributes:
         entries: By path.
-        generator: The version that wrote it; empty for the lock of a new project.
+        generator: The version that last brought the whole project up to date; empty for the lock of a new project.
     """
 
     entries: Mapping[str, LockEntry] = field(default_factory=dict)
@@ -130,8 +130,8 @@ class Lock:
         return cls(entries, generator)
 
     def dump(self) -> str:
-        """The text of the lock file; it names this generator."""
-        header = json.dumps({"targcc_lock": FORMAT, "generator": __version__})
+        """The text of the lock file; one that no generator wrote yet names this one."""
+        header = json.dumps({"targcc_lock": FORMAT, "generator": self.generator or __version__})
         lines = [self.entries[path].to_line() for path in sorted(self.entries)]
         return "\n".join([header, *lines]) + "\n"
 
@@ -169,6 +169,11 @@ def _header(number: int, data: dict[str, Any]) -> str:
             hint=f"upgrade: uv tool install 'targcc-gen>={generator}'",
         )
     return generator
+
+
+def is_older(one: str, other: str) -> bool:
+    """Whether a version of the generator came before another one; the empty one of a new project did not."""
+    return bool(one) and _numbers(one) < _numbers(other)
 
 
 def _newest(one: str, other: str) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH, Owner, Tree
 from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.imports import imports_followed
 from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.moves import Moves
 from targcc_gen.sync.plan.outcome import Outcome, Situation
@@ -65,9 +67,12 @@ def make_plan(
         outcomes = Moves(
             tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
         ).followed()
+        outcomes |= imports_followed(tree, lock, disk, renames, outcomes)
     outcomes |= _notes(outcomes, disk)
     changes = tuple(outcomes[path].change for path in sorted(outcomes))
-    return Plan(root, changes, _after(lock, outcomes), text, lock)
+    # What is not followed here waits for the next whole run: the lock still names the version before.
+    generator = __version__ if tree.complete else lock.generator
+    return Plan(root, changes, replace(_after(lock, outcomes), generator=generator), text, lock)
 
 
 def plan_eject(root: Path, paths: Collection[str]) -> Plan:
