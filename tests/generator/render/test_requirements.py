@@ -1,0 +1,68 @@
+"""What a rendered project may be built from: ranges that are those of this repository, and a lock that fits them."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from targcc_gen.render import render_project
+from targcc_gen.spec import parse_spec
+
+ROOT = Path(__file__).resolve().parents[3]
+SPEC = "targcc: 1\nproject: {{name: acme}}\nscheduler: {}\ndatabase: {}\njobs: {{}}\n"
+LOCK = "requirements.lock"
+
+
+def rendered(scheduler: str = "vendored", database: str = "sqlite") -> dict[str, str]:
+    tree = render_project(parse_spec(SPEC.format(scheduler, database)))
+    return {file.path: file.content.decode("utf-8", "replace") for file in tree}
+
+
+def required(pyproject: str) -> list[Requirement]:
+    data = tomllib.loads(pyproject)
+    texts = [
+        *data["project"]["dependencies"],
+        *(one for extra in data["project"]["optional-dependencies"].values() for one in extra),
+        *data["dependency-groups"]["dev"],
+    ]
+    return [Requirement(text) for text in texts]
+
+
+@pytest.mark.parametrize("name", ["black", "mypy", "ruff"])
+def test_the_tools_have_the_range_that_this_repository_tries(name):
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    texts = [*data["project"]["dependencies"], *data["dependency-groups"]["dev"]]
+    (ours,) = (one for one in map(Requirement, texts) if one.name == name)
+    (theirs,) = (one for one in required(rendered()["pyproject.toml"]) if one.name == name)
+    assert theirs.specifier == ours.specifier
+    assert any(one.operator in {"<", "~="} for one in ours.specifier)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_lock_has_every_requirement_in_a_version_that_fits(database):
+    files = rendered(database=database)
+    pins: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==(\S+)", files[LOCK], re.MULTILINE):
+        pins.setdefault(canonicalize_name(name), []).append(version)
+    unfit = [
+        str(one)
+        for one in required(files["pyproject.toml"])
+        if not any(one.specifier.contains(pin) for pin in pins.get(canonicalize_name(one.name), []))
+    ]
+    assert unfit == []
+
+
+def test_the_lock_has_hashes_and_names_no_index():
+    lock = rendered()[LOCK]
+    pins = re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert len(pins) > 40
+    assert all("--hash=sha256:" in pin for pin in pins)
+    assert "://" not in lock
+    assert "index" not in lock
+
+
+def test_with_the_package_the_project_stays_small():
+    files = rendered("package")
+    assert LOCK not in files
