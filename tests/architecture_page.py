@@ -20,8 +20,8 @@ def drawn(page: str) -> str:
 
 def _table() -> str:
     sys.path.insert(0, str(ROOT / "tests" / "scheduler"))
-    from test_rooms import FLOORS
-    from test_rooms import ROOT as SCHEDULER
+    from test_scheduler_rooms import FLOORS
+    from test_scheduler_rooms import ROOT as SCHEDULER
 
     lines = ["| floor | room | what is in it | modules |", "|---|---|---|---|"]
     for floor in reversed(range(len(FLOORS))):

@@ -1,4 +1,4 @@
-"""The rooms of the house are where the architecture page says. Who imports whom: `tests/generator/test_rooms.py`."""
+"""The rooms of the house are where the architecture page says. Who imports whom: `tests/generator/test_generator_rooms.py`."""
 
 import ast
 import re
@@ -43,7 +43,7 @@ def test_each_module_that_the_text_names_is_there():
         - {
             Path("services.py"),
             Path("main.py"),
-            Path("tests/scheduler/test_rooms.py"),
+            Path("tests/scheduler/test_scheduler_rooms.py"),
             Path("scheduler/__init__.py"),
         }
         == set()
