@@ -29,6 +29,8 @@ _LOST_ENTRY_SECONDS = 5
 """A run that is due for so long, in a queue whose workers find no entry, is offered again."""
 _SWEEP_SIZE = 200
 """How many runs of one job a sweep offers again."""
+_LISTENING_ENDS_SECONDS = 5
+"""How long the connections that listen may take to close; then the node stops without them."""
 _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
 _WAITS = f"""(
@@ -132,8 +134,9 @@ class ProcrastinateEngine:
                 for queue in self._queues:
                     group.create_task(queue.work())
         finally:
+            self._draining.set()
             listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await asyncio.wait((listening,), timeout=_LISTENING_ENDS_SECONDS)
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -169,16 +172,16 @@ class ProcrastinateEngine:
         )
 
     async def _listen(self) -> None:
-        """Hear of entries, until cancelled; while the database is unavailable, keep trying."""
+        """Hear of entries, until drained; while the database is unavailable, keep trying."""
         outage = Outage(log, "listening for runs")
-        while True:
+        while not self._draining.is_set():
             try:
                 async with self._app.open_async(), asyncio.TaskGroup() as group:
                     outage.over()
                     for queue in self._queues:
                         group.create_task(queue.listen(self._app))
             except* QUEUE_OUTAGES as errors:
-                await asyncio.sleep(outage.failed(errors.exceptions[0]).total_seconds())
+                await pause(self._draining, outage.failed(errors.exceptions[0]))
 
     async def _watch(self, worker: Worker) -> None:
         """Look for runs that became due, or whose notification was lost, until drained."""

@@ -96,17 +96,17 @@ class QueueWorker:
         self._look.set()
 
     async def listen(self, app: procrastinate.App) -> None:
-        """Look whenever an entry is written. While the database is unavailable, keep trying."""
+        """Look whenever an entry is written, until drained. While the database is unavailable, keep trying."""
 
         async def notified(*, channel: str, notification: object) -> None:
             del channel, notification
             self._notified = True
             self._look.set()
 
-        while True:
+        while not self._draining.is_set():  # an error may stand in for a cancellation
             with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat says so
                 await app.job_manager.listen_for_jobs(on_notification=notified, queues=[self.queue])
-            await asyncio.sleep(self._poll.total_seconds())
+            await pause(self._draining, self._poll)
 
     async def work(self) -> None:
         """Take entries and begin their runs until drained; returns when those are settled."""
