@@ -8,12 +8,17 @@ _CHECKOUT = _PACKAGE.parent.parent
 
 def _folder(name: str) -> Path:
     shipped = _PACKAGE / name
-    return shipped if shipped.is_dir() else _CHECKOUT / name
+    return shipped if shipped.exists() else _CHECKOUT / name
 
 
 def project_template() -> Path:
     """The copier template of a generated project."""
     return _folder("templates") / "project"
+
+
+def changelog() -> Path:
+    """What each release brought."""
+    return _folder("CHANGELOG.md")
 
 
 def blueprints() -> Path:

@@ -48,6 +48,7 @@ def regenerate(
     """
     from targcc_gen.cli.output import show
     from targcc_gen.cli.output.progress import rendered
+    from targcc_gen.cli.output.release_notes import notes_since
     from targcc_gen.cli.project import open_project
     from targcc_gen.sync import make_plan
 
@@ -58,7 +59,10 @@ def regenerate(
     if check:
         show.check(plan, writing)
         return
-    written = show.carry_out(plan, writing)
+    news = notes_since(plan.locked_before.generator)
+    written = show.carry_out(plan, writing, extra=news.to_json())
+    if not as_json:
+        news.show()
     if plan.is_empty and not as_json:
         click.echo("Nothing to do: every file is what targcc.yaml asks for.")
     elif written and not as_json and not any(change.writes for change in plan.changes):

@@ -1,0 +1,74 @@
+"""`regenerate` says what the releases on the way mean for a project."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from targcc_gen import __version__
+from targcc_gen.cli import main
+from targcc_gen.cli.output import release_notes
+from targcc_gen.cli.output.release_notes import notes_since, releases
+
+LOCK = ".targcc/lock.jsonl"
+HEAD = "for existing projects:"
+
+
+def regenerate(*options: str):
+    return CliRunner().invoke(main, ["regenerate", *options], prog_name="targcc-gen")
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    """The lock of a new project, in whose folder the test is."""
+    root = tmp_path / "acme"
+    CliRunner().invoke(main, ["new", str(root), "--yes"], prog_name="targcc-gen")
+    monkeypatch.chdir(root)
+    return root / LOCK
+
+
+def made_by(lock, version: str) -> None:
+    text = lock.read_text(encoding="utf-8")
+    lock.write_text(text.replace(f'"{__version__}"', f'"{version}"', 1), encoding="utf-8")
+
+
+def test_the_part_of_the_step_is_printed_once(lock):
+    made_by(lock, "0.1.0")
+    result = regenerate()
+    assert result.exit_code == 0, result.output
+    assert f"From 0.1.0 to 0.2.0, {HEAD}\n\n* Commit your work" in result.stdout
+    assert HEAD not in regenerate().stdout
+
+
+def test_a_dry_run_prints_it_too_and_takes_nothing_away(lock):
+    made_by(lock, "0.1.0")
+    assert HEAD in regenerate("--dry-run").stdout
+    assert HEAD in regenerate().stdout
+
+
+def test_a_program_gets_it_as_data(lock):
+    made_by(lock, "0.1.0")
+    data = json.loads(regenerate("--json").stdout)
+    assert list(data["for_existing_projects"]) == ["0.2.0"]
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_project_of_this_version_is_told_nothing():
+    assert HEAD not in regenerate().stdout
+    assert "for_existing_projects" not in json.loads(regenerate("--json").stdout)
+
+
+def test_each_release_says_what_it_means_for_existing_projects():
+    assert __version__ in releases()
+    assert [version for version, text in releases().items() if not text] == []
+
+
+def test_of_several_releases_the_oldest_comes_first_and_later_ones_are_left_out(
+    tmp_path, monkeypatch
+):
+    text = "".join(
+        f"## [{one}] - unreleased\n\n### For existing projects\n\n* Of {one}.\n\n### Fixed\n\n* X.\n\n"
+        for one in ("99.0.0", "0.2.0", "0.1.9", "0.1.0")
+    )
+    (tmp_path / "CHANGELOG.md").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(release_notes.assets, "changelog", lambda: tmp_path / "CHANGELOG.md")
+    assert notes_since("0.1.0").releases == (("0.1.9", "* Of 0.1.9."), ("0.2.0", "* Of 0.2.0."))
