@@ -7,8 +7,9 @@ from targcc_gen.sync.imports_follow.rewrite import Here, Rewritten, rewrite
 OLD = {
     "__init__.py": "from .job import job\n",
     "tables.py": "metadata = 1\nlogged_job = 2\njob_step = 3\n",
-    "job.py": "from .context import JobCancelled\ndef job(): ...\nclass Job: ...\n",
-    "context.py": "class JobCancelled(Exception): ...\n",
+    "actor.py": "SYSTEM = 1\nclass Actor: ...\n",
+    "job.py": "from .context import JobCancelled, log\ndef job(): ...\nclass Job: ...\n",
+    "context.py": "class JobCancelled(Exception): ...\nlog = 1\ndef helper(): ...\n",
     "masking.py": "def masked(text): ...\n",
     "settings.py": "class Settings: ...\n",
     "database.py": "def migrate(url): ...\ndef current_version(url): ...\n",
@@ -19,6 +20,7 @@ OLD = {
 NEW = {
     "__init__.py": """from typing import TYPE_CHECKING
 if TYPE_CHECKING:
+    from .core.actor import SYSTEM, Actor
     from .jobs.declaration import job
     from .core.errors import JobCancelled
     from .hosting import migrate
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from .storage.tables import logged_job, metadata
 """,
     "jobs/declaration.py": "def job(): ...\nclass Job: ...\n",
-    "core/errors.py": "class JobCancelled(Exception): ...\n",
+    "core/actor.py": OLD["actor.py"],
+    "core/errors.py": "class JobCancelled(Exception): ...\nlog = 1\n",
+    "core/text.py": "log = 1\ndef helper(): ...\n",
+    "migrations/upgrade.py": "def migrate(url, also=()): ...\n",
     "core/secrets.py": "def mask(text): ...\n",
     "hosting.py": "def migrate(url=None): ...\n",
     "settings.py": "class Settings: ...\n",
@@ -36,11 +41,12 @@ if TYPE_CHECKING:
     "storage/transactions.py": "class Store: ...\n",
 }
 TARGETS = {
+    "actor.py": ("core/actor.py",),
     "tables.py": ("storage/tables.py",),
     "job.py": ("jobs/declaration.py",),
     "context.py": ("core/errors.py",),
     "masking.py": ("core/secrets.py",),
-    "database.py": ("hosting.py",),
+    "database.py": ("migrations/upgrade.py",),
     "alerts.py": ("alerts/dispatcher.py", "alerts/rules.py"),
     "store/__init__.py": ("storage/transactions.py",),
 }
@@ -110,6 +116,21 @@ def test_a_name_with_another_name_now_keeps_its_own_here():
 def test_a_name_that_a_module_only_passed_on_is_found():
     text = followed("from acme.scheduler.job import JobCancelled as Stop\n").text
     assert text == "from acme.scheduler import JobCancelled as Stop\n"
+
+
+def test_a_name_that_several_modules_have_is_that_of_the_module_it_came_from():
+    text = followed("from acme.scheduler.job import log\n").text
+    assert text == "from acme.scheduler.core.errors import log\n"
+
+
+def test_a_name_that_went_to_another_module_than_its_neighbours_is_found():
+    text = followed("from acme.scheduler.context import helper\n").text
+    assert text == "from acme.scheduler.core.text import helper\n"
+
+
+def test_constants_come_before_classes_and_these_before_functions():
+    source = "from acme.scheduler.job import job\nfrom acme.scheduler.actor import Actor, SYSTEM\n"
+    assert followed(source).text == "from acme.scheduler import SYSTEM, Actor, job\n"
 
 
 def test_a_value_of_the_project_becomes_one():
