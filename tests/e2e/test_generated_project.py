@@ -263,9 +263,9 @@ def words(*command: str | Path, cwd: Path) -> str:
 
 def signed_in(port: int, output: Path) -> httpx.Client:
     """A browser that opened the one-time link which the server printed."""
-    printed = output.read_text(encoding="utf-8")
-    link = re.search(r"http://127\.0\.0\.1:\d+/jobs/login\?token=\S+", printed)
-    assert link is not None, printed
+    pattern = re.compile(r"http://127\.0\.0\.1:\d+/jobs/login\?token=\S+")
+    link = wait_for(lambda: pattern.search(output.read_text(encoding="utf-8")), "it prints a link")
+    assert isinstance(link, re.Match)
     browser = httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True)
     page = browser.get(link[0])
     assert page.status_code == 200

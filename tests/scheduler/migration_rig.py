@@ -18,7 +18,8 @@ from processes import environment
 from projects import PATH
 from targcc_scheduler import metadata
 from targcc_scheduler.migrations import upgrade as upgrades
-from targcc_scheduler.storage.engines import WRITES, sync_engine
+from targcc_scheduler.storage.dialects.base import WRITES
+from targcc_scheduler.storage.engines import sync_engine
 
 BEFORE_OWN_TABLE = Path(__file__).resolve().parent.parent / "data" / "upgrade"
 """The tables as release 0.1 made them, one script for each database."""

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import processes
 import pytest
+import targcc_scheduler
 from migration_rig import execute, kept, make_0_1, revisions, rows, tables
 from targcc_scheduler.migrations.upgrade import head_revision
 
+GUIDE = Path(targcc_scheduler.__file__).parent / "docs" / "JOB_DEVELOPMENT_GUIDE.md"
 _SPEC = """targcc: 1
 scheduler: package
 project: {name: acme-jobs, package: acme_jobs}
@@ -60,7 +62,7 @@ class Project:
     def __init__(self, root: Path, url: str) -> None:
         self.root = root
         self._url = url
-        self.guide = (root / "docs" / "JOB_DEVELOPMENT_GUIDE.md").read_text(encoding="utf-8")
+        self.guide = GUIDE.read_text(encoding="utf-8")
         self.section = self.guide.partition("\n## Tables of your own\n")[2].partition("\n## ")[0]
 
     def write(self, path: str) -> None:
