@@ -21,16 +21,6 @@ os.environ.pop("TARGCC_DATABASE_URL", None)
 configure(RIG)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests on PostgreSQL run in one worker, so that there is one server."""
-    for item in items:
-        on_both = getattr(item, "callspec", None)
-        on_both = on_both is not None and "postgresql" in on_both.params.values()
-        if on_both or "postgresql_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("postgresql"))
-
-
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
     """The server; started by the first test that needs it."""

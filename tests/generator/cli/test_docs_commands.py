@@ -66,7 +66,9 @@ def script(page: Path, base: str) -> str:
     return "\n".join([*lines, STOP]).replace("http://127.0.0.1:8000", base)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", pytest.param("docs/getting-started.md", marks=pytest.mark.soak)]
+)
 def test_what_the_page_tells_to_type_works(name: str, tmp_path: Path):
     programs = tmp_path / "bin"
     programs.mkdir()

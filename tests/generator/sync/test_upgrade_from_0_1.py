@@ -160,20 +160,25 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "command",
     [
-        ("black", "--quiet", "-l", "88", "src"),
-        ("black", "--quiet", "-l", "100", "src"),
+        pytest.param(("black", "--quiet", "-l", "88", "src"), marks=pytest.mark.soak),
+        pytest.param(("black", "--quiet", "-l", "100", "src"), marks=pytest.mark.soak),
         ("ruff", "format", "--quiet", "--no-cache", "src"),
         ("ruff", "check", "--fix-only", "--quiet", "--no-cache", "src"),
-        (
-            "ruff",
-            "check",
-            "--fix-only",
-            "--quiet",
-            "--no-cache",
-            "--isolated",
-            "--select",
-            "ALL",
-            "src",
+        pytest.param(
+            (
+                *[
+                    "ruff",
+                    "check",
+                    "--fix-only",
+                    "--quiet",
+                    "--no-cache",
+                    "--isolated",
+                    "--select",
+                    "ALL",
+                    "src",
+                ],
+            ),
+            marks=pytest.mark.soak,
         ),
     ],
     ids=" ".join,

@@ -50,7 +50,14 @@ def _run_table(url):
     return "c_JobRun" if url.startswith("sqlite") else "c_jobrun"
 
 
-@pytest.mark.parametrize("stop_at", ["CREATE INDEX", "INTO c_", "c_JobNext"])
+@pytest.mark.parametrize(
+    "stop_at",
+    [
+        pytest.param("CREATE INDEX", marks=pytest.mark.soak),
+        "INTO c_",
+        pytest.param("c_JobNext", marks=pytest.mark.soak),
+    ],
+)
 @pytest.mark.parametrize("prepare", [_empty, make_0_1])
 def test_the_next_completes_what_a_killed_one_began(url, tmp_path, prepare, stop_at):
     if prepare is make_0_1 and stop_at == "CREATE INDEX":

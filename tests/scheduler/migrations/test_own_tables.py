@@ -46,6 +46,9 @@ def downgrade():
 '''
 
 
+pytestmark = pytest.mark.soak  # each case installs nothing, but starts a dozen commands
+
+
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory) -> Path:
     """A project as ``targcc-gen new`` makes it."""

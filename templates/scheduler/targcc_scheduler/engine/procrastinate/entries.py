@@ -29,6 +29,8 @@ from .tasks import QUEUE_OUTAGES, TASK
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
+_LISTENING_BEGINS_SECONDS = (0.1, 0.4, 1.0, 3.0)
+"""The pauses between the looks while the connection that listens is being made."""
 _GATHER_SECONDS = 0.001
 """Workers that become free together get their next runs together."""
 
@@ -104,9 +106,21 @@ class QueueWorker:
             self._look.set()
 
         while not self._draining.is_set():  # an error may stand in for a cancellation
-            with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat says so
-                await app.job_manager.listen_for_jobs(on_notification=notified, queues=[self.queue])
+            looking = asyncio.create_task(self._look_until_it_listens())
+            try:
+                with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat says so
+                    await app.job_manager.listen_for_jobs(
+                        on_notification=notified, queues=[self.queue]
+                    )
+            finally:
+                looking.cancel()
             await pause(self._draining, self._poll)
+
+    async def _look_until_it_listens(self) -> None:
+        """Look a few times: Procrastinate does not say when it listens, and nobody is told of what was written until then."""
+        for seconds in _LISTENING_BEGINS_SECONDS:
+            await asyncio.sleep(seconds)
+            self._look.set()
 
     async def work(self) -> None:
         """Take entries and begin their runs until drained; returns when those are settled."""
