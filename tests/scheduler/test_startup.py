@@ -84,7 +84,7 @@ def stop():
     deadline = time.monotonic() + 60
     while "targcc-jobs" not in {thread.name for thread in threading.enumerate()} and time.monotonic() < deadline:
         time.sleep(0.02)
-    signal.raise_signal(signal.SIGTERM)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # it sleeps in select()
 
 threading.Thread(target=stop, daemon=True).start()"""
     found = run(project, stop + command("worker"))
