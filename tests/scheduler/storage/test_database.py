@@ -19,6 +19,7 @@ from targcc_scheduler.migrations.upgrade import (
     DIRECTORY,
     current_revision,
     head_revision,
+    known_revisions,
     version_table,
 )
 from targcc_scheduler.storage.engines import make_engine, sync_engine
@@ -90,10 +91,13 @@ def test_history_reads_with_unquoted_names(database):
     ]
 
 
+@pytest.mark.parametrize("revision", known_revisions())
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_reviewed_script_is_what_the_migrations_do(dialect):
-    [file] = (DIRECTORY / "sql" / dialect).glob("0001_*.sql")
-    assert file.read_text() == sql_script(dialect, "0001")
+def test_the_reviewed_script_is_what_the_migrations_do(dialect, revision):
+    [file] = (DIRECTORY / "sql" / dialect).glob(f"{revision}_*.sql")
+    before = f"{int(revision) - 1:04}"
+    step = revision if before not in known_revisions() else f"{before}:{revision}"
+    assert file.read_text() == sql_script(dialect, step)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,7 +1,13 @@
-"""Retention: what is removed after some time, and what stays."""
+"""What is removed when it is old, and what stays.
+
+Of each job the newest rows stay whatever their age. The border, the key of the newest row that may go, is looked up once for each job. Old
+rows are read in the order of their age by an index, in small steps that remember how far they came, so a step costs what it looks at,
+however long the history is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,49 +18,73 @@ from ..core.states import FINAL
 from .runs.operate import delete_rows
 from .tables import job_audit, job_run, logged_job
 
-BATCH = 500
-"""Rows removed in one transaction, so that nobody waits long for the database."""
+
+@dataclass(frozen=True)
+class Kept:
+    """A table of which the newest rows of each job stay.
+
+    Args:
+        key: Its key; a row that came later has a larger one.
+        at: When a row's age begins.
+        over: Which rows may go at all.
+    """
+
+    key: sa.Column[Any]
+    at: sa.Column[Any]
+    over: sa.ColumnElement[bool]
+
+    @property
+    def job(self) -> sa.Column[Any]:
+        """The job's name."""
+        found: sa.Column[Any] = self.key.table.c.JobName
+        return found
 
 
-async def prune_runs(connection: AsyncConnection, before: datetime, keep_last: int) -> int:
-    """Remove up to a batch of runs that ended before an instant; the newest of each job stay. Returns how many."""
-    old = await connection.scalars(
-        _old(job_run, job_run.c.Id, job_run.c.CompletedAt, before, keep_last)
-    )
-    ids: list[int] = list(old)
-    if ids:
-        await delete_rows(connection, ids)
-    return len(ids)
+RUNS = Kept(job_run.c.Id, job_run.c.CompletedAt, job_run.c.State.in_(sorted(FINAL)))
+HISTORY = Kept(logged_job.c.ID, logged_job.c.StartedAt, sa.true())
 
 
-async def prune_history(connection: AsyncConnection, before: datetime, keep_last: int) -> int:
-    """Remove up to a batch of attempts that started before an instant; the newest of each job stay. Returns how many."""
-    old = _old(logged_job, logged_job.c.ID, logged_job.c.StartedAt, before, keep_last)
-    ids: list[int] = list(await connection.scalars(old))
-    if ids:
-        await connection.execute(sa.delete(logged_job).where(logged_job.c.ID.in_(ids)))
-    return len(ids)
+@dataclass(frozen=True)
+class OldRow:
+    """A row that is old enough to go."""
+
+    at: datetime
+    key: int
+    job: str
 
 
-async def prune_audit(connection: AsyncConnection, before: datetime) -> int:
-    """Remove up to a batch of audit rows from before an instant. Returns how many."""
-    old = sa.select(job_audit.c.Id).where(job_audit.c.At < before).limit(BATCH)
-    ids = list(await connection.scalars(old))
-    if ids:
-        await connection.execute(sa.delete(job_audit).where(job_audit.c.Id.in_(ids)))
-    return len(ids)
+async def old_rows(
+    connection: AsyncConnection, kept: Kept, *, before: datetime, after: OldRow | None, most: int
+) -> list[OldRow]:
+    """The next rows that ended before an instant, oldest first, from the one that was seen last."""
+    rows = sa.select(kept.at, kept.key, kept.job).where(kept.over, kept.at < before)
+    if after is not None:
+        place = sa.tuple_(sa.literal(after.at, kept.at.type), sa.literal(after.key, kept.key.type))
+        rows = rows.where(sa.tuple_(kept.at, kept.key) > place)
+    found = await connection.execute(rows.order_by(kept.at, kept.key).limit(most))
+    return [OldRow(*row) for row in found]
 
 
-def _old(
-    table: sa.Table,
-    key: sa.Column[Any],
-    at: sa.Column[Any],
-    before: datetime,
-    keep_last: int,
-) -> sa.Select[Any]:
-    over = sa.true() if table is logged_job else table.c.State.in_(FINAL)
-    place = sa.func.row_number().over(partition_by=table.c.JobName, order_by=key.desc())
-    ranked = sa.select(key.label("Id"), at.label("At"), place.label("Place")).where(over).subquery()
-    return (
-        sa.select(ranked.c.Id).where(ranked.c.At < before, ranked.c.Place > keep_last).limit(BATCH)
-    )
+async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -> int:
+    """The key up to which rows of a job may go, so that the ``keep`` newest stay; 0 when there are no more than those."""
+    newest = sa.select(kept.key).where(kept.job == job, kept.over).order_by(kept.key.desc())
+    return int(await connection.scalar(newest.offset(keep).limit(1)) or 0)
+
+
+async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> None:
+    """Remove rows by their keys; runs with their logs and steps."""
+    if not keys:
+        return
+    if kept is RUNS:
+        await delete_rows(connection, keys)
+    else:
+        await connection.execute(sa.delete(kept.key.table).where(kept.key.in_(keys)))
+
+
+async def remove_audit(connection: AsyncConnection, *, before: datetime, most: int) -> int:
+    """Remove up to ``most`` audit rows from before an instant. Returns how many."""
+    old = sa.select(job_audit.c.Id).where(job_audit.c.At < before).order_by(job_audit.c.Id)
+    keys = list(await connection.scalars(old.limit(most)))
+    if keys:
+        await connection.execute(sa.delete(job_audit).where(job_audit.c.Id.in_(keys)))
+    return len(keys)

@@ -267,6 +267,12 @@ job_session = _table(
 sa.Index(
     _name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc()
 )
+sa.Index(_name("IX_c_LoggedJob_JobName_ID"), logged_job.c.JobName, logged_job.c.ID)
+sa.Index(_name("IX_c_LoggedJob_StartedAt"), logged_job.c.StartedAt, logged_job.c.ID)
+sa.Index(_name("IX_c_LoggedJob_JobId"), logged_job.c.JobId)
+sa.Index(_name("IX_c_JobRun_CompletedAt"), job_run.c.CompletedAt, job_run.c.Id)
+sa.Index(_name("IX_c_JobRun_State_Id"), job_run.c.State, job_run.c.Id.desc())
+sa.Index(_name("IX_c_JobAudit_RunId"), job_audit.c.RunId)
 sa.Index(
     _name("IX_c_LoggedJob_Success"),
     logged_job.c.Success,

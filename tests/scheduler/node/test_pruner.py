@@ -1,0 +1,128 @@
+"""What the pruner removes and what stays, on SQLite and PostgreSQL, and that nobody waits long for it."""
+
+import asyncio
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler.node import pruner
+from targcc_scheduler.node.pruner import prune
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.storage.transactions import Store
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+MONTH_AGO = NOW - timedelta(days=30)
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+def attempt(job: str, days: float) -> dict[str, object]:
+    at = NOW - timedelta(days=days)
+    return {"JobName": job, "JobType": "Manual", "StartedAt": at, "Success": True}
+
+
+def run(job: str, days: float, state: str = "succeeded") -> dict[str, object]:
+    at = NOW - timedelta(days=days)
+    final = state == "succeeded"
+    return {
+        "JobName": job,
+        "JobType": "Manual",
+        "State": state,
+        "Queue": "default",
+        "DueAt": at,
+        "CreatedAt": at,
+        "CompletedAt": at if final else None,
+        "TriggeredBy": "test",
+        "LifeLog": "",
+    }
+
+
+def fill(url: str, table: sa.Table, rows: list[dict[str, object]]) -> None:
+    with sync_engine(url) as engine, engine.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+
+
+def left(url: str, table: sa.Table) -> list[tuple[str, int]]:
+    """The job and the number of the rows that are there."""
+    key = table.c.Id if table is job_run else table.c.ID
+    with sync_engine(url) as engine, engine.connect() as connection:
+        return [
+            tuple(row) for row in connection.execute(sa.select(table.c.JobName, key).order_by(key))
+        ]
+
+
+async def test_exactly_the_newest_of_each_job_stay(store, migrated_url):
+    rows = [attempt(f"Job{n % 3}", 400 - n) for n in range(90)] + [attempt("Rare", 300)]
+    fill(migrated_url, logged_job, rows)
+    removed = await prune(store, before=MONTH_AGO, keep_last=4)
+    assert removed == {"runs": 0, "attempts": 78, "audit": 0}
+    stayed = left(migrated_url, logged_job)
+    assert Counter(job for job, _ in stayed) == {"Job0": 4, "Job1": 4, "Job2": 4, "Rare": 1}
+    assert {key for job, key in stayed if job == "Job0"} == {79, 82, 85, 88}
+
+
+async def test_what_is_young_stays_however_much_there_is(store, migrated_url):
+    fill(migrated_url, logged_job, [attempt("Busy", 1) for _ in range(50)])
+    assert (await prune(store, before=MONTH_AGO, keep_last=0))["attempts"] == 0
+
+
+async def test_history_that_was_imported_later_counts_by_its_own_age(store, migrated_url):
+    fill(migrated_url, logged_job, [attempt("A", 1), attempt("A", 900), attempt("A", 800)])
+    assert (await prune(store, before=MONTH_AGO, keep_last=1))["attempts"] == 1
+    assert left(migrated_url, logged_job) == [("A", 1), ("A", 3)]
+
+
+async def test_runs_go_with_their_logs_and_only_when_they_are_over(store, migrated_url):
+    fill(
+        migrated_url, job_run, [run("A", 99), run("A", 98, "retrying"), run("A", 97), run("A", 96)]
+    )
+    line = {"Attempt": 1, "At": NOW, "Level": "info", "Message": "a line"}
+    fill(migrated_url, job_log_line, [{"RunId": 1, **line}, {"RunId": 3, **line}])
+    assert (await prune(store, before=MONTH_AGO, keep_last=2))["runs"] == 1
+    assert left(migrated_url, job_run) == [("A", 2), ("A", 3), ("A", 4)]
+    with sync_engine(migrated_url) as engine, engine.connect() as connection:
+        assert list(connection.scalars(sa.select(job_log_line.c.RunId))) == [3]
+
+
+async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
+    fill(migrated_url, logged_job, [attempt("A", 400 - n / 100) for n in range(3_000)])
+    reached = asyncio.Event()
+    told: list[int] = []
+
+    def progress(removed: Counter[str]) -> None:
+        told.append(removed["attempts"])
+        reached.set()
+
+    first = asyncio.create_task(prune(store, before=MONTH_AGO, keep_last=10, progress=progress))
+    await reached.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert 10 < len(left(migrated_url, logged_job)) < 3_000
+    second = await prune(store, before=MONTH_AGO, keep_last=10)
+    assert second["attempts"] == 3_000 - 10 - told[-1]
+    assert [key for _, key in left(migrated_url, logged_job)] == list(range(2_991, 3_001))
+
+
+async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, monkeypatch):
+    monkeypatch.setattr(pruner, "_MOST", 200)
+    shuffled = random.Random(7).sample(range(2_000), 2_000)
+    fill(migrated_url, logged_job, [attempt(f"Job{n % 40}", 100 + n / 50) for n in shuffled])
+    steps: list[int] = []
+    before = 0
+
+    def progress(removed: Counter[str]) -> None:
+        nonlocal before
+        steps.append(removed["attempts"] - before)
+        before = removed["attempts"]
+
+    await prune(store, before=MONTH_AGO, keep_last=5, progress=progress)
+    assert max(steps) <= 200
+    assert sum(steps) == 2_000 - 40 * 5
