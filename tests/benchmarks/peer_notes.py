@@ -26,8 +26,9 @@ def note(sent: float) -> None:
 
 def read(file: Path) -> list[tuple[float, float]]:
     """When each run was due and when it began, in the order they began."""
-    lines = file.read_text().splitlines() if file.exists() else []
-    pairs = [line.split() for line in lines]
+    text = file.read_text() if file.exists() else ""
+    whole, _, _ = text.rpartition("\n")  # the last line may be on its way
+    pairs = [line.split() for line in whole.splitlines()]
     return sorted(((float(due), float(began)) for due, began in pairs), key=lambda pair: pair[1])
 
 
