@@ -1,7 +1,10 @@
 """What every test shares."""
 
+import gc
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +16,57 @@ from targcc_scheduler import configure, migrate
 
 # A shared machine is slow now and then: that is no property of the code. Benchmarks measure speed.
 settings.register_profile(
-    "targcc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-settings.load_profile("targcc")
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=40)
+settings.load_profile(os.environ.get("TARGCC_TEST_PROFILE", "quick"))
+
+LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
+os.environ["TARGCC_KEEPALIVE"] = (
+    "false"  # a process for each scheduler in the tests' own; the rigs of nodes turn it on
+)
+os.environ["TARGCC_MODE"] = "embedded"  # else schedulers are off under pytest
 configure(RIG)
+
+# The processes that tests start take as long to compile what they import as to run it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice the cores: half of the time a test waits for processes, servers and databases."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the twins that ``left_to_soak.txt`` names."""
+    names = [item.nodeid for item in items]
+    whole_files = not any("::" in word for word in config.args)
+    for line in LEFT_TO_SOAK.read_text(encoding="utf-8").splitlines():
+        file = line.partition("::")[0]
+        if line.startswith("#") or not any(name.startswith(f"{file}::") for name in names):
+            continue
+        fits = re.compile(".*".join(map(re.escape, line.split("*")))).fullmatch
+        found = [item for item in items if fits(item.nodeid)]
+        if whole_files and not found:
+            raise pytest.UsageError(f"{LEFT_TO_SOAK.name} names a test that is not there: {line}")
+        for item in found:
+            item.add_marker(pytest.mark.soak)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of collected tests out of every garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What programs keep for a user: the tests' own, for the processes they start too."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +99,30 @@ def migrated_postgresql_url(
     name = postgresql_server.create(_postgresql_template)
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def _by_month_template(postgresql_server: postgresql.PostgreSQL) -> str:
+    name = postgresql_server.create()
+    migrate(postgresql_server.url(name), partitions="month")
+    return name
+
+
+@pytest.fixture
+def migrated_by_month_url(
+    postgresql_server: postgresql.PostgreSQL, _by_month_template: str
+) -> Iterator[str]:
+    """A database with the scheduler's tables, whose history is kept by month."""
+    name = postgresql_server.create(_by_month_template)
+    yield postgresql_server.url(name)
+    postgresql_server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "by_month"])
+def migrated_in_any_form_url(request: pytest.FixtureRequest) -> str:
+    """A database with the scheduler's tables, on either, and with its history by month."""
+    url: str = request.getfixturevalue(f"migrated_{request.param}_url")
+    return url
 
 
 @pytest.fixture(scope="session")

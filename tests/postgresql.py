@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
@@ -48,9 +51,33 @@ class PostgreSQL:
         """Remove a database, whoever is connected."""
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def create_in(self, tablespace: str) -> str:
+        """A new database whose tables are in a tablespace; returns its name."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE template0 TABLESPACE {tablespace}")
+        return name
+
+    def make_tablespace(self, name: str, folder: Path) -> None:
+        """Let tables be in a folder, which is made."""
+        folder.mkdir()
+        owner = Path(self._server.pgdata).stat()
+        shutil.chown(folder, owner.st_uid, owner.st_gid)
+        self._execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+
+    def drop_tablespace(self, name: str) -> None:
+        """Remove a tablespace in which nothing is left."""
+        self._execute(f"DROP TABLESPACE {name}")
+
     def stop(self) -> None:
         """Stop the server; everybody's connections break."""
         self._server.stop()
+
+    def stop_now(self) -> None:
+        """End it as a crash would: it recovers when it is started again."""
+        pid = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl -m immediate sends
+        postmaster.wait(20)
 
     def start(self) -> None:
         """Start it again, at the same place."""

@@ -12,7 +12,12 @@ _.debug
 _.save  # Cursors
 _.add_recurring
 _.enqueue
+_.enqueue_many
+_.for_engine  # Settings
 _.ManualClock  # Scheduler(clock=…) in their tests
+
+# Jinja2: operators that its sandbox asks about.
+_.intercepted_binops
 
 # The generator, and tests of schedules.
 _.between
@@ -21,6 +26,11 @@ _.normal
 
 # Templates of the dashboard.
 _.failing_runs
+_.handled_at
+_.can_be_seen
+_.newest_run
+_.snoozed_by
+_.muted_by
 _.cancel_requested_by
 _.recovered
 _.layout
@@ -33,7 +43,11 @@ _.timeout_seconds
 _.misfire_grace_seconds
 _.mode
 
+# Named in a type alias that is a string.
+sqlite  # the module, in storage/dialects/base.py
+
 # Hooks that a library calls, or settings that it reads, by their names.
+_.datagram_received  # asyncio
 _.exit_code  # click
 _.model_config  # pydantic
 _.filters  # Jinja
@@ -44,6 +58,8 @@ _.load_dialect_impl
 _.process_bind_param
 _.process_result_value
 _.arraysize  # DBAPI cursor
+_.row_factory  # sqlite3 cursor
+enqueued  # pytest
 _.isolation_level  # sqlite3
 down_revision  # Alembic, with the next two
 branch_labels
@@ -63,9 +79,16 @@ _.format_commands  # click
 trace  # __exit__ of a context manager
 _.StartElementHandler  # expat
 _.EndElementHandler
+_.StartDoctypeDeclHandler
 _.CharacterDataHandler
 _.create_system  # zipfile
 _.external_attr
 
 # What tests hold against pyproject.toml.
 _.PROVEN
+_.memory_limit_mb  # what the API says of a job
+
+# Statements that are compiled for each database, by SQLAlchemy.
+_.inherit_cache
+_as_array
+_as_json

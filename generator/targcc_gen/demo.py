@@ -226,7 +226,7 @@ def wait_until_ready(process: subprocess.Popen[str], port: int, seconds: float =
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise DemoError(f"the demo server ended with status {process.returncode}")
-        if _answers(f"http://127.0.0.1:{port}/health/ready"):
+        if _answers(f"http://127.0.0.1:{port}/jobs/health/ready"):
             return
         time.sleep(0.05)
     raise DemoError(f"the demo server was not ready after {seconds:.0f} s")
@@ -238,7 +238,7 @@ def run_one_job(port: int, token: str, name: str, seconds: float = 60) -> dict[s
     Raises:
         DemoError: it did not succeed in time.
     """
-    base = f"http://127.0.0.1:{port}/api"
+    base = f"http://127.0.0.1:{port}/jobs/api"
     run_id = call(f"{base}/jobs/{name}/trigger", token, {})["run_id"]
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from targcc_gen.errors import InputError
 
@@ -101,6 +102,7 @@ def package_problem(package: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=16_384)
 def _key(text: str) -> str:
     """`daily-report job` to `DailyReport`; what is no name stays recognisable."""
     parts = [part for part in _SEPARATORS.split(text.strip()) if part]
@@ -112,6 +114,7 @@ def _key(text: str) -> str:
     return key
 
 
+@lru_cache(maxsize=16_384)
 def _problem(text: str, key: str) -> str | None:
     """Why `key`, made from `text`, is no name for a job."""
     if not text.strip():

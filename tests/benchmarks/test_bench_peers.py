@@ -23,6 +23,8 @@ import peer_targcc
 import postgresql
 import pytest
 import sqlalchemy as sa
+from bench_results import IDLE, OURS_LITE, OURS_PG, WAITS, measured
+from bench_results import RUNS as RUNS_TOPIC
 from peer_rig import HOUR, Peer, Worker, redis_commands, redis_server, working
 from targcc_scheduler import migrate
 from targcc_scheduler.engine.embedded import _GLANCE_SECONDS
@@ -31,7 +33,6 @@ pytestmark = pytest.mark.benchmark
 
 RUNS, ROUNDS = 1000, 3
 SCHEDULES = 1000
-OURS_PG, OURS_LITE = "ours, PostgreSQL", "ours, SQLite"
 RAW, HUEY, CELERY = "Procrastinate, PostgreSQL", "Huey, SQLite", "Celery, Redis"
 
 
@@ -180,12 +181,19 @@ async def test_runs_per_second(peers: list[Peer], jobs: Path, tmp_path: Path):
             f" {median(costs[peer.name]):5.2f} ms of the worker's processor each,"
             f" created {median(created[peer.name]):6.0f}/s (medians of {ROUNDS})"
         )
+        measured(RUNS_TOPIC, peer.name, "runs done", "runs/s", done[peer.name])
+        measured(RUNS_TOPIC, peer.name, "processor of the worker", "ms", costs[peer.name])
+        measured(RUNS_TOPIC, peer.name, "runs created", "runs/s", created[peer.name])
         if peer.module == "peer_targcc":
             _assert_all_rows_are_there(peer.url, RUNS * ROUNDS)
     ratios = list(map(truediv, done[OURS_PG], done[RAW]))
     of_raw = median(ratios)
+    percent = [ratio * 100 for ratio in ratios]
+    measured(RUNS_TOPIC, OURS_PG, "of Procrastinate", "%", percent)
     report(f"  of Procrastinate, by rounds: {', '.join(f'{ratio:.0%}' for ratio in ratios)}")
-    of_huey = median(map(truediv, done[OURS_LITE], done[HUEY]))
+    ratios = list(map(truediv, done[OURS_LITE], done[HUEY]))
+    of_huey = median(ratios)
+    measured(RUNS_TOPIC, OURS_LITE, "of Huey", "%", [ratio * 100 for ratio in ratios])
     report(f"  of Huey, which keeps no history: {of_huey:.0%}")
     aim("PostgreSQL, of Procrastinate", of_raw * 100, 70, "%", most=False)
     aim("SQLite", median(done[OURS_LITE]), 500, "runs/s", most=False)
@@ -240,9 +248,10 @@ def _part(path: str, function: str) -> str:
 # From due to started.
 
 
-def _quantiles(noted: list[tuple[float, float]]) -> tuple[float, float]:
+def _quantiles(name: str, what: str, noted: list[tuple[float, float]]) -> tuple[float, float]:
     """Half and 99 % of the waits, in milliseconds."""
     waits = [(began - due) * 1000 for due, began in noted]
+    measured(WAITS, name, what, "ms", waits)
     cuts = quantiles(waits, n=100, method="inclusive")
     return cuts[49], cuts[98]
 
@@ -254,7 +263,8 @@ async def _at_once(peer: Peer, worker: Worker, count: int) -> tuple[float, float
         for _ in range(count):
             await send(time.time())
             await asyncio.sleep(0.01)
-        return _quantiles((await worker.until_noted(before + count))[before:])
+        noted = await worker.until_noted(before + count)
+    return _quantiles(peer.name, "at once", noted[before:])
 
 
 async def _later(peer: Peer, worker: Worker, count: int, gap: float) -> tuple[float, float]:
@@ -264,7 +274,8 @@ async def _later(peer: Peer, worker: Worker, count: int, gap: float) -> tuple[fl
         start = time.time() + 2
         for number in range(count):
             await send(start + number * gap, later=True)
-        return _quantiles((await worker.until_noted(before + count))[before:])
+        noted = await worker.until_noted(before + count)
+    return _quantiles(peer.name, f"due later, every {gap * 1000:g} ms", noted[before:])
 
 
 async def test_from_due_to_started(peers: list[Peer], jobs: Path, tmp_path: Path):
@@ -292,7 +303,9 @@ async def test_from_due_to_started(peers: list[Peer], jobs: Path, tmp_path: Path
             aim(f"{name}, {kind}, half", half, 20, "ms", most=True)
             aim(f"{name}, {kind}, 99%", most, 250, "ms", most=True)
     report("  SQLite, at once: these runs come from another process, which the worker looks for")
-    report(f"  every {_GLANCE_SECONDS * 1000:g} ms; see test_bench_runtime.py for one process")
+    report(
+        f"  every {_GLANCE_SECONDS * 1000:g} ms, and hears of by a nudge; see test_bench_runtime.py for one process"
+    )
     assert waits[OURS_PG][0] < 60
     assert waits[OURS_LITE][0] < 90
     assert later[OURS_PG][0] < later[RAW][0]
@@ -326,6 +339,13 @@ async def test_idle_with_a_thousand_schedules(
             f"{peer.name:<26} first run after {ready[peer.name]:5.2f} s   idle: {cpu:6.2%} of a core,"
             f" {statements:5.1f} statements/s, {memory:4.0f} MiB"
         )
+        for what, unit, value in (
+            ("first run", "s", ready[peer.name]),
+            ("idle", "% of a core", cpu * 100),
+            ("idle", "statements/s", statements),
+            ("idle, memory", "MiB", memory),
+        ):
+            measured(IDLE, peer.name, what, unit, [value])
         if peer.module == "peer_targcc":
             report(f"  of it {worker.said().splitlines()[0]}")
     report(f"  the very first start, which compiles 1,000 job files: {compiling:.2f} s")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from targcc_scheduler.storage.failures.cause import cause_of
+
 _ERROR = "LedgerError: the ledger answered 503 Service Unavailable to invoice 88417"
 _TRACEBACK = f"""Traceback (most recent call last):
   File "src/acme_jobs/jobs/invoice_batch.py", line 46, in execute
@@ -159,7 +161,13 @@ def write_failure(database: Path, now: datetime) -> None:
         queue="critical", state="failed", attempt=4,
     )  # fmt: skip
     with closing(sqlite3.connect(database)) as connection, connection:
-        _insert(connection, failed)
+        run_id = _insert(connection, failed)
+        why = cause_of(failed.job, failed.message, _TRACEBACK)
+        connection.execute("UPDATE c_JobRun SET Cause = ? WHERE Id = ?", (why.key, run_id))
+        connection.execute(
+            "INSERT INTO c_JobFailure (Cause, JobName, Kind, Place, Message, FirstAt) VALUES (?, ?, ?, ?, ?, ?)",
+            (why.key, why.job, why.kind, why.place, why.message, _text(at)),
+        )
 
 
 def _text(moment: datetime) -> str:

@@ -1,5 +1,6 @@
-"""Generated projects that really run: rendered once, copied for each test, run by the interpreter of the tests."""
+"""Generated projects that really run: rendered and compiled once, copied for each test, run by the interpreter of the tests."""
 
+import compileall
 import sys
 from pathlib import Path
 from shutil import copytree
@@ -20,6 +21,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for way, root in roots.items():
         spec = set_scheduler(text, way)
         apply(make_plan(render_project(parse_spec(spec), spec_text=spec), root))
+        compileall.compile_dir(root / "src", quiet=1)
     return roots
 
 

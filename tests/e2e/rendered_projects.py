@@ -11,6 +11,11 @@ from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 
 WAYS = ("vendored", "package")
+MOSTLY_VENDORED = pytest.mark.parametrize(
+    "either", ["vendored", pytest.param("package", marks=pytest.mark.soak)], indirect=True
+)
+"""For long tests that hardly differ between the ways: the second one is for CI."""
+
 DATA = Path(__file__).resolve().parents[1] / "data" / "e2e"
 
 

@@ -31,7 +31,7 @@ PASSWORD = "garden tools of acme"
 PHONE = (380, 780)
 PICTURES = (((1280, 800), "dashboard.png"), (PHONE, "dashboard-phone.png"))
 TEXTS = (
-    "Invoice Batch needs you",
+    "Invoice Batch failed",
     "LedgerError: the ledger answered 503",
     "Running now",
     "Recalculate Prices",

@@ -46,7 +46,11 @@ def read_until(process: subprocess.Popen[str], pattern: str, seconds: float = 60
     raise AssertionError(f"{pattern!r} did not come:\n{seen}")
 
 
-@pytest.mark.parametrize("more", [(), ("--scheduler", "package")])
+# An installed wheel's demo has the package in the quick tests, too.
+PACKAGE = pytest.param(("--scheduler", "package"), marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize("more", [(), PACKAGE])
 def test_demo_check_runs_a_job_over_rest_and_stops(more: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(
         [PROGRAM, "demo", "--check", *more],

@@ -1,5 +1,6 @@
 """A project as it comes out: clean, with passing tests, and every job in it runs."""
 
+import html
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from rendered_projects import DATA, WAYS, run, running, served, wait_for
+from rendered_projects import DATA, MOSTLY_VENDORED, run, running, served, wait_for
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 from targcc_gen.render.vendor import package_folder
@@ -73,13 +74,7 @@ def add_examples_of_the_guide(project: DemoProject) -> list[str]:
     return paths
 
 
-def test_its_own_tests_pass(either: DemoProject):
-    output = text_of(either, "pytest", "-q", "-p", "no:cacheprovider")
-
-    assert re.search(r"\d\d passed", output), output
-    assert "skipped" not in output
-
-
+@pytest.mark.soak
 def test_each_job_s_test_notices_when_the_job_does_nothing(project: DemoProject):
     jobs = sorted((project.root / "src" / "shop_jobs" / "jobs").glob("[a-z]*.py"))
     for path in jobs:
@@ -96,12 +91,14 @@ def test_each_job_s_test_notices_when_the_job_does_nothing(project: DemoProject)
     assert failed == {f"tests/jobs/test_{path.name}" for path in jobs}, done.stdout
 
 
+@MOSTLY_VENDORED
 def test_it_is_clean_by_its_own_rules(either: DemoProject):
     assert "All checks passed" in text_of(either, "ruff", "check", ".")
     run_black = run(either, "black", "--check", ".")
     assert run_black.returncode == 0, run_black.stderr
 
 
+@pytest.mark.soak  # mypy reads the whole scheduler, and what it imports
 def test_it_is_strictly_typed_and_so_is_every_example_of_the_guide(either: DemoProject):
     examples = add_examples_of_the_guide(either)
 
@@ -128,7 +125,7 @@ def token_of(project: DemoProject) -> str:
 
 def finished(port: int, token: str, name: str, arguments: dict[str, object] | None = None) -> dict:
     """Run a job through the API; the run, once its first attempt is over."""
-    base = f"http://127.0.0.1:{port}/api"
+    base = f"http://127.0.0.1:{port}/jobs/api"
     started = demo.call(f"{base}/jobs/{name}/trigger", token, {"arguments": arguments or {}})
 
     def over() -> dict | None:
@@ -160,6 +157,10 @@ def test_every_job_runs_as_it_comes(either: DemoProject):
         assert finished(port, token, "WelcomeMail", welcome)["state"] == "succeeded"
         refused = finished(port, token, "ClosePeriod", {"year": 2026})
         assert "sqlite has no stored procedures" in refused["message"]
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            finished(port, token, "ClosePeriod", {"year": "soon"})
+        with closing(caught.value):
+            assert caught.value.code == 422, "arguments that do not fit"
 
     assert list((either.root / "backups").iterdir())
 
@@ -172,20 +173,11 @@ def test_a_job_starts_another_one(project: DemoProject):
         first = finished(port, token, "ImportOrders")
         assert first["state"] == "succeeded", first
         (following,) = re.findall(r"run (\d+) closes the month", first["message"])
-        run_url = f"http://127.0.0.1:{port}/api/runs/{following}"
+        run_url = f"http://127.0.0.1:{port}/jobs/api/runs/{following}"
         wait_for(lambda: demo.call(run_url, token)["state"] == "succeeded", "the month is closed")
 
 
-def test_a_job_is_refused_arguments_that_do_not_fit(project: DemoProject):
-    token = token_of(project)
-
-    with served(project) as (port, _), pytest.raises(urllib.error.HTTPError) as caught:
-        finished(port, token, "ClosePeriod", {"year": "soon"})
-
-    with closing(caught.value):
-        assert caught.value.code == 422
-
-
+@pytest.mark.soak
 def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
     project: DemoProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -215,6 +207,8 @@ def test_the_procedures_and_backups_of_a_project_work_on_postgresql(
     assert dump.suffix == ".dump"
 
 
+@pytest.mark.soak
+@MOSTLY_VENDORED
 def test_what_compose_starts_works_together(
     either: DemoProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -238,7 +232,7 @@ def test_what_compose_starts_works_together(
     ):
         demo.wait_until_ready(web, port)
         runs = [finished(port, token, "DiskAlert") for _ in range(3)]
-        servers = demo.call(f"http://127.0.0.1:{port}/api/servers", token)
+        servers = demo.call(f"http://127.0.0.1:{port}/jobs/api/servers", token)
         processes = {server["process_id"] for server in servers}
 
     assert [run["state"] for run in runs] == ["succeeded"] * 3
@@ -278,7 +272,14 @@ def signed_in(port: int, output: Path) -> httpx.Client:
     return browser
 
 
-@pytest.mark.parametrize("way", WAYS)
+def linked(browser: httpx.Client) -> dict[str, int]:
+    """Each page, style and script that the dashboard's first page names, with the status of its answer."""
+    page = browser.get("/jobs").text
+    links = map(html.unescape, re.findall(r'(?:href|src)="(/[^"#]*)"', page))
+    return {link: browser.get(link).status_code for link in sorted(set(links))}
+
+
+@pytest.mark.parametrize("way", ["vendored", pytest.param("package", marks=pytest.mark.soak)])
 def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
     """The whole road, with what a newcomer has: render, install, migrate, serve, sign in, run, look, test."""
     text = (DATA / "every-blueprint.yaml").read_text(encoding="utf-8")
@@ -297,14 +298,19 @@ def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
 
     migrated = demo.run_targcc(installed, "migrate")
     with served(installed) as (port, output), closing(signed_in(port, output)) as browser:
-        started = browser.post("/api/jobs/DiskAlert/trigger", json={"arguments": {}})
+        started = browser.post("/jobs/api/jobs/DiskAlert/trigger", json={"arguments": {}})
         assert started.status_code == 200, started.text
         run_id = started.json()["run_id"]
         wait_for(
-            lambda: browser.get(f"/api/runs/{run_id}").json()["state"] == "succeeded",
+            lambda: browser.get(f"/jobs/api/runs/{run_id}").json()["state"] == "succeeded",
             f"run {run_id} succeeds",
         )
+        answers = linked(browser)
 
+    assert set(answers.values()) == {200}, answers
+    kinds = {Path(link.partition("?")[0]).suffix for link in answers}
+    assert {".css", ".js", ".svg", ""} <= kinds, "what the pages need is installed with them"
+    assert f"/jobs/runs/{run_id}" in answers
     assert head_revision() in migrated
     with closing(sqlite3.connect(elsewhere / "shop_jobs.db")) as database:
         rows = database.execute(
@@ -313,3 +319,4 @@ def test_from_nothing_to_a_row_in_the_history(way: str, tmp_path: Path):
     assert rows == [("DiskAlert", 1, "Manual (login link)")]
     tested = words(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=root)
     assert re.search(r"\d\d passed", tested), tested
+    assert "skipped" not in tested

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from rendered_projects import running, wait_for
+from rendered_projects import MOSTLY_VENDORED, running, wait_for
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
 
@@ -32,6 +32,7 @@ class LongJob:
 '''
 
 
+@MOSTLY_VENDORED
 def test_the_run_of_a_killed_worker_is_finished_by_another(
     either: DemoProject, monkeypatch: pytest.MonkeyPatch
 ):

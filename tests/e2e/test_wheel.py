@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from rendered_projects import WAYS
 from targcc_gen.spec import set_scheduler
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -75,7 +74,7 @@ def test_a_release_is_two_wheels_and_the_scheduler_is_in_one_of_them(wheels: lis
     assert "targcc_scheduler/storage/tables.py" in zipfile.ZipFile(scheduler).namelist()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["vendored", pytest.param("package", marks=pytest.mark.soak)])
 def test_an_installed_wheel_renders_what_the_checkout_renders(
     wheel_program: Path, tmp_path: Path, way: str
 ) -> None:
@@ -97,6 +96,7 @@ def test_an_installed_wheel_knows_its_blueprints(wheel_program: Path, tmp_path: 
         assert name in listed
 
 
+@pytest.mark.soak
 def test_the_demo_of_an_installed_wheel_installs_the_scheduler_that_it_carries(
     wheel_program: Path, tmp_path: Path
 ) -> None:

@@ -15,12 +15,13 @@ FLOORS = (
     {"importing", "patch", "demo", "switching"},
     {"report"},
     {"parity"},
-    {"sources"},
+    {"evidence"},
+    {"sources", "old_runners"},
     {"readers"},
     {"sync"},
     {"render"},
     {"spec"},
-    {"names"},
+    {"names", "visible"},
     {"assets", "errors", "folders"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -116,24 +117,26 @@ def one_room(one: str, other: str) -> bool:
     return longer == shorter or not shorter or longer.startswith(f"{shorter}.")
 
 
-EDGES = graph(PACKAGE)
+@pytest.fixture(scope="module")
+def edges() -> dict[str, set[str]]:
+    return graph(PACKAGE)
 
 
-def test_each_room_has_its_floor():
-    assert len(EDGES) > 100
-    assert {module.partition(".")[0] for module in EDGES} - {""} == set(FLOOR_OF)
+def test_each_room_has_its_floor(edges):
+    assert len(edges) > 100
+    assert {module.partition(".")[0] for module in edges} - {""} == set(FLOOR_OF)
 
 
-def test_imports_go_down():
-    assert breaches(EDGES) == []
+def test_imports_go_down(edges):
+    assert breaches(edges) == []
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    assert circles(EDGES) == []
+def test_no_modules_import_each_other_in_a_circle(edges):
+    assert circles(edges) == []
 
 
-def test_no_folders_import_each_other_in_a_circle():
-    assert circles(folders(EDGES)) == []
+def test_no_folders_import_each_other_in_a_circle(edges):
+    assert circles(folders(edges)) == []
 
 
 def test_of_the_scheduler_only_its_schedules_are_imported():
@@ -144,6 +147,26 @@ def test_of_the_scheduler_only_its_schedules_are_imported():
         if name.startswith("targcc_scheduler") and not name.startswith("targcc_scheduler.schedules")
     }
     assert found == set()
+
+
+def test_the_reference_of_the_old_runners_knows_nothing_of_what_they_are_translated_to(
+    edges,
+):
+    """Beside what rooms may import: it reads rows, and works out everything else from the old runners' rules."""
+    others = {
+        name
+        for module, names in edges.items()
+        if module.startswith("old_runners.")
+        for name in names
+        if not name.startswith("old_runners")
+    }
+    schedules = [
+        path.name
+        for path in (PACKAGE / "old_runners").rglob("*.py")
+        if any(name.startswith("targcc_scheduler") for name in imported(path))
+    ]
+    assert others == {"readers.cells", "readers.rows"}
+    assert schedules == []
 
 
 def test_files_are_short_and_folders_small():

@@ -20,6 +20,7 @@ QUICK = {
     "SHUTDOWN_GRACE": 0.5,
     "CANCEL_GRACE": 0.5,
     "POLL_SECONDS": 0.5,
+    "KEEPALIVE": "true",
 }
 
 
@@ -125,7 +126,7 @@ class Cluster:
         (node,) = [node for node in self.nodes if f":{node.pid}:" in server]
         return node
 
-    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, seconds: float = 40) -> None:
         """Wait for something; when it does not come, the nodes' logs say why."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -12,12 +12,15 @@ from typing import Any
 from targcc_scheduler.core.clock import Clock, SystemClock
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.engine.factory import make_queue_engine
+from targcc_scheduler.engine.handover import submission
 from targcc_scheduler.engine.port import MakeOffer, Submission
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import nodes
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import create as creating
-from targcc_scheduler.storage.runs import operate, stage, values
+from targcc_scheduler.storage.runs import operate, refuse, stage, values
+from targcc_scheduler.storage.runs.claim_at_once import Entries, Taken, claim_at_once
+from targcc_scheduler.storage.tables import job_server
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.worker.settlement_writer import SettlementWriter
 
@@ -39,7 +42,14 @@ class Node:
     """An engine with a worker that records what it performs; runs end as soon as ``may_end`` is set."""
 
     def __init__(
-        self, url: str, *, name: str, limits: Mapping[str, int], poll: float, clock: Clock
+        self,
+        url: str,
+        *,
+        name: str,
+        limits: Mapping[str, int],
+        queue_limits: Mapping[str, int],
+        poll: float,
+        clock: Clock,
     ) -> None:
         settings = Settings(
             _env_file=None, database_url=url, poll_seconds=poll, heartbeat_seconds=0.5
@@ -49,11 +59,21 @@ class Node:
         self.store = Store(url)
         self.engine = make_queue_engine(settings, clock, self.store.engine)
         self.limits = dict(limits)
+        self.queue_limits = dict(queue_limits)
         self.begun: list[int] = []
         self.jobs: list[str] = []
         self.ended: list[int] = []
         self.most_at_once = 0
         self.started: dict[int, datetime] = {}
+        self.fingerprint = f"knows as {name}"
+        self.unknown: frozenset[str] = frozenset()
+        """Jobs that it does not know."""
+        self.refused: list[int] = []
+        self.seen: set[str] = set()
+        """Jobs whose runs it claims at once from now on."""
+        self.at_once = 0
+        """How many it has claimed so."""
+        self.holds = False
         self.may_end = asyncio.Event()
         self.may_end.set()
         self._writer = SettlementWriter(self.store, self.engine, clock, lambda: True)
@@ -69,12 +89,14 @@ class Node:
                 id=self.name,
                 name=self.name,
                 process_id=0,
-                queues="",
+                queues="default",
                 workers=0,
                 version="",
                 started_at=now,
             )
             await nodes.register(connection, me, now)
+            knows = job_server.update().where(job_server.c.Id == self.name)
+            await connection.execute(knows.values(Fingerprint=self.fingerprint))
 
     async def create(
         self,
@@ -103,7 +125,7 @@ class Node:
             triggered_by="test",
             state=RunState.SCHEDULED if due > NOW else RunState.ENQUEUED,
         )
-        run_id = await creating.insert(connection, new, now)
+        [run_id] = await creating.insert_many(connection, [new], now)
         await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
         return run_id
 
@@ -134,12 +156,41 @@ class Node:
 
     async def claim(self, offer: MakeOffer) -> list[values.Claim]:
         async with self.store.write() as connection:
-            return await claiming.claim(connection, await offer(connection), self.terms())
+            claimed = await claiming.claim(connection, await offer(connection), self.terms())
+            self.refused += [item.run_id for item in claimed.misfits]
+            others = await refuse.refuse(connection, claimed.misfits, self.terms())
+            await self.engine.refer(connection, [submission(run) for run in others])
+            self.seen.update(claim.job_name for claim in claimed.claims)
+            return list(claimed.claims)
+
+    async def claim_at_once(
+        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+    ) -> Taken | None:
+        if queue in self.queue_limits:
+            return None
+        plain = self.seen - self.limits.keys() - self.unknown
+        if not plain:
+            return None
+        async with self.store.write_at_once() as connection:
+            taken = await claim_at_once(connection, entries, asked, self.terms(), plain)
+        self.at_once += len(taken.claims)
+        if taken.rest:
+            self.seen.clear()
+        return taken
+
+    def _why_not(self, job_name: str, _arguments: str | None, _run_id: int) -> str | None:
+        return "not here" if job_name in self.unknown else None
 
     def terms(self) -> values.ClaimTerms:
         """As this node claims."""
         return values.ClaimTerms(
-            server_id=self.name, limits=self.limits, poison_here=False, now=self.clock.now()
+            server_id=self.name,
+            limits=self.limits,
+            poison_here=False,
+            now=self.clock.now(),
+            queue_limits=self.queue_limits,
+            identity=values.Identity(self.fingerprint, self.name, "1"),
+            fits=self._why_not,
         )
 
     async def stage(self) -> None:
@@ -148,7 +199,8 @@ class Node:
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         async with self.store.read() as connection:
-            return await stage.waiting_work(connection, queues, self.clock.now())
+            now = self.clock.now()
+            return await stage.waiting_work(connection, queues, now, self.fingerprint)
 
     async def perform(self, claim: values.Claim) -> None:
         self.begun.append(claim.run_id)
@@ -174,10 +226,18 @@ async def nodes_on(url: str):
         name: str = "node",
         *,
         limits: Mapping[str, int] | None = None,
+        queue_limits: Mapping[str, int] | None = None,
         poll: float = 0.3,
         shift: timedelta = NOW,
     ) -> Node:
-        node = Node(url, name=name, limits=limits or {}, poll=poll, clock=ShiftedClock(shift))
+        node = Node(
+            url,
+            name=name,
+            limits=limits or {},
+            queue_limits=queue_limits or {},
+            poll=poll,
+            clock=ShiftedClock(shift),
+        )
         await node.engine.open()
         await node.sign_on()
         made.append(node)
@@ -190,7 +250,7 @@ async def nodes_on(url: str):
             await node.close()
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
+async def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
     """Wait for something that the test's own loop can see."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -32,7 +32,9 @@ QUICK = {
     "shutdown_grace": 0.5,
     "cancel_grace": 0.2,
     "poll_seconds": 0.2,
+    "keepalive": False,
 }
+"""For nodes in the process of the tests; those in processes of their own have a keepalive process."""
 
 
 class Ledger:
@@ -130,11 +132,14 @@ async def schedulers(url: str, jobs_package: str) -> AsyncIterator[MakeScheduler
 class Node:
     """A process that runs ``rig_jobs.node``; its jobs note what they do in the file ``evidence``."""
 
-    def __init__(self, url: str, folder: Path, *words: str) -> None:
+    def __init__(self, url: str, folder: Path, *words: str, **settings: object) -> None:
         self.folder = folder
         self.evidence = folder / "evidence"
         self._log = folder / f"node-{time.monotonic_ns()}.log"
-        mine = {f"TARGCC_{name.upper()}": str(value) for name, value in QUICK.items()}
+        mine = {
+            f"TARGCC_{name.upper()}": str(value)
+            for name, value in {**QUICK, "keepalive": True, **settings}.items()
+        }
         environment = {
             **os.environ,
             **mine,
@@ -162,6 +167,11 @@ class Node:
         noted = [line.partition(" ")[2] for line in lines]
         return [line for line in noted if line.startswith(start)]
 
+    def is_ready(self) -> bool:
+        """Whether it takes runs."""
+        lines = self.evidence.read_text().splitlines() if self.evidence.exists() else []
+        return f"{self.process.pid} node ready" in lines
+
     def open(self, gate: str = "gate") -> None:
         """Let jobs go on that wait for the gate."""
         (self.folder / gate).touch()
@@ -172,7 +182,7 @@ class Node:
         self.process.wait()
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+async def until(condition: Callable[[], Any], what: str, seconds: float = 40) -> Any:
     """Wait until a condition holds, and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -23,7 +23,9 @@ QUICK = {
     "shutdown_grace": 0.5,
     "cancel_grace": 0.2,
     "poll_seconds": 0.2,
+    "keepalive": False,
 }
+"""For nodes in the process of the tests; those in processes of their own have a keepalive process."""
 
 
 class Database:
@@ -72,7 +74,7 @@ class Database:
         return dict(map(tuple, self.rows(sql)))
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
     """Wait until a condition holds, and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -82,15 +84,16 @@ async def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
 
 
 class NodeProcess:
-    """A node in a process of its own, with the jobs of ``fault_jobs.py``."""
+    """A node in a process of its own, with the jobs of ``fault_jobs.py`` unless ``jobs_package`` says otherwise."""
 
-    def __init__(self, database: Database, notes: Path, **options: Any) -> None:
+    def __init__(self, database: Database | str, notes: Path, **options: Any) -> None:
         self.notes = notes
         self.log = notes.with_name(f"node-{time.monotonic_ns()}.log")
         environment = {
             **os.environ,
             **{f"TARGCC_{key.upper()}": str(value) for key, value in QUICK.items()},
-            "TARGCC_DATABASE_URL": database.url,
+            "TARGCC_KEEPALIVE": "true",
+            "TARGCC_DATABASE_URL": database if isinstance(database, str) else database.url,
             "NOTES": str(notes),
             "PYTHONPATH": PATH,
             **{key: str(value) for key, value in options.items() if key.isupper()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +17,19 @@ FLOORS = (
     ("jobs", "services"),
     ("storage",),
     ("engine", "alerts", "queries", "security", "migrations"),
-    ("worker",),
+    ("worker", "doctor"),
     ("node", "legacy"),
-    ("scheduler", "operations", "hosting"),
+    ("scheduler", "enqueueing", "operations", "hosting", "preparing", "job_process"),
+    ("cutover", "oncall"),
     ("web",),
     ("cli",),
-    ("__init__", "__main__", "testing"),
+    ("__init__", "__main__", "testing", "pytest_plugin"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-TOGETHER = {"scheduler", "operations", "hosting", "project", "core"}
+TOGETHER = {
+    *("scheduler", "enqueueing", "operations", "hosting", "preparing", "job_process"),
+    *("testing", "pytest_plugin", "project", "core"),
+}
 """Single files that may import their neighbours on the floor; what goes round is found all the same."""
 
 MOST_FILES = 12
@@ -122,3 +127,8 @@ def test_no_file_is_too_long():
         name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules().items()
     }
     assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
+
+
+def test_no_folder_of_pages_holds_more_than_a_reader_sees_at_once():
+    pages = Counter(file.parent for file in ROOT.rglob("*.html"))
+    assert {folder.name: count for folder, count in pages.items() if count > MOST_FILES} == {}

@@ -10,16 +10,23 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
-from targcc_scheduler.core.states import FINAL
-from targcc_scheduler.security import passwords, roles, sessions, tokens
+from targcc_scheduler.core.states import FINAL, RunState
+from targcc_scheduler.security import roles, sessions, tokens
 from targcc_scheduler.security import users as user_rows
 from targcc_scheduler.security.providers.password import session_cookie
+from targcc_scheduler.storage.failures import groups
+from targcc_scheduler.storage.failures.cause import cause_of, missed
+from targcc_scheduler.storage.runs.history import imported_ending
+from targcc_scheduler.storage.statistics import counts
+from targcc_scheduler.storage.statistics.endings import Ending
 from targcc_scheduler.storage.tables import job_run, logged_job
 
 PASSWORD = "a good long password"
-PASSWORD_HASH = passwords.hash_password(PASSWORD)
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+PASSWORD_HASH = QUICK_HASHER.hash(PASSWORD)
 HOST = "http://testserver"
 
 
@@ -27,10 +34,13 @@ HOST = "http://testserver"
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of another project, which sees no developer's settings."""
     monkeypatch.setattr("targcc_scheduler.project._configured", WEB)
+    monkeypatch.setattr("targcc_scheduler.security.passwords._hasher", lambda: QUICK_HASHER)
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("TARGCC_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("TARGCC_KEEPALIVE", "false")  # no job here holds the interpreter
+    monkeypatch.setenv("TARGCC_MODE", "embedded")
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +139,18 @@ class Site:
         if state in FINAL:
             row.setdefault("StartedAt", now - timedelta(minutes=9))
             row.setdefault("CompletedAt", now - timedelta(minutes=8))
+        why = {"failed": cause_of(job, row.get("Message")), "missed": missed(job)}.get(state)
+        if why is not None:
+            row.setdefault("Cause", why.key)
 
         async def work(db: Any) -> int:
+            if why is not None:
+                await groups.note(db, [groups.Seen(why, row["CompletedAt"])])
+            if state in FINAL:
+                at = row.get("StartedAt") or now
+                took = 60_000 if state == "succeeded" else None
+                ending = Ending(job=job, at=at, outcome=RunState(state), duration_ms=took)
+                await counts.add(db, [ending], shard=0)
             return (await db.execute(job_run.insert().values(row))).inserted_primary_key[0]
 
         return await self.change(work)
@@ -150,6 +170,8 @@ class Site:
             **values,
         }
         await self.change(lambda db: db.execute(logged_job.insert().values(row)))
+        if run_id is None:  # imported
+            await self.change(lambda db: counts.add(db, [imported_ending(row)], shard=0))
 
 
 @contextlib.asynccontextmanager

@@ -140,7 +140,7 @@ def test_what_containers_start_is_a_command():
     known = known_options()
     lists = [
         re.findall(r'"([^"]*)"', line)
-        for name in ("compose.yaml.jinja", "Dockerfile")
+        for name in ("compose.yaml.jinja", "Dockerfile.jinja")
         for line in (ROOT / "templates/project" / name).read_text(encoding="utf-8").splitlines()
         if '["targcc"' in line
     ]

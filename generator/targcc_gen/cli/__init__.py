@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import click
 
 from targcc_gen import __version__
 from targcc_gen.errors import TargccError
+from targcc_gen.visible import visible
 
 # Each section of the help, its folder below `commands`, and its commands: what each does. A command's module has its name.
 _SECTIONS = (
@@ -28,11 +30,13 @@ _SECTIONS = (
         "Change it",
         "change",
         (
-            ("job", "Add a job, or remove one."),
+            ("job", "Add a job, rename one, or remove one."),
             ("scheduler", "Have the scheduler as a copy in the project, or as a package."),
             ("regenerate", "Bring all files to what the spec asks for; edits are merged."),
+            ("pull", "Take what the code says of jobs into the spec."),
             ("restore", "Bring a deleted file back, or drop the edits of one."),
             ("eject", "Make a managed file yours alone."),
+            ("merge-driver", "Let git merge branches that each change jobs."),
         ),
     ),
     (
@@ -40,14 +44,18 @@ _SECTIONS = (
         "inspect",
         (
             ("status", "Say which files were edited, deleted or ejected, and what is due."),
-            ("blueprints", "List what a job can start out as."),
+            ("explain", "Say what a key of the spec comes to, and where that is said."),
+            ("blueprints", "List what a job can start out as, or check your own."),
             ("cron", "Say what a cron expression means and when it runs."),
-            ("schema", "Print the JSON Schema of a spec."),
+            ("schema", "Print the JSON Schema of a spec, or of what --json prints."),
             ("doctor", "Check this machine and the project for what often goes wrong."),
         ),
     ),
 )
 _FOLDERS = {name: folder for _, folder, commands in _SECTIONS for name, _ in commands}
+
+_OBJECTS = 100_000
+"""After so many new ones Python looks for garbage: a command is short, and makes little."""
 
 _INTERRUPTED = 130
 _OUR_FAULT = 70
@@ -109,9 +117,14 @@ class _Commands(click.Group):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         _use_utf8()
+        gc.set_threshold(_OBJECTS)
+        _forget_templates()
         try:
             status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
+            error.message = visible(  # type: ignore[misc]  # final for those who catch it
+                error.message, lines=True
+            )
             error.show()
             status = 2
         except TargccError as error:
@@ -129,21 +142,35 @@ class _Commands(click.Group):
             if self.debug:
                 raise
             click.echo(
-                f"error: this should not have happened: {type(error).__name__}: {error}", err=True
+                visible(
+                    f"error: this should not have happened: {type(error).__name__}: {error}",
+                    lines=True,
+                ),
+                err=True,
             )
             click.echo(
                 "  Run it again as targcc-gen --debug … and report what it prints.", err=True
             )
             status = _OUR_FAULT
+        finally:
+            _forget_templates()
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _forget_templates() -> None:
+    """A call is about one project: what an earlier one in this process has read of a team's is not for this one."""
+    names = sys.modules.get("targcc_gen.spec.blueprint_names")
+    if names is not None:
+        names.use(names.Library())
 
 
 def show_error(error: TargccError) -> None:
     """Print an error to the standard error stream, as every command does."""
     prefix = click.style("error: ", fg="red") if error.prefix else ""
-    click.echo(f"{prefix}{error.message}", err=True)
+    click.echo(f"{prefix}{visible(error.message, lines=True)}", err=True)
     if error.hint:
-        click.echo("\n".join(f"  {line}" for line in error.hint.splitlines()), err=True)
+        hint = visible(error.hint, lines=True)
+        click.echo("\n".join(f"  {line}" for line in hint.splitlines()), err=True)
 
 
 def _use_utf8() -> None:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from targcc_gen.errors import InputError
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
+    from targcc_gen.spec.branches.merge import MergedSpec
 
 SPEC_FILE = "targcc.yaml"
 
@@ -22,29 +25,73 @@ class Project:
         root: Its folder.
         text: The text of its spec.
         spec: The spec.
+        unmerged: The text on disk, where that has git's conflict markers.
+        merged: What was made of that.
     """
 
     root: Path
     text: str
     spec: Spec
+    unmerged: str = ""
+    merged: MergedSpec | None = None
 
 
-def open_project(given: Path | None) -> Project:
+def open_project(given: Path | None, *, writes: bool = False, merges: bool = False) -> Project:
     """The project in a folder, or the one that the current folder belongs to.
 
     Args:
         given: `--project`.
+        writes: Whether the command will write; then what a killed run left half done is undone first.
+        merges: Whether a spec in which git left conflict markers is merged by key.
 
     Raises:
         InputError: There is none, or its spec is wrong.
+        ConflictError: Two branches changed a key of the spec, and differently.
     """
-    from targcc_gen.spec import parse_spec
     from targcc_gen.spec.reading.loader import read_text
+    from targcc_gen.spec.sharing.whole import whole_spec
 
     root = find_root(given)
+    if writes:
+        ready_to_write(root)
     path = root / SPEC_FILE
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{SPEC_FILE} is a link to a place outside of the project {root}")
     text = read_text(path)
-    return Project(root, text, parse_spec(text, shown(path)))
+    if merges:
+        from targcc_gen.cli.branches import DisputedError, merged_spec
+
+        merged = merged_spec(root, text)
+        if merged is not None and merged.disputed:
+            raise DisputedError(root, text, merged)
+        if merged is not None:
+            return Project(
+                root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
+            )
+    return Project(root, text, whole_spec(text, root, shown(path)))
+
+
+def ready_to_write(root: Path) -> bool:
+    """Undo what a killed run left half done, and say what of it stays; only for commands that write.
+
+    Returns:
+        Whether there was such a run.
+
+    Raises:
+        ConflictError: Another run is writing, or what is there is not of this user and this machine.
+    """
+    from targcc_gen.render.tree import PENDING_PATH
+
+    pending = root / PENDING_PATH
+    if not (pending.exists() or pending.is_symlink()):
+        return False
+    from targcc_gen.sync.folder.recovery import recover
+
+    newer = recover(root.resolve())
+    click.echo("note: a run was killed while it wrote; what it had done is undone", err=True)
+    for path in newer:
+        click.echo(f"note: {path} stays as it is: it was written since", err=True)
+    return True
 
 
 def find_root(given: Path | None) -> Path:

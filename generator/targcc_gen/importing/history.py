@@ -21,11 +21,11 @@ def write_project_history(result: Import, root: Path) -> Counter[str]:
     It is data, of any size, and not the generator's to manage: its folder keeps itself out of git.
     """
     history = result.history
-    named = {}
+    named: dict[str, tuple[str, str]] = {}
     for job in result.all_jobs:
         kind = "Recurring" if job.spec.type is None and job.spec.at is None else "Manual"
         for link in (f"id:{job.old.id}", f"name:{job.old.name.lower()}"):
-            named[link] = (job.stable_name, kind)
+            named.setdefault(link, (job.stable_name, kind))
     if history.is_empty:
         return Counter()
     path = root / HISTORY_FILE

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.project import SPEC_FILE, Arrival, spec_of
+from targcc_gen.importing.arrival import SPEC_FILE, Arrival
+from targcc_gen.importing.project import spec_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
-from targcc_gen.sources.c_job.tables import Shape, shape_of
 from targcc_gen.sources.model import Import
 from targcc_gen.spec import Spec
 from targcc_gen.sync import make_plan
@@ -24,19 +25,13 @@ def check_mode(result: Import) -> None:
     """Refuse what hybrid mode cannot run.
 
     Raises:
-        InputError: The table is of TARGCC 4, whose rows name no procedure, or its cron texts are not Cronos's.
+        InputError: The cron texts are not Cronos's.
     """
     if result.options.dialect != "cronos":
         raise InputError(
             f"--mode hybrid reads the cron texts where they are, as Cronos does; not as {result.options.dialect}",
             hint="Without --mode hybrid the import translates them.",
         )
-    for job in result.all_jobs:
-        if shape_of(job.row.values.keys()) is Shape.CLASSIC:
-            raise InputError(
-                f"{job.row.place}: --mode hybrid needs rows with CronExpression and StoredProcName; this is a c_Job of TARGCC 4",
-                hint="Without --mode hybrid its rows become jobs of the project.",
-            )
 
 
 def new_hybrid_project(result: Import, root: Path, render: Callable[[Spec, str], Tree]) -> Arrival:
@@ -45,11 +40,11 @@ def new_hybrid_project(result: Import, root: Path, render: Callable[[Spec, str],
 
     check_mode(result)
     spec = spec_of(result, root, {})
-    zone = result.options.zone.key
+    settings = _settings(result)
     text = "\n".join([dump_spec(spec), *_notes(result)]) + "\n"
     files = (
         (
-            replace(file, content=with_settings(file.content.decode(), zone).encode())
+            replace(file, content=with_settings(file.content.decode(), settings).encode())
             if file.path == ENV_FILE
             else file
         )
@@ -69,7 +64,7 @@ def join_hybrid_project(result: Import, root: Path, text: str) -> Arrival:
     check_mode(result)
     env = root / ENV_FILE
     before = env.read_bytes().decode() if env.exists() else None
-    after = with_settings(before or "", result.options.zone.key)
+    after = with_settings(before or "", _settings(result))
     files = [_edited(ENV_FILE, before, after)]
     if _NOTE not in text:
         files.append(_edited(SPEC_FILE, text, "\n".join([text, *_notes(result)]) + "\n"))
@@ -77,18 +72,29 @@ def join_hybrid_project(result: Import, root: Path, text: str) -> Arrival:
     return Arrival(make_plan(Tree.of(changed, complete=False), root))
 
 
-def with_settings(text: str, zone: str) -> str:
+def _settings(result: Import) -> list[str]:
+    lines = [_URL, f"TARGCC_LEGACY_TIMEZONE={result.options.zone.key}"]
+    if result.options.weekly != "every-day":
+        lines.append(f"TARGCC_LEGACY_WEEKLY={result.options.weekly}")
+    if result.options.procedures:
+        lines.append(f"TARGCC_LEGACY_PROCEDURES={json.dumps(dict(result.options.procedures))}")
+    return lines
+
+
+def with_settings(text: str, settings: Iterable[str]) -> str:
     """An ``.env.example`` that says where the table is; settings that somebody made stay.
 
     Args:
         text: The file.
-        zone: The old server's zone.
+        settings: Lines ``NAME=value``.
     """
-    for line in (_URL, f"TARGCC_LEGACY_TIMEZONE={zone}"):
+    for line in settings:
         name = line.partition("=")[0]
         if re.search(rf"^{name}=", text, re.MULTILINE):
             continue
-        text, found = re.subn(rf"^#\s*{name}=.*$", line, text, count=1, flags=re.MULTILINE)
+        text, found = re.subn(
+            rf"^#\s*{name}=.*$", line.replace("\\", r"\\"), text, count=1, flags=re.MULTILINE
+        )
         if not found:
             text = f"{text.rstrip()}\n{line}\n".lstrip("\n")
     return text
@@ -96,7 +102,7 @@ def with_settings(text: str, zone: str) -> str:
 
 def _notes(result: Import) -> Iterator[str]:
     yield f"{_NOTE}. TARGCC_LEGACY_URL in .env says where it is;"
-    yield "# change them there. A job of the same name in this file goes before the row: then set its IsActive to 0."
+    yield "# change them there. A job of the same name in this file goes before the row: then set its IsActive to 0 (TARGCC 4: Active)."
     for job in result.all_jobs:
         line = f"{job.stable_name}: {job.old.schedule_text} {job.spec.procedure or ''}"
         yield "#   " + "".join(c if c.isprintable() else " " for c in line).rstrip()

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
-
-import libcst as cst
 
 from targcc_gen.patch.app.apps import App, apps_of
 from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.nodes import code_of, targets_of
-from targcc_gen.patch.app.source import SourceError
-from targcc_gen.patch.edit.wiring import Wiring, paste
+from targcc_gen.patch.app.source import RefusalError, SourceError
+from targcc_gen.patch.edit.wiring import Wiring
+from targcc_gen.patch.served.frameworks import host_in, refusal_of
+
+_NAMES = ("app", "application", "api")
 
 
-def choose_app(file: AppFile, wanted: str | None, wiring: Wiring) -> App:
+def choose_app(file: AppFile, wanted: str | None, wiring: Wiring, program: str = "targcc") -> App:
     """The app to wire.
 
     Args:
         file: The file.
         wanted: `app`, `create_app` or `module:app`; `None` takes the only app that no other app mounts.
-        wiring: For the lines to paste when there is no app to take.
+        wiring: For the lines to add when there is no app to take.
+        program: The project's command line.
 
     Raises:
         InputError: There is none, there are several, or none of that name.
     """
     apps = apps_of(file)
     if not apps:
-        raise _none(file, wiring)
+        raise _none(file, wiring, program)
     if wanted:
         return _named(file, apps, wanted.rpartition(":")[2])
     outer = [app for app in apps if not app.mounted] or list(apps)
@@ -48,20 +51,23 @@ def _named(file: AppFile, apps: Sequence[App], name: str) -> App:
     raise SourceError(f"{file.source.name}: error: it makes {what} named {name}; it makes {listed}")
 
 
-def _none(file: AppFile, wiring: Wiring) -> SourceError:
+def _none(file: AppFile, wiring: Wiring, program: str) -> SourceError:
+    """Why a file has no app to wire: it is another framework's, or made outside of the project, or there is none."""
+    if host := host_in(file):
+        return refusal_of(file, host, wiring.lines(file), program)
     for node in file.nodes:
-        if not isinstance(node, cst.Assign | cst.AnnAssign) or not isinstance(node.value, cst.Call):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
             continue
-        for target in targets_of(node):
-            for name in file.qualified_names(node.value.func):
-                module, _, function = name.rpartition(".")
-                if module and function.islower() and target in {"app", "application", "api"}:
-                    return SourceError(
-                        f"{file.source.name}:{file.line_of(node)}: error: {target} = {code_of(node.value.func)}()"
-                        f" comes from {module}",
-                        hint=f"Patch the file that defines {function}.",
-                    )
+        named = [target for target in targets_of(node) if target in _NAMES]
+        for name in file.qualified_names(node.value.func):
+            module, _, function = name.rpartition(".")
+            if named and module and function.islower() and not file.scope_of(node):
+                return RefusalError(
+                    f"{file.source.name}:{file.line_of(node)}: error: {named[0]} = {code_of(node.value.func)}()"
+                    f" comes from {module}, which is not a file of the project",
+                    hint=wiring.lines(file).wrap(named[0], file.last_line_of(node)),
+                )
     return SourceError(
         f"{file.source.name}: error: it makes no FastAPI app",
-        hint=paste(wiring),
+        hint=wiring.lines(file).wrap("app"),
     )

@@ -1,240 +1,233 @@
-"""What `targcc-gen patch` does: work out a plan, carry it out, look at the result, and take it back if that fails."""
+"""What `targcc-gen patch` does with what was worked out: carry it out, try the result, and take it back if that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.errors import ConflictError, InputError
-from targcc_gen.patch.app.apps import App
-from targcc_gen.patch.app.candidates import find_file
-from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.layout import Layout, find_layout, find_root, pyproject
-from targcc_gen.patch.app.source import Source
-from targcc_gen.patch.check.verify import (
-    install_command,
-    install_wheel_command,
-    missing,
-    project_python,
-)
-from targcc_gen.patch.check.verify import verify as look
-from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.edit.wiring import Patched, Wiring, paste, wire
+from targcc_gen.errors import InputError
+from targcc_gen.patch.app.source import RefusalError
+from targcc_gen.patch.check import untried
+from targcc_gen.patch.check.environment import missing, project_python
+from targcc_gen.patch.check.stopped import stopped_by_signals
+from targcc_gen.patch.check.verify import Outcome, Trial
+from targcc_gen.patch.edit.wiring import Wiring, prefix_in
+from targcc_gen.patch.find import entry_by_name
+from targcc_gen.patch.prepare import Prepared, install_lines, program_of
 from targcc_gen.patch.rollback import roll_back
-from targcc_gen.patch.target_package import (
-    TargetPackage,
-    find_target_package,
-    new_files,
-    requirements,
-)
-from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, apply, make_plan
+from targcc_gen.patch.served.entry import Entry
+from targcc_gen.patch.target_package import requirements
+from targcc_gen.sync import apply
+
+_PREFIXES = ("/jobs", "/ops/jobs", "/scheduler", "/targcc")
 
 
-@dataclass(frozen=True)
-class Target:
-    """The file that a command is about.
-
-    Args:
-        root: The project's folder, absolute.
-        path: The file, absolute.
-        file: What it says.
-        layout: How it is imported.
-    """
-
-    root: Path
-    path: Path
-    file: AppFile
-    layout: Layout
-
-    @property
-    def relative(self) -> str:
-        """The file below the project's folder, with `/`."""
-        return self.path.relative_to(self.root).as_posix()
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A patch that is ready to be carried out.
-
-    Args:
-        target: The file.
-        app: The app in it.
-        package: The package that the scheduler lives in.
-        wiring: How the file imports the router.
-        patched: The file after its patch.
-        plan: Everything that is written.
-        notes: What a person should know.
-    """
-
-    target: Target
-    app: App
-    package: TargetPackage
-    wiring: Wiring
-    patched: Patched
-    plan: Plan
-    notes: tuple[str, ...]
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether the app has the scheduler already."""
-        return not self.patched.added
-
-    def to_json(self) -> dict[str, Any]:
-        """The patch for a program."""
-        return {
-            **self.plan.to_json(),
-            "file": self.target.relative,
-            "app": f"{self.target.layout.module}:{self.app.label}",
-            "added": [{"line": line, "text": text.strip()} for line, text in self.patched.added],
-            "notes": list(self.notes),
-        }
-
-
-def find_target(project: Path | None, file: Path | None, app: str | None) -> Target:
-    """The file to patch: the one named, or the only one that makes an app.
-
-    Args:
-        project: The project's folder; found from the file, or the current folder, when not named.
-        file: The file; searched for when not named.
-        app: `name` or `module:name`.
-
-    Raises:
-        InputError: There is no such file, there are several, or it is no Python that can be read.
-    """
-    module = app.rpartition(":")[0] if app else ""
-    named = file.resolve() if file else None
-    root = project.resolve() if project else find_root(named or Path.cwd())
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder")
-    path = named or _known_file(root) or find_file(root, module or None)
-    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-    parsed = AppFile(Source(shown, _read(path)))
-    return Target(root, path, parsed, find_layout(parsed, path, root, module or None))
-
-
-def _known_file(root: Path) -> Path | None:
-    """The file that was patched before."""
-    known = [
-        path for path, entry in Lock.load(root).entries.items() if entry.owner is Owner.PATCHED
-    ]
-    return root / known[0] if len(known) == 1 and (root / known[0]).is_file() else None
-
-
-def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder", hint="Name the file that makes the app, or none at all."
-        )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-def prepare(target: Target, app_name: str | None, scheduler: str | None = None) -> Prepared:
-    """Work out everything that a patch changes; nothing is written.
-
-    Args:
-        target: The file.
-        app_name: `name` or `module:name`.
-        scheduler: How a new project is to have the scheduler: `vendored` or `package`.
-
-    Raises:
-        InputError: The app cannot be wired with certainty, or the project has the scheduler the other way.
-    """
-    package = find_target_package(target.layout, pyproject(target.root), scheduler)
-    wiring = Wiring(package.router_module, target.layout.package)
-    app = choose_app(target.file, app_name, wiring)
-    patched = wire(target.file, app, wiring)
-    files, kept = new_files(package, target.root) if package.is_new else ([], [])
-    if patched.added:
-        original = target.file.source.data
-        files.append(TreeFile(target.relative, patched.data, Owner.PATCHED, replaces=original))
-    plan = make_plan(Tree.of(files, complete=False), target.root)
-    if plan.conflicts:
-        listed = "\n".join(f"  {one.path}: {one.reason}" for one in plan.conflicts)
-        raise ConflictError(f"something is in the way, nothing was written\n{listed}")
-    return Prepared(target, app, package, wiring, patched, _with_known(plan, kept), package.notes)
-
-
-def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
-    """The plan whose lock also knows the app's files that stand in for ours, as after a regenerate."""
-    known = {
-        file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
-        for file in kept
-    }
-    return replace(plan, lock=Lock({**plan.lock.entries, **known}, plan.lock.generator))
-
-
-def check_environment(prepared: Prepared) -> bool:
-    """Whether the project's environment can import the patched app; not while the wheel that the patch brings is not in it.
-
-    Raises:
-        InputError: It lacks something; with the command that adds it.
-    """
-    target = prepared.target
-    python = project_python(target.root)
-    lacking = missing(python, target.layout, requirements(prepared.package.spec))
-    if lacking and prepared.package.spec.scheduler == "package" and prepared.package.is_new:
-        return False
-    if lacking:
-        raise InputError(
-            f"{python} lacks what the scheduler needs, so the patched app could not be tried: nothing was written",
-            hint=(
-                f"{_install(prepared, lacking)}\n"
-                "then run this again; or write without trying: --no-verify"
-            ),
-        )
-    return True
-
-
-def install_line(prepared: Prepared) -> str:
-    """The command that adds everything the scheduler needs to the project."""
-    return _install(prepared, requirements(prepared.package.spec))
-
-
-def _install(prepared: Prepared, lacking: list[str]) -> str:
-    root, spec = prepared.target.root, prepared.package.spec
-    if spec.scheduler == "vendored":
-        return install_command(root, pyproject(root), lacking)
-    from targcc_gen.render.wheel import wheel_path
-
-    extras = ["run", "postgresql"] if spec.database == "postgresql" else ["run"]
-    return install_wheel_command(pyproject(root), wheel_path(), extras)
-
-
-def carry_out(prepared: Prepared, *, verify: bool) -> str | None:
-    """Write it, and import the result.
+def carry_out(prepared: Prepared, *, verify: bool) -> Outcome | None:
+    """Write it, start the result, and see a job run.
 
     Args:
         prepared: The patch.
-        verify: Whether to import it.
+        verify: Whether to try it.
 
     Returns:
-        What the import looked at; `None` when it was skipped.
+        What the trial showed; `None` when there was none.
 
     Raises:
+        RefusalError: No line can be added, or none would start the scheduler; everything else is in place.
         InputError: The app does not work with the scheduler in it. Everything is as it was.
     """
-    apply(prepared.plan)
-    if not verify:
-        return None
-    target, package = prepared.target, prepared.package
+    if prepared.refusal is not None:
+        apply(prepared.plan_without_lines)
+        raise prepared.refusal
+    with stopped_by_signals():
+        if not verify:
+            apply(prepared.plan)
+            return None
+        return _tried(prepared)
+
+
+def _tried(prepared: Prepared) -> Outcome:
+    """Apply and try; whatever is raised in between, everything is put back."""
+    root, trial = prepared.target.root, _trial(prepared)
+    before = None if isinstance(trial, Outcome) else trial.before()
+    untried.mark(root)
     try:
-        python = project_python(target.root)
-        return look(
-            python, target.layout, prepared.app, package.router_module, extra=(package.source,)
-        ).looked
-    except BaseException as error:
-        roll_back(prepared.plan)
-        if isinstance(error, InputError):
-            lines = paste(prepared.wiring, prepared.app)
-            hint = (
-                f"{error.hint or 'Once that works, run this again; or paste the lines.'}\n{lines}"
-            )
-            raise InputError(
-                f"{error.message}\nEverything is as it was before.", hint=hint
-            ) from error
+        apply(prepared.plan)
+    except BaseException:
+        untried.unmark(root)
         raise
+    try:
+        outcome = trial if isinstance(trial, Outcome) else _run(trial, before or {})
+    except BaseException:
+        _take_back(prepared)
+        raise
+    if outcome.kind == "untried":
+        return outcome  # the mark stays: the next patch tries it again
+    if outcome.is_verified:
+        untried.unmark(root)
+        return outcome
+    _take_back(prepared)
+    if outcome.kind == "refused":
+        apply(prepared.plan_without_lines)
+        raise RefusalError(outcome.text, hint=_otherwise(prepared, outcome, before))
+    assert isinstance(trial, Trial)
+    if alone := trial.starts_without():
+        untried.mark(root)
+        apply(prepared.plan)
+        return _starts_neither(outcome.looked, alone)
+    raise InputError(
+        f"{outcome.text}\nEverything is as it was before.",
+        hint=outcome.hint or "Once that works, run this again.",
+    )
+
+
+def _take_back(prepared: Prepared) -> None:
+    roll_back(prepared.plan)
+    untried.unmark(prepared.target.root)
+
+
+def _run(trial: Trial, before: dict[str, Any]) -> Outcome:
+    if "error" in before:
+        text = f"{trial.entry.shown} cannot be loaded without the scheduler either\n  {_last(before['error'])}"
+        hint = "Once it can: targcc-gen patch --verify"
+        return Outcome("untried", trial.entry.shown, text, hint)
+    return trial.run(before)
+
+
+def _last(text: str) -> str:
+    return text.splitlines()[-1] if text else ""
+
+
+def _trial(prepared: Prepared) -> Trial | Outcome:
+    """How the app is tried, or why it cannot be."""
+    target, package, entry = prepared.target, prepared.package, prepared.entry
+    python = project_python(target.root)
+    lacking = missing(python, target.layout, requirements(package.spec))
+    if lacking:
+        steps = "\n".join([*install_lines(prepared), "targcc-gen patch --verify"])
+        return Outcome("untried", "", f"{python} lacks {', '.join(lacking)}", steps)
+    if isinstance(entry, str):
+        hint = "Name what the server loads: targcc-gen patch --verify --app module:name"
+        return Outcome("untried", "", entry, hint)
+    if entry.wsgi:
+        return Outcome(
+            "refused", entry.shown, f"its server speaks WSGI ({entry.where}), which has no lifespan"
+        )
+    prefix = prepared.wiring.prefix or _prefix_of(prepared, entry)
+    return Trial(
+        python, target.layout, entry, package.router_module, (package.source,), prefix=prefix
+    )
+
+
+def _prefix_of(prepared: Prepared, entry: Entry) -> str:
+    """The prefix that the lines of the app's file, or of the file that the server loads, say."""
+    target, wiring = prepared.target, prepared.wiring
+    if said := prefix_in(target.file, wiring):
+        return said
+    path = target.follower.file_of(entry) if target.follower else None
+    if path is None or path == target.path or target.follower is None:
+        return ""
+    return prefix_in(target.follower.file(path), replace(wiring, package=package_of(entry, path)))
+
+
+def package_of(entry: Entry, path: Path) -> str:
+    """The package of the file that a server loads."""
+    return entry.module if path.name == "__init__.py" else entry.module.rpartition(".")[0]
+
+
+def _otherwise(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | None) -> str:
+    """What else to do: a prefix that is free, or lines to add by hand."""
+    if outcome.is_taken:
+        return f"Everything else is in place. A prefix that is free: targcc-gen patch --prefix {free_prefix(before)}"
+    return _by_hand(prepared, before)
+
+
+def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
+    """The lines to add to the file that the server loads, or what runs beside it."""
+    entry = prepared.entry
+    program = program_of(prepared.package)
+    if isinstance(entry, Entry) and (entry.wsgi or entry.lifespan == "off"):
+        return (
+            f"{entry.where} starts the server so that nothing in the app can run jobs. Start the server with its lifespan on"
+            f"\nor run beside it, on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone"
+        )
+    prefix = free_prefix(before)
+    target, name = prepared.target, prepared.app.target if prepared.app else "app"
+    if isinstance(entry, Entry) and entry.module and "." not in entry.name and not entry.factory:
+        path = target.follower.file_of(entry) if target.follower else None
+        file = target.follower.file(path) if target.follower and path else target.file
+        package = package_of(entry, path) if path else target.layout.package
+        lines = Wiring(prepared.wiring.module, package).lines(file)
+        return lines.wrap(entry.name, len(file.source.lines), prefix)
+    return prepared.wiring.lines(target.file).wrap(name or "app", None, prefix)
+
+
+def free_prefix(before: dict[str, Any] | None) -> str:
+    """The first of a few prefixes that no route of the app begins with."""
+    paths = [str(route[1]) for route in (before or {}).get("routes") or ()]
+    free = (
+        prefix
+        for prefix in _PREFIXES
+        if not any(path == prefix or path.startswith(f"{prefix}/") for path in paths)
+    )
+    return next(free, _PREFIXES[-1])
+
+
+def try_again(prepared: Prepared) -> Outcome:
+    """Try a patch that was not tried to the end; if it does not work, it is taken back.
+
+    Raises:
+        InputError: The app does not work with the scheduler in it, which is out of it again.
+    """
+    root = prepared.target.root
+    with stopped_by_signals():
+        trial = _trial(prepared)
+        outcome = trial if isinstance(trial, Outcome) else trial.run(None)
+        if outcome.is_verified:
+            untried.unmark(root)
+        if outcome.kind in {"verified", "untried"}:
+            return outcome
+        if alone := _taken_out(prepared, trial):
+            return _starts_neither(outcome.looked, alone)
+    raise InputError(
+        f"{outcome.text}\nThe scheduler is out of the app again.", hint=_by_hand(prepared, None)
+    )
+
+
+def _taken_out(prepared: Prepared, trial: Trial | Outcome) -> str:
+    """Take the scheduler out, unless the app does not start without it either: then why not, and it stays."""
+    from targcc_gen.patch.undo import finish_undo, prepare_undo
+
+    undone = prepare_undo(prepared.target)
+    apply(undone.plan)
+    alone = trial.starts_without() if isinstance(trial, Trial) else ""
+    if alone:
+        roll_back(undone.plan)
+    else:
+        finish_undo(undone)
+    return alone
+
+
+def _starts_neither(looked: str, alone: str) -> Outcome:
+    text = f"{looked} does not start without the scheduler either\n  {_last(alone)}"
+    return Outcome("untried", looked, text, "Once it starts: targcc-gen patch --verify")
+
+
+def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
+    """Try the app as it stands, whoever has written its lines; nothing is changed.
+
+    Raises:
+        InputError: It does not work.
+    """
+    if prepared.package.is_new:
+        raise InputError("the project has no scheduler yet", hint="targcc-gen patch puts it in.")
+    entry = entry_by_name(prepared.target, app_name)
+    found = replace(prepared, target=replace(prepared.target, entry=entry))
+    trial = _trial(found)
+    outcome = trial if isinstance(trial, Outcome) else trial.run(None)
+    if outcome.is_verified:
+        untried.unmark(prepared.target.root)
+    if outcome.kind in {"verified", "untried"}:
+        return outcome
+    raise InputError(outcome.text, hint=_by_hand(found, None))

@@ -12,6 +12,7 @@ from targcc_gen.names import package_problem
 from targcc_gen.patch.app.layout import SPEC, Layout
 
 if TYPE_CHECKING:
+    from targcc_gen.patch.declare.needed import Needed
     from targcc_gen.render.tree import TreeFile
     from targcc_gen.spec import Spec
 
@@ -58,7 +59,7 @@ def find_target_package(
     Args:
         layout: How the app's file is imported.
         pyproject: The project's pyproject.toml.
-        scheduler: How a new package is to have the scheduler: `vendored` (also when it is None) or `package`.
+        scheduler: How a new package is to have the scheduler: `package` (also when it is None) or `vendored`.
 
     Raises:
         InputError: The spec is wrong or says another `scheduler`, its scheduler is not on disk, or there is no free name for
@@ -66,7 +67,7 @@ def find_target_package(
     """
     path = layout.root / SPEC
     if not path.is_file():
-        return _new_package(layout, pyproject, scheduler or "vendored")
+        return _new_package(layout, pyproject, scheduler or "package")
     from targcc_gen.spec import load_spec
 
     spec = load_spec(path)
@@ -167,3 +168,15 @@ def requirements(spec: Spec) -> list[str]:
     from targcc_gen.render.vendor import project_requirements
 
     return list(project_requirements(spec))
+
+
+def needed(spec: Spec) -> Needed:
+    """The package as a dependency of a project that has it in its folder `vendor`."""
+    import importlib.metadata
+
+    from targcc_gen.patch.declare.needed import Needed
+    from targcc_gen.render.vendor import DISTRIBUTION
+    from targcc_gen.render.wheel import wheel_path
+
+    extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
+    return Needed(DISTRIBUTION, importlib.metadata.version(DISTRIBUTION), extras, wheel_path())

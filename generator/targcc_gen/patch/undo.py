@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 from targcc_gen.folders import remove_empty
 from targcc_gen.patch.app.layout import SPEC
 from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.check import untried
+from targcc_gen.patch.declare.dependency import undeclare
 from targcc_gen.patch.edit.unwiring import unwire
 from targcc_gen.patch.edit.wiring import Wiring
 from targcc_gen.patch.rollback import remove_lock
-from targcc_gen.patch.target_package import OWN_PACKAGE
+from targcc_gen.patch.target_package import OWN_PACKAGE, needed
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merging.text import plain
 
 if TYPE_CHECKING:
-    from targcc_gen.patch.service import Target
+    from targcc_gen.patch.find import Target
     from targcc_gen.spec import Spec
+
+_LONG = 2000
+"""Lines from which on a comparison leaves out those that are everywhere."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Undone:
         plan: Everything that is written.
         whole: Whether the scheduler's own files go too.
         stays: Why they stay, if they were made by a patch; else empty.
+        declared: The files whose declared dependency goes.
     """
 
     target: Target
@@ -41,6 +47,7 @@ class Undone:
     plan: Plan
     whole: bool
     stays: str
+    declared: tuple[str, ...] = ()
 
     @property
     def nothing_to_do(self) -> bool:
@@ -73,19 +80,26 @@ def prepare_undo(target: Target) -> Undone:
     original = target.file.source.data
     if data != original:
         files.append(TreeFile(target.relative, data, Owner.PATCHED, replaces=original))
+    declared = set()
+    if whole and spec is not None and spec.scheduler == "package":
+        for path, before, after in undeclare(target.root, needed(spec)):
+            declared.add(path)
+            files.append(TreeFile(path, after, Owner.PATCHED, replaces=before))
     gone = (
         [path for path, entry in lock.entries.items() if entry.owner is not Owner.PATCHED]
         if whole
         else []
     )
     plan = make_plan(Tree.of(files, complete=False, removed=gone), target.root)
-    entries = {path: entry for path, entry in plan.lock.entries.items() if path != target.relative}
+    settled = {target.relative, *declared}
+    entries = {path: entry for path, entry in plan.lock.entries.items() if path not in settled}
     return Undone(
         target,
         _removed_lines(original, data),
         replace(plan, lock=Lock(entries, plan.lock.generator)),
         whole,
         stays,
+        tuple(sorted(declared)),
     )
 
 
@@ -95,12 +109,19 @@ def carry_out_undo(undone: Undone) -> None:
     Raises:
         TargccError: A file has changed in between, or the disk refused. Everything is as it was.
     """
+    apply(undone.plan)
+    finish_undo(undone)
+
+
+def finish_undo(undone: Undone) -> None:
+    """Remove what is left once it is written: empty folders, the lock, the mark of a patch that was not tried."""
     plan = undone.plan
-    apply(plan)
     if undone.whole:
         for change in plan.changes:
             if change.after is None:
                 remove_empty(plan.root, (plan.root / change.path).parent)
+    untried.unmark(plan.root)
+    if undone.whole:
         remove_lock(plan)
 
 
@@ -142,7 +163,7 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
     others = [
         path
         for path, entry in lock.entries.items()
-        if entry.owner is Owner.PATCHED and path != target.relative
+        if entry.owner is Owner.PATCHED and path != target.relative and path.endswith(".py")
     ]
     if others:
         return f"{where}/scheduler stays: {others[0]} uses it too"
@@ -173,11 +194,21 @@ def _files_of(root: Path, package: Path) -> Iterator[str]:
 
 
 def _removed_lines(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
-    old = before.splitlines()
-    matcher = difflib.SequenceMatcher(None, old, after.splitlines(), autojunk=False)
+    """The lines that differ, with their numbers; only what lies between the first and the last of them is compared."""
+    old, new = before.splitlines(), after.splitlines()
+    first = _shared(old, new)
+    last = _shared(old[first:][::-1], new[first:][::-1])
+    middle, others = old[first : len(old) - last], new[first : len(new) - last]
+    matcher = difflib.SequenceMatcher(None, middle, others, autojunk=len(middle) > _LONG)
     return tuple(
-        (number + 1, old[number].decode("utf-8", "replace"))
-        for tag, first, last, _, _ in matcher.get_opcodes()
+        (first + number + 1, middle[number].decode("utf-8", "replace"))
+        for tag, start, end, _, _ in matcher.get_opcodes()
         if tag in {"delete", "replace"}
-        for number in range(first, last)
+        for number in range(start, end)
     )
+
+
+def _shared(one: list[bytes], other: list[bytes]) -> int:
+    """How many lines two texts begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

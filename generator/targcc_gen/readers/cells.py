@@ -48,7 +48,7 @@ def integer(row: Row, *names: str) -> int | None:
     value = cell(row, *names)
     try:
         number = float(value) if isinstance(value, str | int | float) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return int(number) if math.isfinite(number) else None
 

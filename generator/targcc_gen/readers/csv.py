@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import PurePath
 
 from targcc_gen.errors import InputError
-from targcc_gen.readers.row_repair import RowRepair
+from targcc_gen.readers.row_repair import MAX_PIECES, RowRepair
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row, Value
 from targcc_gen.readers.tables import KnownTables
 from targcc_gen.readers.text import Truncated
@@ -23,6 +23,8 @@ _DASHES = re.compile(r"[-\s,;|]*-[-\s,;|]*")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*")
 _COLUMN_NAME = re.compile(r"[\w ]{1,60}")
 _MAX_FIELD = 1 << 24
+_MOST_TRIES = 50
+"""Lines that could begin the next row, after which one that cannot be read is taken for broken."""
 
 
 def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
@@ -37,7 +39,7 @@ def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[
         InputError: Neither a header nor the values tell which table this is.
         Truncated: The file ends inside quotes.
     """
-    lines = _lines(chunks)
+    lines = _lines(chunks, file)
     sample = list(islice(lines, _SAMPLE_LINES))
     every = chain(sample, lines)
     header = _header(sample, tables)
@@ -60,11 +62,16 @@ def read_csv(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[
     return grid.unquoted(every, first_line=2)
 
 
-def _lines(chunks: Iterator[str]) -> Iterator[str]:
+def _lines(chunks: Iterator[str], file: str) -> Iterator[str]:
     """Lines by ``\\n`` alone, with their ends: letters such as U+2028 end no line here."""
     rest = ""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split("\n")
+        if len(rest) > _MAX_FIELD:
+            raise InputError(
+                f"{file}: a line of more than {_MAX_FIELD:,} letters",
+                hint="Export it again with line ends, or as a script.",
+            )
         for line in lines:
             yield line + "\n"
     if rest:
@@ -190,7 +197,7 @@ class _Grid:
 
 
 def _unpadded(item: Item) -> Item:
-    if isinstance(item, Remark):
+    if not isinstance(item, Row):
         return item
     values = {
         key: value.strip() if isinstance(value, str) else value
@@ -203,21 +210,54 @@ def _groups(
     lines: Iterable[str], repair: RowRepair, *, first_line: int
 ) -> Iterator[tuple[int, str]]:
     """The lines that make a row each: a row ends where it can be read and the next line could begin another."""
-    begun, pending = first_line, ""
+    begun, pending = first_line, _Pending(repair)
     for number, line in enumerate(lines, start=first_line):
-        if _is_footer(line) and (not pending or repair.readings(_bare(pending))):
+        if _is_footer(line) and (pending.is_empty or pending.can_be_read()):
             continue
-        if not pending.strip():
-            begun, pending = number, line
-        elif repair.starts_row(line) and (
-            repair.readings(_bare(pending)) or repair.readings(_bare(line))
-        ):
-            yield begun, _bare(pending)
-            begun, pending = number, line
+        if pending.is_blank:
+            begun, pending = number, _Pending(repair, line)
+        elif repair.starts_row(line) and (pending.can_be_read() or repair.readings(_bare(line))):
+            yield begun, pending.text
+            begun, pending = number, _Pending(repair, line)
         else:
-            pending += line
-    if pending:
-        yield begun, _bare(pending)
+            pending.add(line)
+    if not pending.is_empty:
+        yield begun, pending.text
+
+
+class _Pending:
+    """The lines of a row so far.
+
+    Args:
+        repair: Reads them.
+        line: The first.
+    """
+
+    def __init__(self, repair: RowRepair, line: str = "") -> None:
+        self._repair = repair
+        self._lines = [line] if line else []
+        self._pieces = line.count(repair.delimiter) + 1
+        self._tries = 0
+        self.is_blank = not line.strip()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._lines
+
+    @property
+    def text(self) -> str:
+        return _bare("".join(self._lines))
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        self._pieces += line.count(self._repair.delimiter)
+
+    def can_be_read(self) -> bool:
+        """Whether they are a row; a text that has grown too long for one is not looked at again with each further line."""
+        if self._pieces > MAX_PIECES or self._tries > _MOST_TRIES:
+            return False
+        self._tries += 1
+        return bool(self._repair.readings(self.text))
 
 
 def _bare(text: str) -> str:

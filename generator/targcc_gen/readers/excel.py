@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import InputError
+from targcc_gen.readers.excel_size import refuse_bombs
 from targcc_gen.readers.rows import Item, Row, Value
 from targcc_gen.readers.tables import KnownTables
 
@@ -18,20 +23,80 @@ def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
     Raises:
         InputError: It is no workbook, or no sheet holds a known table.
     """
-    from python_calamine import CalamineError, CalamineWorkbook
-
     name = str(path)
-    try:
-        workbook = CalamineWorkbook.from_path(path)
-        sheets = [
-            (sheet, workbook.get_sheet_by_name(sheet).to_python()) for sheet in workbook.sheet_names
-        ]
-    except (CalamineError, OSError) as error:
-        raise InputError(f"{name}: not a workbook: {error}") from None
+    if path.suffix.lower() in {".xlsx", ".xlsm"}:
+        refuse_bombs(path)
+        sheets = read_sheets(path)
+    else:
+        sheets = _read_apart(path)
     rows = [row for sheet, cells in sheets for row in _sheet_rows(name, sheet, cells, tables)]
     if not rows:
         raise InputError(f"{name}: no sheet has a header with the columns of {tables.shown}")
     return iter(rows)
+
+
+def read_sheets(path: Path) -> list[tuple[str, list[list[Any]]]]:
+    """Every sheet's name and cells.
+
+    Raises:
+        InputError: It is no workbook.
+    """
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        workbook = CalamineWorkbook.from_path(path)
+        return [
+            (sheet, workbook.get_sheet_by_name(sheet).to_python()) for sheet in workbook.sheet_names
+        ]
+    except (CalamineError, OSError) as error:
+        raise InputError(f"{path}: not a workbook: {error}") from None
+
+
+def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
+    """The sheets of a format that cannot be looked through beforehand, read by a process of its own with a limit to its memory.
+
+    Raises:
+        InputError: It is no workbook, or asks for more.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    command = [sys.executable, "-c", _APART, str(path), str(_MOST_MEMORY), json.dumps(sys.path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_MOST_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{path}: it takes too long", hint=_INSTEAD) from None
+    if done.returncode == _IS_NONE:
+        raise InputError(done.stdout.decode("utf-8", "replace"))
+    if done.returncode:
+        raise InputError(f"{path}: it asks for more memory than an export needs", hint=_INSTEAD)
+    sheets: list[tuple[str, list[list[Any]]]]
+    sheets = pickle.loads(done.stdout)  # noqa: S301 - the process has just written it
+    return sheets
+
+
+_MOST_MEMORY = 1 << 30
+_MOST_SECONDS = 120
+_IS_NONE = 3
+_INSTEAD = "Save the sheet as .xlsx or CSV."
+_APART = f"""
+import json, pickle, sys
+from pathlib import Path
+sys.path[:] = json.loads(sys.argv[3])
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except (ImportError, OSError, ValueError):
+    pass
+from targcc_gen.errors import InputError
+from targcc_gen.readers.excel import read_sheets
+try:
+    sheets = pickle.dumps(read_sheets(Path(sys.argv[1])))
+except InputError as error:
+    sys.stdout.buffer.write(error.message.encode())
+    sys.exit({_IS_NONE})
+sys.stdout.buffer.write(sheets)
+"""
 
 
 def _sheet_rows(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from targcc_gen.errors import InputError
-from targcc_gen.readers.rows import Item, Remark, RemarkKind, Row
+from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine, Row
 from targcc_gen.readers.tables import KnownTables
 from targcc_gen.readers.text import TextFile, open_text
 
@@ -108,6 +108,8 @@ def _no_rows(files: Sequence[ExportFile], tables: KnownTables) -> InputError:
 
 def _counted(item: Item, file: ExportFile, tables: KnownTables) -> bool:
     """Count a row, readable or not; whether it concerns the caller."""
+    if isinstance(item, Routine):
+        return True
     known = item.table in tables
     if isinstance(item, Row):
         (file.counts if known else file.others)[item.table] += 1

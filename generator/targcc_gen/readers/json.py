@@ -134,6 +134,8 @@ class _Walk:
             return _DECODER.raw_decode(self._text, at)
         except json.JSONDecodeError as error:
             raise self._wrong(error.pos, error.msg) from None
+        except ValueError:
+            raise self._wrong(at, "a number of more digits than any database has") from None
         except RecursionError:
             raise self._wrong(at, "nested too deeply") from None
 

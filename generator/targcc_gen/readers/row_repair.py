@@ -2,13 +2,14 @@
 
 SSMS saves a grid without header and without quotes, so a comma in a cron text or a line break in a result shifts every later
 column. Dates, bits and counts cannot be confused with text, and mostly leave one way to read a row. Where they leave two, the row is
-reported: never guessed.
+reported and not guessed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from targcc_gen.readers.tables import ColumnKind
 
@@ -23,7 +24,19 @@ _CRON_FIELD = r"[\d*/,\-LWC#?A-Za-z]+"
 _CRON = re.compile(rf"\s*(?:@\w+|{_CRON_FIELD}(?:\s+{_CRON_FIELD}){{4,6}})\s*")
 _LINE = re.compile(r"[^\r\n]*")
 
-_MAX_PIECES = 2000
+_CRON_LETTERS = re.compile(r"[\d*/,\-LWC#?A-Za-z@_\s]*")
+_GAP = re.compile(r"\s+")
+_LEAST_GAPS, _MOST_GAPS = 4, 20
+"""Between the fields of a cron text, and around it."""
+_LONGEST_CRON = 100
+"""Pieces of one cron text: all minutes of an hour, and more."""
+_ENOUGH = 2
+"""Ways to read a row: more than one is one too many."""
+MAX_PIECES = 1000
+"""Pieces of one row; more are not searched for a way to read them."""
+_STEPS, _STEPS_A_LETTER = 200_000, 5
+"""What a search may cost, in pieces times columns: so much at once, and so much for each letter read. Enough for files in which every row
+needs it; a file that is made to need more is reported row by row as unreadable."""
 
 
 class RowRepair:
@@ -41,8 +54,8 @@ class RowRepair:
         self.columns = list(columns)
         self.delimiter = delimiter
         self._checks = [_CHECKS.get(kinds.get(column), _anything) for column in columns]
-        # Text and cron may hold the delimiter themselves; everything else is one piece.
-        self._wide = [kinds.get(column) not in _ONE_PIECE for column in columns]
+        self._kinds = [kinds.get(column) for column in columns]
+        self._steps = _STEPS
 
     def starts_row(self, line: str) -> bool:
         """Could a row begin with this line? Its first piece must be what the first column is."""
@@ -54,28 +67,78 @@ class RowRepair:
         pieces = text.split(self.delimiter)
         if len(pieces) == len(self.columns):
             return [pieces] if self._fits(pieces) else []
-        if not len(self.columns) < len(pieces) <= _MAX_PIECES:
+        self._steps = min(self._steps + _STEPS_A_LETTER * len(text), _STEPS)
+        if not len(self.columns) < len(pieces) <= MAX_PIECES:
             return []
-        return self._search(pieces)
+        self._steps -= len(pieces) * len(self.columns)
+        return self._search(pieces) if self._steps > 0 else []
 
     def _fits(self, pieces: Sequence[str]) -> bool:
         return all(check(piece) for check, piece in zip(self._checks, pieces, strict=True))
 
     def _search(self, pieces: list[str]) -> list[list[str]]:
-        """For each number of pieces used so far, up to two ways to have filled the columns so far."""
-        ways: dict[int, list[list[str]]] = {0: [[]]}
-        for index, check in enumerate(self._checks):
-            left = len(self.columns) - index - 1
-            following: dict[int, list[list[str]]] = {}
-            for start, before in ways.items():
-                last = len(pieces) - left if self._wide[index] else start + 1
-                for end in range(start + 1, last + 1):
-                    text = self.delimiter.join(pieces[start:end])
-                    if check(text):
-                        found = following.setdefault(end, [])
-                        found += [[*way, text] for way in before][: 2 - len(found)]
-            ways = following
-        return ways.get(len(pieces), [])
+        """For each number of pieces used so far, up to two ways to have filled the columns so far: time grows with the pieces alone."""
+        ways: list[list[_Way]] = [[] for _ in range(len(pieces) + 1)]
+        ways[0] = [_Way(None, 0, 0)]
+        for index, kind in enumerate(self._kinds):
+            last = len(pieces) - (len(self.columns) - index - 1)
+            ways = self._filled(ways, pieces, kind, last)
+            if not any(ways):
+                return []
+        return [way.cells(pieces, self.delimiter) for way in ways[-1]]
+
+    def _filled(
+        self, ways: list[list[_Way]], pieces: list[str], kind: ColumnKind | None, last: int
+    ) -> list[list[_Way]]:
+        """The ways with one more column, which ends before piece ``last`` at the latest."""
+        if kind is ColumnKind.CRON:
+            return self._with_cron(ways, pieces, last)
+        check, wide = _CHECKS.get(kind, _anything), kind not in _ONE_PIECE
+        following: list[list[_Way]] = [[] for _ in ways]
+        begun: list[tuple[_Way, int]] = []
+        """The first two ways to have begun this column and still to be in it, each with its first piece."""
+        for end in range(1, last + 1):
+            piece = pieces[end - 1]
+            here = [(way, end - 1) for way in ways[end - 1]]
+            if wide and (kind is None or _LINE.fullmatch(piece)):
+                begun = found = (begun + here)[:_ENOUGH]
+            else:  # one piece, which nothing that began before it reaches across
+                begun, found = [], here if check(piece) else []
+            following[end] = [_Way(way, start, end) for way, start in found[:_ENOUGH]]
+        return following
+
+    def _with_cron(self, ways: list[list[_Way]], pieces: list[str], last: int) -> list[list[_Way]]:
+        following: list[list[_Way]] = [[] for _ in ways]
+        check, blank = _CHECKS[ColumnKind.CRON], self.delimiter.isspace()
+        gaps = [len(_GAP.findall(piece)) + blank for piece in pieces]
+        for start, before in enumerate(ways[:last]):
+            inside = 0
+            for end in range(start + 1, min(last, start + _LONGEST_CRON) + 1) if before else ():
+                inside += gaps[end - 1]
+                if not _CRON_LETTERS.fullmatch(pieces[end - 1]) or inside > _MOST_GAPS:
+                    break
+                found = following[end]
+                if end > start + 1 and (len(found) >= _ENOUGH or inside < _LEAST_GAPS):
+                    continue
+                if check(self.delimiter.join(pieces[start:end])):
+                    found += [_Way(way, start, end) for way in before][: _ENOUGH - len(found)]
+        return following
+
+
+class _Way(NamedTuple):
+    """One way to have filled columns: those before, and the pieces of the last."""
+
+    before: _Way | None
+    start: int
+    end: int
+
+    def cells(self, pieces: Sequence[str], delimiter: str) -> list[str]:
+        """The row."""
+        found, way = [], self
+        while way.before is not None:
+            found.append(delimiter.join(pieces[way.start : way.end]))
+            way = way.before
+        return found[::-1]
 
 
 def _matcher(pattern: re.Pattern[str]) -> Callable[[str], bool]:
@@ -97,3 +160,4 @@ _CHECKS: dict[ColumnKind | None, Callable[[str], bool]] = {
     ColumnKind.LINE: _matcher(_LINE),
 }
 _ONE_PIECE = {ColumnKind.INTEGER, ColumnKind.BIT, ColumnKind.DATE}
+"""Kinds that do not hold the delimiter; text and cron may."""

@@ -60,6 +60,8 @@ class Remark(NamedTuple):
     line: int
     text: str
     table: str = ""
+    where: tuple[str, tuple[str, ...]] | None = None
+    """Of a statement that changes rows: the column that chooses them, and its values; None where that is not so simple."""
 
     @property
     def place(self) -> str:
@@ -67,8 +69,23 @@ class Remark(NamedTuple):
         return _place(self.file, self.line)
 
 
+class Routine(NamedTuple):
+    """A stored procedure that the export has the text of: what it uses, as far as its words tell.
+
+    ``table`` is empty: it is no row of any.
+    """
+
+    name: str
+    file: str
+    line: int
+    writes: tuple[str, ...]
+    reads: tuple[str, ...]
+    calls: tuple[str, ...]
+    table: str = ""
+
+
 def _place(file: str, line: int) -> str:
     return f"{file}:{line}" if line else file
 
 
-Item = Row | Remark
+Item = Row | Remark | Routine

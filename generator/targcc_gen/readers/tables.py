@@ -32,6 +32,7 @@ class KnownTables:
         kinds: What the columns hold whose values cannot be confused with text.
         nested: The table of rows that stand inside another row, as ``FOR JSON AUTO`` puts them.
         link: The column in which such a row gets the ``identity`` of the row around it.
+        strangers: Columns that only another program's table of the same name has.
     """
 
     names: Mapping[str, str]
@@ -43,6 +44,7 @@ class KnownTables:
     kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
     nested: str = ""
     link: str = ""
+    strangers: frozenset[str] = frozenset()
 
     def __contains__(self, table: str) -> bool:
         return table in self.names

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from targcc_gen.render.tree import Owner, Tree, TreeFile
+from targcc_gen.render.tree import JobMove, Owner, Tree, TreeFile
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
-__all__ = ["Owner", "Tree", "TreeFile", "job_paths", "render_job", "render_project"]
+__all__ = [
+    "JobMove",
+    "Owner",
+    "Tree",
+    "TreeFile",
+    "job_moves",
+    "job_paths",
+    "render_job",
+    "render_project",
+]
 
 
 def render_project(
@@ -28,13 +37,19 @@ def render_project(
     """
     from targcc_gen.render.embedded import layout_of
     from targcc_gen.render.project import render_template, spec_files
+    from targcc_gen.render.team.overlay import pins
 
     files = [*render_template(spec), *spec_files(spec, spec_text)]
     for done, key in enumerate(spec.jobs, start=1):
         files += _job_files(spec, key)
         if progress is not None:
             progress(done, len(spec.jobs))
-    return Tree.of(_placed(files, spec), layout=layout_of(spec))
+    return Tree.of(
+        _placed(files, spec),
+        layout=layout_of(spec),
+        templates=pins(),
+        moved=job_moves(spec),
+    )
 
 
 def render_job(spec: Spec, key: str) -> tuple[TreeFile, ...]:
@@ -58,6 +73,15 @@ def job_paths(spec: Spec, key: str) -> tuple[str, ...]:
         TreeFile(path, b"", Owner.SCAFFOLD) for path in (module_path(spec, key), test_path(key))
     ]
     return tuple(file.path for file in _placed(empty, spec))
+
+
+def job_moves(spec: Spec) -> tuple[JobMove, ...]:
+    """The jobs that were renamed; of one that was renamed again and again, the newest of its old names comes first."""
+    return tuple(
+        JobMove(old, key, tuple(zip(job_paths(spec, old), job_paths(spec, key), strict=True)))
+        for key in spec.jobs
+        for old in spec.earlier_names(key)
+    )
 
 
 def _job_files(spec: Spec, key: str) -> tuple[TreeFile, ...]:

@@ -22,7 +22,8 @@ def embedded(files: Iterable[TreeFile], spec: Spec) -> list[TreeFile]:
     for file in files:
         path = embedded_path(file.path, spec)
         if path is not None:
-            found.append(replace(file, path=path))
+            test_of = embedded_path(file.test_of, spec) if file.test_of else ""
+            found.append(replace(file, path=path, test_of=test_of or ""))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2.ext import Extension
 
-from targcc_gen.render.literals import pyliteral, tomlstr, yamlstr
+from targcc_gen.render.literals import mdtext, pyliteral, tomlstr, yamlstr
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -19,11 +19,16 @@ _reuse: ContextVar[bool] = ContextVar("reuse", default=False)
 
 
 class Literals(Extension):
-    """`pyliteral`, `tomlstr` and `yamlstr`: text as a literal of the language it lands in."""
+    """`pyliteral`, `tomlstr`, `yamlstr` and `mdtext`: text as a literal of the language it lands in."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        environment.filters |= {"pyliteral": pyliteral, "tomlstr": tomlstr, "yamlstr": yamlstr}
+        environment.filters |= {
+            "pyliteral": pyliteral,
+            "tomlstr": tomlstr,
+            "yamlstr": yamlstr,
+            "mdtext": mdtext,
+        }
         if _reuse.get():
             vars(environment)["from_string"] = cache(environment.from_string)
 

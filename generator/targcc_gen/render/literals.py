@@ -30,7 +30,7 @@ def pyliteral(value: Any) -> str:  # noqa: PLR0911 - one line for each type
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, bool | int | float | type(None)):
-        return repr(value)
+        return repr(value).replace("e+", "e")  # as black writes it
     if isinstance(value, dt.datetime):
         return _datetime(value)
     if isinstance(value, dt.date):
@@ -130,6 +130,22 @@ def _triple(body: str, end: str) -> str:
         return f'"""{escaped}{end}"""'
     if escaped.startswith('"'):  # black would put a blank before it, and ruff complain of that
         escaped = "\\" + escaped
-    if escaped.endswith('"'):
+    if escaped.endswith('"') and len(body) > 1:  # the only one is escaped already
         escaped = escaped[:-1] + '\\"'
     return f'"""{escaped}{end}"""'
+
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>&~|$]|!(?=\[)|(?<=[A-Za-z]):(?=//)|(?<=\w)@(?=\w)|(?<=www)\.")
+_AT_THE_START = re.compile(r"[-+#=>:]|\d+(?=[.)])")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def mdtext(text: str) -> str:
+    """Text of one paragraph of Markdown, in which nothing is markup, a link or HTML."""
+    line = " ".join("".join(c if is_visible(c) else " " for c in text).split())
+    escaped = _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), line)
+    begins = _AT_THE_START.match(escaped)
+    if begins is None:
+        return escaped
+    place = begins.end() if begins[0].isdigit() else 0
+    return f"{escaped[:place]}\\{escaped[place:]}"

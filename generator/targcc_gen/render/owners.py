@@ -8,6 +8,7 @@ from targcc_gen.render.tree import Owner
 _YOURS = (
     ".dockerignore",
     ".env.example",
+    ".gitattributes",
     ".gitignore",
     "Dockerfile",
     "README.md",
@@ -24,11 +25,12 @@ _YOURS = (
     "tests/jobs/",
 )
 
-# What a project would otherwise have once and never get again, or where a conflict would be in the way of an upgrade of the code:
+# What a project would otherwise get only once, or where a conflict would be in the way of an upgrade of the code:
 # dependencies, settings of tools, containers, CI. Jobs and tests are left alone.
 _INHERITED = (
     ".dockerignore",
     ".env.example",
+    ".gitattributes",
     ".github/workflows/ci.yml",
     ".gitignore",
     ".pre-commit-config.yaml",

@@ -13,6 +13,7 @@ from targcc_gen import __version__, assets
 from targcc_gen.render import guides, vendor, wheel
 from targcc_gen.render.earlier import earlier_texts
 from targcc_gen.render.owners import is_inherited, owner_of, summary_of
+from targcc_gen.render.team.overlay import overlaid
 from targcc_gen.render.tree import TreeFile
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def render_template(spec: Spec) -> list[TreeFile]:
         ]
     earlier = earlier_texts(spec)
     files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
-    return [*files, *(_tree_file(*one, package) for one in _scheduler(spec))]
+    files += (_tree_file(*one, package) for one in _scheduler(spec))
+    return overlaid(files, spec, template_data(spec))
 
 
 def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 LOCK_PATH = ".targcc/lock.jsonl"
 PENDING_PATH = ".targcc/pending"
 KEPT_PATH = ".targcc/kept"
+REMOVED_PATH = ".targcc/removed"
 
 _MAX_PATH = 400
 _RESERVED = (LOCK_PATH, PENDING_PATH, ".git")
@@ -35,6 +37,44 @@ class Owner(StrEnum):
 
 
 @dataclass(frozen=True)
+class JobFacts:
+    """What is known of a job besides the text of its module.
+
+    Attributes:
+        key: Its key in the spec.
+        package: The project's import name.
+        blueprint: What its module started out as, or would now.
+        defaults: What the project says of the arguments that its `@job` does not give.
+        keep: The arguments that the code says, whatever the spec does.
+        as_blueprint: Its module by another blueprint, by that one's name; None where that has no module for it.
+    """
+
+    key: str
+    package: str
+    blueprint: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    as_blueprint: Callable[[str], bytes | None] = field(
+        default=lambda _name: None, compare=False, repr=False
+    )
+
+
+@dataclass(frozen=True)
+class JobMove:
+    """A job that was renamed.
+
+    Attributes:
+        old: The key it had.
+        new: Its key.
+        paths: Where its module and its test were, and where they are now.
+    """
+
+    old: str
+    new: str
+    paths: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class TreeFile:
     """One file as the spec asks for it.
 
@@ -43,9 +83,11 @@ class TreeFile:
         content: The bytes, text with `\\n` line ends.
         owner: Who edits it.
         executable: Whether it is a program.
-        job: Whether it is a job's module, whose decorator follows the spec.
+        job: Of a job's module, whose decorator follows the spec: what is known of the job.
+        test_of: Of a job's test: the path of the job's module.
         inherited: Whether a file of people's gets what is new in the generator's text of it, where that can be merged.
         earlier: What earlier releases wrote there, of a file that is inherited.
+        whole: Whether a file of people's is merged as a whole this time, and not its decorator alone.
         replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
             rendered, such as the spec that a job is added to. It is then written whatever its owner.
         summary: A few words about it for the listing of a new project.
@@ -55,9 +97,11 @@ class TreeFile:
     content: bytes
     owner: Owner
     executable: bool = False
-    job: bool = False
+    job: JobFacts | None = None
+    test_of: str = ""
     inherited: bool = False
     earlier: tuple[bytes, ...] = ()
+    whole: bool = False
     replaces: bytes | None = None
     summary: str = ""
 
@@ -91,12 +135,16 @@ class Tree:
         complete: Whether this is all that the project asks for, so that whatever else the lock knows has left the spec.
         removed: In an incomplete tree: the paths that have left the spec.
         layout: Where the project has its code; None where nobody asks.
+        templates: The checksums of the team's templates that it was made with.
+        moved: The jobs that were renamed, the newest name first.
     """
 
     files: dict[str, TreeFile]
     complete: bool = True
     removed: frozenset[str] = field(default_factory=frozenset)
     layout: Layout | None = None
+    templates: Mapping[str, str] = field(default_factory=dict)
+    moved: tuple[JobMove, ...] = ()
 
     @classmethod
     def of(
@@ -106,6 +154,8 @@ class Tree:
         complete: bool = True,
         removed: Iterable[str] = (),
         layout: Layout | None = None,
+        templates: Mapping[str, str] | None = None,
+        moved: Iterable[JobMove] = (),
     ) -> Tree:
         """A tree of these files.
 
@@ -121,7 +171,14 @@ class Tree:
             if file.path in by_path or twin != file.path:
                 raise ValueError(f"{file.path!r} and {twin!r} are one file on some systems")
             by_path[file.path] = file
-        return cls(by_path, complete=complete, removed=frozenset(removed), layout=layout)
+        return cls(
+            by_path,
+            complete=complete,
+            removed=frozenset(removed),
+            layout=layout,
+            templates=templates or {},
+            moved=tuple(moved),
+        )
 
     def __iter__(self) -> Iterator[TreeFile]:
         return iter(self.files.values())

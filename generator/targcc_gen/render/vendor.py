@@ -39,9 +39,11 @@ _GUIDES = "docs/"  # they go elsewhere in a project: `guides`
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
     "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
+    "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
 }
 _LINTER = """exclude = ["*"]  # it is checked where it is made, by other rules than yours
 """
+_REVIEWS = "# Reviews fold it, and statistics leave it out.\n* linguist-generated\n"
 
 
 def scheduler_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
@@ -54,6 +56,7 @@ def scheduler_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
 
 def vendored_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
     """The path below `scheduler/` and the bytes of each file of a copy."""
+    yield ".gitattributes", f"# {_NOTICE}\n{_REVIEWS}".encode()
     yield "ruff.toml", marked("ruff.toml", _LINTER.encode())
     for path, content in package_files():
         if path.startswith(_GUIDES):
@@ -224,9 +227,34 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-    )
+{_process_queues(spec)}{_queue_limits(spec)}    ){_environments(spec)}
 )
 """
+
+
+def _environments(spec: Spec) -> str:
+    """What is different where `TARGCC_ENVIRONMENT` names an environment; nothing where there are none."""
+    if not spec.environments:
+        return ""
+    from targcc_gen.render.environments import different
+
+    shown = ", ".join(
+        f"{pyliteral(name)}: {different(spec, one)}" for name, one in spec.environments.items()
+    )
+    return f",\n    environments={{{shown}}},"
+
+
+def _queue_limits(spec: Spec) -> str:
+    """How many runs of a queue go on at once on all nodes; nothing is said where no queue has such a limit."""
+    limits = {name: one.concurrency for name, one in spec.queues.items() if one.concurrency}
+    shown = ", ".join(f"{pyliteral(name)}: {limit}" for name, limit in limits.items())
+    return f"        queue_limits={{{shown}}},\n" if limits else ""
+
+
+def _process_queues(spec: Spec) -> str:
+    """The queues whose jobs run in processes of their own; nothing is said where there are none."""
+    names = tuple(name for name, queue in spec.queues.items() if queue.isolation == "process")
+    return f"        process_queues={pyliteral(names)},\n" if names else ""
 
 
 def _plain(content: bytes) -> bytes:

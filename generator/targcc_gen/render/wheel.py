@@ -66,7 +66,8 @@ def _information() -> list[tuple[str, bytes]]:
     """The files that describe the distribution, without the list of all."""
     found = _distribution()
     folder = _information_folder()
-    texts = {"METADATA": found.read_text("METADATA"), "WHEEL": _WHEEL}
+    texts = {name: found.read_text(name) for name in ("METADATA", "entry_points.txt")}
+    texts["WHEEL"] = _WHEEL
     for name in found.metadata.get_all("License-File", []):
         texts[f"licenses/{name}"] = found.read_text(f"licenses/{name}")
     told = [(f"{folder}/{name}", text) for name, text in sorted(texts.items()) if text is not None]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from targcc_gen.parity.compare import Difference, compared
+from targcc_gen.evidence.model import Weighed
+from targcc_gen.parity.compare import Difference
+from targcc_gen.parity.overlaps import runner_queues
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.tables import KnownTables
+from targcc_gen.report.verdicts import Standing, Standings, evidence_of, standings
 from targcc_gen.sources.model import Import
 
 _MOST_WARNINGS = 12
+_MOST_QUEUES = 12
 _MOST_REJECTED = 50
 _FEW = 2
 _OF_A_JOB = re.compile(r'.+?:\d+: ".*?": (?P<what>.+)', re.DOTALL)
@@ -19,18 +23,27 @@ _KINDS = {
     "spring": "on the spring clock change",
     "day and weekday": "read day AND weekday",
     "seconds": "name seconds",
+    "next run": "have a NextRunTime off their own grid",
+    "month end": "hung their runner at a month's end",
+    "hung runner": "waited for a runner that hung",
     "calendar": "followed the old runner's own calendar",
 }
 
 
 def lines(
-    result: Import, found: Sequence[Difference], *, report: str | None, hybrid: bool = False
+    result: Import,
+    found: Sequence[Difference],
+    weighed: Weighed | None = None,
+    *,
+    report: str | None,
+    hybrid: bool = False,
 ) -> Iterator[str]:
     """The summary, line by line.
 
     Args:
         result: The end of every row.
         found: The jobs that differ from before.
+        weighed: What the history says.
         report: The report's file, if one was written.
         hybrid: Whether the rows stay in ``c_Job``.
     """
@@ -40,7 +53,11 @@ def lines(
         yield from _labelled("hybrid", _hybrid(result))
     yield from _labelled("reject", _rejected(result))
     yield from _labelled("warning", _warnings(result))
-    yield from _labelled("parity", _parity(result, found, reported=report is not None))
+    weighed = weighed or Weighed()
+    yield from _labelled("history", _evidence(result, weighed))
+    if not hybrid:
+        yield from _labelled("queues", _queues(result))
+    yield from _labelled("parity", _parity(result, found, weighed, reported=report is not None))
     if report:
         yield from _labelled("report", [report])
 
@@ -114,28 +131,69 @@ def _warnings(result: Import) -> list[str]:
     return _cut([printable(text) for text in texts], _MOST_WARNINGS)
 
 
+def _queues(result: Import) -> list[str]:
+    """The old runners' queues, and how often one at a time matters."""
+    texts = []
+    for one in runner_queues(result):
+        at_once = "one at a time" if one.workers == 1 else f"{one.workers} at once"
+        met = f"{_count(one.meetings, 'start')} in five weeks would meet another run"
+        text = f"{one.queue}: {_count(one.jobs, 'job')} of runner {one.runner}, {at_once}; {met}"
+        texts.append(printable(text))
+    return _cut(texts, _MOST_QUEUES)
+
+
 def _cut(texts: list[str], most: int) -> list[str]:
     if len(texts) <= most:
         return texts
     return [*texts[:most], f"… and {len(texts) - most} more: see --report or --json"]
 
 
-def _parity(result: Import, found: Sequence[Difference], *, reported: bool) -> list[str]:
-    total = compared(result)
-    if not total:
+def _evidence(result: Import, weighed: Weighed) -> list[str]:
+    """What the past runs say that the rows do not."""
+    texts = [
+        f"{job.key}: {one.text}" + (f" → {one.chosen}" if one.chosen else "")
+        for job in [*result.jobs, *result.inactive]
+        for one in evidence_of(job, weighed).findings
+    ]
+    return _cut([printable(text) for text in texts], _MOST_WARNINGS)
+
+
+def _parity(
+    result: Import, found: Sequence[Difference], weighed: Weighed, *, reported: bool
+) -> list[str]:
+    stand = standings(result, found, weighed)
+    if not stand.compared:
         return []
-    same = total - len(found)
+    same, unseen = stand.count(Standing.SAME), stand.count(Standing.UNSEEN)
     fire = f"{_count(same, 'job')} {'fires' if same == 1 else 'fire'}" if same else "no job fires"
-    texts = [f"{fire} exactly as before over the next 13 months"]
-    if found:
-        kinds = [one.kind for one in found]
-        parts = [f"{kinds.count(kind)} {words}" for kind, words in _KINDS.items() if kind in kinds]
-        where = "see the report" if reported else "--report FILE.md shows when"
-        differ = "1 differs" if len(found) == 1 else f"{len(found)} differ"
+    texts = [f"{fire} exactly as before over the next 13 months, by schedule and by history"]
+    if unseen:
+        texts.append(
+            f"{unseen} by schedule alone: no evidence of when {'it' if unseen == 1 else 'they'} ran"
+        )
+    if followed := stand.count(Standing.FOLLOWED):
+        texts.append(
+            f"{followed} as {'its' if followed == 1 else 'their'} history shows, not as the row says"
+        )
+    if contradicted := stand.count(Standing.CONTRADICTED):
+        texts.append(
+            f"{contradicted} against {'its' if contradicted == 1 else 'their'} history: the owner decides"
+        )
+    if count := stand.count(Standing.DIFFERS):
+        kinds = {one.kind: None for one in found if stand.by_key[one.job.key] is Standing.DIFFERS}
+        parts = [f"{_jobs_of(kind, found, stand)} {_KINDS.get(kind, kind)}" for kind in kinds]
+        where = "see the report" if reported else "--report FILE.html shows when"
+        differ = "1 differs" if count == 1 else f"{count} differ"
         texts.append(f"{differ}: {where} ({', '.join(parts)})")
-    if left := len(result.all_jobs) - total:
+    if left := stand.count(Standing.LOOSE):
         texts.append(f"{left} cannot be compared: manual, one time, or counted from the last run")
     return texts
+
+
+def _jobs_of(kind: str, found: Sequence[Difference], stand: Standings) -> int:
+    """How many jobs differ in a way, of those whose history does not say more."""
+    keys = {one.job.key for one in found if one.kind == kind}
+    return sum(stand.by_key[key] is Standing.DIFFERS for key in keys)
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
+from targcc_scheduler.schedules.classic import Weekly
+
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Row
+from targcc_gen.readers.rows import Routine, Row
 from targcc_gen.readers.tables import KnownTables
+from targcc_gen.sources.past import RunLog
 from targcc_gen.spec import JobSpec
 
 _FIRST_PLACES = 3
+SECOND = "+"
+"""What ends the id of a job's second schedule."""
+
+
+Polling = Literal["minute", "next-run"]
+"""How the runner of the ``cron`` shape finds a row: its text names the minute of the clock, or ``NextRun`` has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,9 @@ class Options:
         dialect: How the old server read cron texts.
         alert_email: Addresses for jobs whose recipients are not in the export.
         procedures: A stored procedure for each code of a classic export, codes in lower case.
+        weekly: How Weekly is read.
+        polling: How rows with a cron text were found.
+        runner_workers: How many jobs of one old runner may run at once; the old runner ran one.
     """
 
     zone: ZoneInfo
@@ -34,45 +45,48 @@ class Options:
     dialect: str = "cronos"
     alert_email: tuple[str, ...] = ()
     procedures: Mapping[str, str] = field(default_factory=dict)
-
-
-class OldSchedule(StrEnum):
-    """How the old server found out that a job was due; what ``parity`` compares with."""
-
-    CRON = "cron"
-    DAILY = "daily"
-    MONTHLY = "monthly"
-    ANNUALLY = "annually"
-    NONE = "none"
-    """Nothing to compare: a job without a schedule, or one that followed its own last run."""
+    weekly: Weekly = "every-day"
+    polling: Polling = "minute"
+    runner_workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class OldJob:
-    """The old row, as far as people want to read it again.
+    """The old row, as far as people want to read it again; times are the old server's wall clock.
 
-    ``when`` is the first time of a calendar schedule; times are the old server's wall clock.
+    ``runner`` is the runner whose row it was; ``managed``: that runner ran it by itself. ``mailed`` are the addresses that
+    the old server wrote to, ``mail_rule`` when and why.
     """
 
     name: str
     id: str | None
-    schedule: OldSchedule
     schedule_text: str
-    when: datetime | None = None
+    runner: str = ""
+    managed: bool = True
     last_run: datetime | None = None
     next_run: datetime | None = None
     last_result: str | None = None
     failures: int | None = None
+    mailed: tuple[str, ...] = ()
+    mail_rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedJob:
-    """A row that became a job: its key and spec, and where it came from."""
+    """A row that became a job: its key and spec, and where it came from, and what to look at.
+
+    ``theory`` is what the row alone says, where the history says otherwise and was followed; ``seen``: several past
+    runs say something about the schedule; ``awake``: it ran within the last month of the old server's work.
+    """
 
     key: str
     spec: JobSpec
     row: Row
     old: OldJob
+    notes: tuple[str, ...] = ()
+    theory: JobSpec | None = None
+    seen: bool = False
+    awake: bool = False
 
     @property
     def stable_name(self) -> str:
@@ -82,12 +96,17 @@ class ImportedJob:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that became no job, and why."""
+    """A row that became no job, and why.
+
+    ``id`` is the row's key in its table, where it could be read; ``deleted``: the old server had deleted it.
+    """
 
     file: str
     line: int
     reason: str
     name: str = ""
+    id: str | None = None
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -109,12 +128,17 @@ class Warnings:
 
 @dataclass(slots=True)
 class Past:
-    """What the old runs say about one job; ``weekdays`` counts its runs by weekday, Monday first."""
+    """What the old runs say about one job; ``weekdays`` counts its runs by weekday, Monday first.
+
+    ``longest`` is the longest run whose length is known.
+    """
 
     runs: int = 0
     failures: int = 0
+    longest: timedelta = timedelta(0)
     weekdays: list[int] = field(default_factory=lambda: [0] * 7)
     last: datetime | None = None
+    log: RunLog = field(default_factory=RunLog)
 
 
 @dataclass(slots=True)
@@ -164,6 +188,26 @@ class OldRuns(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What became of the rows of one table: the ends add up to what was read.
+
+    Attributes:
+        table: The table as people write it.
+        read: Rows that were read, readable or not.
+        ends: How many ended in which way, in words.
+    """
+
+    table: str
+    read: int
+    ends: Mapping[str, int]
+
+    @property
+    def difference(self) -> int:
+        """Rows of which nobody knows what became of them; 0 unless something is wrong."""
+        return self.read - sum(self.ends.values())
+
+
 @dataclass(slots=True)
 class Import:
     """The end of every row.
@@ -177,6 +221,10 @@ class Import:
         jobs: Rows that became jobs.
         inactive: Rows that became jobs and are created paused.
         rejected: Rows that became none.
+        second: Second schedules of jobs whose old schedule no single cron text says.
+        companions: What became of the rows of the other tables.
+        touches: What each stored procedure of the export uses, by its name in lower case.
+        queues: A queue for each old runner that has jobs here: its name, and how many of them may run at once.
     """
 
     tables: KnownTables
@@ -187,6 +235,10 @@ class Import:
     jobs: list[ImportedJob] = field(default_factory=list)
     inactive: list[ImportedJob] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    second: list[ImportedJob] = field(default_factory=list)
+    companions: list[Balance] = field(default_factory=list)
+    touches: dict[str, Routine] = field(default_factory=dict)
+    queues: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -195,12 +247,5 @@ class Import:
 
     @property
     def all_jobs(self) -> list[ImportedJob]:
-        """Jobs and inactive jobs."""
-        return [*self.jobs, *self.inactive]
-
-    def reject(self, job: ImportedJob, reason: str) -> None:
-        """Take a job out again, for a reason that came up later."""
-        for jobs in (self.jobs, self.inactive):
-            if job in jobs:
-                jobs.remove(job)
-        self.rejected.append(Rejection(job.row.file, job.row.line, reason, job.old.name))
+        """Jobs and inactive jobs, then second schedules."""
+        return [*self.jobs, *self.inactive, *self.second]

@@ -40,7 +40,12 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
     if key in spec.jobs:
         raise InputError(f"the spec has a job {key} already", hint="choose another name")
     views = {one: {"queue": each.queue, "name": each.name} for one, each in jobs.items()}
-    seen = {"queues": spec.queues, "defaults": dict(spec.defaults), "jobs": views}
+    seen = {
+        "queues": spec.queues,
+        "defaults": dict(spec.defaults),
+        "jobs": views,
+        "moved": spec.moved,
+    }
     findings = list(rules.spec_findings(seen))
     if findings:
         raise _input_error(findings, {})

@@ -166,8 +166,8 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
-def kind_at(path: Steps) -> str:
-    """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts` or `misfire`."""
+def kind_at(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
+    """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts`, `misfire`, or those of an environment."""
     match path:
         case ():
             return "spec"
@@ -175,11 +175,19 @@ def kind_at(path: Steps) -> str:
             return "queue"
         case ("jobs", _):
             return "job"
+        case ("environments", _):
+            return "environment"
+        case ("environments", _, "defaults"):
+            return "environment defaults"
+        case ("environments", _, "queues", _):
+            return "environment queue"
+        case ("environments", _, "jobs", _):
+            return "environment job"
         case _:
             return str(path[-1])
 
 
-def name_of(path: Steps) -> str:
+def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     """What a message calls the value at a path: `retries`, `job DailyReport`, `alerts of job DailyReport`."""
     match path:
         case ():
@@ -188,6 +196,10 @@ def name_of(path: Steps) -> str:
             return f"queue {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
+        case ("environments", name):
+            return f"environment {shown(name)}"
+        case ("environments", place, "jobs" | "queues" as kind, name):
+            return f"{kind[:-1]} {shown(name)} of environment {shown(place)}"
         case ("jobs", name, "alerts" | "misfire" as part):
             return f"{part} of job {shown(name)}"
         case (*_, str() as key, int()):

@@ -5,12 +5,10 @@ The descriptions here are what editors show while a spec is typed, and what the 
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -20,16 +18,35 @@ from pydantic import (
 )
 
 from targcc_gen.spec import rules
+from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.params import ParamName, ParamSpec
-from targcc_gen.spec.times import Cron, Duration, Instant, TimeLimit, Zone
+from targcc_gen.spec.parts import (
+    AlertsSpec,
+    DefaultsSpec,
+    Frozen,
+    MisfireSpec,
+    ProjectSpec,
+    QueueSpec,
+)
+from targcc_gen.spec.sharing.environments import (
+    EnvironmentDefaults,
+    EnvironmentJob,
+    EnvironmentQueue,
+    EnvironmentSpec,
+)
+from targcc_gen.spec.times import (
+    AtLeast,
+    Cron,
+    Duration,
+    Instant,
+    Interval,
+    TimeLimit,
+    TimeOfDay,
+    Zone,
+)
 from targcc_gen.spec.value_errors import RULE, problem
 from targcc_gen.spec.values import (
-    AlertEvent,
-    Distribution,
-    Email,
-    Folder,
     JobKey,
-    Package,
     Procedure,
     QueueName,
     StableName,
@@ -37,131 +54,31 @@ from targcc_gen.spec.values import (
     Title,
     Version,
     Webhook,
-    package_of,
-    slower_than,
 )
 
-Blueprint = Literal[
-    "blank",
-    "report",
-    "cleanup",
-    "batch",
-    "sync",
-    "backup",
-    "alert-check",
-    "stored-procedure",
-    "not-ported",
+JobArgument = Literal[
+    "schedule",
+    "timezone",
+    "display_name",
+    "description",
+    "name",
+    "queue",
+    "priority",
+    "retries",
+    "backoff",
+    "timeout",
+    "overlap",
+    "misfire",
+    "misfire_grace",
+    "concurrency",
+    "isolation",
+    "memory_limit",
+    "alerts",
+    "paused",
 ]
-BLUEPRINTS: tuple[str, ...] = get_args(Blueprint)
-
-_THIRTY_SECONDS = timedelta(seconds=30)
 
 
-class _Model(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProjectSpec(_Model):
-    """The project as a whole."""
-
-    name: Distribution = Field(
-        description="The project's name, and its distribution's: `acme-jobs`."
-    )
-    package: Package = Field(
-        default_factory=lambda project: package_of(project["name"]),
-        validate_default=True,
-        description="The import name, `acme_jobs`; by default the name with `_` for `-`.",
-    )
-    timezone: Zone = Field(
-        default="UTC",
-        description="The zone in which schedules are read, unless a job names another.",
-    )
-    description: Text = Field(
-        default="", description="One sentence for the README and the dashboard."
-    )
-    inside: Folder | None = Field(
-        default=None,
-        description=(
-            "Set by `targcc-gen patch`: the scheduler lives inside an app that was there before, and its package is in"
-            " this folder (`src`, or `.`). Only the scheduler, the services and the jobs are generated."
-        ),
-    )
-
-
-class QueueSpec(_Model):
-    """A queue: jobs in it wait for one of its workers."""
-
-    workers: StrictInt = Field(
-        default=5,
-        ge=1,
-        le=1000,
-        description="How many runs of this queue go on at once on each node.",
-    )
-
-
-class DefaultsSpec(_Model):
-    """What a job gets when it says nothing else."""
-
-    retries: StrictInt = Field(
-        default=3, ge=0, le=100, description="New attempts after a failed one."
-    )
-    backoff: Duration = Field(
-        default=_THIRTY_SECONDS,
-        description="The wait before the first new attempt; it doubles each time, with some jitter.",
-    )
-    timeout: Duration | None = Field(
-        default=None,
-        description="How long an attempt may take before it is stopped; no limit by default.",
-    )
-    queue: QueueName = Field(default="default", description="The queue of jobs that name none.")
-
-
-class MisfireSpec(_Model):
-    """What happens to slots that passed while nothing was running."""
-
-    policy: Literal["run_once", "skip", "run_all"] = Field(
-        default="run_once",
-        description="`run_once`: one run makes up for all of them; `skip`: none; `run_all`: one run for each.",
-    )
-    grace: Duration | None = Field(
-        default=None,
-        description="Slots older than this are recorded as missed and not run; by default a day.",
-    )
-
-
-class AlertsSpec(_Model):
-    """Who is told about this job, and when."""
-
-    on: Annotated[tuple[AlertEvent, ...], Field(min_length=1)] = Field(
-        default=("failure",),
-        description='What is worth telling: `failure`, `success`, `missed`, `"slower than 5m"`.',
-    )
-    email: tuple[Email, ...] = Field(default=(), description="Mail addresses.")
-    slack: Webhook | None = Field(default=None, description="A Slack incoming webhook.")
-    teams: Webhook | None = Field(default=None, description="A Microsoft Teams workflow webhook.")
-    max_per_hour: StrictInt | None = Field(
-        default=None, ge=1, le=10_000, description="At most so many alerts an hour for this job."
-    )
-
-    @property
-    def slower_than(self) -> timedelta | None:
-        """The limit in `slower than 5m`, if there is one."""
-        return slower_than(self.on)
-
-    @field_validator("email")
-    @classmethod
-    def _fits(cls, email: tuple[str, ...]) -> tuple[str, ...]:
-        if len(",".join(email)) > rules.MAX_RECIPIENTS:
-            raise problem(
-                f"the addresses are longer than {rules.MAX_RECIPIENTS} characters together",
-                hint="use a mailing list",
-            )
-        return email
-
-
-class JobSpec(_Model):
+class JobSpec(Frozen):
     """One job. It has exactly one of `cron`, `every`, `at` and `type`."""
 
     cron: Cron | None = Field(
@@ -169,15 +86,16 @@ class JobSpec(_Model):
         description="A cron expression in quotes: five fields, or six with seconds first.",
         examples=["0 2 * * *", "*/15 8-18 * * MON-FRI"],
     )
-    every: Duration | None = Field(
+    every: Interval | None = Field(
         default=None, description="Run again and again with this interval."
     )
     anchor: Instant | None = Field(
-        default=None, description="With `every`: an instant from which the intervals are counted."
-    )
-    after: Literal["completion"] | None = Field(
         default=None,
-        description="With `every`: count each interval from the end of the run before, not from its start.",
+        description="With `every`: when it runs first; the intervals are counted from there.",
+    )
+    after: Literal["completion", "start"] | None = Field(
+        default=None,
+        description="With `every`: count each interval from the run before, from its end (`completion`) or its `start`.",
     )
     at: Instant | None = Field(default=None, description="Run once, at this date and time.")
     type: Literal["manual", "fire-and-forget", "delayed"] | None = Field(
@@ -233,6 +151,33 @@ class JobSpec(_Model):
         le=1000,
         description="At most so many runs of this job at once on all nodes.",
     )
+    isolation: Literal["thread", "process"] | None = Field(
+        default=None,
+        description="`process` runs it in a process of its own: it can be stopped whatever it does, and a crash costs"
+        " this run alone. Default: what its queue says.",
+    )
+    memory_limit: StrictInt | None = Field(
+        default=None,
+        ge=16,
+        le=2**20,
+        description="MiB of memory; a run that uses more is ended and has failed. It runs in a process of its own.",
+    )
+    must_finish_by: TimeOfDay | None = Field(
+        default=None,
+        description="A time of the day in the job's zone: people are told if its last slot before has not succeeded by"
+        " then.",
+    )
+    must_start_within: Duration | None = Field(
+        default=None,
+        description="People are told of a run that waits longer for its worker, and of a slot that nobody has begun.",
+    )
+    at_least: AtLeast | None = Field(
+        default=None, description="People are told when it has succeeded less often."
+    )
+    ping: Webhook | None = Field(
+        default=None,
+        description="An address that is fetched after each run that succeeds, such as a dead-man's switch.",
+    )
     alerts: AlertsSpec | None = Field(
         default=None, description="Who is told about this job, and when."
     )
@@ -241,6 +186,12 @@ class JobSpec(_Model):
         description='Typed arguments by name: `user_id: int`, or with a default value `since: "date = 2026-01-01"`.',
     )
     paused: StrictBool = Field(default=False, description="Whether the job starts out paused.")
+    keep: tuple[JobArgument, ...] = Field(
+        default=(),
+        description="What the code says, whatever stands here: arguments of its `@job(…)`, such as `timeout`; `schedule` is"
+        " all that say when it runs. Such a difference is intended: `regenerate --check` does not name it.",
+        examples=[["schedule"]],
+    )
     name: StableName | None = Field(
         default=None,
         description="The name under which its history is kept, where that is not the job's key: for jobs that came from"
@@ -259,7 +210,7 @@ class JobSpec(_Model):
         }
 
 
-class Spec(_Model):
+class Spec(Frozen):
     """Everything a generated project is made from."""
 
     targcc: Version = Field(description="The version of this file's format: 1.")
@@ -283,6 +234,25 @@ class Spec(_Model):
         default_factory=DefaultsSpec, description="What a job gets when it says nothing else."
     )
     jobs: dict[JobKey, JobSpec] = Field(default_factory=dict, description="Jobs by name.")
+    moved: dict[JobKey, JobKey] = Field(
+        default_factory=dict,
+        description="Jobs that were renamed, `Old: New`: their files, edits and history go along. A line can go once every"
+        " branch and every database has been used with the new name.",
+        examples=[{"DailySales": "DailyRevenue"}],
+    )
+    extends: Text | None = Field(
+        default=None,
+        description="A file of the repository with queues and defaults of many projects: `../org-defaults.yaml`. What"
+        " this file says counts more.",
+    )
+    blueprints: tuple[Text, ...] = Field(
+        default=(),
+        description="Folders of the repository with blueprints of your own: `[./blueprints]`.",
+    )
+    environments: dict[QueueName, EnvironmentSpec] = Field(
+        default_factory=dict,
+        description="What is different where the project runs with `TARGCC_ENVIRONMENT` set to one of these names.",
+    )
 
     def job_zone(self, key: str) -> str:
         """The time zone in which a job's schedule is read."""
@@ -291,6 +261,18 @@ class Spec(_Model):
     def stable_name(self, key: str) -> str:
         """The name under which a job's history is kept."""
         return self.jobs[key].name or key
+
+    def earlier_names(self, key: str) -> tuple[str, ...]:
+        """The names that a job had before, the newest first."""
+        names: list[str] = []
+        for old in reversed(self.moved):
+            end, seen = old, set[str]()
+            while end in self.moved and end not in seen:
+                seen.add(end)
+                end = self.moved[end]
+            if end == key:
+                names.append(old)
+        return tuple(names)
 
     @field_validator("queues")
     @classmethod
@@ -317,6 +299,11 @@ def _as_written(spec: Spec) -> dict[str, Any]:
         "queues": spec.queues,
         "defaults": dict(spec.defaults),
         "jobs": {key: {"queue": job.queue, "name": job.name} for key, job in spec.jobs.items()},
+        "environments": {
+            name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
+        },
+        **({"extends": spec.extends} if spec.extends else {}),
+        "moved": spec.moved,
     }
 
 
@@ -328,6 +315,10 @@ _MODELS: dict[str, type[BaseModel]] = {
     "job": JobSpec,
     "alerts": AlertsSpec,
     "misfire": MisfireSpec,
+    "environment": EnvironmentSpec,
+    "environment defaults": EnvironmentDefaults,
+    "environment queue": EnvironmentQueue,
+    "environment job": EnvironmentJob,
 }
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}

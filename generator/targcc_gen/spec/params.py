@@ -171,8 +171,13 @@ def _param(value: object) -> Param:
     return Param.parse(value)
 
 
-# `scheduler.enqueue(job, user_id=42)` and `scheduler.schedule(…)` take these names themselves, `execute` takes the last three.
-_TAKEN = ("by", "connection", "queue", "priority", "delay", "at", "job", "self", "ctx")
+# `scheduler.enqueue(job, user_id=42)` and `scheduler.schedule(…)` take these names themselves, `execute` the next three, and
+# `run_job` in a test the last four.
+_TAKEN = (
+    *("by", "connection", "queue", "priority", "delay", "at"),
+    *("job", "self", "ctx"),
+    *("scheduled_for", "attempt", "steps", "cancelled"),
+)
 
 
 def _param_name(value: object) -> str:
@@ -189,7 +194,7 @@ def _param_name(value: object) -> str:
         raise problem(
             f'parameter "{value}" is a Python keyword', hint=f'for example "{value}_value"'
         )
-    if value in _TAKEN:
+    if value in _TAKEN or value.startswith("model_"):  # pydantic's, by which arguments are checked
         raise problem(
             f'parameter "{value}" is a name the scheduler uses itself',
             hint=f'for example "{value}_value"',

@@ -13,12 +13,16 @@ from pydantic import BaseModel
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
+from targcc_gen.spec.blueprint_names import own_params, taken_names
 from targcc_gen.spec.findings import Finding
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.value_errors import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
+
+ALERT_CHANNELS = ("email", "slack", "teams", "webhook")
+"""The keys of `alerts:` that say who is told."""
 
 _SCHEDULES = ("cron", "every", "at", "type")
 
@@ -56,7 +60,7 @@ def _schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
             (extra,), f"{job_is} has both {given[0]} and {extra}", "keep one of them", at="key"
         )
     if "anchor" in job and "after" in job:
-        hint = "with after, each interval begins when a run ends"
+        hint = "with after, each interval begins with the run before"
         yield Finding(("anchor",), f"{job_is} has both anchor and after", hint, at="key")
 
 
@@ -66,7 +70,7 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     for key in ("anchor", "after"):
         if key in job and "every" not in job:
             yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every", at="key")
-    for key in ("timezone", "misfire"):
+    for key in ("timezone", "misfire", "must_finish_by"):
         if key in job and kind is not None:
             yield Finding(
                 (key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule", at="key"
@@ -75,9 +79,12 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
         yield Finding(
             ("misfire",),
             f"misfire has no use in {job_is}",
-            "after: completion has no slots to miss",
+            "with after there are no slots to miss",
             at="key",
         )
+    if "memory_limit" in job and job.get("isolation") == "thread":
+        hint = "remove one of them: it is for a job in a process of its own"
+        yield Finding(("memory_limit",), f"memory_limit has no use in {job_is}", hint, at="key")
     if "procedure" in job and job.get("blueprint") != "stored-procedure":
         hint = 'it goes with "blueprint: stored-procedure"'
         yield Finding(("procedure",), f"procedure has no use in {job_is}", hint, at="key")
@@ -86,15 +93,15 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
     if isinstance(alerts, BaseModel):
         alerts = dict(alerts)
-    if isinstance(alerts, Mapping) and not any(
-        alerts.get(key) for key in ("email", "slack", "teams")
-    ):
-        hint = "give email, slack or teams"
+    if isinstance(alerts, Mapping) and not any(alerts.get(key) for key in ALERT_CHANNELS):
+        hint = "give email, slack, teams or webhook"
         yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint, at="key")
 
 
 def _params(job: Mapping[str, Any]) -> Iterator[Finding]:
     params = job.get("params")
+    if isinstance(params, Mapping):
+        yield from _taken(params, job.get("blueprint"))
     kept = [key for key in ("cron", "every", "at") if key in job]
     if not kept or not isinstance(params, Mapping):
         return
@@ -105,24 +112,74 @@ def _params(job: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(("params", name), message, f'give it a default value: "{param} = …"')
 
 
+def _taken(params: Mapping[str, Any], blueprint: object) -> Iterator[Finding]:
+    """Parameters that the blueprint's `execute` would write over, that would hide what it calls, or that it has as another type."""
+    if not isinstance(blueprint, str):
+        return
+    taken, own = taken_names(blueprint), own_params(blueprint)
+    for name, param in params.items():
+        if name in taken:
+            message = f'parameter "{name}" is a name the blueprint {blueprint} uses itself'
+            yield Finding(("params", name), message, f'for example "{name}_value"', at="key")
+        elif (kind := own.get(name)) and not _gives_default(param, kind):
+            message = f'the blueprint {blueprint} has a parameter "{name}: {kind}" of its own'
+            hint = f'give it another default with "{name}: {kind} = …", or choose another name'
+            yield Finding(("params", name), message, hint, at="key")
+
+
+def _gives_default(param: object, kind: str) -> bool:
+    if isinstance(param, Param):
+        return param.type == kind and not param.required
+    name, equals, _ = str(param).partition("=")
+    return name.strip() == kind and bool(equals)
+
+
 def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
     jobs = _mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
     yield from _same_names(jobs)
+    yield from _environments(spec, jobs)
+    yield from _moved(_mapping(spec.get("moved")), jobs)
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    if "extends" in spec:  # which may have the queue: asked again when that is read too
+        return
     known = list(dict.fromkeys([*_mapping(spec.get("queues")), "default"]))
     users: dict[tuple[str, ...], Mapping[str, Any]] = {
         ("defaults",): _mapping(spec.get("defaults"))
     }
     users.update({("jobs", key): _mapping(job) for key, job in jobs.items()})
+    for name, place in _mapping(spec.get("environments")).items():
+        here = ("environments", str(name))
+        users[(*here, "defaults")] = _mapping(_mapping(place).get("defaults"))
+        for key, job in _mapping(_mapping(place).get("jobs")).items():
+            users[(*here, "jobs", str(key))] = _mapping(job)
+        for one in _mapping(_mapping(place).get("queues")):
+            if one not in known:
+                yield _no_queue((*here, "queues", str(one)), str(one), known)
     for path, holder in users.items():
         queue = holder.get("queue")
         if isinstance(queue, str) and queue not in known:
-            hint = nearest(queue, known) or f"queues has {', '.join(known)}"
-            yield Finding((*path, "queue"), f'no queue "{queue}"', hint)
+            yield _no_queue((*path, "queue"), queue, known)
+
+
+def _no_queue(path: tuple[str, ...], queue: str, known: list[str]) -> Finding:
+    hint = nearest(queue, known) or f"queues has {', '.join(known)}"
+    return Finding(path, f'no queue "{queue}"', hint)
+
+
+def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    """An environment says something about jobs that there are."""
+    known = {_parsed(key).casefold() for key in jobs}
+    for name, place in _mapping(spec.get("environments")).items():
+        for key in _mapping(_mapping(place).get("jobs")):
+            if _parsed(key).casefold() not in known:
+                hint = nearest(str(key), list(jobs)) or "it says what is different of a job"
+                yield Finding(
+                    ("environments", name, "jobs", key), f'no job "{key}"', hint, at="key"
+                )
 
 
 def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -140,6 +197,32 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
                     path, f'"{written}" and "{first}" are both {one}', "rename one of them"
                 )
                 break
+
+
+def _moved(moved: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    """A renamed job is there under its new name, or was renamed again, and not under the old one."""
+    keys = {_parsed(key): key for key in jobs}
+    ways = {_parsed(old): _parsed(new) for old, new in moved.items()}
+    for written, new in moved.items():
+        old, target = _parsed(written), _parsed(new)
+        if old in keys:
+            hint = f"remove it, or the line below jobs: {target} is the same job"
+            yield Finding(("moved", written), f"there is a job {old}", hint, at="key")
+        elif target not in keys and target not in ways:
+            hint = nearest(target, list(keys)) or f"give the job that was {old}"
+            yield Finding(("moved", written), f"no job {target}", hint)
+        elif _goes_round(old, ways):
+            yield Finding(
+                ("moved", written), f"{old} was renamed to itself", "remove one of the lines"
+            )
+
+
+def _goes_round(name: str, ways: Mapping[str, str]) -> bool:
+    passed = set()
+    while name in ways and name not in passed:
+        passed.add(name)
+        name = ways[name]
+    return name in passed
 
 
 def _parsed(written: object) -> str:

@@ -5,7 +5,9 @@ Each is an annotated type that Pydantic checks. `targcc_scheduler.schedules` is 
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictStr, WithJsonSchema
@@ -14,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from targcc_gen.spec.value_errors import problem
 
 if TYPE_CHECKING:
-    from targcc_scheduler.schedules import CronError
+    from targcc_scheduler.schedules import CronError, CronSchedule
 
 
 def checked_duration(value: object) -> timedelta:
@@ -70,6 +72,17 @@ Duration = Annotated[
 """A length of time, written `90s`, `15m`, `1h30m` or `2d`."""
 
 
+def _interval(value: object) -> timedelta:
+    interval = checked_duration(value)
+    if interval < timedelta(seconds=1):
+        raise problem("an interval is one second at least", hint='for example "every: 1s"')
+    return interval
+
+
+Interval = Annotated[timedelta, BeforeValidator(_interval), WithJsonSchema(_DURATION_SCHEMA)]
+"""How often a job runs, written as a `Duration`; one second at least."""
+
+
 def _time_limit(value: object) -> timedelta | str:
     return value if value == "none" and isinstance(value, str) else checked_duration(value)
 
@@ -116,11 +129,23 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 """The name of a time zone in the IANA database."""
 
 
+@lru_cache(maxsize=16_384)
+def cron_schedule(text: str) -> CronSchedule:
+    """A cron expression, read; a command reads each one several times.
+
+    Raises:
+        CronError: It is none.
+    """
+    from targcc_scheduler.schedules import CronSchedule
+
+    return CronSchedule.parse(text)
+
+
 def _cron(text: str) -> str:
-    from targcc_scheduler.schedules import CronError, CronSchedule
+    from targcc_scheduler.schedules import CronError
 
     try:
-        CronSchedule.parse(text)
+        cron_schedule(text)
     except CronError as error:
         raise _from_cron(error) from error
     return text
@@ -128,3 +153,44 @@ def _cron(text: str) -> str:
 
 Cron = Annotated[StrictStr, AfterValidator(_cron)]
 """A cron expression as Cronos reads it: five fields, or six with seconds first."""
+
+
+_TIME_OF_DAY = r"([01]?\d|2[0-3]):[0-5]\d"
+_AT_LEAST = re.compile(r"(?P<count>[1-9]\d{0,5}) success(?:es)? in (?P<span>\S+)")
+
+
+def _time_of_day(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_TIME_OF_DAY, value):
+        raise problem("no time of the day", hint='write it in quotes, like "06:00"')
+    return value
+
+
+TimeOfDay = Annotated[
+    str,
+    BeforeValidator(_time_of_day),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TIME_OF_DAY}$", "examples": ["06:00"]}),
+]
+"""A time of the day, written `"06:00"`; without quotes YAML reads a number of minutes."""
+
+
+def _at_least(value: object) -> str:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    found = _AT_LEAST.fullmatch(text)
+    if found is None:
+        raise problem("it is not said how often in how long", hint='write "1 success in 26h"')
+    parsed_duration(found["span"], found.start("span"))
+    return text
+
+
+AtLeast = Annotated[
+    str,
+    BeforeValidator(_at_least),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*[1-9]\d{0,5}\s+success(es)?\s+in\s+\S+\s*$",
+            "examples": ["1 success in 26h"],
+        }
+    ),
+]
+"""How often a job succeeds in how long."""

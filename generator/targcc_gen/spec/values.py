@@ -170,12 +170,12 @@ Procedure = Annotated[StrictStr, AfterValidator(_procedure), Field(max_length=40
 
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
-ALERT_EVENTS = ("failure", "success", "missed")
+ALERT_EVENTS = ("failure", "success", "missed", "unknown", "late")
 _SLOWER = re.compile(r"\s*slower\s+than\s+(?P<limit>.*\S)\s*", re.DOTALL)
 
 
 def _event(value: object) -> str:
-    allowed = 'use failure, success, missed or "slower than 5m"'
+    allowed = 'use failure, success, missed, unknown, late or "slower than 5m"'
     if not isinstance(value, str):
         raise problem("an alert event is a word", hint=allowed)
     if value in ALERT_EVENTS:
@@ -227,12 +227,33 @@ Email = Annotated[StrictStr, AfterValidator(_email), Field(max_length=254)]
 
 
 def _webhook(text: str) -> str:
-    if (
-        not re.fullmatch(r"https://[^\s/?#@\"<>\\]+(?:[/?#][^\s\"<>\\]*)?", text)
-        or not text.isprintable()
-    ):
-        raise problem("a webhook's address begins with https://", hint="copy it from the service")
+    if not re.fullmatch(_ADDRESS_OR_REFERENCE, text) or not text.isprintable():
+        hint = (
+            "copy it from the service, or give a reference: ${SLACK_URL}, file:/run/secrets/slack"
+        )
+        raise problem("a webhook's address begins with https://", hint=hint)
+    if _LITERAL_SECRET.search(text):
+        hint = (
+            "keep it outside: write ${SLACK_URL} and set that variable, or file:/run/secrets/slack"
+        )
+        raise problem("this address is a secret: whoever reads it can post there", hint=hint)
     return text
+
+
+_LITERAL_SECRET = re.compile(
+    r"^https://(?:hooks\.slack\.com/|[^/?#]*webhook\.office\.com/|[^/?#]*\.logic\.azure\.com|discord(?:app)?\.com/api/webhooks/"
+    r")|[?&](?:sig|token|key|code|secret|password|api_?key)="
+    r"|/(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{20,}(?:[/?#]|$)",
+    re.IGNORECASE,
+)
+"""An address that itself lets in: of a service that works so, with a token in it, or with a part that nobody can guess."""
+
+
+_ADDRESS_OR_REFERENCE = (
+    r"https://[^\s/?#@\"<>\\]+(?:[/?#][^\s\"<>\\]*)?|\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:\S(?:.*\S)?"
+)
+WEBHOOK_PATTERN = r"^(https://|file:\S|\$\{[A-Za-z_][A-Za-z0-9_]*\}$)"
+"""How the JSON Schema tells an address, or a reference that the scheduler looks up when it sends an alert."""
 
 
 Webhook = Annotated[StrictStr, AfterValidator(_webhook), Field(max_length=500)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +11,15 @@ from targcc_gen.folders import remove_empty
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.embedded import embedded_path
 from targcc_gen.render.vendor import public_names
-from targcc_gen.spec import Spec, parse_spec, set_scheduler
+from targcc_gen.spec import Spec, set_scheduler
+from targcc_gen.spec.sharing.whole import whole_spec
 from targcc_gen.switching.deep_imports import DeepImport, Search
 from targcc_gen.switching.edits import Edit, edits, people_s_files
-from targcc_gen.switching.own_pyproject import PYPROJECT, follow_pyproject
-from targcc_gen.sync import Action, Lock, LockEntry, Plan, Side, make_plan
+from targcc_gen.sync import Action, Lock, Plan, Side, make_plan
+from targcc_gen.sync.merging.text import Style, plain
 
 SPEC_FILE = "targcc.yaml"
+PYPROJECT = "pyproject.toml"
 
 Way = Literal["vendored", "package"]
 Render = Callable[[Spec, str], Tree]
@@ -79,12 +81,12 @@ def prepare(
     """
     render = render or (lambda spec, text: render_project(spec, spec_text=text))
     changed = set_scheduler(text, way)
-    spec, after = parse_spec(text), parse_spec(changed)
+    spec, after = whole_spec(text, root), whole_spec(changed, root)
     trees = render(spec, text), render(after, changed)
     lock = Lock.load(root)
     folder = _folder(spec)
     found = tuple(edits(root, folder, lock, trees[0]))
-    followed = _follow(root, (spec, after), trees)
+    followed = _in_app(root, spec, after)
     written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
     replaced = {file.path: file for file in (followed, written) if file is not None}
     tree = replace(trees[1], files=dict(sorted({**trees[1].files, **replaced}.items())))
@@ -92,7 +94,7 @@ def prepare(
     return Switch(
         way,
         folder,
-        _with_entry(plan, PYPROJECT, trees[1].files.get(PYPROJECT)) if followed else plan,
+        _without_entries(plan, {PYPROJECT}) if followed else plan,
         found,
         tuple(_deep_imports(root, spec, lock)) if way == "package" else (),
         tuple(people_s_files(root, folder, lock)),
@@ -114,13 +116,23 @@ def _folder(spec: Spec) -> str:
     return inside or path
 
 
-def _follow(root: Path, specs: tuple[Spec, Spec], trees: tuple[Tree, Tree]) -> TreeFile | None:
-    """The people's pyproject.toml as it is to be, where they edited it or it is that of an app which was there before."""
-    if specs[0].project.inside is None:
-        old, new = (tree.files[PYPROJECT].content for tree in trees)
-        return follow_pyproject(root, old, new)
-    old, new = (_pyproject(spec) for spec in specs)
-    return follow_pyproject(root, old, new, only_scheduler=True)
+def _in_app(root: Path, before: Spec, after: Spec) -> TreeFile | None:
+    """The pyproject.toml of an app that was there before; that of a project follows as in every regeneration.
+
+    Returns:
+        The file; None where there is none, where nothing of it changes, or where it cannot be edited.
+    """
+    from targcc_gen.sync.inherited.pyproject import follow_in_app
+
+    place = root / PYPROJECT
+    if before.project.inside is None or not place.is_file():
+        return None
+    raw = place.read_bytes()
+    mine = plain(raw)
+    text = follow_in_app(_pyproject(before), mine, _pyproject(after))
+    if text is None or text == mine:
+        return None
+    return TreeFile(PYPROJECT, Style.of(raw).restore(text), Owner.SCAFFOLD, replaces=raw)
 
 
 def _pyproject(spec: Spec) -> bytes:
@@ -141,15 +153,14 @@ def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
         )
         for one in plan.changes
     )
-    return replace(plan, changes=changes)
+    gone = {one.path for one in changes if one.action is Action.DELETE}
+    return _without_entries(replace(plan, changes=changes), gone)
 
 
-def _with_entry(plan: Plan, path: str, rendered: TreeFile | None) -> Plan:
-    """The plan whose lock knows a file as it is rendered, to merge with later; or not at all, if it is an app's own."""
-    entries = {one: entry for one, entry in plan.lock.entries.items() if one != path}
-    if rendered is not None:
-        entries[path] = LockEntry.of(path, rendered.owner, rendered.content, keep_base=True)
-    return replace(plan, lock=Lock(entries, plan.lock.generator))
+def _without_entries(plan: Plan, paths: Collection[str]) -> Plan:
+    """The plan whose lock does not know some files: they go, or are the app's own."""
+    entries = {one: entry for one, entry in plan.lock.entries.items() if one not in paths}
+    return replace(plan, lock=replace(plan.lock, entries=entries))
 
 
 def _deep_imports(root: Path, spec: Spec, lock: Lock) -> Iterator[DeepImport]:
@@ -157,7 +168,11 @@ def _deep_imports(root: Path, spec: Spec, lock: Lock) -> Iterator[DeepImport]:
     package = spec.project.package
     search = Search(f"{package}.scheduler", source, frozenset(public_names()))
     folder = (source / package).relative_to(root).as_posix()
-    patched = {path for path, entry in lock.entries.items() if entry.owner is Owner.PATCHED}
+    patched = {
+        path
+        for path, entry in lock.entries.items()
+        if entry.owner is Owner.PATCHED and path.endswith(".py")
+    }
     files = {*_python_files(root, folder), *_python_files(root, "tests"), *patched}
     yield from search.in_files(
         root, sorted(path for path in files if not path.startswith(f"{folder}/scheduler/"))

@@ -8,7 +8,7 @@ from targcc_gen.sync.apply import apply
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.merge import Collision, Side
 from targcc_gen.sync.plan.plan import Action, Change, Plan
-from targcc_gen.sync.plan.planner import make_plan, plan_eject, unsettled
+from targcc_gen.sync.planner.planner import make_plan, plan_eject, unsettled
 
 __all__ = [
     "Action",

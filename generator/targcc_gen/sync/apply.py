@@ -14,9 +14,11 @@ from pathlib import Path
 
 from targcc_gen.errors import ConflictError, TargccError
 from targcc_gen.render.tree import LOCK_PATH, PENDING_PATH
+from targcc_gen.sync.folder.claim import RunClaim
 from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.folder.files import Files
-from targcc_gen.sync.folder.journal import Journal, Pending, Step, busy, guarded
+from targcc_gen.sync.folder.journal import Journal, Pending, Step, digest_of
+from targcc_gen.sync.folder.recovery import busy, guarded
 from targcc_gen.sync.plan.plan import Action, Change, Plan
 
 
@@ -65,7 +67,9 @@ class _Run:
         self.pending = Pending(plan.root)
         self.writes = [change for change in plan.changes if change.writes]
         self.journal = _journal(plan, self.writes)
+        self.claim = RunClaim(plan.root)
         self.made: list[Path] = []
+        self.newer: list[str] = []
 
     def carry_out(self) -> None:
         """Stage, then replace; undo on any failure."""
@@ -77,16 +81,23 @@ class _Run:
             self._clean_up(undone=True)
             raise WriteError(
                 f"{error.strerror or error}: {error.filename or self.plan.root}",
-                hint="everything is as it was before",
+                hint=self._what_stands(),
             ) from error
         except BaseException:
             self._clean_up(undone=True)
             raise
         self._clean_up(undone=False)
 
+    def _what_stands(self) -> str:
+        if not self.newer:
+            return "everything is as it was before"
+        return f"everything is as it was before, but what somebody wrote meanwhile stays: {', '.join(self.newer)}"
+
     def _open(self) -> None:
         """Make the project's folder and the one to stage in."""
         root, pending = self.plan.root, self.pending.folder
+        if pending.parent.is_symlink():
+            raise ConflictError(f"{pending.parent} is a link", hint="remove it and run this again")
         for folder in [*reversed(root.parents), root, pending.parent]:
             if not folder.is_dir():
                 self.files.make_folder(folder)
@@ -96,6 +107,7 @@ class _Run:
         except FileExistsError as error:
             raise busy() from error
         self.made.append(pending)
+        self.claim.begin()  # not before: the claim may be another run's
 
     def _write_all(self) -> None:
         try:
@@ -114,7 +126,7 @@ class _Run:
             self.files.make_folder(shelf)
         contents = [change.after for change in self.writes] + [self.plan.lock_after.encode()]
         for step, content in zip(self.journal.steps, contents, strict=True):
-            if step.existed:
+            if step.before is not None:
                 self.files.copy(self.plan.root / step.path, self.pending.old(step))
             if content is not None:
                 self.files.write(self.pending.new(step), content, mode=self._mode(step))
@@ -126,7 +138,7 @@ class _Run:
 
     def _mode(self, step: Step) -> int | None:
         """The permission bits of the new version, where they are not those of any new file."""
-        if step.existed:
+        if step.before is not None:
             return (self.plan.root / step.path).stat().st_mode & 0o7777
         executable = step.path != LOCK_PATH and self.writes[step.number].executable
         return 0o755 if executable else None
@@ -135,14 +147,14 @@ class _Run:
         """Nobody may have written since the plan was made: their text would be lost."""
         disk = Disk(self.plan.root)
         for change in self.writes:
-            if disk.look(change.path).raw != change.before:
+            found = disk.look(change.path)
+            if found.raw != change.before or (found.blocked and change.before is None):
                 raise ConflictError(
                     f"{change.path} changed while the plan was made",
                     hint="run the command again",
                 )
-        lock = self.plan.root / LOCK_PATH
-        before = lock.read_text(encoding="utf-8") if lock.exists() else None
-        if before != self.plan.lock_before:
+        before = self.plan.lock_before
+        if disk.look(LOCK_PATH).raw != (None if before is None else before.encode()):
             raise ConflictError(
                 "another targcc-gen has written to this project", hint="run the command again"
             )
@@ -150,13 +162,15 @@ class _Run:
     def _publish(self) -> None:
         """Replace file by file, the lock last."""
         draft = self.pending.folder / "draft"
-        self.files.write(draft, self.journal.dump())
+        text = self.journal.dump()
+        self.claim.sign(text)
+        self.files.write(draft, text)
         self.files.replace(draft, self.pending.journal)
         for folder in self.journal.folders:
             self.files.make_folder(self.plan.root / folder)
         for step in self.journal.steps:
             target = self.plan.root / step.path
-            if step.stays:
+            if step.after is not None:
                 self.files.replace(self.pending.new(step), target)
             else:
                 self.files.remove(target)
@@ -166,7 +180,7 @@ class _Run:
 
     def _remove_empty_folders(self) -> None:
         """A folder whose last file was deleted goes too."""
-        gone = [self.plan.root / step.path for step in self.journal.steps if not step.stays]
+        gone = [self.plan.root / step.path for step in self.journal.steps if step.after is None]
         for path in gone:
             for folder in path.parents:
                 if folder == self.plan.root or (folder.is_dir() and any(folder.iterdir())):
@@ -176,7 +190,7 @@ class _Run:
 
     def _undo(self) -> None:
         try:
-            self.pending.undo(self.journal, Files())
+            self.newer = self.pending.undo(self.journal, Files())
         except OSError as error:
             raise TargccError(
                 f"writing failed, and so did undoing it: {error}",
@@ -190,6 +204,7 @@ class _Run:
         elif not self.pending.journal.exists():
             with _no_interrupts():
                 self.pending.remove(self.journal if undone else None, Files())
+                self.claim.end()
                 if undone:
                     self._remove_made()
 
@@ -204,12 +219,14 @@ def _journal(plan: Plan, writes: list[Change]) -> Journal:
         Step(
             change.path,
             number,
-            existed=change.before is not None,
-            stays=change.action is not Action.DELETE,
+            before=digest_of(change.before),
+            after=None if change.action is Action.DELETE else digest_of(change.after),
         )
         for number, change in enumerate(writes)
     ]
-    steps.append(Step(LOCK_PATH, len(steps), existed=plan.lock_before is not None, stays=True))
+    before = None if plan.lock_before is None else plan.lock_before.encode()
+    after = digest_of(plan.lock_after.encode())
+    steps.append(Step(LOCK_PATH, len(steps), before=digest_of(before), after=after))
     missing = {
         parent
         for change in writes

@@ -10,19 +10,40 @@ import base64
 import bz2
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, Owner, path_problem
+from targcc_gen.sync.folder.disk import Disk
 
 FORMAT = 1
+_MAX_LOCK = 64_000_000
 _MAX_BASE = 16_000_000
-_MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+_MAX_UNPACKED = 500_000_000
+_LONGEST_NUMBER = 9
+_MOST_OTHERS = 4
+_BASE85 = re.compile(r"[!#-&(-+\--Z^-~;-@]*")  # what base64.b85encode makes; JSON takes it as it is
+_BASE = "|||||||"
+_MARKERS = ("<<<<<<<", "=======", ">>>>>>>", _BASE)
+
+
+@lru_cache(maxsize=1024)
+def _pack(content: bytes) -> str:
+    """A base as it stands in the lock; the scheduler's own files are the same in every project."""
+    return base64.b85encode(bz2.compress(content, 1)).decode()
+
+
+class _Unpacked:
+    """How much text the bases of one lock have given: a few kilobytes can hold gigabytes."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +56,7 @@ class LockEntry:
         sha256: Of the text as the generator made it, before anybody's edits.
         packed: That text, compressed, of every file that is text; release 0.1 kept that of managed files and jobs only.
         ejected: Whether the file was managed and is now the person's alone.
+        others: After a merge of two branches that both changed it: what the lock of the other one said.
     """
 
     path: str
@@ -42,11 +64,13 @@ class LockEntry:
     sha256: str
     packed: str | None = None
     ejected: bool = False
+    others: tuple[LockEntry, ...] = field(default=(), compare=False, repr=False)
+    unpacked: _Unpacked = field(default_factory=_Unpacked, compare=False, repr=False)
 
     @classmethod
     def of(cls, path: str, owner: Owner, content: bytes, *, keep_base: bool) -> LockEntry:
         """An entry for `content` as the generator made it."""
-        packed = base64.b85encode(bz2.compress(content, 1)).decode() if keep_base else None
+        packed = _pack(content) if keep_base else None
         return cls(path, owner, digest(content), packed)
 
     @cached_property
@@ -63,18 +87,26 @@ class LockEntry:
             base = bz2.BZ2Decompressor().decompress(packed, max_length=_MAX_BASE)
         except (ValueError, OSError, EOFError) as error:
             raise _damaged(f" {self.path}", "its base cannot be unpacked") from error
+        self.unpacked.bytes += len(base)
+        if self.unpacked.bytes > _MAX_UNPACKED:
+            raise _damaged(f" {self.path}", "its bases hold more text than any project has")
         if digest(base) != self.sha256:
             raise _damaged(f" {self.path}", "its base does not match its checksum")
         return base
+
+    def to_lines(self) -> list[str]:
+        """The entry as lines of the lock, after those of the other branch."""
+        return [*(one.to_line() for one in self.others), self.to_line()]
 
     def to_line(self) -> str:
         """The entry as a line of the lock."""
         data: dict[str, Any] = {"path": self.path, "owner": self.owner.value, "sha256": self.sha256}
         if self.ejected:
             data["ejected"] = True
-        if self.packed is not None:
-            data["base"] = self.packed
-        return json.dumps(data, ensure_ascii=False)
+        if self.packed is None:
+            return json.dumps(data, ensure_ascii=False)
+        base = f'"{self.packed}"' if _BASE85.fullmatch(self.packed) else json.dumps(self.packed)
+        return f'{json.dumps(data, ensure_ascii=False)[:-1]}, "base": {base}}}'
 
 
 @dataclass(frozen=True)
@@ -84,10 +116,14 @@ class Lock:
     Attributes:
         entries: By path.
         generator: The version that last brought the whole project up to date; empty for the lock of a new project.
+        templates: The checksums of the team's templates that the project was made with.
+        text: The file it was read from, as it stands there; None of one that was not read.
     """
 
     entries: Mapping[str, LockEntry] = field(default_factory=dict)
     generator: str = ""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, root: Path) -> Lock:
@@ -96,13 +132,18 @@ class Lock:
         Raises:
             InputError: It is damaged, or a newer generator wrote it.
         """
-        try:
-            text = (root / LOCK_PATH).read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+        found = Disk(root).look(LOCK_PATH)
+        if found.raw is None:
+            if found.blocked:
+                raise _damaged(1, found.blocked)
             return cls()
-        except (OSError, UnicodeDecodeError) as error:
+        if len(found.raw) > _MAX_LOCK:
+            raise _damaged(1, f"it is larger than {_MAX_LOCK // 1_000_000} MB")
+        try:
+            text = found.raw.decode()
+        except UnicodeDecodeError as error:
             raise _damaged(1, f"it cannot be read: {error}") from error
-        return cls.parse(text)
+        return replace(cls.parse(text), text=text)
 
     @classmethod
     def parse(cls, text: str) -> Lock:
@@ -113,31 +154,44 @@ class Lock:
         """
         generator = ""
         entries: dict[str, LockEntry] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            if line.startswith(_MARKERS):
-                raise _damaged(number, "git left conflict markers in it", _AFTER_GIT)
-            if not line.strip():
-                continue
+        templates: dict[str, str] = {}
+        unpacked = _Unpacked()
+        for number, line in _entry_lines(text):
             data = _object(number, line)
             if "targcc_lock" in data:
-                generator = _newest(generator, _header(number, data))
-            else:
-                # After a merge of two branches by union, a path may stand there twice: the last one counts.
-                entry = _entry(number, data)
-                entries[entry.path] = entry
+                generator = cls.newest(generator, _header(number, data))
+                continue
+            if "template" in data:
+                templates |= _template(number, data)
+                continue
+            # After a merge of two branches a path may stand there twice: the last one counts.
+            entry = _entry(number, data, unpacked)
+            if (twin := entries.get(entry.path)) not in (None, entry):
+                others = (*twin.others, replace(twin, others=()))
+                entry = replace(entry, others=others[-_MOST_OTHERS:])
+            entries[entry.path] = entry
         if not generator:
             raise _damaged(1, "its first line is missing")
-        return cls(entries, generator)
+        return cls(entries, generator, templates)
 
     def dump(self) -> str:
         """The text of the lock file; one that no generator wrote yet names this one."""
         header = json.dumps({"targcc_lock": FORMAT, "generator": self.generator or __version__})
-        lines = [self.entries[path].to_line() for path in sorted(self.entries)]
-        return "\n".join([header, *lines]) + "\n"
+        found = (self.entries[path] for path in sorted(self.entries))
+        lines = [line for one in found for line in one.to_lines()]
+        pins = [
+            json.dumps({"template": name, "sha256": self.templates[name]}, ensure_ascii=False)
+            for name in sorted(self.templates)
+        ]
+        return "\n".join([header, *pins, *lines]) + "\n"
+
+    @staticmethod
+    def newest(one: str, other: str) -> str:
+        """The newer one of two versions of the generator."""
+        return max(one, other, key=_numbers)
 
 
 _RESTORE = f"take it back from version control: git checkout {LOCK_PATH}"
-_AFTER_GIT = "keep every line of both sides and remove the markers, then run: targcc-gen regenerate"
 
 
 def digest(content: bytes) -> str:
@@ -145,18 +199,40 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _entry_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines with something in them, with their numbers; of a conflict that git left, those of both sides."""
+    is_base = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(_MARKERS):
+            is_base = line.startswith(_BASE)
+        elif line.strip() and not is_base:
+            yield number, line
+
+
 def _damaged(where: int | str, problem: str, hint: str = _RESTORE) -> InputError:
     return InputError(f"{LOCK_PATH}:{where}: the lock is damaged: {problem}", hint=hint)
 
 
-def _object(number: int, line: str) -> dict[str, Any]:
+def json_object(line: str) -> dict[str, Any]:
+    """A line of a file of JSON lines; it is not trusted.
+
+    Raises:
+        ValueError: It is no JSON object; says which of the two it is not.
+    """
     try:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _damaged(number, "this line is not JSON") from error
+        raise ValueError("this line is not JSON") from error
     if not isinstance(data, dict):
-        raise _damaged(number, "this line is not a JSON object")
+        raise ValueError("this line is not a JSON object")  # noqa: TRY004 - one exception says both
     return data
+
+
+def _object(number: int, line: str) -> dict[str, Any]:
+    try:
+        return json_object(line)
+    except ValueError as error:
+        raise _damaged(number, str(error)) from error
 
 
 def _header(number: int, data: dict[str, Any]) -> str:
@@ -165,8 +241,12 @@ def _header(number: int, data: dict[str, Any]) -> str:
         raise _damaged(number, "it does not say which generator wrote it")
     if data["targcc_lock"] != FORMAT or _numbers(generator) > _numbers(__version__):
         raise InputError(
-            f"{LOCK_PATH}: targcc-gen {generator} wrote this project, and this is the older {__version__}",
-            hint=f"upgrade: uv tool install 'targcc-gen>={generator}'",
+            f"{LOCK_PATH}: this project needs targcc-gen {generator} or newer, and this is the older {__version__}",
+            hint=(
+                f"take a newer one: git pull in your clone of it and uv tool install ., or uv tool install"
+                f" targcc_gen-{generator}-py3-none-any.whl,\n"
+                f"or from an index that has it: uv tool install 'targcc-gen>={generator}'"
+            ),
         )
     return generator
 
@@ -176,21 +256,24 @@ def is_older(one: str, other: str) -> bool:
     return bool(one) and _numbers(one) < _numbers(other)
 
 
-def _newest(one: str, other: str) -> str:
-    return max(one, other, key=_numbers)
-
-
 def _numbers(version: str) -> tuple[int, ...]:
     """`0.12.1` as (0, 12, 1); anything after the numbers does not count."""
     numbers: list[int] = []
     for part in version.split("."):
-        if not part.isdecimal():
+        if not part.isdecimal() or len(part) > _LONGEST_NUMBER:
             break
         numbers.append(int(part))
     return tuple(numbers)
 
 
-def _entry(number: int, data: dict[str, Any]) -> LockEntry:
+def _template(number: int, data: dict[str, Any]) -> dict[str, str]:
+    name, sha256 = data["template"], data.get("sha256")
+    if not (isinstance(name, str) and isinstance(sha256, str)):
+        raise _damaged(number, "a template needs its name and sha256")
+    return {name: sha256}
+
+
+def _entry(number: int, data: dict[str, Any], unpacked: _Unpacked) -> LockEntry:
     path, owner, sha256 = data.get("path"), data.get("owner"), data.get("sha256")
     if not (isinstance(path, str) and isinstance(sha256, str) and isinstance(owner, str)):
         raise _damaged(number, "a file needs path, owner and sha256")
@@ -204,4 +287,4 @@ def _entry(number: int, data: dict[str, Any]) -> LockEntry:
     base = data.get("base")
     if base is not None and not isinstance(base, str):
         raise _damaged(number, "a base is text")
-    return LockEntry(path, Owner(owner), sha256, base, ejected)
+    return LockEntry(path, Owner(owner), sha256, base, ejected, unpacked=unpacked)

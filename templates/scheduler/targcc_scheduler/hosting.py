@@ -3,64 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+import pickle
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import dishka
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .alerts.dispatcher import AlertSender
-from .core.clock import Clock
-from .core.loop_thread import LoopThread
-from .engine.factory import make_queue_engine, schema_steps
-from .engine.port import Engine
+from .alerts.events import node_event
+from .core.clock import Clock, DatabaseClock, uptime
+from .core.loop_thread import LoopOnDemand
+from .core.masking.known import KNOWN
+from .core.sealing.seals import SEALS
+from .core.secrets import mask
+from .core.states import RunState
+from .engine.factory import make_queue_engine
+from .engine.port import Engine, Submission
+from .enqueueing.within import within
 from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
 from .legacy.c_job import CJobSource
 from .legacy.source import SourceFollower
-from .migrations.upgrade import refuse_newer, require_current, upgrade
+from .migrations.upgrade import refuse_newer
 from .node.alert_queue import AlertQueue, Notify
+from .node.identity import host_name
 from .node.node import Node
+from .node.pruner import Upkeep, upkeep
+from .operations import Call, run_asked, until_final
+from .preparing import prepare
 from .project import current
+from .queries.history import ended_since
+from .queries.models import Attempt
+from .queries.reader import Reader
+from .services.container import project_services
 from .settings import Settings
 from .storage import slots
+from .storage.theirs.plain import finish
 from .storage.transactions import Store
 from .worker.node_services import NodeServices
+from .worker.processes.pool import ProcessPool
+from .worker.processes.worker_process import ProcessSetup
 from .worker.runner import JobLoop
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Connection = Any
+"""A session or connection of the application: of SQLAlchemy, async or plain, of Django, psycopg or sqlite3."""
+_CLOCK_READ_SECONDS = 60
+"""How often a process without a node asks the database for the time."""
 
 
-def migrate(url: str | sa.URL | None = None) -> str:
-    """Bring the scheduler's tables up to date, and return the revision they have then.
-
-    Args:
-        url: The database. Default: what the settings say.
-
-    Raises:
-        SchemaError: a newer release has changed the tables.
-    """
-    url = url or Settings().database_url
-    return upgrade(url, also=schema_steps(url))
-
-
-def prepare(settings: Settings) -> str:
-    """Bring the tables up to date, or only look whether they are, as ``migrate_on_start`` says; returns their revision.
-
-    Raises:
-        SchemaError: they are not those that this release works with.
-    """
-    bring = migrate if settings.migrate_on_start else require_current
-    return bring(settings.database_url)
-
-
-def _external_jobs(settings: Settings) -> SourceFollower | None:
+def _external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
     if not settings.legacy_url:
         return None
-    return SourceFollower(CJobSource(settings), settings.legacy_poll_seconds)
+    return SourceFollower(CJobSource(settings, clock), settings.legacy_poll_seconds)
 
 
 class Host:
@@ -85,20 +83,24 @@ class Host:
         container: dishka.AsyncContainer | None,
         notify: Notify | None,
     ) -> None:
-        source = _external_jobs(settings)
+        source = _external_jobs(settings, clock)
+        self._jobs_package = jobs_package
         self.registry = JobRegistry(jobs_package, source.fill if source else None)
         self.node: Node | None = None
         self._offers = offers
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._source = source
         self._container = container
         self._notify = notify
-        self._lock = threading.Lock()
-        self._loop: LoopThread | None = None
+        self._reader = Reader(settings.database_url, limit=settings.query_seconds)
+        self._loop = LoopOnDemand("targcc")
         self._store: Store | None = None
         self._engine: Engine | None = None
         self._following: asyncio.Task[None] | None = None
+        self._clock_read = float("-inf")
+        self._opening = asyncio.Lock()
+        self._told = ""
 
     @property
     def store(self) -> Store:
@@ -118,16 +120,25 @@ class Host:
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the scheduler's loop, with database and engine open, and return its result."""
-        return await self._open_loop().call(self._opened(coroutine))
+        return await self._loop.open().call(self._opened(coroutine))
+
+    async def now(self) -> datetime:
+        """The instant it is by the database's clock, which has to be asked once."""
+        if self._store is None:
+            await self.call(asyncio.sleep(0))
+        return self.clock.now()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds."""
+        """What ``query`` finds, without anything of the scheduler's own."""
+        if self._store is None:
+            await self.call(asyncio.sleep(0))  # whether the tables are those of this release
+        return await self._reader.read(query)
 
-        async def work() -> T:
-            async with self.store.read() as connection:
-                return await query(connection)
-
-        return await self.call(work())
+    async def wait(
+        self, run_id: int, timeout: float | None  # noqa: ASYNC109 - as asyncio has it
+    ) -> RunState:
+        """The state of a run once it is over."""
+        return await until_final(self.read, run_id, timeout)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do ``work`` in one transaction; an exception undoes it."""
@@ -138,15 +149,83 @@ class Host:
 
         return await self.call(transaction())
 
+    async def operate(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Connection | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do one of :mod:`.operations`, in the caller's transaction ``theirs``; or in one of its own, and then the engine looks for work."""
+        if theirs is not None:
+            await self.call(asyncio.sleep(0))  # the engine is open from here on
+            return await self.operate_within(operation, theirs, *args, **kwargs)
+        result = await self.change(lambda mine: operation(self._call(mine), *args, **kwargs))
+        self.engine.wake()
+        return result
+
+    async def operate_within(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Any,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do one of :mod:`.operations` in the caller's transaction; engine and database are open."""
+        return await within(
+            theirs,
+            lambda call: operation(call, *args, **kwargs),
+            call_on=self._call,
+            submit=lambda waiting: self._loop.open().submit(self._submit(waiting)),
+        )
+
+    async def _submit(self, waiting: Sequence[Submission]) -> None:
+        async with self.store.write() as connection:
+            await self.engine.submit(connection, waiting)
+
+    def open_now(self) -> None:
+        """Open database and engine, from a thread without an event loop."""
+        self._loop.open().call_sync(self._opened(asyncio.sleep(0)))
+
+    def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the scheduler's loop, from a thread without an event loop."""
+        return self._loop.open().call_sync(self._opened(coroutine))
+
+    def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that waits for nothing, in the thread that asks."""
+        return finish(coroutine)
+
+    def _call(self, connection: AsyncConnection) -> Call:
+        return Call(connection, self.engine, self.clock.now())
+
+    async def prune(self, wanted: Upkeep) -> dict[str, int]:
+        """Remove what is old; how many rows of each kind went."""
+
+        async def work() -> dict[str, int]:
+            return await upkeep(self.store, self._settings, self.clock.now(), wanted)
+
+        return await self.call(work())
+
     def look_for_slots(self) -> None:
         """Let the node see jobs that were registered; from any thread."""
-        if self.node is not None and self.node.slots is not None:
-            self._open_loop().loop.call_soon_threadsafe(self.node.slots.wake)
+        if self.node is None:
+            return
+        loop = self._loop.open().loop
+        loop.call_soon_threadsafe(self.node.releases.wake)
+        if self.node.slots is not None:
+            loop.call_soon_threadsafe(self.node.slots.wake)
 
     def cancel(self, run_id: int, by: str) -> None:
         """Tell a job of this process at once, without waiting for the heartbeat; from any thread."""
         if self.node is not None and self.node.executor is not None:
-            self._open_loop().loop.call_soon_threadsafe(self.node.executor.cancel, run_id, by)
+            self._loop.open().loop.call_soon_threadsafe(self.node.executor.cancel, run_id, by)
+
+    def hold(self, *, hurry: bool = False) -> None:
+        """Let the node take no more runs, or give running ones no more time; from any thread, and from a signal handler."""
+        thread = self._loop.started
+        if self.node is not None and thread is not None:
+            act = self.node.hurry if hurry else self.node.hold
+            thread.loop.call_soon_threadsafe(act)
 
     async def start(self, *, work: bool, schedule: bool, queues: Sequence[str] | None) -> None:
         """Bring the tables up to date, follow jobs that are kept elsewhere, and start the node."""
@@ -163,65 +242,96 @@ class Host:
         queues: Sequence[str] | None,
     ) -> None:
         if self._source is not None and self._following is None:
-            follow = self._source.follow(self.registry, self._forget_slots)
+            follow = self._source.follow(
+                self.registry, self._forget_slots, self._run_asked, self._ended_since
+            )
             self._following = asyncio.create_task(follow, name="targcc legacy")
         if self.node is not None or not (work or schedule):
             return
-        send = self._notify or AlertSender(self.store.engine, self._settings, self._clock)
+        send = self._notify or AlertSender(self.store.engine, self._settings, self.clock)
         alerts = AlertQueue(send, definitions)
-        services = NodeServices(self.store, self.engine, self._clock, self._settings, alerts.put)
+        services = NodeServices(self.store, self.engine, self.clock, self._settings, alerts.put)
         node = Node(
             services,
             definitions,
             alert_queue=alerts,
-            loop=self._open_loop(),
-            jobs=JobLoop(self._services, offers=dict(self._offers)) if work else None,
+            loop=self._loop.open(),
+            jobs=self._job_loop() if work else None,
+            processes=ProcessPool(f"{__package__}.job_process", self._process_setup()),
             queues=self._workers(queues),
+            queue_limits=current().queue_limits,
             schedule=schedule,
+            own=lambda: self.registry.own,
             look_again=self.registry.look_again,
         )
-        await node.start()
-        self.node = node
+        try:
+            await node.start()
+        except Exception as error:
+            message = f"a node did not start: {type(error).__name__}: {error}"
+            await node.abandon()
+            if message != self._told:  # a host tries again and again
+                self._told = message
+                await send(node_event(mask(message), server=host_name()))
+            raise
+        self.node, self._told = node, ""
+
+    def _job_loop(self) -> JobLoop:
+        offers, meter = dict(self._offers), self._settings.cpu_meter
+        return JobLoop(self._services, offers=offers, cpu_meter=meter)
 
     async def stop(self) -> None:
         """Stop the node, close engine and database, and end the loop."""
-        loop = self._loop
-        if loop is not None:
-            await loop.call(self._close())
-            await asyncio.to_thread(loop.stop)
-            self._loop = None
+        await self._loop.stop(self._close)
+        self._opening = asyncio.Lock()  # it belonged to the loop
+        await self._reader.close()
         if self._source is not None:
             self._source.close()
 
-    def _open_loop(self) -> LoopThread:
-        with self._lock:
-            if self._loop is None:
-                self._loop = LoopThread("targcc")
-                self._loop.start()
-            return self._loop
-
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with (
+                self._opening
+            ):  # one that fails closes what it opened, and nothing that others did
+                await self._open()
+        except BaseException:
+            coroutine.close()
+            raise
+        return await coroutine
+
+    async def _open(self) -> None:
         if self._store is None:
-            self._store = Store(self._settings.database_url)
-            self._engine = make_queue_engine(self._settings, self._clock, self._store.engine)
+            self._store = Store(self._settings.database_url, self._settings.pool_size)
+            self._engine = make_queue_engine(self._settings, self.clock, self._store.engine)
             try:
                 async with self._store.read() as connection:
                     await connection.run_sync(refuse_newer)
+                    await self._read_clock(connection)
+                await self._engine.open()
             except BaseException:
-                coroutine.close()
                 await self._close()
                 raise
-            await self._engine.open()
-        return await coroutine
+        elif self.node is None and uptime() - self._clock_read > _CLOCK_READ_SECONDS:
+            async with self._store.read() as connection:
+                await self._read_clock(connection)
+
+    async def _read_clock(self, connection: AsyncConnection) -> None:
+        """Go by the database's clock; a node reads it again at each heartbeat."""
+        if isinstance(self.clock, DatabaseClock):
+            self._clock_read = asked = uptime()
+            said = await self.store.dialect.read_clock(connection)
+            if said is not None:
+                self.clock.follow(said, asked, uptime())
 
     async def _close(self) -> None:
         following, self._following = self._following, None
         if following is not None:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-        node, self.node = self.node, None
-        if node is not None:
-            await node.stop()
+        if self.node is not None:  # it may be told to hurry meanwhile
+            try:
+                await self.node.stop()
+            finally:
+                self.node = None
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()
@@ -236,18 +346,34 @@ class Host:
         if self.node is not None and self.node.slots is not None:
             self.node.slots.wake()
 
+    async def _ended_since(self, jobs: Collection[str], since: datetime) -> Sequence[Attempt]:
+        return await self.read(lambda connection: ended_since(connection, jobs, since))
+
+    async def _run_asked(self, asked: Mapping[str, datetime]) -> None:
+        """Create the runs that somebody asked for where the jobs are kept, if this process creates runs."""
+        if self.node is None or self.node.slots is None:
+            return
+        known = self.registry.definitions
+        jobs = [(known[name], at) for name, at in asked.items() if name in known]
+        async with self.store.write() as connection:
+            await run_asked(self._call(connection), jobs)
+        self.engine.wake()
+
     def _services(self) -> dishka.AsyncContainer | None:
-        if self._container is not None:
-            return self._container
-        name = f"{current().package}.services"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name not in {name, current().package}:
-                raise
-            return None
-        make: Callable[[], dishka.AsyncContainer] | None = getattr(module, "make_container", None)
-        return make() if make is not None else None
+        return project_services() if self._container is None else self._container
+
+    def _process_setup(self) -> ProcessSetup:
+        project = {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in vars(current()).items()
+        }
+        return ProcessSetup(
+            project,
+            pickle.dumps(self._settings),
+            self._jobs_package,
+            KNOWN.lasting,
+            SEALS.keys,
+        )
 
     def _workers(self, wanted: Sequence[str] | None) -> dict[str, int]:
         """How many runs at a time from each queue; one that only a job names gets one worker."""

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .core.actor import Actor
+from .core.actor import Actor, ActorKind
+from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.states import FINAL, RunState
+from .engine.handover import hand_over
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
+from .schedules import parse_duration
 from .storage import pauses
 from .storage.audit import audit
-from .storage.runs import create, operate
+from .storage.deploy import drain as drains
+from .storage.deploy import releases
+from .storage.failures import groups
+from .storage.owners import rows as owners
+from .storage.runs import create, operate, refuse
 from .storage.runs.values import NewRun
+
+_RUNS_A_STATEMENT = 1_000
 
 
 def new_run(
@@ -51,6 +60,22 @@ def new_run(
     )
 
 
+def due_instant(delay: timedelta | str | None, at: datetime | None, now: datetime) -> datetime:
+    """When a delayed run is due.
+
+    Raises:
+        ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
+    """
+    if (delay is None) == (at is None):
+        raise ValueError("say either delay= or at=")
+    if at is None:
+        wait = parse_duration(delay) if isinstance(delay, str) else delay
+        return now + (wait or timedelta())
+    if at.tzinfo is None:
+        raise ValueError(f"an instant needs a time zone: {at!r}")
+    return at
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call in its transaction.
@@ -68,18 +93,71 @@ class Call:
 
 async def create_run(call: Call, run: NewRun) -> int:
     """Insert a run and submit it to the engine; its id."""
-    run_id = await create.insert(call.connection, run, call.now)
-    await call.engine.submit(
-        call.connection, [Submission(run_id, run.queue, run.priority, run.due_at)]
-    )
+    [run_id] = await create_runs(call, [run])
     return run_id
+
+
+async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[int]:
+    """Insert runs and submit them to the engine; their ids, in the order of the runs."""
+    ids: list[int] = []
+    for start in range(0, len(runs), _RUNS_A_STATEMENT):
+        some = runs[start : start + _RUNS_A_STATEMENT]
+        created = await create.insert_many(call.connection, some, call.now)
+        submissions = [
+            Submission(run_id, run.queue, run.priority, run.due_at)
+            for run_id, run in zip(created, some, strict=True)
+        ]
+        await call.engine.submit(call.connection, submissions)
+        ids += created
+    return ids
+
+
+async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
+    """Create runs that people asked for in the old server's table; an instant that has a run keeps that one, a paused job waits."""
+    theirs = await owners.not_ours(call.connection, [job.name for job, _ in asked])
+    paused = await pauses.paused_jobs(call.connection, call.now) | theirs.keys()
+    by = str(Actor(ActorKind.LEGACY, "c_Job"))
+    runs = [
+        NewRun(
+            job_name=job.name,
+            job_type=JobType.RECURRING,
+            queue=job.queue,
+            priority=job.priority,
+            arguments_json=job.signature.check({}),
+            due_at=call.now,
+            scheduled_for=at,
+            triggered_by=by,
+            note=f"asked for by NextRunTime, by {by}",
+        )
+        for job, at in asked
+        if job.name not in paused
+    ]
+    new = await create.insert_slots(call.connection, runs, call.now)
+    submissions = [
+        Submission(new[run.job_name, at], run.queue, run.priority, run.due_at)
+        for run in runs
+        if (at := run.scheduled_for) is not None and (run.job_name, at) in new
+    ]
+    await call.engine.submit(call.connection, submissions)
 
 
 async def trigger(call: Call, run: NewRun, by: Actor) -> int:
-    """Create a run that somebody wants call.now; its id."""
+    """Create a run that somebody wants now; its id.
+
+    Raises:
+        RunStateError: the old server runs the job.
+    """
+    await _require_ours(call, run.job_name)
     run_id = await create_run(call, run)
     await audit(call.connection, by, "trigger", call.now, job_name=run.job_name, run_id=run_id)
     return run_id
+
+
+async def _require_ours(call: Call, job: str) -> None:
+    if await owners.not_ours(call.connection, [job]):
+        raise RunStateError(
+            f"{job} is still run by the old server, so a run here would wait: targcc owner list"
+        )
 
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
@@ -91,14 +169,17 @@ async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
 
 
 async def retry(call: Call, run_id: int, by: Actor) -> int:
-    """Make a waiting run due call.now, or do one that is over again; the id of the run that will do it."""
+    """Make a waiting run due now, or do one that is over again; the id of the run that will do it."""
     await audit(call.connection, by, "retry", call.now, run_id=run_id)
     if await operate.run_now(call.connection, run_id, str(by), call.now):
         queue, priority, due_at = await operate.find_submission(call.connection, run_id)
         await call.engine.submit(call.connection, [Submission(run_id, queue, priority, due_at)])
         return run_id
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
-    return await create_run(call, copy)
+    await _require_ours(call, copy.job_name)
+    again = await create_run(call, copy)
+    await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)
+    return again
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
@@ -106,6 +187,13 @@ async def delete(call: Call, run_id: int, by: Actor) -> None:
     name = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
     await audit(call.connection, by, "delete", call.now, job_name=name, run_id=run_id)
+
+
+async def fail(call: Call, run_id: int, by: Actor) -> None:
+    """Fail a run that waits for a node that knows it."""
+    ended = await refuse.fail(call.connection, run_id, str(by), call.now)
+    await hand_over(call.engine, call.connection, ended)
+    await audit(call.connection, by, "fail", call.now, run_id=run_id)
 
 
 async def pause_job(
@@ -138,6 +226,63 @@ async def resume_queue(call: Call, queue: str, by: Actor) -> None:
     await pauses.resume_queue(call.connection, queue)
     await call.engine.release(call.connection, queue=queue)
     await audit(call.connection, by, "resume queue", call.now, detail=f"queue {queue}")
+
+
+async def drain(call: Call, name: str, by: Actor) -> list[drains.Found]:
+    """Let the nodes of a name claim nothing more; which they are.
+
+    Raises:
+        UnknownServer: there is none.
+    """
+    return await _mark_drained(call, name, by, "drain")
+
+
+async def resume_server(call: Call, name: str, by: Actor) -> list[drains.Found]:
+    """Let the nodes of a name claim again; which they are.
+
+    Raises:
+        UnknownServer: there is none.
+    """
+    return await _mark_drained(call, name, by, "resume server")
+
+
+async def _mark_drained(call: Call, name: str, by: Actor, action: str) -> list[drains.Found]:
+    found = await drains.find(call.connection, name)
+    if not found:
+        raise UnknownServer(f"no server {name!r} is up: targcc server list shows which are")
+    ids = [one.id for one in found]
+    if action == "drain":
+        await drains.drain(call.connection, ids, str(by), call.now)
+    else:
+        await drains.resume(call.connection, ids)
+    for one in found:
+        detail = f"server {one.name}:{one.process_id}"
+        await audit(call.connection, by, action, call.now, detail=detail)
+    return found
+
+
+async def use_release(call: Call, name: str | None, by: Actor) -> str | None:
+    """Let a release decide about schedules, whichever is newer; with ``None`` the newest decides again. Its whole name.
+
+    Raises:
+        UnknownRelease: there is none of this name, or several begin so.
+    """
+    chosen = name if name is None else await _release(call.connection, name)
+    await releases.choose(call.connection, chosen, str(by), call.now)
+    detail = f"release {chosen}" if chosen is not None else "the newest release"
+    await audit(call.connection, by, "use release", call.now, detail=detail)
+    return chosen
+
+
+async def _release(connection: AsyncConnection, name: str) -> str:
+    known = [one.name for one in await releases.load(connection)]
+    found = [one for one in known if one == name] or [one for one in known if one.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    what = "several releases begin with" if found else "there is no release"
+    raise UnknownRelease(
+        f"{what} {name!r}: {', '.join(found or known) or 'none has been seen yet'}"
+    )
 
 
 def _pause_detail(reason: str | None, until: datetime | None, what: str = "") -> str | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from .core.errors import ProjectError
+
+ENVIRONMENT = "TARGCC_ENVIRONMENT"
+"""The environment variable that names the environment this process runs in."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,10 @@ class Project:
         queue: The queue of jobs that name none.
         retries: How often a failed run is tried again, for jobs that do not say.
         backoff: The wait before the first retry, for jobs that do not say, such as ``30s``.
+        queue_limits: For some queues, the number of runs that go on at once on all nodes together.
+        process_queues: The queues whose jobs run in worker processes unless they say otherwise.
         timeout: How long a run may take, for jobs that do not say; ``None`` is no limit.
+        job_options: By job, options of ``@job`` that count more here than what the job itself says.
     """
 
     name: str
@@ -34,9 +42,16 @@ class Project:
     retries: int = 3
     backoff: str = "30s"
     timeout: str | None = None
+    process_queues: tuple[str, ...] = ()
+    queue_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    job_options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queues", MappingProxyType(dict(self.queues)))
+        object.__setattr__(self, "queue_limits", MappingProxyType(dict(self.queue_limits)))
+        object.__setattr__(self, "job_options", MappingProxyType(dict(self.job_options)))
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
 
@@ -44,18 +59,36 @@ class Project:
 _configured: Project | None = None
 
 
-def configure(project: Project) -> None:
+def configure(
+    project: Project, environments: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Say which project this process runs; before a scheduler is made.
 
+    Args:
+        project: The project.
+        environments: What is different of it where the environment variable ``TARGCC_ENVIRONMENT`` has one of these names.
+
     Raises:
-        ProjectError: another project is configured in this process already.
+        ProjectError: another project is configured in this process already, or there is no environment of that name.
     """
     global _configured  # noqa: PLW0603 - the one place where a process keeps its project
+    project = _in_environment(project, environments or {})
     if _configured is not None and _configured != project:
         raise ProjectError(
             f"this process runs {_configured.name} already: {project.name} needs a process of its own"
         )
     _configured = project
+
+
+def _in_environment(project: Project, environments: Mapping[str, Mapping[str, Any]]) -> Project:
+    name = os.environ.get(ENVIRONMENT, "")
+    if not (name and environments):
+        return project
+    if name not in environments:
+        raise ProjectError(
+            f"{ENVIRONMENT} is {name!r}, and targcc.yaml has {', '.join(environments)}: add it there, it may be empty"
+        )
+    return replace(project, **environments[name])
 
 
 def current() -> Project:

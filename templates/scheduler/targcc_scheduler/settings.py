@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from .core.errors import SecretError
+from .core.masking.environment import know_environment, know_values
+from .core.sealing.seals import SEALS, split_keys
+from .core.secrets import from_outside
 from .project import current
 from .schedules import parse_zone
+from .schedules.classic import Weekly
 
 _POSTGRESQL = ("psycopg", "procrastinate")
 _PATH = re.compile(r"(/[\w.~-]+)+")
 _TAKEN = {"api", "health", "metrics"}
+_PYTEST = ("PYTEST_VERSION", "PYTEST_CURRENT_TEST")
+"""Variables that pytest sets for its own process and those that tests start."""
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+class _HasUrl(Protocol):
+    @property
+    def url(self) -> URL: ...
 
 
 class Settings(BaseSettings):
@@ -32,13 +45,26 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    database_url: str = Field(default_factory=lambda: current().database_url, repr=False)
+    database_url: str = Field(
+        default_factory=lambda: current().database_url, repr=False, validate_default=True
+    )
     """``sqlite:///file.db`` or ``postgresql://user:password@host/name``."""
+    pool_size: Annotated[int, Field(ge=2)] | None = None
+    """PostgreSQL: how many connections a process has at most for its work, without a value 15; besides those it has one for heartbeats, one
+    that listens, and up to four for pages."""
+    mode: Literal["auto", "embedded", "pages", "off"] = "auto"
+    """What a web app does with its scheduler: ``embedded``: it runs jobs too; ``pages``: it shows and enqueues, and ``targcc worker`` runs
+    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under pytest, else ``embedded``."""
     host: str = "127.0.0.1"
     port: int = 8000
     base_url: str = ""
     """Where people reach the dashboard, for links in alerts; empty means ``http://host:port``."""
+    allowed_hosts: str = ""
+    """Names, separated by commas, that the site answers to beside the one in ``base_url``: ``jobs.example.com``, ``*.example.com``, or ``*`` for any."""
+    trusted_proxies: str = ""
+    """Addresses or networks, separated by commas, of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; ``*``: everybody's."""
     dashboard_path: str = "/jobs"
+    """Where the pages, the API, the health checks and the metrics are."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """``auto``: colours on a terminal, JSON elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -52,12 +78,30 @@ class Settings(BaseSettings):
     """How often a node says that it is alive, and looks for cancellations."""
     lost_after_seconds: Seconds = 20
     """A node that has said nothing for so long is dead; its runs go to the others."""
+    stuck_after_seconds: Annotated[float, Field(ge=0)] = 600
+    """A node whose loop has not turned for so long, while its process lives, is killed, and its runs go to the others; 0 switches that off."""
+    keepalive: bool = True
+    """Whether a small process beside a worker says that it is alive while a job holds its interpreter."""
     shutdown_grace: Annotated[float, Field(ge=0)] = 30
     """How long running jobs may go on after the process was told to stop."""
     cancel_grace: Annotated[float, Field(ge=0)] = 5
     """How long a job that was cancelled or timed out may go on before it is stopped."""
     poll_seconds: Seconds = 1
     """How often to look for work that another process created without waking this one."""
+    query_seconds: Seconds = 10
+    """How long a question of a page, the API or a command may take before it is given up."""
+    cpu_meter: bool = True
+    """Whether the processor time of async jobs is measured, at each of their steps; that of plain jobs and processes is measured in any case."""
+
+    release: str = ""
+    """What this deployment is called, such as a build number; empty means the project's version and a digest of its jobs. Of two
+    releases with different schedules for a job the newer one decides."""
+    release_absent_after: Seconds = 600
+    """When no node of the release that decides has been up for so long, the newest of those that are up decides."""
+    unknown_after: Seconds = 900
+    """People are told of a run that has waited so long for a node that knows its job and arguments."""
+    give_up_after: Seconds | None = None
+    """A run that has waited so long for such a node is failed; without a value it waits on."""
 
     legacy_url: str = Field(default="", repr=False)
     """Hybrid mode: the database whose ``c_Job`` says what else runs, such as ``mssql://user:password@host/name``."""
@@ -69,21 +113,56 @@ class Settings(BaseSettings):
     """How often to look for changes in it."""
     legacy_threads: Annotated[int, Field(ge=1)] = 4
     """How many of its procedures run at the same time in one process."""
+    legacy_runners: str = ""
+    """TARGCC 4: whose rows run here, by ``lkpJobRunner``, separated by commas; empty: everybody's."""
+    legacy_weekly: Weekly = "every-day"
+    """TARGCC 4: how Weekly is read: ``every-day``, as TaskManager did it by a fault, ``as-meant`` on its weekday, or ``repaired``: as yours did."""
+    legacy_procedures: dict[str, str] = Field(default_factory=dict)
+    """TARGCC 4: the stored procedure of each code of ``lkpJob`` that was the application's own, such as ``{"Send": "dbo.usp_Send"}``."""
+
+    cutover_url: str = Field(default="", repr=False)
+    """The old server's database during a cut-over, for ``targcc cutover`` and ``targcc shadow``; it runs nothing by itself. Table and zone are
+    those of ``legacy_table`` and ``legacy_timezone``."""
 
     history_days: Annotated[int, Field(ge=1)] = 90
     """Finished runs older than this many days are removed, but the newest of each job stay: see ``history_keep``."""
     history_keep: Annotated[int, Field(ge=0)] = 100
     """How many finished runs of each job stay, whatever their age."""
+    history_partitions: Literal["none", "month"] = "none"
+    """``month``: on PostgreSQL a history that is still empty when the tables are made is kept by month; later: ``targcc history partition``."""
+    statistics_days: Annotated[int, Field(ge=1)] = 730
+    """How long the counts behind statistics and trends stay; they outlive the runs."""
 
     alert_email: str = ""
     """Addresses, separated by commas, that get the alerts of jobs which name nobody."""
+
+    ping_url: str = Field(default="", repr=False)
+    """An address that is fetched while recurring jobs get their runs, such as that of a dead-man's switch: it tells people when it hears nothing."""
+    ping_seconds: Seconds = 60
+    """How often, at least 15 s apart."""
 
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
     smtp_from: str = Field(default_factory=lambda: f"{current().name}@localhost")
+    secret_key: SecretStr = SecretStr("")
+    """Keys, separated by commas, that secret arguments are stored with: the first seals, all open; ``targcc secret key`` makes one."""
     smtp_tls: Literal["auto", "starttls", "tls", "none"] = "auto"
+
+    _from_outside = field_validator(
+        "database_url", "legacy_url", "cutover_url", "smtp_password", "secret_key", mode="before"
+    )(from_outside)
+
+    @model_validator(mode="after")
+    def _mask_from_now_on(self) -> Self:
+        know_environment()
+        know_values(vars(self).values())
+        try:
+            SEALS.use(split_keys(self.secret_key.get_secret_value()))
+        except SecretError as error:
+            raise ValueError(f"secret_key: {error}") from None
+        return self
 
     @field_validator("database_url")
     @classmethod
@@ -118,7 +197,7 @@ class Settings(BaseSettings):
             )
         return path
 
-    @field_validator("legacy_url")
+    @field_validator("legacy_url", "cutover_url")
     @classmethod
     def _a_url(cls, url: str) -> str:
         try:
@@ -134,6 +213,46 @@ class Settings(BaseSettings):
         if zone:
             parse_zone(zone)
         return zone
+
+    @property
+    def legacy_runner_names(self) -> list[str]:
+        """The names in ``legacy_runners``."""
+        return [name.strip() for name in self.legacy_runners.split(",") if name.strip()]
+
+    @classmethod
+    def for_engine(cls, engine: _HasUrl, **more: Any) -> Self:
+        """Settings whose database is that of an engine of SQLAlchemy's, async or plain; the drivers are our own.
+
+        Args:
+            engine: The application's.
+            more: Other settings, such as ``pool_size=3``.
+        """
+        url = engine.url.set(drivername=engine.url.get_backend_name())
+        ssl = url.query.get("ssl")  # as asyncpg has it
+        if ssl is not None:
+            url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": ssl})
+        return cls(database_url=url.render_as_string(hide_password=False), **more)
+
+    @property
+    def effective_mode(self) -> Literal["embedded", "pages", "off"]:
+        """The mode, with ``auto`` decided."""
+        if self.mode != "auto":
+            return self.mode
+        return "off" if any(name in os.environ for name in _PYTEST) else "embedded"
+
+    @property
+    def why_off(self) -> str:
+        """Why the scheduler is off, when it is."""
+        why = "TARGCC_MODE says so" if self.mode == "off" else "pytest runs"
+        return f"the scheduler is off, as {why}; TARGCC_MODE=embedded turns it on"
+
+    def at(self, prefix: str) -> Self:
+        """The same settings, with the pages at another prefix.
+
+        Raises:
+            ValueError: it is no path such as ``/jobs``.
+        """
+        return self.model_copy(update={"dashboard_path": self._free_path(prefix)})
 
     @property
     def dashboard_url(self) -> str:

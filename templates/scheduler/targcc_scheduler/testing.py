@@ -7,19 +7,25 @@ import inspect
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from .core.errors import ProjectError
+from .core.states import RunState
 from .jobs.context import JobContext, StopReason
 from .jobs.declaration import Declaration, declare
 from .jobs.definition import JobDefinition
 from .jobs.result import JobResult
 from .project import Project, current
 from .schedules import parse_zone
+
+if TYPE_CHECKING:
+    from .enqueueing.recording import Recorded
+    from .scheduler import Scheduler
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Outcome:
     Args:
         result: What the job returned, as a result. An exception is none: it comes through.
         steps: The results of finished steps by name, as JSON holds them; a second attempt takes them as ``steps=``.
-        progress: The last ``(done, total)``; ``None`` when the job never said.
+        progress: The last ``(done, total)``; ``None`` when the job did not say.
         log: The lines it logged, such as ``Loaded rows=12``.
     """
 
@@ -63,7 +69,6 @@ async def run_job(
         ArgumentsError: the arguments do not fit the job.
     """
     target: Any = job() if inspect.isclass(job) else job
-    function: Any = getattr(target, "execute", target)
     definition = _definition(target)
     recorder = _Recorder(steps or {})
     moment = scheduled_for or datetime.now(UTC)
@@ -77,7 +82,44 @@ async def run_job(
     )
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
-    given = definition.signature.load(definition.signature.check(arguments))
+    result = await _attempt(definition, target, ctx, definition.signature.check(arguments))
+    return Outcome(result, recorder.results(), recorder.last, recorder.lines)
+
+
+async def run_inline(
+    definition: JobDefinition, arguments_json: str | None, run: Recorded, scheduler: Scheduler
+) -> RunState:
+    """Run a job that was enqueued at once, with the services of the project; how it ended. An exception of the job comes through."""
+    from .services.container import project_services
+    from .worker.injection import services_for
+
+    container = project_services()
+    async with AsyncExitStack() as stack:
+        scope = None
+        if container is not None:
+            stack.push_async_callback(container.close)
+            scope = await stack.enter_async_context(container())
+        target: Any = definition.target
+        if inspect.isclass(target):
+            offers: dict[type, Any] = {type(scheduler): scheduler}
+            target = target(**await services_for(target, scope, offers))
+        ctx = JobContext(
+            definition,
+            run_id=run.run_id,
+            attempt=1,
+            scheduled_for=run.due_at.astimezone(parse_zone(definition.timezone)),
+            triggered_by=run.by,
+            recorder=_Recorder({}),
+        )
+        result = await _attempt(definition, target, ctx, arguments_json)
+    return RunState.SUCCEEDED if result.ok else RunState.FAILED
+
+
+async def _attempt(
+    definition: JobDefinition, target: Any, ctx: JobContext, arguments_json: str | None
+) -> JobResult:
+    function: Any = getattr(target, "execute", target)
+    given = definition.signature.load(arguments_json)
     if (context := definition.signature.context) is not None:
         given[context] = ctx
     if inspect.iscoroutinefunction(function):
@@ -85,7 +127,7 @@ async def run_job(
     else:
         returned = await asyncio.to_thread(function, **given)
         returned = await returned if inspect.isawaitable(returned) else returned
-    return Outcome(JobResult.of(returned), recorder.results(), recorder.last, recorder.lines)
+    return JobResult.of(returned)
 
 
 def _definition(target: Any) -> JobDefinition:

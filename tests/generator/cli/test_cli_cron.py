@@ -27,6 +27,39 @@ def test_it_shows_words_runs_and_what_the_clock_change_does():
     )
 
 
+def test_it_shows_an_interval_from_its_anchor_through_a_clock_change():
+    output = shown(
+        "--every", "3d", "--anchor", "2026-01-02T05:10", "--timezone", "Asia/Jerusalem", "--after", "2027-03-24",
+        "--count", "2",
+    )  # fmt: skip
+    assert output == (
+        "every 3d runs every 3 days from 2026-01-02 05:10 (Asia/Jerusalem)\n"
+        "  next    Thu 25 Mar 2027 05:10 +02  (Thu 03:10 UTC)\n"
+        "          Sun 28 Mar 2027 05:10 +03  (Sun 02:10 UTC)\n"
+    )
+
+
+def test_hours_move_by_the_clock_and_it_says_so():
+    output = shown("--every", "7h", "--timezone", "Asia/Jerusalem", "--after", "2027-03-24")
+    assert "its times are 1 hour later by the clock from then on" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "give a cron expression, or --every"),
+        (["0 2 * * *", "--every", "3d"], "give a cron expression, or --every"),
+        (["0 2 * * *", "--anchor", "2026-01-02"], "--anchor goes with --every"),
+        (["--every", "3d", "--compare", "vixie"], "--compare takes a cron expression"),
+    ],
+)
+def test_one_schedule_is_asked_about(arguments, words):
+    result = CliRunner().invoke(cron, arguments)
+
+    assert result.exit_code == 2
+    assert words in result.output
+
+
 def test_half_hour_offsets_and_seconds_are_shown_where_there_are_any():
     output = shown(
         "15 30 2 * * *", "--timezone", "Asia/Kolkata", "--after", "2026-01-01", "--count", "1"

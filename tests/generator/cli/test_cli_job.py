@@ -88,6 +88,8 @@ def test_a_name_in_any_spelling(project, name):
     [
         (["--every", "15m"], '@job(every="15m")'),
         (["--every", "5m", "--after-completion"], '@job(every="5m", after="completion")'),
+        (["--every", "5m", "--after-start"], '@job(every="5m", after="start")'),
+        (["--every", "3d", "--anchor", "2026-01-02T05:10", "--misfire-grace", "none"], '@job(every="3d", anchor="2026-01-02T05:10", misfire_grace="none")'),
         (["--every", "1d", "--anchor", "2026-01-01T00:00"], '@job(every="1d", anchor="2026-01-01T00:00")'),
         (["--at", "2026-12-31T02:00"], '@job(at="2026-12-31T02:00")'),
         (["--manual"], "@job(JobType.MANUAL)"),
@@ -96,6 +98,7 @@ def test_a_name_in_any_spelling(project, name):
         (["--cron", "@daily", "--retries", "5", "--timeout", "10m", "--paused"], '@job("@daily", retries=5, timeout="10m", paused=True)'),
         (["--manual", "--queue", "default", "--priority", "3", "--overlap", "skip"], '@job(JobType.MANUAL, queue="default", priority=3, overlap="skip")'),
         (["--cron", "0 2 * * *", "--misfire", "skip", "--misfire-grace", "1h"], '@job("0 2 * * *", misfire="skip", misfire_grace="1h")'),
+        (["--manual", "--webhook", "${HOOK_URL}"], 'alerts=Alerts(webhook="${HOOK_URL}")'),
         (["--cron", "0 2 * * *", "--alert-on", "failure", "--alert-on", "slower than 5m", "--email", "a@example.com"], 'alerts=Alerts(on=("failure", "slower than 5m"), email=("a@example.com",))'),
     ],
 )  # fmt: skip
@@ -194,14 +197,17 @@ def test_removing_takes_all_of_it_back(project):
     assert state(project) == before
 
 
-def test_removing_keeps_what_people_wrote_and_says_that_it_runs(project):
+def test_removing_puts_what_people_wrote_where_it_does_not_run_and_says_so(project):
     job("Report", "--manual")
     module = project / "src/acme_jobs/jobs/report.py"
     module.write_text(module.read_text() + "\n# mine\n")
     result = job("--remove", "Report")
-    assert "keep      src/acme_jobs/jobs/report.py" in result.stdout
-    assert "Report runs as long as src/acme_jobs/jobs/report.py is there" in result.stdout
-    assert module.exists()
+    assert "create    .targcc/removed/src/acme_jobs/jobs/report.py.txt" in result.stdout
+    assert (
+        "Report runs no more. What you wrote comes back with: targcc-gen restore Report"
+        in result.stdout
+    )
+    assert not module.exists()
     assert not (project / "tests/jobs/test_report.py").exists()
 
 

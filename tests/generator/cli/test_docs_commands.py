@@ -28,7 +28,7 @@ exit 64
 SERVE = """{command} &
 server=$!
 trap 'kill $server' EXIT
-curl -s --retry 60 --retry-delay 1 --retry-connrefused {base}/health/ready >/dev/null
+curl -s --retry 60 --retry-delay 1 --retry-connrefused {base}/jobs/health/ready >/dev/null
 """
 STOP = """trap - EXIT
 kill $server

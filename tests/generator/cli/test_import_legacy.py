@@ -1,4 +1,4 @@
-"""`targcc-gen import-legacy` as people run it: a process, real files, a project that works."""
+"""`targcc-gen import-legacy` as people run it: real files, a project that works."""
 
 import gzip
 import json
@@ -9,16 +9,34 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+from targcc_gen.spec import parse_spec
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "legacy"
 SCRIPTS = ROOT / "tests" / "data" / "legacy"
-ZONE = ("--timezone", "Israel Standard Time")
+ZONE = ("--timezone", "Israel Standard Time", "--accept-rejected")
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     """Runs the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments, status=0):
+        words = ["import-legacy", *map(str, arguments)]
+        done = CliRunner().invoke(main, words, prog_name="targcc-gen")
+        assert done.exit_code == status, done.output
+        assert "Traceback" not in done.stderr
+        return done
+
+    return command
+
+
+@pytest.fixture
+def run_process(tmp_path):
+    """Runs it in a process of its own."""
 
     def command(*arguments, status=0):
         line = [
@@ -55,8 +73,8 @@ def example():
     return sorted(EXAMPLE.glob("*.sql"))
 
 
-def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run):
-    lines = run(*example(), *ZONE).stdout.splitlines()
+def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run_process):
+    lines = run_process(*example(), *ZONE).stdout.splitlines()
 
     assert lines[0].split() == [
         "read",
@@ -73,11 +91,9 @@ def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run):
         line.endswith('c_Job.sql:45  "Price list"  cron "0 5 * *": 4 fields instead of 5 or 6')
         for line in lines
     )
-    assert lines[-2].startswith("parity    6 jobs fire exactly as before")
-    assert (
-        "(1 on the autumn clock change, 1 on the spring clock change, 1 read day AND weekday)"
-        in lines[-1]
-    )
+    assert lines[-3].startswith("parity    6 jobs fire exactly as before")
+    assert lines[-2].strip() == "1 as its history shows, not as the row says"
+    assert "(1 on the autumn clock change, 1 on the spring clock change)" in lines[-1]
 
 
 def test_json_has_the_end_of_every_row_and_nothing_else(run):
@@ -108,7 +124,7 @@ def test_a_new_project_has_the_jobs_and_its_history_and_a_second_import_changes_
     assert "timezone: Asia/Jerusalem" in (project / "targcc.yaml").read_text()
     assert '"[dbo].[usp_Nightly Load]"' in module
     assert "paused=True" in (project / "src/shop_jobs/jobs/old_exchange_rates.py").read_text()
-    assert "unchanged 9 jobs that the project has already" in again.stdout
+    assert "unchanged 10 jobs that the project has already" in again.stdout
     assert files(project) == before
     with gzip.open(project / "data/legacy_history.jsonl.gz", "rt") as stream:
         first = json.loads(next(stream))
@@ -180,7 +196,8 @@ def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(r
     assert legacy["TARGCC_LEGACY_TIMEZONE"] == "Asia/Jerusalem"
     assert "jobs: {}" in spec
     assert "#   Nightly load: 30 1 * * * [dbo].[usp_Nightly Load]" in spec
-    assert [path.name for path in (project / "src/shop_jobs/jobs").iterdir()] == ["__init__.py"]
+    jobs = (project / "src/shop_jobs/jobs").glob("*.py")
+    assert [path.name for path in jobs] == ["__init__.py"]
     assert "Nightly load" in done.stdout
     assert 'c_Job row 2 "Bad one" cannot be used: 4 fields' in done.stderr
 
@@ -194,17 +211,20 @@ def test_hybrid_mode_joins_a_project_once(run, tmp_path):
     assert files(project) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ([EXAMPLE / "classic/jobs.sql"], "this is a c_Job of TARGCC 4"),
-        ([*example(), "--cron-dialect", "vixie"], "not as vixie"),
-    ],
-)
-def test_what_hybrid_mode_cannot_run_is_refused(run, tmp_path, arguments, reason):
+def test_hybrid_mode_takes_the_rows_of_targcc_4_with_their_procedures(run, tmp_path):
+    (tmp_path / "map.yaml").write_text("NightlyLoad: dbo.usp_Load\n", encoding="utf-8")
+    classic = [EXAMPLE / "classic/jobs.sql", "--procedure-map", "map.yaml"]
+    run(*classic, *ZONE, "--mode", "hybrid", "--new", "shop-jobs")
+    env = (tmp_path / "shop-jobs" / ".env.example").read_text(encoding="utf-8")
+
+    assert 'TARGCC_LEGACY_PROCEDURES={"nightlyload": "dbo.usp_Load"}' in env.splitlines()
+
+
+def test_what_hybrid_mode_cannot_run_is_refused(run, tmp_path):
+    arguments = [*example(), "--cron-dialect", "vixie"]
     done = run(*arguments, *ZONE, "--mode", "hybrid", "--new", "shop-jobs", status=2)
 
-    assert reason in done.stderr
+    assert "not as vixie" in done.stderr
     assert not (tmp_path / "shop-jobs").exists()
 
 
@@ -237,9 +257,32 @@ def test_classic_jobs_come_over_with_procedures_or_say_that_nobody_ported_them(r
     assert 'PROCEDURE = "dbo.usp_SendStatements"' in (jobs / "send_statements.py").read_text()
     assert "Ask Dana before running it by hand" in (jobs / "send_statements.py").read_text()
     orders = (jobs / "import_orders.py").read_text()
-    assert 'every="5m", after="completion"' in " ".join(orders.split()).replace("( ", "(")
+    assert 'every="5m", after="start"' in " ".join(orders.split()).replace("( ", "(")
     assert "not yet ported" in orders
     assert "admin@example.com" in orders
+    spec = (tmp_path / "till-jobs/targcc.yaml").read_text()
+    assert "srv-tasks: {workers: 1, concurrency: 1}" in spec
+
+
+def test_the_owner_decides_about_weekly_and_about_one_at_a_time(run, tmp_path):
+    given = ("--weekly", "as-meant", "--runner-workers", "3")
+    done = run(EXAMPLE / "classic/jobs.sql", *ZONE, *given, "--new", "till-jobs")
+    spec = (tmp_path / "till-jobs/targcc.yaml").read_text()
+
+    assert 'cron: "0 3 * * FRI"' in spec
+    assert "srv-tasks: {workers: 3, concurrency: 3}" in spec
+    assert "queues    srv-tasks: 5 jobs of runner SRV-TASKS, 3 at once" in done.stdout
+
+
+def test_the_queues_of_old_runners_join_a_project_once(run, tmp_path):
+    run(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs")
+    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--into", "shop-jobs", "--source", "tills")
+    spec = (tmp_path / "shop-jobs/targcc.yaml").read_text()
+    done = run(EXAMPLE / "classic/jobs.sql", *ZONE, "--into", "shop-jobs", "--source", "tills")
+
+    assert spec.count("srv-tasks: {workers: 1, concurrency: 1}") == 1
+    assert "unchanged 6 jobs" in done.stdout
+    assert (tmp_path / "shop-jobs/targcc.yaml").read_text() == spec
 
 
 def test_the_tests_of_imported_jobs_pass(run, tmp_path):
@@ -259,12 +302,15 @@ def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is
     run, tmp_path
 ):
     run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
-    run(EXAMPLE / "c_Job.csv", "--timezone", "GMT Standard Time", "--into", "shop-jobs")
+    cron = (EXAMPLE / "c_Job.csv", "--into", "shop-jobs", "--accept-rejected", "--source", "tills")
+    run(*cron, "--timezone", "GMT Standard Time")
     spec = (tmp_path / "shop-jobs/targcc.yaml").read_text()
-    done = run(EXAMPLE / "c_Job.csv", *ZONE, "--into", "shop-jobs")
+    (tmp_path / "shop-jobs/.targcc/legacy.jsonl").unlink()
+    done = run(*cron, *ZONE, status=3)
 
     assert "timezone: Europe/London" in spec
-    assert "another timezone (Europe/London there, none here): left as it is" in done.stdout
+    assert "timezone: mine Europe/London, old none" in done.stdout
+    assert "the project has this job already" in done.stdout
     assert (tmp_path / "shop-jobs/targcc.yaml").read_text() == spec
 
 
@@ -291,12 +337,12 @@ def test_text_of_an_export_is_no_markup_in_a_report(run, tmp_path):
     run("x.sql", *ZONE, "--report", "r.html")
     run("x.sql", *ZONE, "--report", "r.md")
 
-    assert "<script>" not in (tmp_path / "r.html").read_text()
+    assert "<script>alert" not in (tmp_path / "r.html").read_text()
     assert r"\<script\>alert(1)\</script\>\|x" in (tmp_path / "r.md").read_text()
 
 
-def test_a_dry_run_shows_the_plan_and_writes_nothing(run, tmp_path):
-    done = run(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs", "--dry-run", "--diff")
+def test_a_dry_run_shows_the_plan_and_writes_nothing(run_process, tmp_path):
+    done = run_process(EXAMPLE / "c_Job.csv", *ZONE, "--new", "shop-jobs", "--dry-run", "--diff")
 
     assert "+class NightlyLoadJob:" in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -365,6 +411,7 @@ def test_what_cannot_be_done_is_refused(run, tmp_path, arguments, words):
 
 def test_a_file_in_the_way_is_a_conflict_for_people(run, tmp_path):
     run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
+    (tmp_path / "shop-jobs/.targcc/legacy.jsonl").unlink()
     mine = tmp_path / "shop-jobs/src/shop_jobs/jobs/nightly_load.py"
     mine.write_text("mine = True\n")
     before = files(tmp_path / "shop-jobs")
@@ -383,3 +430,31 @@ def test_every_sample_script_adds_up(run, script):
     rows = {"01_ssms_modern.sql": 2, "03_multirow_values.sql": 3, "09_convert_style.sql": 3}
 
     assert sum(len(data[key]) for key in ("jobs", "inactive", "rejected")) == rows.get(script, 1)
+
+
+def test_paused_brings_everything_in_stopped_and_says_which_rows_they_are(run):
+    done = run(*example(), *ZONE, "--new", "acme", "--paused")
+    spec = parse_spec(Path("acme/targcc.yaml").read_text(encoding="utf-8"), "targcc.yaml")
+    assert spec.jobs
+    assert all(job.paused for job in spec.jobs.values())
+    moving = json.loads(Path("acme/legacy/cutover.json").read_text(encoding="utf-8"))["jobs"]
+    assert len(moving) == 8
+    assert {"name": "Daily Sales Report", "id": "1", "runner": ""} in moving
+    assert "targcc owner import" in done.stdout
+
+    run(*example(), *ZONE, "--into", "acme", "--paused")
+    assert json.loads(Path("acme/legacy/cutover.json").read_text())["jobs"] == moving
+
+
+def test_paused_is_refused_where_it_makes_no_sense_and_a_foreign_file_is_left(run):
+    done = run(*example(), *ZONE, "--new", "acme", "--paused", "--mode", "hybrid", status=2)
+    assert "exclude each other" in done.stderr
+    run(*example(), *ZONE, "--new", "acme", "--paused", "--dry-run")
+    assert not Path("acme").exists()
+    run(*example(), *ZONE, "--new", "acme")
+    Path("acme/legacy").mkdir()
+    Path("acme/legacy/cutover.json").write_text("[]", encoding="utf-8")
+    before = files(Path("acme"))
+    done = run(*example(), *ZONE, "--into", "acme", "--paused", status=2)
+    assert files(Path("acme")) == before
+    assert "is not a list of jobs to cut over" in done.stderr

@@ -1,6 +1,7 @@
 """`regenerate` says what the releases on the way mean for a project."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -17,11 +18,18 @@ def regenerate(*options: str):
     return CliRunner().invoke(main, ["regenerate", *options], prog_name="targcc-gen")
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fresh") / "acme"
+    CliRunner().invoke(main, ["new", str(root), "--yes"], prog_name="targcc-gen")
+    return root
+
+
 @pytest.fixture
-def lock(tmp_path, monkeypatch):
+def lock(fresh, tmp_path, monkeypatch):
     """The lock of a new project, in whose folder the test is."""
     root = tmp_path / "acme"
-    CliRunner().invoke(main, ["new", str(root), "--yes"], prog_name="targcc-gen")
+    shutil.copytree(fresh, root)
     monkeypatch.chdir(root)
     return root / LOCK
 

@@ -1,4 +1,4 @@
-"""`targcc-gen patch --scheduler package`: few files, the wheel among them, and how to install it."""
+"""`targcc-gen patch` with the package, its default: few files, the wheel among them, and how to install it."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from targcc_gen.cli.commands.create.patch import patch
 from targcc_gen.errors import InputError
-from targcc_gen.render.wheel import wheel_name, wheel_path
+from targcc_gen.render.wheel import wheel_path
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 
@@ -37,17 +37,17 @@ def files(root: Path) -> set[str]:
 def test_it_brings_nine_files(shop: Path, run: Callable[..., Result]):
     before = files(shop)
 
-    assert run("--scheduler", "package").exit_code == 0
+    assert run("--no-verify").exit_code == 0
 
     brought = files(shop) - before
-    assert len(brought) == 9
+    assert len(brought) == 9  # and lines in two files of the project's
     assert brought >= {"shop/scheduler/__init__.py", wheel_path(), ".targcc/lock.jsonl"}
 
 
 def test_the_app_works_with_the_package(shop: Path, run: Callable[..., Result]):
-    result = run("--scheduler", "package")
+    result = run()
 
-    assert "verified  shop.main:app serves the scheduler" in result.stdout
+    assert "verified  shop.main:app starts, a job ran, and the pages answer" in result.stdout
     assert "python -m targcc_scheduler --project shop user add NAME" in result.stdout
     done = subprocess.run(
         [sys.executable, "-m", "targcc_scheduler", "--project", "shop", "job", "list"],
@@ -60,49 +60,67 @@ def test_the_app_works_with_the_package(shop: Path, run: Callable[..., Result]):
     assert "Heartbeat" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("pyproject", "command"),
-    [
-        ('[project]\nname = "shop"\n', f"uv add --extra run ./vendor/{wheel_name()}"),
-        ("[tool.poetry]\n", f'poetry add --extras "run" ./vendor/{wheel_name()}'),
-        ("", f'python -m pip install "./vendor/{wheel_name()}[run]"'),
-    ],
-)
 def test_an_environment_without_the_wheel_is_told_how_to_get_it(
-    shop: Path,
-    run: Callable[..., Result],
-    monkeypatch: pytest.MonkeyPatch,
-    pyproject: str,
-    command: str,
+    shop: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ):
-    (shop / "pyproject.toml").write_text(pyproject)
     monkeypatch.setattr("targcc_gen.patch.service.missing", lambda *_: ["targcc-scheduler"])
 
-    result = run("--scheduler", "package")
+    result = run()
 
     assert result.exit_code == 0
-    assert "the patched app was not imported" in result.stdout
-    assert f"Next      {command}\n" in result.stdout
+    assert "patched, not verified: because" in result.stdout
+    assert "lacks targcc-scheduler" in result.stdout
+    assert "Next      python -m pip install --find-links vendor -e .\n" in result.stdout
     assert (shop / wheel_path()).is_file()
 
 
 def test_undo_takes_the_wheel_too_and_says_what_is_left(shop: Path, run: Callable[..., Result]):
     before = files(shop)
-    run("--scheduler", "package")
+    pyproject = (shop / "pyproject.toml").read_text()
+    run("--no-verify")
+    assert "targcc-scheduler[run]==" in (shop / "pyproject.toml").read_text()
+
+    run("--undo")
+
+    assert files(shop) == before
+    assert (shop / "pyproject.toml").read_text() == pyproject
+
+
+def test_undo_says_what_is_left_where_the_dependency_was_added_by_hand(
+    shop: Path, run: Callable[..., Result]
+):
+    (shop / "pyproject.toml").unlink()
+    assert f"add to the project's requirements: ./{wheel_path()}[run]" in run("--no-verify").stdout
 
     result = run("--undo")
 
-    assert files(shop) == before
     assert "take targcc-scheduler out of the project's requirements" in result.stdout
+
+
+def test_the_pull_request_is_at_most_twelve_files_and_three_hundred_lines(
+    shop: Path, run: Callable[..., Result]
+):
+    before = {path: (shop / path).read_bytes() for path in files(shop)}
+    run("--no-verify")
+    after = {path: (shop / path).read_bytes() for path in files(shop)}
+
+    changed = [path for path in after if after[path] != before.get(path)]
+    texts = [path for path in changed if not path.endswith((".whl", "schema.json", "lock.jsonl"))]
+    lines = sum(
+        len(set(after[path].splitlines()) - set(before.get(path, b"").splitlines()))
+        for path in texts
+    )
+    assert len(changed) <= 12
+    assert lines <= 300
 
 
 @pytest.mark.usefixtures("shop")
 def test_the_other_way_of_a_project_that_is_there_is_for_another_command(
     run: Callable[..., Result],
 ):
-    run("--scheduler", "package")
+    run("--no-verify")
 
-    error = run("--scheduler", "vendored").exception
+    error = run("--vendored").exception
 
     assert isinstance(error, InputError)
     assert "targcc-gen scheduler vendored" in (error.hint or "")

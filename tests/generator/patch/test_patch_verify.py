@@ -1,168 +1,176 @@
-"""The patched app is imported by a Python of its own, and what it serves is looked at."""
+"""What a trial compares, what its answers mean, and the process it runs in."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.layout import Layout
-from targcc_gen.patch.app.source import Source
-from targcc_gen.patch.check.verify import install_command, missing, project_python, verify
-from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.edit.wiring import Wiring, wire
+from targcc_gen.patch.check import compare
+from targcc_gen.patch.check.environment import ask, missing, project_python
+from targcc_gen.patch.check.verify import Outcome, judged
+from targcc_gen.patch.served.entry import Entry
 
 PYTHON = Path(sys.executable)
-ROUTER = """
-from fastapi import APIRouter
-
-scheduler_router = APIRouter()
+ENTRY = Entry("acme.main", "app", "here")
 
 
-@scheduler_router.get("/jobs")
-def jobs(): ...
+def scheduler() -> APIRouter:
+    router = APIRouter()
+    router.add_api_route("/jobs", lambda: None, include_in_schema=False)
+    router.add_api_route("/jobs/{path:path}", lambda path: path, include_in_schema=False)
+    return router
 
 
-@scheduler_router.get("/api/jobs/{name}")
-def job(name: str): ...
-"""
-WIRING = Wiring("acme.scheduler.app", "acme")
+def compared(make: Callable[..., FastAPI]) -> dict[str, Any]:
+    """An app with and without the scheduler."""
+    return compare.compare(compare.described(make(patched=False)), make(patched=True), "/jobs")
+
+
+def shop(
+    *paths: str, first: bool = False, alter: Callable[[FastAPI], object] = lambda _: None
+) -> Callable[..., FastAPI]:
+    """An app with routes; `first`: they come before the scheduler's."""
+
+    def make(*, patched: bool) -> FastAPI:
+        app = FastAPI()
+        if patched and not first:
+            app.include_router(scheduler())
+        for path in paths:
+            app.add_api_route(path, lambda: None)
+        if patched and first:
+            app.include_router(scheduler())
+        if patched:
+            alter(app)
+        return app
+
+    return make
+
+
+def test_an_app_that_is_as_before_has_nothing_to_tell():
+    assert not any(compared(shop("/", "/items/{item}")).values())
+
+
+def test_a_route_of_the_app_that_the_scheduler_would_answer_is_found():
+    assert compared(shop("/jobs", "/jobs/{name}"))["hidden"] == ["GET /jobs", "GET /jobs/{name}"]
+
+
+def test_a_catch_all_behind_the_scheduler_is_no_conflict():
+    assert not any(compared(shop("/{path:path}")).values())
+
+
+def test_a_route_in_front_of_the_scheduler_is_found():
+    found = compared(shop("/{path:path}", first=True))
+    assert found["shadowed"] == ["GET /jobs", "GET /jobs/{path:path}"]
+
+
+def test_a_route_that_is_lost_is_found():
+    assert compared(shop("/a", alter=lambda app: app.router.routes.pop()))["routes"] == ["/a"]
+
+
+def test_another_order_of_routes_is_found():
+    found = compared(shop("/a", "/b", alter=lambda app: app.router.routes.reverse()))
+    assert found["routes"] == ["their order"]
+
+
+def test_other_middleware_is_found():
+    assert compared(shop(alter=lambda app: app.add_middleware(GZipMiddleware)))["middleware"]
+
+
+def test_another_openapi_is_found():
+    found = compared(shop("/a", alter=lambda app: setattr(app, "title", "other")))
+    assert found["openapi"] == ["info"]
+
+
+def test_an_app_that_cannot_describe_its_api_is_compared_all_the_same():
+    def make(*, patched: bool) -> FastAPI:
+        app = shop("/a")(patched=patched)
+        app.openapi = lambda: 1 / 0  # type: ignore[method-assign, return-value, assignment]
+        return app
+
+    assert not any(compared(make).values())
+
+
+def outcome(**answer: Any) -> Outcome:
+    return judged(ENTRY, {"pages": {"status": 200, "location": ""}, "prefix": "/jobs", **answer})
+
+
+def page(status: int, location: str = "") -> Outcome:
+    return outcome(pages={"status": status, "location": location})
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "text"),
+    [
+        (outcome(), "verified", ""),
+        (page(303, "/jobs/login"), "verified", ""),
+        (page(303, "/sign-in"), "untried", "GET /jobs answers 303"),
+        (page(401), "untried", "something of the app's own stands before the pages"),
+        (page(404), "failed", "the pages of acme.main:app do not answer: GET /jobs: 404"),
+        (outcome(error="boom"), "failed", "does not work with the scheduler in it\n  boom"),
+        (outcome(unserved="no lifespan"), "refused", "no lifespan, so that no job would run"),
+        (outcome(hidden=["GET /jobs"]), "refused", "answers GET /jobs itself"),
+        (outcome(shadowed=["GET /jobs"] * 6), "refused", "and 2 more"),
+        (outcome(routes=["/a"]), "refused", "routes of acme.main:app would not be as before: /a"),
+        (outcome(openapi=["/a"]), "refused", "the OpenAPI of acme.main:app"),
+        (outcome(middleware=True), "refused", "the middleware of acme.main:app"),
+    ],
+)
+def test_what_an_answer_means(found: Outcome, kind: str, text: str):
+    assert found.kind == kind
+    assert text in found.text
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    for name in ("acme", "acme/scheduler"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").touch()
-    (tmp_path / "acme" / "scheduler" / "app.py").write_text(ROUTER)
-    return Layout(tmp_path, tmp_path, "acme.main", "acme")
+    return Layout(tmp_path, tmp_path, "main", "")
 
 
-def looked_at(layout: Layout, text: str, *, patched: bool = True, timeout: float = 60) -> str:
-    file = AppFile(Source("main.py", text.encode()))
-    app = choose_app(file, None, WIRING)
-    data = wire(file, app, WIRING).data if patched else text.encode()
-    (layout.source / "acme" / "main.py").write_bytes(data)
-    return verify(PYTHON, layout, app, WIRING.module, timeout=timeout).looked
+def asked(layout: Layout, text: str, timeout: float = 60) -> dict[str, Any]:
+    (layout.root / "main.py").write_text(text)
+    request = {"module": "main", "name": "app", "factory": False, "lifespan": "auto"}
+    return ask(PYTHON, layout, request, timeout=timeout)
 
 
-@pytest.mark.parametrize(
-    ("text", "looked"),
-    [
-        ("from fastapi import FastAPI\napp = FastAPI()\napp.mount('/', len)\n", "acme.main:app"),
-        (
-            (
-                "from fastapi import FastAPI\nfrom starlette.middleware.gzip import GZipMiddleware\n"
-                "app = FastAPI()\napp = GZipMiddleware(app)\n"
-            ),
-            "acme.main:app",
-        ),
-        (
-            "from fastapi import FastAPI\ndef create_app(debug=False):\n    app = FastAPI()\n    return app\n",
-            "acme.main:create_app()",
-        ),
-        (
-            (
-                "from fastapi import FastAPI\ndef create_app(name):\n    web = FastAPI()\n    return web\n"
-                "app = create_app('a')\n"
-            ),
-            "acme.main:app",
-        ),
-        (
-            "from fastapi import FastAPI\ndef create_app(settings):\n    app = FastAPI()\n    return app\n",
-            "imported; create_app was not called, it needs settings",
-        ),
-    ],
-)
-def test_finds_the_app_and_the_schedulers_routes(layout: Layout, text: str, looked: str):
-    assert looked_at(layout, text) == looked
+def test_a_process_that_never_ends_is_stopped_with_its_children(layout: Layout):
+    text = (
+        "import subprocess, sys, threading\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "open('child', 'w').write(str(child.pid))\nthreading.Event().wait()\n"
+    )
+    assert asked(layout, text, timeout=10)["error"] == "it took longer than 10 s"
+    pid = int((layout.root / "child").read_text())
+    with contextlib.suppress(psutil.NoSuchProcess):  # then nobody has to ask what became of it
+        child = psutil.Process(pid)
+        assert child.status() == psutil.STATUS_ZOMBIE or not psutil.wait_procs([child], 30)[1]
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (
-            "from fastapi import FastAPI\napp = FastAPI()\nraise ValueError('no database')\n",
-            "ValueError: no database",
-        ),
-        (
-            "import sys\nfrom fastapi import FastAPI\napp = FastAPI()\nsys.exit('not now')\n",
-            "SystemExit: not now",
-        ),
-        (
-            "import os\nfrom fastapi import FastAPI\napp = FastAPI()\nos._exit(7)\n",
-            "ended with status 7",
-        ),
-        (
-            "from fastapi import FastAPI\nimport nowhere\napp = FastAPI()\n",
-            "No module named 'nowhere'",
-        ),
+        ("raise ValueError('no database')\n", "ValueError: no database"),
+        ("import sys\nsys.exit('not now')\n", "SystemExit: not now"),
+        ("import os\nos._exit(7)\n", "ended with status 7"),
     ],
 )
-def test_an_app_that_does_not_import_is_refused_with_its_last_lines(layout, text, reason):
-    with pytest.raises(InputError) as caught:
-        looked_at(layout, text)
-    assert caught.value.message.startswith("acme.main does not work with the scheduler in it\n")
-    assert reason in caught.value.message
+def test_a_module_that_does_not_load_says_why(layout: Layout, text: str, reason: str):
+    assert reason in asked(layout, text)["error"]
 
 
-def test_an_app_without_the_router_is_refused(layout: Layout):
-    with pytest.raises(InputError, match="does not include scheduler_router"):
-        looked_at(layout, "from fastapi import FastAPI\napp = FastAPI()\n", patched=False)
-
-
-def test_an_import_that_never_ends_is_stopped_with_its_children(layout: Layout):
+def test_a_running_thread_does_not_keep_the_process_alive_and_nothing_is_compiled(layout: Layout):
     text = (
-        "import subprocess, sys, threading\nfrom fastapi import FastAPI\napp = FastAPI()\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "open('child', 'w').write(str(child.pid))\nthreading.Event().wait()\n"
+        "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+        "import sys\nassert sys.stdin.read() == ''\nclass app: routes = []\n"
     )
-    with pytest.raises(InputError, match="importing it took longer than 10 s"):
-        looked_at(layout, text, timeout=10)
-    pid = int((layout.root / "child").read_text())
-    with contextlib.suppress(psutil.NoSuchProcess):
-        child = psutil.Process(pid)
-        assert child.status() == psutil.STATUS_ZOMBIE or child.wait(10) is not None
-
-
-def test_a_running_thread_does_not_keep_the_import_alive(layout: Layout):
-    text = (
-        "import threading\nfrom fastapi import FastAPI\napp = FastAPI()\n"
-        "threading.Thread(target=threading.Event().wait).start()\n"
-    )
-    assert looked_at(layout, text) == "acme.main:app"
-
-
-def test_a_route_in_front_of_the_scheduler_is_found(layout: Layout):
-    text = (
-        "from fastapi import FastAPI\nclass Shop(FastAPI):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.add_api_route('/{path:path}', lambda path: path)\napp = Shop()\n"
-    )
-    with pytest.raises(
-        InputError, match="comes before the scheduler's and answers GET /jobs, GET /api/jobs"
-    ):
-        looked_at(layout, text)
-
-
-def test_a_route_of_the_app_that_the_scheduler_would_answer_is_found(layout: Layout):
-    text = "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/jobs')\ndef my_jobs(): ...\n"
-    with pytest.raises(
-        InputError, match="answers GET /jobs itself, and the scheduler would answer that first"
-    ):
-        looked_at(layout, text)
-
-
-def test_a_catch_all_of_the_app_is_no_conflict(layout: Layout):
-    text = "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/{path:path}')\ndef page(path): ...\n"
-    assert looked_at(layout, text) == "acme.main:app"
-
-
-def test_the_import_leaves_no_compiled_files(layout: Layout):
-    looked_at(layout, "from fastapi import FastAPI\napp = FastAPI()\n")
+    assert asked(layout, text)["routes"] == []
     assert not list(layout.root.rglob("__pycache__"))
 
 
@@ -183,15 +191,3 @@ def test_the_projects_environment_comes_before_the_active_one(tmp_path: Path, mo
         (tmp_path / folder / "bin").mkdir(parents=True)
         (tmp_path / folder / "bin" / "python").touch()
         assert project_python(tmp_path) == tmp_path / folder / "bin" / "python"
-
-
-@pytest.mark.parametrize(
-    ("pyproject", "command"),
-    [
-        ({"project": {}}, 'uv add "a>=1" "b"'),
-        ({"tool": {"poetry": {}}}, 'poetry add "a>=1" "b"'),
-        ({}, 'python -m pip install "a>=1" "b"'),
-    ],
-)
-def test_the_command_that_installs_fits_the_project(tmp_path, pyproject, command):
-    assert install_command(tmp_path, pyproject, ["a>=1", "b"]) == command

@@ -7,8 +7,7 @@ import pytest
 import yaml
 from targcc_gen.assets import blueprints
 from targcc_gen.render import render_job
-from targcc_gen.spec import parse_spec
-from targcc_gen.spec.models import BLUEPRINTS
+from targcc_gen.spec import BLUEPRINTS, parse_spec
 
 FOLDERS = sorted(path.name for path in blueprints().iterdir() if path.is_dir())
 
@@ -44,7 +43,7 @@ def test_every_blueprint_a_spec_may_name_is_there():
 def test_a_blueprint_says_what_it_is_for_in_one_line(name: str):
     described = yaml.safe_load((blueprints() / name / "blueprint.yaml").read_text(encoding="utf-8"))
 
-    assert described.keys() <= {"summary", "docstring", "defaults"}
+    assert described.keys() <= {"summary", "docstring", "defaults", "params", "taken"}
     assert 10 < len(described["summary"]) < 100
     assert not described["summary"].endswith(".")
     assert described["docstring"].endswith(".")

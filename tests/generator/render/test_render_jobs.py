@@ -4,16 +4,27 @@ import ast
 
 import black
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from targcc_gen.errors import InputError
-from targcc_gen.render import render_job
-from targcc_gen.spec import BLUEPRINTS, Spec, parse_spec
+from targcc_gen.assets import examples
+from targcc_gen.render import render_job, render_project
+from targcc_gen.render.job.formatting import formatted
+from targcc_gen.spec import BLUEPRINTS, Spec, parse_spec, set_scheduler
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 HOSTILE = st.sampled_from(
     ['"""', "'''", "\\", '\\"""', "{{ job }}", "{% raw %}", "{#", "\r\n", "\u2028", "\u202e", "שלום", "🦉", "#", "%s", '"']
 )  # fmt: skip
+PARAMS = {
+    "user_id": "int = 1",
+    "since": "date = 2026-01-01",
+    "moment": "datetime = 2026-01-01T02:00",
+    "tags": 'list[str] = ["a", "b"]',
+    "ratio": "float = 1e100",
+    "who": "str",
+    "options": "dict",
+    "a_name_that_leaves_little_of_the_line": "uuid",
+}
 MIXED = st.lists(st.one_of(HOSTILE, TEXT), min_size=1, max_size=6).map("".join)
 
 
@@ -38,7 +49,7 @@ def decorator_of(**job) -> str:
 
 
 @pytest.mark.parametrize("blueprint", BLUEPRINTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(description=MIXED, display_name=MIXED, name=TEXT)
 def test_hostile_text_stays_text(blueprint, description, display_name, name):
     job = {"type": "manual", "blueprint": blueprint, "description": description}
@@ -79,6 +90,75 @@ def test_a_job_is_formatted_as_black_does(blueprint):
         assert black.format_str(source, mode=black.Mode(line_length=100)) == source
 
 
+@pytest.mark.parametrize("blueprint", BLUEPRINTS)
+@settings(max_examples=5, deadline=None)
+@example(  # as long as a line may be, with a letter that might be wider than it is
+    description="\x1f\n¡", display_name="x" * 40, length=1, params=[]
+)
+@given(
+    description=st.one_of(MIXED, st.just("Plain.")),
+    display_name=MIXED,
+    length=st.integers(1, 75),
+    params=st.lists(st.sampled_from([*PARAMS]), unique=True, max_size=3),
+)
+def test_black_leaves_every_job_as_it_is(blueprint, description, display_name, length, params):
+    job = {"type": "manual", "blueprint": blueprint, "description": description}
+    if length % 3 == 0:
+        on = [f"slower than {number}m" for number in range(1, length // 3)]
+        mail = ["ops@example.com", f"{'o' * length}@example.com"][: 1 + length % 2]
+        job |= {"alerts": {"on": on, "email": mail}} if on else {}
+        job |= {"timeout": "10m", "backoff": f"{length}m", "retries": 3, "priority": length}
+    job |= {"params": {one: PARAMS[one] for one in params}}
+    if display_name.strip():
+        job["display_name"] = display_name[:200]
+    if blueprint == "stored-procedure":
+        job["procedure"] = "dbo.SP_" + "x" * length
+    name = "A" + "b" * length
+    head = {"targcc": 1, "project": {"name": "acme-jobs"}}
+    for file in render_job(Spec.model_validate({**head, "jobs": {name: job}}), name):
+        source = file.content.decode()
+        assert formatted(source) == source
+
+
+@pytest.fixture
+def _no_black(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("black takes longer than all else")
+
+    monkeypatch.setattr(black, "format_str", refuse)
+
+
+@pytest.mark.usefixtures("_no_black")
+def test_a_usual_job_is_not_given_to_black():
+    for blueprint in BLUEPRINTS:
+        module_of(cron="0 2 * * *", blueprint=blueprint, description="Mail the figures")
+
+
+@pytest.mark.usefixtures("_no_black")
+@pytest.mark.parametrize("scheduler", ["vendored", "package"])
+def test_black_is_not_needed_for_the_demo(scheduler):
+    text = (examples() / "acme" / "targcc.yaml").read_text(encoding="utf-8")
+    tree = render_project(parse_spec(set_scheduler(text, scheduler)))
+    assert sum(path.startswith("tests/jobs/test_") for path in tree.files) == 10
+
+
+@pytest.mark.usefixtures("_no_black")
+def test_a_long_signature_and_long_alerts_are_broken_as_black_does():
+    emails = ["ops@example.com", "sales@example.com", "the-office@example.com"]
+    module = module_of(
+        type="manual",
+        alerts={"on": ["failure", "missed"], "email": emails, "max_per_hour": 4},
+        params={
+            "customer_id": "int",
+            "language": "str = he",
+            "greeting": "str = Good morning",
+            "since": "date = 2026-01-01",
+        },
+    )
+    assert "    alerts=Alerts(\n        on=" in module
+    assert "    async def execute(\n        self,\n        ctx: JobContext,\n        *,\n" in module
+
+
 def test_the_files_are_where_people_look_for_them():
     paths = [file.path for file in render_job(spec_of(type="manual"), "DailyReport")]
     assert paths == ["src/acme_jobs/jobs/daily_report.py", "tests/jobs/test_daily_report.py"]
@@ -103,8 +183,12 @@ def test_the_files_are_where_people_look_for_them():
             "job('0 2 * * *', misfire='skip', misfire_grace='1h', paused=True)",
         ),
         (
-            {"cron": "0 2 * * *", "timezone": "Europe/London", "priority": 5, "retries": 0, "backoff": "1m", "timeout": "10m", "concurrency": 2, "name": "Old name", "display_name": "Report"},
-            "job('0 2 * * *', timezone='Europe/London', display_name='Report', name='Old name', priority=5, retries=0, backoff='1m', timeout='10m', concurrency=2)",
+            {"cron": "0 2 * * *", "timezone": "Europe/London", "priority": 5, "retries": 0, "backoff": "1m", "timeout": "10m", "concurrency": 2, "isolation": "process", "memory_limit": 512, "name": "Old name", "display_name": "Report"},
+            "job('0 2 * * *', timezone='Europe/London', display_name='Report', name='Old name', priority=5, retries=0, backoff='1m', timeout='10m', concurrency=2, isolation='process', memory_limit=512)",
+        ),
+        (
+            {"cron": "0 2 * * *", "must_finish_by": "06:00", "must_start_within": "600s", "at_least": "1 success in 26h", "ping": "${PING}"},
+            "job('0 2 * * *', must_finish_by='06:00', must_start_within='10m', at_least='1 success in 26h', ping='${PING}')",
         ),
         (
             {"cron": "0 2 * * *", "alerts": {"on": ["failure", "slower than 5m"], "email": ["a@example.com"], "max_per_hour": 4}},
@@ -183,9 +267,8 @@ def test_a_parameter_of_the_blueprint_can_get_another_default():
 
 @pytest.mark.parametrize("param", ["int", 'str = "x"'])
 def test_a_parameter_that_contradicts_the_blueprint_is_refused(param):
-    spec = spec_of(type="manual", blueprint="backup", params={"keep": param})
-    with pytest.raises(InputError, match='blueprint backup has a parameter "keep: int" of its own'):
-        render_job(spec, "DailyReport")
+    with pytest.raises(ValueError, match='blueprint backup has a parameter "keep: int" of its own'):
+        spec_of(type="manual", blueprint="backup", params={"keep": param})
 
 
 def test_jobs_of_an_app_that_was_there_before_go_into_its_package():

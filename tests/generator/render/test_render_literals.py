@@ -13,7 +13,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from targcc_gen.render.literals import docstring, pyliteral, tomlstr, yamlstr
+from markdown_it import MarkdownIt
+from targcc_gen.render.literals import docstring, mdtext, pyliteral, tomlstr, yamlstr
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -45,6 +46,30 @@ def test_a_yaml_literal_means_the_text(text):
     assert yaml.safe_load(f"x: {yamlstr(text)}")["x"] == text
 
 
+MARKUP = st.lists(
+    st.sampled_from(
+        ["<script>", "![x](http://e/)", "[a](javascript:b)", "`", "```", "# ", "- ", "1. ", "1) ", "> ", "* ", "|", "---", "===",
+         "&lt;", "&#60;", "<!--", "https://e.example", "www.e.example", "a@b.example", "\\", "_", "~~", "\n\n", "    ", "$", "x", " ", "<b", "+ ", ":"]
+    ),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@given(TEXT | MARKUP)
+def test_markdown_shows_the_text_and_nothing_else(text):
+    written = mdtext(text)
+    assert "\n" not in written
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(written)
+    kinds = {token.type for token in tokens} - {"paragraph_open", "paragraph_close", "inline"}
+    inner = [child for token in tokens for child in token.children or ()]
+    assert (kinds, {child.type for child in inner} - {"text", "text_special"}) == (set(), set())
+    shown = "".join(child.content for child in inner)
+    visible = "".join(c if c.isprintable() or c == " " else " " for c in text)
+    assert shown.split() == visible.split() or not text.isprintable()
+    for machine in ("p://", "www.", "<", "!["):
+        assert machine not in written
+
+
 @given(TEXT.filter(str.strip), st.sampled_from([0, 4]))
 def test_a_docstring_is_nothing_but_a_docstring(text, indent):
     margin = " " * indent
@@ -62,6 +87,8 @@ def test_a_docstring_is_nothing_but_a_docstring(text, indent):
         ("Mail sales.", '"""Mail sales."""'),
         (r"Copy C:\exports.", r'r"""Copy C:\exports."""'),
         ('Say "yes"', '"""Say "yes\\""""'),
+        ('"', '"""\\""""'),
+        ('""', '"""\\"\\""""'),
         ('"Yes" it says.', '"""\\"Yes" it says."""'),
         ("One.\n\nTwo\nlines.", '"""One.\n\n    Two lines.\n    """'),
     ],

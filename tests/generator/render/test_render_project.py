@@ -108,6 +108,14 @@ defaults: {retries: 1, backoff: 90s, timeout: 2h, queue: slow}
         )
 
 
+def test_the_scheduler_is_told_of_a_queue_that_is_limited_on_all_nodes(tree):
+    limited = render_project(spec_with("queues: {tasks: {workers: 2, concurrency: 1}}\n"))
+
+    assert project_of(limited).queue_limits == {"tasks": 1}
+    assert project_of(tree).queue_limits == {}
+    assert b"queue_limits" not in tree.files["src/acme_jobs/scheduler/__init__.py"].content[-900:]
+
+
 def test_sqlite_is_the_default(tree):
     assert project_of(tree).database_url == "sqlite:///acme_jobs.db"
     assert project_of(tree).timeout is None

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from targcc_gen.render import render_project
@@ -66,3 +67,21 @@ def test_the_lock_has_hashes_and_names_no_index():
 def test_with_the_package_the_project_stays_small():
     files = rendered("package")
     assert LOCK not in files
+
+
+def test_ci_and_the_image_install_what_the_lock_says_and_check_its_hashes():
+    files = rendered()
+    (dockerfile,) = (line for line in files["Dockerfile"].splitlines() if "-r pyproject" in line)
+    assert "--require-hashes --constraints requirements.lock" in dockerfile
+    steps = yaml.safe_load(files[".github/workflows/ci.yml"])["jobs"]["check"]["steps"]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert "uv pip sync --require-hashes requirements.lock" in commands
+    assert not any("uv sync" in command for command in commands)
+
+
+def test_the_command_that_writes_a_lock_leaves_out_a_wheel_that_is_part_of_the_project():
+    vendored, packaged = (
+        re.findall("uv pip compile.*", rendered(way)["README.md"])
+        for way in ("vendored", "package")
+    )
+    assert packaged == [vendored[0].replace(" -o ", " --no-emit-package targcc-scheduler -o ")]

@@ -3,12 +3,146 @@
 import json
 
 import pytest
-from c_job_rows import cron_row
+from c_job_rows import classic_row, cron_row
+from targcc_gen.evidence.weigh import weigh
+from targcc_gen.parity.compare import differences
 from targcc_gen.report.document import write_report
 from targcc_gen.report.summary import lines
+from targcc_gen.report.verdicts import unsettled
 
 LOG = "INSERT c_LoggedJob (ID, C_JobID, WhenStarted, enmRunStatus_JobStatus) VALUES "
 HISTORY = f"{LOG}(1, 1, NULL, 'Success'), (2, 1, '2026-01-02', 'Success')\n"
+
+
+RICH = (
+    "CREATE PROCEDURE dbo.usp_Nightly AS BEGIN INSERT INTO dbo.Totals SELECT * FROM dbo.Orders END\nGO\n"
+    "INSERT c_Job (ID, JobName, CronExpression, StoredProcName, IsActive, EmailOnFailure, NextRun) VALUES"
+    " (1, 'Nightly load', '0 5 * * *', 'dbo.usp_Nightly', 1, 1, '2026-11-25T05:00:00'),"
+    " (2, 'Later', '0 3 * * *', 'dbo.usp_Later', 1, 0, '2026-11-26T04:00:00')\n"
+    "INSERT c_JobAlertRecipient (ID, c_JobID, Email) VALUES (1, 1, 'dana@example.com'), (2, 77, 'old@example.com')\n"
+    + "".join(
+        f"INSERT c_LoggedJob (ID, c_JobID, WhenStarted, ExecutionTimeSec, enmRunStatus_JobStatus) VALUES ({day}, 1, '2026-11-{day:02d}T05:00:09', {day}, 'Success')\n"
+        for day in range(1, 25)
+    )
+    + "INSERT c_LoggedJob (ID, c_JobID, WhenStarted) VALUES (90, 1, NULL), (91, 5, '2026-11-01T07:00:00')\n"
+    "UPDATE c_Job SET IsActive = 0 WHERE ID = 2\n"
+)
+
+
+@pytest.fixture
+def rich(bring, tmp_path):
+    """Writes a report on a script with everything, and gives its text."""
+
+    def write(suffix):
+        path, result = tmp_path / f"report{suffix}", bring(RICH)
+        weighed = weigh(result)
+        write_report(path, result, unsettled(differences(result), weighed), weighed)
+        return path.read_text(encoding="utf-8")
+
+    return write
+
+
+def test_old_and_new_next_run_stand_side_by_side(rich):
+    jobs = json.loads(rich(".json"))["jobs"]
+
+    assert jobs[0]["next"] == {
+        "old": "2026-11-25 05:00", "new": "2026-11-25 05:00", "same": True, "note": None,
+    }  # fmt: skip
+    assert (jobs[1]["next"]["new"], jobs[1]["next"]["same"]) == ("2026-11-26 03:00", False)
+    assert '<span class="apart">2026-11-26 03:00</span>' in rich(".html")
+
+
+def test_a_job_has_its_lengths_its_mail_and_what_its_procedure_touches(rich):
+    job = json.loads(rich(".json"))["jobs"][0]
+
+    assert job["durations"]["typical_seconds"] == 12
+    assert job["durations"]["longest_seconds"] == 24
+    assert job["mailed"] == {"to": ["dana@example.com"], "when": "on failure"}
+    assert job["touches"]["writes"] == ["dbo.Totals"]
+    assert job["touches"]["reads"] == ["dbo.Orders"]
+    assert job["standing"] == "exactly as before"
+
+
+def test_exactly_as_before_stands_only_where_theory_and_evidence_agree(rich):
+    report = json.loads(rich(".json"))
+
+    assert [job["standing"] for job in report["jobs"]] == [
+        "exactly as before",
+        "history says otherwise",
+    ]
+    assert report["parity"]["same"] == 1
+
+
+def test_every_table_adds_up(rich):
+    sums = {one["table"]: one for one in json.loads(rich(".json"))["balances"]}
+
+    assert sums["c_Job"]["ends"] == {"jobs": 2}
+    assert sums["c_JobAlertRecipient"]["ends"] == {
+        "taken over or known": 1,
+        "of jobs that are not in the export": 1,
+    }
+    assert sums["c_LoggedJob"]["ends"] == {
+        "runs of these jobs": 24,
+        "runs of jobs that are not in the export": 1,
+        "without a date": 1,
+    }
+    assert all(one["read"] == one["sum"] for one in sums.values())
+    assert "24 runs of these jobs + 1 runs of jobs that are not in the export" in rich(".md")
+
+
+def test_the_load_by_the_hour_has_both_sides(rich):
+    load = json.loads(rich(".json"))["load"]
+
+    assert load["days"] == 24
+    assert load["hours"][5]["before"]["runs"] == 1
+    assert load["hours"][5]["after"] == {"runs": 1.0, "minutes": 0.2}
+    assert load["hours"][4]["after"]["runs"] == 0
+
+
+def test_a_row_that_a_later_statement_changes_is_named(rich):
+    (warning,) = [
+        one for one in json.loads(rich(".json"))["warnings"] if '"Later" is changed' in one
+    ]
+
+    assert "UPDATE c_Job of IsActive WHERE ID = 2 is not carried out" in warning
+
+
+@pytest.mark.parametrize("suffix", [".md", ".html"])
+def test_a_change_board_has_something_to_sign(rich, suffix):
+    text = rich(suffix)
+
+    assert "Sign-off" in text
+    assert "Right?" in text
+    assert "☐" in text
+
+
+def test_the_page_needs_no_network_and_no_script_to_be_read(rich):
+    import re
+
+    text = rich(".html")
+    assert not re.search(r"""(?:src|href|url\()\s*=?\s*["']?(?:https?:)?//""", text)
+    without = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert "@media print" in text
+    hidden = re.findall(r"<[^>]* hidden>", without)
+    assert hidden == ['<div class="filter" id="filter" hidden>']
+
+
+def test_mail_of_the_old_server_follows_its_own_rules(bring):
+    script = (
+        classic_row()
+        + classic_row(ID=2, lkpJob="'Other'", SendNotificationOnSuccess=1)
+        + "INSERT c_User (ID, FullName, Email) VALUES (5, 'Dana', 'dana@example.com')\n"
+        "INSERT c_JobAlertRecipient (ID, c_JobID, c_UserID, enmJobAlertType, OverrideName, OverrideEmailOrPhone) VALUES"
+        " (1, 2, 5, 'email', NULL, 'unused@example.com'), (2, 2, 5, 'email', 'Ops', NULL),"
+        " (3, 2, 5, 'email', 'Ops', 'ops@example.com'), (4, 2, 5, 'SMS', 'Ops', '555')\n"
+        "INSERT c_SystemDefault (ID, Name, Value) VALUES (1, 'Config_ProblemMailTo', 'admin@example.com')\n"
+    )
+    one, two = (job.old for job in bring(script).jobs)
+
+    assert one.mailed == ("admin@example.com",)
+    assert one.mail_rule == "on failure and warning (no recipient: ProblemMailTo)"
+    assert two.mailed == ("dana@example.com", "ops@example.com")
+    assert "on success once a day or when the remarks changed" in two.mail_rule
 
 
 @pytest.fixture
@@ -55,3 +189,49 @@ def test_the_summary_on_the_terminal_names_the_rows(bring):
     assert (
         f"warning   c_LoggedJob: 1 row without a date left out: {result.files[0].name}:2" in shown
     )
+
+
+CLASSIC = classic_row(when="2024-01-01T04:00:00") + classic_row(
+    ID=2, lkpJob="'Beside'", when="2024-01-01T04:00:00"
+)
+
+
+@pytest.mark.parametrize("suffix", [".md", ".html"])
+def test_an_old_runners_queue_shows_where_one_at_a_time_matters(written, suffix):
+    text = written(CLASSIC, suffix)
+
+    assert "35; first Wed 25 Nov 2026 04:00 +02:00: Beside and NightlyLoad" in text
+    assert "Questions to the owner" in text
+    assert "What you may want to change" in text
+
+
+def test_json_has_queues_questions_advice_and_the_notes_of_each_job(written):
+    content = json.loads(written(CLASSIC, ".json"))
+
+    assert content["queues"] == [
+        {
+            "runner": "SRV01", "queue": "srv01", "workers": 1, "jobs": 2, "meetings": 35, "longest_wait_seconds": 0,
+            "first": {"at": "Wed 25 Nov 2026 04:00 +02:00", "job": "Beside", "other": "NightlyLoad"},
+        }
+    ]  # fmt: skip
+    assert "c_JobUpdateSetToInProcess" in content["questions"][1]
+    assert len(content["advice"]) == 5
+    assert "Job Missed" in content["advice"][-1]
+    assert content["jobs"][0]["notes"] == [
+        "no recipient: the old server wrote to its administrator; give --alert-email"
+    ]
+
+
+def test_whom_the_scan_told_of_late_jobs_is_said_with_its_limit(written):
+    rows = classic_row(TimeOutSec=600) + classic_row(ID=2, lkpJob="'Other'", TimeOutSec=3000)
+    advice = json.loads(written(rows, ".json"))["advice"]
+
+    assert any("(SRV01: 1h)" in text and "misfire" in text for text in advice)
+
+
+def test_the_owner_of_rows_with_a_cron_text_is_asked_how_they_were_found(written):
+    content = json.loads(written(cron_row(), ".json"))
+
+    assert len(content["questions"]) == 1
+    assert "--polling" in content["questions"][0]
+    assert content["queues"] == []

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from c_job_rows import classic_row, cron_row
 from targcc_gen.errors import InputError
+from targcc_gen.sources.c_job.classic.runner_queues import queue_names
 from targcc_gen.sources.c_job.procedures import load_procedure_map, procedure_name
 from targcc_gen.spec import parse_spec
 
@@ -42,6 +43,7 @@ def test_a_row_becomes_a_job_that_calls_its_procedure_under_its_old_name(bring):
     )
     assert given(job) == {
         "cron": "0 2 * * *", "blueprint": "stored-procedure", "procedure": "dbo.usp_Nightly", "retries": 0,
+        "misfire": {"grace": "none"},
     }  # fmt: skip
 
 
@@ -216,25 +218,41 @@ def test_a_project_that_has_the_job_keeps_its_key_and_another_zone_is_written_do
     ("row", "schedule"),
     [
         (classic_row("Daily"), {"cron": "30 2 * * *"}),
-        (classic_row("Weekly"), {"cron": "30 2 * * WED"}),
+        (classic_row("Daily", when=None), {"cron": "0 0 * * *"}),
+        (classic_row("Weekly"), {"cron": "30 2 * * *"}),
         (classic_row("Monthly"), {"cron": "30 2 6 * *"}),
+        (classic_row("Monthly", when="2024-01-30T02:00:00"), {"cron": "0 2 30 * *"}),
+        (classic_row("Monthly", when="2024-01-31T02:00:00"), {"cron": "0 2 L * *"}),
         (classic_row("Annually"), {"cron": "30 2 6 MAR *"}),
         (classic_row("CyclicDay", count=1), {"cron": "30 2 * * *"}),
+        (
+            classic_row("CyclicDay", count=3, NextRunTime="'2026-11-26T02:30:00'", LastRunTime="'2026-11-24T00:10:00'"),
+            {"every": timedelta(days=3), "anchor": wall(2026, 11, 26, 2, 30)},
+        ),
         (
             classic_row("CyclicDay", count=3, LastRunTime="'2026-11-20T05:00:00'"),
             {"every": timedelta(days=3), "anchor": wall(2026, 11, 20, 2, 30)},
         ),
+        (classic_row("CyclicDay", count=3), {"every": timedelta(days=3), "anchor": wall(2024, 3, 6, 2, 30)}),
         (classic_row("CyclicHour", count=1), {"cron": "30 * * * *"}),
-        (classic_row("CyclicHour", count=6), {"cron": "30 2-23/6 * * *"}),
-        (classic_row("CyclicHour", count=6, LastRunTime="'2026-11-20T12:30:00'"), {"cron": "30 */6 * * *"}),
+        (classic_row("CyclicHour", count=6, NextRunTime="'2026-11-20T15:30:00'"), {"cron": "30 3,9,15,21 * * *"}),
+        (classic_row("CyclicHour", count=6, LastRunTime="'2026-11-20T12:30:00'"), {"cron": "30 0,6,12,18 * * *"}),
         (classic_row("CyclicHour", count=24), {"cron": "30 2 * * *"}),
-        (classic_row("CyclicHour", count=5), {"every": timedelta(hours=5), "anchor": wall(2024, 3, 6, 2, 30)}),
-        (classic_row("CyclicMin", when=None, count=10), {"every": timedelta(minutes=10), "after": "completion"}),
-        (classic_row("CyclicSec", when=None, count=45), {"every": timedelta(seconds=45), "after": "completion"}),
-        (classic_row("OneOff", when="2027-01-01T08:00:00"), {"at": wall(2027, 1, 1, 8)}),
-        (classic_row("OneOff", when="2024-01-01T08:00:00"), {"type": "manual"}),
-        (classic_row("OneOff", when="2027-01-01T08:00:00", LastRunTime="'2026-11-20T12:30:00'"), {"type": "manual"}),
+        (
+            classic_row("CyclicHour", count=5, NextRunTime="'2026-11-26T04:30:00'", LastRunTime="'2026-11-26T00:10:00'"),
+            {"every": timedelta(hours=5), "anchor": wall(2026, 11, 26, 4, 30)},
+        ),
+        (classic_row("CyclicMin", when=None, count=10), {"every": timedelta(minutes=10), "after": "start"}),
+        (classic_row("CyclicSec", when=None, count=45), {"every": timedelta(seconds=45), "after": "start"}),
+        (
+            classic_row("OneOff", when="2024-01-01T08:00:00", NextRunTime="'2027-01-25T08:00:00'"),
+            {"at": wall(2027, 1, 25, 8)},
+        ),
+        (classic_row("OneOff", when="2027-01-01T08:00:00"), {"type": "manual"}),
+        (classic_row("OneOff", NextRunTime="'2026-11-01T08:00:00'"), {"type": "manual"}),
+        (classic_row("OneOff", Active=0, LastRunTime="'2026-11-20T12:30:00'"), {"type": "manual"}),
         (classic_row("Daily", IsManaged=0), {"type": "manual"}),
+        (classic_row("Daily", IsManaged="NULL"), {"type": "manual"}),
     ],
 )  # fmt: skip
 def test_each_kind_of_the_old_runner_has_its_nearest_schedule(bring, row, schedule):
@@ -249,18 +267,24 @@ def test_each_kind_of_the_old_runner_has_its_nearest_schedule(bring, row, schedu
     [
         (
             classic_row("CyclicMin", count=0),
-            "CyclicCount is 0: the old runner logged an error and never ran it",
+            "CyclicCount is 0: the old runner logged fault 127",
         ),
         (classic_row("CyclicHour", count=-2), "CyclicCount is -2"),
         (classic_row("CyclicDay"), "CyclicCount is NULL"),
-        (classic_row("Daily", when=None), "it has no WhenToRun"),
+        (
+            classic_row("CyclicDay", count=2147483647),
+            "CyclicCount is 2147483647: that is more than a hundred years",
+        ),
+        (classic_row("Daily", when=None, WhenToRun="GETDATE()"), "it has no WhenToRun: GETDATE()"),
         (classic_row("UD"), 'enmJobType "UD" is no kind of schedule'),
         (
             classic_row(DeletedOn="CAST(N'2025-01-02T03:04:05' AS DateTime)"),
             "it was deleted on 2025-01-02",
         ),
         (classic_row(lkpJob="'ImAlive'"), "ImAlive is built into TaskManager"),
-        (classic_row(lkpJob="'scanjobs'"), "scanjobs is built into TaskManager"),
+        (classic_row(lkpJob="'imalive'"), "imalive is built into TaskManager"),
+        (classic_row(lkpJob="'ScanJobs'"), "ScanJobs is built into TaskManager"),
+        (classic_row(lkpJob="'MoveAudits'"), "MoveAudits is built into TaskManager"),
         (classic_row(lkpJob="NULL"), "it has no lkpJob"),
     ],
 )
@@ -271,15 +295,28 @@ def test_what_the_old_runner_never_ran_is_rejected(bring, row, words):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (classic_row("Weekly"), "ran it every day at 02:30, not only on Wednesday"),
-        (classic_row("Monthly", when="2024-01-31T02:00:00"), "Monthly on day 31"),
-        (classic_row("Annually", when="2024-02-29T02:00:00"), "the 28th in common years"),
-        (classic_row(IsManaged=0), "an outside program ran it"),
+        (classic_row("Weekly"), "runs it every day at 02:30, not only on Wednesday; so does the new job"),
+        (classic_row("Monthly", when="2024-01-31T02:00:00"), "on each month's last day, too, and nothing hangs"),
+        (classic_row("Monthly", when="2024-01-29T02:00:00"), "only in months that have the day"),
+        (classic_row("Annually", when="2024-02-29T02:00:00"), "could not store its end, and hung"),
+        (classic_row("CyclicDay", count=3, LastRunTime="'2026-11-20T05:00:00'"), "NextRunTime is NULL: counted from LastRunTime"),
+        (classic_row("CyclicHour", count=3), "it has neither NextRunTime nor LastRunTime"),
+        (classic_row(IsManaged=0), "IsManaged is 0: TaskManager did not run it"),
+        (classic_row(IsManaged="NULL"), "IsManaged is NULL: TaskManager did not run it"),
         (classic_row(), "no recipient: the old server wrote to its administrator"),
         (classic_row(SendNotificationOnSuccess=1), "now each success"),
-        (classic_row("OneOff", when="2024-01-01T08:00:00"), "has passed and it never ran"),
+        (classic_row(TimeOutSec=90), "TimeOutSec 90 stopped nothing on the old server"),
+        (classic_row("OneOff", NextRunTime="'2026-11-01T08:00:00'"), "the old runner would run it at once"),
+        (classic_row("OneOff", NextRunTime="'9999-12-31T00:00:00'"), "is the end of the calendar"),
+        (classic_row("OneOff", NextRunTime="'0001-01-01T00:00:00'"), "NextRunTime is NULL"),
+        (classic_row("OneOff"), "NextRunTime is NULL: the next scan would set it to 2024-03 on the day of that scan"),
+        (classic_row("OneOff", Active=0, LastRunTime="'2026-11-20T12:30:00'"), "it ran on 2026-11-20 and is switched off"),
+        (classic_row(lkpJob="'mnTM_Load'"), "gave its procedure 30 s"),
+        (classic_row(lkpJob="'UnlockUsers'"), "it stops with TaskManager"),
+        (classic_row(lkpJob="'DeleteOldLogs'"), "that part needs a new home"),
+        (classic_row(lkpJob="'backupdb'"), "TaskManager has BackupDB built in, but not in this spelling"),
     ],
-)
+)  # fmt: skip
 def test_what_comes_over_differently_is_said(bring, row, words):
     assert any(words in text for text in bring(row).warnings)
 
@@ -304,7 +341,7 @@ def test_timeout_alerts_and_text_come_along(bring):
     result = bring(row, people)
     spec = only(result).spec
 
-    assert spec.timeout == timedelta(seconds=90)
+    assert spec.timeout is None
     assert (spec.alerts.on, spec.alerts.email) == (
         ("failure", "success", "missed"),
         ("ann@example.com", "boss@example.com"),
@@ -316,6 +353,57 @@ def test_timeout_alerts_and_text_come_along(bring):
     )
     assert any("recipient by sms" in text for text in result.warnings)
     assert any("user 7, who is not in the export" in text for text in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("code", "procedure"),
+    [
+        ("mnTM_Load", "mnTM_Load"),
+        ("MNTM_LOAD", "MNTM_LOAD"),
+        ("mnTM_Daily Load", "[mnTM_Daily Load]"),
+        ("BackupDB", "c__BackupDatabase"),
+        ("ReorganizeIndexes", "c__ReorganizeIndexes"),
+        ("DeleteOldLogs", "c__CleanLogs"),
+        ("UnlockUsers", None),
+        ("backupdb", None),
+    ],
+)
+def test_a_code_that_task_manager_knew_calls_its_procedure(bring, code, procedure):
+    assert only(bring(classic_row(lkpJob=f"'{code}'"))).spec.procedure == procedure
+
+
+@pytest.mark.parametrize(
+    ("weekly", "cron"),
+    [("every-day", "30 2 * * *"), ("as-meant", "30 2 * * WED"), ("repaired", "30 2 * * WED")],
+)
+def test_the_owner_decides_about_weekly(bring, weekly, cron):
+    assert only(bring(classic_row("Weekly"), weekly=weekly)).spec.cron == cron
+
+
+def test_jobs_come_over_as_the_old_server_treated_them(bring):
+    project = parse_spec(
+        "targcc: 1\nproject: {name: acme, timezone: Asia/Jerusalem}\ndefaults: {timeout: 1h}\n"
+    )
+    spec = only(bring(classic_row(TimeOutSec=90), project=project)).spec
+
+    assert (spec.retries, spec.timeout) == (0, "none")
+    assert (spec.misfire.policy, spec.misfire.grace) == ("run_once", "none")
+
+
+def test_jobs_of_one_runner_are_in_one_queue(bring):
+    rows = classic_row(lkpJobRunner="N'Srv-01\\tasks'") + classic_row(ID=2, lkpJob="'Other'")
+    rows += classic_row(ID=3, lkpJob="'Asked'", IsManaged=0)
+    result = bring(rows)
+
+    assert [job.spec.queue for job in result.jobs] == ["srv-01-tasks", "srv01", None]
+    assert result.queues == {"srv-01-tasks": 1, "srv01": 1}
+    assert bring(rows, runner_workers=3).queues == {"srv-01-tasks": 3, "srv01": 3}
+
+
+def test_runners_that_would_share_a_queues_name_get_one_each():
+    names = queue_names(["SRV 01", "srv-01", "01", "default", "שרת"])
+
+    assert names == {"01": "runner-01", "SRV 01": "srv-01", "default": "default-2", "srv-01": "srv-01-2", "שרת": "runner"}  # fmt: skip
 
 
 def test_one_code_on_two_runners_is_two_jobs(bring):

@@ -22,7 +22,6 @@ from targcc_gen.sources.model import (
     Import,
     ImportedJob,
     OldJob,
-    OldSchedule,
     Options,
     Rejection,
     Warnings,
@@ -83,7 +82,7 @@ class TaskSource:
 
     def _job(self, row: Row) -> ImportedJob:
         title, cron = cells.text(row, "title") or "", cells.text(row, "crontab") or ""
-        old = OldJob(title, cells.key(row, "key"), OldSchedule.CRON, cron)
+        old = OldJob(title, cells.key(row, "key"), cron)
         return ImportedJob(title, JobSpec(cron=cron, blueprint="not-ported"), row, old)
 
 
@@ -132,7 +131,7 @@ def test_a_job_knows_its_row_and_what_it_was(tmp_path, make: type[LegacySource],
     (job,) = brought(make(), tmp_path, row(7, "Nightly", "0 2 * * *")).jobs
 
     assert (job.row.place, job.old.id) == (f"{tmp_path / 'dump.sql'}:1", "7")
-    assert (job.old.schedule, job.old.schedule_text) == (OldSchedule.CRON, "0 2 * * *")
+    assert job.old.schedule_text == "0 2 * * *"
 
 
 @pytest.mark.parametrize(("make", "row"), SOURCES)

@@ -168,12 +168,15 @@ ACCEPTED = [
         "misfire": {},
         "alerts": {"on": ["slower than 5m", "missed"], "slack": "https://x.y/z"},
     },
+    {"type": "manual", "alerts": {"webhook": "${HOOK_URL}", "teams": "file:/run/secrets/teams"}},
     {"every": "5m", "after": "completion", "params": {"a": "list[ str ] = []"}},
     {"at": "2026-12-31 02:00", "name": "Old name", "paused": False, "priority": -5},
 ]
 REFUSED = [
     {"type": "manual", "retires": 5},
     {"type": "manual", "alerts": {"on": ["failure"], "emails": ["a@b"]}},
+    {"type": "manual", "alerts": {"webhook": "http://x.y/z"}},
+    {"type": "manual", "alerts": {"webhook": "$HOOK_URL"}},
     {"type": "manual", "misfire": {"grce": "1h"}},
     {"type": "manual", "overlap": "skp"},
     {"type": "manual", "timeout": None},

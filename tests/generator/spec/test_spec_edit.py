@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from targcc_gen import assets
 from targcc_gen.errors import InputError
-from targcc_gen.spec import SpecErrors, add_job, build_job, parse_spec, remove_job, set_scheduler
+from targcc_gen.spec import (
+    QueueSpec,
+    SpecErrors,
+    add_job,
+    add_queues,
+    build_job,
+    parse_spec,
+    remove_job,
+    set_scheduler,
+)
 
 HEAD = "targcc: 1\nproject:\n  name: acme\n"
 NIGHTLY = {"cron": "0 2 * * *", "description": "At night: all of it"}
@@ -248,3 +257,35 @@ def test_the_scheduler_is_chosen_and_nothing_else_moves(before, after):
 def test_a_scheduler_that_is_written_with_an_alias_is_written_out():
     text = "targcc: 1\nproject: {name: &s vendored}\nscheduler: *s\n"
     assert parse_spec(set_scheduler(text, "package")).project.name == "vendored"
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+TASKS = {"tasks": QueueSpec(workers=1, concurrency=1)}
+JOBS = "jobs:\n  A: {type: manual}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        (HEAD + JOBS, "  name: acme\nqueues:\n  tasks: {workers: 1, concurrency: 1}\njobs:"),
+        (HEAD + "queues:\n  default: {workers: 2}  # few\n" + JOBS, "# few\n  tasks: {workers: 1, concurrency: 1}\njobs:"),
+        (HEAD + "queues:\n    default:\n        workers: 2\n\n" + JOBS, "workers: 2\n    tasks: {workers: 1, concurrency: 1}\n\njobs:"),
+        (HEAD + "queues: {default: {workers: 2}}\n" + JOBS, "{default: {workers: 2}, tasks: {workers: 1, concurrency: 1}}\n"),
+        (HEAD + "queues: {}\n" + JOBS, "queues: {tasks: {workers: 1, concurrency: 1}}\n"),
+        ("{targcc: 1, project: {name: acme}}\n", "{name: acme}, queues: {tasks: {workers: 1, concurrency: 1}}}\n"),
+        ('{"targcc": 1, "project": {"name": "acme"}}\n', '"queues": {"tasks": {"workers": 1, "concurrency": 1}}}\n'),
+    ],
+)  # fmt: skip
+def test_a_queue_is_added_and_nothing_else_moves(before, line):
+    after = add_queues(before, TASKS)
+
+    assert line in after
+    assert parse_spec(after).queues["tasks"] == TASKS["tasks"]
+    assert add_queues(after, TASKS) == after
+
+
+def test_a_queue_that_is_there_stays_as_it_is():
+    before = HEAD + "queues: {tasks: {workers: 7}}\n"
+
+    assert add_queues(before, TASKS) == before

@@ -74,11 +74,15 @@ def test_the_carets_stand_below_wide_characters_too():
         ("every:", "5:5", "every has no value", "remove the line"),
         ("description: x", "4:3", "job Nightly has no schedule", "type: manual"),
         ("cron: 0 2 * * *\nevery: 5m", "6:5", "job Nightly has both cron and every", "keep one"),
-        ("every: 5m\nafter: completion\nanchor: 2026-01-01", "7:5", "both anchor and after", "when a run ends"),
+        ("every: 5m\nafter: completion\nanchor: 2026-01-01", "7:5", "both anchor and after", "with the run before"),
         ("cron: 0 2 * * *\nafter: completion", "6:5", "after has no use in job Nightly", "every"),
         ("type: manual\ntimezone: UTC", "6:5", "timezone has no use in job Nightly", "a manual job has no schedule"),
         ("type: manual\nmisfire: {policy: skip}", "6:5", "misfire has no use", "no schedule"),
+        ("type: manual\nmust_finish_by: '06:00'", "6:5", "must_finish_by has no use", "no schedule"),
+        ("every: 5m\nmust_finish_by: 25:00", "6:21", "no time of the day", "in quotes"),
+        ("every: 5m\nat_least: often", "6:15", "how often in how long", "1 success in 26h"),
         ("every: 5m\nafter: completion\nmisfire: {}", "7:5", "misfire has no use", "no slots to miss"),
+        ("every: 5m\nisolation: thread\nmemory_limit: 64", "7:5", "memory_limit has no use", "process of its own"),
         ("type: manual\nprocedure: SP_X", "6:5", "procedure has no use", "stored-procedure"),
         ("type: recurring", "5:11", 'type cannot be "recurring"', "use one of manual, fire-and-forget, delayed"),
         ("at: 2026-02-30", "5:9", '"2026-02-30" is no date and time', "2026-12-31T02:00"),
@@ -100,9 +104,11 @@ def test_the_carets_stand_below_wide_characters_too():
         ("type: manual\nalerts: {on: [slower than 5x], email: [a@b.c]}", "6:31", '"5x" is not a duration', ""),
         ("type: manual\nalerts: {on: [], email: [a@b.c]}", "6:18", "on is empty", "at least one"),
         ("type: manual\nalerts: {on: failure, email: [a@b.c]}", "6:18", "on must be a list", "write [failure]"),
-        ("type: manual\nalerts: {on: [failure]}", "6:5", "nobody gets the alerts of job Nightly", "email, slack or teams"),
+        ("type: manual\nalerts: {on: [failure]}", "6:5", "nobody gets the alerts of job Nightly", "email, slack, teams or webhook"),
         ("type: manual\nalerts: {email: [ops]}", "6:22", '"ops" is no mail address', "ops@example.com"),
         ("type: manual\nalerts: {slack: 'http://x.y'}", "6:21", "begins with https://", "copy it"),
+        ("type: manual\nalerts: {webhook: '$HOOK'}", "6:23", "begins with https://", "${SLACK_URL}"),
+        ("type: manual\nalerts: {webhook: 'file:'}", "6:23", "begins with https://", "file:/run/secrets"),
         ("type: manual\nparams: {user_id: integer}", "6:23", 'no parameter type "integer"', "int"),
         ("type: manual\nparams: {since: date = today}", "6:21", '"today" is no date', "date = 2026-01-01"),
         ("type: manual\nparams: {queue: int}", "6:14", "the scheduler uses itself", "queue_value"),
@@ -226,12 +232,12 @@ def test_levels_that_aliases_pile_up_are_refused():
 
 def test_aliases_that_explode_are_refused_at_once():
     layers = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20))
-    started = time.perf_counter()
+    started = time.process_time()
 
     report = errors_of(f"a0: &a0 [x]\n{layers}")
 
     assert "aliases counted in full" in report
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_the_place_of_the_byte(tmp_path):
@@ -265,12 +271,12 @@ def test_fifty_megabytes_are_refused_without_reading_them(tmp_path):
     path = tmp_path / "targcc.yaml"
     with path.open("wb") as file:
         file.truncate(50_000_000)
-    started = time.perf_counter()
+    started = time.process_time()
 
     with pytest.raises(SpecErrors, match="larger than 5 MB"):
         load_spec(path)
 
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_missing_file_and_a_folder_are_said_in_words(tmp_path):

@@ -183,3 +183,29 @@ def test_the_demo_shows_every_kind_of_job_and_every_blueprint_one_would_choose()
     assert said == {"cron", "every", "after"}
     types = {job.type for job in jobs.values()}
     assert types == {None, "manual", "fire-and-forget", "delayed"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://hooks.slack.com/services/T0000/B0000/XXXXXXXXXXXX",
+        "https://acme.webhook.office.com/webhookb2/1",
+        "https://prod-1.westeurope.logic.azure.com:443/workflows/x?sig=abc",
+        "https://discord.com/api/webhooks/1/x",
+        "https://alerts.example.com/in?token=abc",
+        "https://alerts.example.com/in/a1b2c3d4e5f6a7b8c9d0e1",
+    ],
+)
+def test_an_address_that_is_a_secret_does_not_belong_into_the_spec(address):
+    with pytest.raises(InputError, match="is a secret") as error:
+        only_job(f"type: manual, alerts: {{webhook: '{address}'}}")
+    assert "${SLACK_URL}" in str(error.value.hint or error.value.message)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://alerts.example.com/in", "${SLACK_URL}", "file:/run/secrets/slack"]
+)
+def test_an_address_without_a_secret_and_a_reference_do(address):
+    job = only_job(f"type: manual, alerts: {{webhook: '{address}'}}")
+    assert job.alerts is not None
+    assert job.alerts.webhook == address

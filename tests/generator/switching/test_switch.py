@@ -1,6 +1,7 @@
 """`targcc-gen scheduler`: a project changes between a copy and the package, and nothing of what people wrote is lost."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def made(root: Path, text: str) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("fresh") / "acme-jobs", SPEC.format(""))
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(fresh: Path, tmp_path: Path) -> Path:
     """A project with a copy of the scheduler."""
-    return made(tmp_path / "acme-jobs", SPEC.format(""))
+    return Path(shutil.copytree(fresh, tmp_path / "acme-jobs"))
 
 
 @pytest.fixture
@@ -96,6 +102,43 @@ def test_the_spec_keeps_its_comments(project: Path, switch: Switch):
     text = (project / "targcc.yaml").read_text(encoding="utf-8")
     line = "project: {name: acme-jobs}  # the name\n"
     assert text == SPEC.format("").replace(line, f"{line}scheduler: package\n")
+
+
+@pytest.mark.parametrize("way", ["packaged", "", "Vendored "])
+def test_another_word_is_refused_with_the_two_that_there_are(switch, way):
+    status, _, error = switch(way)
+    assert status == 2
+    assert "'vendored'" in error
+    assert "'package'" in error
+
+
+def test_a_folder_that_is_no_project_says_so_and_stays_as_it_is(tmp_path, switch):
+    (tmp_path / "elsewhere").mkdir()
+    status, _, error = switch("package", root=tmp_path / "elsewhere")
+    assert status == 2
+    assert "targcc.yaml" in error
+    assert contents(tmp_path / "elsewhere") == {}
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, PermissionError("read-only")])
+def test_a_switch_that_is_broken_off_leaves_everything_as_it_was(
+    project, switch, monkeypatch, failure
+):
+    before, replace, count = contents(project), Path.replace, iter(range(10_000))
+
+    def fail_in_the_middle(self: Path, target: Path) -> Path:
+        if next(count) == 5:
+            raise failure
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_in_the_middle)
+    try:
+        status = switch("package")[0]
+    except (KeyboardInterrupt, PermissionError):
+        status = 1
+    assert next(count) > 5
+    assert status != 0
+    assert contents(project) == before
 
 
 def test_the_way_that_it_is_already_changes_nothing(project: Path, switch: Switch):

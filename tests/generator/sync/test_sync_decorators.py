@@ -66,10 +66,73 @@ def test_the_body_is_not_touched():
     assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
 
 
-def test_arguments_the_person_changed_stay():
+def test_arguments_the_person_changed_stay_where_the_spec_says_so():
     base, generated = module('"0 2 * * *", retries=1'), module('"0 3 * * *", retries=1')
     mine = module('"0 2 * * *", retries=9, priority=5')
-    assert text_after(mine, base, generated) == module('"0 3 * * *", retries=9, priority=5')
+    result = sync_decorator(
+        mine=mine.encode(),
+        base=base.encode(),
+        generated=generated.encode(),
+        keep=("retries", "priority"),
+    )
+    assert result.text.decode() == module('"0 3 * * *", retries=9, priority=5')
+    assert not result.collisions
+
+
+def test_an_argument_the_person_changed_says_something_else_than_the_spec():
+    base = module('"0 2 * * *", retries=1')
+    mine = module('"0 2 * * *", retries=9, priority=5')
+    shown = [(one.mine, one.generated) for one in followed(mine, base, base).collisions]
+    assert shown == [("retries=9\n", "retries=1\n"), ("priority=5\n", "no priority\n")]
+    assert text_after(mine, base, base, Side.GENERATED) == base
+    assert text_after(mine, base, base, Side.MINE) == mine
+
+
+@pytest.mark.parametrize(
+    ("spec", "mine"),
+    [
+        ('"0 2 * * *"', "'0  2 * * *'"),
+        ('"0 2 * * *", timeout="1h"', '"0 2 * * *", timeout="60m"'),
+        ('"0 2 * * *", timeout="1h"', '"0 2 * * *", timeout=timedelta(minutes=60)'),
+        ('"0 2 * * *", timeout="1h"', '"0 2 * * *", timeout=LIMIT'),
+        ('"0 2 * * *"', '"0 2 * * *", priority=0, paused=False, overlap="skip"'),
+        ('"0 2 * * *"', '"0 2 * * *", retries=3, timezone="UTC", display_name="Sales"'),
+        ("JobType.MANUAL", 'overlap="allow"'),
+        (
+            '"0 2 * * *", alerts=Alerts(email=("a@example.com",))',
+            '"0 2 * * *", alerts=Alerts(on=["failure"], email=["a@example.com"], slack=None)',
+        ),
+    ],
+)
+def test_what_says_the_same_is_no_difference(spec, mine):
+    head = 'LIMIT = "1h"\n\n\n@job'
+    base, mine = (module(one).replace("@job", head) for one in (spec, mine))
+    result = sync_decorator(
+        mine=mine.encode(),
+        base=base.encode(),
+        generated=base.encode(),
+        defaults={"retries": 3, "timezone": "UTC"},
+    )
+    assert (result.text.decode(), result.collisions) == (mine, ())
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        '"0 3 * * *"',
+        'every="1d"',
+        "JobType.MANUAL",
+        '"0 2 * * *", timeout="2h"',
+        '"0 2 * * *", timeout=LIMIT + 1',
+        '"0 2 * * *", name="Other"',
+        '"0 2 * * *", description="Something else"',
+        '"0 2 * * *", misfire_grace="none"',
+        '"0 2 * * *", alerts=Alerts(email=("b@example.com",))',
+    ],
+)
+def test_what_says_something_else_is_a_difference(mine):
+    base = module('"0 2 * * *"')
+    assert followed(module(mine), base, base).collisions
 
 
 def test_an_argument_both_changed_is_a_collision():
@@ -163,3 +226,11 @@ def test_a_change_of_the_blueprint_alone_is_none():
     generated = base.replace("JobResult.success()", 'JobResult.success("new")')
     mine = base.replace("SalesJob:", "SalesJob:  # mine")
     assert text_after(mine, base, generated) == mine
+
+
+def test_what_options_from_elsewhere_say_is_not_known_and_they_stay_last():
+    base = module('"0 2 * * *", timeout="1h"')
+    mine = module('"0 2 * * *", **OPTIONS')
+    generated = module('"0 3 * * *", timeout="1h", retries=2')
+    assert not followed(mine, base, base).collisions
+    assert text_after(mine, base, generated) == module('"0 3 * * *", retries=2, **OPTIONS')

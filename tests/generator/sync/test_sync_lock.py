@@ -53,7 +53,6 @@ def test_searches_find_nothing_in_it():
         ('{"path": "a", "owner": "nobody", "sha256": "x"}', "no owner 'nobody'"),
         ('{"path": "a", "owner": "managed", "sha256": "x", "ejected": 1}', "ejected is true or false"),
         ('{"path": "a", "owner": "managed", "sha256": "x", "base": 5}', "a base is text"),
-        ("<<<<<<< HEAD", "git left conflict markers"),
         ("[" * 100_000, "not JSON"),
     ],
 )  # fmt: skip
@@ -88,7 +87,7 @@ def test_a_lock_without_its_first_line_is_damage():
 
 def test_a_newer_generators_project_is_left_alone():
     text = Lock().dump().replace(__version__, "99.0.0")
-    with pytest.raises(InputError, match=r"targcc-gen 99\.0\.0 wrote this project"):
+    with pytest.raises(InputError, match=r"this project needs targcc-gen 99\.0\.0 or newer"):
         Lock.parse(text)
 
 
@@ -123,3 +122,18 @@ def test_two_branches_that_each_add_a_job_merge_by_themselves(tmp_path):
     assert sorted(Lock.load(tmp_path).entries) == [f"jobs/{name}.py" for name in "amnz"]
     files = [TreeFile(f"jobs/{name}.py", b"x = 1\n", Owner.MANAGED) for name in "amnz"]
     assert not any(change.writes for change in make_plan(Tree.of(files), tmp_path).changes)
+
+
+def test_both_sides_of_gits_conflict_are_read_and_the_older_one_is_not():
+    one = LockEntry.of("a.py", Owner.MANAGED, b"ours\n", keep_base=True)
+    other = LockEntry.of("a.py", Owner.MANAGED, b"theirs\n", keep_base=True)
+    gone = LockEntry.of("b.py", Owner.MANAGED, b"base\n", keep_base=True)
+    ours, base, theirs = (each.to_line() for each in (one, gone, other))
+    text = f"{Lock().dump()}<<<<<<< HEAD\n{ours}\n||||||| base\n{base}\n=======\n{theirs}\n>>>>>>> topic\n"
+
+    lock = Lock.parse(text)
+
+    assert list(lock.entries) == ["a.py"]
+    assert lock.entries["a.py"].base == b"theirs\n"
+    assert [each.base for each in lock.entries["a.py"].others] == [b"ours\n"]
+    assert Lock.parse(lock.dump()).entries["a.py"].others[0].base == b"ours\n"

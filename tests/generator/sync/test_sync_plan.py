@@ -166,6 +166,11 @@ def test_an_edited_file_that_left_the_spec_is_kept_and_reported(tmp_path, module
     change = only(generate(Tree.of([]), tmp_path))
     assert change.action is Action.KEEP
     assert "you edited it" in change.reason
+    plan = make_plan(Tree.of([]), tmp_path)
+    assert plan.is_empty
+    assert only(plan).action is Action.KEEP
+    module.unlink()
+    generate(Tree.of([]), tmp_path)
     assert make_plan(Tree.of([]), tmp_path).changes == ()
 
 

@@ -93,6 +93,10 @@ def test_the_persons_own_stays_where_it_is_and_as_it_is():
     ]
 
 
+def test_a_requirement_that_is_only_spelled_in_another_way_is_not_the_persons():
+    assert '"click>=8.3"' in followed(BASE.replace("click>=8.2", "Click >= 8.2"))
+
+
 def test_a_requirement_of_the_persons_stays_and_the_line_to_change_is_shown():
     mine = BASE.replace("click>=8.2", "click==8.2.1")
     assert '"click==8.2.1",\n  "httpx>=0.28",' in followed(mine)

@@ -148,7 +148,7 @@ def test_what_a_person_patched_imports_the_new_scheduler(tmp_path, monkeypatch):
     assert entry.read_text(encoding="utf-8") == before.replace(".scheduler.app", ".scheduler")
     program = (
         "from fastapi.testclient import TestClient; from shop.main import app\n"
-        "with TestClient(app) as client: print(client.get('/').json(), client.get('/health/live').status_code)"
+        "with TestClient(app) as client: print(client.get('/').json(), client.get('/jobs/health/live').status_code)"
     )
     url = f"sqlite:///{(tmp_path / 'jobs.db').as_posix()}"
     answer = run(root, "-c", program, PYTHONPATH=str(root), TARGCC_DATABASE_URL=url)

@@ -355,8 +355,8 @@ async def test_a_run_that_failed_for_good_is_told_once_and_not_for_each_attempt(
     await scheduler.start(schedule=False)
     failed = await scheduler.enqueue("Breaks")
     done = await scheduler.enqueue("Works")
-    assert await scheduler.wait(failed, 15) == RunState.FAILED
-    assert await scheduler.wait(done, 15) == RunState.SUCCEEDED
+    assert await scheduler.wait(failed, 40) == RunState.FAILED
+    assert await scheduler.wait(done, 40) == RunState.SUCCEEDED
     await until(lambda: len(mailbox.mails) == 2)
     by_subject = {mail["Subject"]: mail.get_content() for mail in mailbox.mails}
     assert set(by_subject) == {"Breaks failed", "Works succeeded"}

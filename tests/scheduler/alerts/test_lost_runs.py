@@ -67,7 +67,7 @@ async def test_a_node_that_takes_no_runs_alerts_about_those_it_rescues(scheduler
 async def test_a_run_that_goes_on_after_its_worker_was_lost_alerts_nobody(scheduler, told):
     goes_on = await _running_on_a_node_that_is_gone(scheduler)
     await scheduler.start(schedule=False)
-    assert await scheduler.wait(goes_on, 15) == "succeeded"
+    assert await scheduler.wait(goes_on, 40) == "succeeded"
     failed = await _running_on_a_node_that_is_gone(scheduler, LostWorkers=2)
     await until(lambda: told)
     assert [event.run_id for event in told if event.kind == "failure"] == [failed]

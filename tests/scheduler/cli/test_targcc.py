@@ -99,6 +99,18 @@ def test_a_job_is_run_to_its_end_without_a_server(targcc: Targcc):
     assert "started by  CLI (" in shown
 
 
+def test_a_run_that_does_not_stop_is_shown_as_such(targcc: Targcc, database_url: str):
+    targcc("job", "run", "dailyreport", "--wait")
+    connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+    with connection:
+        connection.execute(
+            "UPDATE c_JobRun SET State = 'running', StopNote = 'told to stop at 8, still running: why'"
+        )
+    connection.close()
+    shown = targcc("run", "show", "1").stdout
+    assert "stopping    told to stop at 8, still running: why" in shown
+
+
 def test_a_run_that_fails_is_status_1_and_shows_why(targcc: Targcc):
     result = targcc("job", "run", "SyncStock", "--wait", status=1)
     assert "run 1 of SyncStock failed" in result.stdout
@@ -242,3 +254,44 @@ def test_a_database_that_cannot_be_used_is_told_without_its_password(
 def test_old_rows_are_removed(targcc: Targcc):
     assert re.match(r"removed \d+ runs", targcc("prune", "--days", "1", "--keep", "0").stdout)
     assert "runs" in json.loads(targcc("prune", "--json").stdout)
+
+
+def test_pruning_says_on_a_terminal_how_far_it_has_come(capsys, monkeypatch):
+    from targcc_scheduler.cli.output import progress_line
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress_line() as say:
+        say("removed so far: 1,234 rows")
+    said = capsys.readouterr().err
+    assert said.startswith("\rremoved so far: 1,234 rows")
+    assert said.endswith(f"\r{'':<60}\r")
+
+
+def test_statistics_that_still_grow_say_so(targcc: Targcc, database_url: str):
+    connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+    with connection:
+        connection.execute(
+            "INSERT INTO c_JobSetting VALUES ('uncounted runs', '1204', CURRENT_TIMESTAMP)"
+        )
+    connection.close()
+    shown = targcc("job", "stats", "DailyReport").stdout
+    assert "still counting  about 1,204 rows of an earlier release" in shown
+    figures = json.loads(targcc("job", "stats", "DailyReport", "--json").stdout)
+    assert figures["still_counting"] == 1204
+
+
+def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_url: str):
+    file = database_url.removeprefix("sqlite:///")
+    connection = sqlite3.connect(file, isolation_level=None)
+    for statement in (
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA auto_vacuum = NONE",
+        "VACUUM",
+        "CREATE TABLE filler AS SELECT zeroblob(3000000) AS text",
+        "DROP TABLE filler",
+    ):
+        connection.execute(statement).fetchall()
+    connection.close()
+    said = targcc("prune").stdout
+    assert "The file keeps 2.9 MiB that are unused; to make it smaller" in said
+    assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said

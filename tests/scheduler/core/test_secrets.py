@@ -1,7 +1,12 @@
 """References to secrets, and masking."""
 
+import json
+
 import pytest
+from targcc_scheduler.core import secrets
 from targcc_scheduler.core.errors import SecretError
+from targcc_scheduler.core.masking import known
+from targcc_scheduler.core.masking.structures import masked
 from targcc_scheduler.core.secrets import MASK, EnvironmentSource, FileSource, mask, resolve
 
 
@@ -102,3 +107,72 @@ def test_a_secret_that_was_looked_up_is_masked_wherever_it_stands(monkeypatch):
     monkeypatch.setenv("RIG_HOOK", "https://hooks.example.com/T9/xyz")
     resolve("${RIG_HOOK}")
     assert mask("posting to https://hooks.example.com/T9/xyz failed") == f"posting to {MASK} failed"
+
+
+def test_a_source_that_was_added_is_asked_first(monkeypatch):
+    monkeypatch.setattr(secrets, "_added", [])
+    secrets.add_secret_source(Vault())
+    assert resolve("vault:slack") == "from-the-vault"
+    assert mask("it is from-the-vault now") == f"it is {MASK} now"
+
+
+def test_a_value_that_was_registered_is_masked_in_any_form():
+    secrets.register_secret("k/9+got at run time")
+    for form in (
+        "k/9+got at run time",
+        "k%2F9%2Bgot%20at%20run%20time",
+        "ay85K2dvdCBhdCBydW4gdGltZQ==",
+    ):
+        assert mask(f"x {form} y").startswith(f"x {MASK}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://jobs:pa/ss@h/x", f"postgresql://jobs:{MASK}@h/x"),
+        ("http://localhost:8000/jobs/runs/1", "http://localhost:8000/jobs/runs/1"),
+        ("http://h:8000/p?email=a@b.c", "http://h:8000/p?email=a@b.c"),
+        ("PWD=abc;Server=x", f"PWD={MASK};Server=x"),
+        ('{"password": "a b", "user": "u"}', f'{{"password": "{MASK}", "user": "u"}}'),
+        ("{'api_key': 'abc'}", f"{{'api_key': '{MASK}'}}"),
+        ("client_secret: 'a b'", f"client_secret: {MASK}"),
+        ("password: a password has ten characters", "password: a password has ten characters"),
+        ("Authorization: Basic YWJjZGVm", f"Authorization: Basic {MASK}"),
+        ("?sig=abc%2F&x=1", f"?sig={MASK}&x=1"),
+        ("design=blue", "design=blue"),
+        ("<password>abc</password>", f"<password>{MASK}</password>"),
+        ("token ghp_abcdefghijklmnopqrstuvwxyz", f"token {MASK}"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", f"-----BEGIN RSA PRIVATE KEY-----{MASK}-----END RSA PRIVATE KEY-----"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_secret_is_masked(text, shown):
+    assert mask(text) == shown
+
+
+def test_an_ordinary_word_is_not_masked_because_it_is_a_password(monkeypatch):
+    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
+    known.KNOWN.add("jobs")
+    known.KNOWN.add("1234567")
+    known.KNOWN.add_url("postgresql://postgres:postgres@localhost/postgres")
+    known.KNOWN.add_environment({"PWD": "/srv/acme", "SORT_KEY": "created_at"})
+    text = "run 1234567 of jobs on postgres in /srv/acme by created_at"
+    assert mask(text) == text
+
+
+def test_passing_values_are_forgotten_and_lasting_ones_are_not(monkeypatch):
+    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
+    known.KNOWN.add("lasting-0123456789")
+    for number in range(600):
+        known.KNOWN.add(f"passing-{number:010}", passing=True)
+    assert mask("passing-0000000001") == "passing-0000000001"
+    assert mask("passing-0000000599 lasting-0123456789") == f"{MASK} {MASK}"
+
+
+def test_what_is_nested_is_masked_value_by_value_and_stays_what_it_is():
+    given = {"a": [1, None, True, {"password": "x", "said": 'password=\\"abc\\" end'}], "token": 5}
+    assert masked(given) == {
+        "a": [1, None, True, {"password": MASK, "said": masked('password=\\"abc\\" end')}],
+        "token": 5,
+    }
+    assert json.loads(json.dumps(masked(given))) == masked(given)
+    assert masked({"key": {1: object}})["key"]["1"] == str(object)

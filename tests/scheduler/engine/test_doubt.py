@@ -1,15 +1,21 @@
 """A commit whose answer never came: it may have come through or not, and neither may cost a run or repeat one."""
 
+import os
+import socket
 from collections import Counter
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from rt_tools import until
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import RunState, Scheduler, Settings
+from targcc_scheduler.storage.runs.claim import claim
+from targcc_scheduler.storage.runs.values import ClaimTerms, Offer
 from targcc_scheduler.storage.tables import job_run, logged_job
 
-CLAIM, OUTCOME = "StartedAt=", "INSERT INTO c_LoggedJob"
+CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "next_ones", "INSERT INTO c_LoggedJob"
 """Words of the statements that do it."""
 
 
@@ -18,31 +24,59 @@ class Line:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._store = scheduler.store
-        self._write = self._store.write
+        self._write, self._write_at_once = self._store.write, self._store.write_at_once
         self.cuts = 0
 
     def cut(self, words: str, *, committed: bool) -> None:
         """Break in the first transaction with a statement of these words that finds something to do."""
+        self._store.write = self._cut(self._write, words, committed=committed)
 
+    def cut_at_once(self, words: str) -> None:
+        """Likewise with a statement that commits by itself: the answer does not come."""
+        self._store.write_at_once = self._cut(self._write_at_once, words, committed=True)
+
+    def _cut(self, begin, words, *, committed):
         @asynccontextmanager
         async def write():
             done = []
 
-            def executed(_connection, cursor, statement, *_):
-                done.extend([statement] if words in statement and cursor.rowcount > 0 else [])
+            def executed(_connection, cursor, statement, parameters, *_):
+                idle = "queue" in parameters and parameters["queue"] != "default"
+                found = words in statement and cursor.rowcount > 0 and not idle
+                done.extend([statement] if found else [])
 
-            async with self._write() as connection:
+            def noting(execute):
+                async def execute_and_note(statement, parameters=()):
+                    cursor = await execute(statement, parameters)
+                    executed(None, cursor, statement, parameters)
+                    return cursor
+
+                return execute_and_note
+
+            async with begin() as connection:
                 sa.event.listen(connection.sync_connection, "after_cursor_execute", executed)
+                driver = (await connection.get_raw_connection()).driver_connection
+                if (
+                    connection.dialect.name == "sqlite"
+                ):  # drivers execute some statements themselves
+                    noted = lambda text: done.append(text) if words in text else None  # noqa: E731
+                    driver._open.set_trace_callback(noted)
+                else:
+                    driver.execute = noting(driver.execute)
                 yield connection
+                if connection.dialect.name == "sqlite":
+                    driver._open.set_trace_callback(None)
+                else:
+                    del driver.execute
                 if done and not committed:
                     self._broken()
             if done:
                 self._broken()
 
-        self._store.write = write
+        return write
 
     def _broken(self):
-        self._store.write = self._write
+        self._store.write, self._store.write_at_once = self._write, self._write_at_once
         self.cuts += 1
         raise OperationalError("COMMIT", {}, ConnectionError("server closed the connection"))
 
@@ -53,12 +87,18 @@ def told():
 
 
 @pytest.fixture
-async def scheduler(migrated_url, told):
+def heartbeat_seconds():
+    """So nobody else writes meanwhile."""
+    return 30
+
+
+@pytest.fixture
+async def scheduler(migrated_url, told, heartbeat_seconds):
     settings = Settings(
         _env_file=None,
         database_url=migrated_url,
         migrate_on_start=False,
-        heartbeat_seconds=30,  # nobody else writes meanwhile
+        heartbeat_seconds=heartbeat_seconds,
         lost_after_seconds=600,
         poll_seconds=0.2,
     )
@@ -93,11 +133,121 @@ async def test_a_claim_that_nobody_heard_of_is_given_back(scheduler, committed):
     line = Line(scheduler)
     line.cut(CLAIM, committed=committed)
     run_id = await scheduler.enqueue("Hello")
-    assert await scheduler.wait(run_id, 20) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     assert line.cuts == 1
     attempts, life = await _history(scheduler, run_id)
     assert attempts == [True]
     assert Counter(life)["running"] == (2 if committed else 1)
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_claim_at_once_that_nobody_heard_of_is_given_back(scheduler):
+    first = await scheduler.enqueue("Hello")
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so it is claimed at once next
+    executor = scheduler.node.executor
+    for _ in range(20):  # now and then it is a look at an empty queue whose answer is cut off
+        executor.holds = True  # until there is something to claim
+        run_id = await scheduler.enqueue("Hello")
+        line = Line(scheduler)
+        line.cut_at_once(AT_ONCE)
+        executor.holds = False
+        assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
+        assert line.cuts == 1
+        attempts, life = await _history(scheduler, run_id)
+        assert attempts == [True]
+        if Counter(life)["running"] == 2:
+            break
+    assert Counter(life)["running"] == 2
+
+
+def hold(node) -> None:
+    """Let a node claim nothing; and keep it so, whatever the next look at who is to be drained finds."""
+    node.releases.executor = None
+    node.executor.holds = True
+
+
+@pytest.mark.parametrize("heartbeat_seconds", [0.3])
+async def test_a_run_that_is_a_nodes_by_the_tables_alone_goes_back_or_is_cancelled(scheduler):
+    node, clock = scheduler.node, scheduler.clock
+    hold(node)
+    gone, unwanted = await scheduler.enqueue("Hello"), await scheduler.enqueue("Hello")
+
+    async def claim_and_say_nothing():
+        terms = ClaimTerms(server_id=node.id, limits={}, poison_here=False, now=clock.now())
+        async with scheduler.store.write() as connection:
+            await claim(connection, Offer(wanted={"default": 2}), terms)
+            ask = sa.update(job_run).where(job_run.c.Id == unwanted)
+            await connection.execute(ask.values(CancelRequestedBy="somebody"))
+
+    await scheduler.call(claim_and_say_nothing())
+    assert await scheduler.wait(unwanted, 30) == RunState.CANCELLED
+    node.executor.holds = False
+    assert await scheduler.wait(gone, 30) == RunState.SUCCEEDED
+    assert await _history(scheduler, unwanted) == ([], ["enqueued", "running", "cancelled"])
+    attempts, life = await _history(scheduler, gone)
+    assert attempts == [True]
+    assert life == ["enqueued", "running", "enqueued", "running", "succeeded"]
+
+
+class Claims:
+    """The connections by which runs are claimed at once."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.begun = Counter()
+        self._sockets = {}
+        store = scheduler.store
+        begin = store.write_at_once
+
+        @asynccontextmanager
+        async def write_at_once():
+            async with begin() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                process = driver.info.backend_pid
+                self._sockets[process] = driver.fileno()
+                self.begun[process] += 1
+                yield connection
+
+        store.write_at_once = write_at_once
+
+    def cut(self, process: int) -> None:
+        """Break the connection to a process of the server, which goes on with the statement that it has got."""
+        with socket.socket(fileno=os.dup(self._sockets[process])) as end:
+            end.shutdown(socket.SHUT_RDWR)
+
+
+def held_up(url: str) -> int | None:
+    """The server's process in which a claim waits for somebody's lock."""
+    with psycopg.connect(url) as server:
+        found = server.execute(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+            " AND datname = current_database()",
+            (f"%{AT_ONCE}%",),
+        ).fetchone()
+    return found and found[0]
+
+
+@pytest.mark.parametrize("heartbeat_seconds", [0.3])
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_claim_that_comes_through_after_the_node_has_looked_for_it_is_given_back(
+    scheduler, migrated_url
+):
+    first = await scheduler.enqueue("Hello")
+    assert await scheduler.wait(first, 40) == RunState.SUCCEEDED  # so it is claimed at once next
+    executor = scheduler.node.executor
+    hold(scheduler.node)
+    run_id = await scheduler.enqueue("Hello")
+    claims = Claims(scheduler)
+    with psycopg.connect(migrated_url) as other:
+        other.execute("SELECT FROM c_JobRun WHERE Id = %s FOR UPDATE", (run_id,))
+        executor.holds = False
+        process = await until(lambda: held_up(migrated_url))
+        claims.cut(process)
+        begun = claims.begun.total()
+        await until(lambda: claims.begun.total() > begun)  # it has looked, and claims again
+    assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
+    attempts, life = await _history(scheduler, run_id)
+    assert attempts == [True]
+    assert Counter(life)["running"] == 2
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
@@ -107,7 +257,7 @@ async def test_an_outcome_whose_writing_was_in_doubt_is_there_once_and_told_once
     line = Line(scheduler)
     line.cut(OUTCOME, committed=committed)
     run_id = await scheduler.enqueue("Fail")
-    assert await scheduler.wait(run_id, 20) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     await scheduler.stop()  # it tells what it has to tell
     assert line.cuts == 1
     attempts, life = await _history(scheduler, run_id)

@@ -176,6 +176,44 @@ async def test_a_limit_holds_across_nodes(make):
     assert first.most_at_once + second.most_at_once <= 4
 
 
+async def test_a_queues_limit_holds_across_nodes_whatever_jobs_are_in_it(make):
+    told: list[str] = []
+    nodes = [await make(name, queue_limits={"tasks": 1}, limits={"A": 1}) for name in ("1", "2")]
+    for node in nodes:
+        node.begun, node.may_end = Told(told), Working(told)
+    created = [await nodes[0].create(job, queue="tasks") for job in "ABACBA"]
+    for node in nodes:
+        node.work(tasks=2)
+    await until(lambda: sorted(nodes[0].ended + nodes[1].ended) == created, "all are performed")
+
+    assert told == ["begins", "ends"] * 6
+
+
+class Told(list):
+    """Runs as they begin; several nodes tell one list."""
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    def append(self, run_id):
+        self.told.append("begins")
+        super().append(run_id)
+
+
+class Working(asyncio.Event):
+    """The work of a run; that it ends is told before anybody else can know."""
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    async def wait(self):
+        await asyncio.sleep(0.02)
+        self.told.append("ends")
+        return True
+
+
 async def test_a_paused_queue_waits_until_it_is_resumed(node):
     async with node.store.write() as connection:
         await pauses.pause_queue(
@@ -287,7 +325,30 @@ def _has(items, count):
     return len(items) >= count
 
 
+async def test_a_run_that_a_worker_refused_goes_to_one_that_did_not_and_never_comes_back(make):
+    one, other = await make("one"), await make("other")
+    one.unknown = frozenset({"New"})
+    one.work()
+    run_ids = [await one.create("New") for _ in range(20)]
+    last = await one.create("Old")
+    await until(lambda: one.ended == [last], "the other run is performed")
+    other.work()
+    await until(lambda: sorted(other.ended) == run_ids, "those that it refused are, elsewhere")
+    assert one.begun == [last]
+    assert sorted(one.refused) == run_ids  # each once
+
+
+async def test_a_worker_that_holds_takes_nothing(make):
+    held, free = await make("held"), await make("free")
+    held.holds = True
+    held.work()
+    free.work()
+    run_ids = [await held.create() for _ in range(20)]
+    await until(lambda: sorted(free.ended) == run_ids, "the other takes all")
+    assert held.begun == []
+
+
 async def _claim(connection, node, run_id):
     offer = values.Offer(runs=[values.OfferedRun(run_id, "Work")])
-    (claim,) = await claiming.claim(connection, offer, node.terms())
+    (claim,) = (await claiming.claim(connection, offer, node.terms())).claims
     return claim

@@ -1,8 +1,11 @@
 """What of Procrastinate the engine uses: its public API, in the versions that are proven, and one statement beside it."""
 
 import ast
+import asyncio
+import contextlib
 import inspect
 import re
+import time
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +13,9 @@ from pathlib import Path
 import pytest
 from procrastinate.manager import JobManager
 from procrastinate.tasks import ConfigureTaskOptions
-from targcc_scheduler.engine.procrastinate import PROVEN, entries, schema
+from rt_tools import QUICK, until
+from targcc_scheduler import Settings
+from targcc_scheduler.engine.procrastinate import PROVEN, engine, entries, schema
 
 ROOM = Path(entries.__file__).parent
 PARTS = {"procrastinate", "procrastinate.exceptions", "procrastinate.types"}
@@ -54,7 +59,7 @@ def test_nothing_of_procrastinate_is_subclassed_or_replaced():
             assert not [target for target in targets if "job_manager" in ast.unparse(target)]
 
 
-def test_one_statement_touches_its_tables_besides_those_that_install_them():
+def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them():
     found = [
         (name, node.value)
         for name, tree in sources().items()
@@ -64,7 +69,15 @@ def test_one_statement_touches_its_tables_besides_those_that_install_them():
         and re.search(r"(FROM|INTO|UPDATE|TABLE|JOIN) procrastinate_", node.value)
     ]
     assert {name for name, _ in found} == {"entries.py", Path(schema.__file__).name}
-    assert len([name for name, _ in found if name == "entries.py"]) == 1
+    words = [
+        re.findall(r"(\w+) FROM procrastinate_", text)
+        for name, text in found
+        if name == "entries.py"
+    ]
+    assert sorted(word for one in words for word in one) == [
+        "DELETE",
+        "priority",
+    ]  # taken, and which are next
 
 
 @pytest.mark.parametrize(
@@ -79,3 +92,23 @@ def test_the_statement_uses_columns_that_procrastinate_publishes(column):
 def test_entries_can_be_deferred_on_a_connection_of_the_caller():
     assert "connection" in inspect.signature(JobManager.batch_defer_jobs_async).parameters
     assert "connection" in ConfigureTaskOptions.__annotations__
+
+
+async def test_what_listens_is_told_again_to_end_when_it_has_not_heard(
+    migrated_postgresql_url, make_scheduler, monkeypatch
+):
+    """The error of a connection that breaks stands in for the cancellation, and Procrastinate connects anew."""
+
+    async def deaf(_worker, _app):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(entries.QueueWorker, "listen", deaf)
+    settings = Settings(_env_file=None, database_url=migrated_postgresql_url, **QUICK)
+    scheduler = make_scheduler(settings=settings)
+    await scheduler.start(schedule=False)
+    await until(lambda: scheduler._host.engine._hearing)
+    began = time.monotonic()
+    await scheduler.stop()
+    assert time.monotonic() - began < engine._LISTENING_ENDS_SECONDS

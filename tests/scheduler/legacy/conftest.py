@@ -1,5 +1,6 @@
 """What the tests of this room get."""
 
+from hybrid_rig import old_options, settings_of, start
 from runtime_fixtures import (
     database,
     empty_database,

@@ -1,14 +1,13 @@
 """Hybrid mode: the old table c_Job stays where schedules are kept. Real tables, real procedures, real schedulers."""
 
-import asyncio
 import contextlib
-import time
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from rt_tools import QUICK, Database
-from targcc_scheduler import Actor, ActorKind, RunState, Scheduler, Settings
+from hybrid_rig import OldDatabase, broken_jobs
+from rt_tools import Database, until
+from targcc_scheduler import Actor, ActorKind, RunState, Settings
 from targcc_scheduler.core.errors import LegacyError
 from targcc_scheduler.legacy.c_job import CJobSource
 from targcc_scheduler.services.procedures import procedure_call
@@ -22,25 +21,11 @@ CREATE TABLE c_Job (
 COLUMNS = "ID, JobName, CronExpression, StoredProcName, IsActive, EmailOnFailure"
 
 
-async def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        await asyncio.sleep(0.02)
-    return value
-
-
-class Table:
-    """The old table, in SQLite or PostgreSQL."""
+class Table(OldDatabase):
+    """The old table."""
 
     def __init__(self, url):
-        self.url = url
-        self.engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        self.execute(TABLE.format(bit="BOOLEAN" if "postgresql" in url else "BIT"))
-
-    def execute(self, sql):
-        with self.engine.begin() as connection:
-            connection.execute(sa.text(sql))
+        super().__init__(url, TABLE, {"sqlite": {"bit": "BIT"}, "postgresql": {"bit": "BOOLEAN"}})
 
     def add(
         self, number, name, *, cron="0 2 * * *", procedure="SP_Report", active=True, mail=False
@@ -54,41 +39,6 @@ def old(tmp_path):
     table = Table(f"sqlite:///{tmp_path / 'legacy.db'}")
     yield table
     table.engine.dispose()
-
-
-@pytest.fixture
-def settings_of(database):
-    def make(table, **more):
-        options = {"legacy_url": table.url, "legacy_poll_seconds": 0.05, **QUICK, **more}
-        return Settings(database_url=database.url, **options)
-
-    return make
-
-
-@pytest.fixture
-async def start(settings_of):
-    """Starts a scheduler beside an old table."""
-    made = []
-
-    async def started(table, *, options=None, **settings):
-        scheduler = Scheduler(
-            settings_of(table, **settings), jobs_package="hybrid_jobs.jobs", notify=_nobody
-        )
-        made.append(scheduler)
-        await scheduler.start(**(options or {}))
-        return scheduler
-
-    yield started
-    for scheduler in made:
-        await scheduler.stop()
-
-
-async def _nobody(event):
-    """Nobody is told."""
-
-
-def broken_jobs(scheduler):
-    return {one.module: one.error for one in scheduler.broken}
 
 
 async def test_active_rows_are_recurring_jobs_in_the_old_servers_zone(old, start):
@@ -178,14 +128,15 @@ async def test_a_job_that_moved_into_the_code_keeps_its_place_when_its_row_is_of
         "INSERT INTO c_JobSchedule (JobName, ScheduleText, LastSlot)"
         " VALUES ('Moved already', '0 5 * * * Europe/Berlin', datetime('now', '-1 minute'))"
     )
-    before = database.rows("SELECT * FROM c_JobSchedule")[0]
+    columns = "ScheduleText, LastSlot, PausedAt"
+    before = database.rows(f"SELECT {columns} FROM c_JobSchedule")[0]
     await start(old)
     old.add(2, "Other", active=False)
     old.add(3, "Third")
     sql = "SELECT 1 FROM c_JobSchedule WHERE JobName = 'Third'"
     await until(lambda: database.rows(sql))
 
-    assert tuple(database.rows("SELECT * FROM c_JobSchedule")[0]) == tuple(before)
+    assert tuple(database.rows(f"SELECT {columns} FROM c_JobSchedule")[0]) == tuple(before)
 
 
 async def test_a_table_that_cannot_be_read_stops_nothing(old, start):
@@ -248,17 +199,17 @@ async def test_sqlite_has_no_procedures_and_the_run_says_so(old, start, database
     scheduler = await start(old, options={"schedule": False})
     run = await scheduler.trigger("Report", by=DANA)
 
-    assert await scheduler.wait(run, timeout=15) == RunState.FAILED
+    assert await scheduler.wait(run, timeout=30) == RunState.FAILED
     assert "TARGCC_LEGACY_URL" in database.history(run)[0]["ErrorMessage"]
 
 
-def test_a_table_of_targcc_4_is_refused_in_words(old, settings_of):
+def test_a_table_of_targcc_4_that_lacks_a_column_is_refused_in_words(old, settings_of):
     old.execute("DROP TABLE c_Job")
     old.execute("CREATE TABLE c_Job (ID INT, lkpJob VARCHAR(50), enmJobType VARCHAR(50))")
 
     with (
         contextlib.closing(CJobSource(settings_of(old))) as jobs,
-        pytest.raises(LegacyError, match="a table of TARGCC 4, import it instead"),
+        pytest.raises(LegacyError, match="of TARGCC 4 and has no column lkpjobrunner"),
     ):
         jobs.read()
 
@@ -293,7 +244,7 @@ async def test_rows_run_their_procedures_on_postgresql_by_schedule_and_by_hand(
     bad = await scheduler.trigger("Bad", by=DANA)
 
     assert (row["JobType"], row["TriggeredBy"]) == ("Recurring", "System")
-    assert await scheduler.wait(bad, timeout=15) == RunState.FAILED
+    assert await scheduler.wait(bad, timeout=30) == RunState.FAILED
     assert "no orders" in database.history(bad)[0]["ErrorMessage"]
     with old.engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT COUNT(*) FROM Reports")) >= 1

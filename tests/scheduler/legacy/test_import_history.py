@@ -38,6 +38,7 @@ def test_loading_again_adds_only_what_is_missing(database, tmp_path, step):
     assert (first.added, first.present) == (2500, 0)
     assert (second.added, second.present) == (2500, 2500)
     assert database.one("SELECT COUNT(*) FROM c_LoggedJob WHERE TriggeredBy = 'Legacy'") == 5000
+    assert database.one("SELECT SUM(Count) FROM c_JobStat") == 5000
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 from migration_rig import NEXT, Rows, fill, next_release, revisions, rows, tables
 from processes import environment
 from projects import PATH
-from targcc_scheduler import Scheduler, Settings, migrate
+from targcc_scheduler import RunState, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.errors import SchemaError
 from targcc_scheduler.hosting import prepare
 from targcc_scheduler.migrations import upgrade as upgrades
-from targcc_scheduler.migrations.upgrade import head_revision
+from targcc_scheduler.migrations.upgrade import head_revision, works_with
+from targcc_scheduler.storage.engines import sync_engine
 from targcc_scheduler.storage.tables import job_run
 
 SENTENCE = f"at revision {NEXT}, which a newer release has made"
@@ -98,3 +100,49 @@ def test_older_tables_are_not_used_where_nobody_may_migrate(url, tmp_path, monke
     ):
         prepare(Settings(database_url=url, migrate_on_start=False))
     assert revisions(url) == [older]
+
+
+@pytest.fixture
+async def expanded(url, tmp_path, monkeypatch) -> AsyncIterator[str]:
+    """A database of the next release, which only adds to what this one knows, and says so; a node of that release is up."""
+    newer = Scheduler(Settings(database_url=url, release="next"), jobs_package=__name__)
+    with monkeypatch.context() as later:
+        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path, oldest_code=head_revision()))
+        await newer.start()
+    yield url
+    await newer.stop()
+
+
+@pytest.mark.parametrize("on_start", [True, False])
+async def test_this_release_works_beside_a_next_one_that_has_added_to_the_tables(
+    expanded, on_start
+):
+    settings = Settings(database_url=expanded, migrate_on_start=on_start, release="this")
+    scheduler = Scheduler(settings, jobs_package=__name__)
+    await scheduler.start()
+    run_ids = [await scheduler.enqueue(greet) for _ in range(10)]
+    assert {await scheduler.wait(run_id, 40) for run_id in run_ids} == {RunState.SUCCEEDED}
+    await scheduler.stop()
+    assert revisions(expanded) == [NEXT]
+    with sync_engine(expanded) as engine, engine.connect() as connection:
+        assert works_with(connection)
+
+
+async def test_tables_of_a_next_release_are_never_taken_back_by_this_one(expanded):
+    with pytest.raises(SchemaError, match=SENTENCE):
+        upgrades.downgrade(expanded, "0001")
+    assert revisions(expanded) == [NEXT]
+
+
+def test_a_next_release_that_works_with_newer_code_only_is_refused(url, tmp_path, monkeypatch):
+    with monkeypatch.context() as later:
+        later.setattr(upgrades, "DIRECTORY", next_release(tmp_path, oldest_code=NEXT))
+        migrate(url)
+    with pytest.raises(SchemaError, match=SENTENCE):
+        migrate(url)
+
+
+@job()
+def greet() -> str:
+    """A job."""
+    return "hello"

@@ -4,7 +4,16 @@ import re
 from itertools import permutations
 
 import pytest
-from migration_rig import Application, execute, fill, revisions, rows, statements, tables
+from migration_rig import (
+    MOSTLY_POSTGRESQL,
+    Application,
+    execute,
+    fill,
+    revisions,
+    rows,
+    statements,
+    tables,
+)
 from targcc_scheduler import is_not_ours, metadata, migrate
 from targcc_scheduler.migrations.upgrade import downgrade, head_revision
 
@@ -12,6 +21,7 @@ OWN = {name.lower() for name in metadata.tables} | {"c_alembicversion"}
 
 
 @pytest.mark.parametrize("order", list(permutations(["app", "scheduler"])), ids="-".join)
+@MOSTLY_POSTGRESQL
 def test_both_migrate_in_either_order_and_again(url, tmp_path, order):
     app = Application(tmp_path / "app", url)
     steps = {"app": app.migrate, "scheduler": lambda: migrate(url)}
@@ -23,6 +33,7 @@ def test_both_migrate_in_either_order_and_again(url, tmp_path, order):
     assert app.orders() == ["tea"]
 
 
+@MOSTLY_POSTGRESQL
 def test_each_goes_back_to_nothing_without_the_other(url, tmp_path):
     app = Application(tmp_path / "app", url)
     app.migrate()
@@ -38,6 +49,7 @@ def test_each_goes_back_to_nothing_without_the_other(url, tmp_path):
     assert revisions(url, "alembic_version") == ["0001"]
 
 
+@MOSTLY_POSTGRESQL
 def test_the_application_proposes_nothing_for_tables_of_ours(url, tmp_path):
     app = Application(tmp_path / "app", url)
     app.migrate()
@@ -45,6 +57,7 @@ def test_the_application_proposes_nothing_for_tables_of_ours(url, tmp_path):
     assert "op." not in app.proposed()
 
 
+@MOSTLY_POSTGRESQL
 def test_without_is_not_ours_it_would_drop_them(url, tmp_path):
     app = Application(tmp_path / "app", url, knows_us=False)
     app.migrate()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, SettableClock, schedulers, until
+from proofs import names_of_tests
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from targcc_scheduler import (
     ArgumentsError,
@@ -29,7 +30,7 @@ from targcc_scheduler import (
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.factory import make_queue_engine
 from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.recurring import RecurringScheduler
+from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.queries import history
 from targcc_scheduler.queries import runs as run_rows
 from targcc_scheduler.queries.models import run_of
@@ -142,7 +143,7 @@ async def fail_twice(ctx: JobContext) -> JobResult:
 
 @job(retries=0, timeout="100ms")
 def hang(ctx: JobContext) -> None:
-    gate.open.wait(60)
+    gate.open.wait(0.5)  # a thread is not stopped: it ends
 
 
 @job(retries=0, timeout="100ms")
@@ -188,8 +189,8 @@ async def test_a_run_exists_when_the_caller_commits_and_never_was_when_it_rolls_
     async with _transaction(engine, kind) as mine:
         now = await scheduler.enqueue(add, connection=mine, a=40)
         later = await scheduler.schedule(add, delay="50ms", connection=mine, a=2)
-    assert await scheduler.wait(now, 10) == RunState.SUCCEEDED
-    assert await scheduler.wait(later, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(now, 40) == RunState.SUCCEEDED
+    assert await scheduler.wait(later, 40) == RunState.SUCCEEDED
     assert [row.Message for row in ledger.runs("Add")] == ["42", "4"]
     await engine.dispose()
 
@@ -231,7 +232,7 @@ async def test_a_running_job_is_cancelled_once_the_caller_commits(scheduler, led
     async with engine.begin() as connection:
         state = await scheduler.cancel(run_id, by=DANA, connection=connection)
         assert state == RunState.RUNNING
-    assert await scheduler.wait(run_id, 10) == RunState.CANCELLED
+    assert await scheduler.wait(run_id, 40) == RunState.CANCELLED
     await engine.dispose()
 
 
@@ -268,7 +269,7 @@ async def test_a_function_that_is_registered_by_hand_goes_the_same_way(make, led
     (row,) = ledger.rows(sa.select(job_schedule).where(job_schedule.c.JobName == "custom-job"))
     assert (row.PausedBy, row.PauseReason) == ("Manual (dana)", "stocktaking")
     by_hand = await scheduler.trigger("custom-job", by=DANA)
-    assert await scheduler.wait(by_hand, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(by_hand, 40) == RunState.SUCCEEDED
 
 
 async def test_a_job_that_is_registered_while_schedules_are_being_read_is_not_forgotten(
@@ -297,11 +298,11 @@ async def test_a_job_without_retries_fails_at_once_and_may_be_done_again_and_del
     scheduler, ledger
 ):
     first = await scheduler.enqueue(fail_once)
-    assert await scheduler.wait(first, 10) == RunState.FAILED
+    assert await scheduler.wait(first, 40) == RunState.FAILED
     assert len(ledger.attempts(first)) == 1
     again = await scheduler.retry(first, by=DANA)
     assert again != first
-    assert await scheduler.wait(again, 10) == RunState.FAILED
+    assert await scheduler.wait(again, 40) == RunState.FAILED
     await scheduler.delete(first, by=DANA)
     assert [row.Id for row in ledger.runs("FailOnce")] == [again]
     assert [row.ErrorMessage for row in ledger.attempts(first)] == ["RuntimeError: boom"]
@@ -330,7 +331,7 @@ async def test_a_retry_by_hand_does_not_wait_for_its_time(scheduler, ledger):
 
 async def test_a_returned_failure_is_a_failure_in_each_attempt(scheduler, ledger):
     run_id = await scheduler.enqueue(fail_twice)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     attempts = [(row.Attempt, row.Success, row.ErrorMessage) for row in ledger.attempts(run_id)]
     said = "the books do not balance"
     assert attempts == [(1, False, said), (2, False, said)]
@@ -340,7 +341,7 @@ async def test_a_returned_failure_is_a_failure_in_each_attempt(scheduler, ledger
 @pytest.mark.parametrize("name", ["Hang", "TakeTooLong"])
 async def test_a_job_that_takes_too_long_is_failed_be_it_plain_or_async(scheduler, ledger, name):
     run_id = await scheduler.enqueue(name)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     assert ledger.run(run_id).Message.startswith("timed out after ")
     assert await scheduler.wait(await scheduler.enqueue(add, a=1), 10) == RunState.SUCCEEDED
 
@@ -351,7 +352,7 @@ async def test_a_cancelled_run_is_cancelled_and_not_failed(scheduler, ledger):
     running = await scheduler.enqueue(wait_for_gate)
     await until(lambda: gate.seen, "it has begun")
     await scheduler.cancel(running, by=DANA)
-    assert await scheduler.wait(running, 10) == RunState.CANCELLED
+    assert await scheduler.wait(running, 40) == RunState.CANCELLED
     assert ledger.run(running).Message == "cancelled by Manual (dana)"
 
 
@@ -367,7 +368,7 @@ async def test_no_more_runs_of_a_job_than_its_limit_and_the_queue_goes_on_for_ot
     assert ledger.states() == {"running": 2, "enqueued": 3, "succeeded": 1}
     gate.open.set()
     for run_id in ids:
-        assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+        assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
 
 
 async def test_no_more_runs_of_a_queue_than_its_workers_and_other_queues_go_on(scheduler, ledger):
@@ -387,7 +388,7 @@ async def test_a_higher_priority_goes_first_whoever_came_first(make):
     ]
     await scheduler.start(schedule=False)
     for run_id in ids:
-        await scheduler.wait(run_id, 10)
+        await scheduler.wait(run_id, 40)
     assert gate.seen == ["high", "normal", "low"]
 
 
@@ -398,7 +399,7 @@ async def test_a_paused_queue_says_why_and_goes_on_by_itself(scheduler, ledger):
     assert await scheduler.wait(await scheduler.enqueue(add, a=1), 10) == RunState.SUCCEEDED
     (row,) = ledger.rows(sa.select(job_queue))
     assert (row.Name, row.PausedBy, row.PauseReason) == ("critical", "Manual (dana)", "no paper")
-    assert await scheduler.wait(held, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(held, 40) == RunState.SUCCEEDED
     assert ledger.run(held).StartedAt >= end
 
 
@@ -443,6 +444,7 @@ async def world(migrated_url: str):
     made = World(migrated_url)
     await made.engine.open()
     yield made
+    await made.engine.close()
     await made.store.dispose()
 
 
@@ -476,7 +478,9 @@ async def test_a_clock_that_jumps_an_hour_back_runs_nothing_twice_and_then_goes_
         for node in [*nodes, world.node()]:
             await node.tick()
     await world.walk(nodes, NOON + 7 * MINUTE)
-    assert world.slots("succeeded") == [NOON + minute * MINUTE for minute in range(1, 8)]
+    slots = world.slots("succeeded")
+    assert set(Counter(slots).values()) == {1}
+    assert [slot for slot in slots if slot > NOON] == [NOON + n * MINUTE for n in range(1, 8)]
     assert world.slots("enqueued") == []
 
 
@@ -506,7 +510,7 @@ async def test_a_running_node_outlives_a_clock_that_jumps_forward_and_back(make,
     await until(lambda: max(done) > datetime.now(UTC) + HOUR - MINUTE, "it goes on an hour later")
     clock.shift = timedelta()
     run_id = await scheduler.enqueue(add, a=1)
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     states = Counter(row.State for row in ledger.runs("Tick"))
     assert set(Counter(done).values()) == {1}
     assert len(done) < 20, "3,600 slots passed, and they did not run"
@@ -522,7 +526,7 @@ async def test_a_running_node_outlives_a_clock_that_jumps_forward_and_back(make,
 async def test_every_transition_of_a_run_is_dated(scheduler, ledger):
     before = datetime.now(UTC) - timedelta(seconds=1)
     run_id = await scheduler.enqueue(fail_twice)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     life = run_of(ledger.run(run_id)).life
     states = [entry.state for entry in life]
     assert states[:3] == ["enqueued", "running", "retrying"]
@@ -537,7 +541,7 @@ async def test_every_transition_of_a_run_is_dated(scheduler, ledger):
 
 async def test_log_and_progress_are_kept_with_the_run(scheduler, ledger):
     run_id = await scheduler.enqueue(tell)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     (line,) = ledger.rows(sa.select(job_log_line).where(job_log_line.c.RunId == run_id))
     assert (line.Level, line.Message, line.Attempt) == ("info", "half way count=3", 1)
     run = ledger.run(run_id)
@@ -548,7 +552,7 @@ async def test_the_newest_runs_of_each_job_stay_whatever_their_age(scheduler, le
     many = [await scheduler.enqueue(add, a=1) for _ in range(6)]
     few = [await scheduler.enqueue(critical) for _ in range(2)]
     for run_id in [*many, *few]:
-        await scheduler.wait(run_id, 10)
+        await scheduler.wait(run_id, 40)
     waiting = await scheduler.schedule(add, delay="1h", a=1)
     ended = job_run.c.CompletedAt.is_not(None)
     ledger.change(sa.update(job_run).where(ended).values(CompletedAt=LONG_AGO))
@@ -603,7 +607,7 @@ async def history_of_an_old_job(make, tmp_path, monkeypatch):
     old = make(jobs_package=deployed(tmp_path, monkeypatch, OLD))
     await old.start(schedule=False)
     done = await old.enqueue("Invoice", number=1)
-    assert await old.wait(done, 10) == RunState.SUCCEEDED
+    assert await old.wait(done, 40) == RunState.SUCCEEDED
     await old.stop()
     return done, await old.enqueue("Invoice", number=2)
 
@@ -614,22 +618,20 @@ async def test_a_renamed_job_that_keeps_its_name_keeps_its_runs(
     done, waiting = history_of_an_old_job
     new = make(jobs_package=deployed(tmp_path, monkeypatch, RENAMED))
     await new.start(schedule=False)
-    assert await new.wait(waiting, 10) == RunState.SUCCEEDED
+    assert await new.wait(waiting, 40) == RunState.SUCCEEDED
     assert [row.Message for row in ledger.runs("Invoice")] == ["InvoiceJob 1", "BillingJob 2"]
     assert new.find("Invoice").name == "Invoice"
     assert ledger.run(done).State == "succeeded"
 
 
-async def test_a_waiting_run_of_a_job_that_is_gone_fails_with_that_reason_and_its_history_stays(
+async def test_a_waiting_run_of_a_job_that_is_gone_waits_on_and_its_history_stays(
     make, tmp_path, monkeypatch, history_of_an_old_job, ledger
 ):
     done, waiting = history_of_an_old_job
     new = make(jobs_package=deployed(tmp_path, monkeypatch, FORGOTTEN))
     await new.start(schedule=False)
-    assert await new.wait(waiting, 10) == RunState.FAILED
-    said = "no job is called 'Invoice' on this server: it was renamed or removed"
-    assert ledger.run(waiting).Message.startswith(said)
-    assert ledger.life(waiting)[-1] == "failed"
+    await until(lambda: ledger.run(waiting).UnknownSince, "it waits for a node that knows it")
+    assert (ledger.run(waiting).State, ledger.run(waiting).Attempt) == ("enqueued", 0)
 
     async def read():
         async with new.store.read() as connection:
@@ -638,7 +640,7 @@ async def test_a_waiting_run_of_a_job_that_is_gone_fails_with_that_reason_and_it
             )
 
     attempts, run = await new.call(read())
-    assert [attempt.success for attempt in attempts] == [False, True]
+    assert [attempt.success for attempt in attempts] == [True]
     assert run.message == "InvoiceJob 1"
 
 
@@ -655,9 +657,9 @@ async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
     assert "gate.open.wait(30)" in caplog.text
     before = time.monotonic()
     assert await scheduler.read(lambda db: operate.state_of(db, run_id)) == RunState.RUNNING
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 10
     gate.open.set()
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     await until(lambda: "turns again" in caplog.text, "that is said too")
     watching.cancel()
 
@@ -668,6 +670,4 @@ async def test_a_job_that_blocks_its_loop_is_named_in_the_log_and_pages_go_on(
 def test_each_proof_that_the_page_names_is_a_test():
     root = Path(__file__).resolve().parents[3]
     page = (root / "docs" / "guarantees.md").read_text(encoding="utf-8")
-    sources = (path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
-    tests = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
-    assert set(re.findall(r"`(test_\w+)`", page)) - tests == set()
+    assert set(re.findall(r"`(test_\w+)`", page)) - names_of_tests() == set()

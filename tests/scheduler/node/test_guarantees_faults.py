@@ -3,16 +3,10 @@
 # ruff: noqa: ARG001 - a job takes its context
 
 import asyncio
-import errno
-import os
 import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +15,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 from guarantee_rig import Ledger, Node, schedulers, until
+from small_disk import SmallDisk, mounted
 from sqlalchemy.exc import OperationalError
 from targcc_scheduler import JobContext, RunState, Scheduler, job
 from targcc_scheduler.engine.port import Submission
@@ -29,45 +24,6 @@ from targcc_scheduler.storage.runs import values
 from targcc_scheduler.storage.tables import job_run
 
 MEGABYTE = 1024 * 1024
-
-
-class SmallDisk:
-    """A file system of a few megabytes that can be filled to the last byte."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        """Leave no room for anything."""
-        full = pytest.raises(OSError, match=os.strerror(errno.ENOSPC))
-        with self._ballast.open("ab", buffering=0) as file, full:
-            while True:
-                file.write(bytes(4096))
-
-    def free(self) -> None:
-        """Make room again."""
-        self._ballast.unlink(missing_ok=True)
-
-
-@contextmanager
-def mounted(megabytes: int) -> Iterator[SmallDisk]:
-    """A small disk; needs root, or sudo that asks nothing, as build servers have it, or ``unshare -Urm`` around the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="targcc-small-disk-"))
-    folder.chmod(0o755)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", str(folder)]
-    as_root = (
-        []
-        if subprocess.run(mount, check=False, capture_output=True).returncode == 0
-        else ["sudo", "-n"]
-    )
-    if as_root:
-        subprocess.run([*as_root, *mount], check=True)
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run([*as_root, "umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
 
 
 @pytest.fixture
@@ -83,11 +39,7 @@ def on_small_postgresql(postgresql_server: postgresql.PostgreSQL, _postgresql_te
     """A disk, and a PostgreSQL database whose tables are on it; the server's own files are elsewhere."""
     name = f"small_{uuid.uuid4().hex[:8]}"
     with mounted(32) as disk:
-        home = disk.folder / "tables"
-        home.mkdir()
-        owner = Path(postgresql_server._server.pgdata).stat()
-        shutil.chown(home, owner.st_uid, owner.st_gid)
-        postgresql_server._execute(f"CREATE TABLESPACE {name} LOCATION '{home}'")
+        postgresql_server.make_tablespace(name, disk.folder / "tables")
         postgresql_server._execute(
             f"CREATE DATABASE {name} TEMPLATE {_postgresql_template} TABLESPACE {name}"
         )
@@ -96,7 +48,7 @@ def on_small_postgresql(postgresql_server: postgresql.PostgreSQL, _postgresql_te
         finally:
             disk.free()
             postgresql_server.drop(name)
-            postgresql_server._execute(f"DROP TABLESPACE {name}")
+            postgresql_server.drop_tablespace(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -174,7 +126,7 @@ async def test_a_frozen_node_finds_that_it_was_taken_for_dead(migrated_postgresq
         frozen.process.send_signal(signal.SIGCONT)
         await until(lambda: "declared lost" in frozen.said(), "it finds out")
         healthy.open()
-        assert await client.wait(run_id, 20) == RunState.SUCCEEDED
+        assert await client.wait(run_id, 40) == RunState.SUCCEEDED
     assert f":{healthy.process.pid}:" in ledger.run(run_id).ServerId
     assert [attempt.Success for attempt in ledger.attempts(run_id)] == [False, True]
     ledger.assert_sound()

@@ -32,6 +32,6 @@ async def test_a_node_stays_alive_while_somebody_has_a_due_run_locked(migrated_p
             return len(seen) >= 20
 
         await until(beats)
-    assert await scheduler.wait(run_id, 10) == "succeeded"
+    assert await scheduler.wait(run_id, 40) == "succeeded"
     await scheduler.stop()
     engine.dispose()

@@ -7,7 +7,7 @@ import pytest
 from projects import RIG
 from targcc_scheduler import job
 from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.due_slots import MOST_MISSED, MOST_RUNS, due_slots
+from targcc_scheduler.node.slots.due_slots import MOST_MISSED, MOST_RUNS, due_slots
 
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -91,3 +91,12 @@ def test_the_decorator_says_the_same():
 
     assert ReportJob.__job__.complete(RIG).misfire == "run_all"
     assert ReportJob.__job__.complete(RIG).misfire_grace == timedelta(hours=2)
+
+
+def test_without_a_limit_the_newest_slot_runs_however_late_it_is():
+    monthly = _job("0 2 1 * *", misfire_grace="none")
+    last, now = NOON - timedelta(days=200), NOON
+    due = due_slots(monthly, last, now)
+
+    assert [slot.isoformat() for slot in due.run] == ["2026-06-01T02:00:00+00:00"]
+    assert len(due.missed) > 3

@@ -18,6 +18,12 @@ MONTH_AGO = NOW - timedelta(days=30)
 
 
 @pytest.fixture
+def migrated_url(migrated_in_any_form_url: str) -> str:
+    """A history by month too."""
+    return migrated_in_any_form_url
+
+
+@pytest.fixture
 async def store(migrated_url):
     made = Store(migrated_url)
     yield made
@@ -63,7 +69,7 @@ async def test_exactly_the_newest_of_each_job_stay(store, migrated_url):
     rows = [attempt(f"Job{n % 3}", 400 - n) for n in range(90)] + [attempt("Rare", 300)]
     fill(migrated_url, logged_job, rows)
     removed = await prune(store, before=MONTH_AGO, keep_last=4)
-    assert removed == {"runs": 0, "attempts": 78, "audit": 0}
+    assert removed == {"runs": 0, "attempts": 78, "audit": 0, "statistics": 0}
     stayed = left(migrated_url, logged_job)
     assert Counter(job for job, _ in stayed) == {"Job0": 4, "Job1": 4, "Job2": 4, "Rare": 1}
     assert {key for job, key in stayed if job == "Job0"} == {79, 82, 85, 88}
@@ -126,3 +132,14 @@ async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, mon
     await prune(store, before=MONTH_AGO, keep_last=5, progress=progress)
     assert max(steps) <= 200
     assert sum(steps) == 2_000 - 40 * 5
+
+
+async def test_the_file_becomes_smaller(database):
+    store = Store(database.url)
+    text = "x" * 1000
+    fill(database.url, logged_job, [{**attempt("Old", 90), "ResultMessage": text}] * 5_000)
+    pages = database.one("PRAGMA page_count")
+    await prune(store, before=MONTH_AGO, keep_last=0)
+    await store.dispose()
+    assert database.one("PRAGMA freelist_count") == 0
+    assert database.one("PRAGMA page_count") < pages / 5

@@ -1,5 +1,6 @@
 """The recurring scheduler: the clock is the test's, the database is real."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.recurring import RecurringScheduler
+from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import pauses
 from targcc_scheduler.storage.transactions import Store
@@ -194,6 +195,40 @@ async def test_an_interval_after_completion_counts_from_the_end_of_the_run(world
     world.clock.set(NOON + 35 * MINUTE)
     await node.tick()
     assert world.slots()[-1] == NOON + 35 * MINUTE
+
+
+async def test_an_interval_after_start_counts_from_the_start_and_a_longer_run_is_followed_at_once(
+    world,
+):
+    node = world.node(_job(every="10m", after="start"))
+
+    async def ran(start: datetime, end: datetime) -> datetime | None:
+        """The run of a slot, as a worker leaves it; when the next one is due."""
+        world.clock.set(start)
+        await node.tick()
+        world.clock.set(end)
+        world.database.change(
+            "UPDATE c_JobRun SET State = 'succeeded', StartedAt = ?, CompletedAt = ? WHERE State = 'enqueued'",
+            f"{start:%Y-%m-%d %H:%M:%S}.000000", f"{end:%Y-%m-%d %H:%M:%S}.000000",
+        )  # fmt: skip
+        node.completed("Report")
+        return await node.tick()
+
+    first = NOON + 10 * MINUTE
+    assert await ran(first, first + 3 * MINUTE) == first + 10 * MINUTE
+    await ran(first + 10 * MINUTE, first + 35 * MINUTE)
+    assert world.slots("enqueued") == [first + 35 * MINUTE]
+
+
+async def test_a_paused_job_that_waits_for_its_end_is_looked_at_now_and_then(world):
+    node = world.node(_job(every="10m", after="completion"))
+    await node.tick()
+    async with world.store.write() as connection:
+        await pauses.pause_job(connection, "Report", DANA, NOON, reason=None, until=None)
+    world.clock.set(NOON + 10 * MINUTE)
+    async with asyncio.timeout(5):
+        following = await node.tick()
+    assert following == NOON + 10 * MINUTE + 5 * SECOND
 
 
 async def test_a_schedule_that_was_changed_starts_from_now(world):

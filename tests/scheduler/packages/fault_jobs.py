@@ -83,14 +83,3 @@ class FullDiskJob:
         lift = threading.Timer(seconds, resource.setrlimit, (resource.RLIMIT_FSIZE, (soft, hard)))
         lift.daemon = True
         lift.start()
-
-
-@job()
-class TwoStepsJob:
-    async def execute(self, ctx: JobContext, mark: int) -> None:
-        await ctx.step("first", self.step, "first", mark)
-        await asyncio.sleep(0.05)
-        await ctx.step("second", self.step, "second", mark)
-
-    async def step(self, name: str, mark: int) -> None:
-        note(name, mark)

@@ -22,3 +22,10 @@ WEB = Project(
     queues={"default": 4, "critical": 2},
     retries=2,
 )
+NIGHT = Project(
+    name="night-jobs",
+    package="night_jobs",
+    timezone="Asia/Jerusalem",
+    queues={"default": 8, "slow": 2},
+    retries=0,
+)

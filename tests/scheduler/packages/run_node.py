@@ -1,8 +1,9 @@
-"""A node of its own: ``run_node.py '{"schedule": true}'`` works until it is asked to stop."""
+"""A node of its own: ``run_node.py '{"schedule": true}'`` works until it is asked to stop; ``jobs_package`` names other jobs."""
 
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 
@@ -15,7 +16,7 @@ async def _main() -> None:
     options = {"work": True, "schedule": False, **json.loads(sys.argv[1])}
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    scheduler = Scheduler(jobs_package="fault_jobs")
+    scheduler = Scheduler(jobs_package=os.environ.get("JOBS_PACKAGE", "fault_jobs"))
     await scheduler.start(**options)
     print("node is up", flush=True)  # noqa: T201 - the test waits for it
     await stop.wait()

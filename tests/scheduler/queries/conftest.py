@@ -1,5 +1,7 @@
 """What the tests of this room get."""
 
+import pytest
+from runtime_fixtures import database
 from web_fixtures import (
     _apart,
     busy_site,
@@ -8,3 +10,9 @@ from web_fixtures import (
     settings,
     site,
 )
+
+
+@pytest.fixture
+def migrated_url(migrated_in_any_form_url: str) -> str:
+    """A history by month too."""
+    return migrated_in_any_form_url

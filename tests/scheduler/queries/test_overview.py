@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.discovery import BrokenModule
+from targcc_scheduler.oncall import inbox
 from targcc_scheduler.queries.jobs import JobOverview
 from targcc_scheduler.queries.models import Pause, Run
 from targcc_scheduler.queries.next_run import next_run, schedule_words
@@ -50,6 +52,7 @@ def run(state: RunState, **values: Any) -> Run:
         progress_done=None,
         progress_total=None,
         cancel_requested_by=None,
+        stop_note=None,
         life_log="",
         **values,
     )
@@ -105,6 +108,17 @@ def test_a_schedule_after_completion_counts_from_the_end_of_the_last_run():
     assert next_run(definition, now=NOW, pause=None, recent=[run(RUNNING), ended]) is None
 
 
+def test_a_schedule_after_start_counts_from_the_start_of_the_last_run():
+    definition = define(work, every="15m", after="start", name="After", timezone="UTC")
+    started = NOW - timedelta(minutes=5)
+    ended = run(S, completed_at=NOW - timedelta(minutes=1))
+    quick = replace(ended, started_at=started)
+    assert next_run(definition, now=NOW, pause=None, recent=[quick]) == NOW + timedelta(minutes=10)
+    long = replace(ended, started_at=NOW - timedelta(hours=1), completed_at=NOW)
+    assert next_run(definition, now=NOW, pause=None, recent=[long]) == NOW
+    assert next_run(definition, now=NOW, pause=None) == NOW
+
+
 def test_next_runs_end_where_the_schedule_ends():
     at = NOW + timedelta(hours=1)
     once = define(work, at=at, name="Once", timezone="UTC")
@@ -129,7 +143,11 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
         "MailUser", "retrying", DueAt=datetime.now(UTC) + timedelta(seconds=30)
     )
     view = await view_of(site)
-    assert [one.job.name for one in view.attention] == ["SyncStock"]
+    assert [one.title for one in view.concerns] == [
+        "No server is up",
+        "Daily Report failed",
+        "Sync Stock failed",
+    ]
     assert [one.name for one in view.recovered] == ["DailyReport"]
     assert view.count(RunState.FAILED) == 2
     assert view.upcoming[0].run is not None
@@ -142,40 +160,44 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
 
 async def test_the_banner_names_who_needs_a_person(busy_site: Site):
     scheduler = busy_site.scheduler
-    lost_after = scheduler.settings.lost_after_seconds
-    nothing = status_banner(await view_of(busy_site), [], lost_after)
+    nothing = status_banner(await view_of(busy_site), [])
     assert nothing.title == "Nothing has run yet"
     assert "4 jobs found. The first run comes in" in nothing.detail
     await busy_site.add_run("DailyReport", "succeeded")
-    assert status_banner(await view_of(busy_site), [], lost_after).title == "Everything ran"
-    broken = status_banner(await view_of(busy_site), scheduler.broken, lost_after)
+    assert status_banner(await view_of(busy_site), []).title == "Everything ran"
+    broken = status_banner(await view_of(busy_site), scheduler.broken)
     assert (broken.kind, broken.title) == ("bad", "1 job file cannot be used")
     row = BrokenModule('c_Job row 2 "Bad one"', None, "4 fields", "4 fields")
-    rows = status_banner(await view_of(busy_site), [*scheduler.broken, row], lost_after)
+    rows = status_banner(await view_of(busy_site), [*scheduler.broken, row])
     assert rows.title == "2 jobs cannot be used"
     await busy_site.add_run("SyncStock", "missed")
     await busy_site.add_run("MailUser", "failed")
-    found = status_banner(await view_of(busy_site), scheduler.broken, lost_after)
-    assert found.title in {"Mail User and Sync Stock need you", "Sync Stock and Mail User need you"}
-    assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed; 2 of 4 jobs are fine."
+    found = status_banner(await view_of(busy_site), scheduler.broken)
+    first, _, others = found.title.partition(", and ")
+    assert first in {"Mail User failed", "Sync Stock was missed"}
+    assert others == "2 more things need you"  # the other one, and the broken file
+    assert found.detail == "3 runs in the last 24 hours, 1 failed, 1 missed."
 
 
 async def test_the_banner_does_not_call_a_night_with_failures_one_without(busy_site: Site):
-    lost_after = busy_site.scheduler.settings.lost_after_seconds
     await busy_site.add_run("DailyReport", "failed")
     await busy_site.add_run("DailyReport", "succeeded")
-    found = status_banner(await view_of(busy_site), [], lost_after)
+    found = status_banner(await view_of(busy_site), [])
+    assert (found.kind, found.title) == ("bad", "Daily Report failed")
+    [failure] = (await view_of(busy_site)).concerns
+    await busy_site.scheduler.operate(inbox.discard, None, failure.subject, SYSTEM)
+    found = status_banner(await view_of(busy_site), [])
     assert (found.kind, found.title) == ("good", "Everything runs again")
 
 
 async def test_the_banner_tells_of_failed_runs_whose_job_was_renamed(busy_site: Site):
-    lost_after = busy_site.scheduler.settings.lost_after_seconds
     await busy_site.add_run("DailyReport", "succeeded")
     await busy_site.add_run("OldName", "failed")
-    found = status_banner(await view_of(busy_site), [], lost_after)
-    assert (found.kind, found.title) == ("warn", "OldName is not in the code any more")
+    found = status_banner(await view_of(busy_site), [])
+    assert (found.kind, found.title) == ("bad", "OldName failed")
 
 
 async def test_without_a_server_the_banner_says_that_first(site: Site):
     await site.add_run("SyncStock", "failed")
-    assert status_banner(await view_of(site), [], 20).title == "No server is up"
+    title = status_banner(await view_of(site), []).title
+    assert title == "No server is up, and 1 more thing needs you"

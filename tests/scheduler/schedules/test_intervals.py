@@ -2,10 +2,12 @@
 
 from datetime import datetime, timedelta
 from itertools import islice
+from zoneinfo import ZoneInfo
 
 import pytest
 from targcc_scheduler.schedules import (
     AfterCompletionSchedule,
+    AfterStartSchedule,
     CronError,
     EverySchedule,
     OnceSchedule,
@@ -83,6 +85,9 @@ def test_intervals_in_words():
     assert OnceSchedule(anchor).describe() == "once, at 2026-01-01 08:00"
     assert str(EverySchedule(parse_duration("90m"))) == "every 1h30m"
     assert str(AfterCompletionSchedule(parse_duration("5m"))) == "every 5m after completion"
+    start = AfterStartSchedule(parse_duration("5m"))
+    assert start.describe() == "5 minutes after the previous run starts"
+    assert str(start) == "every 5m after start"
     assert str(OnceSchedule(anchor)) == "at 2026-01-01T08:00+00:00"
 
 
@@ -91,3 +96,41 @@ def test_an_interval_of_nothing_is_refused():
         EverySchedule(timedelta(milliseconds=500))
     with pytest.raises(CronError, match="longer than nothing"):
         AfterCompletionSchedule(timedelta(0))
+    with pytest.raises(CronError, match="longer than nothing"):
+        AfterStartSchedule(timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "minutes", "due"),
+    [
+        (AfterCompletionSchedule, 3, "2026-06-10T12:13+00:00"),
+        (AfterStartSchedule, 3, "2026-06-10T12:10+00:00"),
+        (AfterStartSchedule, 25, "2026-06-10T12:25+00:00"),
+    ],
+)
+def test_what_follows_a_run_is_counted_from_its_end_or_its_start(kind, minutes, due):
+    started = at("2026-06-10T12:00+00:00")
+    ended = started + timedelta(minutes=minutes)
+    found = kind(timedelta(minutes=10)).following(started, ended, "Europe/London")
+
+    assert found == at(due)
+    assert found.utcoffset() == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("every", "anchor", "night", "expected"),
+    [
+        # whole days keep the time of the clock: a time in the gap comes right after it, one that comes twice at the first pass
+        ("3d", "2027-03-23T02:30", "2027-03-23", ["23 02:30 +0200", "26 03:00 +0300", "29 02:30 +0300"]),
+        ("3d", "2027-10-28T01:30", "2027-10-28", ["28 01:30 +0300", "31 01:30 +0300", "03 01:30 +0200"]),
+        # hours are time that passes
+        ("7h", "2027-03-25T20:00", "2027-03-25", ["25 20:00 +0200", "26 04:00 +0300", "26 11:00 +0300"]),
+        ("7h", "2027-10-30T20:00", "2027-10-30", ["30 20:00 +0300", "31 02:00 +0200", "31 09:00 +0200"]),
+    ],
+)  # fmt: skip
+def test_an_anchored_interval_in_the_night_when_the_clock_changes(every, anchor, night, expected):
+    schedule = EverySchedule(parse_duration(every), datetime.fromisoformat(anchor))
+    zone = ZoneInfo("Asia/Jerusalem")
+    runs = islice(schedule.iter(datetime.fromisoformat(night).replace(tzinfo=zone), zone), 3)
+
+    assert [f"{run:%d %H:%M %z}" for run in runs] == expected

@@ -1,11 +1,14 @@
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.security import passwords, sessions, tokens
+from targcc_scheduler.security import devices, passwords, sessions, tokens
 from targcc_scheduler.security import users as user_rows
 from targcc_scheduler.security.login_links import LoginLinks
+from targcc_scheduler.security.providers.password import PasswordChecks, TooManyChecks
 from targcc_scheduler.security.roles import Role
 from targcc_scheduler.security.throttle import AttemptLimiter, LoginGuard
 from targcc_scheduler.storage.engines import make_engine
@@ -157,7 +160,96 @@ def test_signing_in_forgives_and_one_address_cannot_try_many_names():
     guard.succeeded("dana", "10.0.0.1")
     guard.begin("dana", "10.0.0.1")
     assert guard.wait("dana", "10.0.0.1") == 0
-    for number in range(40):
+    for number in range(60):
         guard.begin(f"name{number}", "10.0.0.9")
     assert guard.wait("somebody new", "10.0.0.9") > 0
     assert guard.wait("somebody new", "10.0.0.1") == 0
+
+
+def test_sixty_guesses_at_one_name_from_thirty_addresses_are_not_all_tried():
+    guard, tried = LoginGuard(Clock()), 0
+    for guess in range(60):
+        address = f"10.0.0.{guess % 30}"
+        if guard.wait("dana", address) == 0:
+            guard.begin("dana", address)
+            tried += 1
+    assert tried == 30
+
+
+def test_a_script_with_ten_thousand_guesses_keeps_the_real_person_not_out():
+    clock = Clock()
+    guard, tried = LoginGuard(clock), 0
+    for guess in range(10_000):  # 100 a second
+        clock.now = guess / 100
+        address = f"10.0.0.{guess % 50}"
+        if guard.wait("dana", address) == 0:
+            guard.begin("dana", address)
+            tried += 1
+    assert tried < 400
+    assert guard.wait("dana", "192.168.7.7") == 0  # a browser that nobody has seen
+    assert guard.wait("dana", "10.0.0.1", device="hers") == 0  # hers, behind a guesser's address
+
+
+def test_a_colleague_behind_the_same_proxy_is_not_locked_out():
+    guard = LoginGuard(Clock())
+    for _ in range(45):
+        guard.begin("dana", "10.0.0.1")
+    assert guard.wait("dana", "10.0.0.1") > 60
+    assert guard.wait("yossi", "10.0.0.1") == 0
+
+
+def test_one_address_that_invents_names_waits_at_most_half_a_minute():
+    clock = Clock()
+    guard = LoginGuard(clock)
+    for number in range(500):
+        guard.begin(f"name{number}", "10.0.0.9")
+    assert 0 < guard.wait("somebody new", "10.0.0.9") <= 30
+    clock.now += 30
+    assert guard.wait("somebody new", "10.0.0.9") == 0
+
+
+def test_one_network_of_ipv6_counts_as_one_address():
+    guard, tried = LoginGuard(Clock()), 0
+    for guess in range(100):
+        address = f"2001:db8:1:2::{guess:x}"
+        if guard.wait("dana", address) == 0:
+            guard.begin("dana", address)
+            tried += 1
+    assert tried < 10
+
+
+def test_a_device_is_known_by_the_user_it_was_made_for_until_the_password_changes():
+    cookie = devices.new_device("Dana", "hash one")
+    assert devices.known_device(cookie, "dana", "hash one") == cookie.split(".")[0]
+    for wrong in (
+        devices.known_device(cookie, "yossi", "hash one"),
+        devices.known_device(cookie, "dana", "hash two"),
+        devices.known_device(cookie, "dana", None),
+        devices.known_device(cookie[:-1] + "é", "dana", "hash one"),
+        devices.known_device("", "dana", "hash one"),
+    ):
+        assert wrong is None
+
+
+async def test_only_a_few_passwords_are_compared_at_the_same_time(monkeypatch):
+    here, most, lock = 0, 0, threading.Lock()
+
+    def slow(_hash, _password):
+        nonlocal here, most
+        with lock:
+            here += 1
+            most = max(most, here)
+        go.wait(10)
+        with lock:
+            here -= 1
+        return False
+
+    go = threading.Event()
+    monkeypatch.setattr("targcc_scheduler.security.passwords.password_fits", slow)
+    checks = PasswordChecks(at_once=2, waiting=3)
+    tries = [asyncio.ensure_future(checks.fits(None, "x")) for _ in range(8)]
+    await asyncio.sleep(0)
+    go.set()
+    ended = await asyncio.gather(*tries, return_exceptions=True)
+    assert [type(one) for one in ended] == [bool] * 5 + [TooManyChecks] * 3
+    assert most <= 2

@@ -114,7 +114,7 @@ async def app(scheduler):
 
 
 async def status(app, **headers):
-    return (await app.get("/api/queues", headers=headers)).status_code
+    return (await app.get("/jobs/api/queues", headers=headers)).status_code
 
 
 async def test_an_app_can_bring_a_provider_of_its_own(app):

@@ -13,7 +13,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from projects import PATH
 from targcc_scheduler import migrate
 from targcc_scheduler.migrations.upgrade import (
     DIRECTORY,
@@ -48,24 +47,6 @@ def test_migrating_says_the_version_and_does_nothing_the_second_time(tmp_path):
         assert migrate(url) == head_revision()
     with sync_engine(url) as engine, engine.connect() as connection:
         assert migrate(url) == current_revision(connection) == head_revision()
-
-
-def test_concurrent_first_starts_on_an_empty_database(tmp_path):
-    url = f"sqlite:///{tmp_path / 'new.db'}"
-    code = f"from targcc_scheduler import migrate; print(migrate({url!r}))"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": PATH},
-        )
-        for _ in range(4)
-    ]
-    for process in processes:
-        said, errors = process.communicate(timeout=60)
-        assert (process.returncode, said.strip(), errors) == (0, head_revision(), "")
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path):

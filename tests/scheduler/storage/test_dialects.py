@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from targcc_scheduler.core.outage import OUTAGES
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.dialects import known, postgresql
 from targcc_scheduler.storage.engines import sync_engine
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import create, values
@@ -16,6 +17,12 @@ from targcc_scheduler.storage.tables import job_queue, job_run, job_server, logg
 from targcc_scheduler.storage.transactions import Store
 
 NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def migrated_url(migrated_in_any_form_url: str) -> str:
+    """A history by month too."""
+    return migrated_in_any_form_url
 
 
 @pytest.fixture
@@ -35,9 +42,9 @@ async def _claims(store, count):
             job_name="Work", job_type="Manual", queue="q", priority=0, due_at=NOW, triggered_by="t"
         )
         for _ in range(count):
-            await create.insert(connection, run, NOW)
+            await create.insert_many(connection, [run], NOW)
         terms = values.ClaimTerms(server_id="me", limits={}, poison_here=False, now=NOW)
-        return await claiming.claim(connection, values.Offer(wanted={"q": count}), terms)
+        return (await claiming.claim(connection, values.Offer(wanted={"q": count}), terms)).claims
 
 
 def test_a_url_and_a_connection_of_it_have_the_same_dialect(migrated_url):
@@ -149,3 +156,29 @@ async def test_a_settlement_of_a_waiting_run_finds_it_while_it_waits(store):
 
 def _fields(claim):
     return {name: getattr(claim, name) for name in claim.__dataclass_fields__}
+
+
+async def test_a_transaction_that_stands_still_gives_its_locks_up(
+    migrated_postgresql_url, monkeypatch
+):
+    """As that of a node which is frozen, whose connection the server takes for healthy."""
+    monkeypatch.setattr(postgresql, "_LONGEST_SILENCE", "200ms")
+    frozen, other = Store(migrated_postgresql_url), Store(migrated_postgresql_url)
+    try:
+        with pytest.raises(OUTAGES, match="idle-in-transaction"):
+            await _stand_still(frozen, other)
+        async with frozen.write() as connection:
+            assert await connection.scalar(sa.text("SELECT 1")) == 1
+    finally:
+        await frozen.dispose()
+        await other.dispose()
+
+
+async def _stand_still(frozen: Store, other: Store) -> None:
+    """Hold a lock and do nothing until another one has got it; then go on."""
+    lock = sa.text("LOCK TABLE c_JobSchedule IN EXCLUSIVE MODE")
+    async with frozen.write() as connection:
+        await connection.execute(lock)
+        async with asyncio.timeout(5), other.write() as second:
+            await second.execute(lock)
+        await connection.execute(sa.text("SELECT 1"))

@@ -11,8 +11,8 @@ import targcc_scheduler
 ROOT = Path(targcc_scheduler.__file__).parent
 SETS_STATE = Path("storage/runs/transition.py")
 WRITES = {"storage", "migrations"}
-OF_THE_PROJECT = {Path("services/cursors.py")}
-"""Writes a table of the jobs' own database."""
+OF_THE_PROJECT = {Path("services/cursors.py"), Path("legacy/classic/write_back.py")}
+"""They write tables of other databases: the jobs' own, and the old server's."""
 
 STATE_IN_SQL = re.compile(r"\bSET\b[^;]*?\bState\s*=", re.DOTALL | re.IGNORECASE)
 WRITE_IN_SQL = re.compile(

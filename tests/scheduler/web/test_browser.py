@@ -89,7 +89,7 @@ def test_a_walk(browser: Chrome, link: str):
     shown(browser, "Run 2 is done again as run 3.")
 
     browser.find_element(By.LINK_TEXT, "Overview").click()
-    shown(browser, "Sync Stock needs you")
+    shown(browser, "Sync Stock failed")
     assert complaints(browser) == []
 
 

@@ -15,7 +15,8 @@ async def test_a_fresh_app_is_live_and_ready(busy_site: Site):
     assert (await stranger.get("/health/live")).json() == {"status": "live"}
     ready = await stranger.get("/health/ready")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": "ok", "migrations": "ok", "node": "ok"}
+    checks = {"database": "ok", "migrations": "ok", "clock": "ok", "node": "ok"}
+    assert ready.json()["checks"] == checks
 
 
 async def test_an_app_whose_heart_has_stopped_is_not_ready(busy_site: Site):
@@ -90,7 +91,7 @@ async def test_metrics_need_a_token_and_count_what_happens(site: Site):
 
 async def test_the_last_success_is_known_from_before_the_process_started(settings: Settings):
     async with running(settings, work=False) as first:
-        await first.add_attempt("DailyReport", 1)
+        await first.add_attempt("DailyReport", None)
     async with running(settings, work=False) as second:
         text = (await (await second.program("viewer")).get("/metrics")).text
     name = 'targcc_job_last_success_timestamp_seconds{job="DailyReport"}'

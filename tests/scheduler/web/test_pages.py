@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from targcc_scheduler import __version__
 from targcc_scheduler.jobs.discovery import BrokenModule
+from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.tables import job_log_line, job_step
 from web_fixtures import Site
 
@@ -94,6 +95,19 @@ def paths(runs: dict[str, int]) -> list[str]:
     ]
 
 
+async def test_a_run_that_does_not_stop_is_shown_as_such(site: Site):
+    note = "told to stop at 2026-11-25 08:00:00+00:00, still running: timed out after 5m"
+    run_id = await site.add_run(
+        "SlowExport", "running", StartedAt=datetime.now(UTC), Attempt=1, StopNote=note
+    )
+    visitor = await site.user("viewer")
+    assert f"It was {note}. It keeps its worker until it ends." in await visitor.page(
+        f"/jobs/runs/{run_id}"
+    )
+    client = await site.program("viewer")
+    assert (await client.get(f"/api/runs/{run_id}")).json()["stop_note"] == note
+
+
 async def test_every_page_is_well_formed_and_obeys_its_own_policy(site: Site):
     runs = await furnish(site)
     visitor = await site.user("admin")
@@ -135,11 +149,11 @@ async def test_empty_pages_teach(site: Site):
 
 
 async def test_the_first_page_shows_the_last_line_of_the_traceback_and_the_button(site: Site):
-    runs = await furnish(site)
+    await furnish(site)
     page = await (await site.user("operator")).page("/jobs")
     assert "ValueError: &lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert f'action="/jobs/runs/{runs["failed"]}/retry"' in page
-    assert "2 attempts" in page
+    why = cause_of("SyncStock", "ValueError: <script>alert(1)</script>")
+    assert f'action="/jobs/inbox/{why.key}/retry"' in page
     assert "340 of 1,200" in page
 
 
@@ -151,6 +165,34 @@ async def test_a_failed_run_opens_with_its_last_line_then_the_whole(site: Site):
     assert page.index("Why it failed") < last < whole
     assert "&lt;i&gt;slow&lt;/i&gt;" in page
     assert "A retry goes on after them." in page
+
+
+def _count_stock() -> None:
+    """A job's work."""
+
+
+async def test_an_interval_that_no_cron_expresses_is_shown_with_its_next_runs(site: Site):
+    site.scheduler.add_recurring(
+        "Stock count",
+        _count_stock,
+        every="3d",
+        anchor="2026-01-02T05:10",
+        timezone="UTC",
+        misfire_grace="none",
+    )
+    first, passed = datetime(2026, 1, 2, 5, 10, tzinfo=UTC), timedelta(days=3)
+    following = first + ((datetime.now(UTC) - first) // passed + 1) * passed
+    visitor, program = await site.user(), await site.program()
+
+    page = await visitor.page("/jobs/jobs/Stock%20count")
+    asked = (await program.get("/api/jobs/Stock%20count")).json()
+
+    assert "Every 3 days from 2026-01-02 05:10" in page
+    assert "the newest missed slot is run, however late" in page
+    assert f'datetime="{following.isoformat()}"' in page
+    assert asked["misfire_grace_seconds"] is None
+    runs = [datetime.fromisoformat(run) for run in asked["next_runs"]]
+    assert runs == [following + number * passed for number in range(5)]
 
 
 async def test_a_row_of_c_job_that_cannot_run_is_shown_by_its_name(site: Site):

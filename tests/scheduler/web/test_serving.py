@@ -1,7 +1,9 @@
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -156,3 +158,36 @@ def test_web_and_worker_in_two_processes(command: Command):
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(20) == 0
     assert call(f"{site}/api/servers", token) == []
+
+
+@pytest.mark.parametrize("words", [("worker",), ("serve", "--port", "0")], ids=["worker", "serve"])
+def test_the_second_ctrl_c_hands_a_run_back_at_once(command: Command, tmp_path: Path, words):
+    jobs = {"TARGCC_JOBS_PACKAGE": "fault_jobs", "NOTES": str(tmp_path / "notes")}
+    process = command(*words, TARGCC_SHUTDOWN_GRACE="120", **jobs)
+    lines_until(process, "Queues" if words == ("worker",) else "Open")
+    said = command("job", "run", "Long", "--json", **jobs).communicate(timeout=60)[0]
+    run_id = json.loads(said[said.index("{") :])["run_id"]
+
+    def run() -> tuple[str, int, str]:
+        with contextlib.closing(sqlite3.connect(tmp_path / "jobs.db", timeout=20)) as database:
+            sql = "SELECT State, Attempt, LifeLog FROM c_JobRun WHERE Id = ?"
+            found: tuple[str, int, str] = database.execute(sql, (run_id,)).fetchone()
+            return found
+
+    waited_for(lambda: run()[0] == "running")
+    process.send_signal(signal.SIGINT)
+    first = time.monotonic()
+    waited_for(lambda: time.monotonic() - first > 0.5)  # two signals close together are one
+    assert run()[0] == "running"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    state, attempt, life = run()
+    assert (state, attempt) == ("enqueued", 0)
+    assert "released: the process is shutting down" in life
+
+
+def waited_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

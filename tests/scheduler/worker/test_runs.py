@@ -104,12 +104,6 @@ class SlowJob:
 
 
 @job(retries=0, timeout="100ms")
-class StuckJob:
-    def execute(self, ctx: JobContext) -> None:
-        gate.open.wait(60)
-
-
-@job(retries=0, timeout="100ms")
 class ObedientJob:
     def execute(self, ctx: JobContext) -> str:
         while not ctx.cancelled:
@@ -246,7 +240,7 @@ class BusyJob:
 
 async def test_an_async_job_gets_typed_arguments_and_leaves_a_row_of_history(scheduler, database):
     run_id = await scheduler.enqueue(AddJob, a="40")
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     [row] = database.history(run_id)
     assert (row["JobName"], row["JobType"], row["Success"]) == ("Add", "FireAndForget", 1)
     assert (row["ResultMessage"], row["ErrorMessage"]) == ("42", None)
@@ -258,14 +252,14 @@ async def test_an_async_job_gets_typed_arguments_and_leaves_a_row_of_history(sch
 
 async def test_a_plain_job_runs_in_a_thread_of_its_own(scheduler, database):
     run_id = await scheduler.enqueue("plain")
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     [line] = database.rows("SELECT * FROM c_JobLogLine WHERE RunId = ?", run_id)
     assert line["Message"] == f"in a thread thread='targcc-job Plain {run_id}'"
 
 
 async def test_a_function_is_a_job_too(scheduler, database):
     run_id = await scheduler.enqueue(say_hello, name="dana")
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     assert (database.run(run_id)["JobName"], database.run(run_id)["Message"]) == (
         "SayHello",
         "hello dana",
@@ -292,7 +286,7 @@ async def test_a_failure_is_retried_with_growing_waits_and_each_attempt_is_a_row
     scheduler, database
 ):
     run_id = await scheduler.enqueue(FlakyJob)
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     first, second, third = database.history(run_id)
     assert [row["Success"] for row in (first, second, third)] == [0, 0, 1]
     assert [row["Attempt"] for row in (first, second, third)] == [1, 2, 3]
@@ -306,7 +300,7 @@ async def test_a_failure_is_retried_with_growing_waits_and_each_attempt_is_a_row
 
 async def test_a_returned_failure_is_a_failure_everywhere(scheduler, database):
     run_id = await scheduler.enqueue(BrokenJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     rows = database.history(run_id)
     assert [(row["Success"], row["ErrorMessage"]) for row in rows] == [
         (0, "the books do not balance")
@@ -316,7 +310,7 @@ async def test_a_returned_failure_is_a_failure_everywhere(scheduler, database):
 
 async def test_a_failure_that_says_so_is_not_retried_and_keeps_its_traceback(scheduler, database):
     run_id = await scheduler.enqueue(HopelessJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     [row] = database.history(run_id)
     assert row["ErrorMessage"] == "no such account"
     assert "KeyError: 'gone'" in row["StackTrace"]
@@ -324,25 +318,15 @@ async def test_a_failure_that_says_so_is_not_retried_and_keeps_its_traceback(sch
 
 async def test_an_async_job_that_takes_too_long_is_stopped_and_failed(scheduler, database):
     run_id = await scheduler.enqueue(SlowJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     assert database.run(run_id)["Message"].startswith("timed out after ")
-
-
-async def test_a_plain_job_that_hangs_is_failed_and_its_thread_is_named(
-    scheduler, database, caplog
-):
-    run_id = await scheduler.enqueue(StuckJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
-    assert "was abandoned" in database.run(run_id)["Message"]
-    assert f"'targcc-job Stuck {run_id}' cannot be stopped and is abandoned" in caplog.text
-    assert "gate.open.wait(60)" in caplog.text
 
 
 async def test_a_job_that_is_told_of_its_timeout_may_stop_by_itself_and_still_has_failed(
     scheduler, database
 ):
     run_id = await scheduler.enqueue(ObedientJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     assert gate.seen[0].startswith("timed out after ")
     assert "left behind" not in database.run(run_id)["Message"]
 
@@ -360,7 +344,7 @@ async def test_a_running_run_is_cancelled_and_that_is_no_failure(scheduler, data
     run_id = await scheduler.enqueue(WaitingJob)
     await until(lambda: gate.seen)
     assert await scheduler.cancel(run_id, by=DANA) == RunState.RUNNING
-    assert await scheduler.wait(run_id, 10) == RunState.CANCELLED
+    assert await scheduler.wait(run_id, 40) == RunState.CANCELLED
     assert database.run(run_id)["Message"] == "cancelled by Manual (dana)"
     assert database.life(run_id) == ["enqueued", "running", "cancelled"]
 
@@ -377,17 +361,17 @@ async def test_no_more_runs_of_a_job_than_its_limit_are_running(scheduler, datab
     ids = [await scheduler.enqueue(TwoAtATimeJob) for _ in range(5)]
     await until(lambda: len(gate.seen) == 2)
     quick = await scheduler.enqueue(AddJob, a=1)  # the queue goes on for others
-    await scheduler.wait(quick, 10)
+    await scheduler.wait(quick, 40)
     assert database.states() == {"running": 2, "enqueued": 3, "succeeded": 1}
     gate.open.set()
     for run_id in ids:
-        assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+        assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
 
 
 async def test_overlap_queue_runs_one_at_a_time_in_order(scheduler):
     ids = [await scheduler.enqueue(OneAtATimeJob, mark=mark) for mark in "abc"]
     for run_id in ids:
-        await scheduler.wait(run_id, 10)
+        await scheduler.wait(run_id, 40)
     assert gate.seen == [f"{way} {mark}" for mark in "abc" for way in ("in", "out")]
 
 
@@ -397,7 +381,7 @@ async def test_a_higher_priority_goes_first(make_scheduler):
         await scheduler.enqueue(OneAtATimeJob, mark=mark, priority=priority)
     last = await scheduler.enqueue(OneAtATimeJob, mark="last", priority=-9)
     await scheduler.start(schedule=False)
-    await scheduler.wait(last, 10)
+    await scheduler.wait(last, 40)
     assert gate.seen[::2] == ["in high", "in normal", "in low", "in last"]
 
 
@@ -405,10 +389,10 @@ async def test_a_paused_queue_stands_still_until_it_is_resumed(scheduler, databa
     await scheduler.pause_queue("critical", by=DANA, reason="the printer is out of paper")
     held = await scheduler.enqueue(CriticalJob)
     other = await scheduler.enqueue(AddJob, a=1)
-    await scheduler.wait(other, 10)
+    await scheduler.wait(other, 40)
     assert database.run(held)["State"] == "enqueued"
     await scheduler.resume_queue("critical", by=DANA)
-    assert await scheduler.wait(held, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(held, 40) == RunState.SUCCEEDED
 
 
 async def test_a_worker_takes_only_its_queues(make_scheduler, database):
@@ -416,14 +400,14 @@ async def test_a_worker_takes_only_its_queues(make_scheduler, database):
     await scheduler.start(schedule=False, queues=["critical"])
     other = await scheduler.enqueue(AddJob, a=1)
     mine = await scheduler.enqueue(CriticalJob)
-    assert await scheduler.wait(mine, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(mine, 40) == RunState.SUCCEEDED
     assert database.run(other)["State"] == "enqueued"
 
 
 async def test_a_delayed_run_waits_for_its_time(scheduler, database):
     run_id = await scheduler.schedule(AddJob, delay=timedelta(milliseconds=300), a=1)
     assert database.run(run_id)["JobType"] == "Delayed"
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     row = database.run(run_id)
     assert row["StartedAt"] >= row["DueAt"]
     assert database.life(run_id) == ["scheduled", "enqueued", "running", "succeeded"]
@@ -435,7 +419,7 @@ async def test_progress_and_log_are_kept_with_the_run_while_it_runs(scheduler, d
     [line] = database.rows("SELECT * FROM c_JobLogLine WHERE RunId = ?", run_id)
     assert (line["Level"], line["Message"]) == ("warning", "half way='there now' count=3")
     gate.open.set()
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     assert database.run(run_id)["ProgressTotal"] == 10.0
 
 
@@ -443,7 +427,7 @@ async def test_finished_steps_are_not_done_again_and_come_back_as_what_they_were
     scheduler, database
 ):
     run_id = await scheduler.enqueue(StepsJob)
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     assert database.run(run_id)["Message"] == "12.5 of a"
     assert gate.seen == ["load", "total"]
     steps = database.rows("SELECT * FROM c_JobStep WHERE RunId = ? ORDER BY Name", run_id)
@@ -457,13 +441,13 @@ async def test_a_step_that_could_not_be_restored_is_refused_at_once(
     scheduler, database, kind, said
 ):
     run_id = await scheduler.enqueue(BadStepsJob, kind=kind)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     assert re.search(said, database.run(run_id)["Message"])
 
 
 async def test_a_secret_argument_reaches_the_job_and_is_masked_for_people(scheduler, database):
     run_id = await scheduler.enqueue(SecretJob, password="hunter2")
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     assert gate.seen == ["hunter2"]
     stored = json.loads(database.run(run_id)["ArgumentsJson"])
     assert shown_arguments(scheduler.find("Secret"), stored) == {"password": "••••••"}
@@ -472,7 +456,7 @@ async def test_a_secret_argument_reaches_the_job_and_is_masked_for_people(schedu
 
 async def test_what_a_job_says_of_urls_is_kept_without_their_passwords(scheduler, database):
     run_id = await scheduler.enqueue(IndiscreetJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     [row] = database.history(run_id)
     [line] = database.rows("SELECT * FROM c_JobLogLine WHERE RunId = ?", run_id)
     kept = (row["StackTrace"], row["ErrorMessage"], database.run(run_id)["Message"])
@@ -483,7 +467,7 @@ async def test_what_a_job_says_of_urls_is_kept_without_their_passwords(scheduler
 @pytest.mark.parametrize("fail", [True, False])
 async def test_a_text_of_megabytes_is_cut_so_that_pages_stay_small(scheduler, database, fail):
     run_id = await scheduler.enqueue(EndlessTextJob, fail=fail)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     [row] = database.history(run_id)
     texts = [text for text in tuple(row) if isinstance(text, str)]
     assert sum(map(len, texts)) < 70_000
@@ -492,56 +476,51 @@ async def test_a_text_of_megabytes_is_cut_so_that_pages_stay_small(scheduler, da
 
 async def test_an_exception_that_cannot_be_shown_is_still_the_jobs_failure(scheduler, database):
     run_id = await scheduler.enqueue(SpeechlessJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     [row] = database.history(run_id)
-    assert row["ErrorMessage"].endswith("_SpeechlessError: <its message cannot be shown>")
+    assert row["ErrorMessage"].endswith("_SpeechlessError: <its text cannot be shown: ValueError>")
     assert "raise _SpeechlessError" in row["StackTrace"]
 
 
 async def test_a_job_that_cannot_be_made_has_failed_and_says_what_it_lacks(scheduler, database):
     run_id = await scheduler.enqueue(NeedyJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     said = "NeedyJob asks for account: Account, which nobody offers: add it to services.py"
     assert said in database.run(run_id)["Message"]
 
 
 async def test_a_job_that_calls_exit_ends_itself_and_not_the_scheduler(scheduler):
     run_id = await scheduler.enqueue(QuitterJob)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
+    assert await scheduler.wait(run_id, 40) == RunState.FAILED
     again = await scheduler.enqueue(AddJob, a=1)
-    assert await scheduler.wait(again, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(again, 40) == RunState.SUCCEEDED
 
 
 async def test_processor_time_is_that_of_the_job(scheduler, database):
     busy = await scheduler.enqueue(BusyJob)
     idle = await scheduler.enqueue(WaitingJob)
-    await scheduler.wait(busy, 10)
+    await scheduler.wait(busy, 40)
     gate.open.set()
-    await scheduler.wait(idle, 10)
+    await scheduler.wait(idle, 40)
     assert database.history(busy)[0]["CpuTimeMs"] >= 40
     assert database.history(idle)[0]["CpuTimeMs"] < 40
 
 
-async def test_a_queued_run_of_an_unknown_job_is_failed_with_that_reason(scheduler, database):
-    run_id = await scheduler.schedule(AddJob, delay="1h", a=1)
-    database.change("UPDATE c_JobRun SET JobName = 'Forgotten'")
-    await scheduler.retry(run_id, by=DANA)  # makes it due
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
-    assert "no job is called 'Forgotten'" in database.run(run_id)["Message"]
-
-
-async def test_arguments_that_do_not_fit_any_more_fail_the_run_for_good(scheduler, database):
-    run_id = await scheduler.schedule(AddJob, delay="1h", a=1)
-    database.change("""UPDATE c_JobRun SET ArgumentsJson = '{"x": 1}'""")
-    await scheduler.retry(run_id, by=DANA)
-    assert await scheduler.wait(run_id, 10) == RunState.FAILED
-    assert len(database.history(run_id)) == 1
-    assert "do not fit" in database.run(run_id)["Message"]
+async def test_without_the_meter_async_jobs_run_unmeasured_and_plain_ones_are_measured_on(
+    make_scheduler, settings, database
+):
+    scheduler = make_scheduler(settings=settings.model_copy(update={"cpu_meter": False}))
+    await scheduler.start(schedule=False)
+    busy, plain = await scheduler.enqueue(BusyJob), await scheduler.enqueue(PlainJob)
+    for run_id in (busy, plain):
+        assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
+    assert database.history(busy)[0]["CpuTimeMs"] is None
+    assert database.history(plain)[0]["CpuTimeMs"] is not None
 
 
 async def test_whoever_triggers_a_run_is_named_in_it_and_in_the_audit(scheduler, database):
     run_id = await scheduler.trigger("add", {"a": 1}, by=DANA)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     assert database.history(run_id)[0]["TriggeredBy"] == "Manual (dana)"
     assert database.history(run_id)[0]["JobType"] == "Manual"
     [audit] = database.rows("SELECT * FROM c_JobAudit")
@@ -551,9 +530,9 @@ async def test_whoever_triggers_a_run_is_named_in_it_and_in_the_audit(scheduler,
 
 async def test_every_action_leaves_an_audit_row(scheduler, database):
     run_id = await scheduler.trigger("Add", {"a": 1}, by=DANA)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     again = await scheduler.retry(run_id, by=DANA)
-    await scheduler.wait(again, 10)
+    await scheduler.wait(again, 40)
     await scheduler.delete(run_id, by=DANA)
     later = await scheduler.schedule(AddJob, delay="1h", a=1)
     await scheduler.cancel(later, by=DANA)
@@ -571,9 +550,9 @@ async def test_every_action_leaves_an_audit_row(scheduler, database):
 
 async def test_doing_a_run_again_is_a_new_run_with_the_same_arguments(scheduler, database):
     first = await scheduler.enqueue(AddJob, a=5)
-    await scheduler.wait(first, 10)
+    await scheduler.wait(first, 40)
     again = await scheduler.retry(first, by=DANA)
-    assert await scheduler.wait(again, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(again, 40) == RunState.SUCCEEDED
     assert again != first
     assert database.run(again)["Message"] == "7"
     assert database.run(again)["TriggeredBy"] == "Manual (dana)"
@@ -581,7 +560,7 @@ async def test_doing_a_run_again_is_a_new_run_with_the_same_arguments(scheduler,
 
 async def test_a_deleted_run_leaves_its_history(scheduler, database):
     run_id = await scheduler.enqueue(PlainJob)
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     await scheduler.delete(run_id, by=DANA)
     assert database.rows("SELECT * FROM c_JobLogLine") == []
     assert len(database.history(run_id)) == 1
@@ -598,7 +577,7 @@ async def test_a_run_exists_when_the_caller_commits_and_not_when_it_rolls_back(s
     assert database.states() == {}
     async with engine.begin() as connection:
         run_id = await scheduler.enqueue(AddJob, connection=connection, a=1)
-    assert await scheduler.wait(run_id, 10) == RunState.SUCCEEDED
+    assert await scheduler.wait(run_id, 40) == RunState.SUCCEEDED
     await engine.dispose()
 
 
@@ -634,7 +613,7 @@ async def test_a_job_that_saw_the_shutdown_and_returned_is_handed_back(make_sche
 async def test_secrets_stay_out_of_the_log(scheduler, database, caplog):
     caplog.set_level(logging.DEBUG)
     run_id = await scheduler.enqueue(SecretJob, password="hunter2")
-    await scheduler.wait(run_id, 10)
+    await scheduler.wait(run_id, 40)
     ours = [record for record in caplog.records if record.name.startswith("targcc")]
     assert not any("hunter2" in record.getMessage() for record in ours)
 

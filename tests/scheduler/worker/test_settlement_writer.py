@@ -31,7 +31,7 @@ async def _claim(node, count):
     ids = [await node.create() for _ in range(count)]
     offer = values.Offer(runs=[values.OfferedRun(run_id, "Work") for run_id in ids])
     async with node.store.write() as connection:
-        return await claiming.claim(connection, offer, node.terms())
+        return list((await claiming.claim(connection, offer, node.terms())).claims)
 
 
 def _succeeded(claim, **attempt):

@@ -16,7 +16,7 @@ _PATIENCE = 1.0
 
 
 class Bar:
-    """A bar on the terminal's error stream that shows up after a second; in a pipe never.
+    """A bar on the terminal's error stream that shows up after a second; in a pipe it does not.
 
     Args:
         label: What goes on.

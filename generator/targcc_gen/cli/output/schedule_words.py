@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from targcc_gen.visible import visible
+
 if TYPE_CHECKING:
     from targcc_scheduler.schedules import Schedule
 
@@ -68,13 +70,13 @@ def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
 def show_job(words: dict[str, Any]) -> None:
     """Print what `job_words` found."""
     zone = f" ({words['timezone']})" if words["timezone"] else ""
-    click.echo(f"{words['name']} runs {words['schedule']}{zone}")
+    click.echo(visible(f"{words['name']} runs {words['schedule']}{zone}"))
     for number, run in enumerate(words["next"]):
         click.echo(f"  {'next' if number == 0 else '':<6}  {_run_words(run)}")
     for note in words["notes"]:
         click.echo(f"  note    {note}")
     past = not words["next"] and not words["schedule"].startswith("never")
-    if words["timezone"] and past:  # a cron that never fires says so itself
+    if words["timezone"] and past:  # a cron without a date says so itself
         click.echo("  note    it is in the past: it will not run")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.errors import CheckFailed, ConflictError
+from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
     from targcc_gen.cli.options import Writing
@@ -39,6 +40,7 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
     Raises:
         ConflictError: A person has to settle something.
     """
+    say_first_use(plan)
     blocked = any(change.after is None for change in plan.conflicts)
     writes = not (writing.dry_run or blocked or plan.is_empty)
     if writes:
@@ -79,17 +81,25 @@ class _Difference(CheckFailed):
     prefix = ""
 
 
-def check(plan: Plan, writing: Writing) -> None:
+def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
     """Say whether the project is what its spec asks for; write nothing.
+
+    Args:
+        plan: What is due.
+        writing: How to show it.
+        quiet: Whether it was shown already.
 
     Raises:
         CheckFailed: It is not.
         ConflictError: It is not, and a person has to settle something.
     """
+    say_first_use(plan)
     if writing.as_json:
         click.echo(json.dumps(plan.to_json() | {"written": False}, indent=2, ensure_ascii=False))
-    else:
+    elif not quiet:
         show_plan(plan, diff=True)
+    if plan.is_empty and plan.strays:
+        raise _Difference(f"in code, not in the spec: {_jobs_in(plan.strays)}")
     if plan.is_empty:
         return
     due = sum(change.writes for change in plan.changes) + len(plan.conflicts)
@@ -98,14 +108,35 @@ def check(plan: Plan, writing: Writing) -> None:
     raise _Difference(f"{what}. Run: targcc-gen regenerate")
 
 
+def say_first_use(plan: Plan) -> None:
+    """Say what templates of a team may do, before the first of their files is written."""
+    if plan.new_templates:
+        listed = "".join(f"\n  {name}" for name in plan.new_templates)
+        click.echo(
+            f"note: templates of your team, used here for the first time:{listed}\n"
+            "  They run in a sandbox: they read no files, reach no network and run no Python, and what they print goes into"
+            " files of this project alone.\n"
+            "  What they print runs with your project, like any code in it: --dry-run --diff shows it.",
+            err=True,
+        )
+
+
+def _jobs_in(strays: Iterable[Change]) -> str:
+    return ", ".join(f"{change.stray} ({change.path})" for change in strays)
+
+
 def show_plan(plan: Plan, *, diff: bool = False) -> None:
     """Print what happens to each file, conflicts last, and the diff where it is asked for."""
+    for name in plan.changed_templates:
+        what = "changed: jobs that are there keep their text"
+        what = "changed" if "/overrides/" in name else what
+        click.echo(f"{click.style('template'.ljust(9), fg='cyan')} {name}  {what}")
     changes = [change for change in plan.changes if change.action != "unchanged"]
     changes = _without_plain_moves(changes)
     changes.sort(key=lambda change: change.action == "conflict")
     width = min(_MAX_WIDTH, max((len(change.path) for change in changes), default=0))
     for change in changes:
-        line = f"{_action(change)} {change.path:<{width}}  {_note(change)}"
+        line = f"{_action(change)} {visible(f'{change.path:<{width}}  {_note(change)}')}"
         click.echo(line.rstrip())
         for collision in change.collisions:
             _show_collision(collision, alone=len(change.collisions) == 1)
@@ -131,13 +162,13 @@ def _show_left(left: Collision) -> None:
     click.echo(f"          {_lines_words(left)}")
     label, text = ("mine", left.mine) if left.mine else ("removed", left.generated)
     for number, line in enumerate(_few(text)):
-        click.echo(f"            {label if number == 0 else '':<10} {line}".rstrip())
+        click.echo(f"            {label if number == 0 else '':<10} {visible(line)}".rstrip())
 
 
 def show_diff(plan: Plan) -> None:
     """Print all changes as a diff, in colours on a terminal."""
     for line in plan.diff().splitlines():
-        click.echo(_colored(line))
+        click.echo(_colored(visible(line, lines=True)))
 
 
 def _action(change: Change) -> str:
@@ -171,7 +202,7 @@ def _show_collision(collision: Collision, *, alone: bool) -> None:
         click.echo(f"          {_lines_words(collision)}")
     for whose, text in (("mine", collision.mine), ("generated", collision.generated)):
         for number, line in enumerate(_few(text)):
-            click.echo(f"            {whose if number == 0 else '':<10} {line}".rstrip())
+            click.echo(f"            {whose if number == 0 else '':<10} {visible(line)}".rstrip())
 
 
 def _lines_words(collision: Collision) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from targcc_gen.visible import visible
+
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
     from targcc_gen.sync import Change, Plan
@@ -21,7 +23,7 @@ def show_new_project(plan: Plan, spec: Spec) -> None:
     rows = list(_rows(created, spec.project.package))
     width = max((len(place) for place, _, _ in rows), default=0)
     for place, owner, note in rows:
-        click.echo(f"  {place:<{width}}  {owner:<9}  {note}".rstrip())
+        click.echo(visible(f"  {place:<{width}}  {owner:<9}  {note}".rstrip()))
     click.echo()
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations, groupby
-
-import libcst as cst
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.nodes import code_of, names_in, targets_of, walk
+from targcc_gen.patch.app.nodes import FUNCTIONS, code_of, dotted, names_in, targets_of, walk
 
-Branch = tuple[int, str]
-"""A compound statement (by identity) and which of its parts: two branches of one statement never both run."""
+Branch = tuple[ast.AST, str]
+"""A compound statement and which of its parts: of two branches of one statement only one runs."""
+
+_SERVERS = ("run", "serve", "Config")
+_SHOWN = 60  # characters of code that fit in a message
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,18 @@ class Construction:
     """One place where a FastAPI app is made.
 
     Args:
-        target: The name it is bound to; empty when it is bound to none.
+        target: The name it is bound to, `app` or `self.app`; empty when it is bound to none.
         scope: The functions and classes around it, outermost first: `("create_app",)`; `()` at module level.
         line: The first line of its statement, from 1.
         last_line: The last line of its statement.
         column: Of the call, from 1.
         problem: Why no line can follow it, or `None`.
         branches: The compound statements around it inside its scope, outermost first.
-        returned: Whether the function around it hands the app out.
+        handed_out: Whether the function around it returns the app, keeps it or serves it.
+        is_returned: Whether it is returned as it is made: `return FastAPI()`.
+        follow: The line to follow and the line whose indentation to take: its own, or those of the `if` whose other branch
+            gets the app from elsewhere.
+        bound: The name that its statement binds, to the app or to what wraps it.
     """
 
     target: str
@@ -37,15 +43,18 @@ class Construction:
     column: int
     problem: str | None
     branches: tuple[Branch, ...] = ()
-    returned: bool = False
+    handed_out: bool = False
+    is_returned: bool = False
+    follow: tuple[int, int] = (0, 0)
+    bound: str = ""
 
 
 @dataclass(frozen=True)
 class App:
-    """A name that holds a FastAPI app: made in one place, or in each branch of an `if` or `try`.
+    """A name that holds a FastAPI app: made in one place, in each branch of an `if` or `try`, or again under a condition.
 
     Args:
-        target: The name inside its scope: `app`.
+        target: The name inside its scope: `app`, `self.app`.
         scope: The functions and classes around it.
         places: Where it is made.
         problem: Why it cannot be wired, or `None`.
@@ -95,7 +104,7 @@ class _Apps:
         found = [
             self._construction(node)
             for node in self._file.nodes
-            if isinstance(node, cst.Call)
+            if isinstance(node, ast.Call)
             and self._file.makes_app(node)
             and not self._file.is_for_type_checkers(node)
         ]
@@ -103,7 +112,7 @@ class _Apps:
         apps: list[App] = []
         for (scope, target), group in groupby(found, key=lambda place: (place.scope, place.target)):
             places = tuple(group)
-            if target:
+            if target or all(place.is_returned for place in places):
                 apps.append(self._app(scope, target, places))
             else:
                 apps += [App("", scope, (place,), place.problem) for place in places]
@@ -111,25 +120,51 @@ class _Apps:
 
     def _app(self, scope: tuple[str, ...], target: str, places: tuple[Construction, ...]) -> App:
         mounted = self._mounting(target, scope)
-        problem = next((place.problem for place in places if place.problem), None) or _made_twice(
-            places
-        )
-        if problem is None and scope and not any(place.returned for place in places):
+        problem = next((place.problem for place in places if place.problem), None)
+        if problem is None and scope and not any(place.handed_out for place in places):
             problem = f"{'.'.join(scope)} does not return it"
         if problem is None and mounted:
             problem = (
-                f"it is mounted in another app (line {mounted}), and a mounted app's lifespan never runs:"
+                f"it is mounted in another app (line {mounted}), and a mounted app's lifespan does not run:"
                 " wire the outer app"
             )
-        return App(
-            target, scope, places, problem, tuple(self._results_of(scope)), mounted is not None
-        )
+        joined = tuple(self._joined(place) for place in places)
+        aliases = tuple(self._results_of(scope))
+        return App(target, scope, joined, problem, aliases, mounted is not None)
+
+    def _joined(self, place: Construction) -> Construction:
+        """The place, followed behind its `if` when another branch binds the name to an app from elsewhere."""
+        parts = dict(place.branches)
+        for node in self._file.nodes:
+            if not self._binds_elsewhere(node, place):
+                continue
+            for statement, part in reversed([*self._branches(node)]):
+                if statement in parts and parts[statement] != part:
+                    line = self._file.line_of(statement)
+                    return replace(place, follow=(self._file.last_line_of(statement), line))
+        return place
+
+    def _binds_elsewhere(self, node: ast.AST, place: Construction) -> bool:
+        """Whether a node binds the place's name to something that is not made here."""
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            value = node.value
+            if value is None or isinstance(value, ast.Constant):
+                return False
+            if isinstance(value, ast.Call) and self._file.makes_app(value):
+                return False
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            bound = {dotted(target) for target in targets}
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            bound = names_in(node)
+        else:
+            return False
+        return place.target in bound and self._file.scope_of(node) == place.scope
 
     def _results_of(self, scope: tuple[str, ...]) -> Iterator[str]:
         """The module-level names bound to a call of the factory: `app` in `app = create_app()`."""
         for node in self._file.nodes:
-            if not isinstance(node, cst.Assign | cst.AnnAssign) or not isinstance(
-                node.value, cst.Call
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(
+                node.value, ast.Call
             ):
                 continue
             if (
@@ -142,128 +177,124 @@ class _Apps:
     def _mounting(self, target: str, scope: tuple[str, ...]) -> int | None:
         """The line where the app is mounted in another one, if it is."""
         for node in self._file.nodes:
-            if not isinstance(node, cst.Call) or not code_of(node.func).endswith(
+            if not isinstance(node, ast.Call) or not dotted(node.func).endswith(
                 (".mount", "Mount")
             ):
                 continue
-            values = {code_of(argument.value) for argument in node.args}
+            values = {code_of(value) for value in (*node.args, *(k.value for k in node.keywords))}
             made = {f"{'.'.join(scope)}()", *self._results_of(scope)}
             inside = self._file.scope_of(node)[: len(scope)] == scope
             if values & made or (inside and target in values):
                 return self._file.line_of(node)
         return None
 
-    def _construction(self, call: cst.Call) -> Construction:
-        scope = self._file.scope_of(call)
+    def _construction(self, call: ast.Call) -> Construction:
         parent = self._file.parents[call]
-        statement = self._statement(call)
+        mates = self._file.line_mates(self._file.statement_of(call))
         target, problem = _binding(parent, call)
-        line, last_line = self._file.line_of(statement), self._file.last_line_of(statement)
-        problem = problem or self._no_room(statement, parent, target) or self._surroundings(call)
-        problem = problem or _routes_first(call)
+        line, last_line = self._file.line_of(mates[0]), self._file.last_line_of(mates[-1])
+        problem = problem or self._no_room(call, target) or self._surroundings(call)
         return Construction(
             target,
-            scope,
+            self._file.scope_of(call),
             line,
             last_line,
-            self._file.positions[call].start.column + 1,
-            problem,
+            self._file.column_of(call),
+            problem or _routes_first(call),
             tuple(reversed([*self._branches(call)])),
-            self._returned(call, target),
+            self._handed_out(call, target),
+            isinstance(parent, ast.Return),
+            (last_line, line),
+            _bound(self._file.statement_of(call)) or target,
         )
 
-    def _statement(self, node: cst.CSTNode) -> cst.CSTNode:
-        """The logical line or block that holds a node: what a new line can follow."""
-        return next(
-            parent
-            for parent, _ in self._file.ancestors(node)
-            if isinstance(
-                parent, cst.SimpleStatementLine | cst.BaseSuite | cst.BaseCompoundStatement
-            )
-        )
-
-    def _no_room(self, statement: cst.CSTNode, assignment: cst.CSTNode, target: str) -> str | None:
-        if not isinstance(statement, cst.SimpleStatementLine):
+    def _no_room(self, call: ast.Call, target: str) -> str | None:
+        statement = self._file.statement_of(call)
+        if self._file.is_inline(statement):
             return "it is made on the line of the block around it, so no line can follow"
-        position = next(index for index, part in enumerate(statement.body) if part is assignment)
-        following = [name for part in statement.body[position + 1 :] for name in names_in(part)]
-        if target in following:
+        mates = self._file.line_mates(statement)
+        following = mates[next(i for i, other in enumerate(mates) if other is statement) + 1 :]
+        if target and any(target.partition(".")[0] in names_in(part) for part in following):
             return f"the same line goes on to use {target}"
         return None
 
-    def _surroundings(self, call: cst.Call) -> str | None:
+    def _surroundings(self, call: ast.Call) -> str | None:
         for parent, _ in self._file.ancestors(call):
-            if isinstance(parent, cst.For | cst.While):
+            if isinstance(parent, ast.For | ast.While):
                 return f"it is made in a loop (line {self._file.line_of(parent)})"
-            if isinstance(parent, cst.FunctionDef):
+            if isinstance(parent, (*FUNCTIONS, ast.ClassDef)):
                 return None
-            if isinstance(parent, cst.ClassDef):
-                return f"it is an attribute of class {parent.name.value}"
         return None
 
-    def _branches(self, call: cst.Call) -> Iterator[Branch]:
-        for parent, child in self._file.ancestors(call):
-            if isinstance(parent, cst.FunctionDef | cst.ClassDef):
+    def _branches(self, node: ast.AST) -> Iterator[Branch]:
+        for parent, child in self._file.ancestors(node):
+            if isinstance(parent, (*FUNCTIONS, ast.ClassDef)):
                 return
-            if isinstance(parent, cst.If):
-                yield id(parent), "body" if child is parent.body else "else"
-            elif isinstance(parent, cst.Try | cst.TryStar):
-                yield id(parent), (
-                    "body" if child in (parent.body, parent.orelse) else f"{id(child)}"
-                )
-            elif isinstance(parent, cst.Match):
-                yield id(parent), f"{id(child)}"
+            if isinstance(parent, ast.If):
+                yield parent, "body" if child in parent.body else "else"
+            elif isinstance(parent, ast.Try | ast.TryStar):
+                alone = isinstance(child, ast.ExceptHandler) or child in parent.finalbody
+                yield parent, f"{id(child)}" if alone else "body"
+            elif isinstance(parent, ast.Match):
+                yield parent, f"{id(child)}"
 
-    def _returned(self, call: cst.Call, target: str) -> bool:
+    def _handed_out(self, call: ast.Call, target: str) -> bool:
         function = next(
-            (p for p, _ in self._file.ancestors(call) if isinstance(p, cst.FunctionDef)), None
+            (p for p, _ in self._file.ancestors(call) if isinstance(p, FUNCTIONS)), None
         )
-        if function is None:
+        if function is None or "." in target or isinstance(self._file.parents[call], ast.Return):
             return True
-        return any(
-            isinstance(node, cst.Return | cst.Yield)
-            and node.value is not None
-            and target in names_in(node.value)
-            for node in walk(function.body)
-        )
+        return any(_hands_out(node, target) for node in walk(function) if node is not call)
 
 
-def _binding(parent: cst.CSTNode, call: cst.Call) -> tuple[str, str | None]:
+def _hands_out(node: ast.AST, target: str) -> bool:
+    """Whether a node returns the app, declares it global, keeps it in an attribute or gives it to a server."""
+    if isinstance(node, ast.Return | ast.Yield):
+        return node.value is not None and target in names_in(node.value)
+    if isinstance(node, ast.Global):
+        return target in node.names
+    if isinstance(node, ast.Assign) and any(isinstance(one, ast.Attribute) for one in node.targets):
+        return target in names_in(node.value)
+    if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in _SERVERS:
+        return any(target in names_in(value) for value in node.args)
+    return False
+
+
+def _binding(parent: ast.AST, call: ast.Call) -> tuple[str, str | None]:
     """The name an app is bound to, and why none that a line could use."""
-    if isinstance(parent, cst.Assign | cst.AnnAssign) and parent.value is call:
-        names = targets_of(parent)
-        if names:
+    if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is call:
+        names = targets_of(parent) or [dotted(target) for target in _targets(parent)]
+        if names and names[0]:
             return names[0], None
         return "", f"it is bound to {code_of(parent).split('=')[0].strip()}, not to a plain name"
-    if isinstance(parent, cst.Return):
-        return "", "it is returned as it is made"
-    if isinstance(parent, cst.NamedExpr):
+    if isinstance(parent, ast.Return):
+        return "", None
+    if isinstance(parent, ast.NamedExpr):
         return "", f"it is named within an expression {_short(parent)}"
-    if isinstance(parent, cst.Arg):
+    if isinstance(parent, ast.Call | ast.keyword):
         return "", "it is wrapped as it is made"
     return "", "it is not bound to a name"
 
 
-def _short(node: cst.CSTNode) -> str:
-    text = " ".join(code_of(node).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - what fits in a message
+def _bound(statement: ast.stmt) -> str:
+    """The first plain name that a statement assigns."""
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        return next(iter(targets_of(statement)), "")
+    walruses = (one for one in ast.walk(statement) if isinstance(one, ast.NamedExpr))
+    return next((one.target.id for one in walruses), "")
 
 
-def _routes_first(call: cst.Call) -> str | None:
+def _targets(node: ast.Assign | ast.AnnAssign) -> Sequence[ast.expr]:
+    return [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+
+
+def _short(node: ast.AST) -> str:
+    text = code_of(node)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _routes_first(call: ast.Call) -> str | None:
     """Routes handed to the constructor stand before every included router."""
-    for argument in call.args:
-        if argument.keyword and argument.keyword.value == "routes":
-            return "it is made with routes=, which come before every router: a catch-all there would hide the jobs"
+    if any(keyword.arg == "routes" for keyword in call.keywords):
+        return "it is made with routes=, which come before every router: a catch-all there would hide the jobs"
     return None
-
-
-def _made_twice(places: Sequence[Construction]) -> str | None:
-    for one, other in combinations(places, 2):
-        if not _exclusive(one.branches, other.branches):
-            return f"{one.target} is made more than once (lines {one.line} and {other.line})"
-    return None
-
-
-def _exclusive(one: Sequence[Branch], other: Sequence[Branch]) -> bool:
-    parts = dict(one)
-    return any(statement in parts and parts[statement] != part for statement, part in other)

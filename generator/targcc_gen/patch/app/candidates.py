@@ -27,9 +27,13 @@ _SKIPPED = frozenset(
         "venv",
     }
 )
-_LARGEST = 2_000_000
+LARGEST = 2_000_000
 MANAGED = b"Managed by targcc-gen:"
 _HEAD = 400  # the mark is in the first or second line
+
+
+class NoAppError(InputError):
+    """No file of a project makes a FastAPI app."""
 
 
 def find_file(root: Path, module: str | None = None) -> Path:
@@ -43,9 +47,9 @@ def find_file(root: Path, module: str | None = None) -> Path:
         InputError: There is none, there are several, or the only one is not valid Python.
     """
     if module:
-        return _file_of(root, module)
+        return file_of_module(root, module)
     found, broken = [], []
-    for path in sorted(_python_files(root)):
+    for path in sorted(python_files(root)):
         try:
             found += [path] if _makes_app(root, path) else []
         except SourceError as error:
@@ -55,8 +59,12 @@ def find_file(root: Path, module: str | None = None) -> Path:
     if not found and len(broken) == 1:
         raise broken[0]
     if not found:
-        raise InputError(
-            f"no file in {root} makes a FastAPI app", hint="Name it: targcc-gen patch FILE"
+        raise NoAppError(
+            f"no file in {root} makes a FastAPI app, nor one of Starlette, Litestar, Django or Flask",
+            hint=(
+                "Name it: targcc-gen patch FILE\n"
+                "A program without a web application: targcc-gen new NAME makes a project for the jobs, which runs beside it."
+            ),
         )
     raise InputError(
         f"{len(found)} files in {root} make a FastAPI app\n{_listed(root, found)}",
@@ -68,7 +76,12 @@ def _listed(root: Path, paths: Sequence[Path]) -> str:
     return "\n".join(f"  {path.relative_to(root).as_posix()}" for path in paths)
 
 
-def _file_of(root: Path, module: str) -> Path:
+def file_of_module(root: Path, module: str) -> Path:
+    """The file of a module that `--app module:name` names.
+
+    Raises:
+        InputError: There is none, or there are several.
+    """
     relative = Path(*module.split("."))
     places = [
         base / name
@@ -85,7 +98,7 @@ def _file_of(root: Path, module: str) -> Path:
     return found[0]
 
 
-def _python_files(root: Path) -> Iterator[Path]:
+def python_files(root: Path) -> Iterator[Path]:
     """Python files below `root`; no hidden folders, no environments, no other project."""
     for folder, folders, names in os.walk(root):
         here = Path(folder)
@@ -108,7 +121,7 @@ def _makes_app(root: Path, path: Path) -> bool:
         SourceError: It looks like it, but it is not valid Python.
     """
     try:
-        data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+        data = path.read_bytes() if path.stat().st_size <= LARGEST else b""
     except OSError:
         return False
     if b"fastapi" not in data or b"FastAPI" not in data or MANAGED in data[:_HEAD]:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import libcst as cst
-from libcst.metadata import (
-    MetadataWrapper,
-    ParentNodeProvider,
-    PositionProvider,
-    QualifiedNameSource,
-    ScopeProvider,
-)
-
-from targcc_gen.patch.app.nodes import code_of, dotted, walk
+from targcc_gen.patch.app.nodes import FUNCTIONS, blocks_of, code_of, dotted, walk
+from targcc_gen.patch.app.scopes import Scopes
 
 if TYPE_CHECKING:
     from targcc_gen.patch.app.source import Source, SourceError
@@ -27,107 +20,144 @@ class AppFile:
 
     Args:
         source: The file.
+        subclasses: Classes of other files that inherit from FastAPI, by qualified name.
 
     Raises:
         InputError: The file is not valid Python, or not in its declared encoding.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, subclasses: frozenset[str] = frozenset()) -> None:
         self.source = source
         self.module = source.module
-        metadata = MetadataWrapper(self.module, unsafe_skip_copy=True)
-        self.positions = metadata.resolve(PositionProvider)
-        self.parents = metadata.resolve(ParentNodeProvider)
-        self._scopes = metadata.resolve(ScopeProvider)
         self.nodes = tuple(walk(self.module))
-        self._stars = frozenset(self._star_imports())
-        self._classes = self._fastapi_classes()
-
-    def makes_app(self, call: cst.Call) -> bool:
-        """Whether the call is of FastAPI, or of a subclass that this file defines."""
-        names = self.qualified_names(call.func)
-        return bool(names & FASTAPI) or bool(names & self._classes)
-
-    def qualified_names(self, node: cst.CSTNode) -> set[str]:
-        """What a name or a dotted name may mean, imports resolved: `{"fastapi.FastAPI"}`."""
-        scope = self._scopes.get(node)
-        names = {
-            name.name
-            for name in (scope.get_qualified_names_for(node) if scope else ())
-            if name.source is not QualifiedNameSource.BUILTIN
+        self.parents = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        self._scopes = Scopes(self.nodes, self.parents)
+        self._blocks = {
+            statement: block
+            for node in self.nodes
+            for block in blocks_of(node)
+            for statement in block
         }
-        if not names and isinstance(node, cst.Name) and "fastapi" in self._stars:
-            return {f"fastapi.{node.value}"}
-        return names
+        self._stars = frozenset(self._star_imports())
+        self.classes = self._fastapi_classes(FASTAPI | subclasses)
 
-    def line_of(self, node: cst.CSTNode) -> int:
+    def makes_app(self, call: ast.Call) -> bool:
+        """Whether the call is of FastAPI, or of a subclass that this file defines or that was followed to another."""
+        return bool(self.qualified_names(call.func) & self.classes)
+
+    def qualified_names(self, node: ast.AST) -> set[str]:
+        """What a name or a dotted name may mean, imports resolved: `{"fastapi.FastAPI"}`."""
+        name = dotted(node)
+        if not name:
+            return set()
+        found = self._scopes.meanings(node, name)
+        if not found and isinstance(node, ast.Name) and "fastapi" in self._stars:
+            return {f"fastapi.{node.id}"}
+        return found
+
+    def exported(self, name: str) -> set[str]:
+        """What a dotted name means at the file's own level."""
+        return self._scopes.meanings(self.module, name)
+
+    def line_of(self, node: ast.AST) -> int:
         """The first line of a node, decorators included."""
-        decorators = getattr(node, "decorators", ())
-        return min(self.positions[part].start.line for part in (node, *decorators))
+        decorators = getattr(node, "decorator_list", ())
+        return min(_line(part) for part in (node, *decorators))
 
-    def last_line_of(self, node: cst.CSTNode) -> int:
+    def last_line_of(self, node: ast.AST) -> int:
         """The last line of a node."""
-        return self.positions[node].end.line
+        return getattr(node, "end_lineno", None) or _line(node)
 
-    def column_of(self, node: cst.CSTNode) -> int:
+    def column_of(self, node: ast.AST) -> int:
         """The column of a node's first character, from 1."""
         return self.start(node)[1] + 1
 
-    def start(self, node: cst.CSTNode) -> tuple[int, int]:
+    def start(self, node: ast.AST) -> tuple[int, int]:
         """Line (from 1) and column (from 0) of a node's first character."""
-        place = self.positions[node].start
-        return place.line, place.column
+        return self._place(_line(node), getattr(node, "col_offset", 0))
 
-    def end(self, node: cst.CSTNode) -> tuple[int, int]:
+    def end(self, node: ast.AST) -> tuple[int, int]:
         """Line (from 1) and column (from 0) after a node's last character."""
-        place = self.positions[node].end
-        return place.line, place.column
+        return self._place(self.last_line_of(node), getattr(node, "end_col_offset", None) or 0)
 
-    def error(self, node: cst.CSTNode, message: str) -> SourceError:
+    def _place(self, line: int, column: int) -> tuple[int, int]:
+        """The parser counts bytes of UTF-8, an editor counts characters."""
+        text = self.source.lines[line - 1] if line <= len(self.source.lines) else ""
+        return line, len(text.encode()[:column].decode(errors="replace"))
+
+    def error(self, node: ast.AST, message: str) -> SourceError:
         """An error at a node's place."""
         return self.source.error(self.line_of(node), self.column_of(node), message)
 
-    def ancestors(self, node: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
+    def ancestors(self, node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         """Each node around `node` from the inside out, with the child that leads to `node`."""
         while node in self.parents:
             parent = self.parents[node]
             yield parent, node
             node = parent
 
+    def statement_of(self, node: ast.AST) -> ast.stmt:
+        """The innermost statement that holds a node."""
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+        return node
+
+    def block_of(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statements that a statement stands among."""
+        return self._blocks[statement]
+
+    def is_inline(self, statement: ast.stmt) -> bool:
+        """Whether a statement stands on the line of the block around it: `if x: app = FastAPI()`."""
+        line, column = self.start(self.block_of(statement)[0])
+        return bool(self.source.lines[line - 1][:column].strip(" \t\f"))
+
+    def line_mates(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statements of one logical line, between its semicolons."""
+        block = self.block_of(statement)
+        first = last = next(i for i, other in enumerate(block) if other is statement)
+        while first and block[first - 1].end_lineno == block[first].lineno:
+            first -= 1
+        while last + 1 < len(block) and block[last + 1].lineno == block[last].end_lineno:
+            last += 1
+        return block[first : last + 1]
+
     def _star_imports(self) -> Iterator[str]:
         for node in self.nodes:
-            if isinstance(node, cst.ImportFrom) and isinstance(node.names, cst.ImportStar):
-                yield dotted(node.module) if node.module and not node.relative else "."
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                yield node.module if node.module and not node.level else "."
 
-    def _fastapi_classes(self) -> frozenset[str]:
-        """The classes of this file that inherit from FastAPI, also through one another."""
-        definitions = [node for node in self.nodes if isinstance(node, cst.ClassDef)]
-        known: set[str] = set()
+    def _fastapi_classes(self, bases: frozenset[str]) -> frozenset[str]:
+        """FastAPI and the classes of this file that inherit from it, also through one another."""
+        definitions = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+        known = set(bases)
         while True:
             more = {
-                name
+                self._scopes.defined(node)
                 for node in definitions
-                if any(self.qualified_names(base.value) & (FASTAPI | known) for base in node.bases)
-                for name in self.qualified_names(node)
+                if any(self.qualified_names(base) & known for base in node.bases)
             }
             if more <= known:
                 return frozenset(known)
             known |= more
 
-    def is_for_type_checkers(self, node: cst.CSTNode) -> bool:
+    def is_for_type_checkers(self, node: ast.AST) -> bool:
         """Whether a node is in the body of `if TYPE_CHECKING`."""
         return any(
-            isinstance(parent, cst.If)
-            and child is parent.body
+            isinstance(parent, ast.If)
+            and child in parent.body
             and "TYPE_CHECKING" in code_of(parent.test)
             for parent, child in self.ancestors(node)
         )
 
-    def scope_of(self, node: cst.CSTNode) -> tuple[str, ...]:
+    def scope_of(self, node: ast.AST) -> tuple[str, ...]:
         """The functions and classes around a node, outermost first."""
         names = [
-            parent.name.value
+            parent.name
             for parent, child in self.ancestors(node)
-            if isinstance(parent, cst.FunctionDef | cst.ClassDef) and child is parent.body
+            if isinstance(parent, (*FUNCTIONS, ast.ClassDef)) and child in parent.body
         ]
         return tuple(reversed(names))
+
+
+def _line(node: ast.AST) -> int:
+    return int(getattr(node, "lineno", 1))

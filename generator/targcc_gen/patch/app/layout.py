@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-import libcst as cst
-
 from targcc_gen.errors import InputError
 from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.nodes import dotted
 from targcc_gen.patch.app.source import SourceError
 
 SPEC = "targcc.yaml"
@@ -137,12 +135,12 @@ def _imported(file: AppFile) -> tuple[bool, set[str]]:
     """Whether the file has relative imports, and the first parts of its absolute ones."""
     relative, absolute = False, set()
     for node in file.nodes:
-        if isinstance(node, cst.ImportFrom):
-            relative = relative or bool(node.relative)
-            if node.module and not node.relative:
-                absolute.add(dotted(node.module).partition(".")[0])
-        elif isinstance(node, cst.Import):
-            absolute |= {alias.evaluated_name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            relative = relative or bool(node.level)
+            if node.module and not node.level:
+                absolute.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Import):
+            absolute |= {alias.name.partition(".")[0] for alias in node.names}
     return relative, absolute
 
 

@@ -1,45 +1,63 @@
-"""Small questions about libcst nodes."""
+"""Small questions about syntax trees."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
-import libcst as cst
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all nodes inside it, in the order of the source."""
-    yield node
-    for child in node.children:
-        yield from walk(child)
+    left = [node]
+    while left:
+        found = left.pop()
+        yield found
+        left += reversed(list(ast.iter_child_nodes(found)))
 
 
-def names_in(node: cst.CSTNode) -> set[str]:
+def names_in(node: ast.AST) -> set[str]:
     """Every plain name in a node; what stands after a dot or before a keyword's `=` is none."""
-    if isinstance(node, cst.Name):
-        return {node.value}
-    if isinstance(node, cst.Attribute):
-        return names_in(node.value)
-    children = node.children
-    if isinstance(node, cst.Arg) and node.keyword is not None:
-        children = [child for child in children if child is not node.keyword]
-    return {name for child in children for name in names_in(child)}
+    return {name for one in ast.walk(node) for name in _names(one)}
 
 
-def dotted(node: cst.BaseExpression) -> str:
-    """`a.b.c` of a dotted name."""
-    return code_of(node).replace(" ", "")
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    elif isinstance(node, ast.Global | ast.Nonlocal):
+        yield from node.names
+    elif name := getattr(node, "name", None):  # of functions, classes, `except … as` and patterns
+        yield str(name)
 
 
-def code_of(node: cst.CSTNode) -> str:
-    """The source text of a node."""
-    return cst.Module([]).code_for_node(node)
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a dotted name; empty for anything else."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def targets_of(node: cst.Assign | cst.AnnAssign) -> list[str]:
+def code_of(node: ast.AST) -> str:
+    """The source text of a node, in one line."""
+    return " ".join(ast.unparse(node).split())
+
+
+def targets_of(node: ast.Assign | ast.AnnAssign) -> list[str]:
     """The plain names an assignment binds."""
-    if isinstance(node, cst.AnnAssign):
-        targets: list[cst.BaseExpression] = [node.target]
-    else:
-        targets = [target.target for target in node.targets]
-    return [target.value for target in targets if isinstance(target, cst.Name)]
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def blocks_of(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    """The lists of statements that a statement holds."""
+    for _, value in ast.iter_fields(node):
+        if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+            yield value

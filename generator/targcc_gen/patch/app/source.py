@@ -7,11 +7,10 @@ import codecs
 import io
 import re
 import tokenize
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-
-import libcst as cst
 
 from targcc_gen.errors import InputError
 
@@ -20,6 +19,10 @@ class SourceError(InputError):
     """Something about a source file; the message begins with its place."""
 
     prefix = ""
+
+
+class RefusalError(SourceError):
+    """No line can put the scheduler into an app with certainty; the hint has the lines that a person can add."""
 
 
 @dataclass(frozen=True)
@@ -97,29 +100,20 @@ class Source:
         return lines
 
     @cached_property
-    def module(self) -> cst.Module:
+    def module(self) -> ast.Module:
         """The file's syntax tree.
 
         Raises:
             SourceError: The file is not valid Python; with the place and the line.
         """
         try:
-            return cst.parse_module(self.text)
-        except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError) as error:
-            raise self._syntax_error(error) from error
-
-    def _syntax_error(self, error: Exception) -> SourceError:
-        """What is wrong and where: Python's own parser says it best, libcst's message stands in for newer syntax."""
-        try:
-            ast.parse(self.data)
-        except SyntaxError as found:
-            return self.error(found.lineno or 1, found.offset or 1, found.msg)
-        except (ValueError, RecursionError, MemoryError) as found:
-            return SourceError(f"{self.name}: error: {found or type(found).__name__}")
-        place = re.search(r"error at (\d+):(\d+)", str(error))
-        if place:
-            return self.error(int(place[1]), int(place[2]), "this syntax is not understood")
-        return SourceError(f"{self.name}: error: {str(error).splitlines()[0]}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)  # of the file's own odd literals
+                return ast.parse(self.text)
+        except SyntaxError as error:
+            raise self.error(error.lineno or 1, error.offset or 1, error.msg) from error
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise SourceError(f"{self.name}: error: {error or type(error).__name__}") from error
 
     def error(self, line: int, column: int, message: str) -> SourceError:
         """An error with its place and a frame that shows the line; line and column count from 1."""

@@ -1,22 +1,26 @@
 """The two lines that put the scheduler into an app: adding them, and finding and removing them again.
 
 They carry no mark. They are found by what they mean: an import of `scheduler_router` from the scheduler, and a call of
-`include_router` with it; so they may be moved, reformatted or renamed in between.
+`include_router` with it; so they may be moved, reformatted or renamed in between. The same holds for lines that were added by
+hand: `app = with_scheduler(app, "/jobs")`, or `mount(app)`.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import libcst as cst
-
-from targcc_gen.patch.app.apps import App, apps_of
+from targcc_gen.patch.app.apps import App, Construction, apps_of
 from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.nodes import dotted, names_in
+from targcc_gen.patch.app.nodes import names_in
 from targcc_gen.patch.app.source import Replacement, Source, SourceError, insertion
+from targcc_gen.patch.edit.by_hand import MOUNT, ROUTER, WRAPPER, ByHand, refusal
 
-ROUTER = "scheduler_router"
+NAMED = "targcc_app"
+"""What a patch calls an app that is returned as it is made."""
+RETURNED = "return"
+MOUNT_ALIASES = ("mount_scheduler", "mount_targcc")
 ALIASES = ("targcc_scheduler_router", "targcc_jobs_router")
 
 
@@ -27,15 +31,30 @@ class Wiring:
     Args:
         module: The scheduler's package: `acme.scheduler`.
         package: The package the file itself is in: `acme.web`; empty for a file in no package.
+        prefix: Where the scheduler is to be, when it is not what its settings say: then the app is handed to `mount`.
     """
 
     module: str
     package: str
+    prefix: str = ""
+
+    @property
+    def imported(self) -> str:
+        """What the file imports: the router, or `mount`."""
+        return MOUNT if self.prefix else ROUTER
 
     def is_router(self, name: str) -> bool:
         """Whether a qualified name, absolute or with leading dots, means the router."""
         # Releases before 0.2 imported it from `scheduler.app`.
         return self._absolute(name) in {f"{self.module}.{ROUTER}", f"{self.module}.app.{ROUTER}"}
+
+    def takes_app(self, name: str) -> bool:
+        """Whether a qualified name means a function of the scheduler's that an app is handed to."""
+        return self._absolute(name) in {f"{self.module}.{one}" for one in (WRAPPER, MOUNT)}
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a qualified name is one that the lines of a patch use."""
+        return self.is_router(name) or self.takes_app(name)
 
     def _absolute(self, name: str) -> str:
         dots = len(name) - len(name.lstrip("."))
@@ -44,11 +63,16 @@ class Wiring:
         parts = self.package.split(".") if self.package else []
         return ".".join([*parts[: len(parts) - dots + 1], name[dots:]])
 
-    def import_line(self, name: str = ROUTER, *, relative: bool = False) -> str:
+    def import_line(self, name: str, *, relative: bool = False) -> str:
         """The import: `from acme.scheduler import scheduler_router`, or from `.scheduler`."""
         module = self._relative() if relative else self.module
-        renamed = "" if name == ROUTER else f" as {name}"
-        return f"from {module} import {ROUTER}{renamed}"
+        renamed = "" if name == self.imported else f" as {name}"
+        return f"from {module} import {self.imported}{renamed}"
+
+    def lines(self, file: AppFile) -> ByHand:
+        """The lines that a person may add to the file."""
+        module = self._relative() if _uses_relative(file) else self.module
+        return ByHand(file.source.name, f"from {module} import ")
 
     def _relative(self) -> str:
         here, there = self.package.split("."), self.module.split(".")
@@ -73,9 +97,10 @@ class Patched:
     added: tuple[tuple[int, str], ...] = ()
 
 
-def include_line(app: App, name: str = ROUTER) -> str:
-    """The call, without its indentation: `app.include_router(scheduler_router)`."""
-    return f"{app.target or 'app'}.include_router({name})"
+def include_line(app: App, name: str, prefix: str = "") -> str:
+    """The call, without its indentation: `app.include_router(scheduler_router)` or `mount(app, "/ops")`."""
+    target = app.target or (NAMED if app.places[0].is_returned else "app")
+    return f'{name}({target}, "{prefix}")' if prefix else f"{target}.include_router({name})"
 
 
 def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
@@ -91,41 +116,70 @@ def wire(file: AppFile, app: App, wiring: Wiring) -> Patched:
         _check_wired(file, app, wiring)
         return Patched(file.source.data)
     if app.problem:
-        raise refusal(file, app, wiring)
+        raise refusal(file, app, wiring.lines(file))
     name = _imported_name(file, app, wiring)
     changes = []
     if name is None:
-        name = _free_name(file)
+        name = _free_name(file, wiring)
         line = wiring.import_line(name, relative=_uses_relative(file))
         changes.append(insertion(_import_place(file, app), line))
     for place in app.places:
-        indent = file.source.indent_of(place.line)
-        changes.append(insertion(place.last_line + 1, indent + include_line(app, name)))
+        line = include_line(app, name, wiring.prefix)
+        change = (_named if place.is_returned else _follow)(file, place, line)
+        if change not in changes:  # several branches may be followed at one place
+            changes.append(change)
     data = file.source.edited(changes)
     _check(file, app, wiring, data)
     return Patched(data, _numbered(changes))
 
 
+def _follow(file: AppFile, place: Construction, line: str) -> Replacement:
+    """The include in a line of its own, below the app's."""
+    after, beside = place.follow
+    return insertion(after + 1, file.source.indent_of(beside) + line)
+
+
+def _named(file: AppFile, place: Construction, line: str) -> Replacement:
+    """`return FastAPI()` with a name in between, so that a line can follow it."""
+    indent = file.source.indent_of(place.line)
+    if NAMED in names_in(file.module):
+        raise SourceError(f"{file.source.name}:{place.line}: error: the name {NAMED} is taken")
+    lines = [line.rstrip("\r\n") for line in file.source.lines[place.line - 1 : place.last_line]]
+    lines[0] = lines[0].replace(RETURNED, f"{NAMED} =", 1)
+    more = (f"{indent}{line}", f"{indent}return {NAMED}")
+    return Replacement(place.line, place.last_line, (*lines, *more))
+
+
 def _numbered(changes: Sequence[Replacement]) -> tuple[tuple[int, str], ...]:
-    ordered = sorted(changes, key=lambda change: change.first)
-    return tuple((change.first + done, change.lines[0]) for done, change in enumerate(ordered))
+    """The new lines with their numbers; of a line that was changed, its new text."""
+    found, moved = [], 0
+    for change in sorted(changes, key=lambda change: change.first):
+        old = change.last - change.first + 1
+        kept = range(1, old)  # only the first of the lines that were there differs
+        found += [
+            (change.first + moved + index, line)
+            for index, line in enumerate(change.lines)
+            if index not in kept
+        ]
+        moved += len(change.lines) - old
+    return tuple(found)
 
 
 def _check(file: AppFile, app: App, wiring: Wiring, data: bytes) -> None:
     """What we wrote is Python again, with the same app: a last look before anything reaches the disk."""
-    again = apps_of(AppFile(Source(file.source.name, data)))
-    if not any((other.target, other.scope) == (app.target, app.scope) for other in again):
-        raise refusal(
-            file, replace(app, problem="its file is written in a way that cannot be edited"), wiring
-        )
+    again = apps_of(AppFile(Source(file.source.name, data), file.classes))
+    target = app.target or (NAMED if app.places[0].is_returned else "")
+    if not any((other.target, other.scope) == (target, app.scope) for other in again):
+        problem = "its file is written in a way that cannot be edited"
+        raise refusal(file, replace(app, problem=problem), wiring.lines(file))
 
 
 def _check_wired(file: AppFile, app: App, wiring: Wiring) -> None:
     for call in includes(file, wiring):
         function = call.func
-        if isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name):
-            other = function.value.value
-            if other != app.target and other not in app.aliases:
+        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+            other = function.value.id
+            if other not in {app.target, NAMED, *app.aliases}:
                 raise file.source.error(
                     file.line_of(call),
                     1,
@@ -133,95 +187,73 @@ def _check_wired(file: AppFile, app: App, wiring: Wiring) -> None:
                 )
 
 
-def refusal(file: AppFile, app: App, wiring: Wiring) -> SourceError:
-    """Why an app is not touched, with the lines to paste and where they belong."""
-    place = app.places[0]
-    subject = app.target or "this FastAPI app"
-    text = f"{subject} cannot be wired: {app.problem}"
-    return SourceError(
-        file.source.error(place.line, place.column, text).message,
-        hint=paste(wiring, app, relative=_uses_relative(file), line=place.last_line),
-    )
-
-
-def paste(
-    wiring: Wiring, app: App | None = None, *, relative: bool = False, line: int | None = None
-) -> str:
-    """The lines a person adds by hand, with their places."""
-    include = include_line(app) if app else f"app.include_router({ROUTER})"
-    where = f", line {line}" if line else ""
-    return (
-        "Add these lines yourself, the first to the imports, the second right after the app is made"
-        f"{where}, before other routes:\n\n    {wiring.import_line(relative=relative)}\n\n    {include}\n"
-    )
-
-
-def includes(file: AppFile, wiring: Wiring) -> Iterator[cst.Call]:
-    """Every `….include_router(scheduler_router)`, however the router is reached."""
+def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
+    """Every `….include_router(scheduler_router)`, however the router is reached, and every `with_scheduler(app)`."""
     for node in file.nodes:
-        if not isinstance(node, cst.Call) or not isinstance(node.func, cst.Attribute):
+        if not isinstance(node, ast.Call):
             continue
-        if node.func.attr.value != "include_router":
-            continue
-        values = (argument.value for argument in node.args)
-        if any(wiring.is_router(name) for value in values for name in file.qualified_names(value)):
+        if any(map(wiring.takes_app, file.qualified_names(node.func))):
             yield node
+        elif isinstance(node.func, ast.Attribute) and node.func.attr == "include_router":
+            values = (*node.args, *(keyword.value for keyword in node.keywords))
+            if any(wiring.is_router(name) for one in values for name in file.qualified_names(one)):
+                yield node
 
 
-def router_imports(
-    file: AppFile, wiring: Wiring
-) -> Iterator[tuple[cst.ImportFrom, cst.ImportAlias]]:
-    """Every import of the router by name."""
+def prefix_in(file: AppFile, wiring: Wiring) -> str:
+    """The prefix that the file hands to `mount` or `with_scheduler`; empty when it says none."""
+    for call in includes(file, wiring):
+        named = [keyword.value for keyword in call.keywords if keyword.arg == "prefix"]
+        for value in (*named, *call.args[1:2]):
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                return value.value
+    return ""
+
+
+def router_imports(file: AppFile, wiring: Wiring) -> Iterator[tuple[ast.ImportFrom, ast.alias]]:
+    """Every import of the router by name, and of what else the lines of a patch may use."""
     for node in file.nodes:
-        if not isinstance(node, cst.ImportFrom) or isinstance(node.names, cst.ImportStar):
+        if not isinstance(node, ast.ImportFrom):
             continue
-        module = "." * len(node.relative) + (dotted(node.module) if node.module else "")
+        module = "." * node.level + (f"{node.module}." if node.module else "")
         for alias in node.names:
-            if wiring.is_router(
-                f"{module}.{alias.evaluated_name}"
-                if node.module
-                else f"{module}{alias.evaluated_name}"
-            ):
+            if wiring.is_ours(f"{module}{alias.name}"):
                 yield node, alias
 
 
 def _imported_name(file: AppFile, app: App, wiring: Wiring) -> str | None:
     """What a module-level import above the app already calls the router."""
     for node, alias in router_imports(file, wiring):
-        statement = file.parents[node]
-        top = isinstance(file.parents[statement], cst.Module)
-        if top and file.line_of(node) < app.line:
-            return alias.evaluated_alias or ROUTER
+        if alias.name != wiring.imported:
+            continue
+        if isinstance(file.parents[node], ast.Module) and file.line_of(node) < app.line:
+            return alias.asname or alias.name
     return None
 
 
-def _free_name(file: AppFile) -> str:
+def _free_name(file: AppFile, wiring: Wiring) -> str:
     taken = names_in(file.module)
-    for name in (ROUTER, *ALIASES):
+    names = (MOUNT, *MOUNT_ALIASES) if wiring.prefix else (ROUTER, *ALIASES)
+    for name in names:
         if name not in taken:
             return name
-    raise SourceError(
-        f"{file.source.name}: error: the names {', '.join((ROUTER, *ALIASES))} are all taken"
-    )
+    raise SourceError(f"{file.source.name}: error: the names {', '.join(names)} are all taken")
 
 
 def _uses_relative(file: AppFile) -> bool:
-    return any(isinstance(node, cst.ImportFrom) and node.relative for node in file.nodes)
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in file.nodes)
 
 
 def _import_place(file: AppFile, app: App) -> int:
     """The line before which the import goes: below the last import above the app, or at the file's first code."""
-    body = file.module.body
-    last = 0
-    for index, statement in enumerate(body):
-        if not isinstance(statement, cst.SimpleStatementLine) or file.last_line_of(
-            statement
-        ) >= _outer_line(file, app):
-            continue
-        imports = any(isinstance(part, cst.Import | cst.ImportFrom) for part in statement.body)
-        if imports or (index == 0 and file.module.get_docstring() is not None):
-            last = file.last_line_of(statement)
-    return last + 1 if last else _first_code(file)
+    last, outer = 0, _outer_line(file, app)
+    for index, statement in enumerate(file.module.body):
+        if file.last_line_of(statement) >= outer:
+            break
+        imports = isinstance(statement, ast.Import | ast.ImportFrom)
+        if imports or (index == 0 and ast.get_docstring(file.module, clean=False) is not None):
+            last = file.last_line_of(file.line_mates(statement)[-1])
+    return last + 1 if last and last < outer else _first_code(file)
 
 
 def _outer_line(file: AppFile, app: App) -> int:

@@ -1,7 +1,7 @@
 """T-SQL value expressions: what a data script may put between ``VALUES (`` and ``)``.
 
 Literals, CAST and CONVERT, concatenation, CHAR, declared variables and a few pure functions are worked out; whatever only the server
-could know becomes ``Unknown``, never a guess.
+could know becomes ``Unknown``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLAUSES = {
 }  # fmt: skip
 
 
-class NotAnExpression(Exception):  # noqa: N818 - control flow inside the reader, never shown
+class NotAnExpression(Exception):  # noqa: N818 - control flow inside the reader, not shown
     """What stands here is no value."""
 
     def __init__(self, token: Token) -> None:

@@ -21,6 +21,8 @@ _LONGEST_HEADER = 1 << 14
 # What mostly follows a row of SSMS; nothing is stepped over.
 _ROW_ENDS = re.compile(r"(?=\s*+(?:GO|INSERT)\b)")
 _NEXT_ROW = re.compile(r"\s*+,\s*+\(")
+_MOST_COLUMNS = 300
+"""A pattern for more takes longer to make than it saves."""
 
 
 @dataclass(slots=True)
@@ -196,7 +198,7 @@ class Inserts:
         return self._row(target, values, line)
 
     def _usual_row(self, target: _Target) -> list[Value] | None:
-        if target.columns is None or self._scanner.sqlcmd:
+        if target.columns is None or self._scanner.sqlcmd or len(target.columns) > _MOST_COLUMNS:
             return None
         if target.row_pattern is None:
             target.row_pattern = row_pattern(len(target.columns))
@@ -204,7 +206,7 @@ class Inserts:
         return row_values(found) if found else None
 
     def _unusual_row(self, target: _Target, line: int) -> list[Value] | str:
-        """The values, or in words why they cannot be read; always past the row's closing parenthesis."""
+        """The values, or in words why they cannot be read; in either case past the row's closing parenthesis."""
         values: list[Value] = []
         try:
             while True:

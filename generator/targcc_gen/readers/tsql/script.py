@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterator
 
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Unknown, Value
 from targcc_gen.readers.tables import KnownTables
+from targcc_gen.readers.tsql.beginnings import Cut, whole_statements
+from targcc_gen.readers.tsql.changes import read_change
 from targcc_gen.readers.tsql.expressions import Expressions, NotAnExpression
 from targcc_gen.readers.tsql.inserts import Inserts
+from targcc_gen.readers.tsql.merges import Merges
+from targcc_gen.readers.tsql.routines import read_routine
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
 
 _CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
@@ -22,6 +26,7 @@ _PERMISSIONS = {"GRANT", "DENY", "REVOKE"}
 # After these, a word is no statement: ON DELETE CASCADE, FOR UPDATE, AFTER INSERT, UPDATE, …
 _NO_STATEMENT_AFTER = {"FOR", "OF", "AFTER", "BULK", ","}
 _LONGEST_SET = 6
+_LONGEST_SHOWN = 120
 
 
 def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator[Item]:
@@ -35,7 +40,20 @@ def read_tsql(chunks: Iterator[str], file: str, tables: KnownTables) -> Iterator
     Raises:
         Truncated: The script ends inside a string, a comment or a row.
     """
-    return _Script(Scanner(chunks, file), file, tables).items()
+    whole, cut = whole_statements(chunks)
+    if cut is not None:
+        yield _lost(cut, file, tables)
+    yield from _Script(Scanner(whole, file), file, tables).items()
+
+
+def _lost(cut: Cut, file: str, tables: KnownTables) -> Remark:
+    """The end of a statement whose beginning is in no file: if rows of a known table follow, it was likely one of them."""
+    text = (
+        f'the file begins in the middle of a statement ("{cut.shown}"), so a tool has cut it: this row is lost up to line'
+        f" {cut.last_line}, and so is whatever stood before it"
+    )
+    kind = RemarkKind.UNREADABLE if cut.table in tables else RemarkKind.WARNING
+    return Remark(kind, file, 1, text, cut.table if cut.table in tables else "")
 
 
 class _Script:
@@ -60,6 +78,7 @@ class _Script:
             **dict.fromkeys(_CHANGES, self._change),
             **dict.fromkeys(_PERMISSIONS, self._permission),
         }
+        self._merges = Merges(scanner, self._expressions)
         self._inserts = Inserts(scanner, self._expressions, tables, self._statements)
 
     def items(self) -> Iterator[Item]:
@@ -128,24 +147,13 @@ class _Script:
             self._scanner.next()
             kind = self._scanner.peek()
         if kind.upper in _ROUTINES:
-            yield from self._skip_routine(token)
+            yield from read_routine(self._scanner, token, self._tables)
         elif kind.upper == "TABLE" and token.upper == "CREATE":
             self._scanner.next()
             table = dotted(self._scanner, self._scanner.next()).lower()
             if self._scanner.peek().text == "(":
                 self._scanner.next()
                 self._create_columns(table)
-
-    def _skip_routine(self, begun: Token) -> Iterator[Item]:
-        """A procedure's or trigger's body is the rest of its batch: an INSERT in it is no data."""
-        what = self._scanner.peek().text.upper()
-        while (token := self._scanner.next()).kind not in {Kind.GO, Kind.END}:
-            if token.upper == "INSERT":
-                following = self._scanner.peek()
-                if following.upper == "INTO" or following.text.lower() in self._tables:
-                    text = f"INSERT in the body of {begun.text} {what} (line {begun.line}) is code, not data"
-                    yield self._remark(RemarkKind.SKIPPED, token.line, text)
-        self._scanner.push(token)
 
     def _create_columns(self, table: str) -> None:
         columns: list[str] = []
@@ -262,19 +270,15 @@ class _Script:
             self._scanner.push(target)
             return
         name = dotted(self._scanner, target)
-        text = f"{token.upper} {name} is not carried out; the rows are taken as inserted"
-        yield self._remark(RemarkKind.SKIPPED, token.line, text, name.lower())
         if token.upper == "MERGE":
-            self._skip_merge()
-        elif token.upper == "UPDATE" and self._scanner.peek().upper == "SET":
-            self._scanner.next()
-
-    def _skip_merge(self) -> None:
-        """MERGE is the one statement that must end with ``;``; its INSERT and UPDATE are clauses."""
-        while (token := self._scanner.next()).text != ";" or token.kind is not Kind.OPERATOR:
-            if token.kind in {Kind.GO, Kind.END}:
-                self._scanner.push(token)
-                return
+            yield from self._merges.read(token.line, name.lower(), name)
+            return
+        change = read_change(self._scanner)
+        columns = f" of {', '.join(change.columns)}" if change.columns else ""
+        where = f" WHERE {change.condition[:_LONGEST_SHOWN]}" if change.condition else ""
+        text = f"{token.upper} {name}{columns}{where} is not carried out; the rows are taken as inserted"
+        remark = self._remark(RemarkKind.SKIPPED, token.line, text, name.lower())
+        yield remark._replace(where=change.where)
 
     def _permission(self, _: Token) -> Iterator[Item]:
         yield from ()

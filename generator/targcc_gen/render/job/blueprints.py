@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen import assets
 from targcc_gen.errors import InputError
+from targcc_gen.spec.blueprint_names import TeamBlueprint, current
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,21 +24,42 @@ class Blueprint:
         summary: What it is a start for, in one line.
         docstring: The docstring of a job that has no description.
         defaults: Values by the spec's keys that `targcc-gen job` gives a job of this kind.
+        origin: Where it comes from: the generator, or a folder.
     """
 
     name: str
     summary: str
     docstring: str
     defaults: dict[str, Any]
+    origin: str = "targcc-gen"
+
+
+def blueprint(name: str) -> Blueprint:
+    """The blueprint called `name`, the generator's or the team's.
+
+    Raises:
+        InputError: There is none, or the team's is wrong.
+    """
+    team = current().blueprints.get(name)
+    return _own(name) if team is None else _of_team(team)
+
+
+def _of_team(team: TeamBlueprint) -> Blueprint:
+    from targcc_gen.spec.reading.loader import parse_tree
+
+    where = f"{team.origin}/blueprint.yaml"
+    data = parse_tree(team.texts["blueprint.yaml"], where)[0].data()
+    for key in ("summary", "docstring"):
+        if not isinstance(data.get(key), str):
+            raise InputError(f"{where}: it has no {key}", hint=f'write "{key}: one sentence"')
+    defaults = data.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise InputError(f"{where}: defaults is a mapping", hint="for example {retries: 5}")
+    return Blueprint(team.name, data["summary"], data["docstring"], defaults, team.origin)
 
 
 @lru_cache
-def blueprint(name: str) -> Blueprint:
-    """The blueprint called `name`.
-
-    Raises:
-        InputError: There is none.
-    """
+def _own(name: str) -> Blueprint:
     from targcc_gen.spec.reading.loader import parse_tree
 
     path = assets.blueprints() / name / "blueprint.yaml"
@@ -49,7 +72,27 @@ def blueprint(name: str) -> Blueprint:
 
 def blueprint_names() -> list[str]:
     """The names of all blueprints, sorted."""
-    return sorted(path.parent.name for path in assets.blueprints().glob("*/blueprint.yaml"))
+    own = [path.parent.name for path in assets.blueprints().glob("*/blueprint.yaml")]
+    return sorted([*own, *current().blueprints])
+
+
+def printed(name: str, part: str, values: Mapping[str, Any]) -> str:
+    """What a template of a blueprint prints; a team's runs in a sandbox.
+
+    Args:
+        name: The blueprint.
+        part: `job.py.jinja` or `test.py.jinja`.
+        values: What the template is told.
+
+    Raises:
+        InputError: The team's template is wrong.
+    """
+    team = current().blueprints.get(name)
+    if team is None:
+        return environment().get_template(f"{name}/{part}").render(values)
+    from targcc_gen.render.team.sandbox import rendered
+
+    return rendered(f"{team.origin}/{part}", team.texts[part], values)
 
 
 @lru_cache

@@ -29,7 +29,7 @@ class JobContext:
         module_docstring: The same for the module.
         decorator: `@job("0 2 * * *", retries=5)`.
         parameters: The job's arguments for the end of a signature, by keyword: `, *, user_id: int`. Empty for none.
-        parameters_after_star: The same for a signature that has a `*` already: `, user_id: int`.
+        parameters_after_star: The same for a signature that has a `*` already, and one parameter a line: `,`, and below it `user_id: int`.
         arguments: The arguments passed on: `, user_id=user_id`.
         test_arguments: Values for those that have no default: `, user_id=1`.
         procedure: The name of a stored procedure, any text; print it as `{{ job.procedure | pyliteral }}`.
@@ -68,7 +68,7 @@ def job_context(spec: Spec, key: str, *, without: frozenset[str] = frozenset()) 
     parameters = parameters_of(params)
     text = _sentence(job.description) or blueprint(job.blueprint).docstring
     scheduler = f"{spec.project.package}.scheduler"
-    signature = parameters.signature
+    signature = ", ".join(parameters.declared)
     return JobContext(
         key=key,
         class_name=name.class_name,
@@ -76,12 +76,14 @@ def job_context(spec: Spec, key: str, *, without: frozenset[str] = frozenset()) 
         display_name=job.display_name or name.display,
         docstring=docstring(text, indent=4),
         module_docstring=docstring(text),
-        decorator=decorator(job, described=_described(job.description)),
+        decorator=decorator(
+            job, described=_described(job.description), aliases=spec.earlier_names(key)
+        ),
         parameters=f", *, {signature}" if signature else "",
-        parameters_after_star=f", {signature}" if signature else "",
+        parameters_after_star="".join(f",\n        {one}" for one in parameters.declared),
         arguments=_after_comma(parameters.arguments),
         test_arguments=_after_comma(parameters.samples),
-        procedure=job.procedure or f"SP_{key}",
+        procedure=job.procedure or f"SP_{[key, *spec.earlier_names(key)][-1]}",
         constants=parameters.constants,
         imports=parameters.imports | {(scheduler, one) for one in decorator_names(job)},
         test_imports=parameters.sample_imports,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from targcc_gen.render.job.formatting import broken, fits
 from targcc_gen.render.literals import pyliteral
 
 if TYPE_CHECKING:
@@ -14,15 +15,30 @@ if TYPE_CHECKING:
 _TYPES = {"manual": "MANUAL", "fire-and-forget": "FIRE_AND_FORGET", "delayed": "DELAYED"}
 
 
-def decorator(job: JobSpec, *, described: bool) -> str:
-    """The decorator of a job, on one line.
+def decorator(job: JobSpec, *, described: bool, aliases: tuple[str, ...] = ()) -> str:
+    """The decorator of a job, as black writes it unless one of its texts is too long for a line.
 
     Args:
         job: The job.
         described: Whether the class's docstring says the description, so that the decorator need not.
+        aliases: The names that it had before.
     """
     arguments = [*_schedule(job), *_options(job, described=described)]
-    return f"@job({', '.join(arguments)})"
+    if aliases and job.name is None:  # else its history is under that name all the time
+        arguments.append(f"aliases={pyliteral(aliases)}")
+    together = ", ".join(arguments)
+    if fits(f"@job({together})"):
+        return f"@job({together})"
+    if fits(f"    {together}"):
+        return f"@job(\n    {together}\n)"
+    return "\n".join(["@job(", *(_line(one, job.alerts) for one in arguments), ")"])
+
+
+def _line(argument: str, alerts: AlertsSpec | None) -> str:
+    line = f"    {argument},"
+    if fits(line) or alerts is None or not argument.startswith("alerts="):
+        return line
+    return broken("    alerts=Alerts(", _alert_arguments(alerts), "),")
 
 
 def decorator_names(job: JobSpec) -> list[str]:
@@ -58,15 +74,15 @@ def _options(job: JobSpec, *, described: bool) -> Iterator[str]:
     for name, value in _values(job, described=described).items():
         if value is not None:
             yield f"{name}={pyliteral(value)}"
-        if name == "concurrency" and job.alerts is not None:
-            yield f"alerts={_alerts(job.alerts)}"
+        if name == "memory_limit" and job.alerts is not None:
+            yield f"alerts=Alerts({', '.join(_alert_arguments(job.alerts))})"
 
 
 def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
     """The options in the order in which the decorator has them; None for what need not be said."""
     from targcc_gen.spec import format_duration
 
-    misfire = job.misfire
+    misfire, within = job.misfire, job.must_start_within
     return {
         "timezone": job.timezone,
         "display_name": job.display_name,
@@ -81,6 +97,12 @@ def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
         "misfire": misfire.policy if misfire and misfire.policy != "run_once" else None,
         "misfire_grace": format_duration(misfire.grace) if misfire and misfire.grace else None,
         "concurrency": job.concurrency,
+        "isolation": job.isolation,
+        "memory_limit": job.memory_limit,
+        "must_finish_by": job.must_finish_by,
+        "must_start_within": within and format_duration(within),
+        "at_least": job.at_least,
+        "ping": job.ping,
         "paused": job.paused or None,
     }
 
@@ -92,13 +114,13 @@ def _overlap(job: JobSpec) -> str | None:
     return job.overlap if said and job.overlap != default else None
 
 
-def _alerts(alerts: AlertsSpec) -> str:
+def _alert_arguments(alerts: AlertsSpec) -> list[str]:
     arguments = {
         "on": alerts.on if alerts.on != ("failure",) else None,
         "email": alerts.email or None,
         "slack": alerts.slack,
         "teams": alerts.teams,
+        "webhook": alerts.webhook,
         "max_per_hour": alerts.max_per_hour,
     }
-    given = (f"{name}={pyliteral(value)}" for name, value in arguments.items() if value is not None)
-    return f"Alerts({', '.join(given)})"
+    return [f"{name}={pyliteral(value)}" for name, value in arguments.items() if value is not None]

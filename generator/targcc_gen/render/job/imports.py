@@ -24,7 +24,7 @@ def with_head(
     Raises:
         SyntaxError: It is no Python.
     """
-    module = ast.parse(source)
+    module = _head(source)
     statements = _imports_of(module)
     missing = set(needed) - set(_names(statements))
     constants = list(constants)
@@ -35,6 +35,15 @@ def with_head(
     block = _block(statements, missing, package)
     head = [*block, "", *constants] if constants else block
     return "\n".join([*lines[:start], *head, *lines[end:]])
+
+
+def _head(source: str) -> ast.Module:
+    """The tree of a module as far as its first class or function; of all of it where blank lines in a text come first."""
+    head, blank, _ = source.partition("\n\n\n")
+    try:
+        return ast.parse(head + blank)
+    except SyntaxError:
+        return ast.parse(source)
 
 
 def _imports_of(module: ast.Module) -> list[_Statement]:

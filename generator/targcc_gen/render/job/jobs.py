@@ -5,31 +5,41 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
-from targcc_gen.render.job.blueprints import environment
+from targcc_gen.render.job.blueprints import printed
 from targcc_gen.render.job.context import JobContext, job_context
-from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.job.formatting import tidy
 from targcc_gen.render.job.imports import with_head
-from targcc_gen.render.job.signatures import own_parameters, with_defaults
+from targcc_gen.render.job.signatures import broken_signature, own_parameters, with_defaults
 from targcc_gen.render.literals import pyliteral
-from targcc_gen.render.tree import Owner, TreeFile
+from targcc_gen.render.tree import JobFacts, Owner, TreeFile
 
 if TYPE_CHECKING:
-    from targcc_gen.spec import JobSpec, Param, Spec
+    from targcc_gen.spec import JobSpec, Spec
 
 
 def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
-    """A job's module and its test.
+    """A job's module and its test."""
+    module, test = _sources(spec, key)
+    job, path = spec.jobs[key], module_path(spec, key)
+    facts = JobFacts(
+        key,
+        spec.project.package,
+        job.blueprint,
+        defaults=_defaults(spec),
+        keep=job.keep,
+        as_blueprint=lambda name: _as_blueprint(spec, key, name),
+    )
+    return (
+        TreeFile(path, module, Owner.SCAFFOLD, job=facts, summary=schedule_words(job)),
+        TreeFile(test_path(key), test, Owner.SCAFFOLD, test_of=path),
+    )
 
-    Raises:
-        InputError: One of the job's parameters contradicts one that the blueprint has itself.
-    """
+
+def _sources(spec: Spec, key: str) -> tuple[bytes, bytes]:
     job = spec.jobs[key]
     own = _own_parameters(spec, key) if job.params else {}
     shared = {name: param for name, param in job.params.items() if name in own}
-    for name, param in shared.items():
-        _check_shared(key, job, name, param, own[name])
     context = job_context(spec, key, without=frozenset(shared))
     package = spec.project.package
     module = with_head(
@@ -45,17 +55,23 @@ def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
         module = with_defaults(
             module, {name: pyliteral(param.default) for name, param in shared.items()}
         )
-    summary = schedule_words(job)
-    return (
-        TreeFile(
-            module_path(spec, key),
-            formatted(module).encode(),
-            Owner.SCAFFOLD,
-            job=True,
-            summary=summary,
-        ),
-        TreeFile(test_path(key), formatted(test).encode(), Owner.SCAFFOLD),
-    )
+    return tidy(broken_signature(module)).encode(), tidy(test).encode()
+
+
+def _defaults(spec: Spec) -> dict[str, Any]:
+    """What holds for a job that does not say it, by the argument of `@job`."""
+    found = {"timezone": spec.project.timezone, **dict(spec.defaults)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _as_blueprint(spec: Spec, key: str, name: str) -> bytes | None:
+    """The job's module by another blueprint; None where its parameters do not fit that."""
+    job = spec.jobs[key].model_copy(update={"blueprint": name})
+    other = spec.model_copy(update={"jobs": {key: job}})
+    try:
+        return _sources(other, key)[0]
+    except (SyntaxError, ValueError):
+        return None
 
 
 def module_path(spec: Spec, key: str) -> str:
@@ -74,12 +90,13 @@ def schedule_words(job: JobSpec) -> str:
     from targcc_gen.spec import format_duration
 
     if job.cron is not None:
-        from targcc_scheduler.schedules import CronSchedule
+        from targcc_gen.spec.times import cron_schedule
 
-        return CronSchedule.parse(job.cron).describe()
+        return cron_schedule(job.cron).describe()
     if job.every is not None:
-        after = " after it finished" if job.after else ""
-        return f"every {format_duration(job.every)}{after}"
+        anchor = f" from {instant(job.anchor)}" if job.anchor else ""
+        after = {"completion": " after it finished", "start": " after it started"}
+        return f"every {format_duration(job.every)}{anchor}{after.get(job.after or '', '')}"
     if job.at is not None:
         return f"once, at {instant(job.at)}"
     return {"manual": "when somebody starts it", "delayed": "when code schedules it"}.get(
@@ -93,7 +110,8 @@ def _printed(spec: Spec, context: JobContext, template: str) -> str:
         "package": spec.project.package,
         "project": spec.project,
     }
-    return environment().get_template(template).render(values)
+    blueprint, _, part = template.partition("/")
+    return printed(blueprint, part, values)
 
 
 def _own_parameters(spec: Spec, key: str) -> dict[str, str]:
@@ -106,13 +124,3 @@ def _own_parameters(spec: Spec, key: str) -> dict[str, str]:
         for argument, _ in own_parameters(source)
         if argument.annotation
     }
-
-
-def _check_shared(key: str, job: JobSpec, name: str, param: Param, annotation: str) -> None:
-    """A parameter that the blueprint has too gives it another default, and nothing else."""
-    if param.type == annotation and not param.required:
-        return
-    raise InputError(
-        f'job {key}: the blueprint {job.blueprint} has a parameter "{name}: {annotation}" of its own',
-        hint=f'give it another default with "{name}: {annotation} = …", or choose another name',
-    )

@@ -80,7 +80,7 @@ class Parameters:
     """A job's arguments, ready to print.
 
     Attributes:
-        signature: `user_id: int, since: date = date(2026, 1, 1)`.
+        declared: `user_id: int` and `since: date = date(2026, 1, 1)`, as a signature has them.
         arguments: `user_id=user_id, since=since`.
         samples: `user_id=1`: values for those without a default.
         constants: Lines that define the defaults which need one.
@@ -88,7 +88,7 @@ class Parameters:
         sample_imports: What the samples need.
     """
 
-    signature: str
+    declared: tuple[str, ...]
     arguments: str
     samples: str
     constants: tuple[str, ...]
@@ -104,7 +104,7 @@ def parameters_of(params: Mapping[str, Param]) -> Parameters:
         kind.imports | kind.sample_imports for kind in required.values() if "(" in kind.sample
     ]
     return Parameters(
-        signature=", ".join(_declared(name, param) for name, param in params.items()),
+        declared=tuple(_declared(name, param) for name, param in params.items()),
         arguments=", ".join(f"{name}={name}" for name in params),
         samples=", ".join(samples),
         constants=tuple(_constants(params)),

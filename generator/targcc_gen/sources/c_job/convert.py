@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -12,10 +13,14 @@ from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers import cells
 from targcc_gen.readers.exports import ExportFile
 from targcc_gen.readers.rows import Row
-from targcc_gen.sources.c_job import classic_rows, cron_rows
+from targcc_gen.sources.c_job import cron_rows
+from targcc_gen.sources.c_job.classic import rows as classic_rows
+from targcc_gen.sources.c_job.classic.runner_queues import queue_names
+from targcc_gen.sources.c_job.companions import balances, mailed, name_changed_rows
 from targcc_gen.sources.c_job.duplicates import without_duplicates
 from targcc_gen.sources.c_job.model import Draft, Exported, Refused
 from targcc_gen.sources.c_job.recipients import Recipients
+from targcc_gen.sources.c_job.surroundings import administrators, missing_procedures, routines
 from targcc_gen.sources.c_job.tables import JOB_ID, LOGGED_JOB, TABLES, Shape, shape_of
 from targcc_gen.sources.model import Import, ImportedJob, Options, Rejection
 from targcc_gen.spec import JobSpec, Spec
@@ -46,14 +51,41 @@ def convert(
         result.rejected.append(Rejection(remark.file, remark.line, remark.text))
     kept, repeated = without_duplicates(exported.jobs, _referred(exported), exported.warnings)
     result.rejected += repeated
-    drafts = _Drafting(exported, options, kept).drafts(result)
+    drafting = _Drafting(exported, options, kept)
+    drafts = [
+        mailed(draft, drafting.recipients, exported.defaults) for draft in drafting.drafts(result)
+    ]
+    name_changed_rows(exported, result)
+    known = [*exported.routines, *routines(exported.procedures)]
+    result.touches = {routine.name.casefold(): routine for routine in known}
+    result.companions = balances(exported, drafting.recipients, files)
+    drafts = _in_queues(drafts, options, result)
     for job, active in _Naming(drafts, options, project, result).jobs():
         (result.jobs if active else result.inactive).append(job)
     _warn_about_history(result)
+    for job in missing_procedures(result.all_jobs, exported.procedures):
+        text = f'"{job.stable_name}" calls {job.spec.procedure}, and the database has no such procedure'
+        result.warnings.add(job.row.place, text)
     order = {file.name: place for place, file in enumerate(files)}
     result.rejected.sort(key=lambda one: (order.get(one.file, len(order)), one.line))
     _account(result)
     return result
+
+
+def _in_queues(drafts: Sequence[Draft], options: Options, result: Import) -> list[Draft]:
+    """Each job that an old runner ran, in the queue of that runner."""
+    names = queue_names(
+        draft.old.runner for draft in drafts if draft.old.runner and draft.old.managed
+    )
+    result.queues = dict.fromkeys(names.values(), options.runner_workers)
+    return [
+        (
+            replace(draft, fields={**draft.fields, "queue": names[draft.old.runner]})
+            if draft.old.managed and draft.old.runner in names
+            else draft
+        )
+        for draft in drafts
+    ]
 
 
 def _referred(exported: Exported) -> set[str]:
@@ -70,6 +102,12 @@ def _warn_about_history(result: Import) -> None:
 
 
 def _account(result: Import) -> None:
+    for one in result.companions:
+        if one.difference:
+            raise InputError(
+                f"the count does not add up: {one.read} rows of {one.table} were read, but {dict(one.ends)} came out",
+                hint="Nothing was written. This is a fault of targcc-gen: please report it with the export.",
+            )
     ends = [len(result.jobs), len(result.inactive), len(result.rejected)]
     if result.rows != sum(ends):
         counts = " + ".join(map(str, ends))
@@ -86,14 +124,15 @@ class _Drafting:
         self._options = options
         self._rows = rows
         self._warnings = exported.warnings
-        self._recipients = Recipients(exported.recipients, exported.users, exported.warnings)
+        self.recipients = Recipients(exported.recipients, exported.users, exported.warnings)
         codes = Counter((classic_rows.code_of(row) or "").lower() for row in rows)
         self._classic = classic_rows.Context(
-            self._recipients,
+            self.recipients,
             exported.history,
             options.procedures,
-            options.alert_email,
+            options.alert_email or administrators(exported.defaults),
             options.now.astimezone(options.zone).replace(tzinfo=None),
+            options.weekly,
             frozenset(code for code, count in codes.items() if count > 1),
         )
 
@@ -106,8 +145,12 @@ class _Drafting:
                 drafts.append(self._draft(row))
             except Refused as refused:
                 name = cells.text(row, "jobname", "lkpjob") or ""
-                self._recipients.claim(cells.key(row, "id"), name)
-                result.rejected.append(Rejection(row.file, row.line, str(refused), name))
+                self.recipients.claim(cells.key(row, "id"), name)
+                deleted = cells.text(row, "deletedon") is not None
+                key = cells.key(row, "id")
+                result.rejected.append(
+                    Rejection(row.file, row.line, str(refused), name, key, deleted)
+                )
         self._warn_about_strangers()
         return drafts
 
@@ -121,7 +164,7 @@ class _Drafting:
             return classic_rows.draft(row, self._classic)
         fallback = self._options.alert_email
         return cron_rows.draft(
-            row, self._recipients, dialect=self._options.dialect, fallback=fallback
+            row, self.recipients, dialect=self._options.dialect, fallback=fallback
         )
 
     def _warn_about_unknowns(self, row: Row) -> None:
@@ -130,7 +173,7 @@ class _Drafting:
             self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
 
     def _warn_about_strangers(self) -> None:
-        strangers = self._recipients.unclaimed()
+        strangers = self.recipients.unclaimed()
         if strangers:
             text = f"{len(strangers)} recipients belong to jobs that are not in the export"
             self._warnings.add(strangers[0].place, text)
@@ -194,6 +237,8 @@ class _Naming:
             values["display_name"] = name
         if not draft.active:
             values["paused"] = True
+        if self._project is not None and self._project.defaults.timeout is not None:
+            values.setdefault("timeout", "none")
         zone = self._options.zone.key
         if (
             self._project is not None
@@ -202,11 +247,13 @@ class _Naming:
         ):
             values["timezone"] = zone
         try:
-            job = ImportedJob(key, JobSpec.model_validate(values), draft.row, draft.old)
+            job = ImportedJob(
+                key, JobSpec.model_validate(values), draft.row, draft.old, draft.warnings
+            )
         except ValidationError as error:
             reason = "; ".join(str(detail["msg"]) for detail in error.errors())
             self._result.rejected.append(
-                Rejection(draft.row.file, draft.row.line, reason, draft.name)
+                Rejection(draft.row.file, draft.row.line, reason, draft.name, draft.old.id)
             )
             return None
         self._keys.add(key)

@@ -11,7 +11,7 @@ from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.model import Draft, Refused
 from targcc_gen.sources.c_job.procedures import procedure_name
 from targcc_gen.sources.c_job.recipients import Recipients
-from targcc_gen.sources.model import OldJob, OldSchedule
+from targcc_gen.sources.model import OldJob
 
 
 def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
@@ -34,7 +34,7 @@ def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str
     active = _active(row, warnings)
     values: dict[str, object] = {"cron": cron}
     values |= _work(row, warnings)
-    values["retries"] = 0
+    values |= {"retries": 0, "misfire": {"grace": "none"}}
     if alerts := _alerts(row, name, recipients, fallback, warnings):
         values["alerts"] = alerts
     return Draft(row, name, values, active, _old(row, name), tuple(warnings))
@@ -105,7 +105,6 @@ def _old(row: Row, name: str) -> OldJob:
     return OldJob(
         name=name,
         id=cells.key(row, "id"),
-        schedule=OldSchedule.CRON,
         schedule_text=cells.text(row, "cronexpression") or "",
         last_run=cells.moment(row, "lastrun"),
         next_run=cells.moment(row, "nextrun"),

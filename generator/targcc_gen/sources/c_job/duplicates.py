@@ -107,4 +107,4 @@ def _plain(row: Row, column: str) -> str:
 
 def _rejection(row: Row, reason: str) -> Rejection:
     name = cells.text(row, "jobname", "lkpjob") or ""
-    return Rejection(row.file, row.line, reason, name)
+    return Rejection(row.file, row.line, reason, name, cells.key(row, "id"))

@@ -49,7 +49,11 @@ class History:
         past.runs += 1
         past.failures += not success
         past.weekdays[started.weekday()] += 1
+        past.longest = max(past.longest, _length(row, started))
         past.last = max(past.last or started, started)
+        error = "" if success else cells.text(row, *tables.ERROR, *tables.MESSAGE) or ""
+        by = cells.text(row, "activatinguser") or ""
+        past.log.add(started, _seconds(row, started), failed=not success, by=by, error=error)
         if self._spool is not None:
             self._write(row, link, started, success=success)
 
@@ -125,13 +129,31 @@ def _success(row: Row) -> bool | None:
     )
 
 
-def _record(row: Row, started: datetime, *, success: bool) -> dict[str, Any]:
+def _seconds(row: Row, started: datetime) -> int | None:
+    milliseconds = _milliseconds(row, started)
+    return None if milliseconds is None else round(milliseconds / 1000)
+
+
+def _length(row: Row, started: datetime) -> timedelta:
+    """How long a run took; nothing if that is not known."""
+    try:
+        return timedelta(milliseconds=max(_milliseconds(row, started) or 0, 0))
+    except OverflowError:
+        return timedelta(0)
+
+
+def _milliseconds(row: Row, started: datetime) -> int | None:
     milliseconds = cells.integer(row, *tables.MILLISECONDS)
     if milliseconds is None and (seconds := cells.integer(row, *tables.SECONDS)) is not None:
         milliseconds = seconds * 1000
     completed = cells.moment(row, *tables.COMPLETED)
     if completed is not None and milliseconds is None:
         milliseconds = round((completed - started).total_seconds() * 1000)
+    return milliseconds
+
+
+def _record(row: Row, started: datetime, *, success: bool) -> dict[str, Any]:
+    milliseconds = _milliseconds(row, started)
     message = cells.text(row, *tables.MESSAGE)
     return {
         "LegacyId": cells.key(row, "id"),

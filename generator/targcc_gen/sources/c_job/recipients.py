@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from targcc_gen.readers import cells
@@ -13,6 +13,7 @@ from targcc_gen.sources.model import Warnings
 from targcc_gen.spec.rules import MAX_RECIPIENTS
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+")
+TAKEN = "taken over or known"
 _SPLIT = re.compile(r"[;,\s]+")
 
 
@@ -30,7 +31,9 @@ class Recipients:
         self._users = {cells.key(user, "id"): user for user in users}
         self._by_job: dict[str, list[Row]] = defaultdict(list)
         self._used: set[str] = set()
-        for row in recipients:
+        self._ends: dict[int, str] = {}
+        self._rows = list(recipients)
+        for row in self._rows:
             self._by_job[self._job_of(row)].append(row)
 
     def of(self, job_id: str | None, name: str) -> tuple[str, ...]:
@@ -39,13 +42,29 @@ class Recipients:
         found: dict[str, str] = {}
         for link in _links(job_id, name):
             for row in self._by_job.get(link, ()):
-                for address in self._addresses(row):
+                addresses = self._addresses(row)
+                if addresses:
+                    self._ends[id(row)] = TAKEN
+                for address in addresses:
                     found.setdefault(address.lower(), address)
         return self._fitting(list(found.values()), name)
 
     def claim(self, job_id: str | None, name: str) -> None:
         """Note that this job is in the export, whatever becomes of it."""
         self._used.update(_links(job_id, name))
+
+    def ends(self) -> Counter[str]:
+        """What became of each row, in words, once every job has asked."""
+        strangers = {id(row) for row in self.unclaimed()}
+        words = (
+            (
+                "of jobs that are not in the export"
+                if id(row) in strangers
+                else self._ends.get(id(row), "of rows that became no job")
+            )
+            for row in self._rows
+        )
+        return Counter(words)
 
     def unclaimed(self) -> list[Row]:
         """Recipients of jobs that are not in the export."""
@@ -59,25 +78,31 @@ class Recipients:
 
     def _addresses(self, row: Row) -> list[str]:
         if cells.moment(row, "deletedon") or cells.flag(row, "isactive") is False:
+            self._ends[id(row)] = "deleted or switched off"
             return []
         kind = (cells.text(row, "enmjobalerttype") or "email").lower()
         if kind not in {"email", "ud"}:
             self._warnings.add(row.place, f"recipient by {kind}: only mail is carried over")
+            self._ends[id(row)] = f"by {kind}: the old server sent nothing"
             return []
         text = self._address_text(row)
         if text is None:
+            self._ends[id(row)] = "without a known address"
             return []
         words = [word.strip("<>") for word in _SPLIT.split(text) if "@" in word]
         good = [word for word in words if _ADDRESS.fullmatch(word)]
         if not good:
             self._warnings.add(row.place, f'recipient "{text}" is no mail address')
+            self._ends[id(row)] = "without a known address"
         return good
 
     def _address_text(self, row: Row) -> str | None:
-        """``OverrideEmailOrPhone`` if ``OverrideName`` is set, else the user's address; other shapes name it themselves."""
+        """``OverrideEmailOrPhone`` if ``OverrideName`` is set, else (or where that is empty) the user's address."""
         user_id = cells.key(row, "c_userid", "userid")
         if user_id is None or cells.text(row, "overridename"):
-            return cells.text(row, *tables.EMAIL)
+            own = cells.text(row, *tables.EMAIL)
+            if own is not None or user_id is None:
+                return own
         user = self._users.get(user_id)
         if user is not None and (address := cells.text(user, "email", "emailaddress", "mail")):
             return address

@@ -11,6 +11,8 @@ JOB = "c_job"
 RECIPIENT = "c_jobalertrecipient"
 LOGGED_JOB = "c_loggedjob"
 USER = "c_user"
+DEFAULT = "c_systemdefault"
+PROCEDURE = "sys.procedures"
 
 
 class Shape(StrEnum):
@@ -127,6 +129,7 @@ _SIGNS = {
         }
     ),
     USER: frozenset({"fullname", "username", "loginname"}),
+    DEFAULT: frozenset(),
 }
 
 _INTS = {
@@ -149,6 +152,8 @@ TABLES = KnownTables(
         RECIPIENT: "c_JobAlertRecipient",
         LOGGED_JOB: "c_LoggedJob",
         USER: "c_User",
+        DEFAULT: "c_SystemDefault",
+        PROCEDURE: "sys.procedures",
     },
     main=JOB,
     signs=_SIGNS,
@@ -167,6 +172,7 @@ TABLES = KnownTables(
     },
     nested=RECIPIENT,
     link="jobid",
+    strangers=frozenset({"scheduledfor"}),
 )
 """What the readers look for."""
 

@@ -8,17 +8,17 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.docs.schema import spec_schema
-from targcc_gen.spec.models import (
-    AlertsSpec,
-    DefaultsSpec,
-    JobSpec,
-    MisfireSpec,
-    ProjectSpec,
-    QueueSpec,
-    Spec,
-)
+from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.params import PARAM_EXAMPLES
+from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.sharing.environments import (
+    EnvironmentDefaults,
+    EnvironmentJob,
+    EnvironmentQueue,
+    EnvironmentSpec,
+)
 from targcc_gen.spec.writing.dump import shown_default
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -29,6 +29,10 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
     ("`alerts` of a job", AlertsSpec),
+    ("`environments`: each environment", EnvironmentSpec),
+    ("`defaults` of an environment", EnvironmentDefaults),
+    ("`queues` of an environment", EnvironmentQueue),
+    ("`jobs` of an environment", EnvironmentJob),
 )
 
 _INTRODUCTION = """\
@@ -56,6 +60,9 @@ jobs:
 * `yes`, `no` and `on` are words as in YAML 1.2; only `true` and `false` are truth values. A cron expression needs quotes,
   because `*` means something else to YAML. Tags, merge keys (`<<`) and second documents are refused; anchors work.
 * A **duration** is written with units, largest first: `90s`, `15m`, `1h30m`, `2d`.
+* What no cron expression says is an **interval**: `every: 3d` with `anchor: "2026-01-02T05:10"` runs first then, and every third day after it; without an
+  anchor it is counted from Monday, 1 January 2001. Whole days keep their time of the clock when clocks change, hours and minutes are time that passes.
+  With `after: completion` or `after: start` it is counted from the run before. `targcc-gen cron --every 3d --anchor 2026-01-02T05:10` shows the next runs.
 * A **job's name** is made of letters and digits: `DailyReport`, `DailyReportJob`, `daily_report` and `"Daily Report"` are
   one job, with the class `DailyReportJob` in `jobs/daily_report.py`. Names of Python keywords, of standard modules and of
   Windows devices are refused, and so are two names that differ only in upper and lower case.
@@ -87,11 +94,13 @@ def _kind(schema: dict[str, Any], key: str) -> str:
     named = {
         "cron": "cron expression", "timezone": "time zone", "params": "mapping", "at": "date and time",
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
-        "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
-        "on": "list of events", "email": "list of addresses",
+        "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
+        "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
     }  # fmt: skip
     if key in named:
         return named[key]
+    if key == "blueprint":
+        return f"{', '.join(f'`{word}`' for word in BLUEPRINTS)}, or a team's"
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])
     if "const" in schema:

@@ -12,18 +12,25 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from targcc_gen.errors import InputError
+from targcc_gen.spec import blueprint_names as library
 from targcc_gen.spec import rules
 from targcc_gen.spec.findings import Finding, Steps, findings_of, kind_at, shown
 from targcc_gen.spec.models import KEYS, Spec
 from targcc_gen.spec.reading import nodes
+from targcc_gen.spec.reading.markers import may_have_markers
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.reading.problems import Problem, SpecErrors, split_lines
 
 MAX_BYTES = 5_000_000
 """Larger files are refused unread."""
 
+# A command reads one text several times: the project's, and the one that it makes of it.
+_SPECS: dict[tuple[int, str], Spec] = {}
+_TREES: dict[str, tuple[Node, list[Problem]]] = {}
+_REMEMBERED = 4
+
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MAY_BE_EMPTY = {("jobs",), ("queues",), ("defaults",)}
+_MAY_BE_EMPTY = {("jobs",), ("queues",), ("defaults",), ("environments",), ("moved",)}
 
 
 def load_spec(path: Path) -> Spec:
@@ -68,13 +75,35 @@ def parse_spec(text: str, filename: str = "targcc.yaml") -> Spec:
     Raises:
         SpecErrors: The spec is wrong; it says everything that is.
     """
+    known = _SPECS.get((library.generation(), text))
+    if known is not None:
+        return known
+    spec = _parsed(text, filename)
+    if len(_SPECS) >= _REMEMBERED:
+        _SPECS.clear()
+    _SPECS[library.generation(), text] = spec
+    return spec
+
+
+def _parsed(text: str, filename: str) -> Spec:
     root, problems = parse_tree(text, filename)
+    names_folders = root.entries.keys() & {"blueprints", "extends"}
+    if not names_folders or library.current() != library.Library():
+        return _checked(text, filename, root, problems)
+    library.use(library.Library(lenient=True))
+    try:
+        return _checked(text, filename, root, problems)
+    finally:
+        library.use(library.Library())
+
+
+def _checked(text: str, filename: str, root: Node, problems: list[Problem]) -> Spec:
     data = root.data()
     missing = list(_missing_values(root))
     spec, broken = _validated(data, {one.path for one in missing})
     findings = [*missing, *_rule_findings(data), *broken]
     if findings or problems or spec is None:
-        raise SpecErrors(filename, text, [*problems, *(_placed(one, root) for one in findings)])
+        raise SpecErrors(filename, text, [*problems, *(placed(one, root) for one in findings)])
     return spec
 
 
@@ -85,11 +114,23 @@ def parse_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
         SpecErrors: It is no YAML that a spec can use.
     """
     text = text.removeprefix("\ufeff")
+    if text in _TREES:
+        return _TREES[text]
+    found = _read_tree(text, filename)
+    if len(_TREES) >= _REMEMBERED:
+        _TREES.clear()
+    _TREES[text] = found
+    return found
+
+
+def _read_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
     if len(text) > MAX_BYTES:
         raise _too_large(filename)
     hidden = _UNPRINTABLE.search(text)
     if hidden:
         raise SpecErrors(filename, text, [_hidden_character(text, hidden.start())])
+    if may_have_markers(text):
+        raise SpecErrors(filename, text, [_git_markers(text)])
     try:
         root, problems = nodes.read(text)
     except nodes.Unreadable as error:
@@ -109,7 +150,7 @@ def parse_tree(text: str, filename: str) -> tuple[Node, list[Problem]]:
 def _validated(data: dict[str, Any], missing: set[Steps]) -> tuple[Spec | None, list[Finding]]:
     """The checked spec, or what is wrong with it that neither the rules nor the search for empty values say."""
     try:
-        return Spec.model_validate(_without_nulls(data)), []
+        return Spec.model_validate(without_nulls(data)), []
     except ValidationError as error:
         found = findings_of(error, KEYS)
         return None, [one for one in found if not one.rule and one.path not in missing]
@@ -129,19 +170,24 @@ def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
     """Keys with nothing after them, where nothing has no meaning."""
     for key, (_, value) in node.entries.items():
         here = (*path, key)
-        if value.is_null() and here not in _MAY_BE_EMPTY and kind_at(here) != "job":
+        may_be = here in _MAY_BE_EMPTY or kind_at(here) in {"job", "environment"}
+        if value.is_null() and not may_be:
             yield Finding(
                 here, f"{shown(key)} has no value", "give it one, or remove the line", at="key"
             )
         yield from _missing_values(value, here)
 
 
-def _without_nulls(data: dict[str, Any]) -> dict[str, Any]:
+def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
     """The data without empty values, which are either reported already or as good as not there."""
     jobs = data.get("jobs")
     if isinstance(jobs, dict):
         jobs = {key: {} if job is None else job for key, job in jobs.items()}
         data = {**data, "jobs": jobs}
+    places = data.get("environments")
+    if isinstance(places, dict):
+        places = {key: {} if one is None else one for key, one in places.items()}
+        data = {**data, "environments": places}
     return cast("dict[str, Any]", _pruned(data))
 
 
@@ -151,7 +197,7 @@ def _pruned(value: Any) -> Any:
     return {key: _pruned(item) for key, item in value.items() if item is not None}
 
 
-def _placed(finding: Finding, root: Node) -> Problem:
+def placed(finding: Finding, root: Node) -> Problem:
     """A finding at its place in the file: at its value, else at the key above it."""
     node, key = root, None
     for step in finding.path:
@@ -207,6 +253,13 @@ def _hidden_character(text: str, index: int) -> Problem:
     lines = split_lines(text[:index])
     message = f"U+{ord(text[index]):04X} is no character for a text file"
     return Problem(len(lines) - 1, len(lines[-1]), 1, message, "remove it")
+
+
+def _git_markers(text: str) -> Problem:
+    lines = split_lines(text)
+    line = next(number for number, one in enumerate(lines) if one.startswith("<<<<<<< "))
+    hint = "targcc-gen regenerate merges both sides, job by job"
+    return Problem(line, 0, len(lines[line]), "git could not merge these lines", hint)
 
 
 def _too_large(name: str) -> SpecErrors:

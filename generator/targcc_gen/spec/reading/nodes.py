@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from yaml.events import (
@@ -39,16 +39,15 @@ _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 
 
-@dataclass(frozen=True, order=True)
-class Mark:
+class Mark(NamedTuple):
     """A place in the text: line and column from 0, and the index of the character."""
 
     line: int
     column: int
-    index: int
+    index: int  # type: ignore[assignment]  # a place has no use for the method of tuples
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A value and where it stands.
 
@@ -145,9 +144,9 @@ class _Tree:
         self._nodes = 0
 
     def take(self, event: Event) -> None:
-        if isinstance(event, AliasEvent | ScalarEvent | CollectionStartEvent):
+        if isinstance(event, (AliasEvent, ScalarEvent, CollectionStartEvent)):
             self._node(event)
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
             self._close(event)
         elif isinstance(event, DocumentStartEvent):
             self._documents += 1

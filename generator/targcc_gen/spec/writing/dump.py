@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from targcc_gen.spec.models import AlertsSpec, JobSpec, MisfireSpec, Spec
+from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.params import Param
+from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, QueueSpec
 from targcc_gen.spec.quoting import quoted, scalar
 from targcc_gen.spec.times import format_duration
 
@@ -46,17 +47,25 @@ def dump_spec(spec: Spec) -> str:
         project["description"] = spec.project.description
     if spec.project.inside:
         project["inside"] = spec.project.inside
-    queues = {name: {"workers": queue.workers} for name, queue in spec.queues.items()}
     sections = [
         f"{SCHEMA_LINE}\ntargcc: 1",
         _block("project", project),
         f"database: {spec.database}",
         *([f"scheduler: {spec.scheduler}"] if spec.scheduler != "vendored" else []),
-        "\n".join(["queues:", *(f"  {_entry(name, queue)}" for name, queue in queues.items())]),
+        "\n".join(
+            ["queues:", *(f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())]
+        ),
         _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)}),
         _jobs(spec.jobs),
+        *([_block("moved", spec.moved)] if spec.moved else []),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def queue_entry(name: str, queue: QueueSpec, *, quote_keys: bool = False) -> str:
+    """One entry of `queues` on one line."""
+    values = {"workers": queue.workers, **_plain(queue)}
+    return _entry(name, values, quote_keys=quote_keys)
 
 
 def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list[str]:
@@ -69,6 +78,11 @@ def job_lines(key: str, job: JobSpec, *, indent: int = 2, step: int = 2) -> list
         step: How many more before what is in it.
     """
     return [" " * indent + line for line in [f"{key}:", *_body(_plain(job), step)]]
+
+
+def entry_lines(key: str, value: Any, step: int = 2) -> list[str]:
+    """The lines of one key of a job, whose value is of ``job_values``."""
+    return [line[step:] for line in _body({key: value}, step)]
 
 
 def job_in_braces(key: str, job: JobSpec, *, quote_keys: bool) -> str:

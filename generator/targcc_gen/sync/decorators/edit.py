@@ -57,6 +57,8 @@ def _call(decorator: cst.Decorator) -> cst.Call:
 
 
 def _name(argument: cst.Arg) -> str:
+    if argument.star:
+        return argument.star
     return SCHEDULE if argument.keyword is None else argument.keyword.value
 
 
@@ -70,10 +72,13 @@ def _with_arguments(
         if changes.get(_name(argument), "") is not None
     ]
     present = {_name(argument) for argument in arguments}
+    more = [argument for argument in arguments if argument.star]  # they stay the last
+    arguments = [argument for argument in arguments if not argument.star]
     for name, source in changes.items():
         if source is not None and name not in present:
             arguments.insert(_place(name, arguments, order), _argument(name, source))
-    return decorator.with_changes(decorator=call.with_changes(args=_separated(arguments)))
+    changed = call.with_changes(args=_separated([*arguments, *more]))
+    return decorator.with_changes(decorator=changed)
 
 
 def _changed(argument: cst.Arg, changes: Mapping[str, str | None]) -> cst.Arg:

@@ -1,17 +1,28 @@
 """A job's `@job(...)` follows the spec, argument by argument; every other byte of the file stays.
 
 Three versions are compared: the file as the generator wrote it (base), as it is now (mine) and as the generator would write it now
-(generated). An argument that only the spec changed is taken over, one that only the person changed stays, and one that both changed is a
-collision.
+(generated). An argument that only the spec changed is taken over. One that the person changed, so that it says something else than the spec, is
+a collision, unless the spec says that the code keeps it. Compared is what arguments say, not how they are written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from targcc_gen.sync.decorators.edit import edited
-from targcc_gen.sync.decorators.model import DESCRIPTION, SCHEDULE, DecoratedJob, job_in
+from targcc_gen.sync.decorators.model import (
+    ALIASES,
+    DESCRIPTION,
+    LEFT_SPEC,
+    SCHEDULE,
+    DecoratedJob,
+    job_in,
+)
 from targcc_gen.sync.merging.merge import Collision, Side
+
+WHEN = (SCHEDULE, "every", "anchor", "after", "at")
+"""The arguments that `keep: [schedule]` speaks of."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class Synced:
         text: The person's file with the spec's changes.
         base: The base with the same changes.
         changed: The arguments that were changed.
-        collisions: The arguments that both changed, and no side was chosen.
+        collisions: The arguments that say something else than the spec because the person changed them, and no side was chosen.
         problem: Why the file cannot follow at all, in words.
     """
 
@@ -34,7 +45,14 @@ class Synced:
 
 
 def sync_decorator(
-    *, mine: bytes, base: bytes, generated: bytes, side: Side | None = None
+    *,
+    mine: bytes,
+    base: bytes,
+    generated: bytes,
+    side: Side | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    keep: Collection[str] = (),
+    one_sided: bool = False,
 ) -> Synced:
     """Let the decorator in the person's file follow the spec.
 
@@ -43,41 +61,99 @@ def sync_decorator(
         base: The file as the generator wrote it.
         generated: The file as the generator would write it now.
         side: How to settle collisions.
+        defaults: What the project says of the arguments that are not given.
+        keep: The arguments that the code says, whatever the spec does; `schedule` is all that say when it runs.
+        one_sided: Whether what only the person changed stays, as in a merge of two versions of the file.
     """
     was, wanted = job_in(base), job_in(generated)
     if was is None or wanted is None:
         return Synced(mine, base)
-    spec_changes = _differences(was, wanted)
-    rebased = edited(base, was.name, spec_changes, generated) if spec_changes else base
+    holds = defaults or {}
+    spec_changes = _differences(was, wanted, holds)
+    rebased = _edited(base, was.name, spec_changes, generated)
     try:
         now = job_in(mine, was.name)
     except (SyntaxError, ValueError) as error:
         problem = f"{error}: @job cannot follow the spec until that is right"
-        return Synced(mine, rebased, problem=problem)
-    if not spec_changes:
-        return Synced(mine, rebased)
+        return Synced(mine, rebased, problem=problem if spec_changes else None)
     if now is None:
-        return Synced(mine, rebased, problem="it has no @job any more that could follow the spec")
-    edits = _differences(was, now)
+        problem = "it has no @job any more that could follow the spec"
+        return Synced(mine, rebased, problem=problem if spec_changes else None)
+    edits = drifted(now, wanted, was, keep=keep, defaults=holds)
+    if one_sided:
+        edits = [name for name in edits if name in spec_changes]
+    kept = kept_arguments(keep)
     changes = {
-        name: source
-        for name, source in spec_changes.items()
-        if wanted.means(name) != now.means(name) and (name not in edits or side is Side.GENERATED)
+        name: _source(wanted, name)
+        for name in [*spec_changes, *edits, LEFT_SPEC]
+        if name not in kept
+        and wanted.means(name, holds) != now.means(name, holds)
+        and (name not in edits or side is Side.GENERATED)
     }
-    collisions = (
-        () if side in {Side.MINE, Side.GENERATED} else _collisions(now, wanted, edits, spec_changes)
-    )
-    text = edited(mine, now.name, changes, generated) if changes else mine
+    settled = side in {Side.MINE, Side.GENERATED}
+    collisions = () if settled else _collisions(now, wanted, edits)
+    text = _edited(mine, now.name, changes, generated)
     return Synced(text, rebased, tuple(changes), collisions)
 
 
-def _differences(before: DecoratedJob, after: DecoratedJob) -> dict[str, str | None]:
+def _edited(
+    content: bytes, name: str, changes: Mapping[str, str | None], generated: bytes
+) -> bytes:
+    if not changes:
+        return content
+    from targcc_gen.sync.decorators.edit import edited  # libcst takes its time to load
+
+    return edited(content, name, changes, generated)
+
+
+def drifted(
+    now: DecoratedJob,
+    wanted: DecoratedJob,
+    was: DecoratedJob | None,
+    *,
+    keep: Collection[str],
+    defaults: Mapping[str, Any],
+) -> list[str]:
+    """The arguments that a person changed and that say something else than the spec.
+
+    Args:
+        now: The job in the code.
+        wanted: The job as the spec asks for it.
+        was: The job as the generator wrote it; None where nobody knows.
+        keep: The arguments that the code says, whatever the spec does.
+        defaults: What the project says of the arguments that are not given.
+    """
+    names = dict.fromkeys([*wanted.arguments, *now.arguments, *(was.arguments if was else ())])
+    skipped = {*kept_arguments(keep), ALIASES, LEFT_SPEC}
+    if SCHEDULE not in names:
+        names = {SCHEDULE: None, **names}
+    if now.has_more:
+        skipped |= names.keys() - now.arguments.keys()
+    if DESCRIPTION not in now.arguments:
+        skipped.add(DESCRIPTION)  # a docstring is the person's
+    return [
+        name
+        for name in names
+        if name not in skipped
+        and now.means(name, defaults) != wanted.means(name, defaults)
+        and (was is None or now.means(name, defaults) != was.means(name, defaults))
+    ]
+
+
+def kept_arguments(keep: Collection[str]) -> set[str]:
+    """The arguments that the words below `keep` speak of."""
+    return {*keep, *(WHEN if SCHEDULE in keep else ())}
+
+
+def _differences(
+    before: DecoratedJob, after: DecoratedJob, defaults: Mapping[str, Any]
+) -> dict[str, str | None]:
     """The arguments that say something else, with their new source; None for one that is gone."""
     names = [*after.arguments, *before.arguments, DESCRIPTION]
     return {
         name: _source(after, name)
         for name in dict.fromkeys(names)
-        if before.means(name) != after.means(name)
+        if before.means(name, defaults) != after.means(name, defaults)
     }
 
 
@@ -90,15 +166,10 @@ def _source(job: DecoratedJob, name: str) -> str | None:
 
 
 def _collisions(
-    now: DecoratedJob,
-    wanted: DecoratedJob,
-    edits: dict[str, str | None],
-    spec: dict[str, str | None],
+    now: DecoratedJob, wanted: DecoratedJob, edits: Collection[str]
 ) -> tuple[Collision, ...]:
     return tuple(
-        Collision(now.first, now.last, _shown(name, now), _shown(name, wanted))
-        for name in spec
-        if name in edits and now.means(name) != wanted.means(name)
+        Collision(now.first, now.last, _shown(name, now), _shown(name, wanted)) for name in edits
     )
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from targcc_gen.sync.merging.text import Style, plain
 
+LARGEST = 64_000_000
+"""A file of more bytes is none that the generator writes or merges."""
+
 
 @dataclass(frozen=True)
 class OnDisk:
@@ -47,7 +50,7 @@ class Disk:
         self._names: dict[Path, frozenset[str]] = {}
 
     def look(self, path: str) -> OnDisk:
-        """What is at `path`; never follows a link."""
+        """What is at `path`; does not follow a link."""
         *folders, name = path.split("/")
         place = self.root
         for folder in folders:
@@ -79,6 +82,8 @@ class Disk:
         if not stat.S_ISREG(status.st_mode):
             kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}
             return OnDisk(blocked=f"it is {kinds.get(stat.S_IFMT(status.st_mode), 'no file')}")
+        if status.st_size > LARGEST:
+            return OnDisk(blocked=f"it is larger than {LARGEST // 1_000_000} MB")
         return self._regular(place, stat.S_IMODE(status.st_mode))
 
     def _regular(self, place: Path, mode: int) -> OnDisk:

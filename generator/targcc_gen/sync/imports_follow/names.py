@@ -112,7 +112,7 @@ class Names:
         new = table["renamed"].get(key, name)
         places = self.targets(path)
         for place in (path,) if places is None else places:
-            if self._defines(place, new):
+            if self._defines(place, new) or new in self._passed_on_by(place):
                 return self._place(place, new)
         return self._passed_on(path, name, seen | {key}) or self._anywhere(new)
 
@@ -137,11 +137,19 @@ class Names:
         return Place(self.public[name], name, is_public=True)
 
     def _defines(self, path: str, name: str) -> bool:
+        module = self._new(path)
+        return module is not None and name in module.defined
+
+    def _passed_on_by(self, path: str) -> set[str]:
+        module = self._new(path)
+        return set() if module is None else module.passed_on
+
+    def _new(self, path: str) -> Module | None:
         if path not in self.new or not path.endswith(".py"):
-            return False
+            return None
         if path not in self._modules:
             self._modules[path] = Module(self.new[path])
-        return name in self._modules[path].defined
+        return self._modules[path]
 
     def _old(self, path: str) -> Module:
         return Module(self.old[path])

@@ -1,26 +1,29 @@
 """Bring what is new in the generator's pyproject.toml into a person's, by key and by requirement.
 
 What only the generator changed is taken over, what only the person changed stays, and where both did the person's stays. A key or a
-requirement that the person removed stays removed. Everything else stays byte for byte: order, comments, line breaks.
+requirement that the person removed stays removed, and a list from which they took everything is theirs. The scheduler's own
+requirement goes in whatever form it is written. Everything else stays byte for byte: order, comments, line breaks.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from targcc_gen.sync.inherited import arrays
+from targcc_gen.render.vendor import DISTRIBUTION
+from targcc_gen.sync.inherited.lists import MISSING, ListEdit, name_of, parsed, plain, same
 from targcc_gen.sync.merging.merge import merge
 
-_MISSING = object()
 _REQUIREMENTS = (
     ("build-system", "requires"),
     ("project", "dependencies"),
     ("project", "optional-dependencies"),
     ("dependency-groups",),
 )
+_DEPENDENCIES = ("project", "dependencies")
+_SOURCES = ("tool", "uv", "sources")
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,68 @@ def follow(base: bytes, mine: bytes, generated: bytes) -> Followed | None:
     return None if text is None or wanted is None else Followed(text, wanted)
 
 
+def follow_in_app(base: bytes, mine: bytes, generated: bytes) -> bytes | None:
+    """Bring the scheduler's requirements into the pyproject.toml of an app that was there before.
+
+    Nothing but `project.dependencies` and the place of the scheduler's wheel is touched, and of the requirements nothing but
+    the scheduler's own goes: the app may need the others for itself.
+
+    Args:
+        base: The pyproject.toml of a project of its own, as it is rendered the way it is.
+        mine: The app's.
+        generated: As `base`, the way it is to be.
+
+    Returns:
+        The text, or None as for `follow`.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    old, new = (_narrowed(text) for text in (base, generated))
+    here = {name_of(one) for one in new["project"]["dependencies"]}
+    for one in old["project"]["dependencies"]:
+        if name_of(one) not in {DISTRIBUTION, *here}:
+            new["project"]["dependencies"].append(one)
+    try:
+        found = follow(tomlkit.dumps(old).encode(), mine, tomlkit.dumps(new).encode())
+    except TOMLKitError:
+        return None
+    return None if found is None else found.text
+
+
+def _narrowed(text: bytes) -> Any:
+    """A document in which nothing is left but the dependencies and the places of wheels."""
+    import tomlkit
+
+    document: Any = tomlkit.parse(text.decode())
+    _keep(document, (_DEPENDENCIES, _SOURCES))
+    return document
+
+
+def _keep(table: Any, places: Sequence[tuple[str, ...]]) -> None:
+    for key in list(table):
+        below = [one[1:] for one in places if one[0] == key]
+        if not below:
+            del table[key]
+        elif all(below):
+            _keep(table[key], below)
+
+
 def _followed(base: bytes, mine: bytes, generated: bytes, *, force: bool) -> bytes | None:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
         document = tomlkit.parse(mine.decode())
+        sources = set(_at(document, _SOURCES) or ())
         _Follower(force=force).table(
             tomlkit.parse(base.decode()), document, tomlkit.parse(generated.decode()), ()
         )
+        _drop_unneeded(document, sources)
         text = tomlkit.dumps(document)
     except (TOMLKitError, ValueError):
         return None
-    wanted = _plain(document)
+    wanted = plain(document)
     merged = merge(base, mine, generated)
     if not merged.collisions and _says(merged.text, wanted):
         return merged.text  # by lines it comes out the same, with the generator's comments
@@ -88,117 +140,70 @@ class _Follower:
     ) -> None:
         """Edit one table, and those in it."""
         for key in dict.fromkeys([*generated, *base]):
-            old, new = base.get(key, _MISSING), generated.get(key, _MISSING)
-            if not _same(old, new):
+            old, new = base.get(key, MISSING), generated.get(key, MISSING)
+            if not same(old, new):
                 self._key(mine, key, old, new, (*place, key))
 
     def _key(
         self, mine: MutableMapping[str, Any], key: str, old: Any, new: Any, place: tuple[str, ...]
     ) -> None:
-        here = mine.get(key, _MISSING)
-        if _same(here, new) or (here is _MISSING and old is not _MISSING):
+        here = mine.get(key, MISSING)
+        if same(here, new) or (here is MISSING and old is not MISSING):
             return
-        is_untouched = here is _MISSING or _same(here, old)
-        there = [one for one in (old, new) if one is not _MISSING]
-        if _are(Mapping, here, *there) and not (is_untouched and new is _MISSING):
+        is_untouched = here is MISSING or same(here, old)
+        there = [one for one in (old, new) if one is not MISSING]
+        if _are(Mapping, here, *there) and not (is_untouched and new is MISSING):
             self.table(_or(old, {}), here, _or(new, {}), place)
         elif _are(list, here, new, *there):
             mine[key] = self._list(_or(old, []), here, new, place)
         elif not is_untouched and not self.force:
             return
-        elif new is _MISSING:
+        elif new is MISSING:
             del mine[key]
         else:
             mine[key] = copy.deepcopy(new)
 
     def _list(self, base: Any, mine: Any, generated: Any, place: tuple[str, ...]) -> Any:
-        edit = _List(base, mine, generated, by_name=_is_requirements(place), force=self.force)
-        return _array(edit.edited())
-
-
-class _List:
-    """An array, element by element; a requirement is known by its name, everything else by itself."""
-
-    def __init__(self, base: Any, mine: Any, generated: Any, *, by_name: bool, force: bool) -> None:
-        self.force = force
-        self.by_name = by_name
-        self.text: str = mine.as_string()
-        self.base = self._named(base)
-        self.generated = self._named(generated)
-        self.new = dict(
-            zip(self._names(generated), arrays.elements(generated.as_string()), strict=True)
-        )
-
-    def edited(self) -> str:
-        """The person's array with what is new."""
-        before = ""
-        for name in self.generated:
-            if not _same(self.base.get(name, _MISSING), self.generated[name]):
-                self._changed(name, before)
-            before = name
-        for name in self.base:
-            if name not in self.generated:
-                self._left(name)
-        return self.text
-
-    def _changed(self, name: str, before: str) -> None:
-        names, values = self._here()
-        places = [index for index, one in enumerate(names) if one == name]
-        new = self.new[name]
-        if not places:
-            if name not in self.base:
-                near = [index for index, one in enumerate(names) if one == before]
-                after = near[-1] if near else self._last(names)
-                self.text = arrays.inserted(self.text, after, new)
-        elif len(places) == 1:
-            value = values[places[0]]
-            is_mine = not _same(value, self.base.get(name, _MISSING))
-            if not _same(value, self.generated[name]) and (self.force or not is_mine):
-                self.text = arrays.replaced(self.text, places[0], new.text)
-
-    def _left(self, name: str) -> None:
-        names, values = self._here()
-        places = [index for index, one in enumerate(names) if one == name]
-        if len(places) == 1 and (self.force or _same(values[places[0]], self.base[name])):
-            self.text = arrays.removed(self.text, places[0])
-
-    def _last(self, names: Sequence[str]) -> int:
-        """Where an element goes whose neighbour is gone: behind the last one that the generator has too."""
-        known = [index for index, name in enumerate(names) if name in self.generated]
-        return known[-1] if known else len(names) - 1
-
-    def _here(self) -> tuple[list[str], list[Any]]:
-        array = _array(self.text)
-        return self._names(array), array.unwrap()
-
-    def _named(self, array: Any) -> dict[str, Any]:
-        return dict(zip(self._names(array), _plain(array), strict=True))
-
-    def _names(self, array: Any) -> list[str]:
-        return [_name(value) if self.by_name else repr(value) for value in _plain(array)]
-
-
-def _name(value: Any) -> str:
-    """What a requirement is about, however it is spelled; of what is none, itself."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    if not isinstance(value, str):
-        return repr(value)
-    try:
-        return canonicalize_name(Requirement(value).name)
-    except InvalidRequirement:
-        return value
+        by_name = _is_requirements(place)
+        edit = ListEdit(base, mine, generated, by_name=by_name, force=self.force)
+        return parsed(edit.edited())
 
 
 def _is_requirements(place: tuple[str, ...]) -> bool:
     return any(place[: len(one)] == one for one in _REQUIREMENTS)
 
 
-def _array(text: str) -> Any:
-    import tomlkit
+def _drop_unneeded(document: Any, theirs: set[str]) -> None:
+    """Take out new entries of `[tool.uv.sources]` that say where something is that is not required here."""
+    new = set(_at(document, _SOURCES) or ()) - theirs
+    for name in new - set(_required(document)) if new else ():
+        _remove(document, (*_SOURCES, name))
 
-    return tomlkit.parse(f"array = {text}\n")["array"]
+
+def _required(document: Any) -> Iterator[str]:
+    """The names of all requirements."""
+    for place in _REQUIREMENTS:
+        found = plain(_at(document, place)) or []
+        lists = found.values() if isinstance(found, Mapping) else [found]
+        yield from (name_of(one) for several in lists for one in several)
+
+
+def _at(document: Any, place: tuple[str, ...]) -> Any:
+    """What stands at a place, or None."""
+    for key in place:
+        if not isinstance(document, Mapping) or key not in document:
+            return None
+        document = document[key]
+    return document
+
+
+def _remove(document: Any, place: tuple[str, ...]) -> None:
+    """Take an entry out, and the tables that hold nothing without it."""
+    *above, key = place
+    holder = _at(document, tuple(above))
+    del holder[key]
+    if above and not holder:
+        _remove(document, tuple(above))
 
 
 def _without_old_comments(base: bytes, text: str, generated: bytes) -> str:
@@ -228,17 +233,9 @@ def _sorted(value: Any) -> Any:
     return sorted(map(repr, value)) if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> Any:
-    return value.unwrap() if hasattr(value, "unwrap") else value
-
-
-def _same(one: Any, other: Any) -> bool:
-    return bool(_plain(one) == _plain(other))
-
-
 def _are(kind: type, *values: Any) -> bool:
     return all(isinstance(value, kind) for value in values)
 
 
 def _or(value: Any, other: Any) -> Any:
-    return other if value is _MISSING else value
+    return other if value is MISSING else value

@@ -12,16 +12,18 @@ from targcc_gen.sync.folder.disk import Disk
 from targcc_gen.sync.plan.plan import Action, Change
 
 
-def kept_path(path: str, disk: Disk, content: bytes, end: str) -> str:
+def kept_path(path: str, disk: Disk, content: bytes, end: str, folder: str = KEPT_PATH) -> str:
     """Where a text of the file at `path` is kept: a name that is free, or that has this text already."""
-    number, place = 1, f"{KEPT_PATH}/{path}{end}"
+    number, place = 1, f"{folder}/{path}{end}"
     while (there := disk.look(place)).blocked or there.raw not in {None, content}:
         number += 1
-        place = f"{KEPT_PATH}/{path}.{number}{end}"
+        place = f"{folder}/{path}.{number}{end}"
     return place
 
 
-def keep(path: str, disk: Disk, content: bytes, end: str, reason: str) -> Change:
+def keep(
+    path: str, disk: Disk, content: bytes, end: str, reason: str, *, folder: str = KEPT_PATH
+) -> Change:
     """The change that keeps `content`, a text of the file at `path`.
 
     Args:
@@ -30,8 +32,9 @@ def keep(path: str, disk: Disk, content: bytes, end: str, reason: str) -> Change
         content: The text.
         end: The end of the name: `.txt` for a whole file, `.diff` for a diff.
         reason: What it is.
+        folder: Where such texts are kept.
     """
-    place = kept_path(path, disk, content, end)
+    place = kept_path(path, disk, content, end, folder)
     there = disk.look(place).raw
     action = Action.UNCHANGED if there == content else Action.CREATE
     after = None if there == content else content

@@ -27,6 +27,8 @@ class Situation:
         adopt: Whether a file of the person's that is already there is simply theirs; else it is in the way.
         restore: Whether the person asked for the generator's text back.
         formats: How the project's Python may be written.
+        whole_spec: Whether the plan is about all that the spec asks for.
+        retire: Whether the person asked for the file to go.
     """
 
     path: str
@@ -37,6 +39,8 @@ class Situation:
     side: Side | None = None
     adopt: bool = False
     restore: bool = False
+    whole_spec: bool = False
+    retire: bool = False
 
     @property
     def owner(self) -> Owner:
@@ -48,10 +52,19 @@ class Situation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happens to the file, and what the lock remembers afterwards (None: nothing)."""
+    """What happens to the file.
+
+    Attributes:
+        change: What happens.
+        entry: What the lock remembers afterwards; None is nothing.
+        reshaped: Whether a job's module is of another kind or has other arguments, so that its test has to follow.
+        drops: Whether a body that somebody wrote goes; it is kept aside.
+    """
 
     change: Change
     entry: LockEntry | None
+    reshaped: bool = False
+    drops: bool = False
 
 
 def stays(situation: Situation, entry: LockEntry | None, action: Action, reason: str) -> Outcome:

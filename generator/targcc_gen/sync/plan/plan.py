@@ -46,6 +46,8 @@ class Change:
         moved: Of a file that moved: where to, or where from.
         left: What of the person's could not follow a file that moved.
         note: What a person should do by hand, as a diff.
+        stray: The job in it that runs although the spec, which had it, has it no more.
+        left_spec: Whether it has edits and the spec, which asked for it, does so no more.
     """
 
     path: str
@@ -61,6 +63,8 @@ class Change:
     moved: tuple[str, ...] = ()
     left: tuple[Collision, ...] = ()
     note: str = ""
+    stray: str = ""
+    left_spec: bool = False
 
     @property
     def writes(self) -> bool:
@@ -102,6 +106,8 @@ class Change:
                 data[name] = [asdict(one) for one in places]
         if self.note:
             data["note"] = self.note
+        if self.stray:
+            data["not_in_spec"] = self.stray
         return data
 
 
@@ -129,9 +135,26 @@ class Plan:
         return self.having(Action.CONFLICT)
 
     @property
+    def new_templates(self) -> tuple[str, ...]:
+        """The team's templates that are used for the first time."""
+        return tuple(sorted(self.lock.templates.keys() - self.locked_before.templates.keys()))
+
+    @property
+    def changed_templates(self) -> tuple[str, ...]:
+        """The team's templates that say something else than when the project was last brought up to date."""
+        before, after = self.locked_before.templates, self.lock.templates
+        return tuple(name for name in sorted(before) if after.get(name) not in {None, before[name]})
+
+    @property
+    def strays(self) -> tuple[Change, ...]:
+        """The files with a job that is in the code and not in the spec any more."""
+        return tuple(change for change in self.changes if change.stray)
+
+    @property
     def lock_changes(self) -> bool:
         """Whether the lock will be another than it is."""
-        return self.lock_after != self.lock_before
+        before = self.lock_before
+        return before is None or self.lock_after != before.replace("\r\n", "\n")
 
     @cached_property
     def lock_after(self) -> str:
@@ -162,6 +185,12 @@ class Plan:
             "changes": [change.to_json() for change in self.changes],
             "counts": {action.value: len(self.having(action)) for action in Action},
             "lock_changes": self.lock_changes,
+            **({"new_templates": list(self.new_templates)} if self.new_templates else {}),
+            **(
+                {"changed_templates": list(self.changed_templates)}
+                if self.changed_templates
+                else {}
+            ),
         }
 
 

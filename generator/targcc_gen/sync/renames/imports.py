@@ -66,6 +66,17 @@ class Module:
         return {*self.imports, *self.defined}
 
     @property
+    def passed_on(self) -> set[str]:
+        """The names of its `__all__` that it has from other modules."""
+        listed = (
+            node.value
+            for node in self.tree.body
+            if isinstance(node, ast.Assign) and "__all__" in _bound([node])
+        )
+        names = (getattr(part, "value", None) for value in listed for part in ast.walk(value))
+        return {name for name in names if isinstance(name, str) and name in self.imports}
+
+    @property
     def import_lines(self) -> set[int]:
         """Indices of the lines of import statements at the top of the module, also below `if TYPE_CHECKING`."""
         return {

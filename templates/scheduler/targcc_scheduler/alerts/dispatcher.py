@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..core.clock import Clock
 from ..core.errors import AlertError, SecretError
-from ..core.secrets import resolve
+from ..core.secrets import know, mask, resolve
 from ..jobs.definition import AlertKind, JobDefinition
 from ..settings import Settings
 from ..storage import alerts as rows
@@ -50,10 +50,12 @@ class AlertSender:
         self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._failed: set[str] = set()
+        """The jobs of which this process could not send an alert since it last sent one."""
         self._channels = standard_channels(settings) if channels is None else channels
 
     async def __call__(self, event: AlertEvent) -> None:
-        """Tell whoever wants to know. Never raises: what goes wrong is logged and audited."""
+        """Tell whoever wants to know. What goes wrong is logged and audited, and not raised."""
         try:
             await self._handle(event)
         except Exception:
@@ -123,8 +125,10 @@ class AlertSender:
                 if attempt < _TRIES:
                     await asyncio.sleep(2**attempt / 4)
             else:
+                await self._went_out(event.definition.name)
                 return
         log.error("the %s alert about %s was not sent: %s", channel, event.definition.name, reason)
+        self._failed.add(event.definition.name)
         async with self._engine.execution_options(**WRITES).begin() as connection:
             await rows.note_failure(
                 connection,
@@ -134,11 +138,22 @@ class AlertSender:
                 detail=f"{channel}: {reason}",
             )
 
+    async def _went_out(self, name: str) -> None:
+        """Take back that an alert about the job did not go out; said once after each time it was."""
+        if name not in self._failed:
+            return
+        self._failed.discard(name)
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            await rows.note_success(connection, name)
+
     async def _send(self, name: str, target: str, notice: Notice, *, from_code: bool) -> None:
         channel = self._channels.get(name)
         if channel is None:
             raise AlertError(f"there is no channel {name}: {', '.join(self._channels)}")
-        await channel.send(notice, resolve(target) if from_code else target)
+        address = resolve(target) if from_code else target
+        if "://" in address:
+            know(address)  # a webhook's address is a password
+        await channel.send(notice, address)
 
     def _url(self, run_id: int | None) -> str:
         page = self._settings.dashboard_url
@@ -148,10 +163,10 @@ class AlertSender:
 def _reason(error: Exception) -> str:
     """What went wrong, without the address: a webhook's URL is a password."""
     if isinstance(error, AlertError | SecretError):
-        return str(error)
+        return mask(str(error))
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return "no answer in time"
     code, message = getattr(error, "code", None), getattr(error, "message", None)
     if isinstance(code, int) and isinstance(message, str):
-        return one_line(f"the mail server answered {code} {message}")[:300]
+        return one_line(mask(f"the mail server answered {code} {message}"))[:300]
     return "nobody answers there" if "Connect" in type(error).__name__ else type(error).__name__

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ..jobs.definition import AlertKind, JobDefinition
+from ..jobs.definition import AlertKind, JobDefinition, stand_in
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,20 @@ class AlertEvent:
     scheduled_for: datetime | None = None
     duration_ms: int | None = None
     server: str = ""
+
+
+def node_event(message: str, *, server: str, details: str = "") -> AlertEvent:
+    """Something is wrong with a node, not with a job: whoever hears of jobs that name nobody, or a row for ``Scheduler`` in ``c_JobAlert``.
+
+    Args:
+        message: One line.
+        server: The node's machine.
+        details: A stack, if there is one.
+    """
+    return AlertEvent("node", _SCHEDULER, None, message, details=details, server=server)
+
+
+_SCHEDULER = replace(
+    stand_in("Scheduler", ""), display_name="The scheduler", target=node_event, module=__name__
+)
+"""Stands in for the job in alerts that are about none."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from ..core.secrets import mask
 from ..jobs.definition import AlertKind
 from ..schedules import format_duration
 from .events import AlertEvent
 
 LONGEST_DETAILS = 2_500  # Slack refuses a block of more than 3,000 characters
-_VERBS = {"failure": "failed", "success": "succeeded", "slow": "was slow", "missed": "was missed"}
+_VERBS: dict[AlertKind, str] = {
+    "failure": "failed",
+    "success": "succeeded",
+    "slow": "was slow",
+    "missed": "was missed",
+    "unknown": "is known to no node",
+    "late": "is late",
+    "node": "needs attention",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,7 @@ class Notice:
         job: The job's name.
         run_id: The run; ``None`` when there is none.
         title: One line.
-        facts: Names and values, in the order to show them; never empty.
+        facts: Names and values, in the order to show them; at least one.
         message: One line: the result, or the last line of the error.
         details: The end of the traceback, at most ``LONGEST_DETAILS`` characters.
         url: The run on the dashboard.
@@ -75,8 +84,8 @@ class Notice:
             run_id=event.run_id,
             title=one_line(f"{event.definition.display_name} {_VERBS[kind]}"),
             facts=tuple(facts),
-            message=event.message,
-            details=event.details[-LONGEST_DETAILS:],
+            message=mask(event.message),
+            details=mask(event.details)[-LONGEST_DETAILS:],
             url=url,
         )
 

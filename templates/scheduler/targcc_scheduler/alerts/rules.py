@@ -18,6 +18,8 @@ class AlertRule:
         on_failure: Tell of runs that failed for good.
         on_success: Tell of runs that succeeded.
         on_missed: Tell of missed slots.
+        on_unknown: Tell of runs that wait for a node that knows them.
+        on_late: Tell of expectations that are broken.
         slower_than_ms: Tell of attempts that took more milliseconds than this.
         targets: Where to send it, by the name of the channel.
         max_per_hour: More alerts than this in an hour are not sent.
@@ -28,6 +30,8 @@ class AlertRule:
     on_failure: bool = True
     on_success: bool = False
     on_missed: bool = False
+    on_unknown: bool = True
+    on_late: bool = True
     slower_than_ms: int | None = None
     targets: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_per_hour: int | None = None
@@ -41,6 +45,8 @@ class AlertRule:
             on_failure="failure" in alerts.on,
             on_success="success" in alerts.on,
             on_missed="missed" in alerts.on,
+            on_unknown=bool({"failure", "unknown"} & set(alerts.on)),
+            on_late=bool({"failure", "missed", "late"} & set(alerts.on)),
             slower_than_ms=None if slower is None else round(slower.total_seconds() * 1000),
             targets=_targets(", ".join(alerts.email), alerts.slack, alerts.teams, alerts.webhook),
             max_per_hour=alerts.max_per_hour,
@@ -49,12 +55,14 @@ class AlertRule:
 
     @classmethod
     def from_row(cls, row: Any) -> AlertRule:
-        """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots too."""
+        """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots and unknown runs too."""
         mail = addresses(row.EmailRecipients or "")
         return cls(
             on_failure=row.AlertOnFailure,
             on_success=row.AlertOnSuccess,
             on_missed=row.AlertOnFailure,
+            on_unknown=row.AlertOnFailure,
+            on_late=row.AlertOnFailure,
             slower_than_ms=row.AlertOnDurationExceeds,
             targets=_targets(mail, row.SlackWebhook, row.TeamsWebhook),
             max_per_hour=row.MaxAlertsPerHour,
@@ -66,6 +74,9 @@ class AlertRule:
             "failure": self.on_failure,
             "success": self.on_success,
             "missed": self.on_missed,
+            "unknown": self.on_unknown,
+            "late": self.on_late,
+            "node": self.on_failure,
             "slow": self.slower_than_ms is not None,
         }
         if wanted[event.kind]:

@@ -30,16 +30,20 @@ def settings(**overrides: Any) -> Settings:
     """The settings; those that are not ``None`` in ``overrides`` go before the environment.
 
     Raises:
-        CliError: one of them is wrong.
+        CliError: one of them is wrong, or the scheduler is off.
     """
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
         lines = [
             f"TARGCC_{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise CliError("\n".join(lines)) from None
+    if chosen.mode == "off":
+        raise CliError("the scheduler is off: TARGCC_MODE says so")
+    # A command is meant to do something, also when a test starts it.
+    return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
 
 
 async def has_users(chosen: Settings) -> bool:

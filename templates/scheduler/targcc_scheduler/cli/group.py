@@ -1,4 +1,4 @@
-"""A group of commands whose errors are messages: what a user can do wrong is never shown as a traceback."""
+"""A group of commands that shows the errors a user can cause as messages, without a traceback."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Any
 import click
 
 from ..core import errors
+from ..core.secrets import mask
+from ..core.text import visible
 from ..schedules import CronError
 
 _SHOWN_AS_THEY_ARE = (
     errors.UnknownRun,
     errors.UnknownQueue,
+    errors.UnknownServer,
+    errors.UnknownFailure,
+    errors.UnknownBulk,
+    errors.BulkError,
+    errors.UnknownRelease,
     errors.RunStateError,
     errors.PauseError,
+    errors.CutoverError,
     errors.AuthError,
+    errors.SecretError,
     errors.SchemaError,
+    errors.PartitionError,
     errors.ProjectError,
     CronError,
 )
@@ -29,7 +39,7 @@ class CliError(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it to stderr."""
-        click.echo(f"error: {self.message}", file=file or sys.stderr)
+        click.echo(f"error: {visible(mask(self.message), lines=True)}", file=file or sys.stderr)
 
 
 class Commands(click.Group):
@@ -52,6 +62,8 @@ def _in_words(error: Exception) -> str | None:
         return f"{error}\n  targcc job list shows what there is"
     if isinstance(error, errors.ArgumentsError):
         return f"the arguments do not fit: {'; '.join(str(error).splitlines())}"
+    if isinstance(error, errors.QueryTimeout):
+        return f"{error}: ask for less, or set TARGCC_QUERY_SECONDS"
     if isinstance(error, _SHOWN_AS_THEY_ARE):
         return str(error)
     return _database_error(error) if "sqlalchemy" in sys.modules else None

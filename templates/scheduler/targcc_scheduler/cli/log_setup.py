@@ -2,69 +2,82 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
-from ..core.secrets import mask
 from ..settings import Settings
+from .log_json import JsonFormatter
 
 _CHATTY = ("alembic", "asyncio", "httpx", "httpcore", "procrastinate", "uvicorn")
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
-    """Send every logger of the process, structlog's too, to ``stream`` (default: stderr) in the format the settings say."""
+    """Send every logger of the process, structlog's too, to ``stream`` (default: stderr) in the format the settings say.
+
+    JSON needs no structlog, which takes some MiB with all that it imports: it is set up when a job imports it.
+    """
     stream = stream or sys.stderr
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    handler = logging.StreamHandler(stream)
     as_json = settings.log_format == "json" or (
         settings.log_format == "auto" and not stream.isatty()
     )
-    last: list[Processor] = (
-        [structlog.processors.JSONRenderer(default=str)]
-        if as_json
-        # Plain: a pretty traceback shows local variables, and with them secrets.
-        else [_console(colors=stream.isatty())]
-    )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _without_secrets,
-                *last,
-            ],
-        )
-    )
+
+    def use_structlog() -> None:
+        from .log_structlog import configure_structlog
+
+        handler.setFormatter(configure_structlog(as_json=as_json, colors=stream.isatty()))
+
+    if as_json and "structlog" not in sys.modules:
+        handler.setFormatter(JsonFormatter())
+        _WhenImported.expect("structlog", use_structlog)
+    else:
+        use_structlog()
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
-def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, exception_formatter=structlog.dev.plain_traceback
-    )
+class _WhenImported(MetaPathFinder):
+    """Calls ``action`` once, right after a module was imported for the first time.
 
+    Args:
+        name: The module.
+        action: What to do.
+    """
 
-def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Mask what looks like a password or a token, from any logger."""
-    for key in ("event", "exception"):
-        if isinstance(event.get(key), str):
-            event[key] = mask(event[key])
-    return event
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self.name = name
+        self._action = action
+
+    @classmethod
+    def expect(cls, name: str, action: Callable[[], None]) -> None:
+        """Wait for a module, in place of whoever waited for it before."""
+        sys.meta_path[:] = [
+            one for one in sys.meta_path if not (isinstance(one, cls) and one.name == name)
+        ]
+        sys.meta_path.insert(0, cls(name, action))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own spec, whose loader calls the action too; of other modules, nothing."""
+        del path, target
+        if fullname != self.name or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_act(module: ModuleType) -> None:
+                load(module)
+                self._action()
+
+            spec.loader.exec_module = load_and_act  # type: ignore[method-assign]  # this loader is for this module
+        return spec

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from importlib import import_module
+from types import TracebackType
 from typing import Any
 
 import click
 
+from ..core.secrets import mask
+from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
 from .group import Commands
 
@@ -16,12 +21,24 @@ _MODULES = {
     "migrate": ("system", "migrate"),
     "job": ("job_actions", "job_group"),
     "run": ("runs", "run_group"),
+    "inbox": ("oncall.inbox", "inbox_group"),
+    "why": ("oncall.why", "why"),
+    "alert-rules": ("oncall.prometheus", "alert_rules"),
+    "bulk": ("oncall.bulk", "bulk_group"),
+    "backfill": ("oncall.backfill", "backfill"),
     "queue": ("system", "queue_group"),
-    "server": ("system", "server_group"),
+    "server": ("server", "server_group"),
+    "release": ("server", "release_group"),
+    "doctor": ("doctor", "doctor"),
+    "owner": ("cutover.owners", "owner_group"),
+    "shadow": ("cutover.looking", "shadow_group"),
+    "cutover": ("cutover.switching", "cutover_group"),
     "audit": ("system", "audit"),
     "prune": ("system", "prune"),
+    "history": ("history", "history_group"),
     "user": ("users", "user_group"),
     "token": ("users", "token_group"),
+    "secret": ("safety.secrets", "secret_group"),
     "import-history": ("import_history", "import_history"),
 }
 
@@ -65,3 +82,13 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
 )
 def main() -> None:
     """Run and look after the jobs of this project."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show_without_secrets
+
+
+def _show_without_secrets(
+    kind: type[BaseException], error: BaseException, traced: TracebackType | None
+) -> None:
+    """The traceback of what nobody expected, with secrets masked and control characters visible."""
+    text = "".join(traceback.format_exception(kind, error, traced))
+    click.echo(visible(mask(text), lines=True), err=True, nl=False)

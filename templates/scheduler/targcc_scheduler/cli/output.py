@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,9 @@ import click
 from pydantic_core import to_jsonable_python
 
 from ..core import humanize
+from ..core.masking.structures import masked
+from ..core.secrets import mask
+from ..core.text import visible, visible_json
 from ..project import current
 from ..schedules import parse_zone
 from .common import Function, duration, instant
@@ -33,6 +37,23 @@ def limit_option(command: Function) -> Function:
         help="At most so many, newest first.",
     )
     return option(command)
+
+
+@contextlib.contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """A function that says on a terminal how far a command is, on one line that is gone at the end; silent elsewhere."""
+    shown = sys.stderr.isatty()
+
+    def say(text: str) -> None:
+        if shown:
+            click.echo(f"\r{text:<60}", nl=False, err=True)
+
+    try:
+        yield say
+    finally:
+        say("")
+        if shown:
+            click.echo("\r", nl=False, err=True)
 
 
 def pause_options(command: Function) -> Function:
@@ -63,7 +84,8 @@ def wait_options(command: Function) -> Function:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: models, frozen values, and what is made of them."""
-    click.echo(json.dumps(to_jsonable_python(value), ensure_ascii=False, indent=2))
+    plain = masked(to_jsonable_python(value))
+    click.echo(visible_json(json.dumps(plain, ensure_ascii=False, indent=2)))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -102,7 +124,17 @@ _STYLES = {
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return as_shown(" ".join(text.split()))
+
+
+def as_shown(text: str, *, lines: bool = False) -> str:
+    """Somebody's text as a terminal may show it: without secrets, and with control characters made visible.
+
+    Args:
+        text: Such as a name, a message, or a traceback.
+        lines: Whether it may have several lines.
+    """
+    return visible(mask(text), lines=lines)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -110,7 +142,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     shown = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        click.echo(f"{name.ljust(width)}  {value}")
+        click.echo(f"{name.ljust(width)}  {as_shown(value, lines=True)}")
 
 
 def when(instant: datetime | None, now: datetime) -> str:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _LONGEST_WAIT = 1.0
 """Seconds after which a wait for an instant looks at the clock again, since the clock may be set meanwhile."""
+CLOCK_OFF_MS = 5000
+"""A machine's clock that differs by more from the database's is wrong, and said to be."""
+_TOLERANCE = 0.05
+"""Seconds by which a node's idea of the database's clock may be wrong, apart from the doubt of each answer."""
+
+deadline: ContextVar[float | None] = ContextVar("targcc_deadline", default=None)
+"""The end of the time of the job that runs here, by ``time.monotonic``; ``None``: it has all the time."""
+
+
+def uptime() -> float:
+    """Seconds that only grow, whoever sets the clock; those in which the machine slept count where it can tell."""
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Clock(Protocol):
@@ -33,6 +48,46 @@ class SystemClock:
         if left > 0 and not wake.is_set():
             await _wait(wake, min(left, _LONGEST_WAIT))
         wake.clear()
+
+
+class DatabaseClock(SystemClock):
+    """The database's clock, as far as it can be told from here: what the database said last, and the monotonic time since.
+
+    So a wrong clock of this machine, or one that is set while a node works, changes nothing. Until :meth:`follow` has been called, and
+    where the database has no clock of its own, it shows this machine's.
+
+    Args:
+        own: This machine's clock.
+    """
+
+    def __init__(self, own: Clock | None = None) -> None:
+        self.own = own or SystemClock()
+        self._anchor: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """The instant it is by the database's clock, aware and in UTC."""
+        if self._anchor is None:
+            return self.own.now()
+        at, since = self._anchor
+        return at + timedelta(seconds=uptime() - since)
+
+    @property
+    def offset(self) -> timedelta:
+        """This machine's clock less the database's."""
+        return self.own.now() - self.now()
+
+    def follow(self, said: datetime, asked: float, answered: float) -> None:
+        """The database's clock said something between two instants of :func:`uptime`: half way, most likely.
+
+        What lies within the doubt is left as it is, so that time does not jump to and fro.
+        """
+        half = (answered - asked) / 2
+        if self._anchor is not None:
+            at, since = self._anchor
+            error = said - (at + timedelta(seconds=asked + half - since))
+            if abs(error.total_seconds()) <= half + _TOLERANCE:
+                return
+        self._anchor = said.astimezone(UTC), asked + half
 
 
 class ManualClock:

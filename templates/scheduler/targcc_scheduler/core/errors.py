@@ -35,8 +35,36 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
     """There is no run with this id."""
 
 
+class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is
+    """There is no failure of this cause."""
+
+
+class UnknownBulk(LookupError):  # noqa: N818 - reads as what it is
+    """There is no operation of this id."""
+
+
+class UnknownServer(LookupError):  # noqa: N818 - reads as what it is
+    """No server of this name is up."""
+
+
+class UnknownRelease(LookupError):  # noqa: N818 - reads as what it is
+    """There is no release of this name, or several begin so; the message lists them."""
+
+
+class BulkError(ValueError):
+    """An operation on many runs that cannot be done, or not be taken back; the message says why."""
+
+
+class DatabaseReplaced(OSError):  # noqa: N818 - reads as what it is
+    """The database is not the one that was opened: its file was deleted, moved or replaced, or the server has another by that name."""
+
+
 class NodeUnknown(Exception):  # noqa: N818 - reads as what it is
-    """A node that was declared lost asked for runs; it registers again at its next heartbeat."""
+    """A node that may have no runs asked for some: it was declared lost, and registers again at its next heartbeat; or it is being drained."""
+
+
+class NodeStuck(NodeUnknown):
+    """A node whose jobs' loop does not turn takes no runs until it does."""
 
 
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
@@ -60,11 +88,15 @@ class AlertError(Exception):
 
 
 class SecretError(LookupError):
-    """The variable or file that a reference to a secret names is missing; the message holds the name and never a value."""
+    """The variable or file that a reference to a secret names is missing; the message holds the name and no value."""
 
 
 class LegacyError(ValueError):
     """A source of jobs outside the code, or one of its rows, cannot be used."""
+
+
+class CutoverError(Exception):
+    """A step of the cut-over from the old server cannot be done; the message says why, and what was left as it is."""
 
 
 class HistoryError(ValueError):
@@ -77,3 +109,15 @@ class ProjectError(RuntimeError):
 
 class SchemaError(RuntimeError):
     """The tables have a revision that this release does not know."""
+
+
+class PartitionError(RuntimeError):
+    """The history cannot be kept in another form."""
+
+
+class QueryTimeout(TimeoutError):  # noqa: N818 - reads as what it is
+    """A question about runs or history took longer than ``TARGCC_QUERY_SECONDS``."""
+
+
+class SchedulerOff(RuntimeError):  # noqa: N818 - reads as what it is
+    """The scheduler is off, by ``TARGCC_MODE`` or because pytest runs: nothing can be asked of its database."""

@@ -7,14 +7,44 @@ other jobs at most. The web server has a third.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 import traceback
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+log = logging.getLogger("targcc.core.loop_thread")
+
 T = TypeVar("T")
+
+
+class LoopCalls:
+    """Calls of functions on a loop, asked for by any thread: those that are asked for together wake it once.
+
+    Args:
+        loop: Where they are made, in the order in which they are asked for.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._asked: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._is_woken = False
+
+    def ask(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have a function called soon; nothing happens when the loop is closed."""
+        self._asked.append((function, arguments))
+        if not self._is_woken and not self._loop.is_closed():
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._make)
+
+    def _make(self) -> None:
+        self._is_woken = False  # first: what is asked for from now on wakes the loop again
+        while self._asked:
+            function, arguments = self._asked.popleft()
+            self._loop.call_soon(function, *arguments)
 
 
 class LoopThread:
@@ -27,13 +57,20 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self.name = name
         self.loop = asyncio.new_event_loop()
+        self.calls = LoopCalls(self.loop)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._lock = threading.Lock()
+        self._stopping = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was started."""
+        return self.thread.ident is not None
 
     def start(self) -> None:
         """Start the thread; starting it twice does nothing."""
         with self._lock:
-            if self.thread.ident is None:
+            if not self.has_begun:
                 self.thread.start()
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -43,7 +80,7 @@ class LoopThread:
         return await asyncio.wrap_future(self.submit(coroutine))
 
     def call_sync(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine here and block until it is done; never from this thread itself."""
+        """Run a coroutine here and block until it is done. From this thread itself it would block for good."""
         return self.submit(coroutine).result(timeout)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -56,19 +93,62 @@ class LoopThread:
 
     def stop(self, timeout: float = 5) -> None:
         """Cancel what is left, stop the loop and wait for the thread; one that is blocked is left behind."""
-        if self.thread.ident is None or not self.thread.is_alive():
+        if not self.has_begun:
+            self.loop.close()
+        if not self.thread.is_alive():
             return
+        self._stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(timeout)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._stopping:
+                self._turn()
             self.loop.run_until_complete(_cancel_rest())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+    def _turn(self) -> None:
+        """Run the loop until it is stopped; code on it may do so, or call ``sys.exit`` in a task of its own, and that must not end the thread."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            log.warning(
+                "a task on the loop %s raised %s: it goes on", self.name, type(error).__name__
+            )
+
+
+class LoopOnDemand:
+    """A :class:`LoopThread` that starts when it is first asked for, and anew once it was stopped.
+
+    Args:
+        name: The thread's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self.started: LoopThread | None = None
+        """The loop, if it runs."""
+
+    def open(self) -> LoopThread:
+        """The loop, started if it is not; from any thread."""
+        with self._lock:
+            if self.started is None:
+                self.started = LoopThread(self._name)
+                self.started.start()
+            return self.started
+
+    async def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do one last thing on the loop and end it; where none runs there is nothing to do."""
+        loop = self.started
+        if loop is not None:
+            await loop.call(last())
+            await asyncio.to_thread(loop.stop)
+            self.started = None
 
 
 def stack_of(thread: threading.Thread) -> str:

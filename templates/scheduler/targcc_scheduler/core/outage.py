@@ -9,6 +9,8 @@ from datetime import timedelta
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from .masking.known import mask
+
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 """What is raised while the database is unavailable, full or locked."""
 
@@ -46,6 +48,6 @@ class Outage:
 
 
 def in_short(error: BaseException) -> str:
-    """A database error in one line, without statement, parameters or URL."""
+    """A database error in one line, without statement, parameters, URL or secrets."""
     cause = getattr(error, "orig", None) or error
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:300]
+    return " ".join(mask(f"{type(cause).__name__}: {cause}").split())[:300]

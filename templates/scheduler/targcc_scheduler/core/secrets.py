@@ -1,4 +1,4 @@
-"""Secrets: where a reference such as ``${SLACK_URL}`` is looked up, and how secrets are masked in texts."""
+"""Secrets: where a reference such as ``${SLACK_URL}`` is looked up. What is found is masked in texts from then on."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import SecretError
+from .masking.environment import dotenv
+from .masking.known import KNOWN, longest_secret, mask
+from .masking.patterns import MASK
 
-MASK = "••••••"
-"""What is shown instead of a secret."""
+__all__ = [
+    "MASK",
+    "SOURCES",
+    "add_secret_source",
+    "from_outside",
+    "know",
+    "longest_secret",
+    "mask",
+    "register_secret",
+    "resolve",
+]
 
-_SECRET = re.compile(
-    r"((?:token|password|secret|api_?key)=|://[^:/@\s]*:|Bearer\s+)[^&\s@'\"]+", re.IGNORECASE
-)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SHORTEST = 8  # a shorter value may be an ordinary word of a text
-_resolved: set[str] = set()
 
 
 class Source(Protocol):
@@ -28,7 +35,7 @@ class Source(Protocol):
         """``text`` with this source's references replaced by what they stand for; other texts stay as they are.
 
         Raises:
-            SecretError: what a reference names is missing; the message holds the name and never a value.
+            SecretError: what a reference names is missing; the message names it and holds no value.
         """
 
 
@@ -62,6 +69,27 @@ SOURCES: tuple[Source, ...] = (FileSource(), EnvironmentSource())
 """The sources that :func:`resolve` asks, in this order."""
 
 
+_added: list[Source] = []
+
+
+def add_secret_source(source: Source) -> None:
+    """Look references up in one place more, such as a vault; for the project's ``__init__.py``, before settings are read.
+
+    Args:
+        source: It is asked before the environment and files, and returns a text that is no reference of its own as it is.
+    """
+    _added.append(source)
+
+
+def register_secret(value: str | bytes) -> None:
+    """Mask a value wherever it would go out from now on, such as a token that a job got from a server.
+
+    Args:
+        value: One that cannot be told from ordinary text is left out: see ``docs/security.md``.
+    """
+    KNOWN.add(value, passing=True)
+
+
 def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
     """What a reference to a secret stands for; a text that is no reference stays as it is.
 
@@ -70,34 +98,36 @@ def resolve(text: str, sources: Iterable[Source] = SOURCES) -> str:
         sources: Where to look; the first that knows the form of the reference answers.
 
     Raises:
-        SecretError: what is named is missing; the message holds the name and never a value.
+        SecretError: what is named is missing; the message names it and holds no value.
     """
-    for source in sources:
+    for source in (*_added, *sources):
         value = source.resolve(text)
         if value != text:
-            if len(value) >= _SHORTEST:
-                _resolved.add(value)
+            know(value)
             return value
     return text
 
 
-def mask(text: str) -> str:
-    """``text`` without passwords in URLs, tokens in addresses, and the secrets that were resolved in this process."""
-    for value in sorted(
-        _resolved, key=len, reverse=True
-    ):  # sorted copies: other threads may add one
-        text = text.replace(value, MASK)
-    return _SECRET.sub(rf"\1{MASK}", text)
+def from_outside(value: Any) -> Any:
+    """A setting for which a reference to a secret may stand; what is no text stays as it is.
+
+    Raises:
+        ValueError: what is named is missing.
+    """
+    try:
+        return resolve(value) if isinstance(value, str) else value
+    except SecretError as error:
+        raise ValueError(str(error)) from None
+
+
+def know(value: str) -> None:
+    """Mask a value, and the password in it when it is a URL, wherever it goes out from now on."""
+    KNOWN.add(value)
+    KNOWN.add_url(value)
 
 
 def _variable(name: str) -> str:
-    value = os.environ.get(name) or _dotenv(name)
+    value = os.environ.get(name) or dotenv().get(name)
     if not value:
         raise SecretError(f"the environment variable {name} is not set, nor a line of .env")
     return value
-
-
-def _dotenv(name: str) -> str | None:
-    from dotenv import dotenv_values  # comes with pydantic-settings, which reads the same file
-
-    return dotenv_values(".env", encoding="utf-8", interpolate=False).get(name)

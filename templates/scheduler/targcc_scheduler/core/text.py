@@ -1,7 +1,9 @@
-"""Texts that can be stored and shown: without characters that a database refuses, on one line, shortened in the middle."""
+"""Texts that can be stored, without characters that a database refuses; and shown, without what a terminal obeys."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,33 +22,31 @@ def clean_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: clean(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
-_LONGEST_TRACEBACK = 50_000
+_OBEYED = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+_CONTROL = re.compile(_OBEYED)
+_CONTROL_IN_LINES = re.compile(rf"(?![\n\t]){_OBEYED}")
+_DELETE = 0x7F
 
 
-def exception_line(error: BaseException) -> str:
-    """An exception as the last line of its traceback shows it; of a message of several lines the first."""
-    kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ in {"builtins", "__main__"}
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    text = next(iter(message_of(error).strip().splitlines()), "")
-    return f"{name}: {text}" if text else name
+def visible(text: str, *, lines: bool = False) -> str:
+    """``text`` with what a terminal would obey shown instead: ``␛`` for an escape, ``<U+202E>`` for what turns the writing around.
+
+    Args:
+        text: Somebody's text.
+        lines: Whether it may have several lines, and tabs.
+    """
+    if lines:
+        return _CONTROL_IN_LINES.sub(_picture, text.replace("\r\n", "\n"))
+    return _CONTROL.sub(_picture, text)
 
 
-def message_of(error: BaseException) -> str:
-    """The message of an exception; a sentence in its place when its ``__str__`` fails."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an exception class of the job may be broken itself
-        return "<its message cannot be shown>"
+def visible_json(text: str) -> str:
+    """JSON with the same characters escaped."""
+    return _CONTROL_IN_LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
-def both_ends(text: str, longest: int = _LONGEST_TRACEBACK) -> str:
-    """``text`` of at most ``longest`` characters: from a longer one the middle is cut out, and the number of characters stands there."""
-    left_out = len(text) - longest
-    if left_out <= 0:
-        return text
-    half = longest // 2
-    return f"{text[:half]}\n… ({left_out} more characters) …\n{text[-half:]}"
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < ord(" "):
+        return chr(0x2400 + code)
+    return "␡" if code == _DELETE else f"<U+{code:04X}>"

@@ -1,13 +1,14 @@
 """The engine for SQLite: a claim loop over ``c_JobRun``, one machine, no service.
 
-A submit in the same process wakes the loop at once. Work that another process on the machine created is noticed by the
-write-ahead log of the database, whose file changes with every commit: looking at it costs a system call.
+A submit in the same process wakes the loop at once, and nudges those of other processes on the machine. Where no nudge arrives, their
+work is noticed by the write-ahead log of the database, whose file changes with every commit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,13 @@ from ..core.clock import Clock
 from ..core.errors import NodeUnknown
 from ..core.outage import OUTAGES, Outage
 from ..storage.runs.values import Claim, Offer
+from .nudge import Nudge
 from .port import Submission, Worker
 
 log = logging.getLogger("targcc.engine.embedded")
 
-_GLANCE_SECONDS = 0.03
-"""How often to look at the write-ahead log for commits of other processes."""
+_GLANCE_SECONDS = 0.2
+"""How often to look at the write-ahead log for commits of other processes: each time wakes an idle process."""
 _STAGE_SECONDS = 0.1
 """How often to look for runs that became due while more wait than there are workers."""
 
@@ -40,7 +42,9 @@ class EmbeddedEngine:
     """
 
     def __init__(self, database: Path | None, clock: Clock, *, poll_seconds: float = 1) -> None:
-        self._log_file = database.with_name(database.name + "-wal") if database else None
+        self._log_file = f"{database}-wal" if database else None
+        self._nudge = Nudge(database) if database else None
+        self._seen: tuple[int, int] | None = None
         self._clock = clock
         self._poll = timedelta(seconds=poll_seconds)
         self._wake = asyncio.Event()
@@ -48,7 +52,8 @@ class EmbeddedEngine:
         self._draining = False
         self._busy = Counter[str]()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._plenty = False
+        self._plenty: frozenset[str] = frozenset()
+        """The queues that gave as many runs as were asked for: there may be more."""
         self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
 
@@ -58,6 +63,11 @@ class EmbeddedEngine:
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Nothing to write: the run's own row is its entry. The caller wakes the loop after the commit."""
+
+    async def submits_on(self, connection: AsyncConnection) -> bool:
+        """There is nothing to write."""
+        del connection
+        return True
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
         """Nothing to write: the run's own row says that it is over."""
@@ -72,23 +82,25 @@ class EmbeddedEngine:
     ) -> None:
         """Nothing to write: the next claim looks again."""
 
+    async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
+        """Nothing to write: the run's own row says who has refused it."""
+
     def wake(self) -> None:
-        """Look for work now."""
+        """Look for work now, here and in other processes."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._loop.call_soon_threadsafe(self._wake_all)
 
     async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
         """Claim and perform, until drained."""
-        glance = asyncio.create_task(self._watch_log_file())
-        try:
-            while not self._draining:
-                claims, until = await self._claim(worker, queues)
-                for claim in claims:
-                    self._begin(worker, claim)
-                if not claims:
-                    await self._clock.wait(until, self._wake)
-        finally:
-            glance.cancel()
+        if self._nudge is not None:
+            await self._nudge.listen(self._wake.set)
+        self._glance()
+        while not self._draining:
+            claims, until = await self._claim(worker, queues)
+            for claim in claims:
+                self._begin(worker, claim)
+            if not claims:
+                await self._clock.wait(until, self._wake)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -103,7 +115,14 @@ class EmbeddedEngine:
             self._wake.set()
 
     async def close(self) -> None:
-        """Nothing to return."""
+        """Hear no more nudges."""
+        if self._nudge is not None:
+            self._nudge.close()
+
+    def _wake_all(self) -> None:
+        self._wake.set()
+        if self._nudge is not None:
+            self._nudge.send()
 
     async def _claim(
         self, worker: Worker, queues: Mapping[str, int]
@@ -112,7 +131,7 @@ class EmbeddedEngine:
         free = {queue: most - self._busy[queue] for queue, most in queues.items()}
         free = {queue: count for queue, count in free.items() if count > 0}
         poll = self._clock.now() + self._poll
-        if not free:
+        if not free or worker.holds:
             return [], poll
         try:
             claims, next_due = await self._claim_due(worker, free)
@@ -121,28 +140,34 @@ class EmbeddedEngine:
         except NodeUnknown:  # the next heartbeat finds out, and registers again
             return [], poll
         self._outage.over()
-        self._plenty = len(claims) == sum(free.values())  # then there may be more
+        taken = Counter(claim.queue for claim in claims)
+        self._plenty -= free.keys()
+        self._plenty |= {queue for queue, count in free.items() if taken[queue] == count}
         return claims, min(poll, next_due) if next_due else poll
 
     async def _claim_due(
         self, worker: Worker, free: Mapping[str, int]
     ) -> tuple[list[Claim], datetime | None]:
         """Stage and claim; when the next run is due, if nothing waits now."""
-        if self._plenty:
-            stage = time.monotonic() - self._staged >= _STAGE_SECONDS
-        else:
-            waiting, next_due = await worker.due(free.keys())
-            if not waiting:
-                return [], next_due
-            stage = next_due is not None and next_due <= self._clock.now()
-        if stage:
-            self._staged = time.monotonic()
-            await worker.stage()
 
         async def offer(_: AsyncConnection) -> Offer:
             return Offer(wanted=free)
 
+        if not self._plenty.isdisjoint(free):
+            if time.monotonic() - self._staged >= _STAGE_SECONDS:
+                await self._stage(worker)
+            if claims := await worker.claim(offer):
+                return claims, None
+        waiting, next_due = await worker.due(free.keys())
+        if not waiting:
+            return [], next_due
+        if next_due is not None and next_due <= self._clock.now():
+            await self._stage(worker)
         return await worker.claim(offer), None
+
+    async def _stage(self, worker: Worker) -> None:
+        self._staged = time.monotonic()
+        await worker.stage()
 
     def _begin(self, worker: Worker, claim: Claim) -> None:
         self._busy[claim.queue] += 1
@@ -157,20 +182,19 @@ class EmbeddedEngine:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("run %d ended with a fault of the scheduler", claim.run_id, exc_info=error)
 
-    async def _watch_log_file(self) -> None:
-        seen = self._glance()
-        while True:
-            await asyncio.sleep(_GLANCE_SECONDS)
-            now = self._glance()
-            if now != seen:
-                seen = now
-                self._wake.set()
+    def _glance(self) -> None:
+        """Wake the claim loop when the write-ahead log has changed; then again, after a while."""
+        if self._loop is None or self._log_file is None or self._draining:
+            return
+        seen, self._seen = self._seen, _size_and_time(self._log_file)
+        if self._seen != seen:
+            self._wake.set()
+        self._loop.call_later(_GLANCE_SECONDS, self._glance)
 
-    def _glance(self) -> tuple[int, int] | None:
-        if self._log_file is None:
-            return None
-        try:
-            status = self._log_file.stat()
-        except OSError:
-            return None
-        return status.st_size, status.st_mtime_ns
+
+def _size_and_time(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - Path.stat() takes twice as long
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

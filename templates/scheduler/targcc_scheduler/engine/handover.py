@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..storage.runs.refuse import Waiting
 from ..storage.runs.values import Settlement
 from .port import Engine, Submission
+
+_HELD_UP = 5
+"""More runs of a limited queue that are offered when one ends: the first may be held up by their own jobs' limits."""
 
 
 async def hand_over(
@@ -27,9 +31,20 @@ async def hand_over(
     for job, limit in sorted(limits.items()):
         if limit is not None:
             await engine.release(connection, job_name=job, count=limit)
+    queues = {item.claim.queue: item.claim.queue_limit for item in settled}
+    for queue, limit in sorted(queues.items()):
+        if limit is not None:
+            await engine.release(connection, queue=queue, count=limit + _HELD_UP)
     return again
 
 
 def _submission(item: Settlement) -> Submission:
     claim = item.claim
-    return Submission(claim.run_id, claim.queue, claim.priority, item.due_at or claim.due_at)
+    due_at = item.due_at or claim.due_at
+    first = item.cost_a_worker or not item.counts  # its worker was lost, or released it
+    return Submission(claim.run_id, claim.queue, claim.priority, due_at, first)
+
+
+def submission(run: Waiting) -> Submission:
+    """A run that a node has refused, for others."""
+    return Submission(run.run_id, run.queue, run.priority, run.due_at)

@@ -17,21 +17,27 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..storage.runs.claim_at_once import Entries, Taken
 from ..storage.runs.values import Claim, Offer
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A run that waits."""
+    """A run that waits.
+
+    Args:
+        first: It had its turn already, and goes before all others of its priority.
+    """
 
     run_id: int
     queue: str
     priority: int
     due_at: datetime
+    first: bool = False
 
 
 MakeOffer = Callable[[AsyncConnection], Awaitable[Offer]]
@@ -39,7 +45,20 @@ MakeOffer = Callable[[AsyncConnection], Awaitable[Offer]]
 
 
 class Worker(Protocol):
-    """What an engine calls to have work done; the executor is one. For use on the scheduler's loop."""
+    """What an engine calls to have work done; the executor is one. For use on the scheduler's loop.
+
+    Attributes:
+        fingerprint: Stands for the jobs and arguments that it knows; runs that it has refused carry it.
+        holds: Whether it claims nothing for now: its node is being drained.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the jobs and arguments that it knows."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it claims nothing for now."""
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
         """Take what ``offer`` offers, in the transaction in which it offers it.
@@ -47,14 +66,30 @@ class Worker(Protocol):
         Runs that are over, not due, taken by somebody, or have something in their way are left out.
 
         Raises:
-            NodeUnknown: this node was declared lost; what ``offer`` did is undone.
+            NodeUnknown: this node was declared lost, is being drained, or its jobs' loop does not turn; what ``offer`` did is undone.
+        """
+
+    async def claim_at_once(
+        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+    ) -> Taken | None:
+        """Take entries of a queue, and claim their runs, in one statement; for engines with a queue of their own in this database.
+
+        ``None``: nothing is known of the runs that are next, so :meth:`claim` has to look at them; likewise when some are left.
+
+        Args:
+            entries: The engine's queue.
+            queue: The queue whose entries they are.
+            asked: What ``entries`` asks for.
+
+        Raises:
+            NodeUnknown: as with :meth:`claim`.
         """
 
     async def stage(self) -> None:
         """Make runs whose time has come ``enqueued``, in a transaction of its own."""
 
     async def perform(self, claim: Claim) -> None:
-        """Run the job and settle the run. Never raises; returns when the outcome is in the database."""
+        """Run the job and settle the run. Returns when the outcome is in the database, or the run is not this node's any more."""
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether runs wait for a worker in these queues, and when the next is due."""
@@ -69,6 +104,9 @@ class Engine(Protocol):
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Runs wait from now on; part of the transaction of ``connection``, which may belong to another loop."""
 
+    async def submits_on(self, connection: AsyncConnection) -> bool:
+        """Whether :meth:`submit` can write on the connection; it does nothing on one of a driver that the engine does not know."""
+
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
         """Runs do not wait any more (cancelled, deleted); part of the transaction of ``connection``."""
 
@@ -80,10 +118,13 @@ class Engine(Protocol):
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Runs that were held up may go: up to ``count`` of a job at its limit, or all of a queue that was paused.
+        """Runs that were held up may go: up to ``count`` of a job or of a queue at its limit, or all of a queue that was paused.
 
         Part of the transaction of ``connection``.
         """
+
+    async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
+        """Runs that nodes refused wait for one that did not; they are offered to nobody who has refused them. Part of the transaction."""
 
     def wake(self) -> None:
         """Something was committed that may be work; called from any thread, after the commit. A hint, nothing more."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import itertools
 import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from ..core.errors import ArgumentsError
+from ..core.errors import ArgumentsError, SecretError
+from ..core.masking.known import KNOWN
+from ..core.sealing.seals import SEALS
+
+_SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Parameters:
     Args:
         context: The name of the parameter that takes the :class:`JobContext`; ``None`` when there is none.
         model: The other parameters as a model; ``None`` when there are none.
-        secrets: The names of those that are secret (pydantic's ``SecretStr`` or ``SecretBytes``).
+        secrets: The names of those that are secret (pydantic's ``SecretStr``, ``SecretBytes``, ``Secret[…]``, or what holds one).
     """
 
     context: str | None
@@ -42,7 +49,18 @@ class Parameters:
                 raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
             return None
         checked = _validated(self.model, dict(arguments))
-        return json.dumps(_plain(dict(checked)), ensure_ascii=False)
+        self._know(checked)
+        sealed = SEALS.seal(_plain(dict(checked)), self.secrets)
+        return json.dumps(sealed, ensure_ascii=False)
+
+    def reseal(self, arguments_json: str) -> str:
+        """What :meth:`check` wrote, with its secrets sealed by the newest key.
+
+        Raises:
+            SecretError: they are sealed with a key that this process does not have.
+        """
+        opened = SEALS.open(json.loads(arguments_json), self.secrets)
+        return json.dumps(SEALS.seal(opened, self.secrets), ensure_ascii=False)
 
     def load(self, arguments_json: str | None) -> dict[str, Any]:
         """What :meth:`check` wrote, as keyword arguments.
@@ -50,10 +68,26 @@ class Parameters:
         Raises:
             ArgumentsError: the job's signature has changed since, and they do not fit any more.
         """
+        try:
+            arguments = json.loads(arguments_json or "{}")
+        except ValueError as error:
+            raise ArgumentsError(f"they are not JSON: {error}") from None
         if self.model is None:
+            if arguments:
+                raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
             return {}
-        checked = _validated(self.model, json.loads(arguments_json or "{}"))
-        return dict(checked)
+        try:
+            loaded = _validated(self.model, SEALS.open(arguments, self.secrets))
+        except SecretError as error:
+            raise ArgumentsError(str(error)) from None
+        self._know(loaded)
+        return dict(loaded)
+
+    def _know(self, arguments: pydantic.BaseModel) -> None:
+        """Mask the values of secret arguments wherever they go out from now on."""
+        for name in self.secrets:
+            for value in _secret_values(getattr(arguments, name)):
+                KNOWN.add(value, passing=True)
 
 
 def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
@@ -74,8 +108,11 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
     fields: dict[str, Any] = {}
     for item in rest:
         fields[item.name] = (_type_of(function, item), _default(item))
-    config = pydantic.ConfigDict(extra="forbid")
-    model = pydantic.create_model("Arguments", __config__=config, **fields)
+    config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
+    with warnings.catch_warnings():
+        # A parameter may be called `json` or `copy`: nobody asks this model for what pydantic's own are for.
+        warnings.filterwarnings("ignore", 'Field name ".*" in "Arguments" shadows', UserWarning)
+        model = pydantic.create_model("Arguments", __config__=config, **fields)
     secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
     return Parameters(context, model, secrets)
 
@@ -108,14 +145,40 @@ def _default(parameter: inspect.Parameter) -> Any:
     return ... if parameter.default is parameter.empty else parameter.default
 
 
-def _is_secret(kind: Any) -> bool:
-    if kind in {pydantic.SecretStr, pydantic.SecretBytes}:
+def _is_secret(kind: Any, within: tuple[Any, ...] = ()) -> bool:
+    """Whether a type is secret, or holds one that is; models may hold themselves."""
+    if isinstance(kind, type) and issubclass(kind, _SECRETS):
         return True
-    return any(_is_secret(part) for part in typing.get_args(kind) if _hashable(part))
+    if typing.get_origin(kind) is pydantic.Secret:
+        return True
+    parts = (*typing.get_args(kind), *_fields_of(kind))
+    return any(
+        _is_secret(part, (*within, kind))
+        for part in parts
+        if not any(part is one for one in (*within, kind))
+    )
 
 
-def _hashable(value: object) -> bool:
-    return type(value).__hash__ is not None
+def _fields_of(kind: Any) -> Iterator[Any]:
+    """The types of a model's fields."""
+    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+        yield from (field.annotation for field in kind.model_fields.values())
+    elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        yield from (field.type for field in dataclasses.fields(kind))
+
+
+def _secret_values(value: object) -> Iterator[str | bytes]:
+    if isinstance(value, _SECRETS):
+        inner = value.get_secret_value()
+        yield inner if isinstance(inner, bytes) else str(inner)
+    elif isinstance(value, pydantic.BaseModel):
+        yield from _secret_values(dict(value))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _secret_values(vars(value))
+    elif isinstance(value, Mapping):
+        yield from itertools.chain.from_iterable(map(_secret_values, value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from itertools.chain.from_iterable(map(_secret_values, value))
 
 
 def _validated(model: type[pydantic.BaseModel], values: dict[str, Any]) -> pydantic.BaseModel:
@@ -133,7 +196,7 @@ def _line(item: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """A value as JSON holds it; secrets are not masked, since the job needs them."""
-    if isinstance(value, pydantic.SecretStr | pydantic.SecretBytes):
+    if isinstance(value, _SECRETS):
         return _plain(value.get_secret_value())
     if isinstance(value, pydantic.BaseModel):
         return _plain(dict(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,12 +11,17 @@ from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from ..core.errors import JobCancelled, StepError
+from ..core.kept.texts import text_of
+from ..core.text import clean
 from .definition import JobDefinition
 from .run_log import Recorder, RunLog
 from .steps import decode, encode, is_async
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LONGEST_NAME = 200
+"""The width of ``c_JobStep.Name``."""
 
 
 class StopReason(StrEnum):
@@ -60,11 +66,17 @@ class JobContext:
         self._stop: StopReason | None = None
         self._stop_message = ""
         self._noticed = False
+        self._odd_progress = False
 
     @property
     def job_name(self) -> str:
         """The job's stable key."""
         return self.definition.name
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The names that the job had before."""
+        return self.definition.aliases
 
     @property
     def cancelled(self) -> bool:
@@ -94,11 +106,19 @@ class JobContext:
     def progress(self, done: float, total: float | None = None) -> None:
         """Report how far the run is; shown live. Calls are cheap: only the newest is stored, a few times a second.
 
+        What is no finite number is not shown; the run's log says so, once.
+
         Args:
             done: How much is done, in any unit.
             total: How much there is, if known.
         """
-        self._recorder.progress(done, total)
+        known = _number(done), None if total is None else _number(total)
+        if known[0] is None or (total is not None and known[1] is None):
+            if not self._odd_progress:
+                self.log.warning("progress that is no number is not shown", done=done, total=total)
+            self._odd_progress = True
+            return
+        self._recorder.progress(known[0], known[1])
 
     @overload
     async def step(
@@ -155,6 +175,11 @@ class JobContext:
             self._stop_message = message
             self._stop = reason
 
+    def stop_otherwise(self, reason: StopReason, message: str) -> None:
+        """Change why the run, which was told to stop, has to."""
+        self._stop_message = message
+        self._stop = reason
+
     @property
     def stop_reason(self) -> StopReason | None:
         """Why the run was told to stop, for the executor."""
@@ -166,10 +191,25 @@ class JobContext:
         return self._noticed
 
     def _begin_step(self, name: str) -> None:
-        if not 0 < len(name) <= 200:  # noqa: PLR2004 - the width of c_JobStep.Name
-            raise StepError(f"a step's name has 1 to 200 characters: {name!r}")
+        if (
+            not issubclass(type(name), str)
+            or not 0 < len(name) <= _LONGEST_NAME
+            or clean(name) != name
+        ):
+            raise StepError(
+                f"a step's name is a text of 1 to {_LONGEST_NAME} characters, without NUL: {text_of(name)}"
+            )
         if name in self._steps:
             raise StepError(
                 f"step {name!r} was already done in this attempt: each needs its own name"
             )
         self._steps.add(name)
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or ``None``."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except BaseException:  # noqa: BLE001 - the value's own code may raise anything
+        return None
+    return float.__pos__(number) if math.isfinite(number) else None

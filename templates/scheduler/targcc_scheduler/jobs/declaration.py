@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, get_args
 
 from ..core.errors import JobError
 from ..project import Project, current
 from ..schedules import (
     AfterCompletionSchedule,
+    AfterRunSchedule,
+    AfterStartSchedule,
     CronSchedule,
     EverySchedule,
     OnceSchedule,
@@ -25,7 +27,17 @@ from ..schedules import (
     parse_duration,
     parse_zone,
 )
-from .definition import Alerts, JobDefinition, JobType, Misfire, Overlap, in_words, name_of
+from .definition import (
+    Alerts,
+    Isolation,
+    JobDefinition,
+    JobType,
+    Misfire,
+    Overlap,
+    in_words,
+    name_of,
+)
+from .expectations import expectations
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -42,9 +54,9 @@ class RecurringOptions(TypedDict, total=False):
     every: str | timedelta | None
     """An interval, instead of a cron expression."""
     anchor: str | datetime | None
-    """With ``every``: an instant from which the intervals are counted."""
-    after: Literal["completion"] | None
-    """With ``every``: count from the end of the last run."""
+    """With ``every``: when it runs first; the intervals are counted from there. An interval of whole days keeps its time of the clock."""
+    after: Literal["completion", "start"] | None
+    """With ``every``: count from the end or the start of the last run; a run that took longer than the interval is followed at once."""
     at: str | datetime | None
     """One instant, instead of a cron expression: it runs once."""
     display_name: str | None
@@ -68,13 +80,35 @@ class RecurringOptions(TypedDict, total=False):
     """What to do with slots that passed while no node was up. ``run_once`` (default): run the newest, record the others as
     missed. ``run_all``: run each. ``skip``: a slot over a minute late is missed."""
     misfire_grace: str | timedelta
-    """A slot older than this is missed under any policy. Default: a day."""
+    """A slot older than this is missed under any policy; ``"none"`` is no limit. Default: a day."""
     concurrency: int | None
     """How many runs may run at once, on all nodes together."""
+    isolation: Isolation | None
+    """``thread``: it runs in this process; a plain job that does not stop when it is told keeps its place until it ends. ``process``: it runs in
+    a process of its own: it can be stopped whatever it does, and a crash costs this run alone. Default: what its queue says, else ``thread``."""
+    memory_limit: int | None
+    """MiB of resident memory of a run in a process of its own, which this implies; one that uses more is ended and has failed."""
     alerts: Alerts | None
     """Who gets alerts, and when."""
     paused: bool
     """Whether it is created paused, until somebody resumes it."""
+    must_finish_by: str | None
+    """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
+    must_start_within: str | timedelta | None
+    """People are told of a run that has waited longer than this for its worker, and of a slot that nobody has begun."""
+    at_least: str | None
+    """Such as ``"1 success in 26h"``: people are told when there were fewer."""
+    ping: str | None
+    """An address that is fetched after each run that succeeds, such as that of a dead-man's switch, or ``${NAME}`` of a variable with it."""
+
+
+class _Expected(TypedDict, total=False):
+    """Those of the options that say what people rely on."""
+
+    must_finish_by: str | None
+    must_start_within: str | timedelta | None
+    at_least: str | None
+    ping: str | None
 
 
 class JobOptions(RecurringOptions, total=False):
@@ -84,6 +118,11 @@ class JobOptions(RecurringOptions, total=False):
     """The stable key, when the class was renamed. Default: the class name without ``Job``."""
     timezone: str | None
     """The zone the schedule is read in. Default: the project's."""
+    aliases: tuple[str, ...]
+    """Names that the job had before: its history, pause and schedule go on under the new one. Drop them once every database has been
+    used with the new name, and no code asks for an old one."""
+    left_spec: bool
+    """Written by ``targcc-gen regenerate``: targcc.yaml had this job and has it no more, so people are shown that it runs."""
 
 
 def job(
@@ -138,7 +177,8 @@ class Declaration:
             JobError: the options contradict each other.
             CronError: the schedule, a duration or the zone cannot be read.
         """
-        return _complete(self, project, **self.options)
+        there = cast("JobOptions", project.job_options.get(self.name, {}))
+        return _complete(self, project, **(self.options | there))
 
 
 def declare(
@@ -174,7 +214,7 @@ def _complete(
     *,
     every: str | timedelta | None = None,
     anchor: str | datetime | None = None,
-    after: Literal["completion"] | None = None,
+    after: Literal["completion", "start"] | None = None,
     at: str | datetime | None = None,
     timezone: str | None = None,
     display_name: str | None = None,
@@ -189,8 +229,13 @@ def _complete(
     misfire: Misfire = "run_once",
     misfire_grace: str | timedelta = "1d",
     concurrency: int | None = None,
+    isolation: Isolation | None = None,
+    memory_limit: int | None = None,
     alerts: Alerts | None = None,
     paused: bool = False,
+    aliases: tuple[str, ...] = (),
+    left_spec: bool = False,
+    **expected: Unpack[_Expected],
 ) -> JobDefinition:
     target, schedule = declaration.target, declaration.schedule
     if inspect.isclass(target) and not callable(getattr(target, "execute", None)):
@@ -199,7 +244,11 @@ def _complete(
     zone = timezone or project.timezone
     when, text = _schedule(schedule, every=every, anchor=anchor, after=after, at=at, zone=zone)
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
+    _check_aliases(key, aliases)
     parse_zone(zone)
+    if memory_limit is not None and isolation is None:
+        isolation = "process"
+    _check_isolation(key, target, isolation, memory_limit)
     job_type = schedule if isinstance(schedule, JobType) else JobType.MANUAL
     return JobDefinition(
         name=key,
@@ -213,15 +262,20 @@ def _complete(
         priority=priority,
         retries=project.retries if retries is None else retries,
         backoff=_duration(backoff if backoff is not None else project.backoff),
-        timeout=_timeout(timeout if timeout is not None else project.timeout),
+        timeout=_limit(timeout if timeout is not None else project.timeout),
         overlap=overlap or ("skip" if when is not None else "allow"),
         misfire=misfire,
-        misfire_grace=_duration(misfire_grace),
+        misfire_grace=_limit(misfire_grace),
         concurrency=concurrency,
+        isolation=isolation or _isolation(target, queue or project.queue, project),
+        memory_limit=memory_limit,
         alerts=alerts,
         paused=paused,
         target=target,
         module=declaration.module,
+        aliases=tuple(aliases),
+        left_spec=left_spec,
+        expectations=expectations(key, **expected),
     )
 
 
@@ -249,11 +303,42 @@ def _check(
         raise JobError(f"{key}: misfire is run_once, skip or run_all, not {misfire!r}")
 
 
+def _check_aliases(key: str, aliases: object) -> None:
+    """One text alone would be taken for a list of letters."""
+    if not isinstance(aliases, tuple | list) or not all(isinstance(one, str) for one in aliases):
+        raise JobError(f'{key}: aliases is a tuple of names, such as ("{key}Old",)')
+    for alias in aliases:
+        if not _NAME.fullmatch(alias) or alias == key:
+            raise JobError(f"{key}: {alias!r} is no name that it had before")
+
+
+def _check_isolation(
+    key: str, target: Callable[..., Any], isolation: str | None, memory_limit: int | None
+) -> None:
+    if isolation is not None and isolation not in get_args(Isolation):
+        raise JobError(f"{key}: isolation is thread or process, not {isolation!r}")
+    if isolation == "process" and not _can_be_imported(target):
+        raise JobError(f"{key}: another process must import it: put it at the top of a module")
+    if memory_limit is not None and (memory_limit < 1 or isolation == "thread"):
+        raise JobError(f"{key}: memory_limit is MiB from 1, of a process of its own")
+
+
+def _isolation(target: Callable[..., Any], queue: str, project: Project) -> Isolation:
+    """What a job's queue says of a job that says nothing."""
+    wanted = queue in project.process_queues and _can_be_imported(target)
+    return "process" if wanted else "thread"
+
+
+def _can_be_imported(target: Callable[..., Any]) -> bool:
+    name = getattr(target, "__qualname__", "<")
+    return "<" not in name and getattr(target, "__module__", "__main__") != "__main__"
+
+
 def _duration(value: str | timedelta) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
 
 
-def _timeout(value: str | timedelta | None) -> timedelta | None:
+def _limit(value: str | timedelta | None) -> timedelta | None:
     if value is None or value == "none":
         return None
     return _duration(value)
@@ -298,9 +383,13 @@ def _interval(
 ) -> tuple[Schedule, str]:
     text = f"every {format_duration(interval)}"
     if after is not None:
-        if after != "completion":
-            raise JobError(f"after= knows only 'completion', not {after!r}")
-        return AfterCompletionSchedule(interval), f"{text} after completion"
+        schedules: dict[str, type[AfterRunSchedule]] = {
+            "completion": AfterCompletionSchedule,
+            "start": AfterStartSchedule,
+        }
+        if after not in schedules:
+            raise JobError(f"after= is 'completion' or 'start', not {after!r}")
+        return schedules[after](interval), f"{text} after {after}"
     if anchor is None:
         return EverySchedule(interval), text
     return EverySchedule(interval, _instant(anchor, zone)), f"{text} from {anchor}"

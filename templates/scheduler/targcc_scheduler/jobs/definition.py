@@ -17,11 +17,14 @@ from ..core.errors import JobError
 from ..core.secrets import MASK
 from ..schedules import Schedule, parse_duration
 from .arguments import Parameters, parameters_of
+from .expectations import Expectations
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["run_once", "skip", "run_all"]
-AlertKind = Literal["failure", "success", "missed", "slow"]
-_SIMPLE_ALERTS = set(get_args(AlertKind)) - {"slow"}  # which needs a duration
+Isolation = Literal["thread", "process"]
+AlertKind = Literal["failure", "success", "missed", "slow", "unknown", "late", "node"]
+# "slow" needs a duration, and "node" is about no job.
+_SIMPLE_ALERTS = set(get_args(AlertKind)) - {"slow", "node"}
 
 
 class JobType(StrEnum):
@@ -47,7 +50,8 @@ class Alerts:
     """Who is told about a job, and when.
 
     Args:
-        on: Any of ``failure``, ``success``, ``missed`` and ``slower than 5m`` (a duration).
+        on: Any of ``failure``, ``success``, ``missed``, ``unknown`` (a run waits for a node that knows its job or arguments; told with
+            ``failure`` too), ``late`` (an expectation of it is broken; told with ``failure`` and ``missed`` too) and ``slower than 5m`` (a duration).
         email: Addresses.
         slack: A Slack webhook URL, or a reference to it, as for the next two: ``${SLACK_URL}`` is an environment variable,
             ``file:/run/secrets/slack`` a file. It is looked up when an alert is sent.
@@ -67,7 +71,7 @@ class Alerts:
         for kind in self.on:
             if kind not in _SIMPLE_ALERTS and not kind.startswith("slower than "):
                 raise JobError(
-                    f"no alert on {kind!r}: failure, success, missed or 'slower than 5m'"
+                    f"no alert on {kind!r}: failure, success, missed, unknown, late or 'slower than 5m'"
                 )
         self.slower_than  # noqa: B018 - raises CronError for a wrong duration
 
@@ -94,11 +98,16 @@ class JobDefinition:
         timeout: How long one attempt may take; ``None`` is for ever.
         overlap: What happens to a slot that comes while the job is busy.
         misfire: What happens to slots that passed while no node could start them.
-        misfire_grace: A slot older than this is recorded as missed, whatever the policy.
+        misfire_grace: A slot older than this is recorded as missed, whatever the policy; ``None`` is no limit.
         concurrency: How many runs may be running at once, on all nodes together, when said.
+        isolation: ``process``: it runs in a process of its own, which can be stopped and cannot harm others.
+        memory_limit: MiB of memory that this process may use.
         paused: Whether it is created paused.
         target: The class or function.
         module: Where it is, such as ``acme_jobs.jobs.daily_report``.
+        aliases: The names that it had before.
+        left_spec: Whether targcc.yaml had it and has it no more: it is in the code, not in the spec.
+        expectations: What must hold of it; people are told when it does not.
     """
 
     name: str
@@ -115,12 +124,22 @@ class JobDefinition:
     timeout: timedelta | None
     overlap: Overlap
     misfire: Misfire
-    misfire_grace: timedelta
+    misfire_grace: timedelta | None
     concurrency: int | None
+    isolation: Isolation
+    memory_limit: int | None
     alerts: Alerts | None
     paused: bool
     target: Callable[..., Any]
     module: str
+    aliases: tuple[str, ...] = ()
+    left_spec: bool = False
+    expectations: Expectations = field(default_factory=Expectations)
+
+    @property
+    def key(self) -> str:
+        """What targcc.yaml calls it, which is the name of its class or function."""
+        return name_of(self.target)
 
     @property
     def limit(self) -> int | None:
@@ -148,6 +167,34 @@ class JobDefinition:
 
     def __str__(self) -> str:
         return self.name
+
+
+def stand_in(name: str, queue: str) -> JobDefinition:
+    """For a job of which only runs are known, so that people can be told of them."""
+    return JobDefinition(
+        name=name,
+        display_name=in_words(name),
+        description="",
+        job_type=JobType.MANUAL,
+        schedule=None,
+        schedule_text="",
+        timezone="UTC",
+        queue=queue,
+        priority=0,
+        retries=0,
+        backoff=timedelta(),
+        timeout=None,
+        overlap="allow",
+        misfire="skip",
+        misfire_grace=timedelta(),
+        concurrency=None,
+        alerts=None,
+        paused=False,
+        isolation="thread",
+        memory_limit=None,
+        target=stand_in,
+        module="",
+    )
 
 
 def shown_arguments(

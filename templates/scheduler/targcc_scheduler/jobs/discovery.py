@@ -143,7 +143,16 @@ def _add(declaration: Declaration, found: Discovered) -> None:
         )
     definition = declaration.complete(found.project)
     check(definition)
+    _check_earlier_names(definition, found)
     found.definitions[definition.name] = definition
+
+
+def _check_earlier_names(definition: JobDefinition, found: Discovered) -> None:
+    """Nobody takes over the rows of a job that is there."""
+    for one in found.definitions.values():
+        if one.name in definition.aliases or definition.name in one.aliases:
+            both = f"{definition.name} and {one.name}"
+            raise ValueError(f"{both} are two jobs, and aliases= says they are one: drop it there")
 
 
 def check(definition: JobDefinition) -> None:

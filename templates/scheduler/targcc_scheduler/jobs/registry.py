@@ -39,6 +39,7 @@ class JobRegistry:
         self._lock = threading.RLock()
         self._discovered: Discovered | None = None
         self._external: set[str] = set()
+        self._completed: dict[int, tuple[Declaration, JobDefinition]] = {}
         self._external_broken: list[BrokenModule] = []
 
     @property
@@ -47,12 +48,18 @@ class JobRegistry:
         return self._found().definitions
 
     @property
+    def own(self) -> list[JobDefinition]:
+        """The jobs that are in the code."""
+        definitions = self._found().definitions
+        return [job for name, job in list(definitions.items()) if name not in self._external]
+
+    @property
     def broken(self) -> Sequence[BrokenModule]:
         """The job files that could not be used."""
         return [*self._found().broken, *self._external_broken]
 
     def find(self, job: JobRef) -> JobDefinition:
-        """A job by its name (in any case, with or without ``Job``), display name, class or function.
+        """A job by its name (in any case, with or without ``Job``), earlier name, display name, class or function.
 
         Raises:
             UnknownJob: there is none.
@@ -148,14 +155,19 @@ class JobRegistry:
         known = self._discovered.definitions.get(mark.name) if self._discovered else None
         if known is not None and known.target is mark.target:
             return known
-        return mark.complete(self._project or current())
+        if id(mark) not in self._completed:  # once: it makes a model of the job's arguments
+            self._completed[id(mark)] = mark, mark.complete(self._project or current())
+        return self._completed[id(mark)][1]
 
     def _find_by_name(self, text: str) -> JobDefinition:
         definitions = self.definitions
         if text in definitions:
             return definitions[text]
         for definition in list(definitions.values()):
-            if _folded(text) in {_folded(definition.name), _folded(definition.display_name)}:
+            if text in definition.aliases or _folded(text) in {
+                _folded(definition.name),
+                _folded(definition.display_name),
+            }:
                 return definition
         near = get_close_matches(text, definitions, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core.kept.texts import type_name
 from .copies import refuse_result
 
 
@@ -22,6 +23,9 @@ class JobResult:
         metadata: Anything JSON can hold, kept with the attempt.
         exception: What went wrong, if the job caught it; its traceback is kept.
         retry: Whether a failure may be tried again; ``False`` makes it final.
+
+    Raises:
+        TypeError: one of them is of another type; says what to write instead.
     """
 
     ok: bool
@@ -29,6 +33,15 @@ class JobResult:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     exception: BaseException | None = None
     retry: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be kept, where the job's author sees it."""
+        _check("ok", self.ok, bool, "True or False; bool(…) makes one of other values")
+        _check("message", self.message, str, "a text; str(…) makes one of other values")
+        _check("metadata", self.metadata, Mapping, "a mapping, such as {'rows': 12}")
+        if self.exception is not None:
+            _check("exception", self.exception, BaseException, "the exception itself, or None")
+        _check("retry", self.retry, bool, "True or False")
 
     @classmethod
     def success(cls, message: str = "Job completed successfully") -> JobResult:
@@ -60,12 +73,25 @@ class JobResult:
             TypeError: the job returned anything else.
             JobError: the job returned a result of another copy of the scheduler.
         """
-        if isinstance(returned, JobResult):
-            return returned
+        kind = type(returned)  # isinstance would believe a __class__ of its own
+        if issubclass(kind, JobResult):
+            return returned  # type: ignore[return-value]
         refuse_result(returned)
         if returned is None:
             return cls.success()
-        if isinstance(returned, str):
-            return cls.success(returned)
-        kind = type(returned).__name__
-        raise TypeError(f"a job returns a JobResult, a text or nothing, not {kind}")
+        if issubclass(kind, str):
+            return cls.success(returned)  # type: ignore[arg-type]
+        raise TypeError(
+            f"a job returns a JobResult, a text or nothing, not {type_name(returned)}{_hint(kind)}"
+        )
+
+
+def _check(name: str, value: object, kind: type, meant: str) -> None:
+    if not issubclass(type(value), kind):
+        raise TypeError(f"JobResult: {name} is {meant}; this is of type {type_name(value)}")
+
+
+def _hint(kind: type) -> str:
+    if kind.__dict__.get("__await__") or kind.__dict__.get("__anext__"):
+        return ": its execute lacks an await"
+    return ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
-import traceback
+import sys
 from concurrent.futures import Future
 from typing import Any, Protocol
+
+from ..core.kept.limits import LONGEST_LOG_LINE, LONGEST_LOG_VALUE
+from ..core.kept.texts import kept_text, text_of
+from ..core.kept.tracebacks import stack_trace
 
 _process_log = logging.getLogger("targcc.job")
 
@@ -29,7 +33,8 @@ class Recorder(Protocol):
 class RunLog:
     """The log of one run: ``ctx.log.info("loaded", rows=12)``.
 
-    Lines are stored with the run and also go to the log of the process.
+    Lines are stored with the run and also go to the log of the process. Nothing that is logged fails the job: what cannot be shown is
+    replaced by a text that says so, and what is too long is cut.
     """
 
     def __init__(self, recorder: Recorder, **fields: Any) -> None:
@@ -54,17 +59,19 @@ class RunLog:
 
     def exception(self, event: str, /, **values: Any) -> None:
         """Log a failure with the traceback of the exception that is being handled."""
-        self._write(logging.ERROR, event, values, traceback.format_exc())
+        error = sys.exception()
+        self._write(logging.ERROR, event, values, None if error is None else stack_trace(error))
 
     def _write(
         self, level: int, event: str, values: dict[str, Any], details: str | None = None
     ) -> None:
-        text = " ".join([event, *(f"{key}={_shown(value)}" for key, value in values.items())])
-        text = text if details is None else f"{text}\n{details.rstrip()}"
+        shown = (f"{text_of(key, 200)}={_shown(value)}" for key, value in values.items())
+        text = " ".join([text_of(event, LONGEST_LOG_LINE), *shown])
+        text = kept_text(text if details is None else f"{text}\n{details}", LONGEST_LOG_LINE)
         self._recorder.write(logging.getLevelName(level).lower(), text)
         _process_log.log(level, "%s", text, extra=self._fields)
 
 
 def _shown(value: object) -> str:
-    text = str(value)
+    text = text_of(value, LONGEST_LOG_VALUE)
     return text if text and not any(character.isspace() for character in text) else repr(text)

@@ -12,6 +12,7 @@ import pydantic
 from pydantic_core import from_json, to_json
 
 from ..core.errors import StepError
+from ..core.kept.texts import text_of, type_name
 
 
 def is_async(f: Callable[..., Any]) -> bool:
@@ -26,15 +27,25 @@ def encode(name: str, f: Callable[..., Any], result: Any) -> tuple[str, Any]:
     adapter = _adapter(f)
     try:
         encoded = (adapter.dump_json(result) if adapter else to_json(result)).decode()
-    except (ValueError, TypeError) as error:
-        raise StepError(f"the result of step {name!r} cannot be kept as JSON: {error}") from error
+    except Exception as error:
+        why = text_of(error)
+        raise StepError(f"the result of step {name!r} cannot be kept as JSON: {why}") from error
     decoded = decode(name, f, encoded)
-    if adapter is None and decoded != (list(result) if isinstance(result, tuple) else result):
+    if adapter is None and not _same(decoded, result):
         raise StepError(
-            f"step {name!r} returned {type(result).__name__}, which comes back from JSON as something else: "
+            f"step {name!r} returned {type_name(result)}, which comes back from JSON as something else: "
             f"give {getattr(f, '__qualname__', f)!s} a return type (a dataclass, a pydantic model, list[…], datetime, …)"
         )
     return encoded, decoded
+
+
+def _same(decoded: Any, result: Any) -> bool:
+    """Whether they are equal; what cannot be compared is of a class that JSON does not have."""
+    given = list(result) if isinstance(result, tuple) else result
+    try:
+        return bool(decoded == given)
+    except Exception:  # noqa: BLE001 - the class's own code may raise anything
+        return False
 
 
 def decode(name: str, f: Callable[..., Any], encoded: str) -> Any:

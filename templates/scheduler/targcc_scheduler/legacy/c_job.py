@@ -1,7 +1,8 @@
 """Hybrid mode: jobs that stay in the old server's table ``c_Job`` and run from here, while ``TARGCC_LEGACY_URL`` names its database.
 
-The table is read at the start and every minute, and never written. Each active row is a recurring job that calls its stored
-procedure; rows that change, come or go are followed. A row that cannot be a job is reported as broken, and the others run.
+The table is read at the start and every minute. Each active row is a recurring job that calls its stored procedure; rows that
+change, come or go are followed. A row that cannot be a job is reported as broken, and the others run. A table with cron texts is not
+written; one of TARGCC 4 is, by ``classic/``, in the form that TaskManager wrote.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from ..core.clock import Clock, SystemClock
 from ..core.errors import LegacyError
 from ..core.outage import in_short
 from ..core.secrets import mask
@@ -19,24 +21,30 @@ from ..jobs.definition import Alerts, JobDefinition
 from ..jobs.discovery import BrokenModule
 from ..jobs.result import JobResult
 from ..project import current
+from ..queries.models import Attempt
 from ..schedules import CronError, CronSchedule
 from ..services.database import Database
 from ..services.procedures import procedure_call
 from ..settings import Settings
 from .c_job_rows import (
     LegacyRow,
+    check_columns,
     is_yes,
     name_of,
     place_of,
     procedure_of,
+    read_table,
     recipients_of,
-    records_of,
     row_of,
     take,
 )
+from .classic.jobs import ClassicJobs
+from .classic.rows import check_classic, is_classic
 from .source import Reading
 
 _TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
+
+_END_OF_READING_SECONDS = 2
 
 Record = Mapping[str, Any]
 
@@ -46,16 +54,18 @@ class CJobSource:
 
     Args:
         settings: Name the table, its database and the zone of its schedules.
+        clock: Tells the time; default: this machine's.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._zone = settings.legacy_timezone or current().timezone
         self._database: Database | None = None
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._known: dict[LegacyRow, JobDefinition] = {}
         self._last_runs: dict[str, object] = {}
         self._run_elsewhere: set[str] = set()
+        self._classic = ClassicJobs(settings, self._zone, clock or SystemClock(), self._open)
 
     @property
     def name(self) -> str:
@@ -65,7 +75,9 @@ class CJobSource:
     @property
     def if_taken(self) -> str:
         """See :class:`~.source.JobSource`."""
-        return "set IsActive = 0 if that job does the work now, else rename one"
+        return (
+            "set IsActive = 0 (TARGCC 4: Active = 0) if that job does the work now, else rename one"
+        )
 
     def read(self) -> Reading:
         """What the table says now.
@@ -73,15 +85,23 @@ class CJobSource:
         Raises:
             LegacyError: the database cannot be reached, there is no such table, or it has other columns.
         """
-        table = self._settings.legacy_table
+        with self._reading:
+            return self._read(self._settings.legacy_table)
+
+    def _read(self, table: str) -> Reading:
         try:
             with self._open().engine.connect() as connection:
-                records = records_of(connection, table)
+                found = read_table(connection, table)
+                if is_classic(found.columns):
+                    check_classic(table, found.columns)
+                    return self._classic.read(connection, found)
+                check_columns(table, found.columns)
                 people = recipients_of(connection, table)
         except LegacyError:
             raise
         except Exception as error:  # a driver may raise anything
             raise LegacyError(_unreadable(error)) from error
+        records = found.records
         active = [record for record in records if is_yes(record["isactive"])]
         definitions, broken = self._define_all(active, people)
         idle = {name_of(record) for record in records if not is_yes(record["isactive"])}
@@ -105,8 +125,18 @@ class CJobSource:
         self._known = known
         return definitions, broken + self._watch_task_manager(known)
 
+    def write_down(self, attempts: Sequence[Attempt]) -> None:
+        """See :class:`~.source.JobSource`. Only a table of TARGCC 4 is written."""
+        with self._reading:
+            try:
+                self._classic.write_down(attempts)
+            except Exception as error:  # a driver may raise anything
+                raise LegacyError(_unreadable(error)) from error
+
     def close(self) -> None:
-        """Close the connections and end the threads."""
+        """Close the connections and end the threads, after a reading that goes on, if it does not take long."""
+        if self._reading.acquire(timeout=_END_OF_READING_SECONDS):
+            self._reading.release()
         with self._lock:
             database, self._database = self._database, None
         if database is not None:

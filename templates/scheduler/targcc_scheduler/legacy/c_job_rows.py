@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,25 +40,43 @@ class LegacyRow:
     last_run: object = field(default=None, compare=False)
 
 
-def records_of(connection: sa.Connection, table: str) -> list[Record]:
-    """The rows, by column names in lower case.
+@dataclass(frozen=True)
+class OldTable:
+    """A table as it was read.
+
+    Args:
+        columns: Their names, in lower case.
+        records: The rows, by these names.
+    """
+
+    columns: tuple[str, ...]
+    records: list[Record]
+
+
+def read_table(connection: sa.Connection, table: str) -> OldTable:
+    """Read the table of jobs.
 
     Raises:
-        LegacyError: there is no such table or view, or it has other columns.
+        LegacyError: there is no such table or view.
     """
-    found = _find(connection, table)
+    found = find_table(connection, table)
     if found is None:
         raise LegacyError(f"there is no table or view {table}: TARGCC_LEGACY_TABLE names it")
-    result = connection.execute(sa.select(sa.text("*")).select_from(found))
-    columns = [column.lower() for column in result.keys()]  # noqa: SIM118 - no mapping
-    if missing := [column for column in _COLUMNS if column not in columns]:
-        is_classic = "lkpjob" in columns
-        hint = ": it is a table of TARGCC 4, import it instead" if is_classic else ""
-        raise LegacyError(f"{table} has no column {missing[0]}{hint}")
-    return [dict(zip(columns, row, strict=True)) for row in result]
+    return _rows(connection, found)
 
 
-def _find(connection: sa.Connection, table: str) -> sa.TableClause | None:
+def check_columns(table: str, columns: Iterable[str]) -> None:
+    """Look whether the columns, in lower case, are those of a ``c_Job`` with cron texts.
+
+    Raises:
+        LegacyError: one is missing.
+    """
+    known = set(columns)
+    if missing := [column for column in _COLUMNS if column not in known]:
+        raise LegacyError(f"{table} has no column {missing[0]}")
+
+
+def find_table(connection: sa.Connection, table: str) -> sa.TableClause | None:
     """A table or view by its name in any case, since databases fold names differently."""
     *schemas, name = (part.strip('[]"') for part in table.split("."))
     schema = ".".join(schemas) or None
@@ -68,22 +86,39 @@ def _find(connection: sa.Connection, table: str) -> sa.TableClause | None:
     return None if found is None else sa.table(found, schema=schema)
 
 
+def columns_of(connection: sa.Connection, table: sa.TableClause) -> list[sa.Column[Any]]:
+    """A table's columns, with their types."""
+    found = sa.inspect(connection).get_columns(table.name, table.schema)
+    return [sa.Column(column["name"], column["type"]) for column in found]
+
+
+def table_beside(connection: sa.Connection, table: str, name: str) -> list[Record]:
+    """The rows of a table in the same schema, by column names in lower case; none if it is not there."""
+    schema, dot, _ = table.rpartition(".")
+    found = find_table(connection, f"{schema}{dot}{name}")
+    return [] if found is None else _rows(connection, found).records
+
+
+def _rows(connection: sa.Connection, table: sa.TableClause) -> OldTable:
+    result = connection.execute(sa.select(sa.text("*")).select_from(table))
+    columns = tuple(column.lower() for column in result.keys())  # noqa: SIM118 - no mapping
+    return OldTable(columns, [dict(zip(columns, row, strict=True)) for row in result])
+
+
 def recipients_of(connection: sa.Connection, table: str) -> dict[str, list[str]]:
     """The addresses of ``c_JobAlertRecipient`` beside the table, by the job's id; none if there is no such table."""
-    schema, dot, _ = table.rpartition(".")
-    found = _find(connection, f"{schema}{dot}{_RECIPIENTS}")
-    if found is None:
-        return {}
     people: dict[str, list[str]] = {}
-    for row in connection.execute(sa.select(sa.text("*")).select_from(found)).mappings():
-        record = {column.lower(): value for column, value in row.items()}
+    for record in table_beside(connection, table, _RECIPIENTS):
         job_id = next((record[column] for column in _JOB_ID if record.get(column)), None)
         texts = [str(record[column]) for column in _ADDRESS if record.get(column)]
         if texts and record.get("deletedon") is None:
-            people.setdefault(str(job_id), []).extend(
-                word for word in _SPLIT.split(texts[0]) if "@" in word
-            )
+            people.setdefault(str(job_id), []).extend(addresses_in(texts[0]))
     return people
+
+
+def addresses_in(text: str) -> list[str]:
+    """The mail addresses in a text."""
+    return [word for word in _SPLIT.split(text) if "@" in word]
 
 
 def row_of(record: Record, people: Mapping[str, list[str]]) -> LegacyRow:

@@ -22,7 +22,15 @@ from ..core.errors import HistoryError
 from ..storage.audit import audit_plainly
 from ..storage.dialects.base import WRITES
 from ..storage.engines import sync_engine
-from ..storage.runs.history import Key, imported_row, imported_since, insert_imported
+from ..storage.runs.history import (
+    Key,
+    imported_ending,
+    imported_row,
+    imported_since,
+    insert_imported,
+)
+from ..storage.statistics.counts import add_plainly
+from ..storage.statistics.endings import HISTORY_SHARD, Ending
 
 _BATCH = 1000
 _MANY = 50
@@ -62,6 +70,7 @@ def load_history(
     """
     added = present = 0
     oldest: datetime | None = None
+    endings: list[Ending] = []
     with (
         path.open("rb") as raw,
         sync_engine(url) as engine,
@@ -72,12 +81,14 @@ def load_history(
         while batch := list(islice(records, _BATCH)):
             new = runs.missing(batch)
             insert_imported(connection, new)
+            endings += map(imported_ending, new)
             added, present = added + len(new), present + len(batch) - len(new)
             first = min(record["StartedAt"] for record in batch)
             oldest = min(oldest or first, first)
             if progress:
                 progress(raw.tell())
         if added:
+            add_plainly(connection, endings, HISTORY_SHARD)
             detail = f"{added} runs from {path.name}"
             audit_plainly(connection, by, "import-history", datetime.now(UTC), detail=detail)
     return Loaded(added, present, oldest)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from ..core.errors import LegacyError
@@ -14,6 +15,7 @@ from ..core.secrets import mask
 from ..jobs.definition import JobDefinition
 from ..jobs.discovery import BrokenModule
 from ..jobs.registry import JobRegistry
+from ..queries.models import Attempt
 
 log = logging.getLogger("targcc.legacy.source")
 
@@ -26,11 +28,18 @@ class Reading:
         definitions: The jobs that are to run, by name. A job that has not changed is the same object as in the reading before.
         broken: What cannot be made a job.
         idle: Names of jobs that are kept there and are not to run.
+        asked: Jobs that somebody there wants to run now, with the instant for which it was asked; told again until the run is over.
+        unwritten_since: From when on runs may have ended here that are not written down there; ``None``: all are.
     """
 
     definitions: Mapping[str, JobDefinition]
     broken: tuple[BrokenModule, ...] = ()
     idle: frozenset[str] = frozenset()
+    asked: Mapping[str, datetime] = field(default_factory=dict)
+    unwritten_since: datetime | None = None
+
+
+Ended = Callable[[Collection[str], datetime], Awaitable[Sequence[Attempt]]]
 
 
 class JobSource(Protocol):
@@ -51,6 +60,16 @@ class JobSource(Protocol):
             LegacyError: it cannot be read; the message says why, and holds no secret.
         """
 
+    def write_down(self, attempts: Sequence[Attempt]) -> None:
+        """Write down there what has ended here since ``unwritten_since`` and is missing; may block.
+
+        Args:
+            attempts: Of the jobs of the reading before, oldest first.
+
+        Raises:
+            LegacyError: it cannot be written.
+        """
+
     def close(self) -> None:
         """Close its connections; it may be read again."""
 
@@ -68,6 +87,7 @@ class SourceFollower:
         self._every = every
         self._reported: set[str] = set()
         self._outage = Outage(log, f"reading {source.name}")
+        self._write_outage = Outage(log, f"writing ended runs into {source.name}")
 
     def fill(self, registry: JobRegistry) -> None:
         """Read for the first time; if that fails the jobs in the code run, and the source is reported as broken."""
@@ -77,13 +97,19 @@ class SourceFollower:
             self._failed(registry, error)
 
     async def follow(
-        self, registry: JobRegistry, changed: Callable[[set[str]], Awaitable[None]]
+        self,
+        registry: JobRegistry,
+        changed: Callable[[set[str]], Awaitable[None]],
+        ask: Callable[[Mapping[str, datetime]], Awaitable[None]] | None = None,
+        ended: Ended | None = None,
     ) -> None:
         """Read again and again, until cancelled; while that fails, the jobs stay as they are.
 
         Args:
             registry: Gets the jobs.
             changed: Called with the names of the jobs that are not to run, after the jobs have changed.
+            ask: Called with what somebody asked for.
+            ended: The attempts of jobs that have begun since an instant and are over, oldest first.
         """
         idle: frozenset[str] = (
             frozenset()
@@ -96,12 +122,28 @@ class SourceFollower:
                 if gone or different or reading.idle != idle:
                     await changed({*gone, *reading.idle} - registry.definitions.keys())
                 idle = reading.idle
+                if reading.asked and ask is not None:
+                    await ask(reading.asked)
                 self._outage.over()
+                if reading.unwritten_since is not None and ended is not None:
+                    await self._write_down(registry, reading, reading.unwritten_since, ended)
             except LegacyError as error:
                 self._failed(registry, error)
             except Exception as error:  # noqa: BLE001 - our own database may be unavailable
                 self._outage.failed(error)
             await asyncio.sleep(self._every)
+
+    async def _write_down(
+        self, registry: JobRegistry, reading: Reading, since: datetime, ended: Ended
+    ) -> None:
+        known = registry.definitions
+        jobs = [name for name, job in reading.definitions.items() if known.get(name) is job]
+        try:
+            attempts = await ended(jobs, since)
+            await asyncio.to_thread(self._source.write_down, attempts)
+            self._write_outage.over()
+        except LegacyError as error:
+            self._write_outage.failed(error.__cause__ or error)
 
     def close(self) -> None:
         """Close the source."""

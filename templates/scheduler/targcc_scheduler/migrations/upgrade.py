@@ -3,6 +3,11 @@
 The revision is kept in a table of our own, ``c_AlembicVersion``: ``alembic_version`` belongs to the application. Nothing here touches a
 table whose name does not begin with ``c_``, with one exception: releases before 0.2 kept their revision in ``alembic_version``, and that
 row is moved over.
+
+Releases overlap while one is deployed, so a revision expands first and contracts later: it adds what may be empty, and says in a row of
+``c_JobSetting`` (``oldest_code <revision>``) the oldest revision whose code works with its tables. Code that meets a newer revision works with
+it if that row says so, and leaves the tables as they are; without the row it refuses. What a release no longer uses is removed by the one
+after it.
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ from ..storage.dialects import known
 from ..storage.dialects.base import WRITES
 from ..storage.dialects.known import version_table
 from ..storage.engines import SchemaStep, sync_engine
-from ..storage.tables import metadata
+from ..storage.partitions.months import is_partition
+from ..storage.tables import job_setting, metadata
 
 DIRECTORY = Path(__file__).resolve().parent
 """Where the revisions and the SQL scripts are."""
@@ -40,23 +46,24 @@ def upgrade(url: str | sa.URL, *, also: Sequence[SchemaStep] = ()) -> str:
     """Bring the tables up to date, and return the revision they have then.
 
     Safe when several processes start at once on an empty database: one does it, the others wait. A database that is current is only
-    looked at.
+    looked at; so is one that a newer release has made, if this release works with it.
 
     Args:
         url: The database.
         also: Further tables to bring up to date, in the same transaction.
 
     Raises:
-        SchemaError: a newer release has changed the tables.
+        SchemaError: a newer release has changed the tables, and this one does not work with them.
     """
     head = head_revision()
     with sync_engine(url) as engine:
         with engine.connect() as connection:
             if _is_current(connection, head, also):
-                return head
+                return current_revision(connection) or head
         with _exclusive(engine) as connection:
             _carry_over(connection)
-            _refuse_newer(current_revision(connection))
+            if _is_newer(connection):  # another process was faster
+                return current_revision(connection) or head
             _run_alembic(connection, "upgrade", "head")
             for step in also:
                 if not step.is_current(connection):
@@ -74,7 +81,8 @@ def downgrade(url: str | sa.URL, revision: str) -> None:
     with sync_engine(url) as engine, _exclusive(engine) as connection:
         _carry_over(connection)
         since = current_revision(connection)
-        _refuse_newer(since)
+        if _is_unknown(since):
+            raise _newer(since)
         _refuse_upwards(since, revision)
         _run_alembic(connection, "downgrade", revision)
 
@@ -88,7 +96,8 @@ def require_current(url: str | sa.URL) -> str:
     head = head_revision()
     with sync_engine(url) as engine, engine.connect() as connection:
         found = current_revision(connection)
-    _refuse_newer(found)
+        if found is not None and _is_newer(connection):
+            return found
     if found != head:
         raise SchemaError(
             f"the scheduler's tables are {f'at revision {found}' if found else 'not there'}, and this release works with {head}: "
@@ -98,12 +107,20 @@ def require_current(url: str | sa.URL) -> str:
 
 
 def refuse_newer(connection: sa.Connection) -> None:
-    """Raise when a newer release has changed the tables.
+    """Raise when a newer release has changed the tables such that this one does not work with them.
 
     Raises:
         SchemaError: it has.
     """
-    _refuse_newer(current_revision(connection))
+    _is_newer(connection)
+
+
+def works_with(connection: sa.Connection) -> bool:
+    """Whether this release works with the tables as they are."""
+    try:
+        return _is_newer(connection) or current_revision(connection) == head_revision()
+    except SchemaError:
+        return False
 
 
 def head_revision() -> str:
@@ -141,7 +158,7 @@ def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
 
 def _is_ours(name: str) -> bool:
     known = {"c_alembicversion", *(table.lower() for table in metadata.tables)}
-    return name.lower() in known or name.startswith(_ENGINE_PREFIX)
+    return name.lower() in known or is_partition(name) or name.startswith(_ENGINE_PREFIX)
 
 
 def _version_rows(table: str) -> sa.TableClause:
@@ -149,17 +166,45 @@ def _version_rows(table: str) -> sa.TableClause:
 
 
 def _is_current(connection: sa.Connection, head: str, also: Sequence[SchemaStep]) -> bool:
+    """Whether there is nothing to bring up to date; tables of a newer release belong to it, and so do the engine's then."""
+    if _is_newer(connection):
+        return True
     revision = current_revision(connection)
-    _refuse_newer(revision)
     return revision == head and all(step.is_current(connection) for step in also)
 
 
-def _refuse_newer(revision: str | None) -> None:
-    if revision is not None and revision not in known_revisions():
-        raise SchemaError(
-            f"the scheduler's tables are at revision {revision}, which a newer release has made; this one, {__version__}, "
-            f"knows them up to {head_revision()}: start the newer release, or go back in it with: targcc migrate --down {head_revision()}"
-        )
+def _is_newer(connection: sa.Connection) -> bool:
+    """Whether the tables are those of a newer release with which this one works.
+
+    Raises:
+        SchemaError: this one does not work with them.
+    """
+    revision = current_revision(connection)
+    if not _is_unknown(revision):
+        return False
+    if _oldest_code(connection, revision) not in known_revisions():
+        raise _newer(revision)
+    return True
+
+
+def _is_unknown(revision: str | None) -> bool:
+    return revision is not None and revision not in known_revisions()
+
+
+def _oldest_code(connection: sa.Connection, revision: str | None) -> str | None:
+    """The oldest revision whose code works with the tables, if their own revision says so."""
+    if not sa.inspect(connection).has_table(known.of(connection).folded("c_JobSetting")):
+        return None
+    row = sa.select(job_setting.c.Value).where(job_setting.c.Name == f"oldest_code {revision}")
+    found: str | None = connection.scalar(row)
+    return found
+
+
+def _newer(revision: str | None) -> SchemaError:
+    return SchemaError(
+        f"the scheduler's tables are at revision {revision}, which a newer release has made; this one, {__version__}, "
+        f"knows them up to {head_revision()}: start the newer release, or go back in it with: targcc migrate --down {head_revision()}"
+    )
 
 
 def _refuse_upwards(since: str | None, revision: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..alerts.events import AlertEvent
 from ..core.states import RunState
-from ..jobs.definition import JobDefinition
+from ..jobs.definition import JobDefinition, stand_in
 from ..storage.runs.values import Settlement
 
 log = logging.getLogger("targcc.node.alert_queue")
@@ -40,8 +40,9 @@ class AlertQueue:
 
     def settled(self, settlement: Settlement) -> None:
         """A run was settled: by a worker, or by the rescue of what a lost worker left."""
-        definition = self._definitions.get(settlement.claim.job_name)
-        if definition is not None and (event := event_of(settlement, definition)) is not None:
+        claim = settlement.claim
+        definition = self._definitions.get(claim.job_name) or stand_in(claim.job_name, claim.queue)
+        if (event := event_of(settlement, definition)) is not None:
             self.put(event)
 
     def put(self, event: AlertEvent) -> None:

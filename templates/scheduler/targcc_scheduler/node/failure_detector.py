@@ -1,7 +1,8 @@
 """Which nodes are lost. Nobody's wall clock is believed: a node is lost when its heartbeat has not changed for long enough.
 
-How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, loses nobody. On one machine a node
-whose process has ended is lost at once.
+How long is measured by the observer's own monotonic clock, so a clock that is set, here or there, loses nobody. A node beats by its
+keepalive process while its interpreter does not answer, so age tells those that are gone, stopped or cut off from those that are busy. On
+one machine a node whose process has ended is lost at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .identity import machine_of, this_machine
 @dataclass(frozen=True)
 class _Seen:
     at: datetime
+    mark: object
     since: float
 
 
@@ -48,8 +50,8 @@ class FailureDetector:
         self._looked = looked
         for beat in beats:
             seen = self._seen.get(beat.server_id)
-            if seen is None or seen.at != beat.at:
-                self._seen[beat.server_id] = _Seen(beat.at, looked)
+            if seen is None or (seen.at, seen.mark) != (beat.at, beat.mark):
+                self._seen[beat.server_id] = _Seen(beat.at, beat.mark, looked)
         known = {beat.server_id for beat in beats}
         self._seen = {key: seen for key, seen in self._seen.items() if key in known}
         return [

@@ -1,25 +1,35 @@
-"""The heartbeat of a node: it says that it is alive, sees which others are not, and rescues their runs."""
+"""The heartbeat of a node: it says that it is alive, sees which others are not, and rescues their runs.
+
+Beating and looking are two loops: what a look waits for, a lock or a connection, holds up no beat.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ..core.outage import OUTAGES, Outage
 from ..core.version import __version__
 from ..engine.handover import hand_over
 from ..jobs.definition import JobDefinition
 from ..storage import alerts, nodes
-from ..storage.runs import operate
-from ..storage.runs.values import Settlement
+from ..storage.failures import concerns
+from ..storage.runs.claim import running_on
+from ..storage.runs.values import ClaimKey, Settlement
 from ..worker.executor import Executor, limits_of
 from ..worker.node_services import NodeServices
+from ..worker.runner import JobLoop
 from .alert_queue import AlertQueue
+from .condition import Conditions
 from .failure_detector import FailureDetector
 from .identity import host_name, new_server_id
+from .keepalive.files import BeatFiles
+from .keepalive.process import Keepalive
 
 log = logging.getLogger("targcc.node.heartbeat")
 
@@ -48,14 +58,18 @@ class Heartbeat:
         self.name = host_name()
         self.id = new_server_id(self.name)
         self.executor: Executor | None = None
+        self.jobs: JobLoop | None = None
+        self.conditions = Conditions(services, self.name)
         self._services = services
         self._definitions = definitions
         self._queues = queues
         self._alert_queue = alert_queue
         self._settled = settled
+        self._files = BeatFiles(services.store.file)
+        self.keepalive = Keepalive(services.store, services.settings, self._files)
         self._detector = FailureDetector(self.id, services.settings.lost_after_seconds)
-        self._beats = 0
-        self._outage = Outage(log, "the heartbeat")
+        self._looks = 0
+        self._ending = asyncio.Event()
 
     async def register(self) -> None:
         """Become a node that the others know.
@@ -63,7 +77,10 @@ class Heartbeat:
         Raises:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
         """
-        now = self._services.clock.now()
+        services = self._services
+        async with services.store.beat() as connection:
+            await self.conditions.read_clock(connection)
+        now = services.clock.now()
         me = nodes.Server(
             id=self.id,
             name=self.name,
@@ -73,46 +90,88 @@ class Heartbeat:
             version=__version__,
             started_at=now,
         )
-        async with self._services.store.write() as connection:
+        self._files.create(self.id)
+        async with services.store.write() as connection:
             await nodes.register(connection, me, now)
+            await concerns.remove(connection, self.name, concerns.NODE)
+            await self.conditions.know_database(connection)
+        self.keepalive.speak_for(self.id)
         if self.executor is not None:
             self.executor.server_id = self.id
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        most = self._services.settings.heartbeat_seconds
-        while True:
+        settings, outage = self._services.settings, Outage(log, "the heartbeat")
+        most = settings.heartbeat_seconds
+        while not self._ending.is_set():
             try:
-                await self.beat()
-                self._outage.over()
+                async with asyncio.timeout(max(settings.lost_after_seconds / 4, most)):
+                    await self.beat()
+                outage.over()
+                wait = most
+            except (*OUTAGES, TimeoutError) as error:
+                wait = min(outage.failed(error).total_seconds(), most)
+            await self._pause(wait)
+
+    async def look(self) -> None:
+        """See which nodes are not alive, and what is wanted of this one, until cancelled."""
+        most, outage = self._services.settings.heartbeat_seconds, Outage(log, "looking after nodes")
+        while not self._ending.is_set():
+            try:
+                await self.look_once()
+                outage.over()
                 wait = most
             except OUTAGES as error:
                 self._detector.forget()
-                wait = min(self._outage.failed(error).total_seconds(), most)
-            await asyncio.sleep(wait)
+                wait = min(outage.failed(error).total_seconds(), most)
+            await self._pause(wait)
+
+    def end(self) -> None:
+        """Let both loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
+        self._ending.set()
 
     async def beat(self) -> None:
-        """Say that this node is alive; then, apart from that, see who is not and what is wanted of this one."""
-        async with self._services.store.write_at_once() as connection:
-            alive = await nodes.beat(connection, self.id, self._services.clock.now())
+        """Say that this node is alive, by a connection of its own."""
+        services = self._services
+        self._files.beat(self.id)
+        self.conditions.see_jobs_loop(self.jobs.stuck_in if self.jobs is not None else None)
+        async with services.store.beat() as connection:
+            await self.conditions.check_database(connection)
+            await self.conditions.read_clock(connection)
+            alive = await nodes.beat(connection, self.id, services.clock.now(), self.conditions.now)
         if not alive:
             await self._re_register()
-            return
-        looked = time.monotonic()
+
+    async def look_once(self) -> None:
+        """See who is not alive and what is wanted of this node."""
+        looked, me, executor = time.monotonic(), self.id, self.executor
+        running: Mapping[ClaimKey, str | None] = {}
         async with self._services.store.read() as connection:
-            wanted = await operate.cancel_requests(connection, self.id)
-            others = await nodes.beats(connection)
-            orphans = await nodes.has_orphans(connection)
+            if executor is not None:
+                executor.strays.look()
+                running = await running_on(connection, me)
+            others, orphans = await nodes.beats(connection)
             self._alert_queue.alerted = await alerts.alerted_jobs(connection)
-        if self.executor is not None:
-            for run_id, by in wanted.items():
-                self.executor.cancel(run_id, by)
-        lost = self._detector.observe(others, looked)
+        if executor is not None:
+            await self._tend(executor, me, running)
+        lost = self._detector.observe([self._marked(beat) for beat in others], looked)
         if lost or orphans:
             await self._rescue(lost)
-        elif self._beats % _BEATS_BETWEEN_RESCUES == 0:
+        elif self._looks % _BEATS_BETWEEN_RESCUES == 0:
             await self._services.engine.rescue([])
-        self._beats += 1
+        self._looks += 1
+
+    async def _tend(
+        self, executor: Executor, me: str, running: Mapping[ClaimKey, str | None]
+    ) -> None:
+        """Tell runs that they are to be cancelled, and give back those that nobody here performs."""
+        for (run_id, _, _), by in running.items():
+            if by is not None:
+                executor.cancel(run_id, by)
+        if strays := executor.strays.among(running):
+            for item in await executor.strays.give_back(me, strays):
+                if item.is_final:
+                    self._settled(item)
 
     async def mark_stopping(self) -> None:
         """Let the others see that this node takes nothing new."""
@@ -131,6 +190,7 @@ class Heartbeat:
                 count_as_lost=False,
             )
             await hand_over(services.engine, connection, left)
+        self._files.remove(self.id)
 
     async def _re_register(self) -> None:
         """Start afresh: another node declared this one lost, while it was frozen or cut off. Its runs belong to others now."""
@@ -139,22 +199,36 @@ class Heartbeat:
         )
         if self.executor is not None:
             self.executor.lose_all()
+        self._files.remove(self.id)
         self.id = new_server_id(self.name)
         self._detector = FailureDetector(self.id, self._services.settings.lost_after_seconds)
         await self.register()
 
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+
+    def _marked(self, beat: nodes.Beat) -> nodes.Beat:
+        """With what a node said beside the database."""
+        return replace(beat, mark=self._files.mark(beat.server_id))
+
     async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
         services = self._services
         async with services.store.write() as connection:
-            for beat in lost:
-                if await nodes.remove_lost(connection, beat):
-                    log.error(
-                        "node %s is lost: it has said nothing since %s", beat.server_id, beat.at
-                    )
+            gone = [
+                beat
+                for beat in lost
+                if self._marked(beat) == beat and await nodes.remove_lost(connection, beat)
+            ]
             rescued = await nodes.rescue(
                 connection, services.clock.now(), limits=limits_of(self._definitions)
             )
+            for beat in gone:
+                await self.conditions.note_lost(connection, beat, len(rescued))
             again = await hand_over(services.engine, connection, rescued)
+        for beat in gone:
+            self._files.remove(beat.server_id)
+            self.conditions.tell_lost(beat, [item.claim for item in rescued])
         for item in rescued:
             claim = item.claim
             log.error("run %d (%s) is %s: %s", claim.run_id, claim.job_name, item.state, item.note)

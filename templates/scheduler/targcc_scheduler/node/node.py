@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..core.loop_thread import LoopThread
@@ -15,18 +14,27 @@ from ..jobs.definition import JobDefinition
 from ..storage.runs.values import Settlement
 from ..worker.executor import Executor
 from ..worker.node_services import NodeServices
+from ..worker.processes.pool import ProcessPool
 from ..worker.recorder import RecordWriter
 from ..worker.runner import JobLoop
 from ..worker.watchdog import watch
 from .alert_queue import AT_ONCE, AlertQueue
+from .aliases import Aliases
+from .chores.rounds import Rounds
 from .heartbeat import Heartbeat
-from .pruner import prune
-from .recurring import RecurringScheduler
+from .pruner import count_history, upkeep
+from .releases import ReleaseWatch
+from .slots.recurring import RecurringScheduler
 
 log = logging.getLogger("targcc.node.node")
 
 _AFTER_FAULT_SECONDS = 2.0
+_END_THEMSELVES = ("targcc heartbeat", "targcc look", "targcc operations", "targcc rounds")
+"""What ends by itself, when it is told to, so that no connection is cut off in the middle."""
+_HEARTBEAT_ENDS_SECONDS = 1.0
 _DAY = 24 * 3600.0
+_LAST_SECONDS = 1.0
+"""How long the last words may take once that time is over."""
 _SETTLE_SECONDS = 10.0
 """After the grace: how long outcomes may take to reach the database before the process ends without them."""
 
@@ -40,8 +48,11 @@ class Node:
         alert_queue: Gets what people may want to know.
         loop: The loop it lives on.
         jobs: Where jobs run; ``None`` for a node that takes no runs.
+        processes: Where jobs run that want a process of their own.
         queues: How many runs at a time from each queue.
+        queue_limits: How many of some queues may be running at once, on all nodes together.
         schedule: Whether it creates the runs of recurring jobs.
+        own: The jobs that are in the code, which make the release of this node.
         look_again: Finds jobs whose files were added while the process runs.
     """
 
@@ -53,27 +64,50 @@ class Node:
         alert_queue: AlertQueue,
         loop: LoopThread,
         jobs: JobLoop | None,
+        processes: ProcessPool,
         queues: Mapping[str, int],
+        queue_limits: Mapping[str, int],
         schedule: bool,
+        own: Callable[[], Iterable[JobDefinition]],
         look_again: Callable[[], None],
     ) -> None:
         self._services = services
+        self._definitions = definitions
         self._alert_queue = alert_queue
         self._jobs = jobs
+        self._processes = processes
         self._queues = dict(queues) if jobs is not None else {}
         self._heartbeat = Heartbeat(services, definitions, self._queues, alert_queue, self._settled)
         self._tasks: list[asyncio.Task[None]] = []
         self._work: asyncio.Task[None] | None = None
-        self.slots = RecurringScheduler(services, definitions) if schedule else None
+        self.releases = ReleaseWatch(
+            services,
+            definitions,
+            own=own,
+            name=self._heartbeat.name,
+            server_id=lambda: self.id,
+            queues=self._queues,
+            look_again=look_again,
+            settled=self._settled,
+        )
+        self.aliases = Aliases(services, definitions, lambda: self.releases.release)
+        self.slots: RecurringScheduler | None = None
+        if schedule:
+            self.slots = RecurringScheduler(services, definitions, lambda: self.releases.release)
+            self.releases.decided = self.aliases.taken = self.slots.wake
+        self.rounds = Rounds(services, definitions, schedule=schedule)
         self.executor: Executor | None = None
         if jobs is not None:
-            self.executor = self._heartbeat.executor = Executor(
+            self._heartbeat.jobs = jobs
+            self.executor = self._heartbeat.executor = self.releases.executor = Executor(
                 services,
                 definitions,
                 jobs=jobs,
+                processes=processes,
                 records=RecordWriter(services.store, services.clock, loop),
                 server_name=self._heartbeat.name,
-                look_again=look_again,
+                queue_limits=queue_limits,
+                refused=self.releases.refused,
                 settled=self._settled,
             )
 
@@ -89,41 +123,82 @@ class Node:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
         """
         await self._heartbeat.register()
+        await self.releases.start()
+        await self.aliases.start()
         self._begin(self._heartbeat.run, "heartbeat")
+        self._begin(self.releases.run, "releases")
+        self._begin(self._heartbeat.look, "look")
         for number in range(AT_ONCE):
             self._begin(self._alert_queue.run, f"alerts {number}")
         self._begin(self._prune_daily, "pruner")
+        if any(job.aliases for job in self._definitions.values()):
+            self._begin(self.aliases.run, "aliases")
+        self._begin(self.rounds.work_off, "operations")
+        self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.ping, "pings")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")
         jobs, executor = self._jobs, self.executor
         if jobs is not None and executor is not None:
             engine = self._services.engine
+            if self._services.settings.keepalive:
+                self._begin(self._heartbeat.keepalive.run, "keepalive")
             await asyncio.to_thread(jobs.start)
+            if any(item.isolation == "process" for item in self._definitions.values()):
+                self._processes.warm_up()
             self._begin(lambda: watch(jobs), "watchdog")
             self._work = self._begin(lambda: engine.work(executor, self._queues), "work")
+
+    def hold(self) -> None:
+        """Take nothing new, since :meth:`stop` is about to follow."""
+        self._services.engine.drain()
+
+    def hurry(self) -> None:
+        """Release running jobs at once when it stops, without the grace."""
+        if self.executor is not None:
+            self.executor.hurry()
 
     async def stop(self, reason: str = "the process is shutting down") -> None:
         """Take nothing new, tell running jobs, wait the grace, release the rest, deregister."""
         if self.slots is not None:
             self._cancel("slots")
         self._services.engine.drain()
+        clock = asyncio.get_running_loop().time
+        until = clock() + _SETTLE_SECONDS
         if self._work is not None and self.executor is not None:
+            until += self._services.settings.shutdown_grace
             self.executor.shut_down(reason)
-            await self._quietly(self._heartbeat.mark_stopping())
-            longest = self._services.settings.shutdown_grace + _SETTLE_SECONDS
-            await asyncio.wait((self._work,), timeout=longest)
+            # Beside the rest: while the database cannot be written, it must not take of the time for the outcomes.
+            marking = asyncio.create_task(self._quietly(self._heartbeat.mark_stopping()))
+            await asyncio.wait((self._work,), timeout=until - clock())
             await self._quietly(asyncio.wait_for(self.executor.close(), timeout=1))
+            await asyncio.wait((marking,), timeout=_LAST_SECONDS)
+            marking.cancel()
         await self._alert_queue.send_rest()
+        await self.abandon(max(until - clock(), _LAST_SECONDS))
+
+    async def abandon(self, seconds: float | None = None) -> None:
+        """End what it does, and deregister, which may take so long: it stops, or could not start."""
+        await self._end_heartbeat()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._quietly(self._heartbeat.deregister())
+        await self._quietly(self._heartbeat.deregister(), seconds)
         if self._jobs is not None:
             await asyncio.to_thread(self._jobs.stop)
+        await asyncio.to_thread(self._processes.stop)
+
+    async def _end_heartbeat(self) -> None:
+        self._heartbeat.end()
+        self.rounds.end()
+        beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
+        if beating:
+            await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)
 
     def _settled(self, settlement: Settlement) -> None:
         """A run was settled, by this node's worker or by a rescue."""
         self._alert_queue.settled(settlement)
+        self.rounds.settled(settlement)
         if self.slots is not None:
             self.slots.completed(settlement.claim.job_name)
 
@@ -140,26 +215,34 @@ class Node:
                 task.cancel()
 
     async def _prune_daily(self) -> None:
+        await self._count_history()  # before any of it is removed
         outage = Outage(log, "removing old runs")
         wait = random.uniform(60, 600)  # noqa: S311 - spreads the nodes, keeps no secret
         settings = self._services.settings
         while True:
             await asyncio.sleep(wait)
             try:
-                await prune(
-                    self._services.store,
-                    before=self._services.clock.now() - timedelta(days=settings.history_days),
-                    keep_last=settings.history_keep,
-                )
+                await upkeep(self._services.store, settings, self._services.clock.now())
                 outage.over()
                 wait = _DAY
             except OUTAGES as error:
                 wait = max(outage.failed(error).total_seconds(), 60)
 
-    async def _quietly(self, work: Awaitable[Any]) -> None:
+    async def _count_history(self) -> None:
+        outage = Outage(log, "counting the history of earlier releases")
+        while True:
+            try:
+                await count_history(self._services.store)
+            except OUTAGES as error:
+                await asyncio.sleep(outage.failed(error).total_seconds())
+            else:
+                outage.over()
+                return
+
+    async def _quietly(self, work: Awaitable[Any], seconds: float | None = None) -> None:
         """The process ends, whatever the database says."""
         try:
-            await asyncio.wait_for(work, timeout=_SETTLE_SECONDS)
+            await asyncio.wait_for(work, timeout=seconds or _SETTLE_SECONDS)
         except (*OUTAGES, TimeoutError) as error:
             log.warning("while stopping: %s", in_short(error))
 

@@ -3,26 +3,170 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Self
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.actor import Actor
+from ..settings import Settings
 from ..storage import retention
+from ..storage.audit import audit
+from ..storage.bulk import rows as bulks
+from ..storage.failures import groups
+from ..storage.owners import shadow
+from ..storage.partitions import months, retire
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
+from ..storage.statistics import counts, recount
 from ..storage.transactions import Store
 
-_STEP_SECONDS = 0.03
-"""How long one transaction may take; its number of rows follows from how long the last one took."""
-_LEAST, _MOST = 100, 2_000
+log = logging.getLogger("targcc.node.pruner")
+
+_LEAST, _MOST = 100, 5_000
+_FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
+"""How old the rows are that are put together; older ones have been."""
 
 Progress = Callable[[Counter[str]], None]
 
 
+@dataclass
+class _Pace:
+    """How much one transaction does, and how long the others have the database to themselves after it.
+
+    On SQLite everybody waits for it, so it is short and half of it is a pause; on PostgreSQL nobody waits for its rows.
+
+    Args:
+        seconds: How long one may take; its number of rows follows from how long the last one took.
+        pause: The pause after it, as a share of it.
+        size: The number of rows.
+    """
+
+    seconds: float
+    pause: float
+    size: int = _LEAST
+
+    @classmethod
+    def on(cls, store: Store) -> Self:
+        """The pace for a database."""
+        return cls(0.1, 0.1) if store.dialect.many_writers else cls(0.03, 0.5)
+
+    async def rest(self, taken: float) -> None:
+        """Pause, and take more rows when the step was quick, fewer when it was slow; at most double."""
+        wanted = int(self.size * self.seconds / max(taken, 0.001))
+        self.size = max(_LEAST, min(_MOST, self.size * 2, wanted))
+        await asyncio.sleep(min(taken, self.seconds) * self.pause)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What to prune, where that is not what the settings say.
+
+    Args:
+        days: How old.
+        keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
+        by: Who wants it, for the audit; ``None`` for what a node does by itself.
+        progress: Hears how many have gone so far, after each step.
+    """
+
+    days: int | None = None
+    keep_last: int | None = None
+    by: Actor | None = None
+    progress: Progress | None = None
+
+
+async def upkeep(
+    store: Store, settings: Settings, now: datetime, wanted: Upkeep | None = None
+) -> dict[str, int]:
+    """Remove what the settings call old, once it is counted; returns how many rows of each kind went, as :func:`prune` does."""
+    wanted = wanted or Upkeep()
+    await count_history(store)
+    await fold_statistics(store, now)
+    await make_months(store, now)
+    before = now - timedelta(days=wanted.days or settings.history_days)
+    async with store.write() as connection:
+        await shadow.prune(connection, before)
+        await bulks.remove_old(connection, before)
+        await groups.remove_old(connection, before)
+    removed = await prune(
+        store,
+        before=before,
+        keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
+        statistics_before=now - timedelta(days=settings.statistics_days),
+        progress=wanted.progress,
+    )
+    if wanted.by is not None:
+        detail = ", ".join(f"{count} {what}" for what, count in removed.items())
+        async with store.write() as connection:
+            await audit(connection, wanted.by, "prune", now, detail=detail)
+    return removed
+
+
+async def count_history(store: Store, *, progress: Callable[[int], None] | None = None) -> None:
+    """Count what was there before the statistics were; does nothing once that is done. It can be stopped at any time and begun again.
+
+    Args:
+        store: The database.
+        progress: Hears about how many rows are left, before each step.
+    """
+    pace = _Pace.on(store)
+    while True:
+        async with store.read() as connection:
+            rows = await recount.left(connection)
+        if not rows:
+            return
+        if progress is not None:
+            progress(rows)
+        started = time.monotonic()
+        async with store.write() as connection:
+            await recount.step(connection, pace.size)
+        taken = time.monotonic() - started
+        await pace.rest(taken)
+
+
+async def make_months(store: Store, now: datetime) -> None:
+    """Make the history's partitions of the months to come, where it is kept by month; if others use the tables all the time, the next time."""
+    try:
+        async with store.write() as connection:
+            made = await connection.run_sync(months.make_months, now)
+        if made:
+            async with store.write() as connection:
+                await connection.run_sync(months.analyze)
+    except OperationalError as error:
+        if not months.is_busy(error):
+            raise
+        log.info(
+            "the partitions of the months to come are made the next time: %s is in use",
+            months.TABLE,
+        )
+
+
+async def fold_statistics(store: Store, now: datetime) -> None:
+    """Put the rows of all nodes together, once their quarter of an hour is long over, so that a page reads one for each."""
+    pace, folded = _Pace.on(store), 1
+    while folded:
+        started = time.monotonic()
+        async with store.write() as connection:
+            folded = await counts.fold(
+                connection, since=now - _FOLDED_UNTIL, before=now - _FOLDED_AFTER, most=pace.size
+            )
+        taken = time.monotonic() - started
+        await pace.rest(taken)
+
+
 async def prune(
-    store: Store, *, before: datetime, keep_last: int, progress: Progress | None = None
+    store: Store,
+    *,
+    before: datetime,
+    keep_last: int,
+    statistics_before: datetime | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, int]:
     """Remove what ended before an instant, in small transactions with pauses between; the newest of each job stay.
 
@@ -32,16 +176,21 @@ async def prune(
         store: The database.
         before: What ended earlier goes.
         keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
+        statistics_before: Statistics of earlier days go. Default: none.
         progress: Hears how many have gone so far, after each step.
 
     Returns:
-        How many ``runs``, ``attempts`` and ``audit`` rows were removed.
+        How many ``runs``, ``attempts``, ``audit`` and ``statistics`` rows were removed.
     """
     pruner = _Pruner(store, before, keep_last, progress)
     await pruner.remove("runs", RUNS)
+    await pruner.drop_months()
     await pruner.remove("attempts", HISTORY)
     await pruner.remove_audit()
-    return {name: pruner.removed[name] for name in ("runs", "attempts", "audit")}
+    if statistics_before is not None:
+        await pruner.remove_statistics(statistics_before)
+    await pruner.give_back()
+    return {name: pruner.removed[name] for name in ("runs", "attempts", "audit", "statistics")}
 
 
 class _Pruner:
@@ -55,7 +204,7 @@ class _Pruner:
         self._before = before
         self._keep = keep_last
         self._progress = progress
-        self._size = _LEAST
+        self._pace = _Pace.on(store)
 
     async def remove(self, what: str, kept: Kept) -> None:
         """Remove the old rows of a table."""
@@ -65,44 +214,74 @@ class _Pruner:
         async def step(connection: AsyncConnection) -> int:
             nonlocal seen
             rows = await retention.old_rows(
-                connection, kept, before=self._before, after=seen, most=self._size
+                connection, kept, before=self._before, after=seen, most=self._pace.size
             )
             for job in {row.job for row in rows} - borders.keys():
                 borders[job] = await retention.border(connection, kept, job, self._keep)
             keys = [row.key for row in rows if row.key <= borders[row.job]]
             await retention.remove(connection, kept, keys)
-            seen = rows[-1] if len(rows) == self._size else None
+            seen = rows[-1] if len(rows) == self._pace.size else None
             return len(keys)
 
         await self._step(what, step)
         while seen is not None:
             await self._step(what, step)
 
+    async def drop_months(self) -> None:
+        """Drop whole months of the history, where it is kept by month; what others use all the time is left for :meth:`remove`."""
+        async with self._store.read() as connection:
+            old = await retire.old_months(connection, self._before)
+        borders: dict[str, int] = {}
+        for month in old:
+            try:
+                drop = partial(retire.drop_month, month=month, keep=self._keep, borders=borders)
+                await self._step("attempts", drop)
+            except OperationalError as error:
+                if not months.is_busy(error):
+                    raise
+                return
+
     async def remove_audit(self) -> None:
         """Remove the old rows of the audit."""
 
         async def step(connection: AsyncConnection) -> int:
-            return await retention.remove_audit(connection, before=self._before, most=self._size)
+            return await retention.remove_audit(
+                connection, before=self._before, most=self._pace.size
+            )
 
         while await self._step("audit", step):
             pass
 
+    async def remove_statistics(self, before: datetime) -> None:
+        """Remove the statistics from before an instant."""
+
+        async def step(connection: AsyncConnection) -> int:
+            return await counts.remove(connection, before=before, most=self._pace.size)
+
+        while await self._step("statistics", step):
+            pass
+
+    async def give_back(self) -> None:
+        """Return what has become unused of the file."""
+        more = True
+
+        async def step(connection: AsyncConnection) -> int:
+            nonlocal more
+            more = await self._store.dialect.give_back(connection, self._pace.size)
+            return 0
+
+        while more:
+            await self._step("pages", step)
+
     async def _step(self, what: str, step: Callable[[AsyncConnection], Awaitable[int]]) -> int:
-        """One transaction, and half as long a pause: whoever waits for the database gets it in between."""
+        """One transaction, and a pause."""
         started = time.monotonic()
         async with self._store.write() as connection:
             removed = await step(connection)
         taken = time.monotonic() - started
-        self._size = _next_size(self._size, taken)
         if removed:
             self.removed[what] += removed
             if self._progress is not None:
                 self._progress(self.removed)
-        await asyncio.sleep(min(taken / 2, _STEP_SECONDS))
+        await self._pace.rest(taken)
         return removed
-
-
-def _next_size(size: int, taken: float) -> int:
-    """More rows when the step was quick, fewer when it was slow; never more than double."""
-    wanted = size * _STEP_SECONDS / max(taken, 0.001)
-    return max(_LEAST, min(_MOST, size * 2, int(wanted)))

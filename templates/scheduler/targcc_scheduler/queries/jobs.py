@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
+from ..storage.owners import rows as owners
+from ..storage.owners.values import Owner, Ownership
 from . import runs, system
 from .models import Pause, Run
 from .next_run import next_run, schedule_words
@@ -30,6 +32,17 @@ class JobOverview:
     pause: Pause | None
     next_run: datetime | None
     recent: tuple[Run, ...]
+    ownership: Ownership | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """Who runs it."""
+        return self.ownership.owner if self.ownership is not None else Owner.NEW
+
+    @property
+    def elsewhere(self) -> Ownership | None:
+        """Who says since when that the old server runs it; ``None``: it is run from here."""
+        return self.ownership if self.owner is not Owner.NEW else None
 
     @property
     def name(self) -> str:
@@ -86,14 +99,20 @@ async def job_overviews(
     """These jobs with their recent runs, in the order of their display names."""
     jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
     paused = await system.pauses(connection, now)
+    owned = await owners.load(connection)
     recent = await runs.recent_runs(connection, [job.name for job in jobs], RECENT)
     return tuple(
         JobOverview(
             definition=job,
             words=schedule_words(job),
             pause=paused.get(job.name),
-            next_run=next_run(job, now=now, pause=paused.get(job.name), recent=recent[job.name]),
+            next_run=(
+                next_run(job, now=now, pause=paused.get(job.name), recent=recent[job.name])
+                if (one := owned.get(job.name)) is None or one.owner is Owner.NEW
+                else None
+            ),
             recent=recent[job.name],
+            ownership=owned.get(job.name),
         )
         for job in jobs
     )

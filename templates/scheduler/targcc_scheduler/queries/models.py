@@ -10,7 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..core.states import FINAL, RunState
+from ..core.clock import CLOCK_OFF_MS
+from ..core.states import FINAL, WAITING, RunState
+from ..storage.runs.refuse import Refusal, refusals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,14 @@ class Run:
     progress_done: float | None
     progress_total: float | None
     cancel_requested_by: str | None
+    stop_note: str | None
+    unknown_since: datetime | None = None
+    refused_by: str | None = None
+    cause: str | None = None
+    handled_at: datetime | None = None
+    handled_by: str | None = None
+    handling: str | None = None
+    retry_of: int | None = None
     life_log: str
 
     @property
@@ -58,6 +68,11 @@ class Run:
     def life(self) -> tuple[StateChange, ...]:
         """Its state history, oldest first."""
         return tuple(_life(self.life_log))
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Which nodes did not know it, while it waits for one that does."""
+        return refusals_of(self.refused_by) if self.unknown_since is not None else ()
 
     @property
     def final(self) -> bool:
@@ -112,6 +127,7 @@ class Attempt:
 class LogLine:
     """One line that a run wrote."""
 
+    id: int
     attempt: int
     at: datetime
     level: str
@@ -152,6 +168,34 @@ class Server:
     started_at: datetime
     heartbeat_at: datetime
     stopping_at: datetime | None
+    release: str | None = None
+    fingerprint: str | None = None
+    drain_requested_by: str | None = None
+    drain_requested_at: datetime | None = None
+    clock_offset_ms: int | None = None
+    """Its machine's clock less the database's."""
+    stuck_since: datetime | None = None
+    stuck_in: str | None = None
+    """What keeps its loop from turning: the job in the first line, then where it stands."""
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it takes new runs; else it stops, or is being drained."""
+        return self.stopping_at is None and self.drain_requested_at is None
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it, in one line; empty when nothing is."""
+        said = []
+        if self.stuck_since is not None:
+            where = (self.stuck_in or "").partition("\n")[0]
+            since = self.stuck_since.isoformat(" ", "seconds")
+            said.append(f"alive, stuck in {where or 'the scheduler itself'} since {since}")
+        if abs(self.clock_offset_ms or 0) > CLOCK_OFF_MS:
+            way = "ahead of" if (self.clock_offset_ms or 0) > 0 else "behind"
+            seconds = abs(self.clock_offset_ms or 0) / 1000
+            said.append(f"its clock is {seconds:.1f} s {way} the database's")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +209,8 @@ class Queue:
     running: int
     oldest_due: datetime | None
     pause: Pause | None
+    limit: int | None = None
+    """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +251,14 @@ def run_of(row: sa.Row[Any]) -> Run:
         progress_done=row.ProgressDone,
         progress_total=row.ProgressTotal,
         cancel_requested_by=row.CancelRequestedBy,
+        stop_note=row.StopNote,
+        unknown_since=row.UnknownSince if row.State in WAITING else None,
+        refused_by=row.RefusedBy,
+        cause=row.Cause,
+        handled_at=row.HandledAt,
+        handled_by=row.HandledBy,
+        handling=row.Handling,
+        retry_of=row.RetryOf,
         life_log=row.LifeLog,
     )
 

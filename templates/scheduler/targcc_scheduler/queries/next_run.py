@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ..jobs.definition import JobDefinition
-from ..schedules import AfterCompletionSchedule, parse_zone
+from ..schedules import AfterRunSchedule, parse_zone
 from .models import Pause, Run
 
 
@@ -19,16 +19,20 @@ def next_run(
         definition: The job.
         now: The instant it is.
         pause: Whether it is paused.
-        recent: Its last runs, newest first; a schedule that counts from the end of the last run needs them.
+        recent: Its last runs, newest first; a schedule that counts from the last run needs them.
     """
     if definition.schedule is None or (pause is not None and pause.until is None):
         return None
     after = max(now, pause.until) if pause is not None and pause.until is not None else now
-    if isinstance(definition.schedule, AfterCompletionSchedule):
-        ended = next((run.completed_at for run in recent if run.completed_at is not None), None)
+    if isinstance(definition.schedule, AfterRunSchedule):
         if any(not run.final for run in recent):
             return None  # known when that run ends
-        return max(ended + definition.schedule.delay, after) if ended else after
+        last = next((run for run in recent if run.completed_at is not None), None)
+        if last is None or last.completed_at is None:
+            return after
+        started = last.started_at or last.completed_at
+        due = definition.schedule.following(started, last.completed_at, definition.timezone)
+        return None if due is None else max(due, after)
     return definition.schedule.next(after, parse_zone(definition.timezone))
 
 

@@ -1,8 +1,8 @@
-"""Data of the overview page: every job with its recent runs, and the jobs that need attention."""
+"""Data of the overview page: every job with its recent runs, and what needs a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,21 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
-from . import history, runs, system
+from ..storage.owners import rows as owners
+from ..storage.owners.values import Ownership
+from ..storage.statistics import recount
+from . import releases, runs, system
 from .jobs import BAD, JobOverview, job_overviews
-from .models import Attempt, AuditEntry, Run, Server
+from .models import AuditEntry, Run, Server
+from .needs.concerns import Concern, concerns
+from .statistics import EndedRuns, ended_runs
 from .upcoming import Upcoming, coming_slots, upcoming
 
 _COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """A job that needs attention: its last run failed or was missed."""
-
-    job: JobOverview
-    run: Run
-    error: Attempt | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,35 +29,35 @@ class Overview:
 
     Args:
         jobs: Every job there is.
-        attention: Those whose last outcome was bad, the newest first.
-        recovered: Those that failed or were missed in the window, and have succeeded since.
-        window: Job, state and time of every run in the window.
+        concerns: What is wrong, worst first.
+        recovered: The jobs that failed or were missed in the window, and have succeeded since.
+        window: How many runs ended in the window, and in which state.
         slots: Every slot up to ``horizon``, for the time line.
         servers: The nodes.
+        unknown: How many runs wait for a node that knows them, by job.
+        unfinished: Jobs whose change between the old server and here is not finished.
+        still_counting: About how many rows of an earlier release the counts of the window may lack yet.
     """
 
     now: datetime
     since: datetime
     horizon: datetime
     jobs: tuple[JobOverview, ...]
-    attention: tuple[Attention, ...]
+    concerns: tuple[Concern, ...]
     recovered: tuple[JobOverview, ...]
-    window: Sequence[tuple[str, RunState, datetime]]
+    window: EndedRuns
     running: tuple[Run, ...]
     upcoming: tuple[Upcoming, ...]
     slots: tuple[datetime, ...]
     audit: tuple[AuditEntry, ...]
     servers: tuple[Server, ...]
+    unknown: Mapping[str, int]
+    unfinished: tuple[Ownership, ...]
+    still_counting: int
 
     def count(self, *states: RunState) -> int:
-        """How many runs of the window stand in these states."""
-        return sum(state in states for _, state, _ in self.window)
-
-    @property
-    def unknown_jobs(self) -> list[str]:
-        """Names of runs that failed or were missed in the window and that no job in the code has, perhaps since it was renamed."""
-        known = {job.name for job in self.jobs}
-        return sorted({name for name, state, _ in self.window if state in BAD} - known)
+        """How many runs of the window ended in one of these states."""
+        return self.window.count(*states)
 
 
 async def overview(
@@ -69,24 +65,23 @@ async def overview(
     definitions: Iterable[JobDefinition],
     now: datetime,
     *,
+    lost_after: float = 20,
     back: timedelta = timedelta(hours=24),
     ahead: timedelta = timedelta(hours=6),
 ) -> Overview:
-    """The data of the overview page, in about eight queries."""
+    """The data of the overview page, in about a dozen queries, whose cost does not grow with the number of runs."""
+    definitions = list(definitions)
     jobs = await job_overviews(connection, definitions, now)
     since, horizon = now - back, now + ahead
-    window = await runs.runs_between(connection, since, now + timedelta(seconds=1))
-    failed = {job for job, state, _ in window if state in BAD}
-    bad = [job for job in jobs if job.needs_attention]
-    errors = await history.last_errors(connection, [run for job in bad if (run := job.last)])
-    attention = [Attention(job, run, errors.get(run.id)) for job in bad if (run := job.last)]
+    window = await ended_runs(connection, since, now)
+    failed = window.jobs(*BAD)
     waiting = await runs.waiting_runs(connection)
     return Overview(
         now=now,
         since=since,
         horizon=horizon,
         jobs=jobs,
-        attention=tuple(sorted(attention, key=lambda one: one.run.happened_at, reverse=True)),
+        concerns=await concerns(connection, definitions, now, lost_after=lost_after),
         recovered=tuple(job for job in jobs if job.name in failed and not job.needs_attention),
         window=window,
         running=await runs.running_runs(connection),
@@ -94,4 +89,7 @@ async def overview(
         slots=tuple(coming_slots(jobs, now, horizon)),
         audit=await system.audit(connection, limit=6, without=_COMING_AND_GOING),
         servers=await system.servers(connection),
+        unknown=await releases.count_unknown(connection),
+        unfinished=tuple(await owners.unfinished(connection, now)),
+        still_counting=await recount.left(connection),
     )

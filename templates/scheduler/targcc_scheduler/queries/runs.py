@@ -9,11 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.util import ClauseAdapter
 
-from ..core.states import RunState
+from ..core.states import WAITING, RunState
+from ..storage.failures.groups import is_open
 from ..storage.tables import job_log_line, job_run, job_step, logged_job
 from .models import Attempt, LogLine, Run, Step, attempt_of, run_of
 
+_SKEW = timedelta(hours=1)
+"""How far ids and times may be out of step: nodes have clocks of their own, and transactions take their time."""
+_LAST_ID = 2**63 - 1
 _JOBS_A_STATEMENT = 100  # SQLite takes at most 500 parts of a UNION
 
 
@@ -27,6 +32,10 @@ class RunFilter:
         text: Found in the job's name, the message or who started it, in any case.
         arguments_of: The jobs in whose arguments ``text`` is looked for too: those without secret ones.
         before: The id of the last run on the page before.
+        queue: In this queue.
+        cause: Failed of this cause.
+        open: Failed or missed, and nobody has done anything about it.
+        ids: Only these.
     """
 
     states: frozenset[RunState] = frozenset()
@@ -37,6 +46,10 @@ class RunFilter:
     arguments_of: frozenset[str] = frozenset()
     before: int | None = None
     limit: int = 50
+    queue: str | None = None
+    cause: str | None = None
+    open: bool = False
+    ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +67,24 @@ def like_pattern(text: str) -> str:
     return f"%{text}%"
 
 
-def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
-    if wanted.states:
-        yield job_run.c.State.in_(sorted(wanted.states))
+def conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """What a run has to meet, but for its state."""
     if wanted.job is not None:
         yield job_run.c.JobName == wanted.job
+    if wanted.queue is not None:
+        yield job_run.c.Queue == wanted.queue
+    if wanted.cause is not None:
+        yield job_run.c.Cause == wanted.cause
+    if wanted.open:
+        yield from is_open()
+    if wanted.ids:
+        yield job_run.c.Id.in_(sorted(wanted.ids))
     if wanted.since is not None:
         yield job_run.c.CreatedAt >= wanted.since
+        yield job_run.c.Id >= _last_before(wanted.since - _SKEW)
     if wanted.until is not None:
         yield job_run.c.CreatedAt < wanted.until
+        yield job_run.c.Id <= _first_from(wanted.until + _SKEW)
     if wanted.before is not None:
         yield job_run.c.Id < wanted.before
     if wanted.text:
@@ -72,6 +94,20 @@ def _conditions(wanted: RunFilter) -> Iterator[sa.ColumnElement[bool]]:
             job_run.c.JobName.in_(sorted(wanted.arguments_of))
             & _contains(job_run.c.ArgumentsJson, wanted.text),
         )
+
+
+def _last_before(instant: datetime) -> sa.ColumnElement[int]:
+    """The id of the last run from before a time, by the index of times: so a page of long ago is not sought from the newest run on."""
+    c = job_run.alias().c
+    near = sa.select(c.Id).where(c.CreatedAt < instant).order_by(c.CreatedAt.desc()).limit(1)
+    return sa.func.coalesce(near.scalar_subquery(), 0)
+
+
+def _first_from(instant: datetime) -> sa.ColumnElement[int]:
+    """The id of the first run from a time on."""
+    c = job_run.alias().c
+    near = sa.select(c.Id).where(c.CreatedAt >= instant).order_by(c.CreatedAt).limit(1)
+    return sa.func.coalesce(near.scalar_subquery(), _LAST_ID)
 
 
 def _contains(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
@@ -84,15 +120,25 @@ def _contains(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
 
 async def list_runs(connection: AsyncConnection, wanted: RunFilter) -> RunPage:
     """The runs that ``wanted`` describes, newest first, paged by key so that a page costs the same however deep it is."""
-    statement = (
-        sa.select(job_run)
-        .where(*_conditions(wanted))
-        .order_by(job_run.c.Id.desc())
-        .limit(wanted.limit + 1)
-    )
+    where = list(conditions(wanted))
+    among = [[job_run.c.State == state] for state in sorted(wanted.states)] or [[]]
+    parts = [sa.select(job_run).where(*where, *state) for state in among]
+    statement = _first_of(parts, [job_run.c.Id.desc()], wanted.limit + 1)
     rows = (await connection.execute(statement)).all()
     runs = tuple(run_of(row) for row in rows[: wanted.limit])
     return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
+
+
+def _first_of(
+    parts: Sequence[sa.Select[Any]], order: Sequence[sa.UnaryExpression[Any]], limit: int
+) -> sa.Select[Any]:
+    """The first rows of several selections, such as one for each state: each finds its own first rows by the index."""
+    if len(parts) == 1:
+        return parts[0].order_by(*order).limit(limit)
+    firsts = [sa.select(part.order_by(*order).limit(limit).subquery()) for part in parts]
+    every = sa.union_all(*firsts).subquery()
+    outer = ClauseAdapter(every)
+    return sa.select(every).order_by(*(outer.traverse(column) for column in order)).limit(limit)
 
 
 async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
@@ -114,12 +160,9 @@ async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:
 
 async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Run, ...]:
     """The runs that wait for their time, their next attempt or a worker, the next due first."""
-    statement = (
-        sa.select(job_run)
-        .where(job_run.c.State.in_((RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING)))
-        .order_by(job_run.c.DueAt, job_run.c.Id)
-        .limit(limit)
-    )
+    c = job_run.c
+    parts = [sa.select(job_run).where(c.State == state) for state in sorted(WAITING)]
+    statement = _first_of(parts, [c.DueAt.asc(), c.Id.asc()], limit)
     return tuple(run_of(row) for row in await connection.execute(statement))
 
 
@@ -150,22 +193,6 @@ def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield items[start : start + size]
 
 
-async def runs_between(
-    connection: AsyncConnection, start: datetime, end: datetime, limit: int = 20_000
-) -> list[tuple[str, RunState, datetime]]:
-    """Job, state and time of what was created from ``start`` up to ``end``; of more than ``limit``, the newest."""
-    c = job_run.c
-    happened = sa.func.coalesce(c.StartedAt, c.ScheduledFor, c.DueAt, type_=c.DueAt.type)
-    statement = (
-        sa.select(c.JobName, c.State, happened.label("HappenedAt"))
-        .where(c.CreatedAt >= start, c.CreatedAt < end)
-        .order_by(c.CreatedAt.desc())
-        .limit(limit)
-    )
-    rows = await connection.execute(statement)
-    return [(row.JobName, RunState(row.State), row.HappenedAt) for row in rows]
-
-
 async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attempt, ...]:
     """The finished attempts of a run, the first one first."""
     statement = (
@@ -181,13 +208,17 @@ async def attempts_of_run(connection: AsyncConnection, run: Run) -> tuple[Attemp
 
 
 async def log_lines(
-    connection: AsyncConnection, run_id: int, limit: int = 2000
+    connection: AsyncConnection, run_id: int, limit: int = 2000, before: int | None = None
 ) -> tuple[LogLine, ...]:
-    """The last ``limit`` lines that a run wrote, oldest first."""
+    """The last ``limit`` lines that a run wrote, or those before a line, oldest first."""
     c = job_log_line.c
     statement = sa.select(job_log_line).where(c.RunId == run_id).order_by(c.Id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(c.Id < before)
     rows = (await connection.execute(statement)).all()
-    return tuple(LogLine(row.Attempt, row.At, row.Level, row.Message) for row in reversed(rows))
+    return tuple(
+        LogLine(row.Id, row.Attempt, row.At, row.Level, row.Message) for row in reversed(rows)
+    )
 
 
 async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:

@@ -1,18 +1,24 @@
-"""Figures of one job, from c_LoggedJob: they outlive the runs that are pruned and hold what was imported from TARGCC."""
+"""Figures of one job, from the counts in c_JobStat: they outlive runs and history, and cost the length of the time, not the number of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..storage.tables import logged_job
+from ..core.states import RunState
+from ..storage.statistics import recount
+from ..storage.statistics.buckets import NO_DURATION, duration_of
+from ..storage.statistics.endings import QUARTER, quarter_of
+from ..storage.tables import job_stat, logged_job
 
-_MOST_ROWS = 100_000
+_RAN = (RunState.SUCCEEDED, RunState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +32,12 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStats:
-    """The results of a job since an instant.
+    """How the runs of a job ended since an instant.
 
-    A run counts once, by its last attempt; durations are of the attempts that succeeded. ``success_rate`` is from 0 to 1, and
-    ``None`` when nothing ran.
+    A run counts once, when it is over, at the time its last attempt began. ``runs`` are those that succeeded or failed; what was
+    cancelled, missed or skipped is counted beside them. ``success_rate`` is from 0 to 1, and ``None`` when nothing ran. Durations are of
+    the runs that succeeded: ``average_ms`` and ``longest_ms`` are exact, the percentiles are at most 5 % off.
+    ``still_counting`` is about how many rows of a release before 0.2, of all jobs, are not counted yet: until it is 0, figures of those days grow.
     """
 
     job: str
@@ -37,6 +45,9 @@ class JobStats:
     runs: int
     succeeded: int
     failed: int
+    cancelled: int
+    missed: int
+    skipped: int
     retried: int
     success_rate: float | None
     average_ms: int | None
@@ -44,75 +55,156 @@ class JobStats:
     p95_ms: int | None
     longest_ms: int | None
     days: tuple[Day, ...]
+    still_counting: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    run: str
-    attempt: int
-    started_at: datetime
-    success: bool
-    duration_ms: int | None
+class EndedRuns:
+    """How many runs ended in a time: by the quarter of an hour and state, and by job and state."""
+
+    by_quarter: Counter[tuple[datetime, RunState]]
+    by_job: Counter[tuple[str, RunState]]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.by_quarter.total()
+
+    def count(self, *states: RunState) -> int:
+        """How many ended in one of these states."""
+        return sum(number for (_, state), number in self.by_quarter.items() if state in states)
+
+    def jobs(self, *states: RunState) -> set[str]:
+        """The jobs with a run that ended in one of these states."""
+        return {job for job, state in self.by_job if state in states}
 
 
-def percentile(ordered: Sequence[int], share: float) -> int | None:
-    """The smallest of ``ordered`` that at least ``share`` of them do not exceed (the nearest rank); ``None`` of nothing."""
-    if not ordered:
-        return None
-    rank = -int(-len(ordered) * share // 1)  # rounds up
-    return ordered[max(rank, 1) - 1]
+async def ended_runs(connection: AsyncConnection, since: datetime, until: datetime) -> EndedRuns:
+    """How many runs ended, of all jobs, in the quarters of an hour from that of ``since`` to that of ``until``."""
+    c = job_stat.c
+    during = [*_between(since, until), c.Outcome != RunState.RETRYING]
+    quarters = await connection.execute(
+        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+        .where(*during)
+        .group_by(c.BeginsAt, c.Outcome)
+    )
+    jobs = await connection.execute(
+        sa.select(c.JobName, c.Outcome, sa.func.sum(c.Count))
+        .where(*during)
+        .group_by(c.JobName, c.Outcome)
+    )
+    return EndedRuns(
+        Counter({(at, RunState(state)): int(number) for at, state, number in quarters}),
+        Counter({(job, RunState(state)): int(number) for job, state, number in jobs}),
+    )
 
 
 async def job_stats(
     connection: AsyncConnection, job: str, *, since: datetime, until: datetime, zone: ZoneInfo
 ) -> JobStats:
-    """The figures of ``job`` from ``since`` to ``until``, by days of ``zone``; of the newest 100,000 attempts at most."""
-    c = logged_job.c
-    statement = (
-        sa.select(c.ID, c.JobId, c.Attempt, c.StartedAt, c.Success, c.DurationMs)
-        .where(c.JobName == job, c.StartedAt >= since, c.StartedAt <= until)
-        .order_by(c.StartedAt.desc())
-        .limit(_MOST_ROWS)
-    )
-    rows = await connection.execute(statement)
-    attempts = [
-        _Outcome(
-            row.JobId or f"row {row.ID}", row.Attempt, row.StartedAt, row.Success, row.DurationMs
+    """The figures of ``job``, by days of ``zone``.
+
+    Whole quarters of an hour count, from that of ``since`` to that of ``until``. Days are exact in every zone whose days begin with a
+    quarter of an hour, and those are all there are.
+    """
+    c = job_stat.c
+    mine = [c.JobName == job, *_between(since, until)]
+    totals = await connection.execute(
+        sa.select(
+            c.Outcome,
+            c.Bucket,
+            sa.func.sum(c.Count).label("Count"),
+            sa.func.sum(c.Retried).label("Retried"),
+            sa.func.sum(c.SumMs).label("SumMs"),
+            sa.func.max(c.MaxMs).label("MaxMs"),
         )
-        for row in rows
-    ]
-    return _summary(job, attempts, since, until, zone)
+        .where(*mine)
+        .group_by(c.Outcome, c.Bucket)
+        .order_by(c.Bucket)
+    )
+    quarters = await connection.execute(
+        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+        .where(*mine, c.Outcome.in_(_RAN))
+        .group_by(c.BeginsAt, c.Outcome)
+    )
+    days = _days(quarters.all(), since.astimezone(zone).date(), until.astimezone(zone).date(), zone)
+    left = await recount.left(connection)
+    return _summary(job, quarter_of(since), totals.all(), days, left)
+
+
+async def last_success(connection: AsyncConnection, job: str) -> datetime | None:
+    """When a run of the job last succeeded, found by its quarter of an hour; ``None`` if that is not known."""
+    c, attempt = job_stat.c, logged_job.c
+    newest = sa.select(c.BeginsAt).where(c.JobName == job, c.Outcome == RunState.SUCCEEDED)
+    begins_at = await connection.scalar(newest.order_by(c.BeginsAt.desc()).limit(1))
+    if begins_at is None:
+        return None
+    ended: datetime | None = await connection.scalar(
+        sa.select(sa.func.max(attempt.CompletedAt, type_=attempt.CompletedAt.type)).where(
+            attempt.JobName == job,
+            attempt.StartedAt >= begins_at,
+            attempt.StartedAt < begins_at + QUARTER,
+            attempt.Success == sa.true(),
+        )
+    )
+    return ended
+
+
+def percentile(counts: Sequence[tuple[int, int]], share: float) -> int | None:
+    """The smallest duration that at least ``share`` of them do not exceed (the nearest rank); ``None`` of nothing.
+
+    Args:
+        counts: Durations and how many there are of each, the shortest first.
+        share: From 0 to 1.
+    """
+    total = sum(number for _, number in counts)
+    rank = max(-int(-total * share // 1), 1)  # rounds up
+    seen = 0
+    for duration, number in counts:
+        seen += number
+        if seen >= rank:
+            return duration
+    return None
+
+
+def _between(since: datetime, until: datetime) -> list[sa.ColumnElement[bool]]:
+    return [job_stat.c.BeginsAt >= quarter_of(since), job_stat.c.BeginsAt <= until]
 
 
 def _summary(
-    job: str, attempts: Sequence[_Outcome], since: datetime, until: datetime, zone: ZoneInfo
+    job: str, since: datetime, totals: Sequence[Any], days: Sequence[Day], still_counting: int
 ) -> JobStats:
-    last: dict[str, _Outcome] = {}
-    for attempt in sorted(attempts, key=lambda one: (one.attempt, one.started_at)):
-        last[attempt.run] = attempt
-    runs = list(last.values())
-    times = sorted(a.duration_ms for a in attempts if a.success and a.duration_ms is not None)
-    succeeded = sum(run.success for run in runs)
+    ended: Counter[str] = Counter()
+    for row in totals:
+        ended[row.Outcome] += int(row.Count)
+    timed = [row for row in totals if row.Bucket != NO_DURATION]
+    longest = max((row.MaxMs for row in timed), default=None)
+    times = [(min(duration_of(row.Bucket), longest or 0), int(row.Count)) for row in timed]
+    number = sum(count for _, count in times)
+    succeeded, failed = ended[RunState.SUCCEEDED], ended[RunState.FAILED]
     return JobStats(
         job=job,
         since=since,
-        runs=len(runs),
+        runs=succeeded + failed,
         succeeded=succeeded,
-        failed=len(runs) - succeeded,
-        retried=sum(run.attempt > 1 for run in runs),
-        success_rate=succeeded / len(runs) if runs else None,
-        average_ms=round(sum(times) / len(times)) if times else None,
+        failed=failed,
+        cancelled=ended[RunState.CANCELLED],
+        missed=ended[RunState.MISSED],
+        skipped=ended[RunState.SKIPPED],
+        retried=sum(int(row.Retried) for row in totals if row.Outcome in _RAN),
+        success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
+        average_ms=round(sum(int(row.SumMs) for row in timed) / number) if number else None,
         p50_ms=percentile(times, 0.5),
         p95_ms=percentile(times, 0.95),
-        longest_ms=times[-1] if times else None,
-        days=tuple(
-            _by_day(runs, since.astimezone(zone).date(), until.astimezone(zone).date(), zone)
-        ),
+        longest_ms=longest,
+        days=tuple(days),
+        still_counting=still_counting,
     )
 
 
-def _by_day(runs: Iterable[_Outcome], first: date, last: date, zone: ZoneInfo) -> list[Day]:
-    counts = {first + timedelta(days=n): [0, 0] for n in range((last - first).days + 1)}
-    for run in runs:
-        counts[run.started_at.astimezone(zone).date()][0 if run.success else 1] += 1
-    return [Day(day, succeeded, failed) for day, (succeeded, failed) in counts.items()]
+def _days(rows: Sequence[Any], first: date, last: date, zone: ZoneInfo) -> list[Day]:
+    counts: Counter[tuple[date, str]] = Counter()
+    for begins_at, outcome, number in rows:
+        counts[begins_at.astimezone(zone).date(), outcome] += int(number)
+    every = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return [Day(day, *(counts[day, state] for state in _RAN)) for day in every]

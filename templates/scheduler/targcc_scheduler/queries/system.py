@@ -16,6 +16,8 @@ from ..project import current
 from ..storage.tables import job_audit, job_queue, job_run, job_schedule, job_server
 from .models import AuditEntry, Pause, Queue, Server, pause_of
 
+_RECENT = 500
+
 
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
     """The jobs that are paused at ``now``."""
@@ -39,6 +41,13 @@ async def servers(connection: AsyncConnection) -> tuple[Server, ...]:
             started_at=row.StartedAt,
             heartbeat_at=row.HeartbeatAt,
             stopping_at=row.StoppingAt,
+            release=row.Release,
+            fingerprint=row.Fingerprint,
+            drain_requested_by=row.DrainRequestedBy,
+            drain_requested_at=row.DrainRequestedAt,
+            clock_offset_ms=row.ClockOffsetMs,
+            stuck_since=row.StuckSince,
+            stuck_in=row.StuckIn,
             running=busy.get(row.Id, 0),
         )
         for row in rows
@@ -81,6 +90,7 @@ async def queues(
             running=counts.get((name, RunState.RUNNING), 0),
             oldest_due=oldest.get(name),
             pause=paused.get(name),
+            limit=current().queue_limits.get(name),
         )
         for name in every
     )
@@ -95,11 +105,12 @@ async def audit(
     without: Sequence[str] = (),
     limit: int = 50,
 ) -> tuple[AuditEntry, ...]:
-    """Who did what, newest first; of one job or run if one is named; ``without`` some actions."""
-    c = job_audit.c
-    statement = sa.select(job_audit).order_by(c.Id.desc()).limit(limit)
-    if without:
-        statement = statement.where(c.Action.not_in(without))
+    """Who did what, newest first; of one job or run if one is named; ``without`` some actions, of the last 500 only."""
+    found = sa.select(job_audit).order_by(job_audit.c.Id.desc()).limit(_RECENT).subquery()
+    source: sa.FromClause = found if without else job_audit
+    c = source.c
+    statement = sa.select(source).where(c.Action.not_in(without)) if without else sa.select(source)
+    statement = statement.order_by(c.Id.desc()).limit(limit)
     for column, value in ((c.JobName, job), (c.RunId, run_id)):
         if value is not None:
             statement = statement.where(column == value)

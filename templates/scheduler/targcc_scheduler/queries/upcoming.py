@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..jobs.definition import JobDefinition
-from ..schedules import AfterCompletionSchedule, parse_zone
+from ..schedules import AfterRunSchedule, parse_zone
 from .jobs import JobOverview
 from .models import Run
 
@@ -50,7 +50,7 @@ def _slots_from(
     definition: JobDefinition, start: datetime, span: timedelta
 ) -> tuple[datetime, ...]:
     """The slots of a job within ``span``, at most 500: more than the time line can show. Cached, since the page is refreshed every few seconds."""
-    if definition.schedule is None or isinstance(definition.schedule, AfterCompletionSchedule):
+    if definition.schedule is None or isinstance(definition.schedule, AfterRunSchedule):
         return ()
     slots = definition.schedule.iter(start, parse_zone(definition.timezone))
     within = itertools.takewhile(lambda slot: slot < start + span, slots)

@@ -23,12 +23,20 @@ from .cron import CronSchedule, convert
 from .dialects import DIALECTS
 from .durations import duration_words, format_duration, parse_duration
 from .errors import CronError
-from .intervals import AfterCompletionSchedule, EverySchedule, OnceSchedule
+from .intervals import (
+    AfterCompletionSchedule,
+    AfterRunSchedule,
+    AfterStartSchedule,
+    EverySchedule,
+    OnceSchedule,
+)
 from .zones import Zone, parse_zone
 
 __all__ = [
     "DIALECTS",
     "AfterCompletionSchedule",
+    "AfterRunSchedule",
+    "AfterStartSchedule",
     "CronError",
     "CronSchedule",
     "EverySchedule",

@@ -90,11 +90,10 @@ class EverySchedule(Schedule):
 
 
 @dataclass(frozen=True)
-class AfterCompletionSchedule(Schedule):
-    """A fixed delay after the previous run has ended, in elapsed time also through a clock change.
+class AfterRunSchedule(Schedule):
+    """A fixed time after the previous run, in elapsed time also through a clock change.
 
-    ``after`` of ``next`` is the end of the previous run. Past runs cannot be computed: ``previous``
-    is always None.
+    One of the two below: they differ in what they count from. Past runs cannot be computed: ``previous`` is None.
 
     Raises:
         CronError: The delay is not positive.
@@ -106,8 +105,12 @@ class AfterCompletionSchedule(Schedule):
         if self.delay <= timedelta(0):
             raise CronError("a delay is longer than nothing", text=format_duration(self.delay))
 
+    def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
+        """Return when the next run is due, after one that started and ended."""
+        raise NotImplementedError
+
     def next(self, after: datetime, zone: Zone, *, inclusive: bool = False) -> datetime | None:
-        """Return ``after`` plus the delay; ``inclusive`` changes nothing."""
+        """Return ``after`` plus the delay, ``after`` being what is counted from; ``inclusive`` changes nothing."""
         del inclusive
         try:
             return pin((wall_clock(after, UTC) + self.delay).astimezone(as_zone(zone)))
@@ -115,9 +118,19 @@ class AfterCompletionSchedule(Schedule):
             return None
 
     def previous(self, before: datetime, zone: Zone) -> datetime | None:
-        """Return None: past runs depend on when the runs before them ended."""
+        """Return None: past runs depend on the runs before them."""
         del before, zone
         return None
+
+
+@dataclass(frozen=True)
+class AfterCompletionSchedule(AfterRunSchedule):
+    """A fixed delay after the previous run has ended."""
+
+    def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
+        """Return the end plus the delay."""
+        del started
+        return self.next(ended, zone)
 
     def describe(self) -> str:
         """Return "5 minutes after the previous run ends" and the like."""
@@ -125,6 +138,23 @@ class AfterCompletionSchedule(Schedule):
 
     def __str__(self) -> str:
         return f"every {format_duration(self.delay)} after completion"
+
+
+@dataclass(frozen=True)
+class AfterStartSchedule(AfterRunSchedule):
+    """A fixed time after the previous run has started; at once when that run took longer."""
+
+    def following(self, started: datetime, ended: datetime, zone: Zone) -> datetime | None:
+        """Return the start plus the time, or the end if that is later."""
+        due = self.next(started, zone)
+        return None if due is None else max(due, pin(wall_clock(ended, as_zone(zone))))
+
+    def describe(self) -> str:
+        """Return "5 minutes after the previous run starts" and the like."""
+        return f"{duration_words(self.delay)} after the previous run starts"
+
+    def __str__(self) -> str:
+        return f"every {format_duration(self.delay)} after start"
 
 
 @dataclass(frozen=True)

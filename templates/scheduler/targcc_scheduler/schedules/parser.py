@@ -151,7 +151,7 @@ _FIVE = 5
 
 
 def _parts(text: str, counts: tuple[int, ...]) -> list[Part]:
-    """Return the fields of an expression, always with the seconds first."""
+    """Return the fields of an expression with the seconds first, also where it has none."""
     if len(text) > MAX_LENGTH:
         whole = Part(text, 0, text)
         whole.fail(f"the expression has {len(text)} characters", f"{MAX_LENGTH} at most.")

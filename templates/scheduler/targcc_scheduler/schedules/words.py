@@ -38,7 +38,7 @@ def _spell_day(fields: CronFields) -> str:
 
 
 _NO_WEEKDAY = "7-0/7"
-"""In Cronos, a range from 7 that goes round with a step may hold no day; it runs never."""
+"""In Cronos, a range from 7 that goes round with a step may hold no day; then nothing runs."""
 
 
 def _spell_weekday(fields: CronFields) -> str:

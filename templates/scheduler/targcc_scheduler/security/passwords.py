@@ -39,8 +39,9 @@ def password_fits(password_hash: str | None, password: str) -> bool:
     """Whether the password belongs to the hash; false without a hash, after the same time, so that names cannot be guessed."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
+    nobodys = _nobodys_hash()  # made by the first try, whoever it is
     try:
-        _hasher().verify(password_hash or _nobodys_hash(), password)
+        _hasher().verify(password_hash or nobodys, password)
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None

@@ -23,13 +23,20 @@ class Cursors:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, name: str) -> str | None:
-        """The saved value; ``None`` the first time."""
+    async def get(self, name: str, *earlier: str) -> str | None:
+        """The saved value; ``None`` the first time.
+
+        Args:
+            name: The job's name.
+            earlier: Names that it had before, the newest first: ``*ctx.aliases``. The first that has a value counts.
+        """
 
         def read(connection: sa.Connection) -> str | None:
             self.table.create(connection, checkfirst=True)
-            query = sa.select(self.table.c.Value).where(self.table.c.Name == name)
-            return connection.scalar(query)
+            names = [name, *earlier]
+            query = sa.select(self.table).where(self.table.c.Name.in_(names))
+            found = {row.Name: str(row.Value) for row in connection.execute(query)}
+            return next((found[one] for one in names if one in found), None)
 
         return await self._database.run(read)
 

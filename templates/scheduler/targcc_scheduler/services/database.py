@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from .procedures import ProcedureResult, execute_to_the_end, procedure_call
+from ..core.clock import deadline
+from . import drivers
+from .procedures import ProcedureResult, execute_to_the_end, look_up, procedure_call
+from .transaction import Transaction
 
 T = TypeVar("T")
-
-
-class _Transaction(Generic[T]):
-    """One piece of work in a thread, which other threads can interrupt."""
-
-    def __init__(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> None:
-        self._engine = engine
-        self._work = work
-        self._lock = threading.Lock()
-        self._driver: Any = None
-        self._abandoned = False
-
-    def __call__(self) -> T:
-        with self._engine.begin() as connection:
-            with self._lock:
-                self._driver = connection.connection.driver_connection
-            try:
-                value = self._work(connection)
-            finally:
-                with self._lock:  # from here on another piece of work may have the connection
-                    self._driver = None
-            if self._abandoned:
-                raise asyncio.CancelledError  # rolls back
-            return value
-
-    def abandon(self) -> None:
-        """Interrupt the statement that runs now; the transaction is rolled back."""
-        self._abandoned = True
-        threading.Thread(target=self._interrupt, daemon=True).start()
-
-    def _interrupt(self) -> None:
-        with self._lock:
-            for name in ("cancel", "interrupt"):  # psycopg's word, SQLite's word
-                if stop := getattr(self._driver, name, None):
-                    stop()
-                    return
 
 
 class Database:
@@ -61,50 +28,66 @@ class Database:
     """
 
     def __init__(self, url: str, *, threads: int = 4) -> None:
-        self.engine = sa.create_engine(_with_driver(url), pool_size=threads, pool_pre_ping=True)
+        self.engine = sa.create_engine(
+            _with_driver(url), pool_size=threads, pool_pre_ping=True, hide_parameters=True
+        )
         if self.engine.dialect.name == "sqlite":  # wait for another writer, instead of failing
             event.listen(self.engine, "connect", _be_patient)
+        drivers.watch(self.engine)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work(connection)`` in one transaction and return what it returns.
 
-        When the job is cancelled or times out, the statement is interrupted and the transaction rolled back.
+        When the job is cancelled or its time is over, the statement is stopped on the server and the transaction rolled back.
+
+        Raises:
+            TimeoutError: the job's time is over.
         """
-        return await self._in_thread(_Transaction(self.engine, work))
+        return await self._in_thread(self.engine, work)
 
     async def call(self, procedure: str, **arguments: Any) -> ProcedureResult:
         """Call a stored procedure and read all its results, by ``EXEC`` on SQL Server and ``CALL`` on PostgreSQL.
 
-        It runs in autocommit, so that a procedure may commit by itself.
+        It runs in autocommit, so that a procedure may commit by itself. When the job is cancelled or its time is over, it is stopped
+        on the server; what it had committed stays.
 
         Args:
             procedure: Its name, such as ``dbo.SP_CloseMonth``.
             arguments: Its parameters by name, without ``@``.
 
         Raises:
-            ValueError: the name is not one, or the database knows no procedures.
+            ValueError: the name is not one, the database has no such procedure, or it knows none at all.
+            TimeoutError: the job's time is over.
             Exception: the procedure failed, in whichever of its statements; the driver's own error.
         """
         statement = procedure_call(self.engine.dialect.name, procedure, arguments)
         engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
         def work(connection: sa.Connection) -> ProcedureResult:
+            look_up(connection, procedure)
             return execute_to_the_end(connection, statement, list(arguments.values()))
 
-        return await self._in_thread(_Transaction(engine, work))
+        return await self._in_thread(engine, work)
 
     def close(self) -> None:
         """Close the connections and end the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 
-    async def _in_thread(self, transaction: _Transaction[T]) -> T:
+    async def _in_thread(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        transaction = Transaction(engine, work, _deadline())
+        left = transaction.seconds_left
+        timer = None if left is None else loop.call_later(left, transaction.expire)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+            return await loop.run_in_executor(self._threads, transaction)
         except asyncio.CancelledError:
             transaction.abandon()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 _DRIVERS = {
@@ -112,6 +95,12 @@ _DRIVERS = {
     "mssql": "mssql+mssqlpython",
     "sqlite": "sqlite+pysqlite",
 }
+
+
+def _deadline() -> float | None:
+    """The end of the job's time. What a job begins after it, in its grace, ends with that."""
+    end = deadline.get()
+    return None if end is None or end <= time.monotonic() else end
 
 
 def _be_patient(connection: Any, _record: Any) -> None:

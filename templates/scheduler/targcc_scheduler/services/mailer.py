@@ -65,4 +65,5 @@ class Mailer:
     def _keep(self, message: EmailMessage) -> None:
         self._outbox.mkdir(parents=True, exist_ok=True)
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}.eml"
+        (self._outbox / name).touch(mode=0o600)
         (self._outbox / name).write_bytes(bytes(message))

@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .drivers import note_cursor
+
 
 @dataclass(frozen=True)
 class ProcedureResult:
@@ -28,13 +30,57 @@ class ProcedureResult:
         return self.sets[0] if self.sets else []
 
 
-_PART = r'(?:[^\W\d][\w$#@]*|\[(?:[^\]]|\]\])+\]|"(?:[^"]|"")+")'
-_PROCEDURE = re.compile(rf"{_PART}(?:\.\.?{_PART})*")
-_BRACKETED = re.compile(r"\[((?:[^\]]|\]\])+)\]")
+_PART = re.compile(
+    r'''(?P<plain>[^\W\d][\w$#@]*)|\[(?P<brackets>(?:[^\]\0\r\n]|\]\])+)\]|"(?P<quotes>(?:[^"\0\r\n]|"")+)"'''
+)
+_MOST_PARTS = {"mssql": 4, "postgresql": 2}
+_IN_THE_CATALOGUE = sa.text(
+    "SELECT n.nspname, p.proname, p.prokind::text FROM pg_catalog.pg_proc p"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE p.proname = :name AND (n.nspname = :schema OR"
+    " (CAST(:schema AS text) IS NULL AND pg_catalog.pg_function_is_visible(p.oid)))"
+    " ORDER BY p.prokind = 'p' DESC, n.nspname LIMIT 1"
+)
+
+
+@dataclass(frozen=True)
+class NamePart:
+    """A part of a procedure's name, without the brackets or quotes that it stood in; empty is the default schema of ``db..name``."""
+
+    text: str
+    quoted: bool = False
+
+
+def parse_procedure(name: str) -> tuple[NamePart, ...]:
+    """The parts of a procedure's name, such as ``dbo`` and ``Close Month`` of ``dbo.[Close Month]``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts: list[NamePart] = []
+    at = 0
+    while found := _PART.match(name, at):
+        quoted = found.lastgroup != "plain"
+        text = found[str(found.lastgroup)]
+        if quoted:
+            text = text.replace("]]", "]") if found["brackets"] else text.replace('""', '"')
+        parts.append(NamePart(text, quoted))
+        at = found.end()
+        if at == len(name):
+            return tuple(parts)
+        if name[at] != ".":
+            break
+        at += 1
+        if name.startswith(".", at):
+            parts.append(NamePart(""))
+            at += 1
+    raise ValueError(f"not the name of a stored procedure: {name!r}")
 
 
 def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -> str:
     """The statement that calls ``procedure``, with a mark for each argument.
+
+    Its name is read into parts, and each part is quoted anew by the rules of the database: nothing of it can be anything but a name.
 
     Args:
         dialect: ``mssql`` or ``postgresql``.
@@ -44,25 +90,65 @@ def procedure_call(dialect: str, procedure: str, arguments: Mapping[str, Any]) -
     Raises:
         ValueError: the name is not one, or the dialect knows no procedures.
     """
-    if not _PROCEDURE.fullmatch(procedure):
-        raise ValueError(f"not the name of a stored procedure: {procedure!r}")
+    parts = parse_procedure(procedure)
     if wrong := [name for name in arguments if not name.isidentifier()]:
         raise ValueError(f"not the name of a parameter: {wrong[0]!r}")
+    most = _MOST_PARTS.get(dialect)
+    if most is None:
+        raise ValueError(
+            f"{dialect} has no stored procedures: set APP_DATABASE_URL to the database that holds {procedure}"
+        )
+    if len(parts) > most or (dialect == "postgresql" and not all(part.text for part in parts)):
+        raise ValueError(_too_long(dialect, procedure))
     if dialect == "mssql":
         marks = ", ".join(f"@{name} = ?" for name in arguments)
-        return f"EXEC {procedure} {marks}".rstrip()
+        return f"EXEC {'.'.join(map(_in_brackets, parts))} {marks}".rstrip()
+    marks = ", ".join(f"{_quoted(_folded(name))} => %s" for name in arguments)
+    name = ".".join(_quoted(_known_as(part)) for part in parts)
+    return f"CALL {name}({marks})"
+
+
+def look_up(connection: sa.Connection, procedure: str) -> None:
+    """See in PostgreSQL's catalogue whether there is such a procedure. SQL Server says by itself which one it could not find.
+
+    Raises:
+        ValueError: there is none, or it is a function.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    *schema, name = map(_known_as, parse_procedure(procedure))
+    values = {"name": name, "schema": schema[0] if schema else None}
+    found = connection.execute(_IN_THE_CATALOGUE, values).one_or_none()
+    if found is None:
+        raise ValueError(f"the database has no stored procedure {procedure} that this user sees")
+    if found[2] != "p":
+        raise ValueError(f"{procedure} is a function: ask for it with SELECT, in Database.run")
+
+
+def _too_long(dialect: str, procedure: str) -> str:
     if dialect == "postgresql":
-        marks = ", ".join(f"{name} => %s" for name in arguments)
-        quoted = _BRACKETED.sub(_quoted, procedure).replace("%", "%%")
-        return f"CALL {quoted}({marks})"
-    raise ValueError(
-        f"{dialect} has no stored procedures: set APP_DATABASE_URL to the database that holds {procedure}"
-    )
+        return f"PostgreSQL knows a procedure as schema.name, in the database of APP_DATABASE_URL: {procedure}"
+    return f"not the name of a stored procedure, which has at most 4 parts: {procedure}"
 
 
-def _quoted(bracketed: re.Match[str]) -> str:
-    name = bracketed[1].replace("]]", "]").replace('"', '""')
-    return f'"{name}"'
+def _in_brackets(part: NamePart) -> str:
+    escaped = part.text.replace("]", "]]")
+    return f"[{escaped}]" if part.quoted else part.text
+
+
+def _quoted(name: str) -> str:
+    """A name in PostgreSQL's quotes, for a driver that reads ``%`` as a mark."""
+    escaped = name.replace('"', '""').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def _known_as(part: NamePart) -> str:
+    return part.text if part.quoted else _folded(part.text)
+
+
+def _folded(name: str) -> str:
+    """An unquoted name as PostgreSQL knows it: it folds the letters of ASCII alone."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
 def execute_to_the_end(
@@ -71,6 +157,7 @@ def execute_to_the_end(
     """Execute a call and read every result set: SQL Server runs a procedure only as far as its results are read."""
     # A plain DBAPI cursor: SQL Server reports an error in a later statement only after every result before it was read.
     cursor = connection.connection.cursor()
+    note_cursor(connection, cursor)
     sets: list[list[dict[str, Any]]] = []
     affected = 0
     try:

@@ -11,12 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.actor import SYSTEM
 from .audit import audit
 from .dialects import known
+from .dialects.frequent import FrequentStatement
+from .failures import concerns
 from .tables import job_alert, job_audit
+
+_ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
 
 
 async def alerted_jobs(connection: AsyncConnection) -> frozenset[str]:
     """The jobs that have a row in ``c_JobAlert``."""
-    return frozenset(await connection.scalars(sa.select(job_alert.c.JobName)))
+    return frozenset(row.JobName for row in await _ALERTED.all(connection, {}))
 
 
 async def find_rule(connection: AsyncConnection, name: str) -> Any:
@@ -65,7 +69,13 @@ async def note_failure(
 ) -> None:
     """Record that an alert could not be sent."""
     action = "alert-failed"
+    await concerns.note(connection, name, concerns.ALERT, detail, now)
     await audit(connection, SYSTEM, action, now, job_name=name, run_id=run_id, detail=detail)
+
+
+async def note_success(connection: AsyncConnection, name: str) -> None:
+    """Alerts about a job go out again."""
+    await concerns.remove(connection, name, concerns.ALERT)
 
 
 async def count_audited(

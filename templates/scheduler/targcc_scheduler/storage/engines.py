@@ -39,7 +39,7 @@ def sync_engine(url: str | sa.URL) -> Iterator[sa.Engine]:
     """A plain engine for a few statements; its connections are closed at the end."""
     dialect = known.for_url(url)
     address = dialect.url(sa.make_url(url), is_async=False)
-    engine = sa.create_engine(address, poolclass=sa.NullPool)
+    engine = sa.create_engine(address, poolclass=sa.NullPool, hide_parameters=True)
     dialect.set_up(engine)
     try:
         yield engine

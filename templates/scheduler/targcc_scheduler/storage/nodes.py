@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
+from .dialects import known
+from .dialects.frequent import FrequentStatement
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
 from .runs.values import MOST_LOST_WORKERS, AttemptRecord, Claim, Settlement
-from .tables import job_run, job_server
+from .tables import UtcDateTime, job_run, job_server, job_setting
+
+_ID_NAME = "database id"
+_DATABASE_ID = FrequentStatement(
+    sa.select(job_setting.c.Value).where(job_setting.c.Name == _ID_NAME)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +39,33 @@ class Server:
 
 @dataclass(frozen=True)
 class Beat:
-    """What another node said last."""
+    """What another node said last.
+
+    Args:
+        mark: What it said in a file beside the database, if there is one.
+        stuck_in: Where it is stuck, or was when it was killed.
+    """
 
     server_id: str
     process_id: int
     at: datetime
+    mark: object = None
+    stuck_in: str | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a node says of itself with each beat.
+
+    Args:
+        clock_offset_ms: Its machine's clock less the database's.
+        stuck_since: Since when its jobs' loop has not turned.
+        stuck_in: In which job.
+    """
+
+    clock_offset_ms: int = 0
+    stuck_since: datetime | None = None
+    stuck_in: str | None = None
 
 
 async def register(connection: AsyncConnection, server: Server, now: datetime) -> None:
@@ -54,12 +84,31 @@ async def register(connection: AsyncConnection, server: Server, now: datetime) -
     )
 
 
-async def beat(connection: AsyncConnection, server_id: str, now: datetime) -> bool:
+async def beat(
+    connection: AsyncConnection, server_id: str, now: datetime, condition: Condition
+) -> bool:
     """Say that a node is alive. ``False`` when its row is gone: another node declared it lost."""
-    result = await connection.execute(
-        sa.update(job_server).where(job_server.c.Id == server_id).values(HeartbeatAt=now)
-    )
-    return result.rowcount == 1
+    said = {
+        "server_id": server_id,
+        "now": now,
+        "clock_offset_ms": condition.clock_offset_ms,
+        "stuck_since": condition.stuck_since,
+        "stuck_in": condition.stuck_in,
+    }
+    return await _BEAT.counts(connection, [said]) == [1]
+
+
+async def database_id(connection: AsyncConnection) -> str | None:
+    """The id that tells this database from any other; ``None``: it has none yet."""
+    return next((str(row.Value) for row in await _DATABASE_ID.all(connection, {})), None)
+
+
+async def give_database_id(connection: AsyncConnection, now: datetime) -> str | None:
+    """The database's id; it gets one if it has none."""
+    insert = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
+    row = {"Name": _ID_NAME, "Value": uuid.uuid4().hex, "UpdatedAt": now}
+    await connection.execute(insert.values(row))
+    return await database_id(connection)
 
 
 async def mark_stopping(connection: AsyncConnection, server_id: str, now: datetime) -> None:
@@ -74,12 +123,11 @@ async def deregister(connection: AsyncConnection, server_id: str) -> None:
     await connection.execute(sa.delete(job_server).where(job_server.c.Id == server_id))
 
 
-async def beats(connection: AsyncConnection) -> list[Beat]:
-    """What each node said last."""
-    rows = await connection.execute(
-        sa.select(job_server.c.Id, job_server.c.ProcessId, job_server.c.HeartbeatAt)
-    )
-    return [Beat(*row) for row in rows]
+async def beats(connection: AsyncConnection) -> tuple[list[Beat], bool]:
+    """What each node said last, and whether a running run belongs to a node that does not exist."""
+    rows = await _BEATS.all(connection, {})
+    said = [Beat(row.Id, row.ProcessId, row.HeartbeatAt, stuck_in=row.StuckIn) for row in rows]
+    return said, any(row.orphans for row in rows)
 
 
 async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
@@ -92,11 +140,6 @@ async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
     return result.rowcount == 1
 
 
-async def has_orphans(connection: AsyncConnection) -> bool:
-    """Whether a running run belongs to a node that does not exist."""
-    return bool(await connection.scalar(sa.select(sa.exists().where(_orphan()))))
-
-
 async def rescue(
     connection: AsyncConnection,
     now: datetime,
@@ -106,7 +149,7 @@ async def rescue(
 ) -> list[Settlement]:
     """Settle every run that belongs to a node which does not exist; what became of them.
 
-    It is enqueued again; its third lost worker makes it failed; one that somebody wanted cancelled is cancelled. The lost attempt gets
+    It is enqueued again, due as it was, so that it goes before what came later; its third lost worker makes it failed; one that somebody wanted cancelled is cancelled. The lost attempt gets
     its row of history. What goes on is still to be submitted to the engine, in the same transaction.
 
     Args:
@@ -138,7 +181,27 @@ def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
         state=state,
         note=reason,
         message=reason,
-        due_at=now if state == RunState.ENQUEUED else None,  # the others of its priority go first
         cost_a_worker=counts,
         attempt=AttemptRecord(ended_at=now, success=False, server=server, message=reason),
     )
+
+
+_BEAT = FrequentStatement(
+    sa.update(job_server)
+    .where(job_server.c.Id == sa.bindparam("server_id"))
+    .values(
+        HeartbeatAt=sa.bindparam("now", type_=UtcDateTime),
+        ClockOffsetMs=sa.bindparam("clock_offset_ms"),
+        StuckSince=sa.bindparam("stuck_since", type_=UtcDateTime),
+        StuckIn=sa.bindparam("stuck_in"),
+    )
+)
+_BEATS = FrequentStatement(
+    sa.select(
+        job_server.c.Id,
+        job_server.c.ProcessId,
+        job_server.c.HeartbeatAt,
+        job_server.c.StuckIn,
+        sa.exists().where(_orphan()).label("orphans"),
+    )
+)

@@ -13,6 +13,9 @@ from ..core.errors import PauseError
 from .dialects import known
 from .tables import job_queue, job_schedule
 
+_LAST_YEAR = 9000
+"""The end of a pause is shown in other zones, and counted from: it keeps away from the end of the calendar."""
+
 
 async def pause_job(
     connection: AsyncConnection,
@@ -32,6 +35,15 @@ async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> N
     values: dict[str, Any] = {**_RESUMED, "LastSlot": now}
     paused = sa.and_(job_schedule.c.JobName == name, job_schedule.c.PausedAt.is_not(None))
     await connection.execute(sa.update(job_schedule).where(paused).values(values))
+
+
+async def paused_jobs(connection: AsyncConnection, now: datetime) -> set[str]:
+    """The names of the jobs that are paused."""
+    until = job_schedule.c.PausedUntil
+    query = sa.select(job_schedule.c.JobName).where(
+        job_schedule.c.PausedAt.is_not(None), sa.or_(until.is_(None), until > now)
+    )
+    return set(await connection.scalars(query))
 
 
 async def pause_queue(
@@ -67,6 +79,8 @@ async def _pause(
 ) -> None:
     if until is not None and until <= now:
         raise PauseError(f"until {until.isoformat(timespec='minutes')} is in the past")
+    if until is not None and until.year > _LAST_YEAR:
+        raise PauseError(f"until {until.year} is as good as for ever: leave the end out")
     values = {
         "PausedBy": str(by),
         "PausedAt": now,
@@ -75,3 +89,14 @@ async def _pause(
     }
     upsert = known.of(connection).upsert(key.table, [key], {key.name: name, **values})
     await connection.execute(upsert)
+
+
+async def end_first_pause(connection: AsyncConnection, name: str, by: str, now: datetime) -> None:
+    """End the pause that a job was created with; one that a person has made stays."""
+    created = sa.and_(
+        job_schedule.c.JobName == name,
+        job_schedule.c.PausedBy == by,
+        job_schedule.c.PausedUntil.is_(None),
+    )
+    values: dict[str, Any] = {**_RESUMED, "LastSlot": now}
+    await connection.execute(sa.update(job_schedule).where(created).values(values))

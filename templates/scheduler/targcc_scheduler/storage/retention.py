@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import FINAL
+from .dialects import known
 from .runs.operate import delete_rows
 from .tables import job_audit, job_run, logged_job
 
@@ -78,12 +79,13 @@ async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> No
     if kept is RUNS:
         await delete_rows(connection, keys)
     else:
-        await connection.execute(sa.delete(kept.key.table).where(kept.key.in_(keys)))
+        among = known.of(connection).among(kept.key, keys)
+        await connection.execute(sa.delete(kept.key.table).where(among))
 
 
 async def remove_audit(connection: AsyncConnection, *, before: datetime, most: int) -> int:
     """Remove up to ``most`` audit rows from before an instant. Returns how many."""
-    old = sa.select(job_audit.c.Id).where(job_audit.c.At < before).order_by(job_audit.c.Id)
+    old = sa.select(job_audit.c.Id).where(job_audit.c.At < before).order_by(job_audit.c.At)
     keys = list(await connection.scalars(old.limit(most)))
     if keys:
         await connection.execute(sa.delete(job_audit).where(job_audit.c.Id.in_(keys)))

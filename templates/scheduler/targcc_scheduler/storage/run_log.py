@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import RunTaken
+from .dialects import known
 from .runs.transition import owned_by
 from .runs.values import Claim
 from .tables import job_log_line, job_run, job_step
@@ -28,6 +29,12 @@ async def set_progress(
     await connection.execute(
         sa.update(job_run).where(owned).values(ProgressDone=done, ProgressTotal=total)
     )
+
+
+async def set_stop_note(connection: AsyncConnection, claim: Claim, note: str) -> None:
+    """Say of a run that was told to stop that it goes on, if it still belongs to the claim's node."""
+    owned = owned_by(claim.run_id, claim.server_id or "", claim.attempt)
+    await connection.execute(sa.update(job_run).where(owned).values(StopNote=note))
 
 
 async def find_step(connection: AsyncConnection, run_id: int, name: str) -> str | None:
@@ -56,8 +63,10 @@ async def keep_step(
     query = sa.select(job_run.c.Id).where(owned).with_for_update()
     if (await connection.execute(query)).first() is None:
         raise RunTaken(f"run {claim.run_id} belongs to another node now")
+    # It is there already when a try came through of which nobody heard.
+    statement = known.of(connection).insert_ignore(job_step, [job_step.c.RunId, job_step.c.Name])
     await connection.execute(
-        job_step.insert().values(
+        statement.values(
             RunId=claim.run_id,
             Name=name,
             ResultJson=result_json,

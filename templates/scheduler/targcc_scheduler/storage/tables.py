@@ -6,87 +6,45 @@ SQLite, PostgreSQL (which folds them to lower case) and SQL Server. Instants are
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.sql import quoted_name
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-metadata = sa.MetaData()
+from .schema.bulk import job_bulk, job_bulk_run
+from .schema.columns import BIG_ID as _BIG_ID
+from .schema.columns import LONG as _LONG
+from .schema.columns import LongText, UtcDateTime, metadata
+from .schema.columns import column as _column
+from .schema.columns import named as _name
+from .schema.columns import only_where as _only_where
+from .schema.columns import table as _table
+from .schema.columns import text as _text
+from .schema.failures import job_concern, job_failure
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: aware in Python, UTC in the database, refused when naive."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of each database."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(sa.DateTime(timezone=True))
-        if dialect.name == "mssql":
-            from sqlalchemy.dialects import mssql
-
-            return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
-        return dialect.type_descriptor(sa.DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What is sent to the database."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs a time zone: {value!r}")
-        utc = value.astimezone(UTC)
-        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
-
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect  # noqa: ARG002 - SQLAlchemy names it
-    ) -> datetime | None:
-        """What Python sees."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class LongText(TypeDecorator[str]):
-    """Text of any length."""
-
-    impl = sa.UnicodeText
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The column type of each database; SQL Server's ``NTEXT`` is deprecated."""
-        if dialect.name == "mssql":
-            from sqlalchemy.dialects import mssql
-
-            return dialect.type_descriptor(mssql.NVARCHAR(None))
-        return dialect.type_descriptor(sa.UnicodeText())
-
-
-_LONG = LongText()
-_BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-
-def _name(name: str) -> quoted_name:
-    return quoted_name(name, quote=False)
-
-
-def _table(name: str, *items: Any) -> sa.Table:
-    table = sa.Table(_name(name), metadata, *items)
-    table.primary_key.name = _name(f"PK_{name}")
-    return table
-
-
-def _column(name: str, type_: Any, *items: Any, **options: Any) -> sa.Column[Any]:
-    return sa.Column(_name(name), type_, *items, **options)
-
-
-def _text(length: int) -> sa.Unicode:
-    return sa.Unicode(length)
-
+__all__ = [  # what other modules take from here
+    "LongText",
+    "UtcDateTime",
+    "job_alert",
+    "job_audit",
+    "job_bulk",
+    "job_bulk_run",
+    "job_concern",
+    "job_failure",
+    "job_log_line",
+    "job_owner",
+    "job_queue",
+    "job_release",
+    "job_run",
+    "job_schedule",
+    "job_server",
+    "job_session",
+    "job_setting",
+    "job_shadow",
+    "job_stat",
+    "job_step",
+    "job_token",
+    "job_user",
+    "logged_job",
+    "metadata",
+]
 
 logged_job = _table(
     "c_LoggedJob",
@@ -152,9 +110,20 @@ job_run = _table(
     _column("ProgressTotal", sa.Float),
     _column("CancelRequestedBy", _text(100)),
     _column("LifeLog", _LONG, nullable=False, server_default=""),
+    _column("UnknownSince", UtcDateTime),
+    _column("RefusedBy", _LONG),
+    _column("StopNote", _LONG),
+    _column("Cause", _text(32)),
+    _column("HandledAt", UtcDateTime),
+    _column("HandledBy", _text(100)),
+    _column("Handling", _text(500)),
+    _column("RetryOf", sa.BigInteger),
 )
 """One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot
 of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
+A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names who was asked. ``StopNote`` says why
+a running run was told to stop. A run that failed or was missed has a ``Cause`` (``c_JobFailure``) and waits for a person until ``HandledAt``;
+``RetryOf`` is the run that a person had done again by this one.
 """
 
 job_schedule = _table(
@@ -166,9 +135,10 @@ job_schedule = _table(
     _column("PausedAt", UtcDateTime),
     _column("PauseReason", _text(500)),
     _column("PausedUntil", UtcDateTime),
+    _column("Release", _text(100)),
 )
 """One row for each job that has been scheduled or paused. Slots up to ``LastSlot`` are handled; a job whose
-``ScheduleText`` (with its zone) changes starts from now. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
+``ScheduleText`` (with its zone) changes starts from now; ``Release`` is the release it came from. Paused: ``PausedAt`` is set and ``PausedUntil`` has not passed.
 """
 
 job_queue = _table(
@@ -192,8 +162,51 @@ job_server = _table(
     _column("StartedAt", UtcDateTime, nullable=False),
     _column("HeartbeatAt", UtcDateTime, nullable=False),
     _column("StoppingAt", UtcDateTime),
+    _column("Release", _text(100)),
+    _column("Fingerprint", _text(64)),
+    _column("ClockOffsetMs", sa.Integer),
+    _column("StuckSince", UtcDateTime),
+    _column("StuckIn", _LONG),
+    _column("DrainRequestedBy", _text(100)),
+    _column("DrainRequestedAt", UtcDateTime),
 )
-"""One row for each node that is up; a node that stops removes its row, another removes that of a lost node."""
+"""One row for each node that is up; a node that stops removes its row, another removes that of a lost node. ``Release`` and
+``Fingerprint`` say which definitions it has; ``ClockOffsetMs`` is its clock less the database's; ``StuckIn`` names what blocks it.
+"""
+
+job_release = _table(
+    "c_JobRelease",
+    _column("Release", _text(100), primary_key=True),
+    _column("Fingerprint", _text(64), nullable=False),
+    _column("FirstSeenAt", UtcDateTime, nullable=False),
+    _column("ChosenBy", _text(100)),
+    _column("ChosenAt", UtcDateTime),
+)
+"""One row for each release whose nodes have registered. The newest decides about schedules, unless a person has chosen one."""
+
+job_stat = _table(
+    "c_JobStat",
+    _column("JobName", _text(100), primary_key=True),
+    _column("BeginsAt", UtcDateTime, primary_key=True),
+    _column("Outcome", _text(20), primary_key=True),
+    _column("Bucket", sa.Integer, primary_key=True, autoincrement=False),
+    _column("Shard", sa.Integer, primary_key=True, autoincrement=False),
+    _column("Count", sa.Integer, nullable=False),
+    _column("Retried", sa.Integer, nullable=False, server_default="0"),
+    _column("SumMs", sa.BigInteger, nullable=False, server_default="0"),
+    _column("MaxMs", sa.Integer, nullable=False, server_default="0"),
+)
+"""How runs ended, added up by job, quarter of an hour, outcome and duration. ``Bucket`` is the logarithmic class of the duration, -1 without one;
+``Shard`` keeps nodes from waiting for each other: the sum over all is what counts.
+"""
+
+job_setting = _table(
+    "c_JobSetting",
+    _column("Name", _text(100), primary_key=True),
+    _column("Value", _LONG, nullable=False),
+    _column("UpdatedAt", UtcDateTime, nullable=False),
+)
+"""What the database knows of itself, such as its own id."""
 
 job_audit = _table(
     "c_JobAudit",
@@ -264,6 +277,28 @@ job_session = _table(
 )
 """Browsers that are signed in."""
 
+job_owner = _table(
+    "c_JobOwner",
+    _column("JobName", _text(100), primary_key=True),
+    _column("Owner", _text(10), nullable=False),
+    _column("OldKey", _text(50)),
+    _column("Runner", _text(50)),
+    _column("Since", UtcDateTime, nullable=False),
+    _column("ChangedBy", _text(100), nullable=False),
+    _column("Reason", _text(500)),
+    _column("Step", _text(20)),
+    _column("Mark", _text(50)),
+    _column("NextSlot", UtcDateTime),
+)
+"""One row for each job that the old server has or had: see ``owners/values.py``. A job without a row is run from here."""
+
+job_shadow = _table(
+    "c_JobShadow",
+    _column("JobName", _text(100), primary_key=True),
+    _column("Slot", UtcDateTime, primary_key=True),
+)
+"""The slots that came while a job's owner was ``shadow``: when it would have run from here."""
+
 sa.Index(
     _name("IX_c_LoggedJob_JobName_StartedAt"), logged_job.c.JobName, logged_job.c.StartedAt.desc()
 )
@@ -272,21 +307,22 @@ sa.Index(_name("IX_c_LoggedJob_StartedAt"), logged_job.c.StartedAt, logged_job.c
 sa.Index(_name("IX_c_LoggedJob_JobId"), logged_job.c.JobId)
 sa.Index(_name("IX_c_JobRun_CompletedAt"), job_run.c.CompletedAt, job_run.c.Id)
 sa.Index(_name("IX_c_JobRun_State_Id"), job_run.c.State, job_run.c.Id.desc())
-sa.Index(_name("IX_c_JobAudit_RunId"), job_audit.c.RunId)
-sa.Index(
-    _name("IX_c_LoggedJob_Success"),
-    logged_job.c.Success,
-    logged_job.c.StartedAt.desc(),
-    sqlite_where=logged_job.c.Success == sa.false(),
-    postgresql_where=logged_job.c.Success == sa.false(),
-    mssql_where=logged_job.c.Success == sa.false(),
+sa.Index(_name("IX_c_JobStat_BeginsAt"), job_stat.c.BeginsAt)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_UnknownSince"), job_run.c.UnknownSince),
+    job_run.c.UnknownSince.is_not(None),
 )
-sa.Index(
-    _name("UQ_c_JobRun_Slot"),
-    job_run.c.JobName,
-    job_run.c.ScheduledFor,
-    unique=True,
-    mssql_where=job_run.c.ScheduledFor.is_not(None),  # SQL Server takes two NULLs for equal
+sa.Index(_name("IX_c_JobAudit_RunId"), job_audit.c.RunId)
+sa.Index(_name("IX_c_JobAudit_JobName_Id"), job_audit.c.JobName, job_audit.c.Id.desc())
+sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
+_only_where(
+    sa.Index(_name("IX_c_LoggedJob_Success"), logged_job.c.Success, logged_job.c.StartedAt.desc()),
+    logged_job.c.Success == sa.false(),
+)
+_only_where(
+    sa.Index(_name("UQ_c_JobRun_Slot"), job_run.c.JobName, job_run.c.ScheduledFor, unique=True),
+    job_run.c.ScheduledFor.is_not(None),
+    databases=("mssql",),  # SQL Server takes two NULLs for equal
 )
 sa.Index(_name("IX_c_JobLogLine_RunId"), job_log_line.c.RunId)
 sa.Index(_name("IX_c_JobRun_State_DueAt"), job_run.c.State, job_run.c.DueAt)
@@ -298,6 +334,20 @@ sa.Index(
     job_run.c.DueAt,
     job_run.c.Id,
 )
-sa.Index(_name("IX_c_JobRun_JobName_State"), job_run.c.JobName, job_run.c.State)
+sa.Index(
+    _name("IX_c_JobRun_JobName_State_Id"), job_run.c.JobName, job_run.c.State, job_run.c.Id.desc()
+)
 sa.Index(_name("IX_c_JobRun_JobName_Id"), job_run.c.JobName, job_run.c.Id.desc())
 sa.Index(_name("IX_c_JobRun_CreatedAt"), job_run.c.CreatedAt)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Cause"), job_run.c.Cause, job_run.c.CompletedAt),
+    job_run.c.Cause.is_not(None),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Open"), job_run.c.Cause, job_run.c.Id),
+    sa.and_(job_run.c.Cause.is_not(None), job_run.c.HandledAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_RetryOf"), job_run.c.State, job_run.c.RetryOf),
+    job_run.c.RetryOf.is_not(None),
+)

@@ -11,12 +11,108 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ..core.errors import DatabaseReplaced
 from .dialects import known
 from .dialects.base import WRITES
+
+
+class FileWatch:
+    """Knows the file that was opened first, and refuses another in its place.
+
+    What is open goes on in a file that was deleted, where nobody finds it, and a new connection would write to whatever has its name
+    now. So nothing is read or written until the file is back, or the process is started again with what is there.
+
+    Args:
+        file: The SQLite file; ``None`` when there is none to look at.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._opened: tuple[int, int] | None = None
+        self._refused: str | None = None
+
+    def refuse(self, reason: str | None) -> None:
+        """The content is that of another database; ``None``: it is the right one again."""
+        self._refused = reason
+
+    def check(self) -> None:
+        """Check file and content.
+
+        Raises:
+            DatabaseReplaced: it is another.
+        """
+        self.check_file()
+        if self._refused is not None:
+            raise DatabaseReplaced(self._refused)
+
+    def check_file(self) -> None:
+        """Check that the file of that name is the one that was there at the first check; that costs a system call.
+
+        Raises:
+            DatabaseReplaced: it was deleted, or another was put in its place.
+        """
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            if self._opened is None:
+                return  # opening it says so
+            raise DatabaseReplaced(
+                f"the database file {self._file} was deleted or moved while it was in use: put it back, or restart"
+            ) from None
+        found = status.st_dev, status.st_ino
+        if self._opened is None:
+            self._opened = found
+        elif found != self._opened:
+            raise DatabaseReplaced(
+                f"another file was put in the place of the database {self._file} while it was in use:"
+                " put the first one back, or restart to work with this one"
+            )
+
+
+class _Kept:
+    """A connection that is kept from one use to the next: SQLAlchemy's pool takes longer to lend one than SQLite to answer.
+
+    Args:
+        engine: Where it is from, and each further one that is wanted meanwhile; ``None`` for a database of which none is kept.
+    """
+
+    def __init__(self, engine: AsyncEngine | None) -> None:
+        self._engine = engine
+        self._idle: AsyncConnection | None = None
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def lend(self) -> AsyncIterator[AsyncConnection]:
+        """A connection without a transaction; after an exception it is used no more."""
+        assert self._engine is not None
+        connection, self._idle = self._idle, None
+        if connection is None:
+            connection = await self._engine.connect()
+        try:
+            yield connection
+            if connection.in_transaction():
+                await connection.rollback()
+        except BaseException:
+            await connection.close()
+            raise
+        if self._idle is None and not self._closed:
+            self._idle = connection
+        else:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Close the one that is kept, and keep none from now on."""
+        self._closed = True
+        connection, self._idle = self._idle, None
+        if connection is not None:
+            await connection.close()
 
 
 class Store:
@@ -24,28 +120,43 @@ class Store:
 
     Args:
         url: The database URL.
+        pool_size: How many connections there may be at most, besides that of heartbeats. Default: 15.
     """
 
-    def __init__(self, url: str | sa.URL) -> None:
+    def __init__(self, url: str | sa.URL, pool_size: int | None = None) -> None:
         address = sa.make_url(url)
         self.dialect = known.for_url(address)
-        self.engine: AsyncEngine = self.dialect.make_engine(address)
+        self.engine: AsyncEngine = self.dialect.make_engine(address, pool_size)
         self._inline = self.dialect.make_inline_engine(address)
+        writing = self._inline and self._inline.execution_options(**WRITES)
+        self._reader, self._writer = _Kept(self._inline), _Kept(writing)
+        self.file = self.dialect.file(address)
+        """The SQLite file; ``None`` on PostgreSQL."""
+        self.plain_address = self.dialect.plain_address(address)
+        self.watch = FileWatch(self.file)
+        self._for_beats = self.dialect.make_inline_engine(address) or self._make_engine(address)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = asyncio.Lock()
+
+    def _make_engine(self, address: sa.URL) -> AsyncEngine:
+        """Another engine, whose connections nobody else has."""
+        return self.dialect.make_engine(address).execution_options(isolation_level="AUTOCOMMIT")
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes something; committed at the end, rolled back on an exception.
 
         Short: on SQLite nobody else writes meanwhile, and nothing else happens on the loop.
+
+        Raises:
+            DatabaseReplaced: the database is not the one that was opened.
         """
+        self.watch.check()
         if self._inline is None:
             async with self.engine.begin() as connection:
                 yield connection
             return
-        async with self._turn, self._inline.connect() as connection:
-            await connection.execution_options(**WRITES)
+        async with self._turn, self._writer.lend() as connection:
             await self.dialect.begin_write(connection)
             try:
                 yield connection
@@ -66,12 +177,38 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for a short query; long ones, such as those of pages, use :attr:`engine`."""
-        async with (self._inline or self.engine).connect() as connection:
+        """A connection for short queries, each of which sees what is committed when it begins; long ones, such as those of pages, use :attr:`engine`.
+
+        Raises:
+            DatabaseReplaced: the database is not the one that was opened.
+        """
+        self.watch.check()
+        connect = self._autocommit.connect if self._inline is None else self._reader.lend
+        async with connect() as connection:
             yield connection
+
+    @contextlib.asynccontextmanager
+    async def beat(self) -> AsyncIterator[AsyncConnection]:
+        """For one statement of a heartbeat, which commits by itself: a connection, and no lock, that nothing else here has.
+
+        Raises:
+            DatabaseReplaced: the file was deleted or replaced.
+        """
+        self.watch.check_file()
+        async with self._for_beats.connect() as connection:
+            if self._inline is None:
+                yield connection
+                return
+            await connection.execution_options(**WRITES)
+            await self.dialect.begin_write(connection)
+            yield connection
+            await connection.commit()
 
     async def dispose(self) -> None:
         """Close every connection."""
+        await self._reader.close()
+        await self._writer.close()
         await self.engine.dispose()
+        await self._for_beats.dispose()
         if self._inline is not None:
             await self._inline.dispose()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import Request
 
@@ -13,6 +12,7 @@ from ..core.actor import Actor, ActorKind
 from ..core.errors import CredentialsRefused
 from ..security.roles import Principal, Role
 from .problems import Problem
+from .site_names import is_same_origin
 from .state import get_web
 
 CSRF_HEADER = "X-CSRF-Token"
@@ -51,8 +51,8 @@ async def csrf_fits(request: Request, principal: Principal) -> bool:
 
 def same_origin(request: Request) -> bool:
     """Whether the ``Origin`` that a browser sends is this site; true without one."""
-    origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
+    settings = get_web(request).scheduler.settings
+    return is_same_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
 
 
 def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:

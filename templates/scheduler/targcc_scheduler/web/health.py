@@ -1,4 +1,4 @@
-"""What orchestrators and monitors ask: ``/health/live``, ``/health/ready`` and ``/metrics``.
+"""What orchestrators and monitors ask: ``health/live``, ``health/ready`` and ``metrics`` below the prefix.
 
 The health checks are open to everybody and hold only names of checks and ok or failed. The metrics name jobs, so they need the role viewer:
 give Prometheus a token (``targcc token create prometheus``, then ``authorization: {credentials: …}`` in its scrape configuration).
@@ -14,19 +14,30 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..migrations.upgrade import current_revision, head_revision
+from ..core.clock import CLOCK_OFF_MS, DatabaseClock
+from ..core.errors import SchedulerOff, SchemaError
+from ..migrations.upgrade import works_with
 from ..scheduler import Scheduler
 from ..security.roles import Principal, Role
+from ..storage.owners import rows as owners
 from ..storage.tables import job_server
 from .authentication import api_needs
 from .metrics import Metrics
 from .problems import ApiRoute
-from .state import Web, get_scheduler, get_web
+from .state import Web, get_web
 
-router = APIRouter(route_class=ApiRoute, include_in_schema=False)
+
+class HealthRoute(ApiRoute):
+    """What orchestrators and monitors ask for, by whatever name; it is open to everybody, or needs a token."""
+
+    checks_host = False
+
+
+router = APIRouter(route_class=HealthRoute, include_in_schema=False)
 
 _PATIENCE = 3.0
 """Seconds that the database may take to answer."""
+_DO_NOT_COUNT = ("clock", "cutover")
 
 
 @router.get("/health/live")
@@ -36,10 +47,17 @@ async def live() -> Response:
 
 
 @router.get("/health/ready")
-async def ready(scheduler: Annotated[Scheduler, Depends(get_scheduler)]) -> Response:
-    """Whether to send work here: the database answers, its tables are current, this node's heartbeat is recent. Else status 503."""
-    checks = await _checks(scheduler)
-    fit = all(checks.values())
+async def ready(web: Annotated[Web, Depends(get_web)]) -> Response:
+    """Whether to send work here. Else status 503.
+
+    The database answers, its tables are current, the scheduler has started, and this node's heartbeat is recent.
+    The check ``clock`` does not count: a node whose clock is off goes by the database's. Nor does ``cutover``, which is there while a job is
+    on neither side, since its change from or to the old server was begun and not finished.
+    """
+    checks = await _checks(web.scheduler)
+    if web.trouble:
+        checks["scheduler"] = False
+    fit = all(good for name, good in checks.items() if name not in _DO_NOT_COUNT)
     body = {
         "status": "ready" if fit else "not ready",
         "checks": {name: "ok" if good else "failed" for name, good in checks.items()},
@@ -62,14 +80,29 @@ async def _checks(scheduler: Scheduler) -> dict[str, bool]:
         checks["node"] = False
     try:
         async with asyncio.timeout(_PATIENCE):
-            revision = await scheduler.read(lambda db: db.run_sync(current_revision))
+            fits = await scheduler.read(lambda db: db.run_sync(works_with))
             checks["database"] = True
-            checks["migrations"] = revision == head_revision()
+            checks["migrations"] = fits
+            if fits and await _is_switching(scheduler):
+                checks["cutover"] = False
             if node is not None:
+                checks["clock"] = abs(_clock_off(scheduler)) <= CLOCK_OFF_MS
                 checks["node"] = await scheduler.read(lambda db: _beats(db, scheduler, node.id))
-    except (sa.exc.SQLAlchemyError, OSError, TimeoutError):
+    except (sa.exc.SQLAlchemyError, OSError, TimeoutError, SchemaError, SchedulerOff):
         pass  # a check that could not be made stays failed
     return checks
+
+
+async def _is_switching(scheduler: Scheduler) -> bool:
+    """Whether a job is on neither side of a cut-over."""
+    now = scheduler.clock.now()
+    return bool(await scheduler.read(lambda db: owners.unfinished(db, now)))
+
+
+def _clock_off(scheduler: Scheduler) -> float:
+    """By how many milliseconds this machine's clock differs from the database's."""
+    clock = scheduler.clock
+    return clock.offset.total_seconds() * 1000 if isinstance(clock, DatabaseClock) else 0
 
 
 async def _beats(connection: AsyncConnection, scheduler: Scheduler, node_id: str) -> bool:

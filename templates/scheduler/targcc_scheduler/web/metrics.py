@@ -7,6 +7,7 @@ it costs the same however long the history is. Counters begin at zero when the p
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -18,14 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import ACTIVE
 from ..core.version import __version__
+from ..jobs.definition import JobDefinition
 from ..project import current
 from ..queries import system
 from ..queries.models import Queue, Server
+from ..queries.needs import failures, late
+from ..queries.statistics import last_success
 from ..scheduler import Scheduler
 from ..storage.dialects import known
+from ..storage.owners import rows as owners
 from ..storage.tables import job_run, logged_job
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, float("inf"))
+_MOST_ACTIVE = 1_000_000
+"""Of each state: counting more would take longer than a scrape may."""
 _SETTLING = timedelta(seconds=5)
 """PostgreSQL gives ids when rows are written and shows rows when they are committed; a row this old has been committed."""
 
@@ -79,10 +86,8 @@ class Metrics:
         c = logged_job.c
         newest = await connection.scalar(sa.select(sa.func.max(c.ID)))
         self._seen = newest or 0
-        ended = sa.func.max(c.CompletedAt, type_=c.CompletedAt.type)
-        statement = sa.select(c.JobName, ended).where(c.Success == sa.true()).group_by(c.JobName)
-        for job, at in await connection.execute(statement):
-            self._succeeded(job, at)
+        for job in list(self._scheduler.definitions):
+            self._succeeded(job, await last_success(connection, job))
 
     async def _collect(self, connection: AsyncConnection, now: datetime) -> list[Metric]:
         await self._count_new(connection, now)
@@ -91,12 +96,18 @@ class Metrics:
             await _active_runs(connection),
             *_queue_figures(await system.queues(connection, names, now), now),
             *_server_figures(await system.servers(connection), now),
+            _single(
+                "targcc_cutover_unfinished",
+                "Jobs on neither side, as a change from or to the old server is not finished.",
+                len(await owners.unfinished(connection, now)),
+            ),
             _single("targcc_jobs", "Jobs in the code.", len(self._scheduler.definitions)),
             _single(
                 "targcc_broken_job_files",
                 "Job files that cannot be used.",
                 len(self._scheduler.broken),
             ),
+            *await _needs(connection, list(self._scheduler.definitions.values()), now),
             _info(),
         ]
 
@@ -142,17 +153,47 @@ def _info() -> Metric:
     return family
 
 
+async def _needs(
+    connection: AsyncConnection, jobs: list[JobDefinition], now: datetime
+) -> list[Metric]:
+    """What needs a person."""
+    open_runs = GaugeMetricFamily(
+        "targcc_open_failures", "Failed and missed runs that nobody has dealt with.", labels=["job"]
+    )
+    counts: Counter[str] = Counter()
+    for one in await failures.inbox(connection, now):
+        counts[one.job] += one.open
+    for job in jobs:
+        counts[job.name] += 0
+    for name, number in counts.items():
+        open_runs.add_metric([name], number)
+    behind = GaugeMetricFamily(
+        "targcc_late",
+        "1 for each job whose slot or expectation is late, and each queue whose runs wait too long.",
+        labels=["subject", "kind"],
+    )
+    for found in await late.late(connection, jobs, now):
+        behind.add_metric([found.subject, found.kind], 1)
+    return [open_runs, behind]
+
+
 async def _active_runs(connection: AsyncConnection) -> Metric:
     family = GaugeMetricFamily(
         "targcc_runs", "Runs that are not over, by state.", labels=["job", "state"]
     )
     c = job_run.c
-    statement = (
-        sa.select(c.JobName, c.State, sa.func.count())
-        .where(c.State.in_(sorted(ACTIVE)))
-        .group_by(c.JobName, c.State)
-    )
-    for job, state, count in await connection.execute(statement):
+    parts = [  # each state finds its runs by the index
+        sa.select(c.JobName, c.State)
+        .where(c.State == state)
+        .order_by(c.Id.desc())
+        .limit(_MOST_ACTIVE)
+        .subquery()
+        for state in sorted(ACTIVE)
+    ]
+    every = sa.union_all(*map(sa.select, parts)).subquery().c
+    statement = sa.select(every.JobName, every.State, sa.func.count())
+    counts = await connection.execute(statement.group_by(every.JobName, every.State))
+    for job, state, count in counts:
         family.add_metric([job, state], count)
     return family
 

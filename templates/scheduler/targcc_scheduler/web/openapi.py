@@ -1,4 +1,4 @@
-"""The REST API described: ``/api/openapi.json`` for programs and ``/api/docs`` for people, both for those who have signed in.
+"""The REST API described: ``api/openapi.json`` for programs and ``api/docs`` for people, below the prefix, both for those who have signed in.
 
 The page is rendered here, since the usual one loads its scripts from another site.
 """
@@ -18,6 +18,7 @@ from ..project import current
 from ..security.roles import Principal, Role
 from .api.router import router as api_router
 from .authentication import api_needs
+from .dashboard.flash import base_path
 from .dashboard.page_route import PageRoute, page_needs
 from .dashboard.rendering import render
 from .problems import ApiRoute
@@ -75,7 +76,9 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
         summary=said.get("description", "").strip(),
         parameters=parameters,
         body=_content(said.get("requestBody", {})),
-        answer=_content(said["responses"]["200"]),
+        answer=_content(
+            next(said["responses"][one] for one in ("200", "202") if one in said["responses"])
+        ),
     )
 
 
@@ -99,9 +102,11 @@ def _kind(described: dict[str, Any]) -> str:
 
 
 @_json.get("/api/openapi.json")
-async def openapi(_: Annotated[Principal, Depends(api_needs(Role.VIEWER))]) -> Response:
+async def openapi(
+    request: Request, _: Annotated[Principal, Depends(api_needs(Role.VIEWER))]
+) -> Response:
     """The API for programs."""
-    return JSONResponse(schema())
+    return JSONResponse({**schema(), "servers": [{"url": base_path(request)}]})
 
 
 @_page.get("/api/docs")
@@ -109,8 +114,8 @@ async def page(
     request: Request, principal: Annotated[Principal, Depends(page_needs(Role.VIEWER))]
 ) -> Response:
     """The API for people."""
-    address = str(request.base_url).rstrip("/")
-    return render(request, "api.html", principal, operations=operations(), address=address)
+    address = str(request.url.replace(path=base_path(request), query=""))
+    return render(request, "pages/api.html", principal, operations=operations(), address=address)
 
 
 router.include_router(_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from .site_names import answers_to
+
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -21,10 +25,13 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
 _MOST_BODY_BYTES = 1_000_000
+_CLIENT_CLOSED_REQUEST = 499
+"""What nginx writes in its log for an answer that nobody waits for."""
 log = logging.getLogger("targcc.web.problems")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -64,24 +71,73 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
 
 
 class GuardedRoute(APIRoute):
-    """A route whose answers have the security headers and are not cached."""
+    """A route whose answers have the security headers and are not cached, and that answers to names of this site only."""
+
+    checks_host = True
 
     def get_route_handler(self) -> Handler:
         """The handler, with the headers added to its answer."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            response = await self.answer(handler, request)
+            chosen = handler if self._is_meant(request) else _refuse_host
+            response = await while_somebody_waits(self.answer(chosen, request), request)
             response.headers.setdefault("Cache-Control", "no-store")
+            if _is_encrypted(request):
+                response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             for name, value in SECURITY_HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
 
         return guarded
 
+    def _is_meant(self, request: Request) -> bool:
+        web = getattr(request.app.state, "targcc", None)
+        host = request.headers.get("Host", "")
+        return not self.checks_host or web is None or answers_to(host, web.scheduler.settings)
+
     async def answer(self, handler: Handler, request: Request) -> Response:
         """The handler's answer; subclasses turn errors into answers here."""
         return await handler(request)
+
+
+async def _refuse_host(request: Request) -> Response:
+    host = request.headers.get("Host", "")[:100]
+    raise Problem(
+        421,
+        "Another site's name",
+        f"This site does not answer to {host!r}: set TARGCC_BASE_URL to the address that people use, or TARGCC_ALLOWED_HOSTS.",
+    )
+
+
+def _is_encrypted(request: Request) -> bool:
+    web = getattr(request.app.state, "targcc", None)
+    behind_tls = web is not None and web.scheduler.settings.base_url.startswith("https:")
+    return behind_tls or request.url.scheme == "https"
+
+
+async def while_somebody_waits(
+    answering: Coroutine[Any, Any, Response], request: Request
+) -> Response:
+    """The answer; a question whose browser has gone is cancelled, in the database too."""
+    if request.method != "GET":
+        return await answering
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    finally:
+        gone.cancel()
+        answer.cancel()
+        await asyncio.wait({answer, gone})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class ApiRoute(GuardedRoute):
@@ -119,16 +175,34 @@ async def with_database(handler: Handler, request: Request) -> Response:
     _refuse_large_body(request)
     try:
         return await handler(request)
+    except QueryTimeout as error:
+        raise Problem(
+            503,
+            "The question took too long",
+            "The search was given up, so that it holds nobody up. Ask for less: a job, a state, a shorter time.",
+        ) from error
     except (sa.exc.DataError, OverflowError) as error:  # such as a run id beyond 64 bits
         raise Problem(
             422,
             "The request cannot be understood",
             "It holds a text or a number that no database can.",
         ) from error
-    except sa.exc.DBAPIError as error:
+    except SchedulerOff as error:
+        raise Problem(503, "The scheduler is off", str(error)) from error
+    except SchemaError as error:
+        raise Problem(503, "The tables are of another release", str(error)) from error
+    except (sa.exc.DBAPIError, OSError) as error:
         log.exception("the database did not answer")
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
+        ) from error
+    except sa.exc.StatementError as error:  # a value that could not be made one of the database's
+        if not isinstance(error.orig, ValueError | OverflowError | TypeError):
+            raise
+        raise Problem(
+            422,
+            "The request cannot be understood",
+            "It holds a text, a number or an instant that no database can.",
         ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -10,9 +12,21 @@ from ..scheduler import Scheduler
 from ..security import login_links
 from ..security.login_links import LoginLinks
 from ..security.providers.base import IdentityProvider
-from ..security.throttle import LoginGuard
+from ..security.providers.password import PasswordChecks
+from ..security.throttle import LoginGuard, Seldom
 from .metrics import Metrics
 from .problems import Problem
+
+NOT_STARTED = "the lifespan of the scheduler was not entered, as under a server that has none; start targcc worker beside it"
+SCOPE_KEY = "targcc.web"
+"""Where an outer app leaves what is shared for the apps within it."""
+_last: Callable[[], Web] | None = None
+
+
+def remember(web: Callable[[], Web]) -> None:
+    """Keep how to come to what is shared, for requests to an app that has not got it."""
+    global _last  # noqa: PLW0603 - the one place where a process keeps it
+    _last = web
 
 
 @dataclass(slots=True)
@@ -23,29 +37,54 @@ class Web:
         scheduler: The scheduler.
         metrics: The figures for Prometheus.
         providers: Say who sends a request, in the order in which they are asked.
+        prefix: Where the pages are, such as ``/jobs``.
+        host_login: The host says who asks, so nobody signs in here.
+        login_url: Where people sign in to the host, if it says so.
         links: The login links of this process.
         guard: Limits attempts to sign in.
+        tried: The scheduler was started once, or tried to.
+        trouble: Why it is not started; empty when it is, or need not be.
+        checks: Compares passwords.
+        held_back: Says about which addresses the audit need not be told again.
     """
 
     scheduler: Scheduler
     metrics: Metrics
     providers: tuple[IdentityProvider, ...]
+    prefix: str
+    host_login: bool = False
+    login_url: str = ""
     links: LoginLinks = field(default_factory=lambda: login_links.LOGIN_LINKS)
     guard: LoginGuard = field(default_factory=LoginGuard)
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: str = NOT_STARTED
+    checks: PasswordChecks = field(default_factory=PasswordChecks)
+    held_back: Seldom = field(default_factory=Seldom)
+
+
+NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")
 
 
 def get_web(request: Request) -> Web:
     """What the web side shares.
 
     Raises:
-        Problem: the app was started without its lifespan, or is stopping.
+        Problem: the app is stopping.
     """
     web = getattr(request.app.state, "targcc", None)
     if not isinstance(web, Web):
-        raise Problem(503, "Not running", "the scheduler of this app is not running")
+        raise NOT_RUNNING
     return web
 
 
 def get_scheduler(request: Request) -> Scheduler:
-    """The scheduler of the app that serves the request: for routes of your own, ``Depends(get_scheduler)``."""
-    return get_web(request).scheduler
+    """The scheduler of the app that serves the request: for routes of your own, ``Depends(get_scheduler)``.
+
+    Without the app's lifespan, as in a test that does not enter it, it is that of the router that was made last.
+    """
+    web = request.scope.get(SCOPE_KEY) or getattr(request.app.state, "targcc", None)
+    if isinstance(web, Web):
+        return web.scheduler
+    if _last is None:
+        raise NOT_RUNNING
+    return _last().scheduler

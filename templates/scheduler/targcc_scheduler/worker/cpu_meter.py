@@ -13,27 +13,32 @@ class CpuMeter:
     Args:
         enter: Called when the coroutine goes to work.
         leave: Called when it waits again.
+        steps: Whether coroutines are measured. Without, they are only awaited, ``enter`` and ``leave`` are not called, and
+            what counts is the time that was added.
 
     What tasks the job starts by itself use is not counted: the event loop does not tell whose they are.
     """
 
-    def __init__(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+    def __init__(
+        self, enter: Callable[[], None], leave: Callable[[], None], *, steps: bool = True
+    ) -> None:
         self._enter = enter
         self._leave = leave
-        self._seconds = 0.0
+        self._steps = steps
+        self._seconds: float | None = 0.0 if steps else None
 
     @property
-    def cpu_ms(self) -> int:
-        """So far, in milliseconds."""
-        return round(self._seconds * 1000)
+    def cpu_ms(self) -> int | None:
+        """So far, in milliseconds; ``None`` while nothing was measured."""
+        return None if self._seconds is None else round(self._seconds * 1000)
 
     def add(self, seconds: float) -> None:
         """Count time that was measured elsewhere."""
-        self._seconds += seconds
+        self._seconds = (self._seconds or 0.0) + seconds
 
     async def measure(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Await a coroutine, measured."""
-        return await _Steps(coroutine, self)
+        """Await a coroutine, measured if coroutines are."""
+        return await (_Steps(coroutine, self) if self._steps else coroutine)
 
     def step(self, advance: Callable[[], Any]) -> Any:
         """One step of the coroutine, up to where it waits."""
@@ -43,7 +48,7 @@ class CpuMeter:
             return advance()
         finally:
             self._leave()
-            self._seconds += time.thread_time() - started
+            self.add(time.thread_time() - started)
 
 
 class _Steps:

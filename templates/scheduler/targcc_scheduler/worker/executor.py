@@ -10,23 +10,33 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import psutil
-
-from ..core.errors import ArgumentsError
-from ..core.loop_thread import stack_of
-from ..core.outage import OUTAGES
+from ..core.errors import NodeStuck
+from ..core.kept.texts import exception_line
+from ..core.loop_thread import LoopCalls, stack_of
+from ..core.memory import ResidentMemory
 from ..core.states import RunState
 from ..engine.port import MakeOffer
 from ..jobs.context import StopReason
 from ..jobs.definition import JobDefinition
 from ..storage.runs import stage
-from ..storage.runs.claim import claim as claim_runs
-from ..storage.runs.values import POISON_AFTER, Claim, ClaimTerms, Offer, Settlement
-from .next_state import AttemptResult, Refused, next_state
+from ..storage.runs.claim_at_once import Entries, Taken
+from ..storage.runs.values import (
+    POISON_AFTER,
+    Claim,
+    ClaimTerms,
+    Identity,
+    Offer,
+    Settlement,
+)
+from .claiming.claimer import Claimer
+from .claiming.fitting import Fitting
+from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
+from .outcome import refused_outcome
+from .processes.pool import ProcessInvocation, ProcessPool
 from .recorder import RecordWriter, RunRecorder
 from .runner import Invocation, InvocationResult, JobLoop
-from .running_attempt import RunningAttempt, joined, on_job
+from .running_attempt import RunningAttempt
 from .settlement_writer import SettlementWriter
 
 log = logging.getLogger("targcc.worker.executor")
@@ -42,9 +52,11 @@ class Executor:
         services: Database, engine, clock and settings.
         definitions: The jobs; may grow while it works.
         jobs: Where jobs run.
+        processes: Where those run that want a process of their own.
         records: Takes what runs record to the database.
         server_name: The name of this node, for the history.
-        look_again: Finds jobs whose files were added while the process runs.
+        queue_limits: How many runs of some queues may be running at once, on all nodes together.
+        refused: Hears of each claim in which there were runs that this node does not know.
         settled: Hears of each run that this node has settled.
     """
 
@@ -54,49 +66,66 @@ class Executor:
         definitions: Mapping[str, JobDefinition],
         *,
         jobs: JobLoop,
+        processes: ProcessPool,
         records: RecordWriter,
         server_name: str,
-        look_again: Callable[[], None],
+        queue_limits: Mapping[str, int],
+        refused: Callable[[], None],
         settled: Callable[[Settlement], None],
     ) -> None:
         self.server_id = ""
+        self.identity = Identity()
+        self.holds = False
         self._store = services.store
+        self._engine = services.engine
         self._clock = services.clock
         self._settings = services.settings
         self._definitions = definitions
         self._jobs = jobs
+        self._processes = processes
         self._records = records
         self._server_name = server_name
-        self._look_again = look_again
+        self._queue_limits = queue_limits
         self._settled = settled
         self._writer = SettlementWriter(
             services.store, services.engine, services.clock, lambda: bool(self._running)
         )
-        self._process = psutil.Process()
+        self._claimer = Claimer(
+            services, definitions, terms=self._terms, give_back=self._return, refused=refused
+        )
+        self.strays = self._claimer.strays
+        self._memory = ResidentMemory()
+        self._calls: LoopCalls | None = None
         self._running: dict[int, RunningAttempt] = {}
         self._poison: set[int] = set()
-        self._doubts: set[asyncio.Task[None]] = set()
         self._stopping: str | None = None
+        self._closing = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     # What an engine calls.
 
+    @property
+    def fingerprint(self) -> str:
+        """Stands for what this node knows; see :class:`~..engine.port.Worker`."""
+        return self.identity.fingerprint
+
     async def claim(self, offer: MakeOffer) -> list[Claim]:
         """Take what an engine offers; see :class:`~..engine.port.Worker`."""
-        if self._doubts:
-            await asyncio.wait(self._doubts)  # else they might return a run that is claimed now
-        claims: list[Claim] = []
-        try:
-            async with self._store.write() as connection:
-                offered = await offer(connection)
-                claims = await claim_runs(connection, offered, self._terms(offered))
-        except OUTAGES:
-            for claim in claims:  # the commit may have come through all the same
-                task = asyncio.create_task(self._return(claim))
-                self._doubts.add(task)
-                task.add_done_callback(self._doubts.discard)
-            raise
+        self._require_turning_loop()
+        claims = await self._claimer.claim(offer)
         self._poison.update(item.run_id for item in claims if item.lost_workers >= POISON_AFTER)
         return claims
+
+    async def claim_at_once(
+        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+    ) -> Taken | None:
+        """Take entries of plain runs; see :class:`~..engine.port.Worker`."""
+        self._require_turning_loop()
+        return await self._claimer.claim_at_once(entries, queue, asked)
+
+    def _require_turning_loop(self) -> None:
+        if self._jobs.stuck_in is not None:
+            raise NodeStuck("the jobs' loop does not turn")
 
     async def stage(self) -> None:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
@@ -106,42 +135,37 @@ class Executor:
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""
         async with self._store.read() as connection:
-            return await stage.waiting_work(connection, queues, self._clock.now())
+            now = self._clock.now()
+            return await stage.waiting_work(connection, queues, now, self.fingerprint)
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run; see :class:`~.engine.port.Worker`."""
         definition = self._definitions.get(claim.job_name)
-        if definition is None:
-            await asyncio.to_thread(self._look_again)
-            definition = self._definitions.get(claim.job_name)
         try:
             await self._perform(claim, definition)
         except Exception as error:
             log.exception("run %d (%s) met a fault of the scheduler", claim.run_id, claim.job_name)
-            await self._refuse(claim, definition, f"a fault of the scheduler: {error!r}")
+            await self._refuse(
+                claim, definition, f"a fault of the scheduler: {exception_line(error)}"
+            )
         finally:
             self._poison.discard(claim.run_id)
+        self._claimer.let_go(claim)  # but for one whose end cannot be written: it is no stray
 
     async def _perform(self, claim: Claim, definition: JobDefinition | None) -> None:
-        if definition is None:
-            message = (
-                f"no job is called {claim.job_name!r} on this server: it was renamed or removed"
-            )
-            await self._refuse(claim, None, message)
+        if definition is None:  # it was there when the run was claimed
+            await self._return(claim, "the job is gone from this node")
             return
-        try:
+        arguments = self._claimer.arguments(claim)
+        if arguments is None:
             arguments = definition.signature.load(claim.arguments_json)
-        except ArgumentsError as error:
-            await self._refuse(
-                claim, definition, f"the arguments do not fit the job: {joined(error)}"
-            )
-            return
         attempt = RunningAttempt(claim, definition, RunRecorder(claim, self._records))
         self._running[claim.run_id] = attempt
         try:
             ended = await self._run(attempt, arguments)
         finally:
-            del self._running[claim.run_id]
+            if self._running.get(claim.run_id) is attempt:  # not that of a later claim
+                del self._running[claim.run_id]
         await self._settle(attempt, ended)
 
     # What the node calls.
@@ -150,7 +174,7 @@ class Executor:
         """Tell a run that somebody wants it cancelled; nothing happens if it does not run here."""
         attempt = self._running.get(run_id)
         if attempt is not None:
-            attempt.tell(StopReason.CANCELLED, f"cancelled by {by}")
+            attempt.cancel(by)
 
     def lose_all(self) -> None:
         """Tell every run to stop: this node was declared lost, and they belong to others now."""
@@ -160,16 +184,21 @@ class Executor:
     def shut_down(self, reason: str) -> None:
         """Tell every run to stop, those that begin from now on too; what does not end in time is released."""
         self._stopping = reason
+        self._closing.set()
         for attempt in self._running.values():
             attempt.tell(StopReason.SHUTDOWN, reason)
+
+    def hurry(self) -> None:
+        """Give jobs that are told to stop no more time."""
+        self._hurried.set()
 
     async def close(self) -> None:
         """Settle what is left; call it when the engine has returned."""
         await self._writer.close()
 
-    async def _return(self, claim: Claim) -> None:
-        """Return a run whose claim may or may not have been committed: if it was, it is enqueued again."""
-        note = "released: the database became unavailable during the claim"
+    async def _return(self, claim: Claim, why: str) -> None:
+        """Return a run unharmed; of a claim that may not have been committed nothing is written then."""
+        note = f"released: {why}"
         waits = Settlement(claim=claim, state=RunState.ENQUEUED, note=note, counts=False)
         await self._writer.settle(waits)
 
@@ -183,55 +212,100 @@ class Executor:
                 stop_message=self._stopping,
                 noticed=True,
             )
-        here = asyncio.get_running_loop()
-        started, memory = time.monotonic(), self._memory()
-        invocation = self._jobs.begin(
-            attempt.definition,
-            attempt.ctx,
-            arguments,
-            on_begin=lambda: on_job(here, attempt.begun),
-            on_end=lambda finished: on_job(here, attempt.end, finished),
-        )
-        await asyncio.wait((attempt.ended, attempt.told), return_when=asyncio.FIRST_COMPLETED)
-        stopped = attempt.ended.done() or await self._stop(attempt, invocation)
-        finished = attempt.ended.result() if attempt.ended.done() else InvocationResult()
+        memory = self._memory.size()
+        invocation = attempt.invocation = self._begin(attempt, arguments)
+        await attempt.turned
+        if not attempt.ended.done():
+            await self._stop(attempt, invocation)
+        finished = attempt.ended.result() if attempt.ended.done() else None
         return AttemptResult(
             ended_at=self._clock.now(),
-            returned=finished.returned,
-            error=finished.error,
+            outcome=finished.outcome if finished else None,
             stopped=attempt.ctx.stop_reason,
             stop_message=attempt.ctx.cancel_reason or "",
             noticed=attempt.ctx.noticed or attempt.forced,
-            abandoned=not stopped,
-            duration_ms=round((time.monotonic() - started) * 1000),
-            cpu_ms=finished.cpu_ms,
-            memory_mb=max(self._memory() - memory, 0) // 2**20,
+            abandoned=finished is None,
+            untouched=not (finished is None or finished.interrupted or attempt.ctx.noticed),
+            duration_ms=round((time.monotonic() - attempt.began) * 1000),
+            cpu_ms=finished.cpu_ms if finished else 0,
+            memory_mb=(
+                max(self._memory.size() - memory, 0) // 2**20
+                if finished is None or finished.memory_mb is None
+                else finished.memory_mb
+            ),
         )
 
-    async def _stop(self, attempt: RunningAttempt, invocation: Invocation) -> bool:
-        """Wait the grace of a job that was told to stop, then stop it by force; ``False`` when it goes on all the same."""
+    def _begin(
+        self, attempt: RunningAttempt, arguments: Mapping[str, Any]
+    ) -> Invocation | ProcessInvocation:
+        calls = self._calls = self._calls or LoopCalls(asyncio.get_running_loop())
+        definition, ctx = attempt.definition, attempt.ctx
+
+        def on_end(finished: InvocationResult) -> None:
+            calls.ask(attempt.end, finished)
+
+        attempt.watch_time()
+
+        if definition.isolation == "process":
+            return self._processes.begin(
+                definition,
+                ctx,
+                attempt.claim.arguments_json,
+                recorder=attempt.recorder,
+                on_begin=attempt.begun,
+                on_end=on_end,
+            )
+        return self._jobs.begin(definition, ctx, arguments, on_begin=attempt.begun, on_end=on_end)
+
+    async def _stop(
+        self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
+    ) -> None:
+        """Wait the grace of a job that was told to stop, then stop it by force; one that goes on all the same keeps its worker.
+
+        Returns when it has ended, or when the process ends first.
+        """
+        since = self._clock.now()
         shutdown = attempt.ctx.stop_reason is StopReason.SHUTDOWN
         grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace
-        await asyncio.wait((attempt.ended,), timeout=grace)
-        if attempt.ended.done():
-            return True
+        if await attempt.ends_within(grace, self._hurried):
+            return
         attempt.forced = True
         invocation.stop()
-        thread = invocation.job_thread
-        await asyncio.wait((attempt.ended,), timeout=_LAST_CHANCE_SECONDS)
-        if attempt.ended.done() and not (thread is not None and thread.is_alive()):
-            return True
+        if not invocation.in_thread and await attempt.ends_within(_LAST_CHANCE_SECONDS):
+            return
+        self._say_it_goes_on(attempt, invocation)
+        if not shutdown:
+            await self._wait_for_end(attempt, since)
+
+    async def _wait_for_end(self, attempt: RunningAttempt, since: datetime) -> None:
+        """Wait for a job that does not stop, with a note for people; at a shutdown its grace, and no longer."""
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            while not (attempt.ended.done() or self._closing.is_set()):
+                self._records.note_stop(attempt.claim, attempt.stop_note(since))
+                again = attempt.told_again()
+                await asyncio.wait(
+                    (attempt.ended, closing, again), return_when=asyncio.FIRST_COMPLETED
+                )
+        finally:
+            closing.cancel()
+        await attempt.ends_within(self._settings.shutdown_grace, self._hurried)
+
+    def _say_it_goes_on(
+        self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
+    ) -> None:
+        thread = invocation.job_thread if invocation.in_thread else None
         log.error(
-            "run %d (%s): %s; its %s cannot be stopped and is abandoned:\n%s",
+            "run %d (%s): %s; its %s does not stop and keeps its worker until it ends:\n%s",
             attempt.claim.run_id,
             attempt.claim.job_name,
             attempt.ctx.cancel_reason or "",
             f"thread {thread.name!r}" if thread is not None else "coroutine",
             stack_of(thread if thread is not None else self._jobs.thread.thread),
         )
-        return False
 
     async def _settle(self, attempt: RunningAttempt, ended: AttemptResult) -> None:
+        await self._records.written(attempt.recorder)
         lines, progress = attempt.recorder.close()
         claim = attempt.claim
         if ended.stopped is StopReason.LOST:
@@ -241,7 +315,7 @@ class Executor:
         await self._finish(replace(settlement, log_lines=lines, progress=progress), ended)
 
     async def _refuse(self, claim: Claim, definition: JobDefinition | None, message: str) -> None:
-        ended = AttemptResult(ended_at=self._clock.now(), error=Refused(message), final=True)
+        ended = AttemptResult(ended_at=self._clock.now(), outcome=refused_outcome(message))
         await self._finish(next_state(ended, claim, definition, server=self._server_name), ended)
 
     async def _finish(self, settlement: Settlement, ended: AttemptResult) -> None:
@@ -261,17 +335,17 @@ class Executor:
         )
         self._settled(settlement)
 
-    def _terms(self, offer: Offer) -> ClaimTerms:
+    def _terms(self, offer: Offer, fitting: Fitting) -> ClaimTerms:
         names = {run.job_name for run in offer.runs} if offer.runs else None
         return ClaimTerms(
             server_id=self.server_id,
             limits=limits_of(self._definitions, names),
             poison_here=bool(self._poison),
             now=self._clock.now(),
+            queue_limits=self._queue_limits,
+            identity=self.identity,
+            fits=fitting.why_not,
         )
-
-    def _memory(self) -> int:
-        return int(self._process.memory_info().rss)
 
 
 def limits_of(

@@ -21,7 +21,7 @@ class NodeServices:
         engine: Offers runs.
         clock: Tells the time.
         settings: Intervals and graces.
-        notify: Takes what somebody may want to know; never waits.
+        notify: Takes what somebody may want to know; does not wait.
     """
 
     store: Store

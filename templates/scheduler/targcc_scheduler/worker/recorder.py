@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from ..core.clock import Clock
+from ..core.kept.limits import MOST_LOG_LINES
 from ..core.loop_thread import LoopThread
 from ..core.outage import OUTAGES, Outage
-from ..core.secrets import mask
-from ..core.text import clean
 from ..storage import run_log
 from ..storage.runs.values import Claim
 from ..storage.transactions import Store
@@ -20,8 +20,7 @@ from ..storage.transactions import Store
 log = logging.getLogger("targcc.worker.recorder")
 
 _FLUSH_SECONDS = 0.3
-_MOST_LINES = 10_000
-_LONGEST_LINE = 20_000
+_LONGEST_FLUSH_SECONDS = 5.0
 
 
 class RunRecorder:
@@ -42,15 +41,15 @@ class RunRecorder:
         self._closed = False
 
     def write(self, level: str, message: str) -> None:
-        """Keep a log line. Only so many are kept of one attempt."""
+        """Keep a log line, which is of bounded length and masked. Only so many are kept of one attempt."""
         with self._lock:
             self._count += 1
-            if self._closed or self._count > _MOST_LINES:
+            if self._closed or self._count > MOST_LOG_LINES:
                 return
-            if self._count == _MOST_LINES:
-                level, message = "warning", f"more than {_MOST_LINES} lines: the rest is not kept"
-            text = clean(mask(message), _LONGEST_LINE)
-            self._lines.append(self._writer.row(self.claim, level, text))
+            if self._count == MOST_LOG_LINES:
+                level = "warning"
+                message = f"more than {MOST_LOG_LINES} lines: the rest is not kept"
+            self._lines.append(self._writer.row(self.claim, level, message))
         self._writer.arm(self)
 
     def progress(self, done: float, total: float | None) -> None:
@@ -58,7 +57,7 @@ class RunRecorder:
         with self._lock:
             if self._closed:
                 return
-            self._progress = (float(done), None if total is None else float(total))
+            self._progress = (done, total)
         self._writer.arm(self)
 
     def find_step(self, name: str) -> Future[str | None]:
@@ -101,6 +100,8 @@ class RecordWriter:
         self._clock = clock
         self._loop = loop
         self._armed: dict[RunRecorder, None] = {}
+        self._writing: frozenset[RunRecorder] = frozenset()
+        self._flushed: asyncio.Future[None]
         self._task: asyncio.Task[None] | None = None
         self._outage = Outage(log, "keeping log lines and progress")
 
@@ -141,12 +142,21 @@ class RecordWriter:
                     connection,
                     claim,
                     name,
-                    result_json=clean(result_json),
+                    result_json=result_json,
                     duration_ms=duration_ms,
                     now=now,
                 )
 
         return self._loop.submit(self._persist(keep))
+
+    def note_stop(self, claim: Claim, note: str) -> None:
+        """Say that a run was told to stop and goes on."""
+
+        async def keep() -> None:
+            async with self._store.write() as connection:
+                await run_log.set_stop_note(connection, claim, note)
+
+        self._loop.submit(self._persist(keep))
 
     async def _persist(self, work: Any) -> Any:
         """Do it, however long the database is unavailable: a step that is done must not be done again."""
@@ -173,9 +183,23 @@ class RecordWriter:
             except OUTAGES as error:
                 await asyncio.sleep(self._outage.failed(error).total_seconds())
 
+    async def written(self, recorder: RunRecorder) -> None:
+        """Wait for what is being written of an attempt, so that its last lines are kept after those before; not for ever."""
+        if recorder in self._writing:
+            await asyncio.wait((self._flushed,), timeout=_LONGEST_FLUSH_SECONDS)
+
     async def _flush(self) -> None:
         waiting = list(self._armed)
         self._armed.clear()
+        self._writing = frozenset(waiting)
+        self._flushed = asyncio.get_running_loop().create_future()
+        try:
+            await self._write(waiting)
+        finally:
+            self._writing = frozenset()
+            self._flushed.set_result(None)
+
+    async def _write(self, waiting: Sequence[RunRecorder]) -> None:
         taken = [(recorder, *recorder.take()) for recorder in waiting]
         lines = [line for _, some, _ in taken for line in some]
         try:

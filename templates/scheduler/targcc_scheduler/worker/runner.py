@@ -8,29 +8,35 @@ import logging
 import threading
 import time
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from dishka import AsyncContainer
 
+from ..core.clock import deadline
 from ..core.loop_thread import LoopThread
-from ..jobs.context import JobContext
+from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
 from .cpu_meter import CpuMeter
 from .injection import services_for
+from .outcome import Outcome, raised_outcome, returned_outcome
 
 log = logging.getLogger("targcc.worker.runner")
 
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """What a job returned or raised, and the processor time it took."""
+    """What a job returned or raised, and the processor time it took, if that was measured; of a process of its own also the memory, in MiB.
 
-    returned: object = None
-    error: BaseException | None = None
-    cpu_ms: int = 0
+    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already.
+    """
+
+    outcome: Outcome
+    cpu_ms: int | None = 0
+    memory_mb: int | None = None
+    interrupted: bool = False
 
 
 class JobLoop:
@@ -39,6 +45,7 @@ class JobLoop:
     Args:
         make_container: Makes the container; called once, on the loop. ``None``: jobs get no services.
         offers: What constructors may ask for besides, by type.
+        cpu_meter: Whether the processor time of coroutines is measured, see :class:`.CpuMeter`.
     """
 
     def __init__(
@@ -46,13 +53,17 @@ class JobLoop:
         make_container: Callable[[], AsyncContainer | None] | None = None,
         *,
         offers: Mapping[type, Any] | None = None,
+        cpu_meter: bool = True,
     ) -> None:
         self.thread = LoopThread("targcc-jobs")
-        self.offers = dict(offers or {})
+        self.offers: Mapping[type, Any] = {} if offers is None else offers
+        self.cpu_meter = cpu_meter
         self._make_container = make_container
         self._container: AsyncContainer | None = None
         self.now_running: JobContext | None = None
         self.contexts: set[JobContext] = set()
+        self.stuck_in: str | None = None
+        """What blocks the loop, and where it stands; see ``watchdog.py``."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -61,6 +72,9 @@ class JobLoop:
 
     def stop(self) -> None:
         """Close the container and stop the thread; if it is blocked, it is abandoned."""
+        if not self.thread.has_begun:  # the node did not come so far
+            self.thread.stop()
+            return
         try:
             self.thread.call_sync(self._close(), timeout=5)
         except TimeoutError:
@@ -81,7 +95,7 @@ class JobLoop:
     ) -> Invocation:
         """Begin an invocation on the loop; both callbacks are called there."""
         invocation = Invocation(self, definition, ctx, arguments, on_begin=on_begin, on_end=on_end)
-        self.thread.loop.call_soon_threadsafe(invocation.start)
+        self.thread.calls.ask(invocation.start)
         return invocation
 
     async def _open(self) -> None:
@@ -118,13 +132,14 @@ class Invocation:
         self._on_end = on_end
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._begun = False
+        self._interrupted = False
+        self._error: BaseException | None = None
+        self._raised: Outcome | None = None
         self.job_thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin; on the jobs' loop."""
-        if self._stopped:  # told to stop before the loop had time for it
-            self._on_end(InvocationResult(error=asyncio.CancelledError()))
-            return
         self._task = asyncio.create_task(
             self._run(), name=f"{self._ctx.job_name} {self._ctx.run_id}"
         )
@@ -133,24 +148,39 @@ class Invocation:
         """Stop it by force: a coroutine gets ``CancelledError``; a thread cannot be stopped. Called from any thread."""
         self._jobs.thread.loop.call_soon_threadsafe(self._cancel)
 
+    def tell(self, reason: StopReason, message: str) -> None:
+        """The job sees for itself that it is told to stop: its context says so."""
+
+    @property
+    def in_thread(self) -> bool:
+        """Whether the job's code is in a thread at present."""
+        return self.job_thread is not None and self.job_thread.is_alive()
+
     def _cancel(self) -> None:
         self._stopped = True
-        if self._task is not None:
-            self._task.cancel()
+        # A task that is cancelled before its first step does not say that it has ended; what waits for a thread waits on.
+        if self._task is not None and self._begun and not self.in_thread:
+            self._interrupted = self._task.cancel() or self._interrupted
 
     async def _run(self) -> None:
+        if self._stopped:  # before the loop had time for it
+            stopped = raised_outcome(asyncio.CancelledError())
+            self._on_end(InvocationResult(stopped, interrupted=True))
+            return
+        self._begun = True
         self._on_begin()
+        if (timeout := self._definition.timeout) is not None:  # services stop by it
+            deadline.set(time.monotonic() + timeout.total_seconds())
         self._jobs.contexts.add(self._ctx)
-        meter = CpuMeter(self._enter, self._leave)
+        meter = CpuMeter(self._enter, self._leave, steps=self._jobs.cpu_meter)
         try:
-            returned = await self._call(meter)
+            outcome = await self._call(meter)
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
-            finished = InvocationResult(error=error, cpu_ms=meter.cpu_ms)
-        else:
-            finished = InvocationResult(returned=returned, cpu_ms=meter.cpu_ms)
+            known = self._raised if error is self._error else None
+            outcome = known or raised_outcome(error)
         finally:
             self._jobs.contexts.discard(self._ctx)
-        self._on_end(finished)
+        self._on_end(InvocationResult(outcome, meter.cpu_ms, interrupted=self._interrupted))
 
     def _enter(self) -> None:
         """Tell the watchdog whose code the loop is in."""
@@ -159,14 +189,14 @@ class Invocation:
     def _leave(self) -> None:
         self._jobs.now_running = None
 
-    async def _call(self, meter: CpuMeter) -> object:
+    async def _call(self, meter: CpuMeter) -> Outcome:
         async with AsyncExitStack() as stack:
             function = await meter.measure(self._make(stack))
             arguments = dict(self._arguments)
             if (context := self._definition.signature.context) is not None:
                 arguments[context] = self._ctx
             if inspect.iscoroutinefunction(function):
-                return await meter.measure(function(**arguments))
+                return returned_outcome(await meter.measure(function(**arguments)))
             return await self._call_in_thread(function, arguments, meter)
 
     async def _make(self, stack: AsyncExitStack) -> Callable[..., Any]:
@@ -183,16 +213,13 @@ class Invocation:
 
     async def _call_in_thread(
         self, function: Callable[..., Any], arguments: dict[str, Any], meter: CpuMeter
-    ) -> object:
+    ) -> Outcome:
         # A thread of its own: one of a pool would keep the process from ending when it hangs.
         loop, done = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
         def work() -> None:
             started = time.thread_time()
-            try:
-                outcome: tuple[object, BaseException | None] = (function(**arguments), None)
-            except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
-                outcome = (None, error)
+            outcome = self._outcome_of(function, arguments)
             meter.add(time.thread_time() - started)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_resolve, done, outcome)
@@ -200,18 +227,33 @@ class Invocation:
         name = f"targcc-job {self._ctx.job_name} {self._ctx.run_id}"
         self.job_thread = threading.Thread(target=work, name=name, daemon=True)
         self.job_thread.start()
-        returned, error = await done
-        if error is not None:
-            raise error
-        if inspect.isawaitable(returned):  # a plain function that hands a coroutine on
-            return await meter.measure(_awaited(returned))
-        return typing.cast("object", returned)
+        outcome = await done
+        if self._error is not None:
+            raise self._error  # through the scope of the container, whose services roll back
+        if isinstance(outcome, Outcome):
+            return outcome
+        return returned_outcome(await meter.measure(self._awaited(outcome)))
+
+    def _outcome_of(
+        self, function: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> Outcome | Awaitable[Any]:
+        """Call a plain function, in its thread: what came of it, or what it hands on to be awaited."""
+        try:
+            returned = function(**arguments)
+            # isinstance would believe a __class__ of its own.
+            if issubclass(type(returned), Awaitable):
+                return typing.cast("Awaitable[Any]", returned)
+        except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
+            self._error, self._raised = error, raised_outcome(error)
+            return self._raised
+        return returned_outcome(returned)
+
+    async def _awaited(self, value: Awaitable[Any]) -> Any:
+        if self._stopped:  # while it was in its thread
+            self._interrupted = typing.cast("asyncio.Task[Any]", self._task).cancel()
+        return await value
 
 
 def _resolve(future: asyncio.Future[Any], outcome: object) -> None:
     if not future.done():
         future.set_result(outcome)
-
-
-async def _awaited(value: Any) -> Any:
-    return await value

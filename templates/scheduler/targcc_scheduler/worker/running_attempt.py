@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import time
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
 from ..schedules import format_duration
 from ..storage.runs import values
+from .processes.pool import ProcessInvocation
 from .recorder import RunRecorder
-from .runner import InvocationResult
+from .runner import Invocation, InvocationResult
 
 
 class RunningAttempt:
@@ -26,27 +27,71 @@ class RunningAttempt:
         self.definition = definition
         self.recorder = recorder
         self.ctx = _context(claim, definition, recorder)
-        self.told: asyncio.Future[None] = loop.create_future()
+        self.turned: asyncio.Future[None] = loop.create_future()
+        """Done when the job's code has ended, or is told to stop."""
         self.ended: asyncio.Future[InvocationResult] = loop.create_future()
         self.forced = False
+        self.began = time.monotonic()
+        self.invocation: Invocation | ProcessInvocation | None = None
+        self._again: asyncio.Future[None] | None = None
+        self._has_begun = False
         self._timer: asyncio.TimerHandle | None = None
 
     def tell(self, reason: StopReason, message: str) -> None:
         """Tell the job to stop."""
         self.ctx.tell_to_stop(reason, message)
-        if not self.told.done():
-            self.told.set_result(None)
+        if self.invocation is not None:
+            self.invocation.tell(reason, message)
+        if not self.turned.done():
+            self.turned.set_result(None)
+
+    def cancel(self, by: str) -> None:
+        """Tell the job that somebody wants it cancelled; one that has timed out and does not stop is cancelled when it does."""
+        self.tell(StopReason.CANCELLED, f"cancelled by {by}")
+        if self.ctx.stop_reason is StopReason.TIMEOUT:
+            self.ctx.stop_otherwise(
+                StopReason.CANCELLED, f"cancelled by {by}; it had {self.ctx.cancel_reason}"
+            )
+            self.forced = True  # success would be too late
+            if self._again is not None and not self._again.done():
+                self._again.set_result(None)
+
+    def told_again(self) -> asyncio.Future[None]:
+        """Done when the reason why the job has to stop changes."""
+        self._again = asyncio.get_running_loop().create_future()
+        return self._again
+
+    async def ends_within(self, seconds: float, hurried: asyncio.Event | None = None) -> bool:
+        """Wait for the end of the job's code, but no longer once the process has to hurry; whether it has come."""
+        hurry = asyncio.create_task(hurried.wait()) if hurried is not None else None
+        ends = (self.ended,) if hurry is None else (self.ended, hurry)
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurry is not None:
+            hurry.cancel()
+        return self.ended.done()
+
+    def stop_note(self, since: datetime) -> str:
+        """For people: why a job that does not stop was told to, and since when."""
+        at = since.isoformat(sep=" ", timespec="seconds")
+        return f"told to stop at {at}, still running: {self.ctx.cancel_reason}"
 
     def begun(self) -> None:
-        """The job's own code begins now: its time runs."""
+        """The job's own code begins now: its time runs. Called from any thread."""
+        self.began = time.monotonic()
+        self._has_begun = True
+
+    def watch_time(self) -> None:
+        """Tell the job to stop when its time is over. It begins elsewhere, and nobody is woken to say so: so it is asked then."""
         timeout = self.definition.timeout
-        if timeout is not None and not self.ended.done():
-            self._timer = asyncio.get_running_loop().call_later(
-                timeout.total_seconds(),
-                self.tell,
-                StopReason.TIMEOUT,
-                f"timed out after {format_duration(timeout)}",
-            )
+        if timeout is None or self.ended.done():
+            return
+        left = timeout.total_seconds()
+        if self._has_begun:
+            left -= time.monotonic() - self.began
+        if left <= 0:
+            self.tell(StopReason.TIMEOUT, f"timed out after {format_duration(timeout)}")
+        else:
+            self._timer = asyncio.get_running_loop().call_later(left, self.watch_time)
 
     def end(self, finished: InvocationResult) -> None:
         """The job's own code has ended."""
@@ -54,11 +99,8 @@ class RunningAttempt:
             self._timer.cancel()
         if not self.ended.done():
             self.ended.set_result(finished)
-
-
-def joined(error: Exception) -> str:
-    """What is wrong, on one line."""
-    return "; ".join(str(error).splitlines())
+        if not self.turned.done():
+            self.turned.set_result(None)
 
 
 def _context(claim: values.Claim, definition: JobDefinition, recorder: RunRecorder) -> JobContext:
@@ -71,9 +113,3 @@ def _context(claim: values.Claim, definition: JobDefinition, recorder: RunRecord
         triggered_by=claim.triggered_by,
         recorder=recorder,
     )
-
-
-def on_job(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function on the jobs' loop, if it still runs."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(function, *arguments)

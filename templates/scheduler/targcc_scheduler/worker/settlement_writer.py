@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ..core.clock import Clock
 from ..core.outage import OUTAGES, Outage
+from ..core.states import RunState
 from ..engine.handover import hand_over
 from ..engine.port import Engine
 from ..storage.runs import settle
@@ -22,7 +23,7 @@ log = logging.getLogger("targcc.worker.settlement_writer")
 
 _MOST_AT_ONCE = 100
 _GATHER_SECONDS = 0.001
-"""Runs that end together are written together, and their workers get their next runs together."""
+"""Runs that end together are written together, and their workers get their next runs together: so long the first waits for the last."""
 
 
 @dataclass(eq=False)
@@ -52,6 +53,7 @@ class SettlementWriter:
         self._others_run = others_run
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
+        self._gathered: asyncio.Future[None] | None = None
         self._outage = Outage(log, "writing the outcome of runs")
 
     async def settle(self, settlement: Settlement) -> bool:
@@ -66,8 +68,9 @@ class SettlementWriter:
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(settlement, written))
         if self._task is None or self._task.done():
-            gather = _GATHER_SECONDS if self._others_run() else 0
-            self._task = asyncio.create_task(self._write_all(gather))
+            self._task = asyncio.create_task(self._write_all())
+        elif self._gathered is not None and not self._others_run():
+            _resolve(self._gathered)
         return await written
 
     async def close(self) -> None:
@@ -75,11 +78,28 @@ class SettlementWriter:
         if self._task is not None:
             await self._task
 
-    async def _write_all(self, gather: float) -> None:
-        await asyncio.sleep(gather)
+    async def _write_all(self) -> None:
+        if self._others_run():
+            await self._gather()
         while self._waiting:
             batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
-            await self._try(batch)
+            try:
+                await self._try(batch)
+            except Exception as error:  # noqa: BLE001 - nobody must wait for what will not come
+                for item in batch:
+                    if not item.written.done():
+                        item.written.set_exception(error)
+
+    async def _gather(self) -> None:
+        """Wait for others that end now too, until the last run has ended, but not long."""
+        loop = asyncio.get_running_loop()
+        self._gathered = loop.create_future()
+        timer = loop.call_later(_GATHER_SECONDS, _resolve, self._gathered)
+        try:
+            await self._gathered
+        finally:
+            timer.cancel()
+            self._gathered = None
 
     async def _try(self, batch: Sequence[_Waiting]) -> None:
         """Write a batch. What the database refuses is found by halving it, and costs the others nothing."""
@@ -136,9 +156,16 @@ class SettlementWriter:
         self._engine.wake()
 
 
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 def _is_plain(settlement: Settlement) -> bool:
     """Whether the run and its history are all that is written."""
-    return not (settlement.goes_on or settlement.claim.limit or settlement.log_lines)
+    limited = settlement.claim.limit or settlement.claim.queue_limit
+    failed = settlement.state is RunState.FAILED  # its cause is written too
+    return not (settlement.goes_on or limited or failed or settlement.log_lines)
 
 
 def _simpler(settlement: Settlement) -> Settlement:

@@ -34,13 +34,18 @@ async def _ask(jobs: JobLoop, blocked_seconds: float) -> None:
     try:
         await asyncio.wait_for(answered.wait(), blocked_seconds)
     except TimeoutError:
+        culprits, stack = _culprits(jobs), jobs.thread.stack()
         log.warning(
             "the jobs' loop has been blocked for %.0f s by %s; async jobs must not block, plain ones may:\n%s",
             blocked_seconds,
-            _culprits(jobs),
-            jobs.thread.stack(),
+            culprits,
+            stack,
         )
-        await answered.wait()
+        jobs.stuck_in = f"{culprits}\n{stack}"
+        try:
+            await answered.wait()
+        finally:
+            jobs.stuck_in = None
         log.warning("the jobs' loop turns again after %.1f s", time.monotonic() - asked)
 
 

@@ -1,7 +1,6 @@
-import uvicorn
 from fastapi import FastAPI
 
 
 def main() -> None:
     app = FastAPI()
-    uvicorn.run(app)
+    print(app.title)

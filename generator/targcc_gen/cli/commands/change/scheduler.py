@@ -48,7 +48,7 @@ def scheduler(
     from targcc_gen.cli.project import open_project
     from targcc_gen.switching.service import prepare
 
-    opened = open_project(project)
+    opened = open_project(project, writes=not dry_run)
     if opened.spec.scheduler == way:
         _nothing_to_do(way, as_json=as_json)
         return

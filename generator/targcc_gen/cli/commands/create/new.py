@@ -19,6 +19,7 @@ from targcc_gen.cli.options import (
     writing_options,
 )
 from targcc_gen.errors import InputError
+from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
@@ -71,8 +72,11 @@ def new(
     """
     from targcc_gen.cli.output.progress import rendered, write
     from targcc_gen.cli.output.show import carry_out
+    from targcc_gen.cli.project import ready_to_write
     from targcc_gen.sync import make_plan
 
+    if not dry_run:
+        ready_to_write(dest)
     _refuse_project(dest)
     spec, text = _spec(dest, spec_file, answers, yes=yes)
     started = time.perf_counter()  # not before: questions take as long as people do
@@ -116,7 +120,12 @@ def _spec(
 
         if given:
             raise click.UsageError(f"--spec says it all; leave out --{', --'.join(given)}")
-        return load_spec(file), read_text(file)
+        spec, text = load_spec(file), read_text(file)
+        if spec.extends is not None:  # seen from where the project is going to be
+            from targcc_gen.spec.sharing.shared import effective
+
+            spec = effective(text, dest.resolve(), str(file))
+        return spec, text
     if not (yes or given):
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise InputError(
@@ -221,7 +230,7 @@ def local_zone() -> str:
 
 
 def _show_next(dest: Path, spec: Spec, seconds: float) -> None:
-    shown = str(dest)
+    shown = visible(str(dest))
     click.echo(f"Created {shown} in {seconds:.1f} s. Next:\n")
     click.echo(f"  cd {shown}" if " " not in shown else f'  cd "{shown}"')
     click.echo("  uv run targcc serve        # http://127.0.0.1:8000/jobs")

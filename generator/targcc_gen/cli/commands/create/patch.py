@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.options import Writing, project_option, scheduler_option, writing_options
+from targcc_gen.cli.options import WAYS, Writing, project_option, writing_options
 
 if TYPE_CHECKING:
-    from targcc_gen.patch.service import Prepared
+    from targcc_gen.patch.check.verify import Outcome
+    from targcc_gen.patch.prepare import Prepared
     from targcc_gen.patch.undo import Undone
     from targcc_gen.sync import Plan
 
 Lines = tuple[tuple[int, str], ...]
+NOT_VERIFIED = 3
+"""The status of `--require-verified` when the app could not be tried."""
+
+
+def _checked_prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
+    """The prefix as routes have it: `/ops`."""
+    path = f"/{value.strip('/')}" if value else ""
+    if path and not re.fullmatch(r"(/[\w.~-]+)+", path):
+        raise click.BadParameter("a path such as /ops/jobs")
+    return path
 
 
 @click.command(short_help="Put the scheduler into a FastAPI app that is there already.")
@@ -24,18 +36,39 @@ Lines = tuple[tuple[int, str], ...]
 )
 @click.option("--undo", is_flag=True, help="Take the scheduler out again.")
 @click.option(
-    "--no-verify", is_flag=True, help="Do not import the patched app to see that it works."
+    "--verify", is_flag=True, help="Only try the app as it stands, also with lines added by hand."
 )
-@scheduler_option
+@click.option(
+    "--no-verify", is_flag=True, help="Do not start the patched app to see that it works."
+)
+@click.option(
+    "--require-verified", is_flag=True, help="End with status 3 when the app could not be tried."
+)
+@click.option(
+    "--prefix",
+    metavar="/PATH",
+    callback=_checked_prefix,
+    help="Where everything of the scheduler is.  [default: its settings, /jobs]",
+)
+@click.option(
+    "--scheduler",
+    type=click.Choice(WAYS),
+    help="The package targcc-scheduler, or a copy of the scheduler in the project.  [default: package]",
+)
+@click.option("--vendored", is_flag=True, help="Short for --scheduler vendored.")
 @writing_options
 @project_option
 def patch(
     file: Path | None,
     *,
     app: str | None,
+    prefix: str,
     scheduler: str | None,
+    vendored: bool,
     undo: bool,
+    verify: bool,
     no_verify: bool,
+    require_verified: bool,
     project: Path | None,
     dry_run: bool,
     diff: bool,
@@ -43,33 +76,55 @@ def patch(
 ) -> None:
     """Put the scheduler into a FastAPI app that is there already.
 
-    FILE makes the app; without it, the one file of the project that does is taken. It gets two lines: an import,
-    and app.include_router(scheduler_router) right after the app is made. Every other byte stays. A project that has
-    no targcc.yaml yet also gets the scheduler's package, with one job to look at; with --scheduler package that is some
-    9 files, and the scheduler a wheel among them.
+    FILE makes the app, or imports it. Without FILE it is followed from what the project's server loads, by [tool.fastapi],
+    Procfile, Dockerfile, compose file, gunicorn settings or uvicorn.run, to where it is made; else the one file that makes an
+    app is taken. It gets two lines: an import, and app.include_router(scheduler_router) right after the app is made. Every
+    other byte stays. A project that has no targcc.yaml yet also gets that, a package with one job to look at, and the
+    dependency: some ten files; with --vendored a copy of the scheduler.
 
-    The patched app is imported once to see that it works; if it does not, everything is put back.
+    The patched app is started as its server does it, until a job has run and the pages answer; what the app itself serves is
+    compared with before. If it does not work, everything is put back. What cannot be tried is said, and tried by the next run.
 
     \b
     Example:
       targcc-gen patch
       targcc-gen patch src/shop/main.py --dry-run --diff
       targcc-gen patch --app shop.main:create_app
-      targcc-gen patch --scheduler package
+      targcc-gen patch --verify
       targcc-gen patch --undo
     """
-    from targcc_gen.patch.service import find_target
+    from targcc_gen.cli.project import ready_to_write
+    from targcc_gen.patch.find import find_target
 
+    _check_options(undo=undo, verify=verify, no_verify=no_verify, require=require_verified)
     target = find_target(project, file, app)
+    if not dry_run and ready_to_write(target.root):
+        target = find_target(project, file, app)
     show = _Show(Writing(dry_run=dry_run, diff=diff, as_json=as_json))
     if undo:
         from targcc_gen.patch.undo import prepare_undo
 
         _undo(prepare_undo(target), show)
-    else:
-        from targcc_gen.patch.service import prepare
+        return
+    from targcc_gen.patch.prepare import prepare
+    from targcc_gen.patch.service import verify_by_hand
 
-        _patch(prepare(target, app, scheduler), show, verify=not no_verify)
+    prepared = prepare(target, app, "vendored" if vendored else scheduler, prefix)
+    if verify:
+        outcome: Outcome | None = verify_by_hand(prepared, app)
+        _say_outcome(show, outcome)
+        show.end(prepared.to_json() | _told(outcome), written=False)
+    else:
+        outcome = _patch(prepared, show, verify=not no_verify)
+    if require_verified and outcome is not None and not outcome.is_verified:
+        raise SystemExit(NOT_VERIFIED)
+
+
+def _check_options(*, undo: bool, verify: bool, no_verify: bool, require: bool) -> None:
+    if no_verify and (verify or require):
+        raise click.UsageError("--no-verify goes with neither --verify nor --require-verified")
+    if undo and verify:
+        raise click.UsageError("--undo and --verify exclude each other")
 
 
 class _Show:
@@ -112,55 +167,70 @@ class _Show:
             click.echo("Nothing was written.")
 
 
-def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> None:
-    from targcc_gen.patch.service import carry_out, check_environment
+def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> Outcome | None:
+    from targcc_gen.patch.check import untried
+    from targcc_gen.patch.service import carry_out, try_again
 
-    file, outcome = prepared.target.relative, prepared.to_json()
-    if prepared.nothing_to_do:
-        show.line("unchanged", f"{file}  {prepared.app.label} has the scheduler already")
-        show.end(outcome | {"verified": None}, written=False)
-        return
     writes = not show.writing.dry_run
-    if verify and writes:
-        verify = check_environment(prepared)
+    if prepared.nothing_to_do:
+        again = writes and verify and untried.is_marked(prepared.target.root)
+        show.line(
+            "unchanged", f"{prepared.target.relative}  {prepared.label} has the scheduler already"
+        )
+        outcome = try_again(prepared) if again else None
+        _say_outcome(show, outcome, skipped=False)
+        show.end(prepared.to_json() | _told(outcome), written=False)
+        return outcome
+    file, outcome = prepared.target.relative, None
+    if prepared.served:
+        show.line("served", prepared.served)
     show.plan(prepared.plan, file, prepared.patched.added, "+")
     for note in prepared.notes:
         show.line("note", note, "yellow")
-    looked = None
     if writes:
-        looked = carry_out(prepared, verify=verify)
-        _say_verified(show, looked)
-        _say_next(prepared, show, verified=verify)
-    show.end(outcome | {"verified": looked}, written=writes)
+        outcome = carry_out(prepared, verify=verify)
+        _say_outcome(show, outcome)
+        _say_next(prepared, show, outcome)
+    show.end(prepared.to_json() | _told(outcome), written=writes)
+    if prepared.refusal is not None:  # of a dry run: it has been raised else
+        raise prepared.refusal
+    return outcome
 
 
-def _say_verified(show: _Show, looked: str | None) -> None:
-    if looked is None:
-        show.line("skipped", "the patched app was not imported", "yellow")
-    elif ":" in looked:
-        show.line("verified", f"{looked} serves the scheduler", "green")
+def _told(outcome: Outcome | None) -> dict[str, Any]:
+    """What a trial showed, for a program."""
+    verified = outcome.looked if outcome is not None and outcome.is_verified else None
+    return {
+        "verified": verified,
+        "not_verified": outcome.text if outcome and not verified else None,
+    }
+
+
+def _say_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True) -> None:
+    if outcome is None:
+        if skipped:
+            show.line("skipped", "the patched app was not started", "yellow")
+    elif outcome.is_verified:
+        show.line("verified", f"{outcome.looked} starts, a job ran, and the pages answer", "green")
     else:
-        show.line("verified", looked, "green")
+        first, *more = outcome.text.splitlines()
+        show.line("warning", f"patched, not verified: because {first}", "yellow")
+        for line in (*more, *outcome.hint.splitlines()):
+            show.line("", line)
 
 
-def _say_next(prepared: Prepared, show: _Show, *, verified: bool) -> None:
-    from targcc_gen.patch.service import install_line
+def _say_next(prepared: Prepared, show: _Show, outcome: Outcome | None) -> None:
+    from targcc_gen.patch.prepare import install_lines, program_of
 
     show.line("", "")
-    if prepared.package.is_new and not verified:
-        show.line("Next", install_line(prepared))
-    show.line("Next", "Start the app as always: its jobs run, and the dashboard is at /jobs.")
+    if prepared.package.is_new and (outcome is None or prepared.declared is not None):
+        for line in install_lines(prepared):
+            show.line("Next", line)
+    where = prepared.wiring.prefix or "/jobs"
+    show.line("Next", f"Start the app as before: its jobs run, and the dashboard is at {where}.")
     if prepared.package.is_new:
-        show.line("", f"{_program(prepared)} user add NAME      # to sign in there")
+        show.line("", f"{program_of(prepared.package)} user add NAME      # to sign in there")
     show.line("", 'targcc-gen job DailyReport --cron "0 2 * * *"')
-
-
-def _program(prepared: Prepared) -> str:
-    """How the project's command line is called where no script `targcc` is installed."""
-    package = prepared.package.package
-    if prepared.package.spec.scheduler == "package":
-        return f"python -m targcc_scheduler --project {package}"
-    return f"python -m {package}.scheduler"
 
 
 def _undo(undone: Undone, show: _Show) -> None:
@@ -177,7 +247,8 @@ def _undo(undone: Undone, show: _Show) -> None:
         carry_out_undo(undone)
     if undone.stays:
         show.line("note", undone.stays, "yellow")
-    if any(one.path == wheel_path() and one.after is None for one in undone.plan.changes):
+    gone = any(one.path == wheel_path() and one.after is None for one in undone.plan.changes)
+    if gone and not undone.declared:
         show.line(
             "Next", f"take {DISTRIBUTION} out of the project's requirements: its wheel is gone"
         )

@@ -98,10 +98,11 @@ def _zones() -> Finding:
 
 
 def _spec(root: Path) -> Finding:
-    from targcc_gen.spec import load_spec
+    from targcc_gen.spec.reading.loader import read_text
+    from targcc_gen.spec.sharing.whole import whole_spec
 
     try:
-        spec = load_spec(root / "targcc.yaml")
+        spec = whole_spec(read_text(root / "targcc.yaml"), root)
     except TargccError as error:
         return Finding("fail", f"targcc.yaml is wrong:\n{error.message}")
     return Finding("ok", f"targcc.yaml, {len(spec.jobs)} job{'' if len(spec.jobs) == 1 else 's'}")
@@ -126,13 +127,13 @@ def _lock(root: Path) -> Finding:
 
 def _state(root: Path) -> Iterator[Finding]:
     from targcc_gen.render import render_project
-    from targcc_gen.spec import parse_spec
     from targcc_gen.spec.reading.loader import read_text
+    from targcc_gen.spec.sharing.whole import whole_spec
     from targcc_gen.sync import make_plan
 
     text = read_text(root / "targcc.yaml")
     try:
-        plan = make_plan(render_project(parse_spec(text), spec_text=text), root)
+        plan = make_plan(render_project(whole_spec(text, root), spec_text=text), root)
     except TargccError as error:
         yield Finding("fail", error.message, error.hint or "")
         return

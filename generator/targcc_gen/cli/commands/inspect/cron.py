@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from targcc_scheduler.schedules import CronSchedule
+    from targcc_scheduler.schedules import CronSchedule, EverySchedule
 
     from targcc_gen.parity.readings import Difference
 
@@ -18,8 +18,12 @@ _YEARS = timedelta(days=731)
 _WITNESSES = 5
 
 
-@click.command(short_help="Say what a cron expression means and when it runs.")
-@click.argument("expression", metavar="EXPR")
+@click.command(short_help="Say what a schedule means and when it runs.")
+@click.argument("expression", metavar="[EXPR]", required=False)
+@click.option("--every", metavar="DURATION", help="An interval instead of EXPR, such as 3d or 7h.")
+@click.option(
+    "--anchor", metavar="TIME", help="With --every: when it runs first, such as 2026-01-02T05:10."
+)
 @click.option(
     "--timezone", default="UTC", show_default=True, help="Zone whose clocks count, Europe/London."
 )
@@ -34,21 +38,24 @@ _WITNESSES = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def cron(
-    expression: str,
+    expression: str | None,
+    *,
+    every: str | None,
+    anchor: str | None,
     timezone: str,
     count: int,
     after: str | None,
     compare: str | None,
-    *,
     as_json: bool,
 ) -> None:
-    """Say what a cron expression means, when it runs next and what clock changes do to it.
+    """Say what a schedule means, when it runs next and what clock changes do to it.
 
-    EXPR has five fields, or six with the seconds first, and is read as Hangfire reads it.
+    EXPR is a cron expression: five fields, or six with the seconds first, read as Hangfire reads it.
 
     \b
     Example:
       targcc-gen cron "0 2 * * *" --timezone Europe/London
+      targcc-gen cron --every 3d --anchor 2026-01-02T05:10 --timezone Asia/Jerusalem
       targcc-gen cron "0 0 13 * 5" --compare vixie
     """
     from targcc_scheduler.schedules import CronError, CronSchedule, parse_zone
@@ -56,12 +63,15 @@ def cron(
     from targcc_gen.errors import InputError
 
     try:
-        schedule, zone = CronSchedule.parse(expression), parse_zone(timezone)
+        zone = parse_zone(timezone)
+        schedule = _schedule(expression, every, anchor, zone)
     except CronError as error:
         raise InputError(error.frame()) from None
+    if compare and not isinstance(schedule, CronSchedule):
+        raise click.UsageError("--compare takes a cron expression")
     start = _moment(after, zone)
     answer = _answer(schedule, zone, start, count)
-    if compare:
+    if compare and isinstance(schedule, CronSchedule):
         answer["comparison"] = _comparison(schedule, compare, zone, start)
     if as_json:
         import json
@@ -69,6 +79,26 @@ def cron(
         click.echo(json.dumps(answer, indent=2))
     else:
         _print(answer)
+
+
+def _schedule(
+    expression: str | None, every: str | None, anchor: str | None, zone: tzinfo
+) -> CronSchedule | EverySchedule:
+    """The schedule that was asked about.
+
+    Raises:
+        click.UsageError: Two were asked about, or none.
+    """
+    from targcc_scheduler.schedules import CronSchedule, EverySchedule, parse_duration
+
+    if (expression is None) == (every is None):
+        raise click.UsageError("give a cron expression, or --every")
+    if expression is not None:
+        if anchor is not None:
+            raise click.UsageError("--anchor goes with --every")
+        return CronSchedule.parse(expression)
+    first = _moment(anchor, zone) if anchor is not None else None
+    return EverySchedule(parse_duration(every or ""), first)
 
 
 def _moment(text: str | None, zone: tzinfo) -> datetime:
@@ -88,10 +118,14 @@ def _moment(text: str | None, zone: tzinfo) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def _answer(schedule: CronSchedule, zone: tzinfo, start: datetime, count: int) -> dict[str, Any]:
+def _answer(
+    schedule: CronSchedule | EverySchedule, zone: tzinfo, start: datetime, count: int
+) -> dict[str, Any]:
     """Gather all there is to say about a schedule."""
     from datetime import UTC
     from itertools import islice
+
+    from targcc_scheduler.schedules import CronSchedule
 
     from targcc_gen.parity.clock_changes import clock_changes, notes_on
 
@@ -101,7 +135,7 @@ def _answer(schedule: CronSchedule, zone: tzinfo, start: datetime, count: int) -
     nights = [c.at for c in clock_changes(zone, start - day, min(last, start + 20 * year) + day)]
     return {
         "expression": str(schedule),
-        "normal": schedule.normal,
+        **({"normal": schedule.normal} if isinstance(schedule, CronSchedule) else {}),
         "description": schedule.describe(),
         "timezone": str(zone),
         "next": [

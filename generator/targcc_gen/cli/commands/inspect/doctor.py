@@ -8,6 +8,7 @@ import click
 
 from targcc_gen.cli.options import project_option
 from targcc_gen.errors import CheckFailed, InputError
+from targcc_gen.visible import visible
 
 _COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -43,7 +44,9 @@ def doctor(*, as_json: bool, project: Path | None) -> None:
         click.echo(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
     else:
         for one in findings:
-            click.echo(f"{click.style(f'{one.level:<5}', fg=_COLORS[one.level])} {one.what}")
+            click.echo(
+                f"{click.style(f'{one.level:<5}', fg=_COLORS[one.level])} {visible(one.what)}"
+            )
             if one.advice:
                 click.echo(f"      {one.advice}")
     failed = sum(one.level == "fail" for one in findings)

@@ -1,23 +1,28 @@
-"""`targcc-gen schema`: the spec's JSON Schema."""
+"""`targcc-gen schema`: the JSON Schemas of the spec, and of what commands print with `--json`."""
 
 from __future__ import annotations
 
 import click
 
+_NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain")
+
 
 @click.command
-def schema() -> None:
-    """Print the JSON Schema of targcc.yaml.
+@click.argument("what", default="spec", type=click.Choice(_NAMES))
+def schema(what: str) -> None:
+    """Print the JSON Schema of targcc.yaml, or of what commands print with --json.
 
-    Editors that know it complete keys and mark mistakes while you type. A generated project has it in
-    .targcc/schema.json, and its targcc.yaml names it in the first line.
+    Editors that know the first one complete keys and mark mistakes while you type. A generated project has it in
+    .targcc/schema.json, and its targcc.yaml names it in the first line. The others are for programs that read a plan, a status,
+    or what the doctor found; what is in one stays in later releases, which may add keys.
 
     \b
     Example:
       targcc-gen schema > targcc.schema.json
+      targcc-gen schema plan
     """
     import json
 
-    from targcc_gen.spec.docs.schema import spec_schema
+    from targcc_gen.cli.output.schemas import schema_of
 
-    click.echo(json.dumps(spec_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(schema_of(what), indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.cli.options import project_option
+from targcc_gen.visible import visible
 
 if TYPE_CHECKING:
     from targcc_gen.sync import Plan
@@ -27,14 +28,15 @@ def status(*, as_json: bool, project: Path | None) -> None:
       targcc-gen status
     """
     from targcc_gen import __version__
+    from targcc_gen.cli.branches import with_merged_spec
     from targcc_gen.cli.output.progress import rendered
     from targcc_gen.cli.project import open_project
     from targcc_gen.sync import make_plan
 
-    opened = open_project(project)
-    plan = make_plan(rendered(opened.spec, opened.text), opened.root)
+    opened = open_project(project, merges=True)
+    plan = make_plan(with_merged_spec(rendered(opened.spec, opened.text), opened), opened.root)
     made_by = plan.lock.generator or None
-    edits = [*_edits(plan), *_kept(opened.root)]
+    edits = [*_edits(plan), *_left(plan), *_kept(opened.root), *_removed(opened.root)]
     if as_json:
         import json
 
@@ -45,7 +47,7 @@ def status(*, as_json: bool, project: Path | None) -> None:
             "files": edits,
             "due": [change.to_json() for change in plan.changes if change.writes]
             + [change.to_json() for change in plan.conflicts],
-            "up_to_date": plan.is_empty,
+            "up_to_date": plan.is_empty and not plan.strays,
         }
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
@@ -79,6 +81,29 @@ def _edits(plan: Plan) -> Iterator[dict[str, Any]]:
             yield {"path": change.path, "state": "edited", "note": note}
 
 
+def _left(plan: Plan) -> Iterator[dict[str, Any]]:
+    """The files that people wrote in and that the spec does not ask for any more; a job among them runs."""
+    for change in plan.changes:
+        if change.left_spec:
+            state = "not in the spec" if change.stray else "left"
+            yield {"path": change.path, "state": state, "note": change.reason} | (
+                {"job": change.stray} if change.stray else {}
+            )
+
+
+def _removed(root: Path) -> Iterator[dict[str, Any]]:
+    """Files with edits of jobs that were removed: they do not run, and can come back."""
+    from targcc_gen.sync.jobs.removed import removed_files, removed_jobs
+
+    whole = {path for job in removed_jobs(root) for path in job.files.values()}
+    for path in removed_files(root):
+        back = (
+            f"targcc-gen restore {path} brings the job back" if path in whole else "its job is gone"
+        )
+        note = f"{back}; delete it when you are done with it"
+        yield {"path": path, "state": "removed", "note": note}
+
+
 def _kept(root: Path) -> Iterator[dict[str, Any]]:
     """What of the person's could not follow a change of the generator, and waits in `.targcc/kept`."""
     from targcc_gen.sync.plan.kept import kept_files
@@ -90,12 +115,14 @@ def _kept(root: Path) -> Iterator[dict[str, Any]]:
 def _show(edits: list[dict[str, Any]]) -> None:
     width = max((len(edit["path"]) for edit in edits), default=0)
     for edit in edits:
-        click.echo(f"{edit['state']:<9} {edit['path']:<{width}}  {edit['note']}".rstrip())
+        click.echo(visible(f"{edit['state']:<9} {edit['path']:<{width}}  {edit['note']}".rstrip()))
 
 
 def _show_due(plan: Plan) -> None:
     from targcc_gen.cli.output.show import show_plan
 
+    if plan.is_empty and plan.strays:
+        return
     if plan.is_empty:
         click.echo("Up to date: regenerate has nothing to do.")
         return

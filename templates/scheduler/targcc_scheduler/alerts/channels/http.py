@@ -12,7 +12,7 @@ from ...core.secrets import MASK
 _TIMEOUT_SECONDS = 15
 
 
-class _SecretURL(httpx.URL):
+class SecretURL(httpx.URL):
     """A URL that is shown without its path: httpx logs the address of each request, and a webhook's path is its password."""
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ async def post(url: str, body: dict[str, Any]) -> None:
     """
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
         request = client.build_request("POST", url, json=body)
-        request.url = _SecretURL(request.url)
+        request.url = SecretURL(request.url)
         answer = await client.send(request)
     if not answer.is_success:  # Teams' workflows answer 202, Slack 200
         raise AlertError(f"the webhook answered {answer.status_code}")

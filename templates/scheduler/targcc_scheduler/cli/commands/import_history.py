@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from ...core.errors import HistoryError
-from ...hosting import migrate
 from ...legacy.history_import import load_history
+from ...preparing import migrate
 from ..common import operator, settings
 from ..group import CliError
 
@@ -29,7 +29,7 @@ def import_history(file: Path) -> None:
       targcc import-history data/legacy_history.jsonl.gz
     """
     chosen = settings()
-    migrate(chosen.database_url)
+    migrate(chosen.database_url, partitions=chosen.history_partitions)
     size = file.stat().st_size
     try:
         with click.progressbar(length=size, label="Loading", file=sys.stderr) as bar:

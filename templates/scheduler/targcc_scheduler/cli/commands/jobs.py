@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from ...core import humanize
+from ...jobs.definition import JobDefinition
 from ...project import current
 from ...queries import history, jobs, statistics, upcoming
 from ...queries.jobs import JobOverview
@@ -17,7 +18,7 @@ from ...schedules import format_duration, parse_zone
 from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values
 from ..common import opened, run
 from ..group import Commands
-from ..output import json_option, limit_option, print_json, print_pairs, print_table, when
+from ..output import as_shown, json_option, limit_option, print_json, print_pairs, print_table, when
 from .runs import cancel_run, retry_run
 
 
@@ -47,6 +48,7 @@ def list_jobs(*, as_json: bool) -> None:
                 print_json([JobOut(**job_values(job)) for job in jobs])
             else:
                 _print_jobs(jobs, now)
+                _print_left(jobs)
             _print_broken(scheduler)
 
     run(work())
@@ -69,7 +71,7 @@ def _print_jobs(jobs: Sequence[JobOverview], now: datetime) -> None:
             [
                 job.name,
                 job.words,
-                "paused" if job.pause is not None else when(job.next_run, now),
+                _next_run(job, now),
                 humanize.STATE_WORDS[job.last.state] if job.last is not None else "",
                 when(job.last.happened_at, now) if job.last is not None else "",
             ]
@@ -78,11 +80,29 @@ def _print_jobs(jobs: Sequence[JobOverview], now: datetime) -> None:
     )
 
 
+def _next_run(job: JobOverview, now: datetime) -> str:
+    if job.elsewhere is not None:
+        return "old server"
+    return "paused" if job.pause is not None else when(job.next_run, now)
+
+
+def _print_left(jobs: Sequence[JobOverview]) -> None:
+    for job in jobs:
+        if words := _not_in_spec(job.definition):
+            click.echo(f"{job.name}: {words}")
+
+
+def _not_in_spec(definition: JobDefinition) -> str:
+    if not definition.left_spec:
+        return ""
+    key = definition.key
+    return f"in code, not in the spec. Adopt it: targcc-gen pull {key}; remove it: targcc-gen job {key} --remove"
+
+
 def _print_broken(scheduler: Scheduler) -> None:
     for module in scheduler.broken:
-        click.echo(
-            f"warning: {module.path or module.module} cannot be used: {module.error}", err=True
-        )
+        said = f"warning: {module.path or module.module} cannot be used: {module.error}"
+        click.echo(as_shown(said, lines=True), err=True)
 
 
 @job_group.command("info")
@@ -122,6 +142,7 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("description", definition.description),
         ("schedule", f"{job.words}  {definition.schedule_text}".strip()),
         ("zone", definition.timezone),
+        ("owner", f"{job.owner}, by {job.elsewhere.by}" if job.elsewhere else ""),
         ("paused", _paused(job, now)),
         *[("next", _next(slot, now, definition.timezone)) for slot in slots],
         ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
@@ -129,13 +150,18 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("retries", retries if definition.retries else "none"),
         ("timeout", format_duration(timeout) if timeout is not None else "none"),
         ("overlap", definition.overlap),
-        (
-            "misfire",
-            f"{definition.misfire}, up to {format_duration(definition.misfire_grace)} late",
-        ),
+        ("misfire", f"{definition.misfire}, {_grace(definition)}"),
+        ("isolation", _isolation(definition)),
         ("arguments", ", ".join(arguments)),
         ("code", f"{definition.module}.{definition.target.__qualname__}"),
+        ("spec", _not_in_spec(definition)),
+        ("was named", ", ".join(definition.aliases)),
     ]
+
+
+def _grace(definition: JobDefinition) -> str:
+    grace = definition.misfire_grace
+    return "however late" if grace is None else f"up to {format_duration(grace)} late"
 
 
 def _next(slot: datetime, now: datetime, own: str) -> str:
@@ -244,7 +270,18 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
                     ("median", humanize.milliseconds(figures.p50_ms)),
                     ("95%", humanize.milliseconds(figures.p95_ms)),
                     ("longest", humanize.milliseconds(figures.longest_ms)),
+                    ("still counting", _still_counting(figures.still_counting)),
                 ]
             )
 
     run(work())
+
+
+def _still_counting(rows: int) -> str:
+    """A note while the statistics lack rows of an earlier release; empty when they do not."""
+    return f"about {rows:,} rows of an earlier release; targcc migrate does it now" if rows else ""
+
+
+def _isolation(definition: JobDefinition) -> str:
+    limit = definition.memory_limit
+    return definition.isolation if limit is None else f"{definition.isolation}, up to {limit} MiB"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ... import operations
 from ...core import humanize
 from ...core.errors import UnknownRun
 from ...core.states import RunState
@@ -23,6 +24,7 @@ from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_o
 from ..common import opened, operator, run
 from ..group import CliError, Commands
 from ..output import (
+    as_shown,
     json_option,
     limit_option,
     print_json,
@@ -106,7 +108,7 @@ def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
                 humanize.duration(one.duration) if one.duration is not None else "",
                 str(one.attempt or ""),
                 one.triggered_by,
-                humanize.last_line(one.message),
+                _unknown(one, now) or humanize.last_line(one.message),
             ]
             for one in runs
         ],
@@ -140,12 +142,12 @@ async def _show(scheduler: Scheduler, run_id: int, *, as_json: bool) -> None:
     print_pairs(_facts(scheduler, found, now))
     for entry in found.life:
         said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
-        click.echo(f"  {when(entry.at, now)}  {said}  {entry.note}".rstrip())
+        click.echo(f"  {when(entry.at, now)}  {said}  {as_shown(entry.note)}".rstrip())
     for line in lines:
-        click.echo(_log_line(line))
+        click.echo(as_shown(_log_line(line), lines=True))
     failure = next((one for one in reversed(attempts) if not one.success), None)
     if failure is not None and found.state != RunState.SUCCEEDED:
-        click.echo(failure.traceback or failure.error or "")
+        click.echo(as_shown(failure.traceback or failure.error or "", lines=True))
 
 
 async def _details(
@@ -173,6 +175,8 @@ def _facts(scheduler: Scheduler, found: Run, now: datetime) -> list[tuple[str, s
     return [
         ("run", f"{found.id} of {found.job}"),
         ("state", humanize.STATE_WORDS[found.state]),
+        ("stopping", found.stop_note or ""),
+        ("waits", _unknown(found, now)),
         ("message", found.message or ""),
         ("arguments", humanize.arguments(shown)),
         ("started by", found.triggered_by),
@@ -182,6 +186,13 @@ def _facts(scheduler: Scheduler, found: Run, now: datetime) -> list[tuple[str, s
         ("queue", found.queue),
         ("server", found.server or ""),
     ]
+
+
+def _unknown(found: Run, now: datetime) -> str:
+    if found.unknown_since is None:
+        return ""
+    asked = (f"{one.node} (release {one.release}): {one.why}" for one in found.refusals)
+    return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(asked)}"
 
 
 def _log_line(line: LogLine) -> str:
@@ -209,6 +220,24 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
                 print_json({"run_id": run_id, "state": state, "message": said})
             else:
                 click.echo(said)
+
+    run(work())
+
+
+@run_group.command("fail")
+@click.argument("run_id", type=int)
+def fail_run(run_id: int) -> None:
+    """Fail a run that waits for a server that knows its job and arguments.
+
+    \b
+    Example:
+      targcc run fail 42
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            await scheduler.operate(operations.fail, None, run_id, operator())
+        click.echo(f"run {run_id} is failed")
 
     run(work())
 
@@ -244,7 +273,7 @@ def started(scheduler: Scheduler, run_id: int, name: str, *, as_json: bool) -> N
     if as_json:
         print_json({"run_id": run_id, "message": f"{name} started", "url": address})
         return
-    click.echo(f"{name} started as run {run_id}: {address}")
+    click.echo(as_shown(f"{name} started as run {run_id}: {address}"))
 
 
 async def follow(run_id: int, queue: str, patience: timedelta | None, *, as_json: bool) -> None:
@@ -271,7 +300,7 @@ async def _somebody_works(scheduler: Scheduler, queue: str) -> bool:
     now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
     return any(
         queue in server.queues
-        and server.stopping_at is None
+        and server.takes_runs
         and (now - server.heartbeat_at).total_seconds() <= lost_after
         for server in await scheduler.read(system.servers)
     )
@@ -285,7 +314,7 @@ async def _wait(
     while True:
         found, _, lines = await _details(scheduler, run_id)
         for line in lines[shown:] if not quiet else ():
-            click.echo(_log_line(line), err=True)
+            click.echo(as_shown(_log_line(line), lines=True), err=True)
         shown = len(lines)
         if found.final:
             return found
@@ -298,8 +327,8 @@ async def _wait(
 async def _print_end(scheduler: Scheduler, found: Run) -> None:
     took = f" in {humanize.duration(found.duration)}" if found.duration is not None else ""
     said = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
-    click.echo(f"{said}: {found.message}" if found.message else said)
+    click.echo(as_shown(f"{said}: {found.message}" if found.message else said, lines=True))
     if found.state == RunState.FAILED:
         _, attempts, _ = await _details(scheduler, found.id)
         if attempts and attempts[-1].traceback:
-            click.echo(attempts[-1].traceback, err=True)
+            click.echo(as_shown(attempts[-1].traceback, lines=True), err=True)

@@ -11,12 +11,14 @@ from types import FrameType
 
 import click
 
-from ...hosting import prepare
+from ...core.memory import give_back
+from ...preparing import prepare
 from ...queries.system import check_queue
 from ...scheduler import Scheduler
 from ...settings import Settings
 from ..common import has_users, run, settings
 from ..group import CliError
+from ..interrupts import HANDS_BACK, NAMES, Interrupts
 
 
 @click.command()
@@ -52,6 +54,7 @@ def serve(*, host: str | None, port: int | None, no_worker: bool, where: str | N
     chosen = chosen.model_copy(update={"host": host, "port": port})
     # The app makes settings of its own when it is imported; they are to say the same.
     os.environ["TARGCC_HOST"], os.environ["TARGCC_PORT"] = host, str(port)
+    os.environ["TARGCC_MODE"] = chosen.mode
     app = load_app(where)
     app.state.targcc_work = not no_worker
     _exit_on_signals()
@@ -89,7 +92,7 @@ def _exit_on_signals() -> None:
     def leave(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)
 
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+    for name in NAMES:
         number = getattr(signal, name, None)
         if number is not None:
             signal.signal(number, leave)
@@ -122,24 +125,29 @@ def worker(*, queues: tuple[str, ...]) -> None:
 
 async def _work(chosen: Settings, queues: list[str] | None) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    scheduler = Scheduler(chosen)
 
-    def leave(_signal: int, _frame: FrameType | None) -> None:
+    def leave() -> None:
+        scheduler.hold()
         loop.call_soon_threadsafe(stop.set)
 
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number is not None:
-            signal.signal(number, leave)
-    scheduler = Scheduler(chosen)
+    def hurry() -> None:
+        scheduler.hold(hurry=True)
+        loop.call_soon_threadsafe(click.echo, HANDS_BACK)
+
+    Interrupts(leave, hurry).install()
     for name in queues or ():
         check_queue(name, scheduler.definitions.values())
     await scheduler.start(queues=queues)
     try:
+        give_back()
         jobs, broken = len(scheduler.definitions), len(scheduler.broken)
         click.echo(f"Database  {chosen.shown_database_url}")
         click.echo(f"Jobs      {jobs} found in {chosen.jobs_package}, {broken} broken")
         click.echo(f"Queues    {', '.join(queues) if queues else 'all'}")
         await stop.wait()
-        click.echo(f"Stopping  waits up to {chosen.shutdown_grace:g} s for running jobs")
+        click.echo(
+            f"Stopping  waits up to {chosen.shutdown_grace:g} s for running jobs; Ctrl-C: hand them back now"
+        )
     finally:
         await scheduler.stop()

@@ -1,4 +1,4 @@
-"""``targcc migrate``, ``server``, ``queue``, ``audit`` and ``prune``: the system around the jobs."""
+"""``targcc migrate``, ``queue``, ``audit`` and ``prune``: the system around the jobs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ from pathlib import Path
 
 import click
 
-from ...core import humanize
-from ...hosting import migrate as bring_up_to_date
+from ...doctor.findings import mib
+from ...doctor.sqlite import WORTH_TELLING, vacuum_advice
 from ...migrations.upgrade import DIRECTORY, downgrade
+from ...node.pruner import count_history
+from ...preparing import migrate as bring_up_to_date
 from ...queries import system
+from ...storage.transactions import Store
 from ...web.api.schemas.system import queue_out
 from ..common import opened, operator, run, settings
 from ..group import CliError, Commands
-from ..output import json_option, limit_option, pause_options, print_json, print_table, when
+from ..output import (
+    json_option,
+    limit_option,
+    pause_options,
+    print_json,
+    print_table,
+    progress_line,
+    when,
+)
 
 
 @click.command()
@@ -47,11 +58,25 @@ def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None
         return
     if revision is not None:
         downgrade(chosen.database_url, revision)
-    version = revision or bring_up_to_date(chosen.database_url)
+    version = revision or bring_up_to_date(
+        chosen.database_url, partitions=chosen.history_partitions
+    )
+    if revision is None:
+        run(_count(chosen.database_url))
     if as_json:
         print_json({"database": chosen.shown_database_url, "version": version})
     else:
         click.echo(f"{chosen.shown_database_url} is at version {version}")
+
+
+async def _count(url: str) -> None:
+    """Count what earlier releases have left, so that the statistics hold it."""
+    store = Store(url)
+    with progress_line() as say:
+        try:
+            await count_history(store, progress=lambda rows: say(f"counting {rows:,} rows"))
+        finally:
+            await store.dispose()
 
 
 def _print_scripts(directory: Path, dialect: str) -> None:
@@ -63,48 +88,6 @@ def _print_scripts(directory: Path, dialect: str) -> None:
         )
     for script in scripts:
         click.echo(script.read_text(encoding="utf-8").rstrip() + "\n")
-
-
-@click.group("server", cls=Commands)
-def server_group() -> None:
-    """Look at the processes that run jobs."""
-
-
-@server_group.command("list")
-@json_option
-def list_servers(*, as_json: bool) -> None:
-    """Show which servers are up.
-
-    \b
-    Example:
-      targcc server list
-    """
-
-    async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(system.servers), scheduler.clock.now()
-        if as_json:
-            print_json(found)
-        elif not found:
-            click.echo("No server is up: targcc serve, or targcc worker.")
-        else:
-            print_table(
-                ["SERVER", "PROCESS", "QUEUES", "BUSY", "UP SINCE", "HEARTBEAT", "VERSION"],
-                [
-                    [
-                        one.name,
-                        str(one.process_id),
-                        ", ".join(one.queues),
-                        f"{one.running} of {one.workers}",
-                        when(one.started_at, now),
-                        humanize.relative(one.heartbeat_at, now),
-                        one.version,
-                    ]
-                    for one in found
-                ],
-            )
-
-    run(work())
 
 
 @click.group("queue", cls=Commands)
@@ -130,11 +113,14 @@ def list_queues(*, as_json: bool) -> None:
             print_json([queue_out(queue) for queue in found])
             return
         print_table(
-            ["QUEUE", "WAITING", "RUNNING", "WILL RETRY", "SCHEDULED", "STATE"],
+            ["QUEUE", "WAITING", "RUNNING", "AT MOST", "WILL RETRY", "SCHEDULED", "STATE"],
             [
                 [
                     one.name,
-                    *map(str, (one.waiting, one.running, one.retrying, one.scheduled)),
+                    *map(
+                        str,
+                        (one.waiting, one.running, one.limit or "", one.retrying, one.scheduled),
+                    ),
                     "paused" if one.pause is not None else "open",
                 ]
                 for one in found
@@ -237,7 +223,9 @@ def audit(*, job: str | None, limit: int, as_json: bool) -> None:
 )
 @json_option
 def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
-    """Remove old runs, history and audit rows.
+    """Remove old runs, history, audit rows and statistics.
+
+    It may be stopped at any time: what is removed is removed, and the next time it goes on from there.
 
     \b
     Example:
@@ -246,10 +234,21 @@ def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
 
     async def work() -> None:
         async with opened() as scheduler:
-            removed = await scheduler.prune(days=days, keep_last=keep, by=operator())
+            with progress_line() as say:
+                removed = await scheduler.prune(
+                    days=days,
+                    keep_last=keep,
+                    by=operator(),
+                    progress=lambda gone: say(f"removed {gone.total():,} rows"),
+                )
+            kept = await scheduler.read(scheduler.store.dialect.kept_bytes)
+            file = scheduler.store.file
         if as_json:
             print_json(removed)
         else:
             click.echo("removed " + ", ".join(f"{n:,} {what}" for what, n in removed.items()))
+            if kept >= WORTH_TELLING:
+                advice = vacuum_advice(file, file.stat().st_size) if file is not None else ""
+                click.echo(f"The file keeps {mib(kept)} that are unused; {advice}")
 
     run(work())

@@ -19,9 +19,12 @@ from ...core.clock import Clock
 from ...core.outage import Outage
 from ...core.states import RunState
 from ...storage.dialects import known
+from ...storage.owners.rows import IS_OURS_SQL
+from ...storage.runs.candidates import lock_queue
+from ...storage.runs.stage import refused_by
 from ..port import Submission, Worker
 from .entries import NOT_PAUSED, QueueWorker, pause
-from .tasks import QUEUE_OUTAGES, defer, make_app
+from .tasks import ELSEWHERE, QUEUE_OUTAGES, defer, make_app, psycopg_connection
 
 log = logging.getLogger("targcc.engine.procrastinate.engine")
 
@@ -29,33 +32,34 @@ _LOST_ENTRY_SECONDS = 5
 """A run that is due for so long, in a queue whose workers find no entry, is offered again."""
 _SWEEP_SIZE = 200
 """How many runs of one job a sweep offers again."""
-_LISTENING_ENDS_SECONDS = 5
-"""How long the connections that listen may take to close; then the node stops without them."""
+_LISTENING_ENDS_SECONDS, _CANCELLED_AGAIN_SECONDS = 5.0, 0.2
+"""How long the connections that listen may take to close; then the node stops without them. How often they are told to."""
 _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
-_WAITS = f"""(
+_WAITS = f"""({IS_OURS_SQL} AND (
     State = '{RunState.ENQUEUED}'
     OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now())
-)"""
+))"""
+_NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 _NEXT_OF_JOB = sa.text(f"""
-    SELECT Id, Queue, Priority FROM c_JobRun
-    WHERE JobName = :job_name AND {_WAITS}
+    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused FROM c_JobRun
+    WHERE JobName = :job_name AND {_WAITS} AND {_NOT_REFUSED}
     ORDER BY Priority DESC, DueAt, Id
     LIMIT :count
     """)  # noqa: S608 - constants of this module
 _NEXT_OF_QUEUE = sa.text(f"""
-    SELECT Id, Queue, Priority FROM c_JobRun
-    WHERE Queue = :queue AND {_WAITS}
+    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused FROM c_JobRun
+    WHERE Queue = :queue AND {_WAITS} AND {_NOT_REFUSED}
     ORDER BY Priority DESC, DueAt, Id
-    LIMIT 1
+    LIMIT :count
     """)  # noqa: S608 - constants of this module
 _OVERDUE = sa.text(f"""
-    SELECT Id, Queue, Priority
+    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused
     FROM (
         SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY Priority DESC, DueAt, Id) AS place
         FROM c_JobRun AS run
         WHERE {_WAITS} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-        AND Queue IN :queues AND {NOT_PAUSED.format(queue="run.Queue")}
+        AND {_NOT_REFUSED} AND Queue IN :queues AND {NOT_PAUSED.format(queue="run.Queue")}
     ) AS run
     WHERE place <= {_SWEEP_SIZE}
     ORDER BY Id
@@ -79,6 +83,8 @@ class ProcrastinateEngine:
         self._draining = asyncio.Event()
         self._due_later = asyncio.Event()
         self._queues: list[QueueWorker] = []
+        self._hearing: list[asyncio.Task[None]] = []
+        self._worker: Worker | None = None
 
     async def open(self) -> None:
         """Nothing to open: entries are written on the caller's connection."""
@@ -86,6 +92,10 @@ class ProcrastinateEngine:
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run."""
         await defer(self._app, connection, runs, self._clock.now())
+
+    async def submits_on(self, connection: AsyncConnection) -> bool:
+        """Whether it is one of psycopg."""
+        return await psycopg_connection(connection) is not None
 
     async def withdraw(self, connection: AsyncConnection, run_ids: Sequence[int]) -> None:
         """Nothing to write: an entry of a run that is over does nothing."""
@@ -98,7 +108,7 @@ class ProcrastinateEngine:
         count: int = 1,
         queue: str | None = None,
     ) -> None:
-        """Write entries for the next runs of a job; or one for the next run of a queue, whose entries are all there, to wake its workers.
+        """Write entries for the next runs of a job or a queue. The entries of a queue that was paused are all there: one wakes its workers.
 
         The lock that a claim holds while it decides about a job's limit is taken first: a claim that does not see this
         transaction's change yet would drop the entry of a run just after we have given it one.
@@ -107,7 +117,12 @@ class ProcrastinateEngine:
             await known.of(connection).lock_job(connection, job_name)
             await self._offer(connection, _NEXT_OF_JOB, {"job_name": job_name, "count": count})
         if queue is not None:
-            await self._offer(connection, _NEXT_OF_QUEUE, {"queue": queue})
+            await lock_queue(connection, queue)
+            await self._offer(connection, _NEXT_OF_QUEUE, {"queue": queue, "count": count})
+
+    async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
+        """Write an entry for each run which those that have refused it do not take."""
+        await defer(self._app, connection, runs, self._clock.now(), ELSEWHERE)
 
     def wake(self) -> None:
         """Nothing to do: PostgreSQL notifies the workers of the commit."""
@@ -115,6 +130,7 @@ class ProcrastinateEngine:
     async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
         """Take from each queue; returns when all that was begun is settled."""
         self._draining.clear()
+        self._worker = worker
         self._queues = [
             QueueWorker(
                 worker,
@@ -135,8 +151,7 @@ class ProcrastinateEngine:
                     group.create_task(queue.work())
         finally:
             self._draining.set()
-            listening.cancel()
-            await asyncio.wait((listening,), timeout=_LISTENING_ENDS_SECONDS)
+            await self._end_listening(listening)
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -166,10 +181,18 @@ class ProcrastinateEngine:
     ) -> None:
         """Write entries for runs that are due already."""
         now = self._clock.now()
-        rows = (await connection.execute(query, asked)).all()
-        await self.submit(
-            connection, [Submission(row.id, row.queue, row.priority, now) for row in rows]
-        )
+        refused = refused_by(self._fingerprint()) or "%"  # who works not may not know them either
+        rows = (await connection.execute(query, {**asked, "refused": refused})).all()
+        runs = {False: self.submit, True: self.refer}
+        for is_refused, submit in runs.items():
+            mine = [row for row in rows if row.refused == is_refused]
+            if mine:
+                await submit(
+                    connection, [Submission(row.id, row.queue, row.priority, now) for row in mine]
+                )
+
+    def _fingerprint(self) -> str:
+        return self._worker.fingerprint if self._worker is not None else ""
 
     async def _listen(self) -> None:
         """Hear of entries, until drained; while the database is unavailable, keep trying."""
@@ -178,10 +201,20 @@ class ProcrastinateEngine:
             try:
                 async with self._app.open_async(), asyncio.TaskGroup() as group:
                     outage.over()
-                    for queue in self._queues:
-                        group.create_task(queue.listen(self._app))
+                    self._hearing = [
+                        group.create_task(queue.listen(self._app)) for queue in self._queues
+                    ]
             except* QUEUE_OUTAGES as errors:
                 await pause(self._draining, outage.failed(errors.exceptions[0]))
+
+    async def _end_listening(self, listening: asyncio.Task[None]) -> None:
+        """Cancel what listens, and again: the error of a connection that broke may have stood in for the cancellation, and it listens anew."""
+        for _ in range(round(_LISTENING_ENDS_SECONDS / _CANCELLED_AGAIN_SECONDS)):
+            for task in (listening, *self._hearing):
+                task.cancel()
+            await asyncio.wait((listening,), timeout=_CANCELLED_AGAIN_SECONDS)
+            if listening.done():
+                return
 
     async def _watch(self, worker: Worker) -> None:
         """Look for runs that became due, or whose notification was lost, until drained."""

@@ -1,10 +1,10 @@
 """Taking entries: those of one queue, as many as there are free slots, in the one transaction that claims their runs.
 
-**The one exception to Procrastinate's public API** is the statement below. Procrastinate's worker fetches one job at a time and says of
+**The one exception to Procrastinate's public API** is what the statements below take. Procrastinate's worker fetches one job at a time and says of
 each that it is finished; so a run costs two round trips more, and two statements more on the server, than its claim and its outcome do,
 which this engine writes in batches. The figures are in ``docs/performance.md``. The statement uses the columns of
 ``procrastinate_jobs`` that Procrastinate's own Django model publishes, and deletes only entries of our task; a contract test holds it
-against the versions that ``__init__.py`` names. What it brings besides: an entry is never in anybody's hands, so that a lost worker
+against the versions that ``__init__.py`` names. What it brings besides: an entry is in nobody's hands, so that a lost worker
 leaves none behind.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,9 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import NodeUnknown
 from ...core.outage import Outage
+from ...storage.runs.claim_at_once import Entries, Taken
+from ...storage.runs.stage import refused_by
 from ...storage.runs.values import Claim, Offer, OfferedRun
 from ..port import Worker
-from .tasks import QUEUE_OUTAGES, TASK
+from .tasks import ELSEWHERE, QUEUE_OUTAGES, TASK
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
@@ -38,24 +40,39 @@ NOT_PAUSED = """NOT EXISTS (
     SELECT 1 FROM c_JobQueue
     WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
 )"""
+_NEXT = f"""
+    SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
+    WHERE status = 'todo' AND queue_name = :queue
+    AND (task_name = '{TASK}' OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
+        SELECT 1 FROM c_JobRun
+        WHERE Id = (args ->> 'run_id')::bigint
+        AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
+    )))
+    AND (scheduled_at IS NULL OR scheduled_at <= now())
+    AND {NOT_PAUSED.format(queue=":queue")}
+    ORDER BY priority DESC, id
+    LIMIT :count
+    FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - constants of this module
+_PARAMETERS = (
+    sa.bindparam("queue", type_=sa.Text),
+    sa.bindparam("refused", type_=sa.Text),
+    sa.bindparam("count", type_=sa.Integer),
+)
+ENTRIES = Entries(
+    sa.text(_NEXT).bindparams(*_PARAMETERS),
+    sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
+)
 _TAKE = sa.text(f"""
     WITH taken AS (
         DELETE FROM procrastinate_jobs
-        WHERE id = ANY (ARRAY(
-            SELECT id FROM procrastinate_jobs
-            WHERE status = 'todo' AND queue_name = :queue AND task_name = '{TASK}'
-            AND (scheduled_at IS NULL OR scheduled_at <= now())
-            AND {NOT_PAUSED.format(queue=":queue")}
-            ORDER BY priority DESC, id
-            LIMIT :count
-            FOR UPDATE SKIP LOCKED
-        ))
+        WHERE id = ANY (ARRAY(SELECT entry FROM ({_NEXT}) AS next_ones))
         RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id
     )
-    SELECT taken.run_id, run.JobName AS job_name
+    SELECT taken.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
     FROM taken LEFT JOIN c_JobRun AS run ON run.Id = taken.run_id
     ORDER BY taken.priority DESC, taken.id
-    """).bindparams(sa.bindparam("queue", type_=sa.Text))  # noqa: S608 - constants of this module
+    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
 
 
 class QueueWorker:
@@ -136,20 +153,18 @@ class QueueWorker:
     async def _claim(self) -> bool:
         """Take as many entries as there are free slots and begin their runs; whether there may be more of both."""
         free = self._slots - len(self._running)
-        if free <= 0:
+        if free <= 0 or self._worker.holds:
+            self.found_all = False
             return False
-        offers: list[OfferedRun] = []
-        count = 0
-
-        async def offer(connection: AsyncConnection) -> Offer:
-            nonlocal count
-            rows = (await connection.execute(_TAKE, {"queue": self.queue, "count": free})).all()
-            count = len(rows)
-            offers[:] = _offered(rows)
-            return Offer(runs=offers)
-
+        asked = {
+            "queue": self.queue,
+            "refused": refused_by(self._worker.fingerprint),
+            "count": free,
+        }
         try:
-            claims = await self._worker.claim(offer)
+            taken = await self._worker.claim_at_once(ENTRIES, self.queue, asked)
+            if taken is None:
+                taken = await self._claim_one_by_one(asked)
         except QUEUE_OUTAGES as error:
             await pause(self._draining, self._outage.failed(error))
             return True
@@ -157,13 +172,26 @@ class QueueWorker:
             await pause(self._draining, self._poll)
             return True
         self._outage.over()
-        for claim in claims:
+        for claim in taken.claims:
             self._begin(claim)
-        self.found_all = count < free
-        if not count and self._notified:
+        self.found_all = taken.count < free and not taken.rest
+        if not taken.count and self._notified:
             self._due_later.set()
         self._notified = False
         return not self.found_all
+
+    async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
+        """Take entries in a transaction in which each of their runs is looked at."""
+        count = 0
+
+        async def offer(connection: AsyncConnection) -> Offer:
+            nonlocal count
+            rows = (await connection.execute(_TAKE, asked)).all()
+            count = len(rows)
+            return Offer(runs=_offered(rows, self.queue))
+
+        claims = await self._worker.claim(offer)
+        return Taken(claims, count, rest=False)
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._worker.perform(claim), name=f"run {claim.run_id}")
@@ -177,10 +205,10 @@ class QueueWorker:
             log.error("run %d ended with a fault of the scheduler", run_id, exc_info=error)
 
 
-def _offered(rows: Sequence[Any]) -> list[OfferedRun]:
+def _offered(rows: Sequence[Any], queue: str) -> list[OfferedRun]:
     """The runs of entries, each once; runs that were deleted are left out."""
-    jobs = {row.run_id: row.job_name for row in rows if row.job_name is not None}
-    return [OfferedRun(run_id, job_name) for run_id, job_name in jobs.items()]
+    runs = {row.run_id: row for row in rows if row.job_name is not None}
+    return [OfferedRun(id_, row.job_name, row.arguments_json, queue) for id_, row in runs.items()]
 
 
 async def pause(event: asyncio.Event, longest: timedelta) -> None:

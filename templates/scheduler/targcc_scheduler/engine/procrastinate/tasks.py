@@ -10,6 +10,8 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import procrastinate
 import psycopg
@@ -20,10 +22,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES
+from ...storage.dialects.psycopg_driver import QuietConnection
 from ..port import Submission
 
 TASK = "targcc.run"
-"""The name of the only task; its argument is a run's id."""
+"""The name of the task of nearly all entries; its argument is a run's id."""
+
+ELSEWHERE = "targcc.run.elsewhere"
+"""The task of entries of runs that a node has refused: whoever takes them looks first whether it was itself."""
 
 QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 """What is raised while the database is unavailable, by SQLAlchemy or by Procrastinate."""
@@ -34,6 +40,7 @@ def make_app(url: sa.URL) -> procrastinate.App:
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
         conninfo=address,
+        connection_class=QuietConnection,
         kwargs={"application_name": "targcc"},
         min_size=0,
         max_size=1,
@@ -47,19 +54,43 @@ async def defer(
     connection: AsyncConnection,
     runs: Sequence[Submission],
     now: datetime,
+    task: str = TASK,
 ) -> None:
-    """Write an entry for each run, in the transaction of ``connection``.
+    """Write an entry for each run, in the transaction of ``connection``; where Procrastinate cannot, there is none until somebody looks.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is unavailable.
     """
-    driver = (await connection.get_raw_connection()).driver_connection
+    driver = await psycopg_connection(connection)
+    if driver is None:
+        return
+    if isinstance(driver, psycopg.Connection):  # a plain one of the application's
+        app = _plain_app()
     for (queue, priority, due_at), ids in _alike(runs, now).items():
         entry = app.configure_task(
-            TASK, queue=queue, priority=priority, schedule_at=due_at, connection=driver
+            task, queue=queue, priority=priority, schedule_at=due_at, connection=driver
         )
         with _as_sqlalchemy_has_it():
-            await entry.batch_defer_async(*(_arguments(run_id) for run_id in ids))
+            if isinstance(driver, psycopg.Connection):
+                entry.batch_defer(*map(_arguments, ids))
+            else:
+                await entry.batch_defer_async(*map(_arguments, ids))
+
+
+@cache
+def _plain_app() -> procrastinate.App:
+    """Procrastinate for connections that are not async; it has none of its own."""
+    return procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+
+
+async def psycopg_connection(
+    connection: AsyncConnection,
+) -> psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None:
+    """The connection of psycopg; ``None`` for another driver, as an application may have it."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    driver = getattr(driver, "owned", driver)
+    known = isinstance(driver, psycopg.Connection | psycopg.AsyncConnection)
+    return driver if known else None
 
 
 def _arguments(run_id: int) -> JSONDict:
@@ -73,8 +104,13 @@ def _alike(
     groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
     for run in runs:
         due_at = run.due_at if run.due_at > now else None
-        groups[run.queue, run.priority, due_at].append(run.run_id)
+        groups[run.queue, _entry_priority(run), due_at].append(run.run_id)
     return groups
+
+
+def _entry_priority(run: Submission) -> int:
+    """Entries of one priority go by age, so that a run which had its turn gets a priority between its own and the next."""
+    return 2 * run.priority + run.first
 
 
 @contextlib.contextmanager

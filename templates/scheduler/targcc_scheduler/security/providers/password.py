@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...project import current
@@ -12,6 +13,14 @@ from .base import Database
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+
+_LONGEST_NAME = 64
+_LONGEST_PASSWORD = 4_096  # characters; a longer one is compared by its beginning, and does not fit
+
+
+class TooManyChecks(Exception):  # noqa: N818 - it is over in a moment
+    """More passwords wait to be compared than one process should hold."""
 
 
 def session_cookie() -> str:
@@ -38,17 +47,54 @@ class PasswordProvider:
         return await self._database.read(lambda db: sessions.find_session(db, cookie, now))
 
 
-async def check_password(
-    database: Database, name: str, password: str
-) -> tuple[str | None, Role | None]:
-    """Compare a password with the user's; for an unknown name it takes as long.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user who may sign in.
 
-    Returns:
-        The name as the user is written, or ``None`` when there is no such user; the role, or ``None`` when the password is wrong.
+    Args:
+        name: As the user is written.
+        role: What they may do.
+        password_hash: To compare a password with.
     """
-    found = await database.read(lambda db: users.find_login(db, name))
-    stored = found[2] if found is not None else None
-    fits = await asyncio.to_thread(passwords.password_fits, stored, password)
-    if found is None:
-        return None, None
-    return found[0], found[1] if fits else None
+
+    name: str
+    role: Role
+    password_hash: str = field(repr=False)
+
+
+async def find_login(database: Database, name: str) -> Login | None:
+    """The user of this name, in any case; ``None`` when there is none."""
+    found = await database.read(lambda db: users.find_login(db, name[:_LONGEST_NAME]))
+    return Login(*found) if found is not None else None
+
+
+class PasswordChecks:
+    """Compares passwords, a few at a time: each takes 64 MiB and a core for some tens of milliseconds on purpose.
+
+    Args:
+        at_once: How many are compared at the same time.
+        waiting: How many more may wait for their turn.
+    """
+
+    def __init__(self, at_once: int = 2, waiting: int = 40) -> None:
+        self._turn = asyncio.Semaphore(at_once)
+        self._most = at_once + waiting
+        self._here = 0
+
+    async def fits(self, login: Login | None, password: str) -> bool:
+        """Whether a password is the user's; without a user it is not, after the same time.
+
+        Raises:
+            TooManyChecks: so many wait already.
+        """
+        if self._here >= self._most:
+            raise TooManyChecks("many people are signing in just now")
+        stored = login.password_hash if login is not None else None
+        self._here += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(
+                    passwords.password_fits, stored, password[:_LONGEST_PASSWORD]
+                )
+        finally:
+            self._here -= 1

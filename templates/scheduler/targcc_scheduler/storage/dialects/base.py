@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
-from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
-Insert = PostgreSQLInsert | SQLiteInsert
+from ..statistics.endings import Ending
+
+if TYPE_CHECKING:  # each of them belongs to a dialect's module
+    from sqlalchemy.dialects import postgresql, sqlite
+
+Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 """An insert that knows what to do about a row that is there already."""
+
+SUMS, MOST = ("Count", "Retried", "SumMs"), "MaxMs"
+"""The columns of ``c_JobStat`` that are added, and that of which the largest value stays."""
+
+
+def added(statement: Insert, sums: Sequence[str], most: str) -> dict[str, sa.ColumnElement[Any]]:
+    """What becomes of a row that is there already; see :meth:`Dialect.insert_added`."""
+    old, new = statement.table.c, statement.excluded
+    larger = sa.case((new[most] > old[most], new[most]), else_=old[most])
+    return {name: old[name] + new[name] for name in sums} | {most: larger}
+
 
 WRITES = {"targcc_writes": True}
 """Execution options of a connection that is going to write: on SQLite its transaction takes the write lock at once."""
@@ -24,12 +41,18 @@ class Dialect(Protocol):
     Attributes:
         name: What SQLAlchemy calls it.
         commits_cost: Whether each statement is a round trip to another process, so that one that commits by itself saves two.
-        version_table: The name of ``c_AlembicVersion``, never quoted, as the database itself writes it.
+        many_writers: Whether transactions that write other rows go on at the same time.
+        version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself writes it.
+        speak_for_sql: How a keepalive process beats for its node; see ``keepalive.py``.
+        running_sql: How it finds which runs that node has.
     """
 
     name: str
     commits_cost: bool
+    many_writers: bool
     version_table: quoted_name
+    speak_for_sql: str
+    running_sql: str
 
     def folded(self, name: str) -> str:
         """An unquoted name as the database keeps it; for looking whether a table is there."""
@@ -37,8 +60,26 @@ class Dialect(Protocol):
     def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
         """The URL with the driver that the scheduler uses."""
 
-    def make_engine(self, url: sa.URL) -> AsyncEngine:
-        """An engine for the scheduler's and its pages' queries."""
+    def file(self, url: sa.URL) -> Path | None:
+        """The file that is the database; ``None`` for one that a server keeps."""
+
+    def plain_address(self, url: sa.URL) -> str:
+        """What the driver itself, without SQLAlchemy, connects to; with the password."""
+
+    async def read_clock(self, connection: AsyncConnection) -> datetime | None:
+        """The database's clock; ``None`` where it is this machine's."""
+
+    def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
+        """An engine for the scheduler's own queries."""
+
+    def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """An engine with a few connections that cannot write, for questions that may take ``limit`` seconds."""
+
+    def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """As :meth:`make_reading_engine`, for a look at a database that may be unwell: it waits no longer than ``limit`` to connect."""
+
+    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
+        """End the statement that a connection executes; returns once ``asking``, which waits for it, is done."""
 
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine | None:
         """An engine for short transactions on the event loop itself; ``None`` where there is no such thing."""
@@ -57,6 +98,15 @@ class Dialect(Protocol):
     ) -> Insert:
         """An insert of ``values`` that changes the row with the same keys, if there is one."""
 
+    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
+        """An insert that adds the numbers of a row with the same key to those that are there.
+
+        Args:
+            table: The table.
+            sums: The columns that are added.
+            most: The column of which the larger value stays.
+        """
+
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Let one transaction at a time decide about a job's limit."""
 
@@ -72,16 +122,36 @@ class Dialect(Protocol):
     def committed_before(self, column: sa.Column[Any], instant: Any) -> sa.ColumnElement[bool]:
         """For readers that follow growing ids: leave out rows whose neighbours with smaller ids may not be committed yet."""
 
+    async def insert_runs(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[sa.Row[int, str, datetime | None]]:
+        """Insert rows of ``c_JobRun`` with the same columns; a slot that has a run already keeps that one.
+
+        Returns:
+            Id, job and slot of each row that is new, in the order of ``rows``.
+        """
+
+    def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
+        """That a column is one of many numbers, which go to the database as one value: the statement is built once."""
+
+    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
+        """Return up to so many unused pages of the database to the system, in a transaction. Whether there may be more."""
+
+    async def kept_bytes(self, connection: AsyncConnection) -> int:
+        """How much of the database's file is unused and cannot be given back, because of how the file was made."""
+
     async def settle_batch(
         self,
         connection: AsyncConnection,
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
+        endings: Sequence[Ending | None],
     ) -> frozenset[tuple[int, int]]:
-        """Write outcomes with their history; returns the runs and attempts that were as their settlement expects.
+        """Write outcomes with their history and count them; returns the runs and attempts that were as their settlement expects.
 
         Args:
             connection: A transaction, or a connection that commits by itself.
             rows: The parameters of :data:`..runs.transition.SETTLE` for each settlement.
             histories: For each, its row of ``c_LoggedJob``, if it has one.
+            endings: For each, what the statistics count, if they do.
         """

@@ -1,18 +1,18 @@
-"""The dialects the scheduler knows."""
+"""The dialects the scheduler knows; that of a database is imported when there is one, as it takes some MiB."""
 
 from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
 from .base import Dialect
-from .postgresql import PostgreSQLDialect
-from .sqlite import SQLiteDialect
 
-_KNOWN: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (SQLiteDialect(), PostgreSQLDialect())
-}
+_KNOWN = ("sqlite", "postgresql")
+"""SQLAlchemy's names, and those of the modules here."""
 
 
 def for_url(url: str | sa.URL) -> Dialect:
@@ -31,11 +31,14 @@ def of(connection: AsyncConnection | AsyncEngine | sa.Connection | sa.Engine) ->
 
 def version_table(name: str) -> quoted_name:
     """The name of ``c_AlembicVersion`` on a database; there are scripts for more of them than the scheduler works on."""
-    dialect = _KNOWN.get(name)
-    return dialect.version_table if dialect else quoted_name("c_AlembicVersion", quote=False)
+    if name in _KNOWN:
+        return _named(name).version_table
+    return quoted_name("c_AlembicVersion", quote=False)
 
 
+@cache
 def _named(name: str) -> Dialect:
     if name not in _KNOWN:
         raise ValueError(f"the scheduler works on {' and '.join(_KNOWN)}, not on {name}")
-    return _KNOWN[name]
+    dialect: Dialect = import_module(f".{name}", __package__).DIALECT
+    return dialect

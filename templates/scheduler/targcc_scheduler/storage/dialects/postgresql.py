@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
 from ..runs.transition import SETTLE
-from ..tables import logged_job
-from .base import Insert
+from ..statistics.endings import Ending, shard_of_process
+from ..tables import UtcDateTime, job_run, logged_job
+from . import keepalive
+from .base import Dialect, Insert, added
+from .frequent import FrequentStatement
 
 LOCK_KEY = 0x7461726763
 """The advisory lock that migrations hold ("targc")."""
@@ -25,17 +30,31 @@ LOCK_KEY = 0x7461726763
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 """How long PostgreSQL may say nothing: seconds while connecting, milliseconds later. The system's own default is many minutes."""
 
+_CLOCK = FrequentStatement(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()).label("now")))
+_CANCEL_SECONDS = 10.0
+_READ_ONLY = sa.text(
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true)"
+)
+_LONGEST_SILENCE = "5s"
+"""How long a transaction may stand still between two statements. One of a process that is frozen, or of a machine that is cut off, holds its
+locks until then, and all others wait.
+"""
+
 _HISTORY = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
-_SETTLE = sa.text(f"""
+_SETTLE = FrequentStatement(
+    sa.text(f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given (
             run_id bigint, source text, server_id text, attempt integer, state text, message text,
             completed_at timestamptz, last_server_id text, due_at timestamptz,
             not_counted integer, lost integer, cancelled_by text,
-            done float8, total float8, line text, history json
+            done float8, total float8, line text, cause text, history json,
+            job_name text, begins_at timestamptz, outcome text, bucket integer, shard integer,
+            retried integer, milliseconds bigint
         )
     ), settled AS (
         {SETTLE.format(given="given.", source="FROM given")}
+        AND c_JobRun.Id = ANY (ARRAY(SELECT run_id FROM given)) -- by key, however small the table is
         RETURNING given.run_id, given.attempt
     ), logged AS (
         INSERT INTO c_LoggedJob ({_HISTORY})
@@ -46,9 +65,44 @@ _SETTLE = sa.text(f"""
             WHERE given.history IS NOT NULL
             ORDER BY run_id
         ) AS attempts
+    ), counted AS (
+        INSERT INTO c_JobStat
+            (JobName, BeginsAt, Outcome, Bucket, Shard, Count, Retried, SumMs, MaxMs)
+        SELECT job_name, begins_at, outcome, bucket, coalesce(shard, -pg_backend_pid()),
+            count(*), sum(retried), sum(milliseconds), max(milliseconds)
+        FROM given JOIN settled USING (run_id, attempt)
+        WHERE given.outcome IS NOT NULL
+        GROUP BY 1, 2, 3, 4, 5
+        ORDER BY 1, 2, 3, 4, 5
+        ON CONFLICT (JobName, BeginsAt, Outcome, Bucket, Shard) DO UPDATE SET
+            Count = c_JobStat.Count + excluded.Count,
+            Retried = c_JobStat.Retried + excluded.Retried,
+            SumMs = c_JobStat.SumMs + excluded.SumMs,
+            MaxMs = greatest(c_JobStat.MaxMs, excluded.MaxMs)
     )
     SELECT run_id, attempt FROM settled
-    """).bindparams(sa.bindparam("rows", type_=sa.Text))  # noqa: S608 - constants of this package
+    """)  # noqa: S608 - constants of this package
+    .bindparams(sa.bindparam("rows", type_=sa.Text))
+    .columns(sa.column("run_id", sa.BigInteger), sa.column("attempt", sa.Integer))
+)
+
+
+@cache
+def _insert_runs(columns: tuple[str, ...]) -> sa.TextualSelect:
+    names = ", ".join(columns)
+    return (
+        sa.text(f"""
+            INSERT INTO c_JobRun ({names})
+            SELECT {names}
+            FROM ROWS FROM (json_array_elements(CAST(:rows AS json))) WITH ORDINALITY AS given (run, place),
+                json_populate_record(NULL::c_JobRun, given.run)
+            ORDER BY given.place
+            ON CONFLICT (JobName, ScheduledFor) DO NOTHING
+            RETURNING Id, JobName, ScheduledFor
+            """)  # noqa: S608 - columns of ours
+        .bindparams(sa.bindparam("rows", type_=sa.Text))
+        .columns(job_run.c.Id, job_run.c.JobName, job_run.c.ScheduledFor)
+    )
 
 
 class PostgreSQLDialect:
@@ -56,28 +110,84 @@ class PostgreSQLDialect:
 
     name = "postgresql"
     commits_cost = True
+    many_writers = True
     version_table = quoted_name("c_alembicversion", quote=False)
+    speak_for_sql = keepalive.speak_for(
+        "%({})s",
+        now="clock_timestamp()",
+        since="clock_timestamp() - make_interval(secs => %(seconds)s)",
+    )
+    running_sql = keepalive.running("%({})s")
 
     def folded(self, name: str) -> str:
         """PostgreSQL makes unquoted names lower-case."""
         return name.lower()
 
-    def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
-        """Psycopg 3, which is both."""
-        del is_async
-        return url.set(drivername="postgresql+psycopg")
+    def file(self, url: sa.URL) -> None:
+        """A server keeps it."""
+        del url
 
-    def make_engine(self, url: sa.URL) -> AsyncEngine:
-        """A pool that notices connections which the server has closed."""
-        options = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    def plain_address(self, url: sa.URL) -> str:
+        """The URL as libpq takes it."""
+        return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def read_clock(self, connection: AsyncConnection) -> datetime | None:
+        """The server's clock, not that of the transaction's begin."""
+        (found,) = await _CLOCK.all(connection, {})
+        now: datetime = found.now
+        return now
+
+    def url(self, url: sa.URL, *, is_async: bool) -> sa.URL:
+        """Psycopg 3, which is both; engines that are not async have their patience here."""
+        found = url.set(drivername="postgresql+psycopg")
+        if is_async or "connect_timeout" in url.query:
+            return found
+        return found.update_query_dict({"connect_timeout": str(_PATIENCE["connect_timeout"])})
+
+    def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
+        """A pool that notices connections which the server has closed; the one that is handed out has its statements prepared."""
+        kept, more = (5, 10) if pool_size is None else (pool_size, 0)
+        return self._engine(url, pool_size=kept, max_overflow=more, pool_use_lifo=True)
+
+    def _engine(
+        self, url: sa.URL, patience: Mapping[str, int] = _PATIENCE, **options: Any
+    ) -> AsyncEngine:
+        patience = {name: value for name, value in patience.items() if name not in url.query}
         engine = create_async_engine(
-            self.url(url, is_async=True), pool_size=5, max_overflow=10, connect_args=options
+            self.url(url, is_async=True), connect_args=patience, hide_parameters=True, **options
         )
+        event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "checkout", _on_checkout)
         return engine
 
+    def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """Its transactions are read-only and have a time limit on the server; said in each, since a pooler may stand in between."""
+        return self._reading_engine(url, limit, _PATIENCE)
+
+    def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """The same, with less patience; libpq waits two seconds at least."""
+        return self._reading_engine(url, limit, _PATIENCE | {"connect_timeout": max(2, int(limit))})
+
+    def _reading_engine(
+        self, url: sa.URL, limit: float, patience: Mapping[str, int]
+    ) -> AsyncEngine:
+        engine = self._engine(url, patience, pool_size=4, max_overflow=0, pool_timeout=limit)
+        milliseconds = str(int(limit * 1000) + 1000)  # after the reader's own limit
+
+        def begin(connection: sa.Connection) -> None:
+            connection.execute(_READ_ONLY, {"limit": milliseconds})
+
+        event.listen(engine.sync_engine, "begin", begin)
+        return engine
+
+    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
+        """Cancel the task: psycopg cancels its query on the server."""
+        del connection
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=_CANCEL_SECONDS)
+
     def make_inline_engine(self, url: sa.URL) -> None:
-        """There is always a server to wait for."""
+        """None: there is a server to wait for."""
         del url
 
     def set_up(self, engine: sa.Engine) -> None:
@@ -97,6 +207,13 @@ class PostgreSQLDialect:
         """``ON CONFLICT DO UPDATE``."""
         statement = insert(table).values(dict(values))
         return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
+
+    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
+        """``ON CONFLICT DO UPDATE``."""
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_=added(statement, sums, most)
+        )
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """An advisory lock until the transaction ends."""
@@ -122,19 +239,68 @@ class PostgreSQLDialect:
         before: sa.ColumnElement[bool] = column <= instant
         return before
 
+    async def insert_runs(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[sa.Row[int, str, datetime | None]]:
+        """One parameter instead of thousands: psycopg reads a statement with many for longer than PostgreSQL executes it."""
+        text = json.dumps([_folded(row) for row in rows], default=_instant)
+        found = (await connection.execute(_insert_runs(tuple(rows[0])), {"rows": text})).all()
+        return sorted(found, key=lambda row: row[0])  # ids are given out in the order of the rows
+
+    def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
+        """An array."""
+        return column == sa.any_(sa.literal(list(keys), ARRAY(sa.BigInteger)))
+
+    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
+        """Autovacuum does it."""
+        del connection, pages
+        return False
+
+    async def kept_bytes(self, connection: AsyncConnection) -> int:
+        """Its space is used again."""
+        del connection
+        return 0
+
     async def settle_batch(
         self,
         connection: AsyncConnection,
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
+        endings: Sequence[Ending | None],
     ) -> frozenset[tuple[int, int]]:
         """Settle many runs in one statement: every statement is a round trip."""
         given = [
-            {**row, "history": None if history is None else _folded(history)}
-            for row, history in zip(rows, histories, strict=True)
+            {
+                **row,
+                "history": None if history is None else _folded(history),
+                **_counted(row, ending),
+            }
+            for row, history, ending in zip(rows, histories, endings, strict=True)
         ]
         text = json.dumps(given, default=_instant)
-        return frozenset(map(tuple, await connection.execute(_SETTLE, {"rows": text})))
+        return frozenset(map(tuple, await _SETTLE.all(connection, {"rows": text})))
+
+
+DIALECT: Dialect = PostgreSQLDialect()
+
+
+def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
+    """What the statistics count of a run.
+
+    One that belongs to no node may be cancelled in a long transaction of an application: it has the shard of its connection, which nobody
+    else uses meanwhile.
+    """
+    if ending is None:
+        return {}
+    return {
+        "job_name": ending.job,
+        "begins_at": ending.begins_at,
+        "outcome": ending.outcome,
+        "bucket": ending.bucket,
+        "shard": None if row["server_id"] is None else shard_of_process(),
+        "retried": int(ending.retried),
+        "milliseconds": ending.duration_ms or 0,
+    }
 
 
 def _folded(history: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +312,14 @@ def _instant(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    """Let the server end a transaction that stands still; said by a statement, since poolers refuse what is said while connecting."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{_LONGEST_SILENCE}'")
+    cursor.close()
+    connection.commit()
 
 
 def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,16 +22,40 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import quoted_name
 
 from ..runs.transition import SETTLE
-from ..tables import UtcDateTime, logged_job
-from . import sqlite_inline
-from .base import Insert
+from ..statistics.endings import Ending, added_up
+from ..tables import UtcDateTime, job_run, job_stat, logged_job
+from . import keepalive, sqlite_inline
+from .base import MOST, SUMS, Dialect, Insert, added
+from .frequent import FrequentStatement
 
 _BUSY_SECONDS = 15
 """How long SQLite waits for another process to finish writing."""
 
+_INCREMENTAL = 2
+_INTERRUPT_SECONDS = 0.05
+_SHARD = 0
+"""One writer at a time: no row keeps anybody waiting."""
+
 _INSTANTS = ("completed_at", "due_at")
-_SETTLE = sa.text(SETTLE.format(given=":", source="")).bindparams(
-    *(sa.bindparam(name, type_=UtcDateTime) for name in _INSTANTS)
+_SETTLE = FrequentStatement(
+    sa.text(SETTLE.format(given=":", source="")).bindparams(
+        *(sa.bindparam(name, type_=UtcDateTime) for name in _INSTANTS)
+    )
+)
+_LOG = FrequentStatement(
+    insert(logged_job).values(
+        {
+            column.name: sa.bindparam(column.name)
+            for column in logged_job.c
+            if not column.primary_key
+        }
+    )
+)
+
+_INSERT_RUNS = (
+    insert(job_run)
+    .on_conflict_do_nothing(index_elements=[job_run.c.JobName, job_run.c.ScheduledFor])
+    .returning(job_run.c.Id, job_run.c.JobName, job_run.c.ScheduledFor)
 )
 
 
@@ -34,7 +64,19 @@ class SQLiteDialect:
 
     name = "sqlite"
     commits_cost = False
+    many_writers = False
     version_table = quoted_name("c_AlembicVersion", quote=False)
+    speak_for_sql = keepalive.speak_for(
+        ":{}",
+        now="strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+        since="strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || :seconds || ' seconds')",
+    )
+    running_sql = keepalive.running(":{}")
+
+    def __init__(self) -> None:
+        names = (column.name for column in job_stat.c)
+        count = self.insert_added(job_stat, sums=SUMS, most=MOST)
+        self._count = FrequentStatement(count.values({name: sa.bindparam(name) for name in names}))
 
     def folded(self, name: str) -> str:
         """SQLite keeps names as they were written."""
@@ -44,11 +86,56 @@ class SQLiteDialect:
         """``aiosqlite`` or Python's own ``sqlite3``."""
         return url.set(drivername="sqlite+aiosqlite" if is_async else "sqlite+pysqlite")
 
-    def make_engine(self, url: sa.URL) -> AsyncEngine:
-        """Connections of ``aiosqlite``, each with a thread."""
-        engine = create_async_engine(self.url(url, is_async=True), pool_size=4, max_overflow=4)
+    def file(self, url: sa.URL) -> Path | None:
+        """The database."""
+        return Path(url.database) if url.database else None
+
+    def plain_address(self, url: sa.URL) -> str:
+        """A URI that opens the file if it is there."""
+        return sqlite_inline.existing(url.database or "")
+
+    async def read_clock(self, connection: AsyncConnection) -> None:
+        """All nodes are on this machine, and have its clock."""
+        del connection
+
+    def make_engine(self, url: sa.URL, pool_size: int | None = None) -> AsyncEngine:
+        """Connections of ``aiosqlite``, each with a thread; they open a file that is there, and create none."""
+        del pool_size  # a file has no limit of its own
+        address = self.url(url, is_async=True)
+        if address.database:
+            uri, _, _ = sqlite_inline.existing(address.database).partition("?")
+            address = address.set(database=uri).update_query_dict({"mode": "rw", "uri": "true"})
+        engine = create_async_engine(address, pool_size=4, max_overflow=4, hide_parameters=True)
         self.set_up(engine.sync_engine)
         return engine
+
+    def make_reading_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """As :meth:`make_engine`; ``query_only`` refuses every write."""
+        address = self.url(url, is_async=True)
+        engine = create_async_engine(
+            address, pool_size=4, max_overflow=0, pool_timeout=limit, hide_parameters=True
+        )
+        self.set_up(engine.sync_engine)
+        event.listen(engine.sync_engine, "connect", _on_reading_connect)
+        return engine
+
+    def make_looking_engine(self, url: sa.URL, limit: float) -> AsyncEngine:
+        """Connections for which the file is read-only: it is not created, and no pragma of ours changes it."""
+        file = self.file(url) or Path()
+        address = self.url(url, is_async=True).set(database=f"{file.absolute().as_uri()}?mode=ro")
+        return create_async_engine(
+            address.update_query_dict({"uri": "true"}),
+            poolclass=sa.NullPool,
+            hide_parameters=True,
+            connect_args={"timeout": limit},
+        )
+
+    async def stop_query(self, connection: AsyncConnection, asking: asyncio.Future[Any]) -> None:
+        """Interrupt it, again and again: between two statements there is nothing to interrupt."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        while not asking.done() and driver is not None:
+            await driver.interrupt()
+            await asyncio.wait({asking}, timeout=_INTERRUPT_SECONDS)
 
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine:
         """Connections that do not wait for other writers: "database is locked" comes at once, and :meth:`begin_write` tries again."""
@@ -57,6 +144,7 @@ class SQLiteDialect:
             self.url(url, is_async=True),
             pool_size=2,
             max_overflow=8,
+            hide_parameters=True,
             async_creator=lambda *_, **__: sqlite_inline.connect(file),
         )
         event.listen(engine.sync_engine, "connect", _on_inline_connect)
@@ -69,6 +157,7 @@ class SQLiteDialect:
         Python's ``sqlite3`` begins a transaction by itself, late and without the write lock; two processes that both read and then
         write would fail with "database is locked" at once. So it is told not to, and ``BEGIN IMMEDIATE`` is sent for writers.
         """
+        event.listen(engine, "do_connect", _on_do_connect)
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
@@ -97,6 +186,13 @@ class SQLiteDialect:
         statement = insert(table).values(dict(values))
         return statement.on_conflict_do_update(index_elements=list(keys), set_=dict(values))
 
+    def insert_added(self, table: sa.Table, *, sums: Sequence[str], most: str) -> Insert:
+        """``ON CONFLICT DO UPDATE``."""
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_=added(statement, sums, most)
+        )
+
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""
 
@@ -114,22 +210,59 @@ class SQLiteDialect:
         del column, instant
         return sa.true()
 
+    async def insert_runs(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> Sequence[sa.Row[int, str, datetime | None]]:
+        """SQLAlchemy makes few statements of many rows."""
+        found = await connection.execute(_INSERT_RUNS, [dict(row) for row in rows])
+        return sorted(
+            found.all(), key=lambda row: row[0]
+        )  # ids are given out in the order of the rows
+
+    def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
+        """A list in JSON."""
+        listed = sa.func.json_each(json.dumps(list(keys))).table_valued("value")
+        return column.in_(sa.select(listed.c.value))
+
+    async def give_back(self, connection: AsyncConnection, pages: int) -> bool:
+        """``incremental_vacuum``, for files that were made for it; page by page, since it gives one back for each row that is read."""
+        if not await _is_incremental(connection):
+            return False
+        for _ in range(min(pages, await _pragma(connection, "freelist_count"))):
+            await connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+        return await _pragma(connection, "freelist_count") > 0
+
+    async def kept_bytes(self, connection: AsyncConnection) -> int:
+        """Free pages of a file that was made before ``auto_vacuum`` was set."""
+        if await _is_incremental(connection):
+            return 0
+        return await _pragma(connection, "freelist_count") * await _pragma(connection, "page_size")
+
     async def settle_batch(
         self,
         connection: AsyncConnection,
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
+        endings: Sequence[Ending | None],
     ) -> frozenset[tuple[int, int]]:
         """A statement for each run costs microseconds, and tells whether the run was found."""
-        written: set[tuple[int, int]] = set()
-        attempts: list[dict[str, Any]] = []
-        for row, history in zip(rows, histories, strict=True):
-            if (await connection.execute(_SETTLE, dict(row))).rowcount == 1:
-                written.add((row["run_id"], row["attempt"]))
-                attempts += [dict(history)] if history is not None else []
-        if attempts:
-            await connection.execute(logged_job.insert(), attempts)
-        return frozenset(written)
+        found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
+        attempts = [one for one in compress(histories, found) if one is not None]
+        counted = [one for one in compress(endings, found) if one is not None]
+        await _LOG.counts(connection, attempts)
+        await self._count.counts(connection, added_up(counted, _SHARD))
+        return frozenset((row["run_id"], row["attempt"]) for row in compress(rows, found))
+
+
+DIALECT: Dialect = SQLiteDialect()
+
+
+async def _pragma(connection: AsyncConnection, name: str) -> int:
+    return int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
+
+
+async def _is_incremental(connection: AsyncConnection) -> bool:
+    return await _pragma(connection, "auto_vacuum") == _INCREMENTAL
 
 
 def _on_inline_connect(connection: Any, _record: Any) -> None:
@@ -146,8 +279,22 @@ def _on_connect(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+def _on_do_connect(_dialect: Any, _record: Any, given: Sequence[Any], _options: Any) -> None:
+    """A file that is not there yet is its owner's alone from its first moment; SQLite gives its ``-wal`` and ``-shm`` the same mode."""
+    file = str(given[0]) if given else ""
+    if file and not file.startswith((":", "file:")):
+        with contextlib.suppress(OSError):  # it is there, or SQLite says better what is wrong
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _on_reading_connect(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.close()
+
+
 def _tune(cursor: Any) -> None:
-    # A power cut may cost the last moments, never the file.
+    # A power cut may cost the last commits; SQLite promises that the file stays sound.
     cursor.execute("PRAGMA synchronous = NORMAL")
     _switch_to_wal(cursor)
 
@@ -157,6 +304,9 @@ def _switch_to_wal(cursor: Any) -> None:
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
+            cursor.execute("PRAGMA page_count")
+            if cursor.fetchone()[0] == 0:  # only in a new file: unused pages can be given back
+                cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
             cursor.execute("PRAGMA journal_mode")
             if cursor.fetchone()[0] != "wal":
                 cursor.execute("PRAGMA journal_mode = WAL")

@@ -1,7 +1,7 @@
 """SQLite on the event loop itself, for the scheduler's own short transactions.
 
 ``aiosqlite`` hands every call to a thread and waits for the answer: forty times for one run, which costs ten times what SQLite does.
-Here the calls are made on the spot. They take microseconds and never wait for another process, because the only thing that would,
+Here the calls are made on the spot. They take microseconds and hardly wait for another process, because the only thing that would wait long,
 taking the write lock, is tried again from outside (see ``store``). Queries that may be long, such as those of pages, stay with
 ``aiosqlite``.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
 LOCK_WAIT_MS = 20
@@ -74,6 +75,10 @@ class InlineConnection:
         """A new cursor."""
         return InlineCursor(self._open.cursor())
 
+    def cursor_itself(self) -> sqlite3.Cursor:
+        """A cursor of the driver."""
+        return self._open.cursor()
+
     async def create_function(self, *arguments: Any, **options: Any) -> None:
         """Offer a Python function to SQL; SQLAlchemy does so for regular expressions."""
         self._open.create_function(*arguments, **options)
@@ -98,12 +103,21 @@ class InlineConnection:
 
 
 async def connect(database: str) -> InlineConnection:
-    """Open a file.
+    """Open a file that is there; only the migrations create one.
 
     Args:
         database: Its path.
     """
     connection = sqlite3.connect(
-        database, timeout=LOCK_WAIT_MS / 1000, isolation_level=None, check_same_thread=False
+        existing(database),
+        timeout=LOCK_WAIT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
     )
     return InlineConnection(connection)
+
+
+def existing(database: str) -> str:
+    """A URI of SQLite's that opens a file and does not create it."""
+    return f"{Path(database).absolute().as_uri()}?mode=rw"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
 from ..dialects import known
+from ..dialects.frequent import FrequentStatement
+from ..dialects.listed import is_among, listed
+from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_queue, job_run
-from .stage import WAITS_FOR_ITS_TIME
-from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, OfferedRun
+from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
+from .transition import is_in_state
+from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, OfferedRun
+
+MOST_MISFITS = 200
+"""Runs that one claim may refuse; the next claim follows at once."""
 
 # The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
 IS_DUE = sa.or_(
     job_run.c.State == RunState.ENQUEUED,
     sa.and_(
-        job_run.c.State.in_(WAITS_FOR_ITS_TIME),
+        is_in_state(*WAITS_FOR_ITS_TIME),
         sa.or_(
             job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
             job_run.c.DueAt <= sa.func.now(),
@@ -29,20 +36,30 @@ IS_DUE = sa.or_(
 )
 """That a run may start; its parameter ``now`` is the node's clock."""
 
-IS_ONE_OF = job_run.c.Id.in_(sa.bindparam("ids", expanding=True))
+IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
 """That a run is one of ``ids``."""
 
-_CANDIDATE = (job_run.c.Id, job_run.c.JobName, job_run.c.LostWorkers)
+_CANDIDATE = (
+    job_run.c.Id,
+    job_run.c.JobName,
+    job_run.c.LostWorkers,
+    job_run.c.ArgumentsJson,
+    job_run.c.Queue,
+)
 # Whoever holds a row lets the run go, and then it is offered anew, or takes it. SQLite, with one writer, has nothing to skip.
-_OFFERED = sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE).with_for_update(skip_locked=True)
-_NEXT_WAITING = (
+_OFFERED = (
+    sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
+)
+_NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
     .where(
         job_run.c.State == RunState.ENQUEUED,
         job_run.c.Queue == sa.bindparam("queue"),
-        job_run.c.JobName.not_in(sa.bindparam("full", expanding=True)),
-        job_run.c.Id.not_in(sa.bindparam("chosen", expanding=True)),
+        sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
+        sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
         job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+        NOT_REFUSED,
+        IS_OURS,
     )
     .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
     .limit(sa.bindparam("count"))
@@ -53,12 +70,22 @@ _COUNT_RUNNING = (
     .where(job_run.c.State == RunState.RUNNING)
     .group_by(job_run.c.JobName)
 )
-_PAUSED = sa.select(job_queue.c.Name).where(
-    job_queue.c.PausedAt.is_not(None),
-    sa.or_(
-        job_queue.c.PausedUntil.is_(None),
-        job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
-    ),
+_COUNT_QUEUES = (
+    sa.select(job_run.c.Queue, sa.func.count())
+    .where(
+        job_run.c.State == RunState.RUNNING,
+        job_run.c.Queue.in_(sa.bindparam("queues", expanding=True)),
+    )
+    .group_by(job_run.c.Queue)
+)
+_PAUSED = FrequentStatement(
+    sa.select(job_queue.c.Name).where(
+        job_queue.c.PausedAt.is_not(None),
+        sa.or_(
+            job_queue.c.PausedUntil.is_(None),
+            job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+        ),
+    )
 )
 
 
@@ -70,12 +97,18 @@ class Choice:
         limits: How many runs of a job may be running at once; a job that is not named has no limit.
         busy: How many are.
         poison: Whether a poison run is on this node.
+        fits: See :class:`~.values.ClaimTerms`.
+        room: How many more runs may start in a queue; one that is not named has no limit.
+        misfits: The runs that the node cannot perform.
     """
 
     limits: Mapping[str, int]
     busy: Counter[str]
     poison: bool
+    fits: Callable[[str, str | None, int], str | None]
+    room: dict[str, int] = field(default_factory=dict)
     run_ids: list[int] = field(default_factory=list)
+    misfits: list[Misfit] = field(default_factory=list)
 
     def full(self) -> list[str]:
         """The jobs at their limit."""
@@ -83,9 +116,17 @@ class Choice:
 
     def take(self, row: Any) -> bool:
         """Take a run if nothing is in its way, and say whether."""
+        why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
+        if why is not None:
+            self.misfits.append(Misfit(row.Id, why))
+            return False
         limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
         if (limit is not None and self.busy[row.JobName] >= limit) or (poison and self.poison):
             return False
+        if self.room.get(row.Queue, 1) < 1:
+            return False
+        if row.Queue in self.room:
+            self.room[row.Queue] -= 1
         self.busy[row.JobName] += 1
         self.poison = self.poison or poison
         self.run_ids.append(row.Id)
@@ -94,32 +135,36 @@ class Choice:
 
 async def next_waiting(
     connection: AsyncConnection, wanted: Mapping[str, int], terms: ClaimTerms
-) -> list[int]:
+) -> Choice:
     """The next runs of each queue that is not paused: highest priority, then longest due, then oldest."""
     if not wanted:
-        return []
+        return Choice({}, Counter(), terms.poison_here, terms.fits)
     busy = await _running(connection, terms.limits)
-    choice = Choice(terms.limits, busy, terms.poison_here)
-    paused = frozenset(await connection.scalars(_PAUSED, {"now": terms.now}))
+    room = await _room(connection, wanted, terms)
+    choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, room)
+    paused = {row.Name for row in await _PAUSED.all(connection, {"now": terms.now})}
     for queue, count in wanted.items():
-        if count > 0 and queue not in paused:
-            await _choose(connection, choice, queue, count)
-    return choice.run_ids
+        most = min(count, room.get(queue, count))
+        if most > 0 and queue not in paused:
+            await _choose(connection, choice, queue, most, refused_by(terms.identity.fingerprint))
+    return choice
 
 
 async def offered(
     connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
-) -> list[int]:
+) -> Choice:
     """Those of the runs that are due and have nothing in their way."""
     names = {run.job_name for run in runs}
     limits = {name: limit for name, limit in terms.limits.items() if name in names}
-    choice = Choice(limits, await _running(connection, limits), terms.poison_here)
+    busy = await _running(connection, limits)
+    room = await _room(connection, {run.queue for run in runs}, terms)
+    choice = Choice(limits, busy, terms.poison_here, terms.fits, room)
     asked = {"ids": [run.run_id for run in runs], "now": terms.now}
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
     for run in runs:
         if run.run_id in found:
             choice.take(found[run.run_id])
-    return choice.run_ids
+    return choice
 
 
 async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:
@@ -130,24 +175,50 @@ async def _running(connection: AsyncConnection, limited: Collection[str]) -> Cou
     return Counter({row[0]: row[1] for row in (await connection.execute(_COUNT_RUNNING)).all()})
 
 
+async def _room(
+    connection: AsyncConnection, queues: Collection[str], terms: ClaimTerms
+) -> dict[str, int]:
+    """How many more runs may start in each limited queue; nobody else changes that until the transaction ends."""
+    limited = sorted(set(queues) & terms.queue_limits.keys())
+    if not limited:
+        return {}
+    for queue in limited:  # after the jobs' locks, in one order
+        await lock_queue(connection, queue)
+    rows = (await connection.execute(_COUNT_QUEUES, {"queues": limited})).all()
+    busy = {row[0]: row[1] for row in rows}
+    return {queue: terms.queue_limits[queue] - busy.get(queue, 0) for queue in limited}
+
+
+async def lock_queue(connection: AsyncConnection, queue: str) -> None:
+    """Let one transaction at a time decide about a queue's limit."""
+    await known.of(connection).lock_job(connection, f"queue/{queue}")
+
+
 async def _lock(connection: AsyncConnection, jobs: Iterable[str]) -> None:
     dialect = known.of(connection)
-    for name in sorted(jobs):  # always in the same order, so that no two nodes wait for each other
+    for name in sorted(jobs):  # in one order, so that no two nodes wait for each other
         await dialect.lock_job(connection, name)
 
 
-async def _choose(connection: AsyncConnection, choice: Choice, queue: str, count: int) -> None:
-    """Choose up to ``count`` runs of a queue that may start now."""
-    while count > 0:
+async def _choose(
+    connection: AsyncConnection, choice: Choice, queue: str, count: int, refused: str
+) -> None:
+    """Choose up to ``count`` runs of a queue that may start now; those that do not fit are looked at some at a time."""
+    while count > 0 and len(choice.misfits) < MOST_MISFITS:
+        looked_at = max(count, MOST_MISFITS // 4) if choice.misfits else count
+        passed = [*choice.run_ids, *(item.run_id for item in choice.misfits)]
         asked = {
             "queue": queue,
             "full": choice.full(),
-            "chosen": choice.run_ids,
+            "chosen": passed,
             "most_lost": POISON_AFTER - 1 if choice.poison else MOST_LOST_WORKERS,
-            "count": count,
+            "count": looked_at,
+            "refused": refused,
         }
-        candidates = (await connection.execute(_NEXT_WAITING, asked)).all()
-        exhausted = len(candidates) < count
-        count -= sum(choice.take(row) for row in candidates)
+        candidates = await _NEXT_WAITING.all(connection, asked)
+        exhausted = len(candidates) < looked_at
+        for row in candidates:
+            if count > 0:
+                count -= choice.take(row)
         if exhausted:
             return

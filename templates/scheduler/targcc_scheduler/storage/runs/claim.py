@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,20 +12,34 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import NodeUnknown
 from ...core.states import RunState
+from ..dialects.frequent import FrequentStatement
+from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run, job_server
 from .candidates import IS_DUE, IS_ONE_OF, next_waiting, offered
+from .settle import settle
 from .transition import state_line, transition
-from .values import MOST_LOST_WORKERS, POISON_AFTER, Claim, ClaimTerms, Offer, OfferedRun
+from .values import (
+    MOST_LOST_WORKERS,
+    POISON_AFTER,
+    Claim,
+    Claimed,
+    ClaimKey,
+    ClaimTerms,
+    Misfit,
+    Offer,
+    OfferedRun,
+    Settlement,
+)
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
 
-async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> list[Claim]:
+async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
     """Take those of the offered runs that wait, are due and have nothing in their way, the most urgent first.
 
     A run that its job's limit holds up, or a poison run while this node has one, stays as it is; whoever opens the way submits it again,
-    or else the engine's rescue.
+    or else the engine's rescue. One that the node cannot perform stays as it is too: see ``refuse.py``.
 
     Args:
         connection: A transaction that writes.
@@ -32,50 +47,72 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
         terms: Who claims them.
 
     Raises:
-        NodeUnknown: this node was declared lost.
+        NodeUnknown: this node was declared lost, or is being drained: what the transaction did so far is to be undone.
     """
     if offer.runs:
-        claims = await _claim_offered(connection, offer.runs, terms)
+        claimed = await _claim_offered(connection, offer.runs, terms)
         order = [run.run_id for run in offer.runs]
     else:
-        order = await next_waiting(connection, offer.wanted, terms)
-        claims = await _become_running(connection, order, terms)
-    if len(claims) < len(order) and not await _is_known(connection, terms.server_id):
-        raise NodeUnknown(f"node {terms.server_id} was declared lost")
+        choice = await next_waiting(connection, offer.wanted, terms)
+        order = choice.run_ids
+        claimed = Claimed(await _become_running(connection, order, terms), choice.misfits)
+    if len(claimed.claims) < len(order):
+        await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
-    return sorted(claims, key=lambda claim: places[claim.run_id])
+    return Claimed(sorted(claimed.claims, key=lambda one: places[one.run_id]), claimed.misfits)
 
 
 async def _claim_offered(
     connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
-) -> list[Claim]:
+) -> Claimed:
     """Nearly all are harmless runs of jobs without a limit, and cost one statement; the rest is decided about first."""
-    free = [run.run_id for run in runs if run.job_name not in terms.limits]
+    unfit = {
+        run.run_id: why
+        for run in runs
+        if (why := terms.fits(run.job_name, run.arguments_json, run.run_id)) is not None
+    }
+    fit = [run for run in runs if run.run_id not in unfit]
+    free = [
+        run.run_id
+        for run in fit
+        if run.job_name not in terms.limits and run.queue not in terms.queue_limits
+    ]
     claims = await _become_running(connection, free, terms, most_lost=POISON_AFTER - 1)
     taken = {claim.run_id for claim in claims}
-    if rest := [run for run in runs if run.run_id not in taken]:
-        claims += await _become_running(connection, await offered(connection, rest, terms), terms)
-    return claims
+    if rest := [run for run in fit if run.run_id not in taken]:
+        choice = await offered(connection, rest, terms)
+        claims += await _become_running(connection, choice.run_ids, terms)
+    return Claimed(claims, [Misfit(run_id, why) for run_id, why in unfit.items()])
 
 
-async def _is_known(connection: AsyncConnection, server_id: str) -> bool:
-    return bool(await connection.scalar(_IS_KNOWN, {"server_id": server_id}))
+async def require_place(connection: AsyncConnection, server_id: str) -> None:
+    """Raise when this node may not claim."""
+    found = (await connection.execute(_PLACE, {"server_id": server_id})).one_or_none()
+    if found is None:
+        raise NodeUnknown(f"node {server_id} was declared lost")
+    if found.DrainRequestedAt is not None:
+        raise NodeUnknown(f"node {server_id} is being drained")
 
 
-_IS_KNOWN = sa.select(sa.exists().where(job_server.c.Id == sa.bindparam("server_id")))
-_BECOME_RUNNING = transition(
-    RunState.RUNNING,
-    IS_ONE_OF,
-    IS_DUE,
-    job_run.c.LostWorkers <= sa.bindparam("most_lost"),
-    sa.exists().where(job_server.c.Id == sa.bindparam("server_id")),
-    ServerId=sa.bindparam("server_id"),
-    StartedAt=sa.bindparam("now", type_=UtcDateTime),
-    Attempt=job_run.c.Attempt + 1,
-    Message=None,
-    ProgressDone=None,
-    ProgressTotal=None,
-).returning(
+_PLACE = sa.select(job_server.c.DrainRequestedAt).where(
+    job_server.c.Id == sa.bindparam("server_id")
+)
+HAS_PLACE = sa.exists().where(
+    job_server.c.Id == sa.bindparam("server_id"), job_server.c.DrainRequestedAt.is_(None)
+)
+"""That this node may claim."""
+BECOMES_RUNNING: dict[str, Any] = {
+    "ServerId": sa.bindparam("server_id"),
+    "StartedAt": sa.bindparam("now", type_=UtcDateTime),
+    "Attempt": job_run.c.Attempt + 1,
+    "Message": sa.null(),
+    "ProgressDone": sa.null(),
+    "ProgressTotal": sa.null(),
+    "UnknownSince": sa.null(),
+    "RefusedBy": sa.null(),
+}
+"""What changes in the row of a run that begins."""
+CLAIMED = (
     job_run.c.Id,
     job_run.c.JobName,
     job_run.c.JobType,
@@ -91,6 +128,37 @@ _BECOME_RUNNING = transition(
     job_run.c.TriggeredBy,
     job_run.c.ServerId,
 )
+"""What :func:`claim_of` wants to know of a run."""
+_BECOME_RUNNING = FrequentStatement(
+    transition(
+        RunState.RUNNING,
+        IS_ONE_OF,
+        IS_DUE,
+        IS_OURS,
+        job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+        HAS_PLACE,
+        **BECOMES_RUNNING,
+    ).returning(*CLAIMED)
+)
+_IS_OF_NODE = sa.and_(
+    job_run.c.State == RunState.RUNNING, job_run.c.ServerId == sa.bindparam("server_id")
+)
+_OF_NODE = sa.select(*CLAIMED, job_run.c.CancelRequestedBy).where(_IS_OF_NODE)
+_RUNNING_ON = FrequentStatement(
+    sa.select(
+        job_run.c.Id, job_run.c.Attempt, job_run.c.StartedAt, job_run.c.CancelRequestedBy
+    ).where(_IS_OF_NODE)
+)
+
+
+def parameters_of(terms: ClaimTerms, most_lost: int) -> dict[str, Any]:
+    """The parameters of a statement by which runs begin that have cost at most so many workers."""
+    return {
+        "server_id": terms.server_id,
+        "now": terms.now,
+        "most_lost": most_lost,
+        "line": state_line(terms.now, RunState.RUNNING, f"on {terms.server_id}"),
+    }
 
 
 async def _become_running(
@@ -103,15 +171,52 @@ async def _become_running(
     """The transition itself: those of the runs that still wait become this node's."""
     if not run_ids:
         return []
-    asked = {
-        "ids": run_ids,
-        "server_id": terms.server_id,
-        "now": terms.now,
-        "most_lost": most_lost,
-        "line": state_line(terms.now, RunState.RUNNING, f"on {terms.server_id}"),
-    }
-    rows = (await connection.execute(_BECOME_RUNNING, asked)).all()
-    return [claim_of(row, terms.limits) for row in rows]
+    asked = {**parameters_of(terms, most_lost), "ids": run_ids}
+    rows = await _BECOME_RUNNING.all(connection, asked)
+    return [
+        replace(claim_of(row, terms.limits), queue_limit=terms.queue_limits.get(row.Queue))
+        for row in rows
+    ]
+
+
+async def claims_of_node(connection: AsyncConnection, server_id: str, queue: str) -> list[Claim]:
+    """The runs of a queue that are a node's now."""
+    found = await connection.execute(_OF_NODE, {"server_id": server_id})
+    return [claim_of(row, {}) for row in found if row.Queue == queue]
+
+
+async def running_on(connection: AsyncConnection, server_id: str) -> dict[ClaimKey, str | None]:
+    """The runs that are a node's now, and who wants them cancelled."""
+    rows = await _RUNNING_ON.all(connection, {"server_id": server_id})
+    return {(row.Id, row.Attempt, row.StartedAt): row.CancelRequestedBy for row in rows}
+
+
+async def give_back(
+    connection: AsyncConnection,
+    server_id: str,
+    keys: Collection[ClaimKey],
+    limits: Mapping[str, int],
+    now: datetime,
+    *,
+    note: str,
+) -> list[Settlement]:
+    """Let runs wait again that are a node's and that it has not begun; those that somebody wants cancelled are cancelled."""
+    rows = await connection.execute(_OF_NODE.with_for_update(), {"server_id": server_id})
+    found = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
+    unbegun = [_unbegun(claim, by, note) for claim, by in found if claim.key in keys]
+    return await settle(connection, unbegun, now)
+
+
+def _unbegun(claim: Claim, cancelled_by: str | None, note: str) -> Settlement:
+    if cancelled_by is not None:
+        note = f"cancelled by {cancelled_by}; {note}"
+    return Settlement(
+        claim=claim,
+        state=RunState.ENQUEUED if cancelled_by is None else RunState.CANCELLED,
+        note=note,
+        message=None if cancelled_by is None else note,
+        counts=False,
+    )
 
 
 def claim_of(row: Row, limits: Mapping[str, int], started_at: datetime | None = None) -> Claim:

@@ -2,33 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import FINAL
+from ...core.states import FINAL, RunState
 from ..dialects import known
-from ..tables import job_run
+from ..failures import cause, groups
+from ..statistics import counts
+from ..statistics.endings import Ending, shard_of_process
 from .transition import first_state
 from .values import NewRun
 
+Slot = tuple[str, datetime]
+"""A job's name and the instant of a slot."""
 
-async def insert(connection: AsyncConnection, run: NewRun, now: datetime) -> int:
-    """Create a run and return its id."""
-    result = await connection.execute(
-        job_run.insert().values(_row(run, now)).returning(job_run.c.Id)
+
+async def insert_many(
+    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+) -> list[int]:
+    """Create runs without slots and return their ids, in the same order."""
+    rows = [_row(run, now) for run in runs]
+    return [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
+
+
+async def insert_slots(
+    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+) -> dict[Slot, int]:
+    """Create the runs of slots; the ids of those that are new, by slot. A slot that has a run already keeps that one."""
+    if not runs:
+        return {}
+    runs = _with_causes(runs)
+    rows = await known.of(connection).insert_runs(connection, [_row(run, now) for run in runs])
+    new = {(name, slot): run_id for run_id, name, slot in rows if slot is not None}
+    over = [run for run in runs if run.state in FINAL and (run.job_name, run.scheduled_for) in new]
+    await counts.add(connection, [_ending(run, now) for run in over], shard_of_process())
+    missed = [run for run in over if run.cause is not None]
+    await groups.note(
+        connection,
+        [
+            groups.Seen(cause.missed(run.job_name), now, new[run.job_name, run.scheduled_for])
+            for run in missed
+            if run.scheduled_for is not None
+        ],
     )
-    return int(result.scalar_one())
+    return new
 
 
-async def insert_slot(connection: AsyncConnection, run: NewRun, now: datetime) -> int | None:
-    """Create the run of a slot and return its id; ``None`` when the slot has one already."""
-    slot = [job_run.c.JobName, job_run.c.ScheduledFor]
-    statement = known.of(connection).insert_ignore(job_run, slot).values(_row(run, now))
-    result = await connection.execute(statement.returning(job_run.c.Id))
-    run_id: int | None = result.scalar_one_or_none()
-    return run_id
+def _with_causes(runs: Sequence[NewRun]) -> list[NewRun]:
+    """Missed slots are for a person, unless a run that is created with them makes up for them."""
+    made_up = {run.job_name for run in runs if run.state not in FINAL}
+    return [
+        (
+            replace(run, cause=cause.missed(run.job_name).key)
+            if run.state is RunState.MISSED and run.job_name not in made_up
+            else run
+        )
+        for run in runs
+    ]
+
+
+def _ending(run: NewRun, now: datetime) -> Ending:
+    """What the statistics count of a slot that was missed or skipped."""
+    return Ending(job=run.job_name, at=run.scheduled_for or now, outcome=run.state)
 
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
@@ -45,4 +84,6 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "TriggeredBy": run.triggered_by,
         "Message": run.note if run.state in FINAL else None,
         "BlockedBy": run.blocked_by,
+        "RetryOf": run.retry_of,
+        "Cause": run.cause,
     } | first_state(now, run.state, run.note)

@@ -9,7 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...core.actor import ActorKind
+from ...core.states import RunState
 from ...core.text import clean_row
+from ..statistics.endings import Ending
 from ..tables import logged_job
 from .values import AttemptRecord, Claim
 
@@ -81,9 +83,20 @@ def imported_row(
 
 
 def insert_imported(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows of :func:`imported_row`."""
+    """Add rows of :func:`imported_row`; to be counted, see :func:`imported_ending`."""
     if rows:
         connection.execute(sa.insert(logged_job), [dict(row) for row in rows])
+
+
+def imported_ending(row: Mapping[str, Any]) -> Ending:
+    """What the statistics count of a row of :func:`imported_row`."""
+    succeeded = bool(row["Success"])
+    return Ending(
+        job=row["JobName"],
+        at=row["StartedAt"],
+        outcome=RunState.SUCCEEDED if succeeded else RunState.FAILED,
+        duration_ms=row["DurationMs"] if succeeded else None,
+    )
 
 
 def imported_since(connection: sa.Connection, starts: set[Key]) -> dict[Key, set[str | None]]:

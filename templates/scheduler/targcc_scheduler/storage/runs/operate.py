@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
 from ...core.states import ACTIVE, WAITING, RunState
+from ..dialects import known
 from ..tables import job_log_line, job_run, job_step
 from .claim import claim_of
 from .settle import settle
@@ -21,18 +22,6 @@ from .values import NewRun, Settlement
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
-_BUSY = (RunState.ENQUEUED, RunState.RUNNING, RunState.RETRYING)
-
-
-async def blocking_runs(connection: AsyncConnection, job_name: str) -> list[int]:
-    """The runs of a job that are busy (running, or waiting for a worker or the next attempt), oldest first."""
-    ids = await connection.scalars(
-        sa.select(job_run.c.Id)
-        .where(job_run.c.JobName == job_name, job_run.c.State.in_(_BUSY))
-        .order_by(job_run.c.Id)
-    )
-    return list(ids)
-
 
 async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
     """The state a run is in.
@@ -41,6 +30,18 @@ async def state_of(connection: AsyncConnection, run_id: int) -> RunState:
         UnknownRun: there is none with this id.
     """
     return RunState((await _find(connection, run_id)).State)
+
+
+def cancellation(row: Row, by: str) -> Settlement:
+    """The end of a run that waits and is cancelled."""
+    return Settlement(
+        claim=claim_of(row, {}),
+        source=RunState(row.State),
+        state=RunState.CANCELLED,
+        note=f"by {by}",
+        message=f"cancelled by {by}",
+        cancelled_by=by,
+    )
 
 
 async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> RunState:
@@ -55,15 +56,7 @@ async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetim
     """
     row = await _find(connection, run_id, lock=True)
     if row.State in WAITING:
-        cancelled = Settlement(
-            claim=claim_of(row, {}),
-            source=RunState(row.State),
-            state=RunState.CANCELLED,
-            note=f"by {by}",
-            message=f"cancelled by {by}",
-            cancelled_by=by,
-        )
-        await settle(connection, [cancelled], now)
+        await settle(connection, [cancellation(row, by)], now)
         return RunState.CANCELLED
     if row.State != RunState.RUNNING:
         raise RunStateError(f"run {run_id} is {row.State}: there is nothing to cancel")
@@ -73,18 +66,6 @@ async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetim
         .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
     )
     return RunState.RUNNING
-
-
-async def cancel_requests(connection: AsyncConnection, server_id: str) -> dict[int, str]:
-    """The runs on a node that somebody wants cancelled, and who."""
-    rows = await connection.execute(
-        sa.select(job_run.c.Id, job_run.c.CancelRequestedBy).where(
-            job_run.c.State == RunState.RUNNING,
-            job_run.c.ServerId == server_id,
-            job_run.c.CancelRequestedBy.is_not(None),
-        )
-    )
-    return dict(rows.all())
 
 
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
@@ -108,6 +89,11 @@ async def requeue(connection: AsyncConnection, run_id: int, by: str, now: dateti
         raise RunStateError(
             f"run {run_id} is {row.State}: only a run that is over can be done again"
         )
+    return again(row, by, now)
+
+
+def again(row: Row, by: str, now: datetime) -> NewRun:
+    """A new run with the job and arguments of one that is over."""
     return NewRun(
         job_name=row.JobName,
         job_type=row.JobType if row.JobType != "Recurring" else "Manual",
@@ -116,7 +102,8 @@ async def requeue(connection: AsyncConnection, run_id: int, by: str, now: dateti
         arguments_json=row.ArgumentsJson,
         due_at=now,
         triggered_by=by,
-        note=f"run {run_id} again",
+        note=f"run {row.Id} again",
+        retry_of=row.Id,
     )
 
 
@@ -147,7 +134,8 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
         (job_step, job_step.c.RunId),
         (job_run, job_run.c.Id),
     ):
-        await connection.execute(sa.delete(table).where(column.in_(run_ids)))
+        among = known.of(connection).among(column, run_ids)
+        await connection.execute(sa.delete(table).where(among))
 
 
 async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False) -> Row:
@@ -156,3 +144,37 @@ async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False)
     if row is None:
         raise UnknownRun(f"there is no run {run_id}")
     return row
+
+
+async def reseal(
+    connection: AsyncConnection,
+    jobs: Sequence[str],
+    sealed: Callable[[str, str], str],
+    *,
+    after: int,
+    limit: int,
+) -> tuple[int, int]:
+    """Write the arguments of some runs anew.
+
+    Args:
+        connection: The transaction.
+        jobs: Whose runs.
+        sealed: Makes of a job's name and its arguments what is to be stored.
+        after: Runs with a larger id.
+        limit: At most so many.
+
+    Returns:
+        How many were written, and the last run that was looked at; 0 when there were none.
+    """
+    wanted = sa.and_(job_run.c.JobName.in_(list(jobs)), job_run.c.ArgumentsJson.is_not(None))
+    query = (
+        sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.ArgumentsJson)
+        .where(wanted, job_run.c.Id > after)
+        .order_by(job_run.c.Id)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).all()
+    for row in rows:
+        values = {"ArgumentsJson": sealed(row.JobName, row.ArgumentsJson)}
+        await connection.execute(sa.update(job_run).where(job_run.c.Id == row.Id).values(values))
+    return len(rows), rows[-1].Id if rows else 0

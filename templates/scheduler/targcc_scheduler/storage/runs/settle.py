@@ -1,4 +1,4 @@
-"""Settle: runs get their next states, with a row of history for each attempt that ended.
+"""Settle: runs get their next states, with a row of history for each attempt that ended, and are counted.
 
 Every way out of a claim comes through here: the outcome of an attempt, the rescue of a run whose worker was lost, the return of a claim
 that nobody performs; and so does the end of a run that is cancelled while it waits.
@@ -6,7 +6,7 @@ that nobody performs; and so does the end of a run that is cancelled while it wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError
-from ...core.states import TRANSITIONS
+from ...core.states import TRANSITIONS, RunState
 from ..dialects import known
+from ..failures import groups
+from ..failures.cause import Cause, cause_of
+from ..statistics.endings import Ending
 from ..tables import job_log_line, job_run
 from .history import history_row
 from .transition import state_line
@@ -32,13 +35,17 @@ async def settle(
     Raises:
         RunStateError: a run cannot get from the one state to the other.
     """
-    rows = [_row(item, now) for item in settlements]
+    causes = {_key(item): cause for item in settlements if (cause := _cause(item)) is not None}
+    rows = [_row(item, now, causes.get(_key(item))) for item in settlements]
     histories = [
         None if item.attempt is None else history_row(item.claim, item.attempt)
         for item in settlements
     ]
-    written = await known.of(connection).settle_batch(connection, rows, histories)
+    endings = [_ending(item, now) for item in settlements]
+    written = await known.of(connection).settle_batch(connection, rows, histories, endings)
     settled = [item for item in settlements if _key(item) in written]
+    if causes:
+        await groups.note(connection, _seen(settled, causes, now))
     if lines := [dict(line) for item in settled for line in item.log_lines]:
         await connection.execute(job_log_line.insert(), lines)
     return settled
@@ -65,11 +72,44 @@ async def settled_before(
     ]
 
 
+def _ending(item: Settlement, now: datetime) -> Ending | None:
+    """What the statistics count: the end of a run, or of an attempt after which it goes on."""
+    attempt, claim = item.attempt, item.claim
+    if not item.is_final and attempt is None:
+        return None
+    took = attempt.duration_ms if attempt is not None and attempt.success else None
+    return Ending(
+        job=claim.job_name,
+        at=now if attempt is None else claim.started_at,
+        outcome=item.state if item.is_final else RunState.RETRYING,
+        duration_ms=took,
+        retried=item.is_final and claim.attempt > 1,
+    )
+
+
+def _cause(item: Settlement) -> Cause | None:
+    """Why a run failed, for the inbox; ``None`` of one that did not."""
+    if item.state != RunState.FAILED:
+        return None
+    trace = item.attempt.stack_trace if item.attempt is not None else None
+    return cause_of(item.claim.job_name, item.message, trace)
+
+
+def _seen(
+    settled: Sequence[Settlement], causes: Mapping[tuple[int, int], Cause], now: datetime
+) -> list[groups.Seen]:
+    return [
+        groups.Seen(causes[_key(item)], now, item.claim.run_id, item.claim.server_id)
+        for item in settled
+        if _key(item) in causes
+    ]
+
+
 def _key(item: Settlement) -> tuple[int, int]:
     return item.claim.run_id, item.claim.attempt
 
 
-def _row(item: Settlement, now: datetime) -> dict[str, Any]:
+def _row(item: Settlement, now: datetime, cause: Cause | None) -> dict[str, Any]:
     """What a settlement writes into the row of its run, and by what it finds it."""
     if item.state not in TRANSITIONS[item.source]:
         raise RunStateError(f"a run that is {item.source} cannot become {item.state}")
@@ -89,5 +129,6 @@ def _row(item: Settlement, now: datetime) -> dict[str, Any]:
         "cancelled_by": item.cancelled_by,
         "done": done,
         "total": total,
+        "cause": None if cause is None else cause.key,
         "line": state_line(now, item.state, item.note),
     }

@@ -24,6 +24,11 @@ def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
     return {"State": str(state), "LifeLog": state_line(now, state, note)}
 
 
+def is_in_state(*states: RunState) -> sa.ColumnElement[bool]:
+    """That a run is in one of these states; they stand in the text of the statement, as they are the same each time."""
+    return job_run.c.State.in_([sa.literal_column(f"'{state}'") for state in states])
+
+
 def transition(
     target: RunState,
     *where: sa.ColumnElement[bool],
@@ -43,7 +48,7 @@ def transition(
     allowed = sorted(sources_of(target) & frozenset(sources))
     return (
         sa.update(job_run)
-        .where(job_run.c.State.in_(allowed), *where)
+        .where(is_in_state(*allowed), *where)
         .values(
             State=target,
             LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
@@ -54,8 +59,8 @@ def transition(
 
 SETTLE = """
     UPDATE c_JobRun
-    SET State = {given}state, Message = {given}message, CompletedAt = {given}completed_at,
-        ServerId = {given}last_server_id, DueAt = coalesce({given}due_at, c_JobRun.DueAt),
+    SET State = {given}state, Message = {given}message, CompletedAt = {given}completed_at, Cause = {given}cause,
+        StopNote = NULL, ServerId = {given}last_server_id, DueAt = coalesce({given}due_at, c_JobRun.DueAt),
         Attempt = c_JobRun.Attempt - {given}not_counted,
         LostWorkers = c_JobRun.LostWorkers + {given}lost,
         CancelRequestedBy = coalesce({given}cancelled_by, c_JobRun.CancelRequestedBy),

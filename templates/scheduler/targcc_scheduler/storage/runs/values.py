@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,8 @@ class NewRun:
         scheduled_for: The slot of a recurring job.
         note: Why it came into its state, for its state history.
         blocked_by: The run that was in the way of a skipped one.
+        retry_of: The run that a person has done again by this one.
+        cause: Of a missed slot that a person should hear of.
     """
 
     job_name: str
@@ -38,14 +40,47 @@ class NewRun:
     state: RunState = RunState.ENQUEUED
     note: str = ""
     blocked_by: int | None = None
+    retry_of: int | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedRun:
-    """A run that an engine's own queue says is next, and its job."""
+    """A run that an engine's own queue says is next, its job and that queue."""
 
     run_id: int
     job_name: str
+    arguments_json: str | None = None
+    queue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who refuses runs, for the others and for people.
+
+    Args:
+        fingerprint: Stands for the jobs and arguments that the node knows; empty for one that takes whatever it is offered.
+        node: Its name.
+        release: The release it runs.
+    """
+
+    fingerprint: str = ""
+    node: str = ""
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A run that a node cannot perform, and why."""
+
+    run_id: int
+    why: str
+
+
+def fits_always(job_name: str, arguments_json: str | None, run_id: int) -> str | None:
+    """For whoever performs whatever it claims."""
+    del job_name, arguments_json, run_id
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +105,18 @@ class ClaimTerms:
         limits: How many runs of a job may be running at once; a job that is not named has no limit.
         poison_here: Whether the node has a poison run (see :data:`POISON_AFTER`).
         now: The present instant.
+        queue_limits: How many runs of a queue may be running at once, on all nodes together; a queue that is not named has no limit.
+        identity: Who it is, for the runs that it refuses.
+        fits: Says of a job's name, a run's arguments and its id why the node cannot perform it; ``None``: it can. It must not raise.
     """
 
     server_id: str
     limits: Mapping[str, int]
     poison_here: bool
     now: datetime
+    queue_limits: Mapping[str, int] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
+    fits: Callable[[str, str | None, int], str | None] = fits_always
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +126,7 @@ class Claim:
     Args:
         server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
         limit: How many runs of its job may be running at once; ``None``: as many as there are workers.
+        queue_limit: How many runs of its queue may be, on all nodes together.
     """
 
     run_id: int
@@ -102,6 +144,29 @@ class Claim:
     server_id: str | None
     started_at: datetime
     limit: int | None = None
+    queue_limit: int | None = None
+
+    @property
+    def key(self) -> ClaimKey:
+        """What tells it from every other claim, also of the same run."""
+        return self.run_id, self.attempt, self.started_at
+
+
+ClaimKey = tuple[int, int, datetime]
+"""The run, its attempt, and when it began: an attempt that is released does not count, so that the next has its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of an offer.
+
+    Args:
+        claims: The runs that are the node's now, the most urgent first.
+        misfits: Those that it cannot perform; they are as they were.
+    """
+
+    claims: Sequence[Claim]
+    misfits: Sequence[Misfit] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

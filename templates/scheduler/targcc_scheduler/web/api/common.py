@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request, Response
 
-from ...core.errors import ArgumentsError, PauseError, RunStateError, UnknownJob, UnknownRun
+from ...core.errors import (
+    ArgumentsError,
+    BulkError,
+    PauseError,
+    RunStateError,
+    UnknownBulk,
+    UnknownFailure,
+    UnknownJob,
+    UnknownRelease,
+    UnknownRun,
+    UnknownServer,
+)
 from ...jobs.definition import JobDefinition
 from ...queries.models import Run
 from ...scheduler import Scheduler
@@ -19,6 +30,10 @@ from .schemas.base import ProblemOut
 from .schemas.runs import RunOut, run_out
 
 T = TypeVar("T")
+
+Cursor = Annotated[
+    str | None, Query(description="The cursor of the Link header of the page before.")
+]
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": ProblemOut, "description": "No token, or one that is not known"},
@@ -43,21 +58,36 @@ def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
         raise Problem(404, "No such job", str(error)) from None
 
 
+def link_next(request: Request, response: Response, cursor: object | None) -> None:
+    """Name the page after this one in the header ``Link`` (RFC 8288); there is none without a cursor."""
+    if cursor is not None:
+        url = request.url.include_query_params(cursor=str(cursor))
+        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+
+
+_PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
+    UnknownJob: (404, "No such job"),
+    UnknownRun: (404, "No such run"),
+    UnknownServer: (404, "No such server"),
+    UnknownRelease: (404, "No such release"),
+    UnknownFailure: (404, "No such failure"),
+    UnknownBulk: (404, "No such operation"),
+    RunStateError: (409, "Not in this state"),
+    BulkError: (409, "It cannot be done"),
+    PauseError: (422, "A pause ends later"),
+}
+
+
 async def tried(action: Awaitable[T]) -> T:
     """The result of an operator's action, or the problem with it."""
     try:
         return await action
-    except UnknownJob as error:
-        raise Problem(404, "No such job", str(error)) from None
-    except UnknownRun as error:
-        raise Problem(404, "No such run", str(error)) from None
-    except RunStateError as error:
-        raise Problem(409, "Not in this state", str(error)) from None
-    except PauseError as error:
-        raise Problem(422, "A pause ends later", str(error)) from None
     except ArgumentsError as error:
         errors = str(error).splitlines()
         raise Problem(422, "The arguments do not fit", "; ".join(errors), errors=errors) from None
+    except tuple(_PROBLEM_OF) as error:
+        status, title = next(said for kind, said in _PROBLEM_OF.items() if isinstance(error, kind))
+        raise Problem(status, title, str(error)) from None
 
 
 def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:

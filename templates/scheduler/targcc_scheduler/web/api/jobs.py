@@ -5,16 +5,27 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from ...queries import history, statistics, upcoming
 from ...queries import jobs as jobs_rows
+from ...queries.history import Place, place_of
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...schedules import parse_zone
 from ..authentication import actor
 from ..problems import ApiRoute, Problem
-from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, find_job, tried
+from .common import (
+    PROBLEMS,
+    Cursor,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    find_job,
+    link_next,
+    tried,
+)
 from .schemas.base import DoneOut, PauseIn, ProblemOut
 from .schemas.jobs import (
     JobDetailOut,
@@ -67,11 +78,23 @@ async def trigger_job(
 
 @router.get("/jobs/{name}/history", tags=["jobs"])
 async def job_history(
-    name: str, _: Viewer, scheduler: SchedulerOf, limit: Limit = 50
+    name: str,
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> list[Attempt]:
-    """The last attempts of a job, newest first: its rows of c_LoggedJob."""
+    """The last attempts of a job, newest first: its rows of c_LoggedJob. The header `Link` names the next page."""
     key = find_job(scheduler, name).name
-    attempts = await scheduler.read(lambda db: history.history(db, key, limit))
+    try:
+        after = Place.parse(cursor) if cursor is not None else None
+    except ValueError:
+        raise Problem(422, "No such page", "cursor is what a header Link has given") from None
+    attempts = await scheduler.read(lambda db: history.history(db, key, limit, after=after))
+    link_next(request, response, place_of(attempts, limit))
     return list(attempts)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import jobs, runs, system
+from . import jobs, oncall, owners, runs, system
 
 router = APIRouter()
-for part in (jobs, runs, system):
+for part in (jobs, owners, runs, oncall, system):
     router.include_router(part.router)

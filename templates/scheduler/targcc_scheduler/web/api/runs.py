@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ... import operations
 from ...core.states import RunState
 from ...queries import jobs, runs
 from ...queries import runs as runs_rows
+from ...queries.models import LogLine
 from ...queries.runs import RunFilter
 from ..authentication import actor
 from ..problems import ApiRoute, Problem
@@ -22,6 +24,7 @@ from .common import (
     Operator,
     SchedulerOf,
     Viewer,
+    link_next,
     run_out_of,
     tried,
 )
@@ -84,6 +87,23 @@ async def get_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> RunDetailOu
     return found
 
 
+@router.get("/runs/{run_id}/log", tags=["runs"])
+async def run_log(
+    run_id: int,
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 500,
+    cursor: Annotated[int | None, Query(description="Older than this line.")] = None,
+) -> list[LogLine]:
+    """The last lines that a run wrote, oldest first. The header `Link` names the page with the lines before them."""
+    lines = await scheduler.read(lambda db: runs.log_lines(db, run_id, limit, cursor))
+    link_next(request, response, lines[0].id if len(lines) == limit else None)
+    return list(lines)
+
+
 @router.post("/runs/{run_id}/cancel", tags=["runs"], responses=CONFLICT)
 async def cancel_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
@@ -92,6 +112,15 @@ async def cancel_run(
     state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
     told = state == RunState.RUNNING
     return DoneOut(message=f"run {run_id} {'has been told to stop' if told else 'is cancelled'}")
+
+
+@router.post("/runs/{run_id}/fail", tags=["runs"], responses=CONFLICT)
+async def fail_run(
+    run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Fail a run that waits for a node that knows its job and arguments."""
+    await tried(scheduler.operate(operations.fail, None, run_id, actor(request, principal)))
+    return DoneOut(message=f"run {run_id} is failed")
 
 
 @router.post("/runs/{run_id}/retry", tags=["runs"], responses=CONFLICT)

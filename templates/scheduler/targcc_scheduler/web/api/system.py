@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request, Response
 
+from ... import operations
 from ...core.errors import UnknownQueue
-from ...queries import system
+from ...queries import releases, system
 from ...queries.models import AuditEntry, Server
+from ...queries.releases import Release
 from ...queries.system import check_queue, queue_names
 from ...scheduler import Scheduler
+from ...storage.deploy import drain
 from ..authentication import actor
 from ..problems import ApiRoute, Problem
-from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, tried
+from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_next, tried
 from .jobs import pause_of
 from .schemas.base import DoneOut, PauseIn
 from .schemas.system import QueueOut, SystemOut, queue_out, system_out
@@ -75,18 +78,64 @@ async def list_servers(_: Viewer, scheduler: SchedulerOf) -> list[Server]:
     return list(await scheduler.read(system.servers))
 
 
+@router.post("/servers/{name}/drain", tags=["system"])
+async def drain_server(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Let a node claim nothing more; what it runs goes on. The name is an id, NAME:PROCESS, or that of several nodes on one machine."""
+    by = actor(request, principal)
+    found = await tried(scheduler.operate(operations.drain, None, name, by))
+    return DoneOut(message=f"{_named(found)} drained")
+
+
+@router.post("/servers/{name}/resume", tags=["system"])
+async def resume_server(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Let a node that is being drained claim runs again."""
+    by = actor(request, principal)
+    found = await tried(scheduler.operate(operations.resume_server, None, name, by))
+    return DoneOut(message=f"{_named(found)} resumed")
+
+
+def _named(found: list[drain.Found]) -> str:
+    names = ", ".join(f"{one.name}:{one.process_id}" for one in found)
+    return f"{names} {'is' if len(found) == 1 else 'are'}"
+
+
+@router.get("/releases", tags=["system"])
+async def list_releases(_: Viewer, scheduler: SchedulerOf) -> list[Release]:
+    """The releases whose nodes have registered, newest first; which decides about schedules, and in what the others differ from it."""
+    return list(await scheduler.read(releases.releases))
+
+
+@router.post("/releases/{name}/use", tags=["system"])
+async def use_release(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Let a release decide about schedules, whichever is newer; ``newest`` undoes that."""
+    by, wanted = actor(request, principal), None if name == "newest" else name
+    chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
+    return DoneOut(message=f"{f'release {chosen}' if chosen else 'the newest release'} decides")
+
+
 @router.get("/audit", tags=["system"])
 async def list_audit(
+    request: Request,
+    response: Response,
     _: Viewer,
     scheduler: SchedulerOf,
     *,
     job: str | None = None,
     run_id: int | None = None,
     before: int | None = None,
+    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
     limit: Limit = 50,
 ) -> list[AuditEntry]:
-    """Who did what, when, from where; newest first."""
+    """Who did what, when, from where; newest first. The header `Link` names the next page."""
+    before = cursor if cursor is not None else before
     entries = await scheduler.read(
         lambda db: system.audit(db, job=job, run_id=run_id, before=before, limit=limit),
     )
+    link_next(request, response, entries[-1].id if len(entries) == limit else None)
     return list(entries)

@@ -9,14 +9,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from ... import operations
 from ...core.actor import Actor
-from ...core.errors import ArgumentsError, RunStateError, UnknownJob, UnknownRun
+from ...core.errors import ArgumentsError, RunStateError, UnknownJob
 from ...core.humanize import sentence
 from ...core.states import RunState
+from ...cutover import owning
 from ...project import current
 from ...scheduler import Scheduler
 from ...schedules import parse_zone
 from ...security.roles import Principal, Role
+from ...storage.owners.values import Owner
 from ..authentication import actor
 from ..problems import Problem
 from ..state import get_scheduler
@@ -75,6 +78,21 @@ async def _resume_job(press: Press) -> Flash:
     return Flash("good", f"{definition.display_name} runs by its schedule again.")
 
 
+async def _set_owner(press: Press) -> Flash:
+    definition, form = press.scheduler.find(press.key), press.form
+    one = await press.scheduler.operate(
+        owning.set_owner,
+        None,
+        definition.name,
+        Owner(form.get("owner", "")),
+        press.by,
+        reason=form.get("reason", "").strip() or None,
+        old_is_off=bool(form.get("old_is_off")),
+    )
+    where = "from here" if one.owner is Owner.NEW else "by the old server"
+    return Flash("good", f"{definition.display_name} is run {where}: its owner is {one.owner}.")
+
+
 async def _retry_run(press: Press) -> Flash:
     run_id = press.run_id
     again = await press.scheduler.retry(run_id, by=press.by)
@@ -103,14 +121,45 @@ async def _resume_queue(press: Press) -> Flash:
     return Flash("good", f"The queue {press.key} goes on.")
 
 
+async def _fail_run(press: Press) -> Flash:
+    await press.scheduler.operate(operations.fail, None, press.run_id, press.by)
+    return Flash("good", f"Run {press.run_id} is failed.")
+
+
+async def _drain_server(press: Press) -> Flash:
+    await press.scheduler.operate(operations.drain, None, press.key, press.by)
+    return Flash("good", "It takes nothing new; what it runs goes on.")
+
+
+async def _resume_server(press: Press) -> Flash:
+    await press.scheduler.operate(operations.resume_server, None, press.key, press.by)
+    return Flash("good", "It takes runs again.")
+
+
+async def _use_release(press: Press) -> Flash:
+    chosen = await press.scheduler.operate(operations.use_release, None, press.key, press.by)
+    return Flash("good", f"The schedules of release {chosen} hold from now on.")
+
+
+async def _use_newest(press: Press) -> Flash:
+    await press.scheduler.operate(operations.use_release, None, None, press.by)
+    return Flash("good", "The schedules of the newest release hold from now on.")
+
+
 _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
     "/jobs/{key}/pause": (Role.OPERATOR, _pause_job),
     "/jobs/{key}/resume": (Role.OPERATOR, _resume_job),
+    "/jobs/{key}/owner": (Role.OPERATOR, _set_owner),
     "/runs/{key}/retry": (Role.OPERATOR, _retry_run),
     "/runs/{key}/cancel": (Role.OPERATOR, _cancel_run),
     "/runs/{key}/delete": (Role.ADMIN, _delete_run),
     "/queues/{key}/pause": (Role.OPERATOR, _pause_queue),
     "/queues/{key}/resume": (Role.OPERATOR, _resume_queue),
+    "/runs/{key}/fail": (Role.OPERATOR, _fail_run),
+    "/servers/{key}/drain": (Role.OPERATOR, _drain_server),
+    "/servers/{key}/resume": (Role.OPERATOR, _resume_server),
+    "/releases/{key}/use": (Role.OPERATOR, _use_release),
+    "/releases/{key}/use-newest": (Role.OPERATOR, _use_newest),
 }
 """The address of each button, the role it needs, and what it does."""
 
@@ -124,7 +173,7 @@ def _endpoint(
         pressed = Press(scheduler, actor(request, principal), key, form, base_path(request))
         try:
             flash = await action(pressed)
-        except (UnknownJob, UnknownRun, RunStateError, ValueError) as error:
+        except (LookupError, RunStateError, ValueError) as error:
             flash = Flash("bad", _sentence(str(error)))
         return back(request, flash, form.get("next", ""))
 

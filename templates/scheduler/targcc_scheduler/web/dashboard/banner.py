@@ -1,4 +1,4 @@
-"""The banner of the overview page: whether everything ran, and which jobs need attention."""
+"""The banner of the overview page: the worst that is wrong, in one sentence, or that everything ran."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 from ...core import humanize
 from ...core.states import RunState
 from ...jobs.discovery import BrokenModule
+from ...queries.needs.concerns import Concern
 from ...queries.overview import Overview
 
 
@@ -21,34 +22,31 @@ class StatusBanner:
     detail: str
 
 
-def status_banner(
-    view: Overview, broken: Sequence[BrokenModule], lost_after: float
-) -> StatusBanner:
-    """The banner for a state of the system.
+def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanner:
+    """The banner for a state of the system; good only when nothing needs a person.
 
     Args:
         view: The data of the overview page.
         broken: The job files that could not be used.
-        lost_after: Seconds of silence after which a server counts as lost.
     """
-    names = [one.job.definition.display_name for one in view.attention]
-    alive = [s for s in view.servers if (view.now - s.heartbeat_at).total_seconds() <= lost_after]
-    detail = _detail(view)
-    if not alive and view.jobs:
-        return StatusBanner(
-            "bad", "No server is up", f"Nothing runs until one is: targcc worker. {detail}"
-        )
-    if names:
-        verb = "needs" if len(names) == 1 else "need"
-        return StatusBanner("bad", f"{humanize.listed(names)} {verb} you", detail)
+    detail = f"{_detail(view)}{_unknown(view)}{_unfinished(view)}"
+    wrong = list(view.concerns)
+    serious = [one for one in wrong if one.serious]
+    if serious:
+        return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
     if broken:
         noun = "job file" if all(one.path for one in broken) else "job"  # or a row of c_Job
         return StatusBanner("bad", f"{humanize.count(len(broken), noun)} cannot be used", detail)
-    if view.unknown_jobs:
-        verb = "is" if len(view.unknown_jobs) == 1 else "are"
-        title = f"{humanize.listed(view.unknown_jobs)} {verb} not in the code any more"
-        return StatusBanner("warn", title, f"Runs of that name failed, or were missed. {detail}")
+    if wrong:
+        return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
     return _good(view, detail)
+
+
+def _title(worst: Concern, others: int) -> str:
+    """What is worst, and how much else there is."""
+    if not others:
+        return worst.title
+    return f"{worst.title}, and {humanize.count(others, 'more thing')} {'needs' if others == 1 else 'need'} you"
 
 
 def _good(view: Overview, detail: str) -> StatusBanner:
@@ -72,14 +70,30 @@ def _first(view: Overview) -> str:
     return f"{jobs} The first run comes {coming}."
 
 
+def _unknown(view: Overview) -> str:
+    number = sum(view.unknown.values())
+    if not number:
+        return ""
+    waits = "waits" if number == 1 else "wait"
+    return f" {humanize.count(number, 'run')} {waits} for a server that knows them."
+
+
+def _unfinished(view: Overview) -> str:
+    """What to do about jobs on neither side, whose change from or to the old server was begun and not finished."""
+    commands = {one.step.command for one in view.unfinished if one.step is not None}
+    if not commands:
+        return ""
+    jobs = humanize.listed([one.job for one in view.unfinished])
+    verb = "is" if len(view.unfinished) == 1 else "are"
+    return f" {jobs} {verb} on neither side: repeat {' and '.join(sorted(commands))}."
+
+
 def _detail(view: Overview) -> str:
-    total = len(view.window)
+    total = view.window.total
     if not total:
         return "No job ran in the last 24 hours."
-    well = len(view.jobs) - len(view.attention)
     parts = [f"{humanize.count(total, 'run')} in the last 24 hours"]
     for state, word in ((RunState.FAILED, "failed"), (RunState.MISSED, "missed")):
         if number := view.count(state):
             parts.append(f"{number} {word}")
-    fine = f"; {well} of {humanize.count(len(view.jobs), 'job')} are fine" if view.attention else ""
-    return f"{', '.join(parts)}{fine}."
+    return f"{', '.join(parts)}."

@@ -16,7 +16,7 @@ FLASH_COOKIE = "targcc_flash"
 
 def base_path(request: Request) -> str:
     """Where the dashboard is, such as ``/jobs``; below the path that a proxy or a mount adds."""
-    path: str = request.app.state.targcc_dashboard_path
+    path: str = request.app.state.targcc_prefix
     return str(request.scope.get("root_path", "")).rstrip("/") + path
 
 
@@ -68,8 +68,11 @@ def read_flash(request: Request) -> Flash | None:
     """The message that the page before left for this one."""
     try:
         data = base64.urlsafe_b64decode(request.cookies.get(FLASH_COOKIE, "").encode())
-        kind, text, link, link_text = json.loads(data)
-    except ValueError:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
         return None
-    safe_link = local_path(request, str(link)) if link else ""
-    return Flash("bad" if kind == "bad" else "good", str(text), safe_link, str(link_text))
+    if not isinstance(found, list) or [type(one) for one in found] != [str] * 4:
+        return None  # a cookie that somebody else made up
+    kind, text, link, link_text = found
+    safe_link = local_path(request, link) if link else ""
+    return Flash("bad" if kind == "bad" else "good", text, safe_link, link_text)

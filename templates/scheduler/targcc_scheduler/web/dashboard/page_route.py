@@ -11,9 +11,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...security.roles import Principal, Role
 from ..authentication import csrf_fits, find_principal
+from ..hosts.login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, with_database
+from ..state import get_web
 from .flash import base_path
 from .rendering import Frame, environment
+
+_UNAUTHORIZED = 401
 
 
 class LoginNeeded(Exception):  # noqa: N818 - not an error: it leads to the login page
@@ -26,20 +30,28 @@ class PageRoute(GuardedRoute):
     async def answer(self, handler: Handler, request: Request) -> Response:
         """The handler's answer, the login page, or a page that says what is wrong."""
         try:
-            return await with_database(handler, request)
+            return keep_csrf(request, await with_database(handler, request))
         except LoginNeeded:
             return _to_login(request)
         except Problem as problem:
-            return problem_page(request, problem.status, problem.title, problem.detail)
+            web = getattr(request.app.state, "targcc", None)
+            if problem.status == _UNAUTHORIZED and web is not None and web.login_url:
+                return _to_login(request)
+            page = problem_page(request, problem.status, problem.title, problem.detail)
+            page.headers.update(problem.headers)
+            return page
         except RequestValidationError:
             return problem_page(request, 404, "No such page", "The address is not one of a page.")
 
 
 def _to_login(request: Request) -> Response:
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    target = f"{base_path(request)}/login"
+    web = get_web(request)
+    if web.host_login and not web.login_url:
+        return problem_page(request, _UNAUTHORIZED, "Sign in first", "Sign in to the application.")
+    target = web.login_url if web.host_login else f"{base_path(request)}/login"
     if request.method == "GET" and here != base_path(request):
-        target = f"{target}?{urlencode({'next': here})}"
+        target += f"{'&' if '?' in target else '?'}{urlencode({'next': here})}"
     if (
         "HX-Request" in request.headers
     ):  # a fragment of an old page: the whole page goes to the login
@@ -51,7 +63,7 @@ def problem_page(request: Request, status: int, title: str, detail: str) -> Resp
     """A page that says what is wrong."""
     html = (
         environment()
-        .get_template("problem.html")
+        .get_template("pages/problem.html")
         .render(frame=Frame(request, None), title=title, detail=detail, status=status)
     )
     return HTMLResponse(html, status)

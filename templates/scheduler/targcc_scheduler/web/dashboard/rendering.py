@@ -91,11 +91,14 @@ class Frame:
         self.zone: ZoneInfo = parse_zone(self.project.timezone)
         self.flash = read_flash(request)
         self.fragment = is_refresh(request)
+        web = getattr(request.app.state, "targcc", None)
+        self.host_login: bool = web is not None and web.host_login
+        self.trouble: str = web.trouble.rstrip(".") if web is not None else ""
 
     @property
     def layout(self) -> str:
         """The template that a page extends: the whole layout, or only the content when htmx refreshes it."""
-        return "fragment.html" if self.fragment else "layout.html"
+        return "frames/fragment.html" if self.fragment else "frames/layout.html"
 
     @property
     def here(self) -> str:

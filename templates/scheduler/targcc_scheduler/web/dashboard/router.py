@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from . import actions
-from .pages import jobs, login, overview, runs, static_files, system
+from . import actions, oncall_actions
+from .pages import bulk, inbox, jobs, login, overview, runs, static_files, system
 
 ROUTERS = tuple(
-    part.router for part in (login, actions, overview, jobs, runs, system, static_files)
+    part.router
+    for part in (
+        login,
+        actions,
+        oncall_actions,
+        overview,
+        inbox,
+        jobs,
+        runs,
+        bulk,
+        system,
+        static_files,
+    )
 )
 """Included one by one: the overview has an empty path, which FastAPI allows only together with a prefix."""

@@ -1,8 +1,10 @@
 """Jobs that do what tests need."""
 
 import asyncio
+import ctypes
 import os
 import signal
+import sqlite3
 import time
 
 from targcc_scheduler import JobContext, JobType, job
@@ -64,6 +66,21 @@ async def blocks_its_loop(ctx: JobContext, seconds: float = 5) -> None:
 
 
 @job(JobType.MANUAL)
+def stops_in_a_transaction(ctx: JobContext) -> None:
+    """In the first attempt, stop the process while it has the write lock of the SQLite file."""
+    note("stops_in_a_transaction", "begin", ctx.run_id, ctx.attempt)
+    if ctx.attempt > 1:
+        return
+    file = os.environ["TARGCC_DATABASE_URL"].removeprefix("sqlite:///")
+    database = sqlite3.connect(file, timeout=10, isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    signal.raise_signal(
+        signal.SIGSTOP
+    )  # to this very thread: another might let this one go on for a moment
+    database.close()
+
+
+@job(JobType.MANUAL)
 async def three_steps(ctx: JobContext, name: str = "gate") -> None:
     """Two steps at once, the third once the gate is open."""
     await ctx.step("first", _step, "first", ctx.run_id)
@@ -81,14 +98,14 @@ async def poison(ctx: JobContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@job(JobType.MANUAL)
-async def several_steps(ctx: JobContext, steps: int = 4, seconds: float = 0.1) -> None:
-    """Steps that take a while, for storms."""
-    for number in range(steps):
-        await ctx.step(f"step {number}", _step, number, ctx.run_id)
-        await asyncio.sleep(seconds)
-
-
 async def _step(name: str | int, run_id: int) -> str:
     note("step", run_id, name)
     return f"{name}"
+
+
+@job(JobType.MANUAL)
+def holds_the_gil(ctx: JobContext, first: int, later: int = 0) -> None:
+    """Do what C code does that lets no other thread of the interpreter run, for so many seconds of the first attempt."""
+    note("holds_the_gil", "begin", ctx.run_id, ctx.attempt)
+    ctypes.PyDLL(None).sleep(first if ctx.attempt == 1 else later)
+    note("holds_the_gil", "end", ctx.run_id, ctx.attempt)

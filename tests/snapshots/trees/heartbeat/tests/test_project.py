@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from heartbeat_jobs.main import app
-from heartbeat_jobs.scheduler import JobDefinition, Scheduler, migrate
+from heartbeat_jobs.scheduler import JobDefinition, Scheduler, Settings, migrate
 
 FOUND = Scheduler()
 
@@ -33,12 +33,21 @@ def test_the_tables_can_be_made() -> None:
     assert migrate(url) == version  # there is nothing left to do
 
 
+async def test_the_scheduler_starts() -> None:
+    scheduler = Scheduler(Settings(mode="embedded"))  # under pytest it is off unless it is told
+    await scheduler.start(work=False)
+    try:
+        assert scheduler.node is not None
+    finally:
+        await scheduler.stop()
+
+
 async def test_the_app_starts() -> None:
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://jobs") as client,
     ):
-        answer = await client.get("/health/live")
+        answer = await client.get(f"{Settings().dashboard_path}/health/live")
 
     assert answer.status_code == 200

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....queries.jobs import JobOverview
 from ....queries.models import Pause
+from ....storage.owners.values import Owner
 from .base import Schema
 from .runs import RunOut, run_out
 
@@ -25,6 +26,12 @@ class JobOut(Schema):
     timezone: str
     queue: str
     paused: Pause | None
+    owner: str = Field(
+        description="Who runs it: `new` is this scheduler, `old` and `shadow` the old server."
+    )
+    left_spec: bool = Field(
+        description="Whether it is in the code, and targcc.yaml, which had it, has it no more."
+    )
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
@@ -40,9 +47,40 @@ class JobDetailOut(JobOut):
     timeout_seconds: float | None
     overlap: str
     misfire: str
-    misfire_grace_seconds: float
+    misfire_grace_seconds: float | None
     concurrency: int | None
+    isolation: str
+    memory_limit_mb: int | None
     parameters: dict[str, Any] | None = Field(description="The JSON Schema of its arguments.")
+
+
+class OwnerIn(BaseModel):
+    """Who runs a job from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    owner: Owner
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    old_is_off: bool = Field(
+        default=False,
+        description="To `new`: that nothing runs the job at the old server any more; it is not asked.",
+    )
+
+
+class OwnerOut(Schema):
+    """Who runs a job, and who said so."""
+
+    job: str
+    owner: str
+    old_key: str | None = Field(description="The ID of its row in the old table.")
+    runner: str | None = Field(description="The old server's process that runs or ran it.")
+    since: datetime
+    by: str
+    reason: str | None
+    step: str | None = Field(
+        description="`taking` or `returning`: a change of sides is unfinished."
+    )
+    waiting: int = Field(description="Runs that wait here for the job.")
 
 
 class TriggerIn(BaseModel):
@@ -66,6 +104,8 @@ def job_values(job: JobOverview) -> dict[str, Any]:
         "timezone": definition.timezone,
         "queue": definition.queue,
         "paused": job.pause,
+        "owner": job.owner,
+        "left_spec": definition.left_spec,
         "next_run": job.next_run,
         "last_run": run_out(job.last, definition) if job.last is not None else None,
         "success_rate": job.success_rate,
@@ -76,6 +116,7 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
     """A job with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
+    grace = definition.misfire_grace
     return JobDetailOut(
         **job_values(job),
         next_runs=next_runs,
@@ -85,7 +126,9 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
         timeout_seconds=timeout.total_seconds() if timeout is not None else None,
         overlap=definition.overlap,
         misfire=definition.misfire,
-        misfire_grace_seconds=definition.misfire_grace.total_seconds(),
+        misfire_grace_seconds=grace.total_seconds() if grace is not None else None,
         concurrency=definition.concurrency,
+        isolation=definition.isolation,
+        memory_limit_mb=definition.memory_limit,
         parameters=model.model_json_schema() if model is not None else None,
     )

@@ -10,6 +10,7 @@ from pydantic import Field
 from ....core.states import RunState
 from ....jobs.definition import JobDefinition, shown_arguments
 from ....queries.models import Attempt, LogLine, Run, StateChange, Step
+from ....storage.runs.refuse import Refusal
 from .base import Schema
 
 
@@ -36,6 +37,13 @@ class RunOut(Schema):
     blocked_by: int | None = Field(description="The run that was in the way of a skipped slot.")
     progress_done: float | None
     progress_total: float | None
+    stop_note: str | None = Field(
+        description="Of a run that was told to stop and goes on: since when, and why."
+    )
+    unknown_since: datetime | None = Field(
+        description="Since when it waits for a node that knows its job and arguments."
+    )
+    refusals: tuple[Refusal, ...] = Field(description="The nodes that were asked, and why not.")
 
 
 class RunDetailOut(RunOut):

@@ -30,6 +30,8 @@ class QueueOut(Schema):
     running: int
     oldest_due: datetime | None
     paused: Pause | None
+    limit: int | None
+    """How many of its runs may go on at once on all nodes together; null: as many as there are workers."""
 
 
 def system_out() -> SystemOut:

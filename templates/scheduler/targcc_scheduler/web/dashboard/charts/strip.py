@@ -14,9 +14,10 @@ from markupsafe import Markup
 from ....core import humanize
 from ....core.states import RunState
 from ....queries.overview import Overview
+from ....storage.statistics.endings import QUARTER, quarter_of
 from .base import STACK, joined, rect, scaled
 
-_STRIP_BIN = timedelta(minutes=15)
+_STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
 _STRIP_BASE = 60  # where the bars stand, in pixels from the top
 
@@ -43,11 +44,14 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
         zone: Of the labels.
         runs_url: The page that lists runs; each column links to its own.
     """
-    start = _floor(view.since)
-    axis = _Axis(start, _floor(view.horizon) + _STRIP_BIN)
+    start = quarter_of(view.since)
+    axis = _Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
     bins: dict[int, Counter[RunState]] = {}
-    for _, state, at in view.window:
-        bins.setdefault((at - start) // _STRIP_BIN, Counter())[state] += 1
+    for (at, state), number in view.window.by_quarter.items():
+        bins.setdefault((at - start) // _STRIP_BIN, Counter())[state] += number
+    for run in view.running:
+        if run.started_at is not None:
+            bins.setdefault((run.started_at - start) // _STRIP_BIN, Counter())[run.state] += 1
     slots = Counter((at - start) // _STRIP_BIN for at in view.slots)
     most = max([*(total.total() for total in bins.values()), *slots.values(), 1])
     columns = _Columns(axis, most, zone, runs_url)
@@ -59,18 +63,14 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     ]
     label = _strip_label(view)
     return Markup(
-        '<svg class="strip" role="img" aria-label="{}" width="100%" height="82">{}</svg>'
+        '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
     ).format(label, joined(drawn))
 
 
-def _floor(instant: datetime) -> datetime:
-    return instant - timedelta(
-        minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond
-    )
-
-
 def _strip_label(view: Overview) -> str:
-    counts = Counter(state for _, state, _ in view.window)
+    counts = {state: view.count(state) for state in RunState} | {
+        RunState.RUNNING: len(view.running)
+    }
     said = [f"{counts[state]} {humanize.STATE_WORDS[state]}" for state in RunState if counts[state]]
     return (
         f"The last 24 hours: {', '.join(said) or 'no runs'}; {len(view.slots)} to come in 6 hours"

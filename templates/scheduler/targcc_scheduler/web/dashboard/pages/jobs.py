@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,8 @@ from ....queries import jobs as jobs_rows
 from ....queries import runs as runs_rows
 from ....queries.jobs import JobOverview
 from ....queries.models import Attempt
+from ....queries.needs import why
+from ....queries.needs.reasons import Answer
 from ....queries.runs import RunFilter
 from ....queries.statistics import JobStats
 from ....scheduler import Scheduler
@@ -39,7 +41,9 @@ async def jobs_page(
     definitions = scheduler.definitions.values()
     every = await scheduler.read(lambda db: jobs_rows.job_overviews(db, definitions, now))
     jobs = [job for job in every if _mentions(job, q) and _is_shown(job, show)]
-    return render(request, "jobs.html", principal, jobs=jobs, total=len(every), q=q, show=show)
+    return render(
+        request, "pages/jobs.html", principal, jobs=jobs, total=len(every), q=q, show=show
+    )
 
 
 def _mentions(job: JobOverview, text: str) -> bool:
@@ -48,20 +52,19 @@ def _mentions(job: JobOverview, text: str) -> bool:
     return text.strip().casefold() in where
 
 
+_SHOWN: dict[str, Callable[[JobOverview], bool]] = {
+    "failing": lambda job: job.needs_attention,
+    "running": lambda job: bool(job.active),
+    "paused": lambda job: job.pause is not None,
+    "elsewhere": lambda job: job.elsewhere is not None,
+    "scheduled": lambda job: job.definition.schedule is not None,
+    "manual": lambda job: job.definition.schedule is None,
+}
+"""Which jobs the choices of the page show; any other word shows all."""
+
+
 def _is_shown(job: JobOverview, show: str) -> bool:
-    match show:
-        case "failing":
-            return job.needs_attention
-        case "running":
-            return bool(job.active)
-        case "paused":
-            return job.pause is not None
-        case "scheduled":
-            return job.definition.schedule is not None
-        case "manual":
-            return job.definition.schedule is None
-        case _:
-            return True
+    return show not in _SHOWN or _SHOWN[show](job)
 
 
 @router.get("/jobs/{name}")
@@ -87,26 +90,27 @@ async def show_job(
         Problem: there is no such job, and no run of one.
     """
     definition, key = find_job(scheduler, name)
-    now = scheduler.clock.now()
+    now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
     zone = parse_zone(definition.timezone if definition else current().timezone)
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[JobOverview | None, JobStats, runs_rows.RunPage, tuple[Attempt, ...]]:
+    ) -> tuple[JobOverview | None, JobStats, runs_rows.RunPage, tuple[Attempt, ...], Answer]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
             db, key, since=now - timedelta(days=29), until=now, zone=zone
         )
         runs = await runs_rows.list_runs(db, RunFilter(job=key, limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
-        return (jobs[0] if jobs else None), figures, runs, earlier
+        reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons
 
-    job, figures, runs, earlier = await scheduler.read(query)
+    job, figures, runs, earlier, reasons = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     return render(
         request,
-        "job.html",
+        "pages/job.html",
         principal,
         422 if error else 200,
         name=key,
@@ -114,6 +118,7 @@ async def show_job(
         stats=figures,
         runs=runs,
         earlier=earlier,
+        why=reasons,
         slots=_slots(job, now) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
         error=error,

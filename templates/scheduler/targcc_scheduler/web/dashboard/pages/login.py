@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ....core import humanize
 from ....core.actor import Actor, ActorKind
 from ....security import login_links, sessions, users
-from ....security.providers.password import check_password, session_cookie
+from ....security.devices import device_cookie, known_device, new_device
+from ....security.providers.password import TooManyChecks, find_login, session_cookie
 from ....security.roles import Principal, Role
 from ....storage import audit
 from ...authentication import client_address, same_origin
@@ -22,6 +23,9 @@ from ...state import Web, get_web
 from ..flash import base_path, local_path, secure_cookies
 from ..page_route import PageRoute, page_needs
 from ..rendering import Frame, environment
+
+_DEVICE_LIFE = 400 * 24 * 3600
+"""Seconds; browsers keep no cookie for longer."""
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -56,31 +60,44 @@ async def log_in(request: Request, web: WebOf) -> Response:
     if not same_origin(request):
         raise Problem(403, "Not from this site", "The form was sent from another site.")
     address = client_address(request)
-    wait = web.guard.wait(name, address)
+    login = await find_login(web.scheduler, name)
+    stored = login.password_hash if login is not None else None
+    device = known_device(request.cookies.get(device_cookie(), ""), name, stored)
+    shown = {"name": name, "next": form.get("next", "")}
+    known_as = login.name if login is not None else "unknown name"
+    wait = web.guard.wait(name, address, device)
     if wait > 0:
-        error = f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
-        response = await _login_form(
-            request, web, 429, error=error, name=name, next=form.get("next", "")
-        )
-        response.headers["Retry-After"] = str(math.ceil(wait))
-        return response
-    web.guard.begin(name, address)
-    known_as, role = await check_password(web.scheduler, name, password)
-    if known_as is None or role is None:
-        await _note_refusal(web, known_as or "unknown name", address)
-        error = "Name and password do not fit."
-        return await _login_form(
-            request, web, 401, error=error, name=name, next=form.get("next", "")
-        )
-    web.guard.succeeded(name, address)
-    return await _sign_in(
+        if web.held_back.is_new(address):
+            await _note(web, known_as, address, "sign-in held back")
+        return await _later(request, web, wait, **shown)
+    web.guard.begin(name, address, device)
+    try:
+        fits = await web.checks.fits(login, password)
+    except TooManyChecks:
+        return await _later(request, web, 5, **shown)
+    if login is None or not fits:
+        await _note(web, known_as, address, "sign-in refused")
+        return await _login_form(request, web, 401, error="Name and password do not fit.", **shown)
+    web.guard.succeeded(name, address, device)
+    response = await _sign_in(
         request,
         web,
-        name=known_as,
-        role=role,
+        name=login.name,
+        role=login.role,
         life=sessions.SESSION_LIFE,
         to=form.get("next", ""),
     )
+    if device is None:
+        response.set_cookie(
+            device_cookie(),
+            new_device(login.name, login.password_hash),
+            max_age=_DEVICE_LIFE,
+            path=f"{base_path(request)}/login",
+            httponly=True,
+            samesite="lax",
+            secure=secure_cookies(request, web),
+        )
+    return response
 
 
 @router.post("/logout")
@@ -107,7 +124,7 @@ async def _login_form(request: Request, web: Web, status: int = 200, **values: A
     shown = {"error": "", "name": "", "next": "", **values}
     html = (
         environment()
-        .get_template("login.html")
+        .get_template("pages/login.html")
         .render(frame=Frame(request, None), users=anybody, **shown)
     )
     return HTMLResponse(html, status)
@@ -138,8 +155,16 @@ async def _sign_in(
     return response
 
 
-async def _note_refusal(web: Web, name: str, address: str) -> None:
+async def _later(request: Request, web: Web, wait: float, **shown: str) -> Response:
+    """The login page, which says when to try again."""
+    error = f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
+    response = await _login_form(request, web, 429, error=error, **shown)
+    response.headers["Retry-After"] = str(math.ceil(wait))
+    return response
+
+
+async def _note(web: Web, name: str, address: str, what: str) -> None:
     # What was typed as a name is kept only if there is such a user: people type passwords there.
     by = Actor(ActorKind.MANUAL, name, address)
     now = web.scheduler.clock.now()
-    await web.scheduler.change(lambda db: audit.audit(db, by, "sign-in refused", now))
+    await web.scheduler.change(lambda db: audit.audit(db, by, what, now))

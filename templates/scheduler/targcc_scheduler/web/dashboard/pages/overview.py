@@ -20,13 +20,16 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
     """The overview."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
-    view = await scheduler.read(lambda db: overview.overview(db, definitions, now))
+    lost_after = scheduler.settings.lost_after_seconds
+    view = await scheduler.read(
+        lambda db: overview.overview(db, definitions, now, lost_after=lost_after)
+    )
     return render(
         request,
-        "overview.html",
+        "pages/overview.html",
         principal,
         view=view,
-        banner=status_banner(view, scheduler.broken, scheduler.settings.lost_after_seconds),
+        banner=status_banner(view, scheduler.broken),
         usual={job.name: job.usual_duration for job in view.jobs},
         since_query=urlencode({"": view.since.isoformat(timespec="seconds")})[1:],
     )

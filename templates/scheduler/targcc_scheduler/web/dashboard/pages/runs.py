@@ -13,8 +13,10 @@ from ....core.states import RunState
 from ....jobs.definition import shown_arguments
 from ....queries import history, jobs, runs, system
 from ....queries.models import Attempt, Run
+from ....queries.needs import bulk, why
 from ....queries.runs import RunFilter
 from ....scheduler import Scheduler
+from ....storage.owners import rows as owners
 from ...problems import Problem
 from ..page_route import PageRoute
 from ..rendering import is_refresh, render
@@ -32,6 +34,9 @@ class RunQuery(BaseModel):
     since: str = ""
     until: str = ""
     before: str = ""
+    queue: str = ""
+    cause: str = ""
+    open: str = ""
 
     def wanted(self, scheduler: Scheduler) -> RunFilter:
         """The runs it describes."""
@@ -44,6 +49,9 @@ class RunQuery(BaseModel):
             text=self.q.strip(),
             arguments_of=jobs.open_arguments(scheduler.definitions.values()),
             before=id_of(self.before),
+            queue=self.queue or None,
+            cause=self.cause or None,
+            open=bool(self.open),
         )
 
     def address(self, path: str, before: int | None = None) -> str:
@@ -72,12 +80,13 @@ async def runs_page(
     path = request.url.path
     return render(
         request,
-        "runs.html",
+        "pages/runs.html",
         principal,
         page=page,
         wanted=wanted,
         asked=asked,
         filtered=asked != RunQuery(),
+        actions=bulk.ACTIONS,
         names=sorted({*known, *scheduler.definitions}, key=str.casefold),
         first_url=asked.address(path),
         next_url=asked.address(path, page.next_before) if page.next_before else "",
@@ -89,6 +98,8 @@ async def run_page(
     request: Request, principal: Viewer, scheduler: SchedulerOf, run_id: int
 ) -> Response:
     """One run."""
+    now, definitions = scheduler.clock.now(), scheduler.definitions
+    lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> tuple[Run | None, dict[str, Any]]:
         run = await runs.get_run(db, run_id)
@@ -99,6 +110,8 @@ async def run_page(
             "log": await runs.log_lines(db, run_id),
             "steps": await runs.steps(db, run_id),
             "audit": await system.audit(db, run_id=run_id, limit=20),
+            "owned": (await owners.load(db, [run.job])).get(run.job),
+            "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
         }
 
     run, details = await scheduler.read(query)
@@ -109,7 +122,7 @@ async def run_page(
     attempts: tuple[Attempt, ...] = details["attempts"]
     return render(
         request,
-        "run.html",
+        "pages/run.html",
         principal,
         run=run,
         shown_arguments=shown_arguments(scheduler.definitions.get(run.job), run.arguments),

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.version import MODE, __version__
-from ....queries import system
+from ....queries import releases, system
 from ..page_route import PageRoute
 from ..rendering import render
 from .common import SchedulerOf, Viewer, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _AUDIT_PAGE = 100
+_RELEASES_SHOWN = 3
 
 
 @router.get("/system")
@@ -27,19 +28,30 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         return {
             "queues": await system.queues(db, names, now),
             "servers": await system.servers(db),
+            "releases": shown_releases(await releases.releases(db)),
+            "unknown": await releases.count_unknown(db),
         }
 
     found = await scheduler.read(query)
     lost_after = scheduler.settings.lost_after_seconds
     return render(
         request,
-        "system.html",
+        "pages/system.html",
         principal,
         lost_after=lost_after,
         version=__version__,
         mode=MODE,
         **found,
     )
+
+
+def shown_releases(found: tuple[releases.Release, ...]) -> list[releases.Release]:
+    """Those that nodes run, the one that decides, and one to go back to."""
+    return [
+        one
+        for place, one in enumerate(found)
+        if one.servers or one.decides or one.chosen_at or place < _RELEASES_SHOWN
+    ]
 
 
 @router.get("/audit")
@@ -51,7 +63,7 @@ async def audit_page(
     entries = await scheduler.read(lambda db: system.audit(db, before=start, limit=_AUDIT_PAGE))
     return render(
         request,
-        "audit.html",
+        "pages/audit.html",
         principal,
         entries=entries,
         before=start,

@@ -75,7 +75,7 @@
   });
 
   const help = document.getElementById("help");
-  const pages = { o: "", j: "/jobs", r: "/runs", s: "/system", a: "/audit" };
+  const pages = { o: "", j: "/jobs", r: "/runs", i: "/inbox", s: "/system", a: "/audit" };
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,6 +26,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def mailer(tmp_path: Path) -> Mailer:
     return Mailer(Settings(smtp_host=""), tmp_path / "outbox")
+
+
+class BrokenMailer(Mailer):
+    """Its server cannot be reached."""
+
+    async def send(self, *_arguments: Any, **_options: Any) -> None:
+        raise ConnectionError("no mail server")
 
 
 def add_run(database: Database, started: datetime, *, success: bool) -> None:
@@ -68,5 +76,18 @@ async def test_a_retry_sends_no_second_mail(
     first = await run_job(job, scheduled_for=NOW)
 
     await run_job(job, scheduled_for=NOW, attempt=2, steps=first.steps)
+
+    assert len(list((tmp_path / "outbox").glob("*.eml"))) == 1
+
+
+async def test_mail_that_cannot_be_sent_is_an_error_and_a_retry_sends_it(
+    database: Database, mailer: Mailer, tmp_path: Path
+) -> None:
+    add_run(database, NOW - timedelta(days=1), success=True)
+    broken = BrokenMailer(Settings(smtp_host=""), tmp_path / "outbox")
+
+    with pytest.raises(ConnectionError):
+        await run_job(DailySalesReportJob(database, broken), scheduled_for=NOW)
+    await run_job(DailySalesReportJob(database, mailer), scheduled_for=NOW, attempt=2)
 
     assert len(list((tmp_path / "outbox").glob("*.eml"))) == 1

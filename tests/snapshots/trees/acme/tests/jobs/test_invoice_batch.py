@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from acme_jobs.jobs import invoice_batch
+from acme_jobs.jobs import invoice_batch as job_module
 from acme_jobs.jobs.invoice_batch import INVOICES, InvoiceBatchJob
 from acme_jobs.scheduler import run_job
 from acme_jobs.services import Database
@@ -37,7 +37,7 @@ def waiting(database: Database) -> list[str]:
 async def test_posts_everything_in_chunks(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invoice_batch, "CHUNK", 2)
+    monkeypatch.setattr(job_module, "CHUNK", 2)
     add(database, 10, 20, 30)
 
     outcome = await run_job(InvoiceBatchJob(database))
@@ -60,11 +60,8 @@ async def test_one_bad_item_holds_up_none_of_the_others(database: Database) -> N
 async def test_a_retry_goes_on_where_the_first_attempt_ended(database: Database) -> None:
     add(database, 10, 20)
 
-    outcome = await run_job(
-        InvoiceBatchJob(database),
-        attempt=2,
-        steps={"find": [1, 2], "post 1-2": ["A-1: seen before"]},
-    )
+    steps = {"find": [1, 2], "post 1-2": ["A-1: seen before"]}
+    outcome = await run_job(InvoiceBatchJob(database), attempt=2, steps=steps)
 
     assert "A-1: seen before" in outcome.result.message
     assert waiting(database) == ["A-1", "A-2"]
@@ -74,3 +71,13 @@ async def test_succeeds_when_there_is_nothing_to_do(database: Database) -> None:
     outcome = await run_job(InvoiceBatchJob(database))
 
     assert outcome.result.ok
+
+
+async def test_a_second_run_posts_only_what_is_new(database: Database) -> None:
+    add(database, 10, 20)
+    await run_job(InvoiceBatchJob(database))
+    add(database, 30)
+
+    outcome = await run_job(InvoiceBatchJob(database))
+
+    assert outcome.result.metadata["posted"] == 1

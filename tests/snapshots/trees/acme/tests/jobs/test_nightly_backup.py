@@ -70,3 +70,26 @@ async def test_says_when_the_database_is_one_it_cannot_back_up(database: Databas
     outcome = await run_job(job, scheduled_for=NOW)
 
     assert outcome.result.message == "Back up mssql with its own tools"
+
+
+async def test_a_retry_writes_the_same_backup_again(database: Database) -> None:
+    for attempt in (1, 2):
+        await run_job(NightlyBackupJob(database), scheduled_for=NOW, attempt=attempt)
+
+    assert backups() == ["shop-20260302-060000.db"]
+
+
+async def test_an_empty_database_is_backed_up_too(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE Orders"))
+
+    outcome = await run_job(NightlyBackupJob(database), scheduled_for=NOW)
+
+    assert outcome.result.ok
+
+
+async def test_refuses_to_keep_nothing(database: Database) -> None:
+    outcome = await run_job(NightlyBackupJob(database), scheduled_for=NOW, keep=0)
+
+    assert not outcome.result.ok
+    assert not Path("backups").exists()

@@ -11,19 +11,21 @@ from acme_jobs.services import Database, ProcedureResult
 
 
 class Recorder(Database):
-    """Notes the calls instead of making them; answers with two rows."""
+    """Notes the calls instead of making them; answers with its rows."""
 
     calls: list[tuple[str, dict[str, Any]]]
+    rows: list[dict[str, Any]]
 
     async def call(self, procedure: str, **arguments: Any) -> ProcedureResult:
         self.calls.append((procedure, arguments))
-        return ProcedureResult(sets=([{"Id": 1}, {"Id": 2}],), affected=5)
+        return ProcedureResult(sets=(self.rows,), affected=5)
 
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(f"sqlite:///{tmp_path / 'test.db'}")
     recorder.calls = []
+    recorder.rows = [{"Id": 1}, {"Id": 2}]
     yield recorder
     recorder.close()
 
@@ -46,3 +48,21 @@ async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
 
     assert not outcome.result.ok
     assert "APP_DATABASE_URL" in outcome.result.message
+
+
+async def test_takes_bytes(recorder: Recorder) -> None:
+    recorder.rows = [{"Id": 1, "Version": b"\x00\x00\xff\xd8"}]
+
+    outcome = await run_job(RecalculatePricesJob(recorder), as_of=date(2026, 1, 1))
+
+    assert outcome.result.metadata["first_row"] == {"Id": 1, "Version": "0000ffd8"}
+
+
+async def test_a_procedure_that_returns_nothing_is_a_success_each_time(recorder: Recorder) -> None:
+    recorder.rows = []
+
+    for _ in range(2):
+        outcome = await run_job(RecalculatePricesJob(recorder), as_of=date(2026, 1, 1))
+
+        assert outcome.result.metadata["first_row"] is None
+    assert len(recorder.calls) == 2

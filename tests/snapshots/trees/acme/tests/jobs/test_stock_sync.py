@@ -18,6 +18,7 @@ class OtherSystem:
         self.items: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.last_cursor = ""
+        self.says_the_end = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.headers.get("Authorization") != "Bearer secret":
@@ -25,7 +26,9 @@ class OtherSystem:
         cursor = request.url.params.get("cursor", "0")
         self.asked.append(cursor)
         page = self.items[int(cursor) : int(cursor) + 2]
-        following = self.last_cursor or str(int(cursor) + len(page))
+        following: str | None = self.last_cursor or str(int(cursor) + len(page))
+        if self.says_the_end and int(cursor) + len(page) == len(self.items):
+            following = None
         return httpx.Response(200, json={"items": page, "cursor": following})
 
 
@@ -82,6 +85,19 @@ async def test_a_system_that_repeats_its_last_page_is_read_to_its_end(
     assert list(stored(database)) == ["1"]
 
 
+async def test_a_system_that_says_where_its_end_is_is_not_read_from_the_start_again(
+    database: Database, other: OtherSystem
+) -> None:
+    other.items = [{"id": number} for number in range(3)]
+    other.says_the_end = True
+    job = make_job(database, other)
+
+    first, second = [await run_job(job) for _ in range(2)]
+
+    assert (first.result.metadata["received"], second.result.metadata["received"]) == (3, 1)
+    assert other.asked == ["0", "2", "2"]
+
+
 async def test_a_refused_token_is_an_error(
     database: Database, other: OtherSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,3 +115,22 @@ async def test_says_what_is_missing(
     outcome = await run_job(make_job(database, other))
 
     assert outcome.result.message == "Set STOCK_SYNC_URL to what is read"
+
+
+async def test_a_system_without_cursors_is_read_once(
+    database: Database, other: OtherSystem
+) -> None:
+    other.items = [{"id": 1}]
+    other.says_the_end = True
+    job = make_job(database, other)
+
+    outcomes = [await run_job(job) for _ in range(2)]
+
+    assert [one.result.metadata["received"] for one in outcomes] == [1, 1]
+    assert other.asked == ["0", "0"]
+
+
+async def test_nothing_there_is_nothing_received(database: Database, other: OtherSystem) -> None:
+    outcome = await run_job(make_job(database, other))
+
+    assert outcome.result.metadata["received"] == 0

@@ -52,3 +52,21 @@ async def test_refuses_to_delete_everything(database: Database) -> None:
 
     assert not outcome.result.ok
     assert remaining(database) == AGES
+
+
+async def test_a_second_run_finds_nothing_to_delete(database: Database) -> None:
+    job = OldRowsJob(database)
+    await run_job(job, scheduled_for=NOW, older_than_days=30)
+
+    outcome = await run_job(job, scheduled_for=NOW, older_than_days=30)
+
+    assert outcome.result.metadata["deleted"] == 0
+
+
+async def test_an_empty_table_is_clean(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.delete(job_log_line))
+
+    outcome = await run_job(OldRowsJob(database), scheduled_for=NOW)
+
+    assert outcome.result.message == "0 rows deleted"

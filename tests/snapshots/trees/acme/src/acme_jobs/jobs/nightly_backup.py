@@ -55,9 +55,10 @@ class NightlyBackupJob:
 
 
 def make_room(target: Path) -> None:
-    """Make the folder, and take away what an attempt that was killed left behind."""
+    """Make the folder and an empty file for its owner's eyes alone; take away what an attempt that was killed left behind."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
+    target.touch(mode=0o600, exist_ok=False)
 
 
 def copy_sqlite(url: sa.URL, target: Path) -> None:
@@ -93,7 +94,7 @@ async def dump_postgresql(url: sa.URL, target: Path) -> None:
 
 
 async def run_program(name: str, *arguments: str, password: str | None = None) -> None:
-    """Run a PostgreSQL client program; the password never stands on its command line."""
+    """Run a PostgreSQL client program; the password is in its environment, not on its command line."""
     program = shutil.which(name)
     if program is None:
         raise FileNotFoundError(f"{name} is not installed: install the PostgreSQL client programs")
@@ -114,7 +115,7 @@ async def run_program(name: str, *arguments: str, password: str | None = None) -
 
 
 def finish(target: Path, keep: int) -> tuple[int, int]:
-    """Give the finished backup its name and delete all but the ``keep`` newest of the same database.
+    """Give the finished backup its name; keep the ``keep`` newest of the same database.
 
     It is whole and was read once by now, so whatever has a backup's name can be restored.
 

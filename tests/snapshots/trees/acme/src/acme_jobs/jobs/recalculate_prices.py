@@ -1,6 +1,7 @@
 """Works out all prices again after a change of the exchange rate."""
 
 from datetime import date
+from typing import Any
 
 from acme_jobs.scheduler import JobContext, JobResult, JobType, job
 from acme_jobs.services import Database
@@ -23,4 +24,14 @@ class RecalculatePricesJob:
         ctx.log.info("Procedure done", result_sets=len(result.sets), rows_changed=result.affected)
         return JobResult.success(
             f"{PROCEDURE}: {len(result.rows)} rows returned, {result.affected} changed"
-        ).with_metadata(first_row=result.rows[0] if result.rows else None)
+        ).with_metadata(first_row=first_row(result.rows))
+
+
+def first_row(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first row for the run's page; of bytes, such as a row version or a picture, the beginning is enough."""
+    if not rows:
+        return None
+    return {
+        name: value[:32].hex() if isinstance(value, bytes) else value
+        for name, value in rows[0].items()
+    }

@@ -42,7 +42,8 @@ class StockSyncJob:
         settings = StockSyncSettings()
         if not settings.url:
             return JobResult.failure("Set STOCK_SYNC_URL to what is read", retry=False)
-        cursor = await self.cursors.get(ctx.job_name)
+        cursor = await self.cursors.get(ctx.job_name, *ctx.aliases)
+        seen = {cursor}
         received = 0
         while True:
             ctx.raise_if_cancelled()
@@ -50,26 +51,28 @@ class StockSyncJob:
             if not items:
                 break
             # One page, one transaction, the cursor with it: after any crash the next run goes on exactly where this one was.
-            await self.store(ctx.job_name, items, following)
+            await self.store(ctx.job_name, items, following or cursor)
             received += len(items)
             ctx.log.info("Page stored", items=len(items), cursor=following)
-            if following == cursor:  # some systems give the last page again and again
+            if following is None or following in seen:  # the last page, or pages that go round
                 break
+            seen.add(following)
             cursor = following
         return JobResult.success(f"{received} items received").with_metadata(received=received)
 
     async def fetch(
         self, settings: StockSyncSettings, cursor: str | None
-    ) -> tuple[list[dict[str, Any]], str]:
-        """One page of what changed after ``cursor``, and the cursor behind it."""
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """One page of what changed after ``cursor``, and the cursor behind it; none behind the last page of some systems."""
         headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
         query = {"cursor": cursor} if cursor else {}
         answer = await self.http.get(settings.url, params=query, headers=headers)
         answer.raise_for_status()
         page = answer.json()
-        return page["items"], str(page["cursor"])
+        following = page.get("cursor")
+        return page["items"] or [], None if following in {None, ""} else str(following)
 
-    async def store(self, name: str, items: list[dict[str, Any]], cursor: str) -> None:
+    async def store(self, name: str, items: list[dict[str, Any]], cursor: str | None) -> None:
         """Keep the items, newer ones in the place of older ones, and how far we came."""
         latest = {str(item["id"]): item for item in items}
 
@@ -78,6 +81,7 @@ class StockSyncJob:
             connection.execute(sa.delete(ITEMS).where(ITEMS.c.Id.in_(latest)))
             rows = [{"Id": key, "Body": item} for key, item in latest.items()]
             connection.execute(sa.insert(ITEMS), rows)
-            self.cursors.save(connection, name, cursor)
+            if cursor is not None:
+                self.cursors.save(connection, name, cursor)
 
         await self.database.run(work)

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
         UnknownJob,
         UnknownRun,
     )
+    from .core.secrets import add_secret_source, register_secret
     from .core.states import RunState
-    from .hosting import migrate
+    from .enqueueing.client import Client, client
     from .jobs.context import JobContext
     from .jobs.declaration import job
     from .jobs.definition import Alerts, Job, JobDefinition, JobType
     from .jobs.discovery import BrokenModule
     from .jobs.result import JobResult
     from .migrations.upgrade import is_not_ours
+    from .preparing import migrate
     from .scheduler import Scheduler
     from .services.cursors import Cursors
     from .services.database import Database
@@ -42,7 +44,14 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .storage.tables import job_log_line, job_run, logged_job, metadata
     from .testing import run_job
-    from .web.router import create_app, make_router, scheduler_router
+    from .web.router import (
+        create_app,
+        make_router,
+        mount,
+        root_addresses,
+        scheduler_router,
+        with_scheduler,
+    )
     from .web.state import get_scheduler
 
 __all__ = [
@@ -52,6 +61,7 @@ __all__ = [
     "Alerts",
     "ArgumentsError",
     "BrokenModule",
+    "Client",
     "Cursors",
     "Database",
     "Job",
@@ -74,6 +84,8 @@ __all__ = [
     "UnknownJob",
     "UnknownRun",
     "__version__",
+    "add_secret_source",
+    "client",
     "configure",
     "create_app",
     "get_scheduler",
@@ -86,13 +98,18 @@ __all__ = [
     "make_router",
     "metadata",
     "migrate",
+    "mount",
     "procedure_call",
+    "register_secret",
+    "root_addresses",
     "run_job",
     "scheduler_router",
+    "with_scheduler",
 ]
 
 _HOMES = {
     "cli.main": ("main",),
+    "enqueueing.client": ("Client", "client"),
     "core.actor": (
         "SYSTEM",
         "Actor",
@@ -107,8 +124,12 @@ _HOMES = {
         "UnknownJob",
         "UnknownRun",
     ),
+    "core.secrets": (
+        "add_secret_source",
+        "register_secret",
+    ),
     "core.states": ("RunState",),
-    "hosting": ("migrate",),
+    "preparing": ("migrate",),
     "jobs.context": ("JobContext",),
     "jobs.declaration": ("job",),
     "jobs.definition": (
@@ -141,7 +162,10 @@ _HOMES = {
     "web.router": (
         "create_app",
         "make_router",
+        "mount",
+        "root_addresses",
         "scheduler_router",
+        "with_scheduler",
     ),
     "web.state": ("get_scheduler",),
 }

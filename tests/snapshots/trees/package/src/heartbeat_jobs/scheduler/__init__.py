@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Alerts,
         ArgumentsError,
         BrokenModule,
+        Client,
         Cursors,
         Database,
         Job,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
         StepError,
         UnknownJob,
         UnknownRun,
+        add_secret_source,
+        client,
         create_app,
         get_scheduler,
         is_not_ours,
@@ -47,9 +50,13 @@ if TYPE_CHECKING:
         make_router,
         metadata,
         migrate,
+        mount,
         procedure_call,
+        register_secret,
+        root_addresses,
         run_job,
         scheduler_router,
+        with_scheduler,
     )
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     "Alerts",
     "ArgumentsError",
     "BrokenModule",
+    "Client",
     "Cursors",
     "Database",
     "Job",
@@ -81,6 +89,8 @@ __all__ = [
     "UnknownJob",
     "UnknownRun",
     "__version__",
+    "add_secret_source",
+    "client",
     "configure",
     "create_app",
     "get_scheduler",
@@ -93,9 +103,13 @@ __all__ = [
     "make_router",
     "metadata",
     "migrate",
+    "mount",
     "procedure_call",
+    "register_secret",
+    "root_addresses",
     "run_job",
     "scheduler_router",
+    "with_scheduler",
 ]
 
 configure(

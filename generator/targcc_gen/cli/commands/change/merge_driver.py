@@ -1,0 +1,95 @@
+"""`targcc-gen merge-driver`: git merges specs by key, the lock by file, and jobs by the arguments of `@job`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import click
+
+from targcc_gen.cli.options import project_option
+
+_HERE = "targcc-gen merge-driver %O %A %B %P"
+# Whoever has the settings and no targcc-gen gets what git does by itself.
+_COMMAND = (
+    f"if command -v targcc-gen >/dev/null 2>&1; then {_HERE}; else git merge-file %A %O %B; fi"
+)
+_NEEDED = 3
+
+
+@click.command(short_help="Let git merge branches that each change jobs.")
+@click.option("--install", is_flag=True, help="Tell git of it, in this clone.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@project_option
+@click.pass_context
+def merge_driver(
+    ctx: click.Context, *, install: bool, files: tuple[Path, ...], project: Path | None
+) -> None:
+    """Merge FILES as git asks for it: BASE OURS THEIRS [PATH]; the outcome is written to OURS.
+
+    With --install, git calls it by itself in this clone: for targcc.yaml, which is merged key by key, for the lock, and for the
+    jobs' files, whose @job(…) is merged argument by argument. What both branches changed differently stays a conflict.
+
+    \b
+    Example:
+      targcc-gen merge-driver --install
+      git merge my-branch && targcc-gen regenerate
+    """
+    if install:
+        if files:
+            raise click.UsageError("--install takes no files")
+        _install(project)
+        return
+    if len(files) < _NEEDED:
+        raise click.UsageError("give BASE OURS THEIRS, or --install")
+    from targcc_gen.sync.branches.driver import Versions, merge_versions
+
+    base, ours, theirs = (path.read_bytes() for path in files[:_NEEDED])
+    name = (files[_NEEDED] if len(files) > _NEEDED else files[1]).as_posix()
+    text, is_clean = merge_versions(name, Versions(base, ours, theirs))
+    files[1].write_bytes(text)
+    ctx.exit(0 if is_clean else 1)
+
+
+def _install(project: Path | None) -> None:
+    from targcc_gen.cli.project import open_project
+    from targcc_gen.errors import InputError
+    from targcc_gen.render.embedded import layout_of
+
+    opened = open_project(project)
+    try:
+        top = Path(_git(opened.root, "rev-parse", "--show-toplevel")).resolve()
+        common = _git(opened.root, "rev-parse", "--git-common-dir")
+        _git(opened.root, "config", "merge.targcc.name", "targcc-gen, by key")
+        _git(opened.root, "config", "merge.targcc.driver", _COMMAND)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(
+            f"{opened.root} is in no git repository", hint="git init makes one"
+        ) from error
+    below = opened.root.resolve().relative_to(top).as_posix()
+    prefix = "/" if below == "." else f"/{below}/"
+    layout = layout_of(opened.spec)
+    lines = [
+        f"{prefix}{path} merge=targcc"
+        for path in ("targcc.yaml", ".targcc/lock.jsonl", f"{layout.code}/jobs/*.py")
+    ]
+    attributes = (opened.root / common).resolve() / "info" / "attributes"
+    _add(attributes, lines)
+    click.echo("git merges targcc.yaml, the lock and the jobs by targcc-gen now, in this clone.")
+    click.echo("After a merge: targcc-gen regenerate")
+
+
+def _add(path: Path, lines: list[str]) -> None:
+    """Add the lines that are not there yet."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    new = [line for line in lines if line not in before.splitlines()]
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gap = "" if not before or before.endswith("\n") else "\n"
+        path.write_text(before + gap + "\n".join(new) + "\n", encoding="utf-8", newline="\n")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ("git", *arguments)
+    done = subprocess.run(command, cwd=root, capture_output=True, check=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,105 @@
+"""The JSON Schemas of what `--json` prints. What is in one stays: a release may add keys, and a test validates real outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_TRUTH = {"type": "boolean"}
+_MAYBE = {"type": ["string", "null"]}
+_TEXTS = {"type": "array", "items": _TEXT}
+
+ACTIONS = ("create", "update", "merge", "conflict", "delete", "keep", "unchanged")
+OWNERS = ("managed", "scaffold", "patched")
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **(optional or {})},
+    }
+
+
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_PLACE = _object(
+    {"first": {"type": "integer"}, "last": {"type": "integer"}, "mine": _TEXT, "generated": _TEXT}
+)
+_CHANGE = _object(
+    {
+        "path": _TEXT,
+        "action": {"enum": list(ACTIONS)},
+        "owner": {"enum": list(OWNERS)},
+        "reason": _TEXT,
+        "lines_added": _COUNT,
+        "lines_removed": _COUNT,
+    },
+    {
+        "moved_to": _TEXTS,
+        "moved_from": _TEXTS,
+        "collisions": _array(_PLACE),
+        "left_behind": _array(_PLACE),
+        "note": _TEXT,
+    },
+)
+_RUN = _object({"local": _TEXT, "utc": _TEXT})
+_JOB = _object(
+    {"name": _TEXT, "schedule": _TEXT, "timezone": _MAYBE, "next": _array(_RUN), "notes": _TEXTS}
+)
+
+_SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plan": (
+        "What new, job, regenerate, restore, eject and scheduler print with --json",
+        _object(
+            {
+                "project": _TEXT,
+                "changes": _array(_CHANGE),
+                "counts": _object(dict.fromkeys(ACTIONS, _COUNT)),
+                "lock_changes": _TRUTH,
+                "written": _TRUTH,
+            },
+            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}},
+        ),
+    ),
+    "status": (
+        "What status prints with --json",
+        _object(
+            {
+                "project": _TEXT,
+                "made_by": _MAYBE,
+                "generator": _TEXT,
+                "files": _array(_object({"path": _TEXT, "state": _TEXT, "note": _TEXT})),
+                "due": _array(_CHANGE),
+                "up_to_date": _TRUTH,
+            }
+        ),
+    ),
+    "doctor": (
+        "What doctor prints with --json",
+        _array(
+            _object({"level": {"enum": ["ok", "warn", "fail"]}, "what": _TEXT, "advice": _TEXT})
+        ),
+    ),
+    "blueprints": (
+        "What blueprints list prints with --json",
+        _array(_object({"name": _TEXT, "summary": _TEXT, "defaults": {"type": "object"}}, {"origin": _TEXT})),
+    ),
+    "explain": (
+        "What explain prints with --json",
+        _object({"path": _TEXT, "value": {}, "origin": _TEXT, "overrides": _array(_object({"value": {}, "origin": _TEXT}))}, {"environment": _MAYBE}),
+    ),
+}  # fmt: skip
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The schema of the spec, or of what a command prints."""
+    if name == "spec":
+        from targcc_gen.spec.docs.schema import spec_schema
+
+        return spec_schema()
+    title, schema = _SCHEMAS[name]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}

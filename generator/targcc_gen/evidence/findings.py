@@ -1,0 +1,225 @@
+"""What a history shows besides the times: jobs that are dead, started by hand, too long, or failing each time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from targcc_gen.evidence.grid import Slots, match, missed
+from targcc_gen.evidence.model import Finding, day, some
+from targcc_gen.evidence.old_rows import kind_of, when_of
+from targcc_gen.sources.model import ImportedJob, Past
+from targcc_gen.sources.past import OldRun
+
+Due = Callable[[datetime, datetime], int]
+"""How often a job was due between two moments."""
+
+_DEAD_AFTER = timedelta(days=30)
+_DEAD_SLOTS = 3
+_FEW = 3
+_NEAR = 120
+"""Minutes within which starts have one time of the day."""
+_MANY = 5
+_NEARLY_ALL = 0.95
+_MOSTLY = 0.8
+_HANGING = timedelta(hours=20)
+_LATE_DAYS = 28
+_PROCEDURE_LIMIT = range(29, 33)
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+_PAUSED = "it comes over paused"
+
+
+def dead(
+    due: Due | None, last: datetime | None, alive: datetime | None, *, active: bool, alone: bool
+) -> Finding | None:
+    """A job whose schedule went on without it.
+
+    Args:
+        due: How often its schedule would have started it between two moments; None if it has none.
+        last: When it last ran.
+        alive: When the old server was last seen at work.
+        active: Whether the row is switched on.
+        alone: Whether nothing else tells that the server was at work since.
+    """
+    if due is None or last is None or alive is None or not active or is_awake(last, alive):
+        return None
+    count = due(last, alive)
+    if count < _DEAD_SLOTS:
+        return None
+    text = f"it has not run since {day(last)}: {count:,} times of its schedule passed without a start until {day(alive)}"
+    if alone:
+        return Finding("dead", f"{text}; no other job ran since either", (last,))
+    return Finding("dead", text, (last,), _PAUSED)
+
+
+def is_awake(last: datetime | None, alive: datetime | None) -> bool:
+    """Whether a job ran within the last month in which the server was seen at work."""
+    return last is not None and alive is not None and alive - last < _DEAD_AFTER
+
+
+def due_by_slots(slots: Slots) -> Due:
+    """How many times a schedule names between two moments."""
+    return lambda after, until: missed(slots, after, until)
+
+
+def due_by_interval(every: timedelta) -> Due:
+    """How many intervals there are between two moments."""
+    return lambda after, until: (until - after) // every
+
+
+def by_hand(
+    runs: Sequence[OldRun], slots: Slots | None, *, manual_only: bool
+) -> tuple[Finding | None, list[OldRun]]:
+    """Starts by people, and the runs that are left.
+
+    Runs that somebody else started than most, at times that no schedule names, are by hand; of a manual job, all are.
+
+    Args:
+        runs: The runs, in order.
+        slots: The times of its schedule, if it names some.
+        manual_only: Whether it has no schedule at all.
+    """
+    if not runs:
+        return None, []
+    people = Counter(run.by for run in runs)
+    manual: list[OldRun] = []
+    if len(people) > 1 and not manual_only:
+        usual = people.most_common(1)[0][0]
+        starts = [run.started for run in runs]
+        strays = set(starts) if slots is None else set(match(starts, slots).strays)
+        manual = [run for run in runs if run.started in strays and run.by and run.by != usual]
+    if manual_only:
+        manual = list(runs)
+    elif len(manual) * 2 > len(runs):
+        manual = []
+    if len(manual) < _FEW:
+        return None, list(runs)
+    chosen = {id(run) for run in manual}
+    left = [run for run in runs if id(run) not in chosen]
+    starts = [run.started for run in manual]
+    names = ", ".join(
+        name for name, _ in Counter(run.by for run in manual if run.by).most_common(3)
+    )
+    who = f" by {names}" if names else ""
+    text = f"{len(manual):,} of {len(runs):,} starts were by hand{who}{_habit(starts)}"
+    if manual_only:
+        text = f"it has no schedule, and was started {len(manual):,} times{who}{_habit(starts)}"
+    return Finding("by hand", text, some(starts)), left
+
+
+def _habit(starts: Sequence[datetime]) -> str:
+    """What starts have in common: a weekday, a time of the day."""
+    weekday, count = Counter(start.weekday() for start in starts).most_common(1)[0]
+    words = f", {count:,} of them on {_DAYS[weekday]}" if count >= _MOSTLY * len(starts) else ""
+    clocks = sorted(start.hour * 60 + start.minute for start in starts)
+    low, high = clocks[len(clocks) // 10], clocks[-1 - len(clocks) // 10]
+    if high == low:
+        words += f", at {_clock(low)}"
+    elif high - low <= _NEAR:
+        words += f", between {_clock(low)} and {_clock(high)}"
+    return words
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def switched_off(runs: Sequence[OldRun], *, active: bool, alive: datetime | None) -> Finding | None:
+    """A row that is off, and yet ran lately."""
+    if active or alive is None:
+        return None
+    lately = [run.started for run in runs if alive - run.started < _DEAD_AFTER]
+    if len(lately) < _FEW:
+        return None
+    text = f"the row is off, and yet there were {len(lately):,} starts in the last {_DEAD_AFTER.days} days"
+    return Finding("off but running", text, some(lately))
+
+
+def too_long(runs: Sequence[OldRun], interval: timedelta | None) -> Finding | None:
+    """Runs that took longer than the time to the next one."""
+    if interval is None:
+        return None
+    timed = [run for run in runs if run.seconds is not None]
+    long = [run for run in timed if timedelta(seconds=run.seconds or 0) > interval]
+    if not long:
+        return None
+    longest = max(run.seconds or 0 for run in long)
+    starts = [run.started for run in runs]
+    gaps = sorted(later - earlier for earlier, later in pairwise(starts))
+    usual = f"; in truth it started every {span(gaps[len(gaps) // 2])}" if gaps else ""
+    text = (
+        f"{len(long):,} of {len(timed):,} runs took longer than the {span(interval)} to the next time, the longest"
+        f" {span(timedelta(seconds=longest))}{usual}"
+    )
+    chosen = "a time that comes while it still runs is left out here (overlap: skip)"
+    return Finding("too long", text, some([run.started for run in long]), chosen)
+
+
+def keeps_failing(runs: Sequence[OldRun], past: Past) -> Finding | None:
+    """A job whose runs fail, nearly all of them."""
+    failed = [run for run in runs if run.failed]
+    if len(failed) < _MANY or len(failed) < _NEARLY_ALL * len(runs):
+        return None
+    good = [run.started for run in runs if not run.failed]
+    last = f"; the last success was on {day(good[-1])}" if good else "; none succeeded"
+    error, count = past.log.errors.most_common(1)[0] if past.log.errors else ("", 0)
+    said = f'; most often it said "{error}" ({count:,} times)' if error else ""
+    limit = ""
+    if all(run.seconds in _PROCEDURE_LIMIT for run in failed):
+        limit = "; all ended at 30 s, where the old server gave up on a procedure"
+    text = f"{len(failed):,} of its last {len(runs):,} runs failed{last}{limit}{said}"
+    return Finding("keeps failing", text, some([run.started for run in failed]))
+
+
+def month_end(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
+    """Runs of a day or more at a month's end: the old runner could not compute the next time, and hung until the month ended."""
+    when, kind = when_of(job), kind_of(job)
+    late = when is not None and kind in {"monthly", "annually"} and when.day > _LATE_DAYS
+    hung = [
+        run
+        for run in runs
+        if run.failed and run.seconds is not None and timedelta(seconds=run.seconds) >= _HANGING
+    ]
+    if not late or not hung:
+        return None
+    text = (
+        f"{len(hung):,} failures of {span(timedelta(seconds=min(run.seconds or 0 for run in hung)))} to"
+        f" {span(timedelta(seconds=max(run.seconds or 0 for run in hung)))} at the end of a short month: the old runner could"
+        " not compute the next time, and no job of its runner ran until the month was over"
+    )
+    return Finding(
+        "month end", text, some([run.started for run in hung]), "that fault does not come over"
+    )
+
+
+def hanging(job: ImportedJob, runs: Sequence[OldRun]) -> Finding | None:
+    """Other runs of a day or more that ended as failures: the server stood still, or found the job in process."""
+    if month_end(job, runs):
+        return None
+    hung = [
+        run
+        for run in runs
+        if run.failed and run.seconds is not None and timedelta(seconds=run.seconds) >= _HANGING
+    ]
+    if not hung:
+        return None
+    text = f"{len(hung):,} runs ended as failures after {span(_HANGING)} or more: the old server found the job in process"
+    return Finding("hung", text, some([run.started for run in hung]))
+
+
+def every_finding(*found: Finding | None) -> Iterator[Finding]:
+    """Those that there are."""
+    yield from (one for one in found if one is not None)
+
+
+def span(length: timedelta) -> str:
+    """A length of time in two units: ``2 d 4 h``, ``12 min``."""
+    seconds = round(length.total_seconds())
+    parts = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
+    return " ".join(parts[:2]) or "0 s"

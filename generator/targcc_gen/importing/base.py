@@ -1,0 +1,159 @@
+"""What the old table said at the last import, ``.targcc/legacy.jsonl``: the base against which the next one is compared.
+
+One line of JSON for each row, sorted, so that git merges two branches that each imported something. A row is known by the
+table it came from and its ID there: its name may change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.sync.lock import json_object
+
+BASE_FILE = ".targcc/legacy.jsonl"
+FORMAT = 1
+_MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """A row as it was at the last import.
+
+    Attributes:
+        source: The table it came from, as ``--source`` names it.
+        row: Its ID there.
+        name: What the old server called the job.
+        key: The job's key in the project; empty for a row that is accepted as no job.
+        job: What the import made of it, by the keys of the spec.
+        theory: What the row alone says, where the import followed the history instead.
+        rejected: Why it is no job, where a person accepted that.
+    """
+
+    source: str
+    row: str
+    name: str
+    key: str = ""
+    job: Mapping[str, Any] = field(default_factory=dict)
+    theory: Mapping[str, Any] = field(default_factory=dict)
+    rejected: str = ""
+
+    def to_line(self) -> str:
+        """The row as a line of the file."""
+        data: dict[str, Any] = {"source": self.source, "row": self.row, "name": self.name}
+        if self.rejected:
+            data["rejected"] = self.rejected
+        else:
+            data |= {"key": self.key, "job": dict(self.job)}
+        if self.theory:
+            data["theory"] = dict(self.theory)
+        return json.dumps(data, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """All rows of the last imports, by source and ID."""
+
+    rows: Mapping[tuple[str, str], BaseRow] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[str]:
+        """The tables that were imported, each once."""
+        return list(dict.fromkeys(source for source, _ in self.rows))
+
+    def of(self, source: str) -> dict[str, BaseRow]:
+        """The rows of one table by their IDs."""
+        return {row: known for (table, row), known in self.rows.items() if table == source}
+
+    def with_source(self, source: str, rows: Iterable[BaseRow]) -> Base:
+        """The same with other rows of one table."""
+        others = {place: row for place, row in self.rows.items() if place[0] != source}
+        return Base({**others, **{(row.source, row.row): row for row in rows}})
+
+    @classmethod
+    def load(cls, root: Path) -> Base:
+        """The base of the project in ``root``; an empty one where nothing was imported.
+
+        Raises:
+            InputError: It is damaged, or a newer generator wrote it.
+        """
+        try:
+            text = (root / BASE_FILE).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return cls()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(1, f"it cannot be read: {error}") from error
+        return cls.parse(text)
+
+    @classmethod
+    def parse(cls, text: str) -> Base:
+        """Read what ``dump`` wrote; the text is not trusted.
+
+        Raises:
+            InputError: A line is not one of this file.
+        """
+        rows: dict[tuple[str, str], BaseRow] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.startswith(_MARKERS):
+                raise _damaged(number, "git left conflict markers in it")
+            if not line.strip():
+                continue
+            data = _object(number, line)
+            if "targcc_legacy" in data:
+                if data["targcc_legacy"] != FORMAT:
+                    raise InputError(
+                        f"{BASE_FILE}:{number}: a newer targcc-gen wrote it",
+                        hint="upgrade: uv tool install --upgrade targcc-gen",
+                    )
+                continue
+            # After a merge of two branches by union a row may stand there twice: the last one counts.
+            row = _row(number, data)
+            rows[row.source, row.row] = row
+        return cls(rows)
+
+    def dump(self) -> str:
+        """The text of the file."""
+        header = json.dumps({"targcc_legacy": FORMAT})
+        lines = [self.rows[place].to_line() for place in sorted(self.rows, key=_order)]
+        return "\n".join([header, *lines]) + "\n"
+
+
+def plain(values: Any) -> Any:
+    """Values as JSON would read them back."""
+    if isinstance(values, Mapping):
+        return {str(key): plain(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [plain(value) for value in values]
+    return str(values) if isinstance(values, str) else values
+
+
+def _order(place: tuple[str, str]) -> tuple[str, int, str]:
+    source, row = place
+    return source, int(row) if row.isdecimal() and len(row) < len(str(2**64)) else -1, row
+
+
+def _damaged(line: int, problem: str) -> InputError:
+    hint = f"take it back from version control: git checkout {BASE_FILE}; of two branches keep every line"
+    return InputError(f"{BASE_FILE}:{line}: it is damaged: {problem}", hint=hint)
+
+
+def _object(number: int, line: str) -> dict[str, Any]:
+    try:
+        return json_object(line)
+    except ValueError as error:
+        raise _damaged(number, str(error)) from error
+
+
+def _row(number: int, data: dict[str, Any]) -> BaseRow:
+    texts = {name: data.get(name, "") for name in ("source", "row", "name", "key", "rejected")}
+    job, theory = data.get("job", {}), data.get("theory", {})
+    mappings = isinstance(job, dict) and isinstance(theory, dict)
+    if not all(isinstance(text, str) for text in texts.values()) or not mappings:
+        raise _damaged(number, "a row needs source, row, name, key and job")
+    if not texts["source"] or not texts["row"] or not (texts["key"] or texts["rejected"]):
+        raise _damaged(number, "a row needs source, row and key")
+    return BaseRow(**texts, job=job, theory=theory)

@@ -1,0 +1,142 @@
+"""What an import does to a project, row by row, and what a person has to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.importing.fields import FieldChange, shown
+from targcc_gen.spec.value_errors import nearest
+
+
+class Kind(StrEnum):
+    """What became of a row."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    RENAMED = "renamed"
+    SWITCHED_OFF = "switched off"
+    SWITCHED_ON = "switched on"
+    REMOVED = "removed"
+    """Gone in the old table: its job goes too."""
+    KEPT = "kept"
+    """Changed here only: it stays so."""
+    LEFT_OUT = "left out"
+    """Removed here: it does not come back."""
+    REJECTED = "rejected"
+    """It was a job and can be none now: what is here stays."""
+    CONFLICT = "conflict"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """What became of one row.
+
+    Attributes:
+        kind: What.
+        row: Its ID in the old table.
+        key: The job's key.
+        name: What the old server calls it.
+        fields: What changes, was kept, or has to be decided.
+        note: More, in words.
+    """
+
+    kind: Kind
+    row: str
+    key: str
+    name: str
+    fields: tuple[FieldChange, ...] = ()
+    note: str = ""
+
+    def words(self) -> str:
+        """The change on one line, without its kind and key."""
+        texts = [self.note] if self.note else []
+        texts += [_field_words(self.kind, one) for one in self.fields]
+        return "; ".join(texts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The change for a program."""
+        data: dict[str, Any] = {
+            "kind": self.kind.value,
+            "row": self.row,
+            "key": self.key,
+            "name": self.name,
+        }
+        if self.fields:
+            data["fields"] = [
+                {"field": one.field, "base": one.before, "mine": one.mine, "old": one.old}
+                for one in self.fields
+            ]
+        if self.note:
+            data["note"] = self.note
+        return data
+
+
+def _field_words(kind: Kind, one: FieldChange) -> str:
+    if kind is Kind.CONFLICT:
+        base = f", it was {shown(one.before)}" if one.before is not None else ""
+        return f"{one.field}: mine {shown(one.mine)}, old {shown(one.old)}{base}"
+    if kind is Kind.KEPT:
+        return f"{one.field}: {shown(one.mine)} here, {shown(one.old)} there"
+    return f"{one.field}: {shown(one.mine)} → {shown(one.old)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Which side a person chose, by ``Job``, ``Job.field``, or ``.`` for everything; in any case.
+
+    Attributes:
+        sides: ``mine`` or ``old`` by such a place.
+    """
+
+    sides: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, mine: Iterable[str], old: Iterable[str]) -> Choices:
+        """The choices of a command line.
+
+        Raises:
+            InputError: One place is given to both sides.
+        """
+        sides = {place.casefold(): "old" for place in old}
+        for place in mine:
+            if sides.get(place.casefold()) == "old":
+                raise InputError(f"{place} is given to both --mine and --old")
+            sides[place.casefold()] = "mine"
+        return cls(sides)
+
+    def of_field(self, key: str, name: str, part: str) -> str | None:
+        """The side for a field of a job: the nearest of field, job and everything counts."""
+        return self.named(key, name, part) or self.sides.get(".")
+
+    def named(self, key: str, name: str, part: str) -> str | None:
+        """The side for a field of a job, where the field or the job is named."""
+        places = [f"{one}.{part}" for one in (key, name)] if part else []
+        if part == "schedule":
+            kinds = ("cron", "every", "anchor", "after", "at", "type")
+            places += [f"{one}.{kind}" for one in (key, name) for kind in kinds]
+        elif "." in part:
+            places += [f"{one}.{part.partition('.')[0]}" for one in (key, name)]
+        for place in (*places, key, name):
+            if place.casefold() in self.sides:
+                return self.sides[place.casefold()]
+        return None
+
+    def check(self, keys: Iterable[str], names: Iterable[str]) -> None:
+        """Refuse places that name no job.
+
+        Raises:
+            InputError: A place names none.
+        """
+        known = list(keys)
+        places = {one.casefold() for one in (*known, *names)} | {"."}
+        for place in self.sides:
+            if place not in places and not any(place.startswith(f"{one}.") for one in places):
+                raise InputError(
+                    f"no job {place} in this import or this project",
+                    hint=nearest(place, known) or "write Job, Job.field, or . for all",
+                )

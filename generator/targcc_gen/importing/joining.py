@@ -1,0 +1,297 @@
+"""The rows of an import into a project that is there: what the old server changed, what people changed, and what both did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from targcc_gen.importing.arrival import SPEC_FILE, Arrival, Request, base_row, queues_of, with_base
+from targcc_gen.importing.base import Base, BaseRow, plain
+from targcc_gen.importing.changes import Kind, RowChange
+from targcc_gen.importing.fields import FieldChange, merge, same, split
+from targcc_gen.importing.matching import Matched, matched, source_of
+from targcc_gen.render.tree import Owner, Tree, TreeFile
+from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.spec import JobSpec, Spec, build_job, job_values
+from targcc_gen.sync import Action, Plan, Side, make_plan
+from targcc_gen.sync.jobs.removed import with_record
+
+_WRITTEN = ("procedure", "blueprint", "description", "params")
+"""What a job's module says outside of its decorator."""
+_FEWEST = 3
+_JOB = "job"
+
+
+def join_project(
+    result: Import, root: Path, spec: Spec, text: str, request: Request | None = None
+) -> Arrival:
+    """Plan the rows into a project.
+
+    Args:
+        result: The end of every row; its jobs get the keys and names that they keep.
+        root: The project's folder.
+        spec: The project's spec.
+        text: The spec's text.
+        request: What a person said about it.
+
+    Raises:
+        InputError: The rows are of another table, or a choice names no job.
+    """
+    request = request or Request()
+    base = Base.load(root)
+    source = source_of(base, request.source, result.tables.main_shown)
+    rows = matched(result, base, source, spec)
+    request.choices.check(
+        [*spec.jobs, *(one.job.key for one in rows if one.job)],
+        [one.job.old.name for one in rows if one.job],
+    )
+    joining = _Joining(result, root, spec, source, request, rows)
+    return joining.arrival(text, base)
+
+
+class _Joining:
+    """One import into one project."""
+
+    def __init__(  # noqa: PLR0917 - what one import is
+        self,
+        result: Import,
+        root: Path,
+        spec: Spec,
+        source: str,
+        request: Request,
+        rows: list[Matched],
+    ) -> None:
+        self._result = result
+        self._root = root
+        self._spec = spec
+        self._source = source
+        self._request = request
+        self._rows = rows
+        self._added: dict[str, JobSpec] = {}
+        self._changed: dict[str, tuple[JobSpec, bool]] = {}
+        self._removed: list[str] = []
+        self._after: list[BaseRow] = []
+        self._accepted = 0
+        self._many_gone = self._is_a_part()
+
+    def arrival(self, text: str, base: Base) -> Arrival:
+        """The plan, with every row's change."""
+        changes = [change for one in self._rows for change in self._row(one)]
+        after = base.with_source(self._source, self._after)
+        plan = with_base(self._plan(text), after)
+        return Arrival(plan, tuple(changes), self._accepted)
+
+    def _is_a_part(self) -> bool:
+        """Whether so many rows are gone that the export is likelier a part of the table."""
+        known = [one for one in self._rows if one.before and one.before.key]
+        gone = [one for one in known if one.job is None and one.rejection is None]
+        return len(gone) >= _FEWEST and len(gone) * 2 > len(known)
+
+    # Rows
+
+    def _row(self, one: Matched) -> Iterable[RowChange]:
+        if one.held and one.before is not None:
+            self._after.append(one.before)
+            return []
+        if one.job is not None and one.before is not None:
+            return [*self._known(one, one.job, one.before)]
+        if one.job is not None:
+            return [*self._unknown(one, one.job)]
+        was_job = one.before is not None and bool(one.before.key)
+        if one.rejection is not None and not (one.rejection.deleted and was_job):
+            return [*self._rejected(one)]
+        return [*self._gone(one)]
+
+    def _unknown(self, one: Matched, job: ImportedJob) -> Iterable[RowChange]:
+        """A row that no import has seen: a new job, or one that the project has without knowing the row."""
+        mine = self._spec.jobs.get(job.key)
+        if mine is None:
+            self._added[job.key] = self._request.arriving(job.spec)
+            self._after.append(base_row(self._source, one.row, job))
+            yield RowChange(Kind.ADDED, one.row, job.key, job.old.name)
+            return
+        yield from self._merged(one, job, None, mine)
+
+    def _known(self, one: Matched, job: ImportedJob, before: BaseRow) -> Iterable[RowChange]:
+        mine = self._spec.jobs.get(job.key)
+        if mine is not None:
+            yield from self._merged(one, job, before, mine)
+            return
+        changed = _differences(before.job, plain(job_values(job.spec)))
+        side = self._request.choices.of_field(job.key, job.old.name, _JOB)
+        if changed and side is None:
+            note = "removed here, changed there"
+            yield RowChange(Kind.CONFLICT, one.row, job.key, job.old.name, changed, note)
+        elif side == "old":
+            self._added[job.key] = self._request.arriving(job.spec)
+            yield RowChange(
+                Kind.ADDED, one.row, job.key, job.old.name, note="it had been removed here"
+            )
+        else:
+            note = "removed here: it stays so"
+            yield RowChange(Kind.LEFT_OUT, one.row, job.key, job.old.name, note=note)
+        self._after.append(base_row(self._source, one.row, job))
+
+    def _merged(
+        self, one: Matched, job: ImportedJob, before: BaseRow | None, mine: JobSpec
+    ) -> Iterable[RowChange]:
+        here, there = plain(job_values(mine)), plain(job_values(job.spec))
+        choices = self._request.choices
+
+        def choose(part: str) -> str | None:
+            return choices.of_field(job.key, job.old.name, part)
+
+        def insist(part: str) -> str | None:
+            return choices.named(job.key, job.old.name, part)
+
+        found = merge(before.job if before else None, here, there, choose, insist)
+        self._after.append(self._based(one, job, before, there))
+        if found.conflicts:
+            note = "" if before else "the project has this job already"
+            yield RowChange(Kind.CONFLICT, one.row, job.key, job.old.name, found.conflicts, note)
+            return
+        if found.taken:
+            whole = any(each.field.partition(".")[0] in _WRITTEN for each in found.taken)
+            self._changed[job.key] = build_job(job.key, found.values), whole
+        yield from self._told(one, job, found.taken, found.kept)
+
+    def _based(
+        self, one: Matched, job: ImportedJob, before: BaseRow | None, there: Mapping[str, Any]
+    ) -> BaseRow:
+        """The row for the next time; an interval whose anchor only moved on keeps the anchor it had."""
+        now = base_row(self._source, one.row, job)
+        if before is None or _differences(before.job, there):
+            return now
+        theory = now.theory if job.seen else before.theory
+        return replace(now, job=before.job, theory=theory)
+
+    def _told(
+        self,
+        one: Matched,
+        job: ImportedJob,
+        taken: tuple[FieldChange, ...],
+        kept: tuple[FieldChange, ...],
+    ) -> Iterable[RowChange]:
+        name = job.old.name
+        rest = taken
+        if one.renamed and one.before is not None:
+            rest = tuple(each for each in rest if each.field != "display_name")
+            note = f'"{one.before.name}" is "{name}" now; it keeps its key and its history'
+            yield RowChange(Kind.RENAMED, one.row, job.key, name, note=note)
+        for each in rest:
+            if each.field == "paused":
+                kind = Kind.SWITCHED_OFF if each.old else Kind.SWITCHED_ON
+                note = "paused here too" if each.old else "not paused any more"
+                yield RowChange(kind, one.row, job.key, name, note=note)
+        rest = tuple(each for each in rest if each.field != "paused")
+        if rest:
+            yield RowChange(Kind.CHANGED, one.row, job.key, name, rest)
+        if kept:
+            yield RowChange(Kind.KEPT, one.row, job.key, name, kept)
+        if not taken and not kept and not one.renamed:
+            yield RowChange(Kind.UNCHANGED, one.row, job.key, name)
+
+    def _rejected(self, one: Matched) -> Iterable[RowChange]:
+        assert one.rejection is not None
+        reason, before = one.rejection.reason, one.before
+        if before is not None and before.key:
+            self._after.append(before)
+            note = f"it can be no job now, and what is here stays: {reason}"
+            yield RowChange(Kind.REJECTED, one.row, before.key, one.rejection.name, note=note)
+            return
+        known = before is not None and before.rejected == reason
+        if known or self._request.accept_rejected:
+            self._accepted += 1
+            name = one.rejection.name
+            self._after.append(BaseRow(self._source, one.row, name, rejected=reason))
+
+    def _gone(self, one: Matched) -> Iterable[RowChange]:
+        """A row that was there and is not: its job goes, unless somebody works on it here."""
+        before = one.before
+        if before is None or not before.key:
+            return
+        if self._request.partial:
+            self._after.append(before)
+            return
+        mine = self._spec.jobs.get(before.key)
+        if mine is None:
+            note = "gone there, and removed here"
+            yield RowChange(Kind.REMOVED, one.row, before.key, before.name, note=note)
+            return
+        problem = self._in_the_way(before, mine)
+        side = self._request.choices.of_field(before.key, before.name, _JOB)
+        if problem and side is None:
+            self._after.append(before)
+            yield RowChange(Kind.CONFLICT, one.row, before.key, before.name, note=problem)
+        elif side == "mine":
+            note = "gone there; it stays here as a job of your own"
+            yield RowChange(Kind.KEPT, one.row, before.key, before.name, note=note)
+        else:
+            self._removed.append(before.key)
+            gone = "deleted" if one.rejection else "gone"
+            yield RowChange(Kind.REMOVED, one.row, before.key, before.name, note=f"{gone} there")
+
+    def _in_the_way(self, before: BaseRow, mine: JobSpec) -> str:
+        """Why a job whose row is gone is not simply removed."""
+        if self._many_gone:
+            return "most rows are gone: if the export has only some of them, say --partial"
+        if edited := _differences(before.job, plain(job_values(mine))):
+            return f"gone there, and you changed {', '.join(one.field for one in edited)} here"
+        from targcc_gen.render import job_paths
+
+        paths = job_paths(self._spec, before.key)
+        plan = make_plan(Tree.of([], complete=False, removed=paths), self._root)
+        kept = [one.path for one in plan.changes if one.action is Action.KEEP]
+        return f"gone there, and you wrote in {kept[0]}" if kept else ""
+
+    # Files
+
+    def _plan(self, text: str) -> Plan:
+        from targcc_gen.render import job_paths, render_job
+        from targcc_gen.spec import add_jobs, add_queues, change_jobs, parse_spec, remove_job
+
+        after = text
+        for key in self._removed:
+            after = remove_job(after, key, SPEC_FILE)
+        used = {job.queue for job in self._added.values()}
+        used |= {job.queue for job, _ in self._changed.values()}
+        after = add_queues(after, queues_of(self._result, used), SPEC_FILE)
+        if self._changed:
+            changed = {key: job for key, (job, _) in self._changed.items()}
+            after = change_jobs(after, changed, SPEC_FILE)
+        if self._added:
+            after = add_jobs(after, self._added, SPEC_FILE)
+        gone = [path for key in self._removed for path in job_paths(self._spec, key)]
+        files: list[TreeFile] = []
+        sides: dict[str, Side] = {}
+        if after != text:
+            whole = parse_spec(after, SPEC_FILE)
+            files = [file for key in self._added for file in render_job(whole, key)]
+            for key, (_, rewritten) in self._changed.items():
+                rendered = render_job(whole, key)
+                files += [replace(file, whole=rewritten) for file in rendered]
+                side = self._request.choices.of_field(key, key, "")
+                if side is not None:
+                    chosen = Side.GENERATED if side == "old" else Side.MINE
+                    sides |= dict.fromkeys([file.path for file in rendered], chosen)
+            files.append(
+                TreeFile(SPEC_FILE, after.encode(), Owner.SCAFFOLD, replaces=text.encode())
+            )
+        tree = Tree.of(files, complete=False, removed=gone)
+        plan = make_plan(tree, self._root, sides=sides, retire=True)
+        for key in self._removed:
+            values = job_values(self._spec.jobs[key])
+            plan = with_record(plan, key, values, job_paths(self._spec, key))
+        return plan
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    """The fields in which two versions differ; ``mine`` is none of them."""
+    was, now = split(one), split(other)
+    return tuple(
+        FieldChange(name, was.get(name), None, now.get(name))
+        for name in dict.fromkeys([*was, *now])
+        if not same(name, was.get(name), now.get(name))
+    )

@@ -1,0 +1,242 @@
+"""The rows of this import and those of the last one: which is which, by ID, and by name where an ID was given anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from targcc_gen.errors import InputError
+from targcc_gen.importing.base import Base, BaseRow, plain
+from targcc_gen.importing.fields import NAMES
+from targcc_gen.names import MAX_LENGTH, JobName
+from targcc_gen.sources.model import SECOND, Import, ImportedJob, Rejection
+from targcc_gen.spec import JobSpec, Spec, job_values
+
+_FEWEST = 3
+_NUMBERED = " ({})"
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """One row, then and now.
+
+    Attributes:
+        row: Its ID now; of a row that is gone, its ID then.
+        before: As it was at the last import.
+        job: What this import makes of it, under the key it keeps.
+        rejection: Why it is no job now.
+        renamed: Whether the old server calls it by another name now.
+        held: Whether it stays as it is: the second schedule of a job of which this export tells no history.
+    """
+
+    row: str
+    before: BaseRow | None = None
+    job: ImportedJob | None = None
+    rejection: Rejection | None = None
+    renamed: bool = False
+    held: bool = False
+
+
+def source_of(base: Base, asked: str | None, default: str) -> str:
+    """The name of the table that is imported: the one given, the only one known, or the default.
+
+    Raises:
+        InputError: Several are known and none is given.
+    """
+    known = base.sources
+    if asked is not None:
+        return asked
+    if len(known) > 1:
+        raise InputError(
+            f"the project has rows of {len(known)} old tables: {', '.join(known)}",
+            hint="--source NAME says which one this export is of, or names a new one",
+        )
+    return known[0] if known else default
+
+
+def matched(result: Import, base: Base, source: str, project: Spec | None) -> list[Matched]:
+    """Every row of this import and of the last one, each once; jobs keep the key and the stable name they have.
+
+    Args:
+        result: The end of every row; its jobs get the keys that they keep.
+        base: The last imports.
+        source: The table that is imported.
+        project: The project that the jobs join.
+
+    Raises:
+        InputError: These are the rows of another table.
+    """
+    before = base.of(source)
+    jobs = _by_id(result.all_jobs)
+    rejected = _rejected_by_id(result.rejected, jobs)
+    _refuse_strangers(before, jobs, source)
+    found = _pairs(before, jobs, rejected)
+    taken = {key.casefold() for key in (project.jobs if project else ())}
+    taken |= {row.key.casefold() for row in base.rows.values()}
+    taken |= {str(row.job.get("name", row.key)).casefold() for row in base.rows.values()}
+    owned = _owned(base, source, found)
+    kept = [_kept(one) if one.before and one.job else one for one in found]
+    taken |= {one.job.key.casefold() for one in kept if one.job and one.before}
+    final = [_new(one, taken, owned) if one.job and not one.before else one for one in kept]
+    _rekey(result, found, final)
+    return final
+
+
+def _by_id(jobs: Sequence[ImportedJob]) -> dict[str, ImportedJob]:
+    """Jobs by their row's ID; an ID that two servers use is told apart by the name."""
+    ids = [job.old.id or f"name:{job.old.name.casefold()}" for job in jobs]
+    counts = Counter(ids)
+    keys = [
+        key if counts[key] == 1 else f"{key} {job.stable_name}"
+        for key, job in zip(ids, jobs, strict=True)
+    ]
+    return dict(zip(keys, jobs, strict=True))
+
+
+def _rejected_by_id(
+    rejected: Sequence[Rejection], jobs: Mapping[str, ImportedJob]
+) -> dict[str, Rejection]:
+    """Rejections by their row's ID, each under one of its own."""
+    found: dict[str, Rejection] = {}
+    for one in rejected:
+        base = one.id or f"name:{one.name.casefold()}"
+        key, number = base, 1
+        while key in found or key in jobs:
+            number += 1
+            key = f"{base} #{number}"
+        found[key] = one
+    return found
+
+
+def _refuse_strangers(
+    before: Mapping[str, BaseRow], jobs: Mapping[str, ImportedJob], source: str
+) -> None:
+    """Rows whose IDs are known but which are other jobs come from another server."""
+    common = [row for row in before if row in jobs and before[row].key]
+    strange = [row for row in common if _is_another(before[row], jobs[row])]
+    if len(common) >= _FEWEST and len(strange) * 2 > len(common):
+        row = strange[0]
+        raise InputError(
+            f"this is another table than the one that was imported as {source}: {len(strange)} of {len(common)} known IDs"
+            f' are other jobs (row {row} was "{before[row].name}" and is "{jobs[row].old.name}")',
+            hint="--source NAME gives the rows of a second server a name of their own",
+        )
+
+
+def _is_another(before: BaseRow, job: ImportedJob) -> bool:
+    if before.name.casefold() == job.old.name.casefold():
+        return False
+    now = job_values(job.spec)
+    work = ("procedure", "description", "blueprint")
+    return any(before.job.get(key) != now.get(key) for key in (*work, "cron", "every"))
+
+
+def _pairs(
+    before: Mapping[str, BaseRow],
+    jobs: Mapping[str, ImportedJob],
+    rejected: Mapping[str, Rejection],
+) -> list[Matched]:
+    found = []
+    gone = {row: known for row, known in before.items() if row not in jobs and row not in rejected}
+    by_name = {known.name.casefold(): row for row, known in gone.items()}
+    for row, job in jobs.items():
+        known = before.get(row)
+        if known is None and (other := by_name.pop(job.old.name.casefold(), None)) is not None:
+            known = gone.pop(other)
+        if known is not None and not known.key:  # it was no job, and is one now
+            known = None
+        renamed = known is not None and known.name != job.old.name
+        found.append(Matched(row, known, job, renamed=renamed))
+    found += [Matched(row, before.get(row), rejection=one) for row, one in rejected.items()]
+    told = {
+        row: f"{row}{SECOND}"
+        for row, job in jobs.items()
+        if (known := before.get(row)) is not None and _says_no_more(job, known)
+    }
+    held = gone.keys() & set(told.values())
+    return [*found, *(Matched(row, known, held=row in held) for row, known in gone.items())]
+
+
+def _owned(base: Base, source: str, found: Sequence[Matched]) -> set[str]:
+    """Keys that belong to other rows: a new row cannot mean their jobs."""
+    gone = {one.before.key for one in found if one.before and not one.job}
+    return {
+        row.key.casefold()
+        for row in base.rows.values()
+        if row.key and (row.source != source or row.key not in gone)
+    }
+
+
+def _kept(one: Matched) -> Matched:
+    """A known row keeps its key and stable name; another name there is another display name here."""
+    assert one.job is not None
+    assert one.before is not None
+    values = _without_names(job_values(one.job.spec))
+    if _says_no_more(one.job, one.before):
+        values = _without_names(one.before.job)
+        if one.job.awake and not one.before.theory.get("paused"):
+            values.pop("paused", None)
+    for name in NAMES:
+        if name in one.before.job:
+            values[name] = one.before.job[name]
+    if one.renamed:
+        values["display_name"] = _title(one.job)
+    return replace(one, job=_as(one.job, one.before.key, values))
+
+
+def _says_no_more(job: ImportedJob, before: BaseRow) -> bool:
+    """Whether an export without the history says what the one before said, which had it."""
+    values = _without_names(job_values(job.spec))
+    return not job.seen and bool(before.theory) and plain(values) == _without_names(before.theory)
+
+
+def _without_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in NAMES}
+
+
+def _title(job: ImportedJob) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in job.old.name).split())[
+        :MAX_LENGTH
+    ]
+
+
+def _new(one: Matched, taken: set[str], owned: set[str]) -> Matched:
+    """A row that nobody knows: it must not get a key that another row has."""
+    assert one.job is not None
+    job = one.job
+    if job.key.casefold() not in owned and job.stable_name.casefold() not in owned:
+        taken.add(job.key.casefold())
+        return one
+    key = JobName.from_text(job.key, taken=taken).key
+    taken.add(key.casefold())
+    values = job_values(job.spec)
+    name, number = values.pop("name", job.key), 2
+    while f"{name}{_NUMBERED.format(number)}".casefold() in taken:
+        number += 1
+    values["name"] = f"{name[: MAX_LENGTH - 6]}{_NUMBERED.format(number)}"
+    values.setdefault("display_name", _title(job))
+    taken.add(values["name"].casefold())
+    return replace(one, job=_as(job, key, values))
+
+
+def _as(job: ImportedJob, key: str, values: Mapping[str, Any]) -> ImportedJob:
+    try:
+        return replace(job, key=key, spec=JobSpec.model_validate(values))
+    except ValidationError as error:
+        reasons = "; ".join(str(detail["msg"]) for detail in error.errors())
+        raise InputError(f"{job.row.place}: {reasons}") from None
+
+
+def _rekey(result: Import, found: Sequence[Matched], final: Sequence[Matched]) -> None:
+    """The import's own jobs are those with the keys they keep, so that report and history name them."""
+    now = {
+        id(was.job): one.job
+        for was, one in zip(found, final, strict=True)
+        if was.job is not None and one.job is not None
+    }
+    for jobs in (result.jobs, result.inactive, result.second):
+        jobs[:] = [now.get(id(job), job) for job in jobs]

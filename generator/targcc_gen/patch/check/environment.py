@@ -1,0 +1,178 @@
+"""The project's own Python: which it is, what its environment lacks, and a program run by it that ends with us."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from packaging.requirements import Requirement
+
+from targcc_gen.errors import InputError
+from targcc_gen.patch.app.layout import Layout
+
+TIMEOUT = 60.0
+"""Seconds an app may take to be loaded, and as many to start and run a job."""
+
+JOBS = "targcc_trial_jobs"
+"""The package with the job of a trial."""
+
+_LAST_LINES = 6
+_OURS = ("PYTEST_", "COVERAGE_", "COV_")
+"""Variables that would make the app, or the scheduler in it, take the trial for a test."""
+_JOB = """import os
+from pathlib import Path
+
+from {scheduler} import job
+
+
+@job(every="1s", name="TargccTrial")
+def trial() -> str:
+    Path(os.environ["TARGCC_TRIAL_SEEN"]).touch()
+    return "ran"
+"""
+
+
+def project_python(root: Path) -> Path:
+    """The interpreter of the project: of its `.venv` or `venv`, of the active environment, or the one that runs us."""
+    active = os.environ.get("VIRTUAL_ENV")
+    folders = [root / ".venv", root / "venv", *([Path(active)] if active else [])]
+    for folder in folders:
+        for name in ("bin/python", "Scripts/python.exe"):
+            if (folder / name).is_file():
+                return folder / name
+    return Path(sys.executable)
+
+
+def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[str]:
+    """The requirements that the interpreter's environment does not meet, in their order.
+
+    Raises:
+        InputError: The interpreter does not run, or is too old.
+    """
+    wanted = [Requirement(text) for text in requirements]
+    answer = ask(python, layout, {"distributions": [one.name for one in wanted]})
+    if "error" in answer:
+        raise InputError(f"{python} does not run\n{answer['error']}")
+    if tuple(answer["python"]) < (3, 11):
+        version = ".".join(map(str, answer["python"]))
+        raise InputError(f"{python} is Python {version}; the scheduler needs 3.11 or later")
+    versions = answer["versions"]
+    return [
+        text
+        for text, one in zip(requirements, wanted, strict=True)
+        if versions[one.name] is None
+        or not one.specifier.contains(versions[one.name], prereleases=True)
+    ]
+
+
+def ask(
+    python: Path,
+    layout: Layout,
+    request: Mapping[str, Any],
+    *,
+    extra: Sequence[Path] = (),
+    timeout: float = TIMEOUT,
+) -> dict[str, Any]:
+    """Run `trial.py` with a request; its answer, or what went wrong as `error`."""
+    here = Path(__file__).parent
+    source = (here / "trial.py").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="targcc-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        result, log = folder / "result", folder / "log"
+        asked = {**request, "seen": str(folder / "seen")}
+        (folder / "request").write_text(json.dumps(asked), encoding="utf-8")
+        _fill(folder, here, request.get("scheduler"))
+        with log.open("wb") as output:
+            command = [str(python), "-B", "-c", source, str(result), str(folder / "request")]
+            path = (layout.source, *extra, folder)
+            process = _start(command, layout.root, path, output, _variables(folder))
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return {"error": f"it took longer than {timeout:.0f} s", "stage": "time"}
+            finally:
+                _kill(process)
+        with contextlib.suppress(OSError, ValueError):
+            answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            return answer
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        return {"error": "\n".join([*lines, f"the process ended with status {status}"])}
+
+
+def _fill(folder: Path, here: Path, scheduler: object) -> None:
+    """The module that compares, and a package with one job that runs every second."""
+    text = (here / "compare.py").read_text(encoding="utf-8")
+    (folder / "targcc_trial_compare.py").write_text(text, encoding="utf-8")
+    if scheduler:
+        jobs = folder / JOBS
+        jobs.mkdir()
+        (jobs / "__init__.py").touch()
+        (jobs / "trial.py").write_text(_JOB.format(scheduler=scheduler), encoding="utf-8")
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    """Settings of a trial: a database of its own, none of the project's jobs, nothing that reaches anybody."""
+    return {
+        "TARGCC_DATABASE_URL": f"sqlite:///{(folder / 'trial.db').as_posix()}",
+        "TARGCC_JOBS_PACKAGE": JOBS,
+        "TARGCC_TRIAL_SEEN": str(folder / "seen"),
+        "TARGCC_MODE": "embedded",
+        "TARGCC_MIGRATE_ON_START": "true",
+        "TARGCC_HISTORY_PARTITIONS": "none",
+        "TARGCC_KEEPALIVE": "false",
+        "TARGCC_LEGACY_URL": "",
+        "TARGCC_ALERT_EMAIL": "",
+        "TARGCC_SMTP_HOST": "",
+    }
+
+
+def _start(
+    command: list[str],
+    root: Path,
+    folders: Sequence[Path],
+    output: BinaryIO,
+    variables: Mapping[str, str],
+) -> subprocess.Popen[bytes]:
+    """Start it with the folders on Python's path, in a group of its own; it ends when its standard input is closed."""
+    path = [*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environment = {
+        **kept,
+        **variables,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=sys.platform != "win32",
+        )
+    except OSError as error:
+        raise InputError(f"{command[0]} does not run: {error}") from error
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and what it started."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    process.wait()

@@ -1,0 +1,1 @@
+"""What the scheduler needs, declared where a project declares its own dependencies."""

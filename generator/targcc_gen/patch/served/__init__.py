@@ -1,0 +1,1 @@
+"""What the server of a project loads, and where that is made."""

@@ -1,0 +1,63 @@
+"""What is different of a project in one environment, as the scheduler takes it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.render.literals import pyliteral
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from targcc_gen.spec import Spec
+    from targcc_gen.spec.sharing.environments import EnvironmentSpec
+
+
+def different(spec: Spec, place: EnvironmentSpec) -> str:
+    """The arguments of `Project` that are other ones there, as the source of a dictionary.
+
+    Args:
+        spec: The project.
+        place: One of its environments.
+    """
+    found: dict[str, Any] = _said(place.defaults)
+    if place.queues:
+        found |= _queues(spec, place)
+    if place.jobs:
+        found["job_options"] = {
+            spec.stable_name(key): _said(job) for key, job in place.jobs.items()
+        }
+    return _source(found)
+
+
+def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
+    queues = {
+        name: queue.model_copy(update=_said(place.queues[name]) if name in place.queues else {})
+        for name, queue in spec.queues.items()
+    }
+    return {
+        "queues": {name: queue.workers for name, queue in queues.items()},
+        "queue_limits": {
+            name: queue.concurrency for name, queue in queues.items() if queue.concurrency
+        },
+        "process_queues": tuple(
+            name for name, queue in queues.items() if queue.isolation == "process"
+        ),
+    }
+
+
+def _said(model: BaseModel) -> dict[str, Any]:
+    from targcc_gen.spec import format_duration
+
+    return {
+        key: format_duration(value) if isinstance(value, timedelta) else value
+        for key, value in model
+        if value is not None
+    }
+
+
+def _source(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{pyliteral(key)}: {_source(one)}' for key, one in value.items())}}}"
+    return pyliteral(value)

@@ -1,0 +1,1 @@
+"""What projects share, and what differs between the places where one of them runs."""

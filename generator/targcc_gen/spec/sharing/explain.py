@@ -1,0 +1,156 @@
+"""What a key of a spec comes to, and where that is said: in the spec, in a file that it extends, for an environment, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import JobName
+from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.reading.nodes import Node
+from targcc_gen.spec.sharing.environments import EnvironmentJob
+from targcc_gen.spec.sharing.shared import Layer
+from targcc_gen.spec.value_errors import nearest
+from targcc_gen.spec.writing.dump import shown_default
+
+Steps = tuple[str, ...]
+
+_BY_DEFAULT = "the default"
+_JOB_KEY = len(("jobs", "Daily", "timeout"))
+_IN_DEFAULTS = frozenset(DefaultsSpec.model_fields)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A value, and where it stands.
+
+    Attributes:
+        value: As YAML has it.
+        origin: `targcc.yaml:12`, or that it is the default.
+    """
+
+    value: Any
+    origin: str
+
+
+def explain(path: str, spec: Spec, layers: Sequence[Layer], environment: str | None) -> list[Said]:
+    """All that is said of a key, what counts first.
+
+    Args:
+        path: Such as `jobs.Daily.timeout`.
+        spec: The spec, with what it extends.
+        layers: Its files, the nearest first.
+        environment: Where the project runs; None is no environment of the spec.
+
+    Raises:
+        InputError: There is no such key, or no such environment.
+    """
+    if environment is not None and environment not in spec.environments:
+        known = list(spec.environments)
+        hint = nearest(environment, known) or f"it has {', '.join(known) or 'none'}"
+        raise InputError(f"no environment {environment}", hint=hint)
+    steps = _known(tuple(path.split(".")), spec)
+    found = [
+        said
+        for wanted in _places(steps, environment)
+        for layer in layers
+        if (said := _said(layer, wanted)) is not None
+    ]
+    default = _default(steps)
+    if default is not None or not found:
+        found.append(Said(default, _BY_DEFAULT))
+    return found
+
+
+def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
+    """Where a value may stand, what counts most first."""
+    there: Steps = () if environment is None else ("environments", environment)
+    is_job = steps[0] == "jobs"
+    if there and (steps[0] in {"defaults", "queues"} or is_job):
+        yield (*there, *steps)
+    yield steps
+    if is_job and steps[-1] in _IN_DEFAULTS and len(steps) == _JOB_KEY:
+        if there:
+            yield (*there, "defaults", steps[-1])
+        yield ("defaults", steps[-1])
+    if is_job and steps[-1] == "timezone":
+        yield ("project", "timezone")
+
+
+def _said(layer: Layer, steps: Steps) -> Said | None:
+    node, name = layer.root, layer.root
+    for depth, step in enumerate(steps):
+        entry = _entry(node, step, is_job=depth > 0 and steps[depth - 1] == "jobs")
+        if entry is None:
+            return None
+        name, node = entry
+    return Said(node.data(), f"{layer.name}:{name.start.line + 1}")
+
+
+def _entry(node: Node, step: str, *, is_job: bool) -> tuple[Node, Node] | None:
+    if not is_job:
+        return node.entries.get(step)
+    found = (entry for key, entry in node.entries.items() if _key(key) == _key(step))
+    return next(found, None)
+
+
+def _key(written: str) -> str:
+    try:
+        return JobName.parse(written).key.casefold()
+    except InputError:
+        return written
+
+
+def _known(steps: Steps, spec: Spec) -> Steps:
+    """The steps as the spec spells them.
+
+    Raises:
+        InputError: There is no such key.
+    """
+    models: dict[str, type[BaseModel]] = {"project": ProjectSpec, "defaults": DefaultsSpec}
+    first, *rest = steps
+    if first not in Spec.model_fields:
+        raise _no_key(first, list(Spec.model_fields))
+    if first in models:
+        _check_keys(rest, models[first])
+    elif first in {"jobs", "queues"} and rest:
+        known = list(getattr(spec, first))
+        name = next((one for one in known if _key(one) == _key(rest[0])), None)
+        if name is None:
+            raise _no_key(rest[0], known, f"{first[:-1]} ")
+        _check_keys(rest[1:], JobSpec if first == "jobs" else QueueSpec)
+        return (first, name, *rest[1:])
+    return steps
+
+
+def _check_keys(keys: Sequence[str], model: type[BaseModel]) -> None:
+    if keys and keys[0] not in model.model_fields:
+        raise _no_key(keys[0], list(model.model_fields))
+
+
+def _no_key(key: str, known: list[str], kind: str = "") -> InputError:
+    return InputError(
+        f"no {kind or 'key '}{key}", hint=nearest(key, known) or f"there is {', '.join(known)}"
+    )
+
+
+def _default(steps: Steps) -> Any:
+    """What holds where nothing is said."""
+    parts: dict[str, type[BaseModel]] = {
+        "alerts": AlertsSpec, "misfire": MisfireSpec, "project": ProjectSpec,
+        "defaults": DefaultsSpec, "queues": QueueSpec, "jobs": JobSpec,
+    }  # fmt: skip
+    *above, key = steps
+    holders = [parts[step] for step in above if step in parts]
+    holder: type[BaseModel] = holders[-1] if holders else Spec
+    if key in _IN_DEFAULTS and holder is JobSpec and key in EnvironmentJob.model_fields:
+        holder = DefaultsSpec
+    field = holder.model_fields.get(key)
+    if field is None or field.is_required() or field.default_factory is not None:
+        return None
+    return shown_default(field.default) or None

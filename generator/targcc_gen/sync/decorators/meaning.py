@@ -1,0 +1,172 @@
+"""What the arguments of `@job(...)` say, however they are written: `"60m"` and `"1h"` are one timeout."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from targcc_gen.names import JobName
+
+SCHEDULE = "schedule"
+"""The name of the first argument, which has none."""
+
+_TYPES = {"MANUAL": "manual", "FIRE_AND_FORGET": "fire-and-forget", "DELAYED": "delayed"}
+_SCHEDULES = (SCHEDULE, "every", "at")
+_DURATIONS = ("every", "backoff", "timeout", "misfire_grace")
+_DEFAULTS: Mapping[str, Any] = {
+    "priority": 0,
+    "misfire": "run_once",
+    "misfire_grace": timedelta(days=1),
+    "paused": False,
+    "left_spec": False,
+    "aliases": (),
+}
+_ALERT_DEFAULTS = {"on": ("failure",), "email": ()}
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What an argument says by code that only Python can work out.
+
+    Attributes:
+        tree: The code, without how it is written.
+    """
+
+    tree: str
+
+
+def meaning_of(
+    name: str,
+    arguments: Mapping[str, str],
+    constants: Mapping[str, str],
+    *,
+    class_name: str,
+    defaults: Mapping[str, Any],
+) -> Any:
+    """What an argument says; None where that is what holds anyway.
+
+    Args:
+        name: The argument.
+        arguments: The source of each argument.
+        constants: The source of the plain values that names of the module stand for.
+        class_name: The decorated class.
+        defaults: What the project says of the arguments that are not given.
+    """
+    source = arguments.get(name)
+    if source is None:
+        no_schedule = name == SCHEDULE and not any(one in arguments for one in _SCHEDULES)
+        return ("type", "manual") if no_schedule else None
+    value = _value(ast.parse(source, mode="eval").body, constants)
+    if isinstance(value, Unread):
+        return value
+    value = _normal(name, value)
+    key = class_name.removesuffix("Job") or class_name
+    has_schedule = any(one in arguments for one in _SCHEDULES) and "JobType" not in arguments.get(
+        SCHEDULE, ""
+    )
+    holds: dict[str, Any] = {
+        **_DEFAULTS,
+        **defaults,
+        "name": key,
+        "display_name": JobName(key).display,
+        "overlap": "skip" if has_schedule else "allow",
+    }
+    return None if name in holds and holds[name] == value else value
+
+
+def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
+    """The value of a literal, of a constant of the module, or of a call that only puts such values together."""
+    found: Any = Unread(ast.dump(node))
+    match node:
+        case ast.Constant():
+            found = node.value
+        case ast.Tuple() | ast.List():
+            items = tuple(_value(item, constants) for item in node.elts)
+            found = found if any(isinstance(item, Unread) for item in items) else items
+        case ast.Name() if node.id in constants:
+            found = _value(ast.parse(constants[node.id], mode="eval").body, {})
+        case ast.Attribute() if node.attr in _TYPES:
+            found = ("type", _TYPES[node.attr])
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
+            found = -number
+        case ast.Call(args=[]):
+            found = _call(node, constants)
+    return found
+
+
+def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    values = {word.arg or "": _value(word.value, constants) for word in node.keywords}
+    if "" in values or any(isinstance(value, Unread) for value in values.values()):
+        return Unread(ast.dump(node))
+    if name == "Alerts":
+        said = {key: value for key, value in values.items() if value is not None}
+        return {
+            key: value for key, value in sorted(said.items()) if _ALERT_DEFAULTS.get(key) != value
+        }
+    try:
+        return timedelta(**values) if name == "timedelta" else Unread(ast.dump(node))
+    except (TypeError, OverflowError):
+        return Unread(ast.dump(node))
+
+
+def _normal(name: str, value: Any) -> Any:
+    """One form for all ways to write a value; one that is wrong stays as it is."""
+    from targcc_scheduler.schedules import parse_duration
+
+    if not isinstance(value, str):
+        return value
+    try:
+        if name == SCHEDULE:
+            return ("cron", " ".join(value.split()))
+        if name in _DURATIONS:
+            return value if value == "none" else parse_duration(value)
+        if name in {"at", "anchor"}:
+            return datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return value
+
+
+def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a spec says with the keys of a job, for what a decorator says.
+
+    Args:
+        said: Meanings by argument.
+
+    Raises:
+        ValueError: One cannot be read; names it.
+    """
+    values: dict[str, Any] = {}
+    misfire: dict[str, Any] = {}
+    for name, value in said.items():
+        if isinstance(value, Unread):
+            raise ValueError(name)  # noqa: TRY004 - it is about the text of the argument
+        shown = _as_written(value)
+        if name == SCHEDULE:
+            kind, text = value if isinstance(value, tuple) else ("cron", value)
+            values[kind] = text
+        elif name == "misfire":
+            misfire["policy"] = shown
+        elif name == "misfire_grace":
+            misfire["grace"] = shown
+        elif name == "alerts":
+            values[name] = {key: _as_written(one) for key, one in value.items()}
+        else:
+            values[name] = shown
+    if misfire:
+        values["misfire"] = misfire
+    return values
+
+
+def _as_written(value: Any) -> Any:
+    from targcc_scheduler.schedules import format_duration
+
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,131 @@
+"""The rules for a job's module: its `@job(…)` and its arguments follow the spec, its body is the person's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from targcc_gen.sync.decorators.sync_decorator import sync_decorator
+from targcc_gen.sync.jobs.shape import new_shape
+from targcc_gen.sync.lock import LockEntry, digest
+from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.managed import merged_outcome, whole_outcome
+from targcc_gen.sync.plan.outcome import (
+    Outcome,
+    Situation,
+    conflict,
+    entry_of,
+    is_formatted,
+    rebased,
+    stays,
+    written,
+)
+from targcc_gen.sync.plan.plan import Action
+
+if TYPE_CHECKING:
+    from targcc_gen.render.tree import TreeFile
+
+
+def job_module(
+    situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
+) -> Outcome:
+    """What becomes of a job's module.
+
+    Args:
+        situation: The file.
+        generated: As the spec asks for it.
+        entry: What the lock remembers.
+        text: What is on disk.
+        base: What the generator wrote.
+    """
+    shape = new_shape(base, generated)
+    if shape is None:
+        return _decorated(situation, generated, entry, text, base)
+    if text == generated.content:
+        return stays(situation, entry_of(situation, generated), Action.UNCHANGED, "")
+    if digest(text) == entry.sha256:
+        reason = f"you had not edited it: {shape.reason}"
+        after = entry_of(situation, generated)
+        outcome = written(situation, after, Action.UPDATE, reason, generated.content)
+        return replace(outcome, reshaped=True)
+    if is_formatted(entry, text):
+        outcome = merged_outcome(situation, generated, entry, text, base)
+        return replace(outcome, reshaped=True)
+    if shape.is_other_blueprint:
+        return _other_blueprint(situation, generated, shape.reason)
+    return _other_arguments(situation, generated, entry, text, base)
+
+
+def _decorated(
+    situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
+) -> Outcome:
+    """The decorator alone follows."""
+    facts = generated.job
+    assert facts is not None  # else it is no job's module
+    synced = sync_decorator(
+        mine=text,
+        base=base,
+        generated=generated.content,
+        side=situation.side,
+        defaults=facts.defaults,
+        keep=facts.keep,
+    )
+    if synced.problem:
+        if situation.side is Side.MINE:
+            return stays(situation, rebased(entry, synced.base), Action.KEEP, "as you wished")
+        return conflict(situation, entry, synced.problem)
+    if synced.collisions:
+        reason = (
+            "@job says something else than the spec. --mine takes that into targcc.yaml, as does"
+            f" targcc-gen pull {facts.key}; keep: in targcc.yaml says that it is meant so"
+        )
+        return conflict(situation, entry, reason, synced.collisions)
+    same = digest(generated.content) == entry.sha256
+    after = entry_of(situation, generated) if same else rebased(entry, synced.base)
+    if synced.text == text:
+        return stays(situation, after, Action.UNCHANGED, "")
+    reason = f"@job follows the spec: {', '.join(synced.changed)}"
+    return written(situation, after, Action.UPDATE, reason, synced.text)
+
+
+def _other_blueprint(situation: Situation, generated: TreeFile, reason: str) -> Outcome:
+    """Nothing of another kind of job goes into a body that somebody wrote."""
+    if situation.side is Side.MINE:
+        after = entry_of(situation, generated)
+        return stays(situation, after, Action.KEEP, "as you wished: your body stays as it is")
+    outcome = whole_outcome(situation, generated, f"{reason}, and you wrote in its body")
+    return _reshaped(outcome)
+
+
+def _other_arguments(
+    situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
+) -> Outcome:
+    """The signature of `execute` follows where the body allows it, then the decorator."""
+    from targcc_gen.sync.jobs.signature import sync_signature
+
+    facts = generated.job
+    assert facts is not None  # else it is no job's module
+    if situation.side is Side.GENERATED:
+        outcome = whole_outcome(situation, generated, "")
+        return _reshaped(outcome)
+    signed = sync_signature(text, base, generated.content, facts.package)
+    if signed.collisions and situation.side is not Side.MINE:
+        reason = f"the arguments of {facts.key} changed in the spec, and its body needs to follow"
+        return conflict(situation, entry, reason, signed.collisions)
+    outcome = _decorated(situation, generated, entry, signed.text, base)
+    if outcome.change.action is Action.CONFLICT:
+        return outcome
+    after = entry_of(situation, generated)
+    if outcome.change.after is None and signed.text == text:
+        return replace(outcome, entry=after)
+    if outcome.change.after is None:
+        outcome = written(situation, after, Action.UPDATE, "", signed.text)
+    words = ["its arguments follow the spec", outcome.change.reason]
+    change = replace(outcome.change, reason="; ".join(filter(None, words)))
+    return replace(outcome, change=change, entry=after, reshaped=True)
+
+
+def _reshaped(outcome: Outcome) -> Outcome:
+    """All of it is the generator's now, if that was chosen."""
+    chosen = outcome.change.action is Action.UPDATE
+    return replace(outcome, reshaped=chosen, drops=chosen)

@@ -1,0 +1,258 @@
+"""The other direction: what a job says in the code goes into the spec."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import JobName, same_job
+from targcc_gen.render import job_paths, render_job
+from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
+from targcc_gen.sync.decorators.meaning import Unread, spec_values
+from targcc_gen.sync.decorators.model import (
+    ALIASES,
+    DESCRIPTION,
+    LEFT_SPEC,
+    SCHEDULE,
+    DecoratedJob,
+    job_in,
+)
+from targcc_gen.sync.decorators.sync_decorator import WHEN, drifted
+from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.sync.jobs.left import key_of, stray_job
+from targcc_gen.sync.jobs.shape import closest_blueprint
+from targcc_gen.sync.lock import Lock
+
+if TYPE_CHECKING:
+    from targcc_gen.spec import JobSpec, Spec
+
+_WHEN_KEYS = ("cron", "every", "anchor", "after", "at", "type")
+_LIKE_ENOUGH = 0.4
+_PARAM_TYPES = {
+    **{name: name for name in ("str", "int", "float", "bool", "date", "datetime")},
+    **{f"{kind}[{item}]": f"list[{item}]" for kind in ("list", "Sequence") for item in ("str", "int")},
+    **dict.fromkeys(("dict", "dict[str, Any]", "Mapping[str, Any]"), "dict"),
+    "UUID": "uuid",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A spec that says what the code does.
+
+    Attributes:
+        text: The spec's text.
+        changed: The arguments of `@job` that it took over, by job.
+        adopted: The jobs that it had not.
+        unread: The arguments that only Python can work out, by job.
+    """
+
+    text: str
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    adopted: tuple[str, ...] = ()
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
+    """Take what the code of jobs says into the spec.
+
+    Args:
+        spec: The spec.
+        text: Its text.
+        root: The project's folder.
+        keys: The jobs; one that the spec has not is adopted.
+
+    Raises:
+        InputError: A job is not in the code, or what it says fits no spec.
+    """
+    disk, lock = Disk(root), Lock.load(root)
+    changed: dict[str, tuple[str, ...]] = {}
+    unread: dict[str, tuple[str, ...]] = {}
+    adopted: list[str] = []
+    for key in keys:
+        if key not in spec.jobs:
+            text = add_job(text, key, _adopted(spec, key, disk, lock))
+            adopted.append(key)
+            continue
+        module = render_job(spec, key)[0]
+        now, was = _job_at(module.path, disk, key), _job_before(module.path, lock)
+        wanted = job_in(module.content)
+        assert wanted is not None and module.job is not None  # noqa: PT018 - the generator made it
+        holds = module.job.defaults
+        names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
+        said = {name: now.means(name, holds) for name in names}
+        try:
+            job = _changed(key, spec.jobs[key], now, said, holds)
+        except ValueError as error:
+            unread[key] = (str(error),)
+            continue
+        if names:
+            changed[key] = tuple(names)
+            text = change_jobs(text, {key: job})
+    return Pulled(text, changed, tuple(adopted), unread)
+
+
+def as_in_code(spec: Spec, key: str, root: Path) -> JobSpec:
+    """A job that the spec has not, as far as its code can be read: for a record of it.
+
+    Raises:
+        InputError: It is not in the code, or what it says fits no spec.
+    """
+    return _adopted(spec, key, Disk(root), Lock.load(root), strict=False)
+
+
+def find_in_code(spec: Spec, name: str, root: Path) -> str:
+    """The key of a job that is in the code, as a person names it.
+
+    Raises:
+        InputError: There is none.
+    """
+    wanted = JobName.parse(name).key
+    disk, lock = Disk(root), Lock.load(root)
+    for key in [*spec.jobs, *strays(lock, disk)]:
+        if same_job(key, wanted):
+            return key
+    found = _job_at(job_paths(spec, wanted)[0], disk, wanted)
+    return key_of(found)
+
+
+def strays(lock: Lock, disk: Disk) -> dict[str, str]:
+    """The path of each job's module that the lock knows and that is in the code, by the job's key."""
+    found = {}
+    for path, entry in lock.entries.items():
+        if entry.owner == "scaffold" and path.endswith(".py") and "/jobs/" in path:
+            text = disk.look(path).text
+            job = stray_job(entry, text) if text is not None else None
+            if job is not None:
+                found[key_of(job)] = path
+    return found
+
+
+def _job_at(path: str, disk: Disk, key: str) -> DecoratedJob:
+    text = disk.look(path).text
+    if text is None:
+        raise InputError(f"no job {key} in the code", hint=f"its module would be {path}")
+    try:
+        found = job_in(text, f"{key}Job")
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is no Python: {error}") from error
+    if found is None:
+        raise InputError(f"{path} has no @job(…) for {key}")
+    return found
+
+
+def _job_before(path: str, lock: Lock) -> DecoratedJob | None:
+    entry = lock.entries.get(path)
+    base = None if entry is None else entry.base
+    return None if base is None else job_in(base)
+
+
+def _changed(
+    key: str, job: JobSpec, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
+) -> JobSpec:
+    values = dict(job_values(job))
+    if any(name in WHEN for name in said):
+        # What holds without a word depends on it.
+        said = {**said, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
+    for name in said:
+        if name not in {"misfire", "misfire_grace", *WHEN}:
+            values.pop(name, None)
+    if SCHEDULE in said:
+        for name in _WHEN_KEYS:
+            values.pop(name, None)
+    new = spec_values({name: value for name, value in said.items() if value is not None})
+    misfire = _misfire(values.pop("misfire", {}), new.pop("misfire", {}), now, holds)
+    if misfire:
+        values["misfire"] = misfire
+    if "type" in new:  # without a schedule it has no use
+        values.pop("timezone", None)
+    return build_job(key, {**values, **new})
+
+
+def _misfire(
+    before: Mapping[str, Any],
+    new: Mapping[str, Any],
+    now: DecoratedJob,
+    holds: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a spec says of missed slots; nothing where the code says nothing."""
+    parts = {"misfire": "policy", "misfire_grace": "grace"}
+    said = {part for name, part in parts.items() if now.means(name, holds) is not None}
+    return {part: value for part, value in {**before, **new}.items() if part in said}
+
+
+def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = True) -> JobSpec:
+    """The job as a spec would have it from the start."""
+    paths = job_paths(spec, key)
+    text = disk.look(paths[0]).text or b""
+    now = _job_at(paths[0], disk, key)
+    said = {
+        name: now.means(name)
+        for name in [SCHEDULE, *now.arguments]
+        if name not in {ALIASES, LEFT_SPEC} and now.means(name) is not None
+    }
+    if not strict:
+        said = {name: value for name, value in said.items() if not isinstance(value, Unread)}
+        said = said if any(name in WHEN for name in said) else {SCHEDULE: ("type", "manual")} | said
+    try:
+        values = spec_values(said)
+    except ValueError as error:
+        raise unreadable(paths[0], key, (str(error),)) from error
+    values |= _params(text)
+    plain = build_job(key, values)
+    entry = lock.entries.get(paths[0])
+    base = text if entry is None or entry.base is None else entry.base
+    name = _blueprint(spec, key, plain, base)
+    if name != "blank":
+        values["blueprint"] = name
+    if name == "stored-procedure" and "PROCEDURE" in now.constants:
+        values["procedure"] = ast.literal_eval(now.constants["PROCEDURE"])
+    if DESCRIPTION not in values:
+        from targcc_gen.render.job.blueprints import blueprint
+
+        if now.docstring not in {"", blueprint(name).docstring}:
+            values[DESCRIPTION] = now.docstring
+    return build_job(key, values)
+
+
+def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
+    """An argument is worked out by code that only Python can run."""
+    listed = ", ".join(names)
+    return InputError(
+        f"{path}: what {listed} of {key} says is worked out by code",
+        hint=f"write it as a plain value, or say in targcc.yaml that it is meant so: keep: [{listed}]",
+    )
+
+
+def _blueprint(spec: Spec, key: str, job: JobSpec, text: bytes) -> str:
+    """What the module started out as, as far as it shows."""
+    facts = render_job(spec.model_copy(update={"jobs": {**spec.jobs, key: job}}), key)[0].job
+    assert facts is not None  # it is a job's module
+    return closest_blueprint(text, facts, at_least=_LIKE_ENOUGH) or "blank"
+
+
+def _params(text: bytes) -> dict[str, Any]:
+    """The typed arguments that a spec can say; others stay the code's alone."""
+    from targcc_gen.render.job.signatures import own_parameters
+
+    found: dict[str, str] = {}
+    try:
+        pairs = own_parameters(text.decode())
+    except LookupError:
+        return {}
+    for argument, default in pairs:
+        kind = _PARAM_TYPES.get(ast.unparse(argument.annotation) if argument.annotation else "")
+        if kind is None:
+            continue
+        if default is None:
+            found[argument.arg] = kind
+            continue
+        try:
+            found[argument.arg] = str(Param(kind, ast.literal_eval(default), required=False))
+        except ValueError:
+            continue
+    return {"params": found} if found else {}

@@ -1,0 +1,144 @@
+"""Files of a removed job that have edits: they go to `.targcc/removed/`, where nothing runs, imports or formats them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from targcc_gen.errors import InputError
+from targcc_gen.render.tree import REMOVED_PATH, Owner, path_problem
+from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.sync.jobs.left import without_mark
+from targcc_gen.sync.lock import digest, json_object
+from targcc_gen.sync.merging.text import plain
+from targcc_gen.sync.plan.kept import keep
+from targcc_gen.sync.plan.outcome import Outcome
+from targcc_gen.sync.plan.plan import Action, Change, Plan
+
+if TYPE_CHECKING:
+    from targcc_gen.sync.lock import Lock
+
+END = ".txt"
+RECORD_END = ".json"
+
+
+def put_away(outcomes: Mapping[str, Outcome], lock: Lock, disk: Disk) -> dict[str, Outcome]:
+    """Keep what is deleted although a person wrote in it."""
+    found: dict[str, Outcome] = {}
+    for path, outcome in outcomes.items():
+        change, entry = outcome.change, lock.entries.get(path)
+        if change.action is not Action.DELETE or change.before is None or entry is None:
+            continue
+        if digest(plain(change.before)) == entry.sha256:
+            continue
+        kept = keep(path, disk, change.before, END, "yours; it runs no more", folder=REMOVED_PATH)
+        reason = f"with your edits to {kept.path}"
+        found[path] = replace(outcome, change=replace(change, reason=reason))
+        found[kept.path] = Outcome(kept, None)
+    return found
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A job that was removed and left files with edits.
+
+    Attributes:
+        key: Its key.
+        values: What the spec said of it.
+        record: The file that says so.
+        files: Where each file was, and where it is put away.
+    """
+
+    key: str
+    values: Mapping[str, Any]
+    record: str
+    files: Mapping[str, str]
+
+
+def with_record(plan: Plan, key: str, values: Mapping[str, Any], paths: Collection[str]) -> Plan:
+    """The plan that also writes down what the spec said of a removed job, if files of it are put away.
+
+    Args:
+        plan: The plan that removes it.
+        key: The job.
+        values: What the spec said of it.
+        paths: Its files.
+    """
+    start = f"{REMOVED_PATH}/"
+    files = {
+        path: change.path
+        for path in paths
+        for change in plan.changes
+        if change.path.startswith(f"{start}{path}.") and change.path.endswith(END)
+    }
+    if not files:
+        return plan
+    text = json.dumps({"job": key, "spec": values, "files": files}, indent=2) + "\n"
+    record = keep(
+        key, Disk(plan.root), text.encode(), RECORD_END, "what the spec said", folder=REMOVED_PATH
+    )
+    changes = sorted([*plan.changes, record], key=lambda change: change.path)
+    return replace(plan, changes=tuple(changes))
+
+
+def removed_jobs(root: Path) -> list[Removed]:
+    """The removed jobs that can come back, the one that was removed last being the last of its name.
+
+    Raises:
+        InputError: A record is not what was written.
+    """
+    folder = root / REMOVED_PATH
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    disk, found = Disk(root), []
+    for path in sorted(folder.glob(f"*{RECORD_END}"), key=lambda path: (len(path.name), path.name)):
+        place = f"{REMOVED_PATH}/{path.name}"
+        try:
+            found.append(_record(place, (disk.look(place).text or b"").decode()))
+        except ValueError as error:
+            raise InputError(f"{place} cannot be read: {error}") from error
+    return found
+
+
+def _record(place: str, text: str) -> Removed:
+    data = json_object(text)
+    key, values, files = data.get("job"), data.get("spec"), data.get("files")
+    if not (isinstance(key, str) and isinstance(values, dict) and isinstance(files, dict)):
+        raise ValueError("it is not what was written")  # noqa: TRY004 - one exception for all
+    paths = {str(path): str(kept) for path, kept in files.items()}
+    if any(path_problem(one) for pair in paths.items() for one in pair):
+        raise ValueError("it names a file outside of the project")
+    if not all(kept.startswith(f"{REMOVED_PATH}/") for kept in paths.values()):
+        raise ValueError("it names a file that was not put away")
+    return Removed(key, values, place, paths)
+
+
+def bring_back(plan: Plan, removed: Removed) -> Plan:
+    """The plan of a job that is added again, with the person's files in the place of new ones."""
+    disk, changes = Disk(plan.root), []
+    for change in plan.changes:
+        place = removed.files.get(change.path)
+        kept = None if place is None else disk.look(place)
+        if kept is not None and kept.text is not None and change.action is Action.CREATE:
+            text = without_mark(kept.text)
+            after = kept.raw if text == kept.text else kept.style.restore(text)
+            changes.append(replace(change, after=after, reason="as you had it"))
+        else:
+            changes.append(change)
+    for place in (*removed.files.values(), removed.record):
+        raw = disk.look(place).raw
+        if raw is not None:
+            changes.append(Change(place, Action.DELETE, "it is back", Owner.SCAFFOLD, raw))
+    return replace(plan, changes=tuple(sorted(changes, key=lambda change: change.path)))
+
+
+def removed_files(root: Path) -> list[str]:
+    """The files that were put away, below the project's folder."""
+    folder = root / REMOVED_PATH
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    found = [path for path in folder.rglob(f"*{END}") if path.is_file() and not path.is_symlink()]
+    return sorted(path.relative_to(root).as_posix() for path in found)

@@ -1,0 +1,200 @@
+"""A job that was renamed: its module and its test go to their new places with their edits, and what names it follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from targcc_gen.names import JobName
+from targcc_gen.render.tree import JobMove, Owner, Tree
+from targcc_gen.sync.folder.disk import Disk, OnDisk
+from targcc_gen.sync.lock import Lock, LockEntry
+from targcc_gen.sync.merging.text import is_binary, plain
+from targcc_gen.sync.plan.outcome import Outcome
+from targcc_gen.sync.plan.plan import Action, Change
+
+if TYPE_CHECKING:
+    from targcc_gen.render.tree import TreeFile
+
+_BUILT = {"__pycache__", "node_modules", "build", "dist"}
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file as it would be at its new place.
+
+    Attributes:
+        old: Where it is.
+        entry: What the lock would remember, under the new name.
+        disk: What would be there.
+        raw: What is at the old place now; None where it went there already.
+    """
+
+    old: str
+    entry: LockEntry
+    disk: OnDisk
+    raw: bytes | None
+
+
+def arrivals(tree: Tree, lock: Lock, disk: Disk) -> dict[str, Arrived]:
+    """The files of renamed jobs that are still at their old places, by the new one."""
+    found: dict[str, Arrived] = {}
+    for move in tree.moved:
+        for old, new in move.paths:
+            entry = lock.entries.get(old)
+            if entry is None or new in found or new not in tree.files:
+                continue
+            if old == new:
+                found |= _in_place(entry, move, disk)
+                continue
+            if new in lock.entries:
+                continue
+            here, there = disk.look(old), disk.look(new)
+            if there.raw is not None and here.raw is None:
+                found[new] = Arrived(old, _entry(entry, new, move), there, None)
+            elif there.raw is not None or there.blocked:
+                why = there.blocked or f"it is there already, and {old} is to go there"
+                found[new] = Arrived(old, _entry(entry, new, move), OnDisk(here.raw, why), here.raw)
+            else:
+                raw = here.raw
+                text = None if raw is None else here.style.restore(renamed(plain(raw), move))
+                moved = OnDisk(text, here.blocked, here.mode)
+                found[new] = Arrived(old, _entry(entry, new, move), moved, raw)
+    return found
+
+
+def _in_place(entry: LockEntry, move: JobMove, disk: Disk) -> dict[str, Arrived]:
+    """A file whose name is the same for both names of the job."""
+    new, here = _entry(entry, entry.path, move), disk.look(entry.path)
+    if new == entry or here.raw is None:
+        return {}
+    text = here.style.restore(renamed(plain(here.raw), move))
+    return {entry.path: Arrived(entry.path, new, OnDisk(text, here.blocked, here.mode), here.raw)}
+
+
+def arrived(outcome: Outcome, one: Arrived) -> dict[str, Outcome]:
+    """The outcomes at both places, from what the rules say of the new one."""
+    change = outcome.change
+    if one.raw is None:
+        return {change.path: outcome}
+    if one.disk.blocked and change.action is not Action.CONFLICT:
+        change = replace(
+            change,
+            action=Action.CONFLICT,
+            reason=one.disk.blocked,
+            after=None,
+            settleable=False,
+        )
+        outcome = replace(outcome, change=change)
+    after = change.after if change.after is not None else one.disk.raw
+    if one.old == change.path:
+        here = replace(change, before=one.raw)
+        if change.action is not Action.CONFLICT:
+            here = replace(here, action=Action.UPDATE, after=after)
+        return {change.path: replace(outcome, change=here)}
+    reason = "; ".join(filter(None, [f"was {one.old}", change.reason]))
+    here = replace(change, before=None, reason=reason)
+    if change.action is not Action.CONFLICT:
+        here = replace(here, action=Action.CREATE, after=after)
+    gone = Change(one.old, Action.DELETE, f"it is {change.path} now", change.owner, before=one.raw)
+    if change.action is Action.CONFLICT and change.after is None:
+        gone = replace(gone, action=Action.KEEP)
+    return {change.path: replace(outcome, change=here), one.old: Outcome(gone, None)}
+
+
+def _entry(entry: LockEntry, path: str, move: JobMove) -> LockEntry:
+    if entry.base is None:
+        return replace(entry, path=path)
+    return LockEntry.of(path, entry.owner, renamed(entry.base, move), keep_base=True)
+
+
+def renamed(text: bytes, move: JobMove) -> bytes:
+    """A module in which a renamed job's class and module have their new names."""
+    if is_binary(text):
+        return text
+    old, new = JobName(move.old), JobName(move.new)
+    try:
+        source = text.decode()
+    except UnicodeDecodeError:
+        return text
+    source = re.sub(rf"\b{old.class_name}\b", new.class_name, source)
+    source = re.sub(rf"(\bjobs\.|\bfrom \.){old.module}\b", rf"\g<1>{new.module}", source)
+    return _with_module(source, old.module, new.module).encode()
+
+
+def _with_module(source: str, old: str, new: str) -> str:
+    """`from package.jobs import old` imports the new module under the name that the rest uses."""
+
+    def follow(match: re.Match[str]) -> str:
+        names = match[2]
+        names = re.sub(rf"\b{old}\b(\s+as\b)", rf"{new}\1", names)
+        return match[1] + re.sub(rf"\b{old}\b(?!\s+as\b)(?<!as {old})", f"{new} as {old}", names)
+
+    if new == old:
+        return source
+    pattern = r"(\bfrom\s+(?:[\w.]*\.)?(?:jobs|(?<=from )\.)\s+import\s+)(\([^)]*\)|[^\n]*)"
+    return re.sub(pattern, follow, source)
+
+
+def mentions(
+    tree: Tree, disk: Disk, outcomes: Mapping[str, Outcome], moves: tuple[JobMove, ...], lock: Lock
+) -> dict[str, Outcome]:
+    """The people's modules that import a renamed job, with its new names.
+
+    Args:
+        tree: What the spec asks for.
+        disk: The project.
+        outcomes: What happens to each file otherwise.
+        moves: The jobs whose files go to their new places.
+        lock: The lock as it is.
+    """
+    found: dict[str, Outcome] = {}
+    for path in _modules(disk, moves):
+        file = tree.files.get(path)
+        if file is not None and file.owner is Owner.MANAGED:
+            continue
+        outcome = found.get(path) or outcomes.get(path) or _untouched(path, disk, lock, file)
+        change = outcome.change
+        now = change.after if change.after is not None else change.before
+        if now is None or change.action in {Action.DELETE, Action.CONFLICT}:
+            continue
+        text = plain(now)
+        for move in moves:
+            text = renamed(text, move)
+        if text == plain(now):
+            continue
+        after = disk.look(path).style.restore(text)
+        names = ", ".join(JobName(move.new).class_name for move in moves)
+        action = change.action if change.after is not None else Action.UPDATE
+        reason = change.reason or f"names {names} now"
+        found[path] = replace(
+            outcome, change=replace(change, action=action, after=after, reason=reason)
+        )
+    return found
+
+
+def _untouched(path: str, disk: Disk, lock: Lock, file: TreeFile | None) -> Outcome:
+    owner = Owner.SCAFFOLD if file is None else file.owner
+    change = Change(path, Action.UNCHANGED, "", owner, before=disk.look(path).raw)
+    return Outcome(change, lock.entries.get(path))
+
+
+def _modules(disk: Disk, moves: tuple[JobMove, ...]) -> Iterator[str]:
+    """The project's Python files that name one of the jobs."""
+    root, names = disk.root, [JobName(move.old) for move in moves]
+    words = [word.encode() for name in names for word in (name.class_name, name.module)]
+    folders = dict.fromkeys(
+        place.rpartition("/")[0].split("/")[0] or "." for move in moves for _, place in move.paths
+    )
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = path.relative_to(root).parts
+            hidden = any(part.startswith(".") or part in _BUILT for part in parts)
+            if hidden or "scheduler" in parts:
+                continue
+            place = path.relative_to(root).as_posix()
+            text = disk.look(place).raw or b""
+            if any(word in text for word in words):
+                yield place

@@ -1,0 +1,243 @@
+"""The arguments of a job's `execute` follow the spec's `params` by libcst, as far as the body allows it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import libcst as cst
+
+from targcc_gen.render.job.imports import with_head
+from targcc_gen.render.job.signatures import broken_signature, own_parameters
+from targcc_gen.sync.jobs.shape import constant_name
+from targcc_gen.sync.merging.merge import Collision
+
+Declared = dict[str, tuple[str, str]]
+"""The type and the default of each argument, as source; no default is empty."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What became of the file.
+
+    Attributes:
+        text: The file with the spec's arguments, as far as that goes.
+        collisions: The lines that a person has to change.
+    """
+
+    text: bytes
+    collisions: tuple[Collision, ...] = ()
+
+
+def sync_signature(mine: bytes, base: bytes, generated: bytes, package: str) -> Signed:
+    """Let the arguments of `execute` in the person's file follow the spec.
+
+    Args:
+        mine: The person's file, with `\\n` line ends.
+        base: The file as the generator wrote it.
+        generated: The file as the generator would write it now.
+        package: The project's import name.
+    """
+    was, wanted = _declared(base), _declared(generated)
+    try:
+        now, place = _declared(mine), _execute(ast.parse(mine))
+    except (LookupError, SyntaxError, ValueError):
+        line = "execute(…) cannot be read\n"
+        return Signed(mine, (Collision(1, 1, line, _signature(wanted)),))
+    assert was is not None
+    gone = [name for name in was if name not in wanted and name in now]
+    different = {
+        name: said
+        for name, said in wanted.items()
+        if was.get(name) != said and now.get(name) != said
+    }
+    collisions = [*_uses(mine, place, gone)]
+    for name, said in different.items():
+        if name in now and now[name] != was.get(name):
+            shown = (_argument(name, now[name]), _argument(name, said))
+            collisions.append(Collision(place.lineno, place.lineno, *shown))
+    text = _edited(mine.decode(), different, gone)
+    text = _with_head(text, mine.decode(), generated.decode(), different, package)
+    text = _with_constants(text, base, generated)
+    return Signed(broken_signature(text).encode(), tuple(collisions))
+
+
+def _declared(text: bytes) -> Declared:
+    return {
+        argument.arg: (
+            "" if argument.annotation is None else ast.unparse(argument.annotation),
+            "" if default is None else ast.unparse(default),
+        )
+        for argument, default in own_parameters(text.decode())
+    }
+
+
+def _execute(module: ast.Module) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "execute":
+            return node
+    raise LookupError("execute")
+
+
+def _uses(
+    mine: bytes, execute: ast.FunctionDef | ast.AsyncFunctionDef, gone: Iterable[str]
+) -> Iterator[Collision]:
+    """The lines of the body that use an argument which the spec has no more."""
+    lines = mine.decode().splitlines()
+    names = set(gone)
+    found: dict[int, set[str]] = {}
+    for statement in execute.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and node.id in names:
+                found.setdefault(node.lineno, set()).add(node.id)
+    for line, used in sorted(found.items()):
+        words = f"the spec has no {', '.join(sorted(used))} any more\n"
+        yield Collision(line, line, f"{lines[line - 1].strip()}\n", words)
+
+
+def _argument(name: str, said: tuple[str, str]) -> str:
+    kind, default = said
+    return f"{name}{f': {kind}' if kind else ''}{f' = {default}' if default else ''}"
+
+
+def _signature(declared: Declared) -> str:
+    return ", ".join(_argument(name, said) for name, said in declared.items()) + "\n"
+
+
+class _Editor(cst.CSTTransformer):
+    """Changes the parameters of `execute`."""
+
+    def __init__(self, wanted: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> None:
+        self.wanted = dict(wanted)
+        self.gone = set(gone)
+
+    def leave_FunctionDef(  # noqa: N802 - libcst's name
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        if original_node.name.value != "execute":
+            return updated_node
+        params = updated_node.params
+        places = [*params.posonly_params, *params.params, *params.kwonly_params]
+        have = {one.name.value for one in places}
+        new = [_param(name, said) for name, said in self.wanted.items() if name not in have]
+        named = [*self._changed(params.kwonly_params), *new]
+        star = params.star_arg
+        if named and not isinstance(star, cst.Param):
+            star = cst.ParamStar()
+        if not named and isinstance(star, cst.ParamStar):
+            star = cst.MaybeSentinel.DEFAULT
+        changed = params.with_changes(
+            params=self._changed(params.params), kwonly_params=named, star_arg=star
+        )
+        return updated_node.with_changes(params=changed)
+
+    def _changed(self, params: Iterable[cst.Param]) -> list[cst.Param]:
+        kept = [one for one in params if one.name.value not in self.gone]
+        return [
+            (
+                _param(one.name.value, self.wanted[one.name.value])
+                if one.name.value in self.wanted
+                else one
+            )
+            for one in kept
+        ]
+
+
+def _param(name: str, said: tuple[str, str]) -> cst.Param:
+    function = cst.parse_module(f"def f(*, {_argument(name, said)}): ...\n").body[0]
+    assert isinstance(function, cst.FunctionDef)  # the line above
+    return function.params.kwonly_params[0]
+
+
+def _edited(mine: str, wanted: Mapping[str, tuple[str, str]], gone: Iterable[str]) -> str:
+    module = cst.parse_module(mine).visit(_Editor(wanted, gone))
+    return module.code
+
+
+def _with_head(
+    text: str, mine: str, generated: str, different: Mapping[str, tuple[str, str]], package: str
+) -> str:
+    """Import what the new types need, and define the defaults that stand in constants."""
+    used = {
+        node.id
+        for said in different.values()
+        for source in filter(None, said)
+        for node in ast.walk(ast.parse(source, mode="eval"))
+        if isinstance(node, ast.Name)
+    }
+    pattern, have = ast.parse(generated), _top_names(ast.parse(mine))
+    constants = {
+        name: ast.unparse(node)
+        for node in pattern.body
+        if isinstance(node, ast.Assign) and (name := constant_name(node.targets[0])) in used - have
+    }
+    for line in constants.values():
+        used |= {node.id for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Name)}
+    needed = [
+        (node.module or "", alias.name)
+        for node in pattern.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in used - have
+    ]
+    if not needed and not constants:
+        return text
+    if not _has_comments(text):
+        return with_head(text, package, needed, constants.values())
+    lines = [f"from {module} import {name}" for module, name in needed]
+    return _after_imports(text, [*lines, *constants.values()])
+
+
+def _top_names(module: ast.Module) -> set[str]:
+    found = set()
+    for node in module.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign):
+            found |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+    return found
+
+
+def _has_comments(text: str) -> bool:
+    """Whether comments stand among the imports, which would be lost."""
+    imports = [one for one in ast.parse(text).body if isinstance(one, ast.Import | ast.ImportFrom)]
+    if not imports:
+        return False
+    lines = text.splitlines()[imports[0].lineno - 1 : imports[-1].end_lineno]
+    return any("#" in line for line in lines)
+
+
+def _after_imports(text: str, added: list[str]) -> str:
+    imports = [one for one in ast.parse(text).body if isinstance(one, ast.Import | ast.ImportFrom)]
+    lines = text.split("\n")
+    end = imports[-1].end_lineno or 0
+    return "\n".join([*lines[:end], *added, *lines[end:]])
+
+
+def _with_constants(text: str, base: bytes, generated: bytes) -> str:
+    """Constants of the spec's that the person left as they were get their new value."""
+    was, wanted = _constants(base.decode()), _constants(generated.decode())
+    lines = text.split("\n")
+    for node in reversed(ast.parse(text).body):
+        if not isinstance(node, ast.Assign) or node.lineno != node.end_lineno:
+            continue
+        name = constant_name(node.targets[0])
+        if name in wanted and name in was and ast.unparse(node.value) == was[name] != wanted[name]:
+            lines[node.lineno - 1] = f"{name} = {_source_of(name, generated.decode())}"
+    return "\n".join(lines)
+
+
+def _constants(text: str) -> dict[str, str]:
+    return {
+        name: ast.unparse(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and (name := constant_name(node.targets[0]))
+    }
+
+
+def _source_of(name: str, text: str) -> str:
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and constant_name(node.targets[0]) == name:
+            return ast.get_source_segment(text, node.value) or ast.unparse(node.value)
+    raise LookupError(name)

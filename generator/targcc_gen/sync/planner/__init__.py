@@ -1,0 +1,1 @@
+"""Decides what happens to each file: the rules, and the plan that they make."""

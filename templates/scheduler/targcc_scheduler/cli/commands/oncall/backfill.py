@@ -1,0 +1,90 @@
+"""``targcc backfill``: the runs of slots of a past range."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import click
+
+from ....core import humanize
+from ....oncall import backfill as backfills
+from ....oncall.backfill import Look
+from ...common import instant, opened, operator, run
+from ...output import json_option, print_json
+
+
+@click.command()
+@click.argument("name")
+@click.option("--since", type=instant, required=True, metavar="TIME", help="From this slot on.")
+@click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
+@click.option("--rate", type=float, help="At most so many runs a minute.")
+@click.option("--priority", type=int, help="Instead of the job's own, such as -1.")
+@click.option("--dry-run", is_flag=True, help="Show the slots and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def backfill(
+    name: str,
+    *,
+    since: datetime,
+    until: datetime,
+    rate: float | None,
+    priority: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Run slots of the past that have no run, the oldest first.
+
+    Each run sees its slot as ctx.scheduled_for. A slot that has a run, also one that was missed or skipped, keeps it.
+
+    \b
+    Example:
+      targcc backfill DailyReport --since 2026-11-01 --until 2026-11-08 --rate 10
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            job = scheduler.find(name)
+            now = scheduler.clock.now()
+            found = await scheduler.read(lambda db: backfills.look(db, job, since, until, now))
+            if dry_run or not yes:
+                _say(found, as_json=as_json and dry_run, err=not dry_run)
+            if dry_run:
+                return
+            if not yes:
+                click.confirm(f"run {len(found.missing)} slots?", abort=True, err=True)
+            made = await scheduler.operate(
+                backfills.backfill,
+                None,
+                job,
+                since,
+                until,
+                operator(),
+                rate=rate,
+                priority=priority,
+            )
+        if as_json:
+            print_json({"job": job.name, "created": made})
+            return
+        click.echo(
+            f"{humanize.count(made, 'run')} of {job.name} {'waits' if made == 1 else 'wait'}"
+        )
+        click.echo(
+            f"  to cancel them: targcc bulk do cancel --job {job.name} --text {backfills.BACKFILL}"
+        )
+
+    run(work())
+
+
+def _say(found: Look, *, as_json: bool, err: bool) -> None:
+    if as_json:
+        print_json({"slots": found.slots, "missing": found.missing})
+        return
+    states = Counter(str(state) for state in found.there.values())
+    kept = ", ".join(f"{number:,} {state}" for state, number in states.items()) or "none"
+    click.echo(f"{humanize.count(len(found.slots), 'slot')}, of which there are: {kept}", err=err)
+    for slot in found.missing[:20]:
+        click.echo(f"  {slot.isoformat(sep=' ', timespec='minutes')}", err=err)
+    if len(found.missing) > 20:  # noqa: PLR2004 - as many as are shown
+        click.echo(f"  … and {len(found.missing) - 20:,} more", err=err)

@@ -1,0 +1,232 @@
+"""``targcc server``: the processes that run jobs; ``targcc release``: whose definitions they have."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import click
+
+from ... import operations
+from ...core import humanize
+from ...queries import releases, system
+from ...queries.models import Server
+from ...scheduler import Scheduler
+from ...storage.deploy import drain
+from ..common import opened, operator, run
+from ..group import CliError, Commands
+from ..output import as_shown, json_option, print_json, print_table, wait_options, when
+
+_LOOK_SECONDS = 0.5
+
+
+@click.group("server", cls=Commands)
+def server_group() -> None:
+    """Look at the processes that run jobs, drain them."""
+
+
+@server_group.command("list")
+@json_option
+def list_servers(*, as_json: bool) -> None:
+    """Show which servers are up.
+
+    \b
+    Example:
+      targcc server list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found, now = await scheduler.read(system.servers), scheduler.clock.now()
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("No server is up: targcc serve, or targcc worker.")
+        else:
+            _print_servers(found, now)
+
+    run(work())
+
+
+def _print_servers(found: Sequence[Server], now: datetime) -> None:
+    print_table(
+        [
+            "SERVER",
+            "PROCESS",
+            "STATE",
+            "QUEUES",
+            "BUSY",
+            "UP SINCE",
+            "HEARTBEAT",
+            "RELEASE",
+            "VERSION",
+        ],
+        [
+            [
+                one.name,
+                str(one.process_id),
+                _state(one),
+                ", ".join(one.queues),
+                f"{one.running} of {one.workers}",
+                when(one.started_at, now),
+                humanize.relative(one.heartbeat_at, now),
+                one.release or "",
+                one.version,
+            ]
+            for one in found
+        ],
+    )
+    for one in found:
+        if one.trouble:
+            click.echo(
+                as_shown(f"{one.name} (process {one.process_id}): {one.trouble}", lines=True)
+            )
+
+
+def _state(server: Server) -> str:
+    if server.stopping_at is not None:
+        return "stopping"
+    if server.drain_requested_at is None:
+        return "up"
+    return "draining" if server.running else "drained"
+
+
+@server_group.command("drain")
+@click.argument("name")
+@wait_options
+@json_option
+def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
+    """Let a server take no more runs; those that it has go on.
+
+    NAME is its name as targcc server list shows it, which all servers of one machine share, or NAME:PROCESS for one of them.
+
+    \b
+    Example:
+      targcc server drain web-1:4711 --wait
+      targcc server resume web-1:4711
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found = await scheduler.operate(operations.drain, None, name, operator())
+            if wait:
+                await _until_empty(scheduler, [one.id for one in found], timeout)
+        _tell(found, "empty" if wait else "taking nothing new", as_json=as_json)
+
+    run(work())
+
+
+@server_group.command("resume")
+@click.argument("name")
+@json_option
+def resume_server(name: str, *, as_json: bool) -> None:
+    """Let a server that is being drained take runs again.
+
+    \b
+    Example:
+      targcc server resume web-1:4711
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found = await scheduler.operate(operations.resume_server, None, name, operator())
+        _tell(found, "taking runs again", as_json=as_json)
+
+    run(work())
+
+
+def _tell(found: Sequence[drain.Found], what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"server": one.id, "state": what} for one in found])
+        return
+    for one in found:
+        click.echo(f"{one.name}:{one.process_id} is {what}")
+
+
+async def _until_empty(
+    scheduler: Scheduler, ids: Sequence[str], patience: timedelta | None
+) -> None:
+    """Wait until nodes have no run, in two looks one after the other: a claim may have been on its way during the first."""
+    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
+    empty = False
+    while True:
+        busy = await scheduler.read(lambda db: drain.busy(db, ids))
+        if not busy and empty:
+            return
+        empty = not busy
+        if deadline is not None and time.monotonic() >= deadline:
+            raise CliError(
+                f"{humanize.count(busy, 'run')} still go on; the server takes nothing new"
+            )
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+@click.group("release", cls=Commands)
+def release_group() -> None:
+    """Look at releases, choose whose schedules hold."""
+
+
+@release_group.command("list")
+@json_option
+def list_releases(*, as_json: bool) -> None:
+    """Show the releases whose servers have been up, newest first, and in what they differ from the one that decides.
+
+    \b
+    Example:
+      targcc release list
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            found, now = await scheduler.read(releases.releases), scheduler.clock.now()
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("No server has been up yet.")
+        else:
+            print_table(
+                ["RELEASE", "SCHEDULES", "SERVERS", "FIRST SEEN", "DIFFERS IN"],
+                [
+                    [
+                        one.name,
+                        _standing(one),
+                        ", ".join(one.servers),
+                        when(one.first_seen_at, now),
+                        "; ".join(one.differences),
+                    ]
+                    for one in found
+                ],
+            )
+
+    run(work())
+
+
+def _standing(release: releases.Release) -> str:
+    if not release.decides:
+        return ""
+    return f"hold, chosen by {release.chosen_by}" if release.chosen_at is not None else "hold"
+
+
+@release_group.command("use")
+@click.argument("name", required=False)
+@click.option("--newest", is_flag=True, help="Let the newest release decide again.")
+def use_release(name: str | None, *, newest: bool) -> None:
+    """Let the schedules of a release hold, whichever is newer, until another is chosen.
+
+    \b
+    Example:
+      targcc release use 2026.11.24
+      targcc release use --newest
+    """
+    if (name is None) != newest:
+        raise CliError("say which release, or --newest")
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            chosen = await scheduler.operate(operations.use_release, None, name, operator())
+        which = f"release {chosen}" if chosen is not None else "the newest release"
+        click.echo(f"the schedules of {which} hold")
+
+    run(work())

@@ -1,0 +1,50 @@
+"""The log by structlog: readable lines, and JSON in processes whose jobs use it."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from ..core.masking.structures import masked
+
+
+def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:
+    """Lead structlog's loggers to those of the standard library; returns the format of both."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _without_secrets,
+            # Plain: a pretty traceback shows local variables, and with them secrets.
+            structlog.processors.JSONRenderer(default=str) if as_json else _console(colors=colors),
+        ],
+    )
+
+
+def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Mask secrets in every part of a line, from any logger."""
+    return {
+        key: value if key == "_record" else masked({key: value})[key]
+        for key, value in event.items()
+    }

@@ -1,0 +1,1 @@
+"""The old server: its tables, its clock, the SQL for its side."""

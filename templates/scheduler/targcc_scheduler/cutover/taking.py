@@ -1,0 +1,121 @@
+"""Jobs come here from the old server. The steps are those of ``handover.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ..core.errors import CutoverError
+from ..jobs.definition import JobDefinition
+from ..operations import Call
+from ..storage import slots
+from ..storage.owners.values import Owner, Ownership, Step
+from .between import CAME
+from .handover import Handover, Outcome, known, new_token, require, shown, tokens
+from .old.scripts import Said
+from .owning import resume_here
+
+_INSTANT = timedelta(microseconds=1)
+_ACTION = CAME
+
+
+class Taking(Handover):
+    """Takes jobs over; one that runs there right now is left as it is."""
+
+    async def take(self, jobs: Sequence[str]) -> list[Outcome]:
+        """Do all steps."""
+        scripts = await self.scripts()
+        if begun := await self.begin(jobs):
+            await self.there(scripts.off(tokens(begun)))
+            await self.wait_for_old_server()
+            await self.finish(await self.there(scripts.look(tokens(begun))))
+        return self.outcomes
+
+    async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
+        """Note that jobs are about to come here; those that can, each with its token."""
+        return [one for job in jobs if (one := await self.attempt(self._begin, job)) is not None]
+
+    async def finish(self, said: dict[str, Said]) -> list[Outcome]:
+        """Take what is switched off there, by what the script has said."""
+        for one, line in await self.matched(said):
+            if one.step is not Step.TAKING:
+                self.answer(one.job, "is run from here", done=one.owner is Owner.NEW)
+            elif line.outcome == "off":
+                self.outcomes.append(await self.do(self._taken, one, line))
+            elif line.outcome == "late":
+                self.answer(
+                    one.job,
+                    "was begun there at the last moment, and its row is off: repeat this when it has ended",
+                )
+            else:
+                await self.do(self._leave, one)
+                self.answer(one.job, _why_not(one, line))
+        self.scheduler.look_for_slots()
+        return self.outcomes
+
+    async def _begin(self, call: Call, job: str) -> Ownership | None:
+        one = await known(call, job)
+        if one.owner is Owner.NEW and one.step is None:
+            self.answer(job, "is run from here", done=True)
+            return None
+        if one.step is Step.RETURNING:
+            raise CutoverError("is on its way back: targcc cutover back finishes that")
+        definition = self.scheduler.find(job)
+        if definition.schedule is not None and not await slots.load(call.connection, [job]):
+            raise CutoverError("no node has seen its schedule yet: let targcc serve run once")
+        if one.step is Step.TAKING:
+            return one
+        detail = f"row {one.old_key} is to be switched off"
+        return await self.note(
+            call, job, one.owner, _ACTION, detail, Step=Step.TAKING, Mark=new_token()
+        )
+
+    async def _leave(self, call: Call, one: Ownership) -> None:
+        await require(call, one)
+        detail = f"row {one.old_key} is left as it is"
+        await self.note(call, one.job, one.owner, _ACTION, detail, Step=None, Mark=None)
+
+    async def _taken(self, call: Call, one: Ownership, said: Said) -> Outcome:
+        await require(call, one)
+        definition = self.scheduler.find(one.job)
+        handled = self._handled_there(definition, said, call.now)
+        await slots.go_on_from(call.connection, one.job, handled)
+        schedule = definition.schedule
+        slot = schedule.next(handled, definition.timezone) if schedule is not None else None
+        detail = f"row {one.old_key} is off; it runs here, next {shown(slot)}"
+        await self.note(call, one.job, Owner.NEW, _ACTION, detail, Step=None, NextSlot=slot)
+        await resume_here(call, one.job)
+        return Outcome(one.job, done=True, said="is run from here", next_slot=slot)
+
+    def _handled_there(self, definition: JobDefinition, said: Said, now: datetime) -> datetime:
+        """Up to where the old server has done the job's slots."""
+        following = self.clock.instant(said.next_run)
+        last = self.clock.instant(said.last_run)
+        if following is None:
+            return now
+        if last is not None and last >= following:  # it had chosen that run, and did it
+            return last
+        return min(
+            _before(definition, following), now
+        )  # a later one would be taken for a wrong clock's
+
+
+def _before(definition: JobDefinition, slot: datetime) -> datetime:
+    """After which instant a slot comes next."""
+    if definition.schedule is None:
+        return slot
+    just_before = slot - _INSTANT
+    if definition.schedule.previous(slot, definition.timezone) is not None:
+        return just_before
+    following = definition.schedule.next(just_before, definition.timezone)
+    if following is None or following <= slot:
+        return just_before
+    return slot - (following - just_before)  # it counts from the run before
+
+
+def _why_not(one: Ownership, said: Said) -> str:
+    if said.outcome == "running":
+        return "runs there right now: repeat this when it has ended"
+    return (
+        f"row {one.old_key} was switched off there by somebody else, or deleted: look who did that"
+    )

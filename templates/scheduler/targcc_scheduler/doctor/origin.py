@@ -1,0 +1,63 @@
+"""Where settings come from: a repository that somebody else wrote must not choose to whom this machine connects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ..core.masking.environment import dotenv
+from ..settings import Settings
+from .findings import Finding
+from .sqlite import private
+
+_NAME = "TARGCC_DATABASE_URL"
+_LARGEST_INDEX = 64 * 2**20
+
+
+def named_by_file_only(settings: Settings) -> Finding | None:
+    """What to say of a database server that only the code, or a committed ``.env``, names; ``None``: it may be connected to."""
+    url = sa.make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" or os.environ.get(_NAME):
+        return None
+    if "database_url" not in settings.model_fields_set:
+        source = "the code"
+    elif dotenv().get(_NAME) and is_committed(Path(".env").absolute()):
+        source = ".env, which is in version control,"
+    else:
+        return None
+    return Finding(
+        "warn",
+        "database",
+        f"{source} alone names {settings.shown_database_url}: the database was not looked at",
+        f"if it is yours: targcc doctor --connect, or set {_NAME} in the environment",
+    )
+
+
+def env_file() -> Iterator[Finding]:
+    """Whether ``.env``, if there is one, is its owner's alone, and not in version control."""
+    file = Path(".env").absolute()
+    if not file.is_file():
+        return
+    yield from private(file, "which holds passwords")
+    if is_committed(file):
+        yield Finding(
+            "fail",
+            "settings",
+            ".env is in version control, and with it every password in it",
+            "git rm --cached .env, then replace the passwords: they stay in the history",
+        )
+
+
+def is_committed(file: Path) -> bool:
+    """Whether a file is in the index of the git repository around it. The index is only read: git itself runs what a repository asks for."""
+    for folder in file.parents:
+        index = folder / ".git" / "index"
+        if index.is_file():
+            name = file.relative_to(folder).as_posix().encode()
+            if index.stat().st_size > _LARGEST_INDEX:
+                return True
+            return len(name).to_bytes(2, "big") + name + b"\0" in index.read_bytes()
+    return False

@@ -1,0 +1,259 @@
+"""Checks of what the tables say: nodes, runs that wait, retention, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.clock import CLOCK_OFF_MS
+from ..core.humanize import count, duration, listed
+from ..core.states import WAITING
+from ..jobs.definition import JobDefinition
+from ..queries import releases, system
+from ..schedules import AfterRunSchedule, parse_zone
+from ..settings import Settings
+from ..storage import retention, slots
+from ..storage.dialects import known
+from ..storage.owners import rows as owners
+from ..storage.statistics import recount
+from ..storage.tables import job_alert, job_run, logged_job
+from .findings import Finding, Level
+
+_BEHIND = timedelta(days=2)
+"""Retention works once a day: what is older by more should be gone."""
+_LATE = timedelta(minutes=10)
+_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a check of the tables gets.
+
+    Args:
+        connection: A connection that cannot write.
+        settings: The settings.
+        jobs: The jobs in the code; empty when they cannot be known.
+        now: The instant it is by the database's clock.
+    """
+
+    connection: AsyncConnection
+    settings: Settings
+    jobs: Mapping[str, JobDefinition]
+    now: datetime
+
+
+async def clock(look: Look) -> list[Finding]:
+    """This machine's clock beside the database's."""
+    own = datetime.now(UTC)
+    said = await known.of(look.connection).read_clock(look.connection)
+    off = (own - said).total_seconds() if said is not None else 0.0
+    if abs(off) * 1000 <= CLOCK_OFF_MS:
+        return []
+    way = "ahead of" if off > 0 else "behind"
+    return [
+        Finding(
+            "warn",
+            "clock",
+            f"this machine's clock is {abs(off):.1f} s {way} the database's",
+            "set it right (NTP); schedules follow the database's clock",
+        )
+    ]
+
+
+async def nodes(look: Look) -> list[Finding]:
+    """Whether there are nodes, and how they are."""
+    servers = await system.servers(look.connection)
+    if not servers:
+        return [
+            Finding(
+                "warn", "nodes", "no node is up: nothing runs", "targcc serve, or targcc worker"
+            )
+        ]
+    found: list[Finding] = []
+    for one in servers:
+        name, silent = f"{one.name}:{one.process_id}", look.now - one.heartbeat_at
+        if silent.total_seconds() > look.settings.lost_after_seconds:
+            found.append(
+                Finding(
+                    "fail",
+                    "nodes",
+                    f"node {name} has said nothing for {duration(silent)}",
+                    "another node takes its runs over; if none is up, start one",
+                )
+            )
+        if one.trouble:
+            level: Level = "fail" if one.stuck_since is not None else "warn"
+            advice = "targcc server list shows it; set clocks by NTP, and run what blocks with isolation: process"
+            found.append(Finding(level, "nodes", f"node {name}: {one.trouble}", advice))
+    if not found:
+        names = listed([f"{one.name}:{one.process_id}" for one in servers], most=5)
+        found = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
+    return [*found, *await _releases(look.connection)]
+
+
+async def _releases(connection: AsyncConnection) -> list[Finding]:
+    up = [one for one in await releases.releases(connection) if one.servers]
+    if len(up) < 2:  # noqa: PLR2004 - one is what is wanted
+        return []
+    first = next((one.name for one in up if one.decides), "none of them")
+    differ = [f"{one.name}: {line}" for one in up for line in one.differences]
+    said = f"nodes run different releases: {listed([one.name for one in up])}; {first} decides"
+    detail = f" ({listed(differ)})" if differ else ""
+    return [Finding("warn", "releases", said + detail, "finish the deployment")]
+
+
+async def unknown_runs(look: Look) -> list[Finding]:
+    """Runs that wait for a node that knows them."""
+    c = job_run.c
+    waiting = await look.connection.execute(
+        sa.select(
+            c.JobName, sa.func.count(), sa.func.min(c.UnknownSince, type_=c.UnknownSince.type)
+        )
+        .where(c.UnknownSince.is_not(None), c.State.in_(sorted(WAITING)))
+        .group_by(c.JobName)
+        .order_by(c.JobName)
+    )
+    return [
+        Finding(
+            "fail",
+            "runs",
+            f"{count(number, 'run')} of {job}: no node knows the job or its arguments since {since:%Y-%m-%d %H:%M} UTC",
+            "start a node of the release that has it, or end them: targcc run fail ID",
+        )
+        for job, number, since in waiting
+    ]
+
+
+async def changes_of_sides(look: Look) -> list[Finding]:
+    """Jobs that the old server runs no more and this one not yet, or the other way round."""
+    return [
+        Finding(
+            "fail",
+            "cut-over",
+            f"{one.job} is on neither side: its change was begun at {one.since:%Y-%m-%d %H:%M} UTC and is not finished",
+            f'repeat {one.step.command} --job "{one.job}"; targcc cutover status shows both sides',
+        )
+        for one in await owners.unfinished(look.connection, look.now)
+        if one.step is not None
+    ]
+
+
+async def alert_rows(look: Look) -> list[Finding]:
+    """Rows of ``c_JobAlert`` that refer to a secret: they are taken word for word, so nothing is sent."""
+    c = job_alert.c
+    rows = await look.connection.execute(
+        sa.select(c.JobName, c.SlackWebhook, c.TeamsWebhook).order_by(c.JobName)
+    )
+    wrong = [name for name, *targets in rows if any(map(_is_reference, targets))]
+    if not wrong:
+        return []
+    said = f"rows of c_JobAlert hold a reference to a secret, which is not looked up there: {listed(wrong)}"
+    return [Finding("fail", "alerts", said, "write the address itself, or use @job(alerts=…)")]
+
+
+def _is_reference(target: str | None) -> bool:
+    return target is not None and ("${" in target or target.startswith("file:"))
+
+
+async def schedules(look: Look) -> list[Finding]:
+    """Jobs whose slots nobody handles, and schedules of jobs that are gone."""
+    rows = await slots.load(look.connection)
+    found = [
+        Finding(
+            "fail",
+            "schedules",
+            f"{job.name} was due at {due:%Y-%m-%d %H:%M} UTC, and nobody has handled that",
+            "is a node up that schedules (targcc serve, or targcc worker) and knows this job?",
+        )
+        for job in look.jobs.values()
+        if (due := _overdue(job, rows.get(job.name), look.now)) is not None
+    ]
+    gone = sorted(
+        name
+        for name, row in rows.items()
+        if row.text and not row.text.startswith(slots.RENAMED) and name not in look.jobs
+    )
+    if gone and look.jobs and not look.settings.legacy_url:
+        said = f"schedules of jobs that are not in this code: {listed(gone)}"
+        advice = "nothing to do if they were removed or renamed, or if another release has them"
+        found.append(Finding("ok", "schedules", said, advice))
+    return found
+
+
+def _overdue(job: JobDefinition, row: slots.ScheduleRow | None, now: datetime) -> datetime | None:
+    if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+        return None
+    if row is None or row.last_slot is None or row.is_paused(now):
+        return None
+    due = job.schedule.next(row.last_slot, parse_zone(job.timezone))
+    return due if due is not None and due < now - _LATE else None
+
+
+async def kept(look: Look) -> list[Finding]:
+    """Whether retention keeps up."""
+    c, settings = logged_job.c, look.settings
+    oldest = await look.connection.scalar(
+        sa.select(c.StartedAt).order_by(c.StartedAt, c.ID).limit(1)
+    )
+    kept_for = f"{count(settings.history_days, 'day')}, and the newest {settings.history_keep:,} of each job"
+    said = (
+        f"history is kept for {kept_for}; the oldest attempt is of {oldest:%Y-%m-%d}"
+        if oldest
+        else ""
+    )
+    before = look.now - timedelta(days=settings.history_days) - _BEHIND
+    for what, table in (("runs", retention.RUNS), ("attempts", retention.HISTORY)):
+        if late := await _may_go(look, table, before):
+            return [
+                Finding(
+                    "warn",
+                    "retention",
+                    f"{what} from before {before:%Y-%m-%d} should be gone, but the oldest is of {late:%Y-%m-%d}",
+                    "nodes prune once a day: is one up? Now: targcc prune",
+                )
+            ]
+    return [Finding("ok", "retention", said)] if said else []
+
+
+async def _may_go(look: Look, table: retention.Kept, before: datetime) -> datetime | None:
+    """When the oldest row is of that retention should have removed; found among the first old ones."""
+    old = await retention.old_rows(
+        look.connection, table, before=before, after=None, most=_LOOKED_AT
+    )
+    borders: dict[str, int] = {}
+    for row in old:
+        if row.job not in borders:
+            keep = look.settings.history_keep
+            borders[row.job] = await retention.border(look.connection, table, row.job, keep)
+        if row.key <= borders[row.job]:
+            return row.at
+    return None
+
+
+async def statistics(look: Look) -> list[Finding]:
+    """Whether what an earlier release has left is counted."""
+    left = await recount.left(look.connection)
+    if not left:
+        return []
+    said = f"statistics lack about {count(left, 'row')} of an earlier release"
+    return [
+        Finding(
+            "warn", "statistics", said, "nodes count them beside their work; now: targcc migrate"
+        )
+    ]
+
+
+CHECKS = (
+    clock,
+    nodes,
+    unknown_runs,
+    changes_of_sides,
+    alert_rows,
+    schedules,
+    kept,
+    statistics,
+)

@@ -1,0 +1,117 @@
+"""Creating runs from code that is not async: views of Flask and Django, scripts, command lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from ..core.actor import SYSTEM, Actor
+from ..core.states import RunState
+from ..hosting import Connection
+from ..jobs.definition import JobType
+from ..jobs.registry import JobRef
+from ..scheduler import Scheduler
+
+
+class Client:
+    """A scheduler for plain code: it creates runs, and some other process (``targcc serve``, ``targcc worker``) does them.
+
+    Every method may be called from any thread that has no event loop of its own; in async code, await the methods of
+    :class:`Scheduler`. With ``session=``, a session or connection of yours, the run exists once you commit, and not if you roll back:
+    SQLAlchemy's, Django's ``connection``, psycopg's or sqlite3's.
+
+    Args:
+        scheduler: Default: one with the settings of the environment.
+    """
+
+    def __init__(self, scheduler: Scheduler | None = None) -> None:
+        self._scheduler = scheduler or Scheduler()
+
+    def enqueue(
+        self,
+        job: JobRef,
+        /,
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        **arguments: Any,
+    ) -> int:
+        """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
+        [run_id] = self.enqueue_many(
+            job, [arguments], session=session, by=by, queue=queue, priority=priority
+        )
+        return run_id
+
+    def enqueue_many(
+        self,
+        job: JobRef,
+        many: Iterable[Mapping[str, Any]],
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> list[int]:
+        """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
+        kind, runs = JobType.FIRE_AND_FORGET, list(many)
+        return self._scheduler.create_now(
+            kind, job, runs, session, by, queue=queue, priority=priority
+        )
+
+    def schedule(
+        self,
+        job: JobRef,
+        /,
+        *,
+        delay: timedelta | str | None = None,
+        at: datetime | None = None,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        **arguments: Any,
+    ) -> int:
+        """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
+        [run_id] = self._scheduler.create_now(
+            JobType.DELAYED,
+            job,
+            [arguments],
+            session,
+            by,
+            delay=delay,
+            at=at,
+            queue=queue,
+            priority=priority,
+        )
+        return run_id
+
+    def wait(self, run_id: int, timeout: float | None = None) -> RunState:
+        """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""
+        return self._scheduler.call_now(self._scheduler.wait(run_id, timeout))
+
+    def close(self) -> None:
+        """Close the connections; a later call opens them again."""
+        asyncio.run(self._scheduler.stop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_clients: dict[int, Client] = {}
+
+
+def client() -> Client:
+    """The client of this process, which a process that was forked makes anew: ``client().enqueue(MailUserJob, user_id=7)``."""
+    own = os.getpid()
+    if own not in _clients:
+        _clients.clear()  # those of the process that forked have their threads there
+        _clients[own] = Client()
+    return _clients[own]

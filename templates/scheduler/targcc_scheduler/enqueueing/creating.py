@@ -1,0 +1,178 @@
+"""Creating runs: the part of a scheduler that applications use most."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from .. import operations
+from ..core.actor import SYSTEM, Actor
+from ..hosting import Connection, Host
+from ..jobs.definition import JobDefinition, JobType
+from ..jobs.registry import JobRef, JobRegistry
+from ..operations import Call
+from ..storage.runs.values import NewRun
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Creating:
+    """What :class:`~..scheduler.Scheduler` has for creating runs."""
+
+    _host: Host
+    _registry: JobRegistry
+
+    def find(self, job: JobRef) -> JobDefinition:
+        """A job by its name (in any case, with or without ``Job``), display name, class or function.
+
+        Raises:
+            UnknownJob: there is none.
+        """
+        return self._registry.find(job)
+
+    async def enqueue(
+        self,
+        job: JobRef,
+        /,
+        *,
+        session: Connection | None = None,
+        connection: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        **arguments: Any,
+    ) -> int:
+        """Run a job as soon as there is a worker; returns the run's id.
+
+        Args:
+            job: The job.
+            session: A session or connection of yours to the scheduler's database: the run exists once you commit, and not if you roll
+                back. SQLAlchemy's, async or plain; Django's ``connection``; psycopg's or sqlite3's.
+            connection: The same.
+            by: Who wants it.
+            queue: Instead of the job's own.
+            priority: Instead of the job's own.
+            **arguments: What ``execute`` gets besides the context.
+
+        Raises:
+            UnknownJob: there is no such job.
+            ArgumentsError: the arguments do not fit it.
+        """
+        run = await self._new_run(
+            job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority
+        )
+        return await self.operate(operations.create_run, _one(session, connection), run)
+
+    async def enqueue_many(
+        self,
+        job: JobRef,
+        many: Iterable[Mapping[str, Any]],
+        *,
+        session: Connection | None = None,
+        connection: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> list[int]:
+        """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
+
+        The rest is as :meth:`enqueue` has it.
+        """
+        kind, options = JobType.FIRE_AND_FORGET, {"queue": queue, "priority": priority}
+        runs = [await self._new_run(job, kind, one, by, **options) for one in many]
+        return await self.operate(operations.create_runs, _one(session, connection), runs)
+
+    async def schedule(
+        self,
+        job: JobRef,
+        /,
+        *,
+        delay: timedelta | str | None = None,
+        at: datetime | None = None,
+        session: Connection | None = None,
+        connection: Connection | None = None,
+        by: Actor = SYSTEM,
+        queue: str | None = None,
+        priority: int | None = None,
+        **arguments: Any,
+    ) -> int:
+        """Run a job later; returns the run's id.
+
+        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it.
+
+        Raises:
+            ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
+        """
+        due_at = operations.due_instant(delay, at, await self._host.now())
+        run = await self._new_run(
+            job, JobType.DELAYED, arguments, by, queue=queue, priority=priority, due_at=due_at
+        )
+        return await self.operate(operations.create_run, _one(session, connection), run)
+
+    async def trigger(
+        self,
+        name: JobRef,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        by: Actor,
+        session: Connection | None = None,
+        connection: Connection | None = None,
+    ) -> int:
+        """Run a job now because somebody wants it; returns the run's id.
+
+        Args:
+            name: The job.
+            arguments: What ``execute`` gets besides the context.
+            by: Who wants it.
+            session: As :meth:`enqueue` has it.
+            connection: The same.
+        """
+        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by)
+        return await self.operate(operations.trigger, _one(session, connection), run, by)
+
+    def create_now(
+        self,
+        kind: JobType,
+        job: JobRef,
+        many: Sequence[Mapping[str, Any]],
+        session: Connection | None,
+        by: Actor,
+        *,
+        delay: timedelta | str | None = None,
+        at: datetime | None = None,
+        **rest: Any,
+    ) -> list[int]:
+        """Create runs from code that is not async; see :class:`~.client.Client`."""
+        self._host.open_now()
+        definition, now = self.find(job), self._host.clock.now()
+        if kind == JobType.DELAYED:
+            rest["due_at"] = operations.due_instant(delay, at, now)
+        runs = [operations.new_run(definition, kind, one, by, now, **rest) for one in many]
+        if session is None:
+            return self._host.call_now(self.operate(operations.create_runs, None, runs))
+        return self._host.finish_now(
+            self._host.operate_within(operations.create_runs, session, runs)
+        )
+
+    async def _new_run(
+        self, job: JobRef, kind: JobType, args: Mapping[str, Any], by: Actor, **rest: Any
+    ) -> NewRun:
+        return operations.new_run(self.find(job), kind, args, by, await self._host.now(), **rest)
+
+    async def operate(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Connection | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do one of :mod:`.operations`, in the caller's transaction ``theirs``; or in one of its own, and then the engine looks for work."""
+        return await self._host.operate(operation, theirs, *args, **kwargs)
+
+
+def _one(session: Connection | None, connection: Connection | None) -> Connection | None:
+    if session is not None and connection is not None:
+        raise ValueError("session= and connection= are the same: give one")
+    return connection if session is None else session

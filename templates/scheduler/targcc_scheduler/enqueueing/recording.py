@@ -1,0 +1,189 @@
+"""A scheduler that is off: what is enqueued is recorded, nothing runs and nothing connects. For the tests of an application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .. import operations
+from ..core.errors import SchedulerOff, UnknownRun
+from ..core.states import FINAL, RunState
+from ..hosting import Connection, Host
+from ..jobs.definition import JobDefinition
+from ..operations import Call
+from ..settings import Settings
+from ..storage.runs.values import NewRun
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A run that was asked for.
+
+    Args:
+        run_id: What ``enqueue`` returned.
+        job: The job's name.
+        arguments: As they would be stored.
+        due_at: When it would be due.
+        by: Who asked.
+        state: ``enqueued`` or ``scheduled``; where jobs run inline, how it ended.
+    """
+
+    run_id: int
+    job: str
+    arguments: dict[str, Any]
+    queue: str
+    priority: int
+    due_at: datetime
+    by: str
+    state: RunState
+
+
+Perform = Callable[[JobDefinition, str | None, Recorded], Awaitable[RunState]]
+
+
+@dataclass
+class Recording:
+    """All that was enqueued in this process, whichever scheduler was asked.
+
+    Attributes:
+        perform: Runs a job at once; without it none runs.
+    """
+
+    runs: list[Recorded] = field(default_factory=list)
+    perform: Perform | None = None
+
+    def add(self, run: NewRun) -> Recorded:
+        """Record a run."""
+        made = Recorded(
+            run_id=len(self.runs) + 1,
+            job=run.job_name,
+            arguments=json.loads(run.arguments_json or "{}"),
+            queue=run.queue,
+            priority=run.priority,
+            due_at=run.due_at,
+            by=run.triggered_by,
+            state=run.state,
+        )
+        self.runs.append(made)
+        return made
+
+    def find(self, run_id: int) -> Recorded:
+        """A run by its id.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        if not 1 <= run_id <= len(self.runs):
+            raise UnknownRun(f"no run {run_id} was enqueued in this test")
+        return self.runs[run_id - 1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.runs.clear()
+        self.perform = None
+
+
+RECORDING = Recording()
+
+
+class RecordingHost(Host):
+    """A host that opens nothing; what needs a database says that the scheduler is off."""
+
+    def __init__(self, settings: Settings, *args: Any, **options: Any) -> None:
+        super().__init__(settings.model_copy(update={"legacy_url": ""}), *args, **options)
+        self._off = settings.why_off
+
+    async def start(self, **_: Any) -> None:
+        """Nothing starts."""
+
+    async def stop(self) -> None:
+        """Nothing was started."""
+
+    async def now(self) -> datetime:
+        """By this machine's clock."""
+        return self.clock.now()
+
+    async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """There is no database to open."""
+        coroutine.close()
+        self._refuse()
+
+    async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """There is no database to ask."""
+        del query
+        self._refuse()
+
+    async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """There is no database to change."""
+        del work
+        self._refuse()
+
+    async def wait(
+        self, run_id: int, timeout: float | None  # noqa: ASYNC109 - as asyncio has it
+    ) -> RunState:
+        """The state of a recorded run."""
+        state = RECORDING.find(run_id).state
+        if state not in FINAL:
+            raise TimeoutError(
+                f"run {run_id} is still {state} after {timeout or 0:g} s: {self._off}"
+            )
+        return state
+
+    def open_now(self) -> None:
+        """There is nothing to open."""
+
+    def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in a thread of its own."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, coroutine).result()
+
+    def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """A job that runs inline may wait for something."""
+        return self.call_now(coroutine)
+
+    async def operate(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Connection | None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Record runs, at once and without ``theirs``; whatever else is asked is content."""
+        del theirs, kwargs
+        given = cast("Sequence[Any]", args)
+        result: Any = None
+        if operation in {operations.create_run, operations.trigger}:
+            [result] = await self._create(given[:1])
+        elif operation is operations.create_runs:
+            result = await self._create(given[0])
+        elif operation is operations.cancel:
+            result = RECORDING.find(given[0]).state = RunState.CANCELLED
+        elif operation is operations.retry:
+            result = given[0]
+        return cast("T", result)
+
+    operate_within = operate
+
+    async def _create(self, runs: Sequence[NewRun]) -> list[int]:
+        ids = []
+        for run in runs:
+            made = RECORDING.add(run)
+            ids.append(made.run_id)
+            if RECORDING.perform is not None and made.state == RunState.ENQUEUED:
+                made.state = RunState.FAILED  # unless it comes back
+                definition = self.registry.definitions[run.job_name]
+                made.state = await RECORDING.perform(definition, run.arguments_json, made)
+        return ids
+
+    def _refuse(self) -> NoReturn:
+        raise SchedulerOff(self._off)

@@ -1,0 +1,194 @@
+"""Operations on many runs, done in short transactions by whichever process has time: a node, or the command that began it.
+
+Each transaction takes the row of the operation, so no two processes do the same step, and a process that dies leaves it to another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.states import WAITING
+from ...engine.handover import hand_over
+from ...engine.port import Engine, Submission
+from ...queries.needs import bulk
+from ...storage import pauses
+from ...storage.bulk import actions, rows
+from ...storage.bulk.actions import Row, Step
+from ...storage.failures import groups
+
+CHUNK = 200
+"""So many runs a transaction: others write in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step in its transaction.
+
+    Args:
+        connection: The transaction.
+        engine: Hears what waits and what does not wait any more.
+        now: The present instant.
+    """
+
+    connection: AsyncConnection
+    engine: Engine
+    now: datetime
+
+
+async def step(work: Work, bulk_id: int) -> bool:
+    """Do the next runs of an operation. Whether there is more to do."""
+    row = await rows.take(work.connection, bulk_id)
+    if row is None:
+        return False
+    options = json.loads(row.OptionsJson)
+    if row.Undoes is not None:
+        more = await _undo_step(work, row)
+    elif row.Action == "pause":
+        await _pause_jobs(work, row, options)
+        more = False
+    else:
+        more = await _step(work, row, options)
+    if not more:
+        await rows.end(work.connection, bulk_id, rows.DONE, work.now)
+    return more
+
+
+async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
+    newest_first = options.get("order") == "newest"
+    ids = await bulk.next_ids(
+        work.connection,
+        bulk.filter_of(row.FilterJson),
+        place=row.Place,
+        ceiling=row.Ceiling,
+        newest_first=newest_first,
+        most=CHUNK,
+    )
+    if not ids:
+        return False
+    found = await actions.rows(work.connection, ids)
+    came_of_it = await _act(work, row, options, found)
+    await _tell(work, came_of_it)
+    refused = len(ids) - len(came_of_it.did)
+    await rows.advance(work.connection, row, came_of_it.did, place=ids[-1], refused=refused)
+    return len(ids) == CHUNK
+
+
+async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Row]) -> Step:
+    connection, by, now = work.connection, row.Actor, work.now
+    dues, note = _dues(row, options, now, found), options.get("note") or "discarded"
+    acts = {
+        "retry": lambda: actions.retry(connection, found, by, now, dues),
+        "run-now": lambda: actions.run_now(connection, found, by, now, dues),
+        "cancel": lambda: actions.cancel(connection, found, by, now),
+        "delete": lambda: actions.delete(connection, found),
+        "queue": lambda: actions.move(connection, found, queue=options["queue"]),
+        "priority": lambda: actions.move(connection, found, priority=options["priority"]),
+        "discard": lambda: actions.discard(connection, found, by, note, now),
+    }
+    return await acts[row.Action]()
+
+
+def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]) -> list[datetime]:
+    """When each is due: at once, or one after the other at the rate that was asked for, counted from the beginning."""
+    rate = options.get("rate")
+    if not rate:
+        return [now] * len(found)
+    apart = timedelta(minutes=1) / rate
+    return [max(now, row.StartedAt + apart * (row.Done + place)) for place in range(len(found))]
+
+
+async def _pause_jobs(work: Work, row: Any, options: dict[str, Any]) -> None:
+    found = await bulk.find(work.connection, bulk.filter_of(row.FilterJson))
+    paused = await pauses.paused_jobs(work.connection, work.now)
+    did = []
+    for number, job in enumerate(sorted(found.jobs.keys() - paused), 1):
+        await pauses.pause_job(
+            work.connection,
+            job,
+            Actor(row.Actor),
+            work.now,
+            reason=options.get("note"),
+            until=None,
+        )
+        did.append(rows.Did(-number, previous=job))
+    refused = len(found.jobs) - len(did)
+    await rows.advance(work.connection, row, did, place=row.Ceiling, refused=refused)
+
+
+async def _undo_step(work: Work, row: Any) -> bool:
+    undone = await rows.get(work.connection, row.Undoes)
+    did = await rows.done_to(work.connection, row.Undoes, row.Place, CHUNK)
+    if not did:
+        return False
+    came_of_it = await _take_back(work, row, undone.Action, did)
+    await _tell(work, came_of_it)
+    await rows.advance(
+        work.connection,
+        row,
+        came_of_it.did,
+        place=did[-1].run_id,
+        refused=len(did) - len(came_of_it.did),
+    )
+    return len(did) == CHUNK
+
+
+async def _take_back(work: Work, row: Any, action: str, did: Sequence[rows.Did]) -> Step:
+    connection, by, now = work.connection, row.Actor, work.now
+    if action == "pause":
+        for one in did:
+            await pauses.resume_job(connection, one.previous or "", now)
+        return Step(did=did)
+    if action == "discard":
+        await groups.reopen(connection, [one.run_id for one in did])
+        return Step(did=did)
+    if action == "retry":
+        return await _take_back_retries(work, by, did)
+    found = await actions.rows(connection, [one.run_id for one in did])
+    if action == "cancel":
+        return await actions.retry(connection, found, by, now, [now] * len(found))
+    before = {one.run_id: one.previous or "" for one in did}
+    steps = []
+    for value in sorted(set(before.values())):
+        some = [one for one in found if before[one.Id] == value]
+        to: dict[str, Any] = {"queue": value} if action == "queue" else {"priority": int(value)}
+        steps.append(await actions.move(connection, some, **to))
+    return Step(
+        did=sorted((one for step in steps for one in step.did), key=lambda one: one.run_id),
+        submit=[one for step in steps for one in step.submit],
+        withdraw=[one for step in steps for one in step.withdraw],
+    )
+
+
+async def _take_back_retries(work: Work, by: str, did: Sequence[rows.Did]) -> Step:
+    """Cancel the new runs that have not begun; the old ones are open again."""
+    new = {one.new_run_id: one.run_id for one in did if one.new_run_id is not None}
+    found = await actions.rows(work.connection, sorted(new))
+    waiting = [one for one in found if one.State in WAITING]
+    cancelled = await actions.cancel(work.connection, waiting, by, work.now)
+    back = [new[one.run_id] for one in cancelled.did]
+    await groups.reopen(work.connection, back)
+    return Step(
+        did=[rows.Did(run_id) for run_id in sorted(back)],
+        withdraw=cancelled.withdraw,
+        settled=cancelled.settled,
+    )
+
+
+async def _tell(work: Work, came_of_it: Step) -> None:
+    """Tell the engine, in the same transaction."""
+    if came_of_it.withdraw:
+        await work.engine.withdraw(work.connection, came_of_it.withdraw)
+    if came_of_it.settled:
+        await hand_over(work.engine, work.connection, came_of_it.settled)
+    if came_of_it.submit:
+        waits = [
+            Submission(one.run_id, one.queue, one.priority, one.due_at) for one in came_of_it.submit
+        ]
+        await work.engine.submit(work.connection, waits)

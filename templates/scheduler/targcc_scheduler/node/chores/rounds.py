@@ -1,0 +1,175 @@
+"""The rounds of a node: operations on many runs go on, what is late is noticed, and somebody outside hears that all is well."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from ...alerts.events import AlertEvent
+from ...core.errors import SecretError
+from ...core.outage import OUTAGES, Outage
+from ...core.secrets import resolve
+from ...core.states import RunState
+from ...jobs.definition import JobDefinition
+from ...queries.needs import late
+from ...storage.bulk import rows
+from ...storage.failures import concerns, groups
+from ...storage.runs.values import Settlement
+from ...worker.node_services import NodeServices
+from . import bulk_work
+
+log = logging.getLogger("targcc.node.chores.rounds")
+
+_BULK_SECONDS = 2.0
+_LATE_SECONDS = 15.0
+_LONGEST_STEP = 0.2
+_MOST_PINGS = 1_000
+_PING_TIMEOUT_SECONDS = 10
+EXPECTED = ("must_finish_by", "must_start_within", "at_least")
+"""The kinds of :class:`~...queries.needs.late.Late` of which people are told."""
+
+
+class Rounds:
+    """Makes the rounds.
+
+    Args:
+        services: Database, engine, clock, settings, and who hears of what is late.
+        definitions: The jobs.
+        schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
+    """
+
+    def __init__(
+        self, services: NodeServices, definitions: Mapping[str, JobDefinition], *, schedule: bool
+    ) -> None:
+        self._services = services
+        self._definitions = definitions
+        self._schedule = schedule
+        self._pings: asyncio.Queue[str] = asyncio.Queue(maxsize=_MOST_PINGS)
+        self._pinged = float("-inf")
+        self._refused: set[str] = set()
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
+        self._ending.set()
+
+    async def _again_and_again(
+        self, what: str, once: Callable[[], Awaitable[None]], seconds: float
+    ) -> None:
+        outage = Outage(log, what)
+        while not self._ending.is_set():
+            wait = seconds
+            try:
+                await once()
+                outage.over()
+            except OUTAGES as error:
+                wait = outage.failed(error).total_seconds()
+            await self._pause(wait)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+
+    def settled(self, settlement: Settlement) -> None:
+        """A run was settled; that of a job with a ``ping`` that succeeded is told to the outside."""
+        if settlement.state is not RunState.SUCCEEDED:
+            return
+        definition = self._definitions.get(settlement.claim.job_name)
+        if definition is not None and definition.expectations.ping:
+            self._put(definition.expectations.ping)
+
+    def _put(self, address: str) -> None:
+        if self._pings.full():
+            log.warning("too many pings wait: one is dropped")
+        else:
+            self._pings.put_nowait(address)
+
+    async def work_off(self) -> None:
+        """Go on with operations on many runs, until cancelled."""
+        await self._again_and_again("working on many runs", self.bulk_once, _BULK_SECONDS)
+
+    async def bulk_once(self) -> None:
+        """Do what there is to do of operations."""
+        services = self._services
+        async with services.store.read() as connection:
+            going_on = await rows.running(connection)
+        for bulk_id in going_on:
+            more = True
+            while more and not self._ending.is_set():
+                started = time.monotonic()
+                async with services.store.write() as connection:
+                    work = bulk_work.Work(connection, services.engine, services.clock.now())
+                    more = await bulk_work.step(work, bulk_id)
+                services.engine.wake()
+                await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)
+
+    async def look(self) -> None:
+        """See what is late and say so, and ping, until cancelled."""
+        await self._again_and_again("looking for what is late", self.look_once, _LATE_SECONDS)
+
+    async def look_once(self) -> None:
+        """See what is late; tell people of what is new."""
+        services, now = self._services, self._services.clock.now()
+        jobs = list(self._definitions.values())
+        async with services.store.read() as connection:
+            found = await late.late(connection, jobs, now)
+        broken = [one for one in found if one.kind in EXPECTED]
+        async with services.store.write() as connection:
+            new = [
+                one
+                for one in broken
+                if await concerns.note(connection, one.subject, one.kind, one.detail, now)
+            ]
+            still = {(one.subject, one.kind) for one in broken}
+            await concerns.remove_others(connection, EXPECTED, still)
+            for job in jobs:
+                if job.expectations.successes:
+                    await concerns.note(connection, job.name, concerns.WATCHED, "", now)
+            await groups.give_causes(connection, now)
+        for one in new:
+            services.notify(AlertEvent("late", self._definitions[one.subject], None, one.detail))
+        self._ping_if_well(found)
+
+    def _ping_if_well(self, found: list[late.Late]) -> None:
+        """Tell the outside that the scheduler works: the database answers, and no slot is late."""
+        settings = self._services.settings
+        slots_come = not any(one.kind == "slot" for one in found)
+        due = time.monotonic() - self._pinged >= settings.ping_seconds
+        if settings.ping_url and self._schedule and slots_come and due:
+            self._pinged = time.monotonic()
+            self._put(settings.ping_url)
+
+    async def ping(self) -> None:
+        """Fetch the addresses of pings, one after the other, until cancelled."""
+        while True:
+            address = await self._pings.get()
+            try:
+                await _fetch(resolve(address))
+                self._refused.discard(address)
+            except Exception as error:  # noqa: BLE001 - who listens notices that nothing came
+                if address not in self._refused:
+                    self._refused.add(address)
+                    log.warning("a ping did not arrive: %s", _reason(error))
+
+
+async def _fetch(url: str) -> None:
+    import httpx
+
+    from ...alerts.channels.http import SecretURL
+
+    async with httpx.AsyncClient(timeout=_PING_TIMEOUT_SECONDS, follow_redirects=True) as client:
+        request = client.build_request("GET", url)
+        request.url = SecretURL(request.url)
+        answer = await client.send(request)
+    answer.raise_for_status()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the address: it is a password."""
+    if isinstance(error, SecretError):
+        return str(error)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"the answer was {status}" if status is not None else type(error).__name__

@@ -1,0 +1,132 @@
+"""The runs that slots become: created, skipped or recorded as missed; those of many jobs with a few statements.
+
+Where a job may overlap itself only so much, whether a slot runs depends on the runs before it. So the slots are created in rounds: a round holds
+what can be decided now. Most slots need one, and it is one statement for all jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import SYSTEM
+from ...core.states import RunState
+from ...engine.port import Submission
+from ...jobs.definition import JobDefinition, JobType
+from ...storage import slots
+from ...storage.runs import create
+from ...storage.runs.values import NewRun
+from .due_slots import ON_TIME, DueSlots
+
+
+async def create_runs(
+    connection: AsyncConnection, due: Sequence[tuple[JobDefinition, DueSlots]], now: datetime
+) -> list[Submission]:
+    """Create the runs of slots, and say that they are handled.
+
+    Args:
+        connection: A transaction in which the rows of these jobs in ``c_JobSchedule`` are locked.
+        due: Jobs, each once, and what to do about their slots.
+        now: The present instant.
+
+    Returns:
+        What is to be submitted to the engine, in the same transaction.
+    """
+    careful = [job.name for job, item in due if item.run and job.overlap == "skip"]
+    busy = await slots.busy_runs(connection, careful)
+    jobs = [_JobSlots(job, item, busy.get(job.name, []), now) for job, item in due]
+    submitted: list[Submission] = []
+    while runs := [run for job in jobs for run in job.next_round()]:
+        ids = await create.insert_slots(connection, runs, now)
+        submitted += [submission for job in jobs for submission in job.created(ids)]
+    await slots.advance(connection, {job.name: item.last for job, item in due})
+    return submitted
+
+
+class _JobSlots:
+    """The slots of one job on their way.
+
+    Args:
+        job: The job.
+        due: What to do about them.
+        busy: The runs of the job that are in the way.
+        now: The present instant.
+    """
+
+    def __init__(self, job: JobDefinition, due: DueSlots, busy: list[int], now: datetime) -> None:
+        self._job = job
+        self._busy = busy
+        self._missed = list(_missed(job, due))
+        self._left = list(due.run)
+        self._begun: list[datetime] = []
+        late = bool(due.run) and now - due.run[0] > ON_TIME
+        catches_up = late and job.misfire == "run_all"
+        self._careful = job.overlap == "skip" and not catches_up
+
+    def next_round(self) -> list[NewRun]:
+        """The rows that can be decided about now."""
+        missed, self._missed = self._missed, []
+        if not self._left:
+            return missed
+        room = (self._job.limit or 1) - len(self._busy) if self._careful else len(self._left)
+        if room <= 0:
+            skipped = [_skipped(self._job, slot, self._busy[0]) for slot in self._left]
+            self._left = []
+            return missed + skipped
+        self._begun, self._left = self._left[:room], self._left[room:]
+        return missed + [_run(self._job, slot, RunState.ENQUEUED) for slot in self._begun]
+
+    def created(self, ids: Mapping[create.Slot, int]) -> Iterator[Submission]:
+        """Take note of the rows that are new; what is to be submitted of them."""
+        for slot in self._begun:
+            run_id = ids.get((self._job.name, slot))
+            if run_id is not None:
+                self._busy.append(run_id)
+                yield Submission(run_id, self._job.queue, self._job.priority, slot)
+        self._begun = []
+
+
+def _missed(job: JobDefinition, due: DueSlots) -> Iterator[NewRun]:
+    for index, slot in enumerate(due.missed):
+        note = _missed_note(due) if index == 0 else "nobody could start it in time"
+        yield _run(job, slot, RunState.MISSED, note)
+
+
+def _run(
+    job: JobDefinition,
+    slot: datetime,
+    state: RunState,
+    note: str = "",
+    blocked_by: int | None = None,
+) -> NewRun:
+    return NewRun(
+        job_name=job.name,
+        job_type=JobType.RECURRING,
+        queue=job.queue,
+        priority=job.priority,
+        arguments_json=job.signature.check({}) if state == RunState.ENQUEUED else None,
+        due_at=slot,
+        scheduled_for=slot,
+        triggered_by=str(SYSTEM),
+        state=state,
+        note=note,
+        blocked_by=blocked_by,
+    )
+
+
+def _skipped(job: JobDefinition, slot: datetime, blocker: int) -> NewRun:
+    return _run(job, slot, RunState.SKIPPED, f"run {blocker} was still busy", blocker)
+
+
+def _missed_note(due: DueSlots) -> str:
+    note = "nobody could start it in time"
+    if not due.earlier:
+        return note
+    count = f"{due.earlier}" if due.counted else f"at least {due.earlier}"
+    return (
+        f"{note}; so were {count} earlier slots"
+        if count != "1"
+        else f"{note}; so was 1 earlier slot"
+    )

@@ -1,0 +1,138 @@
+"""Backfill: the runs of slots of a past range, which nobody made at their time. Looked at before, in order, at a rate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..core.actor import Actor
+from ..core.errors import BulkError
+from ..core.states import RunState
+from ..engine.port import Submission
+from ..jobs.definition import JobDefinition, JobType
+from ..operations import Call
+from ..schedules import AfterRunSchedule, parse_zone
+from ..storage.audit import audit
+from ..storage.owners import rows as owners
+from ..storage.runs import create
+from ..storage.runs.values import NewRun
+from ..storage.tables import job_run
+
+MOST = 10_000
+"""More slots at once are refused: nobody looks at them."""
+BACKFILL = "Backfill"
+"""How ``TriggeredBy`` of the runs begins."""
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The slots of a job in a range.
+
+    Args:
+        slots: All of them, the oldest first.
+        there: Those that have a run, whatever became of it: they keep that one.
+    """
+
+    slots: tuple[datetime, ...]
+    there: Mapping[datetime, RunState]
+
+    @property
+    def missing(self) -> list[datetime]:
+        """Those without a run."""
+        return [slot for slot in self.slots if slot not in self.there]
+
+
+async def look(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+) -> Look:
+    """The slots from ``since`` up to, and not including, ``until``.
+
+    Raises:
+        BulkError: the job has no slots of the past, the range is not in the past, or has too many.
+    """
+    if job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+        raise BulkError(f"{job.name} has no schedule that names slots of the past")
+    if not since < until <= now:
+        raise BulkError("a backfill is for a range of the past: since, then until, then now")
+    between = job.schedule.between(since, until, parse_zone(job.timezone))
+    slots = tuple(itertools.islice(between, MOST + 1))
+    if len(slots) > MOST:
+        raise BulkError(f"more than {MOST:,} slots: take a shorter range")
+    c = job_run.c
+    found = await connection.execute(
+        sa.select(c.ScheduledFor, c.State).where(
+            c.JobName == job.name, c.ScheduledFor >= since, c.ScheduledFor < until
+        )
+    )
+    return Look(slots, {row.ScheduledFor: RunState(row.State) for row in found})
+
+
+async def backfill(
+    call: Call,
+    job: JobDefinition,
+    since: datetime,
+    until: datetime,
+    by: Actor,
+    *,
+    rate: float | None = None,
+    priority: int | None = None,
+) -> int:
+    """Make the runs that are missing, the oldest first; how many.
+
+    Args:
+        call: The transaction.
+        job: The job; its runs see their slot as ``ctx.scheduled_for``.
+        since: From here on.
+        until: Up to here.
+        by: Who wants it.
+        rate: So many a minute; ``None``: as fast as the workers are.
+        priority: Instead of the job's own.
+
+    Raises:
+        BulkError: see :func:`look`; or the old server runs the job, or ``rate`` is not above 0.
+    """
+    if rate is not None and rate <= 0:
+        raise BulkError("a rate is runs a minute, more than 0")
+    if await owners.not_ours(call.connection, [job.name]):
+        raise BulkError(f"{job.name} is still run by the old server: targcc owner list")
+    missing = (await look(call.connection, job, since, until, call.now)).missing
+    apart = timedelta(minutes=1) / rate if rate else timedelta()
+    runs = [
+        NewRun(
+            job_name=job.name,
+            job_type=JobType.RECURRING,
+            queue=job.queue,
+            priority=job.priority if priority is None else priority,
+            arguments_json=job.signature.check({}),
+            due_at=call.now + apart * place,
+            scheduled_for=slot,
+            triggered_by=str(Actor(BACKFILL, by.name or str(by))),
+            state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
+            note=f"slot made up for, by {by}",
+        )
+        for place, slot in enumerate(missing)
+    ]
+    made = 0
+    for start in range(0, len(runs), _CHUNK):
+        some = runs[start : start + _CHUNK]
+        new = await create.insert_slots(call.connection, some, call.now)
+        waits = [
+            Submission(new[job.name, run.scheduled_for], run.queue, run.priority, run.due_at)
+            for run in some
+            if run.scheduled_for is not None and (job.name, run.scheduled_for) in new
+        ]
+        await call.engine.submit(call.connection, waits)
+        made += len(waits)
+    detail = f"{made} slots from {since.isoformat(timespec='minutes')} to {until.isoformat(timespec='minutes')}"
+    await audit(call.connection, by, "backfill", call.now, job_name=job.name, detail=detail)
+    return made

@@ -1,0 +1,215 @@
+"""Operations on many runs: counted, begun with one row of the audit, followed, stopped, taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.actor import Actor
+from ..core.errors import BulkError, UnknownQueue
+from ..node.chores import bulk_work
+from ..operations import Call
+from ..queries import system
+from ..queries.needs import bulk
+from ..queries.needs.bulk import ACTIONS, Bulk, Found
+from ..queries.runs import RunFilter
+from ..scheduler import Scheduler
+from ..storage.audit import audit
+from ..storage.bulk import rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be done to many runs.
+
+    Args:
+        action: One of :data:`~..queries.needs.bulk.ACTIONS`.
+        wanted: Which runs.
+        queue: For ``queue``: the new one.
+        priority: For ``priority``: the new one.
+        rate: For ``retry`` and ``run-now``: so many a minute; ``None``: all at once.
+        newest_first: In which order; by default the oldest first.
+        note: Why, for ``pause`` and ``discard``.
+    """
+
+    action: str
+    wanted: RunFilter
+    queue: str | None = None
+    priority: int | None = None
+    rate: float | None = None
+    newest_first: bool = False
+    note: str | None = None
+
+    def check(self) -> None:
+        """Check that it can be done.
+
+        Raises:
+            BulkError: it cannot.
+        """
+        if self.action not in ACTIONS:
+            raise BulkError(f"{self.action!r} is none of {', '.join(ACTIONS)}")
+        if (self.action == "queue") != (self.queue is not None):
+            raise BulkError("say the new queue with the action queue, and with no other")
+        if (self.action == "priority") != (self.priority is not None):
+            raise BulkError("say the new priority with the action priority, and with no other")
+        if self.rate is not None and (self.action not in {"retry", "run-now"} or self.rate <= 0):
+            raise BulkError("a rate is runs a minute, more than 0, of retry and run-now")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is kept of it besides the filter."""
+        every = {
+            "queue": self.queue,
+            "priority": self.priority,
+            "rate": self.rate,
+            "order": "newest" if self.newest_first else None,
+            "note": self.note,
+        }
+        return {name: value for name, value in every.items() if value is not None}
+
+
+def check(scheduler: Scheduler, wish: Wish) -> Wish:
+    """Check that an operation can be done in this project; the same wish.
+
+    Raises:
+        BulkError: it cannot.
+    """
+    wish.check()
+    if wish.queue is not None:
+        try:
+            system.check_queue(wish.queue, scheduler.definitions.values())
+        except UnknownQueue as error:
+            raise BulkError(str(error)) from None
+    return wish
+
+
+async def count(scheduler: Scheduler, wish: Wish) -> Found:
+    """How many runs an operation would look at.
+
+    Raises:
+        BulkError: it cannot be done.
+    """
+    check(scheduler, wish)
+    return await scheduler.read(lambda db: bulk.find(db, wish.wanted))
+
+
+async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> int:
+    """Begin an operation; its id. Nodes do it, or :func:`work_off` in this process.
+
+    Args:
+        call: The transaction.
+        wish: What is to be done.
+        by: Who wants it.
+        most: What the caller has seen when counting: nothing is begun if there are more by now.
+
+    Raises:
+        BulkError: it cannot be done, or fits no run.
+    """
+    wish.check()
+    found = await bulk.find(call.connection, wish.wanted)
+    if not found.total:
+        raise BulkError(f"no run fits {bulk.words(wish.wanted)}")
+    if most is not None and found.total > most:
+        raise BulkError(f"{found.total} runs fit by now, not {most}: count again")
+    total = len(found.jobs) if wish.action == "pause" else found.total
+    return await _create(call, wish, by, found, total)
+
+
+async def _create(call: Call, wish: Wish, by: Actor, found: Found, total: int) -> int:
+    bulk_id = await rows.create(
+        call.connection,
+        Action=wish.action,
+        FilterJson=bulk.filter_json(wish.wanted),
+        OptionsJson=json.dumps(wish.options),
+        Total=total,
+        Ceiling=found.newest,
+        Actor=str(by),
+        StartedAt=call.now,
+    )
+    said = [f"operation {bulk_id}: {found.total} runs of {bulk.words(wish.wanted)}"]
+    said += [f"{name} {value}" for name, value in wish.options.items()]
+    jobs = list(found.jobs)
+    await audit(
+        call.connection,
+        by,
+        f"bulk {wish.action}",
+        call.now,
+        job_name=jobs[0] if len(jobs) == 1 else None,
+        detail="; ".join(said),
+    )
+    return bulk_id
+
+
+async def undo(call: Call, bulk_id: int, by: Actor) -> int:
+    """Take an operation back, as far as that goes; the id of the operation that does it.
+
+    Raises:
+        UnknownBulk: there is none.
+        BulkError: it cannot be taken back.
+    """
+    one = await bulk.get(call.connection, bulk_id)
+    if not one.can_be_undone:
+        raise BulkError(f"operation {bulk_id}: {_why_not(one)}")
+    row = await rows.get(call.connection, bulk_id)
+    back = await rows.create(
+        call.connection,
+        Action=row.Action,
+        FilterJson=row.FilterJson,
+        OptionsJson=row.OptionsJson,
+        Total=one.done,
+        Ceiling=row.Ceiling,
+        Actor=str(by),
+        StartedAt=call.now,
+        Undoes=bulk_id,
+    )
+    detail = f"operation {back} takes back operation {bulk_id}: {one.done} runs of {one.filter}"
+    await audit(call.connection, by, f"undo {row.Action}", call.now, detail=detail)
+    return back
+
+
+def _why_not(one: Bulk) -> str:
+    """Why an operation cannot be taken back."""
+    if one.undone_by is not None:
+        return f"it was taken back by operation {one.undone_by}"
+    if one.undoes is not None:
+        return f"it takes back operation {one.undoes} itself"
+    if one.action not in bulk.CAN_BE_UNDONE:
+        return f"{one.action} cannot be taken back"
+    return "it goes on: stop it first" if one.state == rows.RUNNING else "nothing was done"
+
+
+async def stop(call: Call, bulk_id: int, by: Actor) -> None:
+    """Stop an operation; what it has done stays.
+
+    Raises:
+        UnknownBulk: there is none.
+        BulkError: it is over.
+    """
+    await rows.get(call.connection, bulk_id)
+    if not await rows.end(call.connection, bulk_id, rows.STOPPED, call.now, f"by {by}"):
+        raise BulkError(f"operation {bulk_id} is over")
+    await audit(call.connection, by, "stop bulk", call.now, detail=f"operation {bulk_id}")
+
+
+async def step(call: Call, bulk_id: int) -> bool:
+    """Do the next runs of an operation in this process; whether there is more to do."""
+    return await bulk_work.step(bulk_work.Work(call.connection, call.engine, call.now), bulk_id)
+
+
+async def work_off(
+    scheduler: Scheduler, bulk_id: int, progress: Callable[[Bulk], None] | None = None
+) -> Bulk:
+    """Do an operation in this process, beside the nodes that do it too, and return it when it is over."""
+    while True:
+        started = time.monotonic()
+        more = await scheduler.operate(step, None, bulk_id)
+        one = await scheduler.read(lambda db: bulk.get(db, bulk_id))
+        if progress is not None:
+            progress(one)
+        if one.state != rows.RUNNING:
+            return one
+        await asyncio.sleep(min(time.monotonic() - started, 0.2) / 2 if more else 0.1)

@@ -1,0 +1,37 @@
+"""The tables of the scheduler and of its engine, brought up to date before anything starts."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from .engine.factory import schema_steps
+from .migrations.upgrade import require_current, upgrade
+from .settings import Settings
+from .storage.partitions.convert import partition_steps
+
+
+def migrate(url: str | sa.URL | None = None, *, partitions: str | None = None) -> str:
+    """Bring the scheduler's tables up to date, and return the revision they have then.
+
+    Args:
+        url: The database. Default: what the settings say.
+        partitions: ``month``: keep a history that is empty yet by month. Default: what the settings say, if they name the database.
+
+    Raises:
+        SchemaError: a newer release has changed the tables.
+    """
+    if url is None:
+        settings = Settings()
+        url, partitions = settings.database_url, partitions or settings.history_partitions
+    return upgrade(url, also=(*schema_steps(url), *partition_steps(partitions or "none")))
+
+
+def prepare(settings: Settings) -> str:
+    """Bring the tables up to date, or only look whether they are, as ``migrate_on_start`` says; returns their revision.
+
+    Raises:
+        SchemaError: they are not those that this release works with.
+    """
+    if not settings.migrate_on_start:
+        return require_current(settings.database_url)
+    return migrate(settings.database_url, partitions=settings.history_partitions)

@@ -1,0 +1,206 @@
+"""Operations on many runs: which runs a filter means, and how far an operation is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import RunState
+from ...storage.bulk import rows
+from ...storage.tables import job_bulk, job_run
+from ..runs import RunFilter, conditions
+
+ACTIONS = (
+    "retry",
+    "cancel",
+    "delete",
+    "run-now",
+    "pause",
+    "queue",
+    "priority",
+    "discard",
+)
+"""What can be done to many runs."""
+CAN_BE_UNDONE = frozenset(ACTIONS) - {"delete", "run-now"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The runs that a filter means: how many, by state and by job; ``newest`` is the id of the newest."""
+
+    total: int
+    states: Mapping[str, int]
+    jobs: Mapping[str, int]
+    newest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """An operation on many runs, and how far it is.
+
+    Args:
+        filter: Which runs, in words.
+        done: To how many it was done.
+        refused: How many were left as they were, since their state did not allow it.
+        undoes: The operation that this one takes back.
+        undone_by: The operation that takes this one back.
+    """
+
+    id: int
+    action: str
+    filter: str
+    options: dict[str, Any]
+    state: str
+    total: int
+    done: int
+    refused: int
+    by: str
+    started_at: datetime
+    ended_at: datetime | None
+    undoes: int | None
+    undone_by: int | None
+    message: str | None
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether it can be taken back."""
+        fits = self.action in CAN_BE_UNDONE and self.undoes is None
+        return fits and self.undone_by is None and self.state != rows.RUNNING and self.done > 0
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        return min((self.done + self.refused) / self.total, 1.0) if self.total else 1.0
+
+
+async def find(connection: AsyncConnection, wanted: RunFilter) -> Found:
+    """Count the runs that a filter means."""
+    c = job_run.c
+    where = where_of(wanted)
+    counted = sa.select(c.State, c.JobName, sa.func.count(), sa.func.max(c.Id)).where(*where)
+    states: dict[str, int] = {}
+    jobs: dict[str, int] = {}
+    newest = 0
+    for state, job, number, last in await connection.execute(counted.group_by(c.State, c.JobName)):
+        states[state] = states.get(state, 0) + number
+        jobs[job] = jobs.get(job, 0) + number
+        newest = max(newest, last)
+    return Found(sum(states.values()), states, jobs, newest)
+
+
+def where_of(wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
+    """The conditions of a filter, its states among them."""
+    states = [job_run.c.State.in_(sorted(wanted.states))] if wanted.states else []
+    return [*states, *conditions(wanted)]
+
+
+async def next_ids(
+    connection: AsyncConnection,
+    wanted: RunFilter,
+    *,
+    place: int | None,
+    ceiling: int,
+    newest_first: bool,
+    most: int,
+) -> list[int]:
+    """The ids of the next runs that a filter means, from the one that was dealt with last."""
+    c = job_run.c
+    found = sa.select(c.Id).where(*where_of(wanted), c.Id <= ceiling)
+    if place is not None:
+        found = found.where(c.Id < place if newest_first else c.Id > place)
+    found = found.order_by(c.Id.desc() if newest_first else c.Id).limit(most)
+    return list(await connection.scalars(found))
+
+
+async def get(connection: AsyncConnection, bulk_id: int) -> Bulk:
+    """One operation.
+
+    Raises:
+        UnknownBulk: there is none.
+    """
+    row = await rows.get(connection, bulk_id)
+    return _bulk(row, await rows.undone_by(connection, bulk_id))
+
+
+async def latest(connection: AsyncConnection, limit: int = 20) -> tuple[Bulk, ...]:
+    """The last operations, newest first."""
+    found = (
+        await connection.execute(sa.select(job_bulk).order_by(job_bulk.c.Id.desc()).limit(limit))
+    ).all()
+    undone = {row.Undoes: row.Id for row in found if row.Undoes is not None}
+    return tuple(_bulk(row, undone.get(row.Id)) for row in found)
+
+
+def _bulk(row: Any, undone_by: int | None) -> Bulk:
+    return Bulk(
+        id=row.Id,
+        action=row.Action,
+        filter=words(filter_of(row.FilterJson)),
+        options=json.loads(row.OptionsJson),
+        state=row.Status,
+        total=row.Total,
+        done=row.Done,
+        refused=row.Refused,
+        by=row.Actor,
+        started_at=row.StartedAt,
+        ended_at=row.EndedAt,
+        undoes=row.Undoes,
+        undone_by=undone_by,
+        message=row.Message,
+    )
+
+
+def filter_json(wanted: RunFilter) -> str:
+    """A filter as it is kept."""
+    said: dict[str, Any] = {}
+    for field in fields(wanted):
+        value = getattr(wanted, field.name)
+        if value in (None, "", False, frozenset()) or field.name in {"limit", "before"}:
+            continue
+        if isinstance(value, frozenset):
+            value = sorted(value)
+        said[field.name] = value.isoformat() if isinstance(value, datetime) else value
+    return json.dumps(said)
+
+
+def filter_of(text: str) -> RunFilter:
+    """What :func:`filter_json` has kept."""
+    said = json.loads(text)
+    for name in ("states", "arguments_of", "ids"):
+        said[name] = frozenset(said.get(name, ()))
+    for name in ("since", "until"):
+        if name in said:
+            said[name] = datetime.fromisoformat(said[name])
+    said["states"] = frozenset(map(RunState, said["states"]))
+    return RunFilter(**said)
+
+
+def words(wanted: RunFilter) -> str:
+    """A filter for people and the audit: ``job:Import state:failed``."""
+    parts = [f"state:{state}" for state in sorted(wanted.states)]
+    parts += [
+        f"{name}:{value}"
+        for name, value in (
+            ("job", wanted.job),
+            ("queue", wanted.queue),
+            ("cause", wanted.cause),
+            ("since", wanted.since and wanted.since.isoformat(timespec="seconds")),
+            ("until", wanted.until and wanted.until.isoformat(timespec="seconds")),
+        )
+        if value
+    ]
+    if wanted.open:
+        parts.append("open")
+    if wanted.text:
+        parts.append(f'"{wanted.text}"')
+    if wanted.ids:
+        shown = ", ".join(f"#{one}" for one in sorted(wanted.ids)[:20])
+        more = len(wanted.ids) - 20
+        parts.append(f"{shown} and {more} more" if more > 0 else shown)
+    return " ".join(parts) or "every run"

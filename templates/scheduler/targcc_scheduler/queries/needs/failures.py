@@ -1,0 +1,271 @@
+"""The inbox: failures by their cause, with how many, since when, and what people have done about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.humanize import last_line
+from ...core.states import ACTIVE, RunState
+from ...storage.failures.cause import MISSED
+from ...storage.failures.groups import is_open, require
+from ...storage.tables import job_failure, job_run
+from ..models import Run, run_of
+
+DAYS = 7
+"""The days of a trend."""
+_LATER = 5_000
+"""So many later runs are looked at for the same arguments."""
+
+Standing = Literal["open", "snoozed", "muted", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Runs of a job that failed of the same cause.
+
+    Args:
+        cause: Its key.
+        kind: The type of the exception.
+        place: The file and function that raised it.
+        message: What it said, with placeholders for what differs from run to run.
+        open: How many of its runs nobody has done anything about.
+        in_hand: How many are being done again.
+        total: How many there are, those that were dealt with too.
+        trend: How many in each of the last days, the oldest first.
+        first_release: The release in which it began.
+        newest_run: The newest of its open runs.
+        sample: What that one said.
+        works_since: When a later run of the job succeeded.
+        snoozed_until: Until then its runs do not count.
+    """
+
+    cause: str
+    job: str
+    kind: str
+    place: str
+    message: str
+    open: int
+    in_hand: int
+    total: int
+    first_at: datetime
+    last_at: datetime
+    trend: tuple[int, ...]
+    first_release: str | None
+    newest_run: int | None
+    sample: str
+    works_since: datetime | None
+    snoozed_by: str | None
+    snoozed_until: datetime | None
+    note: str | None
+    muted_by: str | None
+    muted_at: datetime | None
+    assignee: str | None
+    ticket: str | None
+
+    @property
+    def standing(self) -> Standing:
+        """Whether it waits for a person."""
+        if self.muted_at is not None:
+            return "muted"
+        if not self.open and not self.in_hand:
+            return "done"
+        return "snoozed" if self.snoozed_until is not None else "open"
+
+    @property
+    def title(self) -> str:
+        """What went wrong, in one line."""
+        if self.sample:
+            return self.sample
+        if self.kind == MISSED:
+            return "Its slot passed while nobody could start it"
+        if self.kind == "Failure":
+            return self.message or "No reason was given"
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+async def inbox(
+    connection: AsyncConnection, now: datetime, *, everything: bool = False
+) -> tuple[Failure, ...]:
+    """The failures that wait for a person, those with the most open runs first; with ``everything`` those that do not, too."""
+    c = job_run.c
+    counted = await connection.execute(
+        sa.select(
+            c.Cause,
+            sa.func.count().label("open"),
+            sa.func.max(c.Id).label("newest"),
+        )
+        .where(*is_open())
+        .group_by(c.Cause)
+    )
+    opened = {row.Cause: row for row in counted}
+    in_hand = await _in_hand(connection)
+    wanted = sa.select(job_failure)
+    if not everything:
+        wanted = wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
+    groups = (await connection.execute(wanted)).all()
+    found = await _failures(connection, groups, opened, in_hand, now)
+    shown = [one for one in found if everything or one.standing == "open"]
+    return tuple(sorted(shown, key=lambda one: (-(one.open + one.in_hand), one.job, one.cause)))
+
+
+async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure:
+    """One failure.
+
+    Raises:
+        UnknownFailure: there is none of this cause.
+    """
+    row = await require(connection, cause)
+    c = job_run.c
+    found = await connection.execute(
+        sa.select(c.Cause, sa.func.count().label("open"), sa.func.max(c.Id).label("newest"))
+        .where(*is_open(cause))
+        .group_by(c.Cause)
+    )
+    opened = {one.Cause: one for one in found}
+    [failure] = await _failures(connection, [row], opened, await _in_hand(connection), now)
+    return failure
+
+
+async def runs_of(
+    connection: AsyncConnection, cause: str, *, only_open: bool = True, limit: int = 50
+) -> tuple[Run, ...]:
+    """The runs of a cause, newest first."""
+    where = is_open(cause) if only_open else [job_run.c.Cause == cause]
+    found = sa.select(job_run).where(*where).order_by(job_run.c.Id.desc()).limit(limit)
+    return tuple(run_of(row) for row in await connection.execute(found))
+
+
+async def done_since(connection: AsyncConnection, runs: Sequence[Run]) -> frozenset[int]:
+    """Those of these runs after which a run of the same job and arguments has succeeded."""
+    c = job_run.c
+    found: set[int] = set()
+    for job in {run.job for run in runs}:
+        mine = [run for run in runs if run.job == job]
+        later = (
+            sa.select(c.Id, c.ArgumentsJson)
+            .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+            .where(c.Id > min(run.id for run in mine))
+            .order_by(c.Id.desc())
+            .limit(_LATER)
+        )
+        newest: dict[str | None, int] = {}
+        for row in await connection.execute(later):
+            newest.setdefault(row.ArgumentsJson, row.Id)
+        found |= {run.id for run in mine if newest.get(run.arguments_json, 0) > run.id}
+    return frozenset(found)
+
+
+async def _in_hand(connection: AsyncConnection) -> dict[str, int]:
+    """How many runs of each cause are being done again."""
+    new, old = job_run.alias("new"), job_run.alias("old")
+    found = await connection.execute(
+        sa.select(old.c.Cause, sa.func.count())
+        .select_from(new.join(old, new.c.RetryOf == old.c.Id))
+        .where(new.c.RetryOf.is_not(None), new.c.State.in_(sorted(ACTIVE)))
+        .where(old.c.Cause.is_not(None))
+        .group_by(old.c.Cause)
+    )
+    return {row[0]: row[1] for row in found}
+
+
+async def _failures(
+    connection: AsyncConnection,
+    groups: Sequence[Any],
+    opened: dict[str, Any],
+    in_hand: dict[str, int],
+    now: datetime,
+) -> list[Failure]:
+    keys = [row.Cause for row in groups]
+    counts, trends = await _counts(connection, keys, now)
+    samples = await _samples(connection, [row.newest for row in opened.values()])
+    works = await _works_since(connection, {row.JobName for row in groups})
+    found = []
+    for row in groups:
+        total, last = counts.get(row.Cause, (0, row.FirstAt))
+        mine = opened.get(row.Cause)
+        worked = works.get(row.JobName)
+        snoozed = row.SnoozedUntil is not None and row.SnoozedUntil > now
+        found.append(
+            Failure(
+                cause=row.Cause,
+                job=row.JobName,
+                kind=row.Kind,
+                place=row.Place or "",
+                message=row.Message or "",
+                open=mine.open if mine is not None else 0,
+                in_hand=in_hand.get(row.Cause, 0),
+                total=total,
+                first_at=row.FirstAt,
+                last_at=last,
+                trend=trends.get(row.Cause, (0,) * DAYS),
+                first_release=row.FirstRelease,
+                newest_run=mine.newest if mine is not None else None,
+                sample=samples.get(mine.newest, "") if mine is not None else "",
+                works_since=worked if worked is not None and worked > last else None,
+                snoozed_by=row.SnoozedBy if snoozed else None,
+                snoozed_until=row.SnoozedUntil if snoozed else None,
+                note=row.Note,
+                muted_by=row.MutedBy,
+                muted_at=row.MutedAt,
+                assignee=row.Assignee,
+                ticket=row.Ticket,
+            )
+        )
+    return found
+
+
+async def _samples(connection: AsyncConnection, run_ids: Sequence[int]) -> dict[int, str]:
+    """The last line of what each of these runs said."""
+    c = job_run.c
+    found = await connection.execute(sa.select(c.Id, c.Message).where(c.Id.in_(run_ids)))
+    return {row.Id: last_line(row.Message) for row in found if row.Message}
+
+
+async def _counts(
+    connection: AsyncConnection, keys: Sequence[str], now: datetime
+) -> tuple[dict[str, tuple[int, datetime]], dict[str, tuple[int, ...]]]:
+    """How many runs each cause has and when the last ended; and how many in each of the last days."""
+    c = job_run.c
+    last = sa.func.max(c.CompletedAt, type_=c.CompletedAt.type)
+    totals = await connection.execute(
+        sa.select(c.Cause, sa.func.count(), last)
+        .where(c.Cause.is_not(None), c.Cause.in_(keys))
+        .group_by(c.Cause)
+    )
+    found = {row[0]: (row[1], row[2]) for row in totals}
+    bars: Counter[tuple[str, int]] = Counter()
+    for back in range(DAYS):
+        until, since = now - timedelta(days=back), now - timedelta(days=back + 1)
+        of_day = await connection.execute(
+            sa.select(c.Cause, sa.func.count())
+            .where(c.Cause.is_not(None), c.Cause.in_(keys))
+            .where(c.CompletedAt > since, c.CompletedAt <= until)
+            .group_by(c.Cause)
+        )
+        for cause, number in of_day:
+            bars[cause, back] = number
+    trends = {key: tuple(bars[key, back] for back in reversed(range(DAYS))) for key in keys}
+    return found, trends
+
+
+async def _works_since(connection: AsyncConnection, jobs: set[str]) -> dict[str, datetime]:
+    """When the newest successful run of each job ended."""
+    c = job_run.c
+    found = {}
+    for job in sorted(jobs):
+        newest = (
+            sa.select(c.CompletedAt)
+            .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+            .order_by(c.Id.desc())
+            .limit(1)
+        )
+        if (at := await connection.scalar(newest)) is not None:
+            found[job] = at
+    return found

@@ -1,0 +1,237 @@
+"""What is late: slots that nobody has begun, runs that wait too long, and expectations of jobs that are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core import humanize
+from ...core.states import RunState
+from ...jobs.definition import JobDefinition
+from ...jobs.expectations import deadline_before
+from ...schedules import AfterRunSchedule, parse_zone
+from ...storage.failures.concerns import watched_since
+from ...storage.owners import rows as owners
+from ...storage.pauses import paused_jobs
+from ...storage.tables import job_queue, job_run, job_schedule
+
+SLOT_GRACE = timedelta(minutes=2)
+"""A slot that has no run after this is late: no node creates runs."""
+RUN_GRACE = timedelta(minutes=10)
+"""A run that has waited so long for a worker is late."""
+_DAY = timedelta(days=1)
+_NEWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Something is late.
+
+    Args:
+        subject: The job, or the queue for ``kind`` ``queue``.
+        kind: ``slot``, ``queue``, or the option of the job that is broken: ``must_finish_by``, ``must_start_within``, ``at_least``.
+        detail: In a sentence.
+        since: Since when.
+        number: How many runs are.
+    """
+
+    subject: str
+    kind: str
+    detail: str
+    since: datetime
+    number: int = 1
+
+
+async def late(
+    connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
+) -> list[Late]:
+    """Everything that is late."""
+    jobs = list(definitions)
+    theirs = await owners.not_ours(connection, [job.name for job in jobs])
+    asleep = await paused_jobs(connection, now) | theirs.keys()
+    slots = await late_slots(connection, jobs, asleep, now)
+    runs = await late_runs(connection, now)
+    return [*slots, *await broken(connection, jobs, asleep, now), *runs]
+
+
+async def late_slots(
+    connection: AsyncConnection,
+    jobs: Iterable[JobDefinition],
+    asleep: Collection[str],
+    now: datetime,
+    grace: timedelta = SLOT_GRACE,
+) -> list[Late]:
+    """The jobs of which a slot has come that no node has handled."""
+    c = job_schedule.c
+    found = await connection.execute(
+        sa.select(c.JobName, c.LastSlot, c.ScheduleText).where(c.LastSlot.is_not(None))
+    )
+    handled = {row.JobName: row.LastSlot for row in found}
+    slots = []
+    for job in jobs:
+        last = handled.get(job.name)
+        if last is None or job.name in asleep or job.schedule is None:
+            continue
+        if isinstance(job.schedule, AfterRunSchedule):
+            continue  # counts from its last run, which may go on
+        slot = job.schedule.next(last, parse_zone(job.timezone))
+        if slot is not None and slot + grace <= now:
+            waited = humanize.duration(now - slot)
+            detail = f"nobody has begun its slot of {slot:%H:%M}, {waited} ago"
+            slots.append(Late(job.name, "slot", detail, slot))
+    return slots
+
+
+async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
+    """The queues, of those that are not paused, in which runs have waited too long."""
+    c = job_run.c
+    paused = sa.select(job_queue.c.Name).where(
+        job_queue.c.PausedAt.is_not(None),
+        sa.or_(job_queue.c.PausedUntil.is_(None), job_queue.c.PausedUntil > now),
+    )
+    found = await connection.execute(
+        sa.select(c.Queue, sa.func.count(), sa.func.min(c.DueAt, type_=c.DueAt.type))
+        .where(c.State == RunState.ENQUEUED, c.DueAt < now - RUN_GRACE)
+        .where(c.UnknownSince.is_(None), c.Queue.not_in(paused))
+        .group_by(c.Queue)
+    )
+    return [
+        Late(queue, "queue", _waits(number, now - since), since, number)
+        for queue, number, since in found
+    ]
+
+
+def _waits(number: int, waited: timedelta) -> str:
+    runs = humanize.count(number, "run")
+    return f"{runs} in it {'waits' if number == 1 else 'wait'} for a worker, the first for {humanize.duration(waited)}"
+
+
+async def broken(
+    connection: AsyncConnection,
+    jobs: Iterable[JobDefinition],
+    asleep: Collection[str],
+    now: datetime,
+) -> list[Late]:
+    """The expectations of jobs that are broken; those that say nothing cost nothing."""
+    found = []
+    for job in jobs:
+        if not job.expectations.any:
+            continue
+        for check in (_finished, _started, _succeeded):
+            one = await check(connection, job, now, asleep=job.name in asleep)
+            if one is not None:
+                found.append(one)
+    return found
+
+
+async def _finished(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    now: datetime,
+    *,
+    asleep: bool,  # noqa: ARG001 - as the others have it
+) -> Late | None:
+    """Whether the last slot before the last deadline has succeeded, however late."""
+    by = job.expectations.finish_by
+    if by is None or job.schedule is None:
+        return None
+    zone = parse_zone(job.timezone)
+    deadline = deadline_before(by, job.timezone, now)
+    slot = job.schedule.previous(deadline, zone)
+    if slot is None or slot < deadline - _DAY:
+        return None
+    if not await _was_there(connection, job.name, slot):
+        return None
+    if any(at >= slot for at in await _successes(connection, job.name, _NEWEST)):
+        return None
+    detail = f"it has to finish by {by:%H:%M}, and its slot of {slot:%H:%M} has not succeeded"
+    return Late(job.name, "must_finish_by", detail, deadline)
+
+
+async def _was_there(connection: AsyncConnection, job: str, slot: datetime) -> bool:
+    """Whether the job was known at a slot: it has older runs or slots, or that slot has a run."""
+    c = job_run.c
+    oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
+    first = await connection.scalar(oldest)
+    if first is not None and first <= slot + SLOT_GRACE:
+        return True
+    last = sa.select(job_schedule.c.LastSlot).where(job_schedule.c.JobName == job)
+    handled = await connection.scalar(last)
+    return handled is not None and handled < slot
+
+
+async def _started(
+    connection: AsyncConnection, job: JobDefinition, now: datetime, *, asleep: bool
+) -> Late | None:
+    """Whether a run waits longer than it may, or a slot has none."""
+    within = job.expectations.start_within
+    if within is None:
+        return None
+    c = job_run.c
+    waits = (
+        sa.select(c.Id, c.DueAt)
+        .where(c.JobName == job.name, c.State == RunState.ENQUEUED, c.DueAt < now - within)
+        .order_by(c.DueAt)
+        .limit(1)
+    )
+    row: Any = (await connection.execute(waits)).one_or_none()
+    limit = humanize.duration(within)
+    if row is not None:
+        waited = humanize.duration(now - row.DueAt)
+        detail = f"run {row.Id} has waited {waited} for a worker, and has to start within {limit}"
+        return Late(job.name, "must_start_within", detail, row.DueAt + within)
+    missing = await late_slots(connection, [job], {job.name} if asleep else (), now, within)
+    if not missing:
+        return None
+    detail = f"{missing[0].detail}, and has to start within {limit}"
+    return Late(job.name, "must_start_within", detail, missing[0].since + within)
+
+
+async def _succeeded(
+    connection: AsyncConnection,
+    job: JobDefinition,
+    now: datetime,
+    *,
+    asleep: bool,  # noqa: ARG001 - as the others have it
+) -> Late | None:
+    """Whether it has succeeded as often as it has to, once it is known for as long as that counts."""
+    wanted, within = job.expectations.successes, job.expectations.within
+    if not wanted:
+        return None
+    since = now - within
+    known_since = await _known_since(connection, job.name)
+    if known_since is None or known_since > since:
+        return None
+    every = await _successes(connection, job.name, wanted)
+    ends = [at for at in every if at > since]
+    if len(ends) >= wanted:
+        return None
+    broken_at = every[-1] + within if len(every) == wanted else known_since + within
+    there = humanize.count(len(ends), "success", "successes") if ends else "none"
+    detail = f"it has to have {job.expectations.at_least}, and there was {there}"
+    return Late(job.name, "at_least", detail, broken_at)
+
+
+async def _successes(connection: AsyncConnection, job: str, count: int) -> list[datetime]:
+    """When the newest good runs of a job ended, the newest first."""
+    c = job_run.c
+    newest = (
+        sa.select(c.CompletedAt)
+        .where(c.JobName == job, c.State == RunState.SUCCEEDED)
+        .order_by(c.Id.desc())
+        .limit(count)
+    )
+    return [at for at in await connection.scalars(newest) if at is not None]
+
+
+async def _known_since(connection: AsyncConnection, job: str) -> datetime | None:
+    """Since when a job is known: since its oldest run that is kept, or since a node has first looked after it."""
+    c = job_run.c
+    oldest = sa.select(c.CreatedAt).where(c.JobName == job).order_by(c.Id).limit(1)
+    found = [await connection.scalar(oldest), await watched_since(connection, job)]
+    return min((at for at in found if at is not None), default=None)

@@ -1,0 +1,1 @@
+"""Jobs that were renamed: their rows go to the new name."""

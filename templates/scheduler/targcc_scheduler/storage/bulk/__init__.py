@@ -1,0 +1,1 @@
+"""Operations on many runs: their rows, and what one step of them does."""

@@ -1,0 +1,1 @@
+"""Deploys: which release's definitions decide, and nodes that are being drained."""

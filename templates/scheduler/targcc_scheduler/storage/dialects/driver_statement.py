@@ -1,0 +1,51 @@
+"""A statement that the database's driver executes itself, see ``frequent.py``: what SQLAlchemy makes of it, made once."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+Convert = Callable[[Any], Any]
+
+
+class DriverStatement:
+    """Its text and conversions.
+
+    Args:
+        statement: What SQLAlchemy makes them of.
+        dialect: The database's, with the driver's style of parameters by name.
+    """
+
+    def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._fixed: dict[str, Any] = compiled.params
+        self._given = {
+            name: convert
+            for bind, name in compiled.bind_names.items()
+            if (convert := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+        columns = () if isinstance(statement, sa.TextClause) else statement.exported_columns
+        names = [column.key for column in columns]
+        self._row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - known only here
+        self._found = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
+        ]
+
+    def values(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as the driver takes them."""
+        values = {**self._fixed, **parameters}
+        for name, convert in self._given.items():
+            values[name] = convert(values[name])
+        return values
+
+    def named(self, found: Iterable[Iterable[Any]]) -> list[Any]:
+        """Rows of the driver as Python sees them, with their columns by name."""
+        return [self._row._make(map(_converted, self._found, row)) for row in found]
+
+
+def _converted(convert: Convert | None, value: Any) -> Any:
+    return value if convert is None else convert(value)

@@ -1,0 +1,1 @@
+"""What needs a person: why runs failed, and what people did about it."""

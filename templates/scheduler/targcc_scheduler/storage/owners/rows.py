@@ -1,0 +1,142 @@
+"""Rows of ``c_JobOwner``. What the claim asks is :data:`IS_OURS`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.states import ACTIVE, WAITING, RunState
+from ..dialects import known
+from ..dialects.frequent import FrequentStatement
+from ..tables import UtcDateTime, job_owner, job_run, job_schedule, job_setting
+from .values import Owner, Ownership, Step
+
+_MANY = 500
+
+IS_OURS = job_run.c.JobName.not_in(
+    sa.select(job_owner.c.JobName).where(
+        job_owner.c.Owner != sa.literal_column(f"'{Owner.NEW}'")  # a parameter costs more
+    )
+)
+"""That a run's job is run from here. Part of each statement that claims."""
+
+IS_OURS_SQL = f"JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> '{Owner.NEW}')"  # noqa: S608 - a constant
+"""The same, for statements that are written as text."""
+
+_NOT_OURS = sa.select(job_owner.c.JobName, job_owner.c.Owner).where(
+    job_owner.c.Owner != Owner.NEW, job_owner.c.JobName.in_(sa.bindparam("jobs", expanding=True))
+)
+_ALL = sa.select(
+    job_owner,
+    sa.select(sa.func.count())
+    .where(job_run.c.JobName == job_owner.c.JobName, job_run.c.State.in_(sorted(WAITING)))
+    .scalar_subquery()
+    .label("waiting"),
+).order_by(job_owner.c.JobName)
+UNFINISHED_AFTER = timedelta(minutes=1)
+"""How long a change of sides takes that is under way."""
+_UNFINISHED = _ALL.where(
+    job_owner.c.Step.is_not(None), job_owner.c.Since <= sa.bindparam("before", type_=UtcDateTime)
+)
+_VERSION = FrequentStatement(
+    sa.select(
+        sa.func.count().label("count"),
+        sa.func.max(job_owner.c.Since, type_=UtcDateTime()).label("since"),
+    ).select_from(job_owner)
+)
+_NEEDS_THIS_RELEASE = (
+    sa.update(job_setting)
+    .where(job_setting.c.Name == "oldest_code 0004", job_setting.c.Value != "0004")
+    .values(Value="0004")
+)
+"""Code that knows no owners would run every job; from the first owner on it is refused."""
+
+
+async def load(
+    connection: AsyncConnection, jobs: Collection[str] | None = None
+) -> dict[str, Ownership]:
+    """The rows, of these jobs or all, by job."""
+    query = _ALL if jobs is None else _ALL.where(job_owner.c.JobName.in_(list(jobs)))
+    return {row.JobName: _ownership(row) for row in await connection.execute(query)}
+
+
+async def unfinished(connection: AsyncConnection, now: datetime) -> list[Ownership]:
+    """The jobs whose change of sides was begun more than a minute ago and is not finished: they run on neither side."""
+    before = {"before": now - UNFINISHED_AFTER}
+    return [_ownership(row) for row in await connection.execute(_UNFINISHED, before)]
+
+
+async def not_ours(connection: AsyncConnection, jobs: Collection[str]) -> dict[str, Owner]:
+    """Those of the jobs that are not run from here, and who owns them."""
+    found: dict[str, Owner] = {}
+    every = list(jobs)
+    for start in range(0, len(every), _MANY):
+        asked = {"jobs": every[start : start + _MANY]}
+        rows = await connection.execute(_NOT_OURS, asked)
+        found |= {row.JobName: Owner(row.Owner) for row in rows}
+    return found
+
+
+async def version(connection: AsyncConnection) -> tuple[Any, ...]:
+    """Another value whenever a row has been written."""
+    (found,) = await _VERSION.all(connection, {})
+    return tuple(found)
+
+
+async def lock(connection: AsyncConnection, job: str) -> Ownership | None:
+    """The row of a job; nobody else changes it, and no slot of the job becomes a run, until the transaction ends."""
+    schedule = sa.select(job_schedule.c.LastSlot).where(job_schedule.c.JobName == job)
+    await connection.execute(schedule.with_for_update())
+    own = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == job).with_for_update()
+    await connection.execute(own)
+    return (await load(connection, [job])).get(job)
+
+
+async def put(
+    connection: AsyncConnection,
+    job: str,
+    owner: Owner,
+    by: Actor,
+    now: datetime,
+    **columns: Any,
+) -> None:
+    """Write who runs a job; ``columns`` are the others by their names, those that are not given stay as they are."""
+    values: dict[str, Any] = {
+        "JobName": job,
+        "Owner": owner,
+        "Since": now,
+        "ChangedBy": str(by),
+        **columns,
+    }
+    upsert = known.of(connection).upsert(job_owner, [job_owner.c.JobName], values)
+    await connection.execute(upsert)
+    await connection.execute(_NEEDS_THIS_RELEASE)
+
+
+async def running(connection: AsyncConnection, job: str) -> list[int]:
+    """The runs of a job that are running; a claim that is under way is waited for, so none is left out."""
+    active = sa.and_(job_run.c.JobName == job, job_run.c.State.in_(sorted(ACTIVE)))
+    query = sa.select(job_run.c.Id, job_run.c.State).where(active).order_by(job_run.c.Id)
+    rows = (await connection.execute(query.with_for_update())).all()
+    return [row.Id for row in rows if row.State == RunState.RUNNING]
+
+
+def _ownership(row: Any) -> Ownership:
+    return Ownership(
+        job=row.JobName,
+        owner=Owner(row.Owner),
+        old_key=row.OldKey,
+        runner=row.Runner,
+        since=row.Since,
+        by=row.ChangedBy,
+        reason=row.Reason,
+        step=Step(row.Step) if row.Step else None,
+        mark=row.Mark,
+        next_slot=row.NextSlot,
+        waiting=row.waiting,
+    )

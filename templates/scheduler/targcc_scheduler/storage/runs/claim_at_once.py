@@ -1,0 +1,140 @@
+"""Claim at once: entries of an engine's queue are taken and their runs become a node's in one statement that commits by itself.
+
+It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, that have not cost workers, that are this server's, and of which the node knows that
+it can perform them. Nothing has to be decided about them that a condition cannot say, so that one round trip does what takes four in a
+transaction. An entry of any other run that waits stays as it is, for a claim in a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import WAITING, RunState
+from ..dialects.frequent import FrequentStatement
+from ..dialects.listed import is_among, listed
+from ..owners.rows import IS_OURS
+from ..tables import job_run
+from .candidates import IS_DUE
+from .claim import BECOMES_RUNNING, CLAIMED, HAS_PLACE, claim_of, parameters_of, require_place
+from .transition import is_in_state, transition
+from .values import POISON_AFTER, Claim, ClaimTerms
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """An engine's own queue in this database.
+
+    Args:
+        next_ones: Says which entries are next, and locks them: their ``entry``, ``run_id`` and ``priority``, the most urgent first.
+        table: The table of entries; its key is ``id``.
+    """
+
+    next_ones: sa.TextClause
+    table: sa.TableClause
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a claim at once.
+
+    Args:
+        claims: The runs that are the node's now, the most urgent first.
+        count: How many entries were looked at.
+        rest: Whether there are some of runs that are not plain.
+    """
+
+    claims: list[Claim]
+    count: int
+    rest: bool
+
+
+_IS_PLAIN = (
+    is_among(job_run.c.JobName, listed("plain", sa.Text)),
+    job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+    IS_OURS,
+)
+"""That a run is plain; its parameter ``plain`` names the jobs."""
+
+
+async def claim_at_once(
+    connection: AsyncConnection,
+    entries: Entries,
+    asked: Mapping[str, Any],
+    terms: ClaimTerms,
+    plain: Collection[str],
+) -> Taken:
+    """Take the entries that are next and claim their runs, if they are plain; whether their arguments fit is for the caller to see.
+
+    Args:
+        connection: A connection that commits by itself.
+        entries: The engine's queue.
+        asked: The parameters of its ``next_ones``.
+        terms: Who claims them.
+        plain: The jobs that have no limit and that this node knows.
+
+    Raises:
+        NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
+    """
+    parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
+    rows = await _statement(entries).all(connection, parameters)
+    count, rest = rows[0].looked_at, rows[0].has_rest
+    if not count:
+        await require_place(connection, terms.server_id)
+    runs = {row.Id: row for row in rows if row.Id is not None}  # a run may have two entries
+    return Taken([claim_of(row, {}) for row in runs.values()], count, rest)
+
+
+@cache
+def _statement(entries: Entries) -> FrequentStatement:
+    found = entries.next_ones.columns(
+        sa.column("entry", sa.BigInteger),
+        sa.column("run_id", sa.BigInteger),
+        sa.column("priority", sa.Integer),
+    ).cte("found")
+    # Where the node has no place, nothing is found and nothing is taken.
+    next_ones = sa.select(found).where(HAS_PLACE).cte("next_ones")
+    rest = (
+        sa.select(job_run.c.Id)
+        .join(next_ones, next_ones.c.run_id == job_run.c.Id)
+        .where(is_in_state(*sorted(WAITING)), sa.not_(sa.and_(*_IS_PLAIN)))
+        .cte("rest")
+    )
+    done = sa.select(next_ones.c.entry).where(next_ones.c.run_id.not_in(sa.select(rest.c.Id)))
+    dropped = sa.delete(entries.table).where(_is_any(entries.table.c.id, done)).cte("dropped")
+    claimed = (
+        transition(
+            RunState.RUNNING,
+            _is_any(job_run.c.Id, sa.select(next_ones.c.run_id)),
+            IS_DUE,
+            *_IS_PLAIN,
+            **BECOMES_RUNNING,
+        )
+        .returning(*CLAIMED)
+        .cte("claimed")
+    )
+    seen = sa.select(
+        sa.select(sa.func.count()).select_from(next_ones).scalar_subquery().label("looked_at"),
+        sa.exists(sa.select(rest.c.Id)).label("has_rest"),
+    ).subquery("seen")
+    return FrequentStatement(
+        sa.select(seen, claimed)
+        .select_from(
+            seen.outerjoin(claimed, sa.true()).outerjoin(
+                next_ones, next_ones.c.run_id == claimed.c.Id
+            )
+        )
+        .order_by(next_ones.c.priority.desc(), next_ones.c.entry)
+        .add_cte(dropped)
+    )
+
+
+def _is_any(column: sa.ColumnElement[Any], found: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """That a column is one of the few values of a query: as an array, so that the planner looks them up by key however small a table is."""
+    array = sa.func.array(found.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger))
+    return column == sa.any_(array)

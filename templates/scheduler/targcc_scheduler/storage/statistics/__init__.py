@@ -1,0 +1,1 @@
+"""How runs ended, added up by quarters of an hour: the rows of ``c_JobStat``."""

@@ -1,0 +1,1 @@
+"""Connections of an application: what is written on them commits with it."""

@@ -1,0 +1,60 @@
+"""A plain connection of SQLAlchemy where statements expect an async one: they are executed at once, in the thread that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+T = TypeVar("T")
+
+
+class Plain:
+    """What a statement uses of an :class:`~sqlalchemy.ext.asyncio.AsyncConnection`, on a plain connection.
+
+    Args:
+        connection: The connection.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.sync_connection = connection
+        self.dialect = connection.dialect
+
+    async def execute(self, *args: Any, **options: Any) -> sa.CursorResult[Any]:
+        """Execute a statement."""
+        return self.sync_connection.execute(*args, **options)
+
+    async def scalar(self, *args: Any, **options: Any) -> Any:
+        """The first value of what a statement finds."""
+        return self.sync_connection.scalar(*args, **options)
+
+    async def get_raw_connection(self) -> Any:
+        """The connection of the pool, which knows that of the driver."""
+        return self.sync_connection.connection
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing, without an event loop.
+
+    Raises:
+        RuntimeError: it does wait for something.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError(
+        "an async session in code that is not async: await Scheduler.enqueue instead"
+    )
+
+
+def after_commit(theirs: Any, then: Callable[[], object]) -> None:
+    """Call a function once the session has committed; not at all for a connection, which does not say so."""
+    session = getattr(theirs, "sync_session", theirs)
+    if isinstance(session, sa.orm.scoped_session):
+        session = session()
+    if isinstance(session, sa.orm.Session):
+        sa.event.listen(session, "after_commit", lambda _: then(), once=True)

@@ -1,0 +1,248 @@
+"""The API of whoever is on call: the inbox, why something does not run, operations on many runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.actor import Actor
+from ...core.states import RunState
+from ...oncall import backfill as backfills
+from ...oncall import bulk, inbox
+from ...oncall.bulk import Wish
+from ...queries import jobs, runs
+from ...queries.needs import bulk as bulks
+from ...queries.needs import failures
+from ...queries.needs import why as whys
+from ...queries.needs.concerns import concerns
+from ...queries.needs.reasons import Answer
+from ...queries.runs import RunFilter
+from ...scheduler import Scheduler
+from ...security.roles import Role
+from ..authentication import actor
+from ..problems import ApiRoute, Problem
+from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from .schemas.base import DoneOut
+from .schemas.oncall import (
+    AnswerOut,
+    BackfillIn,
+    BackfillOut,
+    BulkIn,
+    BulkOut,
+    CountOut,
+    FailureActIn,
+    FailureOut,
+    InboxOut,
+)
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/inbox", tags=["inbox"])
+async def get_inbox(
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    everything: Annotated[
+        bool, Query(alias="all", description="Muted and done ones, too.")
+    ] = False,
+) -> InboxOut:
+    """What needs a person: failures by their cause, and everything that is wrong, worst first."""
+    now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> InboxOut:
+        wrong = await concerns(db, definitions, now, lost_after=lost_after)
+        found = await failures.inbox(db, now, everything=everything)
+        return InboxOut.model_validate({"failures": found, "concerns": wrong})
+
+    return await scheduler.read(query)
+
+
+@router.get("/inbox/{cause}", tags=["inbox"])
+async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureOut:
+    """One failure."""
+    now = scheduler.clock.now()
+    found = await tried(scheduler.read(lambda db: failures.get(db, cause, now)))
+    return FailureOut.model_validate(found)
+
+
+@router.post("/inbox/{cause}", tags=["inbox"], responses=CONFLICT)
+async def act_on_failure(
+    cause: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: FailureActIn
+) -> DoneOut:
+    """Do something about the open runs of a failure: acknowledge, discard, mute, reopen, assign, link. To retry them: `POST /api/bulk`."""
+    by, ids = actor(request, principal), body.runs or None
+    match body.action:
+        case "acknowledge":
+            number = await tried(
+                scheduler.operate(
+                    inbox.acknowledge,
+                    None,
+                    cause,
+                    by,
+                    note=body.note,
+                    until=body.until,
+                    run_ids=ids,
+                )
+            )
+            return DoneOut(message=f"{number} runs acknowledged")
+        case "discard":
+            number = await tried(scheduler.operate(inbox.discard, None, cause, by, run_ids=ids))
+            return DoneOut(message=f"{number} runs discarded")
+        case "mute":
+            await tried(scheduler.operate(inbox.mute, None, cause, by, note=body.note))
+        case "reopen":
+            await tried(scheduler.operate(inbox.reopen, None, cause, by))
+        case "assign":
+            await tried(scheduler.operate(inbox.assign, None, cause, by, body.assignee))
+        case "link":
+            await tried(scheduler.operate(inbox.link, None, cause, by, body.ticket))
+    return DoneOut(message=f"failure {cause}: {body.action}")
+
+
+@router.post("/jobs/{name}/backfill", tags=["jobs"], responses=CONFLICT)
+async def backfill_job(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: BackfillIn
+) -> BackfillOut:
+    """Run slots of a past range that have no run, the oldest first; with `dry_run` only say which. Each run sees its slot."""
+    job, now = find_job(scheduler, name), scheduler.clock.now()
+    since, until = body.since, body.until
+    found = await tried(scheduler.read(lambda db: backfills.look(db, job, since, until, now)))
+    created = 0
+    if not body.dry_run:
+        by = actor(request, principal)
+        created = await tried(
+            scheduler.operate(
+                backfills.backfill,
+                None,
+                job,
+                since,
+                until,
+                by,
+                rate=body.rate,
+                priority=body.priority,
+            )
+        )
+    return BackfillOut(slots=len(found.slots), missing=found.missing, created=created)
+
+
+@router.get("/jobs/{name}/why", tags=["jobs"])
+async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
+    """When a job runs next, or why it does not; the reason that decides first."""
+    key, definitions, now = scheduler.key_of(name), scheduler.definitions, scheduler.clock.now()
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> Answer | None:
+        if key not in definitions and not (await runs.recent_runs(db, [key], 1))[key]:
+            return None
+        return await whys.why_job(db, key, definitions, now, lost_after=lost_after)
+
+    found = await scheduler.read(query)
+    if found is None:
+        raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
+    return AnswerOut.model_validate(found)
+
+
+@router.get("/runs/{run_id}/why", tags=["runs"])
+async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
+    """What a run waits for, or why it ended as it did; the reason that decides first."""
+    definitions, now = scheduler.definitions, scheduler.clock.now()
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> Answer | None:
+        run = await runs.get_run(db, run_id)
+        if run is None:
+            return None
+        return await whys.why_run(db, run, definitions, now, lost_after=lost_after)
+
+    found = await scheduler.read(query)
+    if found is None:
+        raise Problem(404, "No such run", f"there is no run {run_id}")
+    return AnswerOut.model_validate(found)
+
+
+@router.post("/bulk/count", tags=["bulk"])
+async def count_bulk(_: Viewer, scheduler: SchedulerOf, body: BulkIn) -> CountOut:
+    """How many runs an operation would look at, by state and by job. Nothing is changed."""
+    found = await tried(bulk.count(scheduler, _wish(scheduler, body)))
+    return CountOut.model_validate(found)
+
+
+@router.post("/bulk", tags=["bulk"], responses=CONFLICT, status_code=202)
+async def begin_bulk(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: BulkIn
+) -> BulkOut:
+    """Begin an operation on all runs that fit; servers do it. `delete` needs the role admin."""
+    if body.action == "delete" and not principal.role.covers(Role.ADMIN):
+        raise Problem(403, "Not allowed", "deleting runs needs the role admin")
+    by = actor(request, principal)
+    bulk_id = await tried(_begin(scheduler, body, by))
+    await scheduler.operate(bulk.step, None, bulk_id)
+    return await get_bulk(bulk_id, principal, scheduler)
+
+
+@router.get("/bulk", tags=["bulk"])
+async def list_bulk(_: Viewer, scheduler: SchedulerOf) -> list[BulkOut]:
+    """The last operations, newest first."""
+    return [BulkOut.model_validate(one) for one in await scheduler.read(bulks.latest)]
+
+
+@router.get("/bulk/{bulk_id}", tags=["bulk"])
+async def get_bulk(bulk_id: int, _: Viewer, scheduler: SchedulerOf) -> BulkOut:
+    """One operation, and how far it is."""
+    found = await tried(scheduler.read(lambda db: bulks.get(db, bulk_id)))
+    return BulkOut.model_validate(found)
+
+
+@router.post("/bulk/{bulk_id}/stop", tags=["bulk"], responses=CONFLICT)
+async def stop_bulk(
+    bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> DoneOut:
+    """Stop an operation; what it has done stays."""
+    await tried(scheduler.operate(bulk.stop, None, bulk_id, actor(request, principal)))
+    return DoneOut(message=f"operation {bulk_id} is stopped")
+
+
+@router.post("/bulk/{bulk_id}/undo", tags=["bulk"], responses=CONFLICT, status_code=202)
+async def undo_bulk(
+    bulk_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
+) -> BulkOut:
+    """Take an operation back, as far as that goes: runs that have begun go on."""
+    back = await tried(scheduler.operate(bulk.undo, None, bulk_id, actor(request, principal)))
+    await scheduler.operate(bulk.step, None, back)
+    return await get_bulk(back, principal, scheduler)
+
+
+async def _begin(scheduler: Scheduler, body: BulkIn, by: Actor) -> int:
+    wish = bulk.check(scheduler, _wish(scheduler, body))
+    return await scheduler.operate(bulk.begin, None, wish, by, body.at_most)
+
+
+def _wish(scheduler: Scheduler, body: BulkIn) -> Wish:
+    said = body.filter
+    wanted = RunFilter(
+        states=frozenset(map(RunState, said.states)),
+        job=scheduler.key_of(said.job) if said.job is not None else None,
+        queue=said.queue,
+        cause=said.cause,
+        open=said.open,
+        text=said.text,
+        arguments_of=(
+            jobs.open_arguments(scheduler.definitions.values()) if said.text else frozenset()
+        ),
+        since=said.since,
+        until=said.until,
+        ids=frozenset(said.runs),
+    )
+    return Wish(
+        action=body.action,
+        wanted=wanted,
+        queue=body.queue,
+        priority=body.priority,
+        rate=body.rate,
+        newest_first=body.newest_first,
+        note=body.note,
+    )

@@ -1,0 +1,41 @@
+"""The API of a cut-over: who runs which job."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from ...cutover import owning
+from ...storage.owners import rows
+from ..authentication import actor
+from ..problems import ApiRoute
+from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from .schemas.base import DoneOut
+from .schemas.jobs import OwnerIn, OwnerOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+
+
+@router.get("/owners", tags=["jobs"])
+async def list_owners(_: Viewer, scheduler: SchedulerOf) -> list[OwnerOut]:
+    """The jobs that the old server runs or ran; every other job is run from here."""
+    return [OwnerOut.model_validate(one) for one in (await scheduler.read(rows.load)).values()]
+
+
+@router.post("/jobs/{name}/owner", tags=["jobs"], responses=CONFLICT)
+async def set_owner(
+    name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OwnerIn
+) -> DoneOut:
+    """Say who runs a job. Nothing is done at the old server: `targcc cutover` does both sides."""
+    definition = find_job(scheduler, name)
+    await tried(
+        scheduler.operate(
+            owning.set_owner,
+            None,
+            definition.name,
+            body.owner,
+            actor(request, principal),
+            reason=body.reason,
+            old_is_off=body.old_is_off,
+        )
+    )
+    return DoneOut(message=f"{definition.display_name} has the owner {body.owner}")

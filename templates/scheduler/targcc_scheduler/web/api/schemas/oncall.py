@@ -1,0 +1,176 @@
+"""What the API shows and takes of the inbox, of reasons, and of operations on many runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ....core.states import RunState
+from .base import Schema
+
+
+class FailureOut(Schema):
+    """Runs of a job that failed of the same cause."""
+
+    cause: str
+    job: str
+    kind: str
+    place: str
+    message: str
+    sample: str
+    standing: Literal["open", "snoozed", "muted", "done"]
+    open: int
+    in_hand: Annotated[int, Field(description="Runs that are being done again.")]
+    total: int
+    first_at: AwareDatetime
+    last_at: AwareDatetime
+    trend: Annotated[
+        list[int], Field(description="How many in each of the last days, oldest first.")
+    ]
+    first_release: str | None
+    newest_run: int | None
+    works_since: AwareDatetime | None
+    snoozed_by: str | None
+    snoozed_until: AwareDatetime | None
+    note: str | None
+    muted_by: str | None
+    muted_at: AwareDatetime | None
+    assignee: str | None
+    ticket: str | None
+
+
+class ConcernOut(Schema):
+    """Something that is wrong."""
+
+    kind: str
+    subject: str
+    title: str
+    detail: str
+    since: AwareDatetime | None
+    serious: bool
+    number: int
+
+
+class InboxOut(Schema):
+    """What needs a person; there is nothing of it when the overview is green."""
+
+    failures: list[FailureOut]
+    concerns: Annotated[list[ConcernOut], Field(description="Worst first.")]
+
+
+class FailureActIn(BaseModel):
+    """What to do about a failure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["acknowledge", "discard", "mute", "reopen", "assign", "link"]
+    runs: Annotated[
+        list[int], Field(max_length=10_000, description="Only these; all open ones by default.")
+    ] = []
+    note: Annotated[str, Field(max_length=1000)] | None = None
+    until: AwareDatetime | None = None
+    assignee: Annotated[str, Field(max_length=100)] | None = None
+    ticket: Annotated[str, Field(max_length=500)] | None = None
+
+
+class ReasonOut(Schema):
+    """One reason why something does not run."""
+
+    kind: str
+    text: str
+    runs: list[int]
+
+
+class AnswerOut(Schema):
+    """Why a job or a run does not run; the reason that decides comes first."""
+
+    subject: str
+    reasons: list[ReasonOut]
+
+
+class BackfillIn(BaseModel):
+    """Which slots of the past to run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime
+    until: AwareDatetime
+    rate: Annotated[
+        float | None, Field(description="So many runs a minute; null: as fast as it goes.")
+    ] = None
+    priority: int | None = None
+    dry_run: bool = False
+
+
+class BackfillOut(Schema):
+    """The slots of the range, those without a run (before), and how many runs were made."""
+
+    slots: int
+    missing: list[datetime]
+    created: int
+
+
+class RunFilterIn(BaseModel):
+    """Which runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    states: list[RunState] = []
+    job: str | None = None
+    queue: str | None = None
+    cause: str | None = None
+    open: bool = False
+    text: str = ""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    runs: Annotated[list[int], Field(max_length=10_000)] = []
+
+
+class BulkIn(BaseModel):
+    """What to do to many runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["retry", "cancel", "delete", "run-now", "pause", "queue", "priority", "discard"]
+    filter: RunFilterIn
+    queue: Annotated[str, Field(max_length=50)] | None = None
+    priority: int | None = None
+    rate: Annotated[
+        float | None,
+        Field(description="Of retry and run-now: so many a minute; null is all at once."),
+    ] = None
+    newest_first: bool = False
+    note: Annotated[str, Field(max_length=400)] | None = None
+    at_most: Annotated[
+        int | None, Field(description="Begin nothing if more runs than that fit: what was counted.")
+    ] = None
+
+
+class CountOut(Schema):
+    """The runs that fit."""
+
+    total: int
+    states: dict[str, int]
+    jobs: dict[str, int]
+
+
+class BulkOut(Schema):
+    """An operation on many runs, and how far it is."""
+
+    id: int
+    action: str
+    filter: str
+    options: dict[str, Any]
+    state: Literal["running", "done", "stopped"]
+    total: int
+    done: int
+    refused: int
+    by: str
+    started_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    undoes: int | None
+    undone_by: int | None
+    can_be_undone: bool
+    message: str | None

@@ -1,0 +1,227 @@
+"""What the buttons of the inbox and of operations on many runs do; each answers with a redirect to a page that says what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.datastructures import FormData
+
+from ...core import humanize
+from ...core.actor import Actor
+from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
+from ...oncall import bulk, inbox
+from ...oncall.backfill import backfill
+from ...oncall.bulk import Wish
+from ...queries.runs import RunFilter
+from ...scheduler import Scheduler
+from ...security.roles import Principal, Role
+from ..authentication import actor
+from ..problems import Problem
+from ..state import get_scheduler
+from .flash import Flash, back, base_path
+from .page_route import PageRoute, page_needs
+from .pages.bulk import asked_of, local_time
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
+SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+_WRONG = (UnknownFailure, UnknownBulk, BulkError, ValueError)
+
+
+async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = None) -> int:
+    """Begin an operation and do its first step at once; nodes do the rest. Its id."""
+    bulk.check(scheduler, wish)
+    bulk_id = await scheduler.operate(bulk.begin, None, wish, by, most)
+    await scheduler.operate(bulk.step, None, bulk_id)
+    return bulk_id
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One press of a button about a failure.
+
+    Args:
+        scheduler: Does what is asked.
+        by: Who pressed it.
+        cause: The failure.
+        form: What the form holds.
+        run_ids: The runs that were chosen; ``None``: all that are open.
+        base: The path of the dashboard.
+    """
+
+    scheduler: Scheduler
+    by: Actor
+    cause: str
+    form: FormData
+    run_ids: Sequence[int] | None
+    base: str
+
+    def text(self, name: str) -> str | None:
+        """A field of the form; ``None`` when it is empty."""
+        return _text(self.form, name)
+
+
+async def _retry(press: Press) -> Flash:
+    wanted = RunFilter(cause=press.cause, open=True, ids=frozenset(press.run_ids or ()))
+    bulk_id = await begin(press.scheduler, Wish(action="retry", wanted=wanted), press.by)
+    page = f"{press.base}/bulk/{bulk_id}"
+    return Flash("good", "They are done again.", page, f"Operation {bulk_id}")
+
+
+async def _acknowledge(press: Press) -> Flash:
+    text = press.text("until")
+    until = local_time(text) if text else None
+    done = await press.scheduler.operate(
+        inbox.acknowledge,
+        None,
+        press.cause,
+        press.by,
+        note=press.text("note"),
+        until=until,
+        run_ids=press.run_ids,
+    )
+    ends = until.strftime("until %d %b %H:%M") if until else humanize.count(done, "run")
+    return Flash("good", f"Acknowledged: {ends}.")
+
+
+async def _discard(press: Press) -> Flash:
+    done = await press.scheduler.operate(
+        inbox.discard, None, press.cause, press.by, run_ids=press.run_ids
+    )
+    return Flash("good", f"{humanize.count(done, 'run')} discarded.")
+
+
+async def _mute(press: Press) -> Flash:
+    note = press.text("note")
+    await press.scheduler.operate(inbox.mute, None, press.cause, press.by, note=note)
+    return Flash("good", "Muted: runs that fail so need nobody.")
+
+
+async def _reopen(press: Press) -> Flash:
+    await press.scheduler.operate(inbox.reopen, None, press.cause, press.by)
+    return Flash("good", "It is open again.")
+
+
+async def _assign(press: Press) -> Flash:
+    name = press.text("name")
+    await press.scheduler.operate(inbox.assign, None, press.cause, press.by, name)
+    return Flash("good", f"Assigned to {name}." if name else "Assigned to nobody.")
+
+
+async def _link(press: Press) -> Flash:
+    ticket = press.text("ticket")
+    await press.scheduler.operate(inbox.link, None, press.cause, press.by, ticket)
+    return Flash("good", "The ticket is noted.")
+
+
+_ACTIONS: dict[str, Callable[[Press], Awaitable[Flash]]] = {
+    "retry": _retry,
+    "acknowledge": _acknowledge,
+    "discard": _discard,
+    "mute": _mute,
+    "reopen": _reopen,
+    "assign": _assign,
+    "link": _link,
+}
+
+
+@router.post("/inbox/{cause}/{what}")
+async def act_on_failure(
+    request: Request, cause: str, what: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Do something about the runs of a failure; ``some``: about those that were chosen."""
+    form = await request.form()
+    chosen = [int(one) for one in form.getlist("run") if isinstance(one, str) and one.isdecimal()]
+    some = what == "some"
+    act = _ACTIONS.get((_text(form, "do") or "") if some else what)
+    if act is None:
+        raise Problem(404, "No such page", "The address is not one of a page.")
+    by, base = actor(request, principal), base_path(request)
+    press = Press(scheduler, by, cause, form, chosen if some else None, base)
+    try:
+        flash = await act(press) if chosen or not some else Flash("bad", "Choose a run first.")
+    except _WRONG as error:
+        flash = Flash("bad", f"{humanize.sentence(str(error))}.")
+    return back(request, flash, press.text("next") or "")
+
+
+@router.post("/concerns/{kind}/{subject}/seen")
+async def seen(
+    request: Request, kind: str, subject: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Take something off the list that a person has looked at."""
+    by = actor(request, principal)
+    gone = await scheduler.operate(inbox.seen, None, subject, kind, by)
+    form = await request.form()
+    text = "It is off the list." if gone else "It was off the list already."
+    return back(request, Flash("good", text), _text(form, "next") or "")
+
+
+@router.post("/bulk")
+async def begin_bulk(request: Request, principal: Operator, scheduler: SchedulerOf) -> Response:
+    """Begin an operation on many runs."""
+    form = await request.form()
+    asked = asked_of({name: str(value) for name, value in form.items()})
+    try:
+        if asked.do == "delete" and not principal.role.covers(Role.ADMIN):
+            raise BulkError("deleting runs needs the role admin")
+        most = int(_text(form, "most") or "0") or None
+        bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)
+    except _WRONG as error:
+        return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
+    return back(request, Flash("good", "It has begun."), f"{base_path(request)}/bulk/{bulk_id}")
+
+
+@router.post("/bulk/{bulk_id}/{what}")
+async def change_bulk(
+    request: Request, bulk_id: int, what: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Stop an operation, or take it back."""
+    by = actor(request, principal)
+    try:
+        if what == "stop":
+            await scheduler.operate(bulk.stop, None, bulk_id, by)
+            flash, shown = Flash("good", "It is stopped; what it has done stays."), bulk_id
+        elif what == "undo":
+            shown = await scheduler.operate(bulk.undo, None, bulk_id, by)
+            await scheduler.operate(bulk.step, None, shown)
+            flash = Flash("good", "It is taken back as far as that goes.")
+        else:
+            raise Problem(404, "No such page", "The address is not one of a page.")
+    except _WRONG as error:
+        flash, shown = Flash("bad", f"{humanize.sentence(str(error))}."), bulk_id
+    return back(request, flash, f"{base_path(request)}/bulk/{shown}")
+
+
+@router.post("/jobs/{name}/backfill")
+async def begin_backfill(
+    request: Request, name: str, principal: Operator, scheduler: SchedulerOf
+) -> Response:
+    """Run slots of the past."""
+    form = await request.form()
+    try:
+        job = scheduler.find(name)
+        made = await scheduler.operate(
+            backfill,
+            None,
+            job,
+            local_time(_text(form, "since") or ""),
+            local_time(_text(form, "until") or ""),
+            actor(request, principal),
+            rate=float(_text(form, "rate") or "0") or None,
+        )
+    except (UnknownJob, ValueError) as error:
+        flash = Flash("bad", f"{humanize.sentence(str(error))}.")
+    else:
+        flash = Flash("good", f"{humanize.count(made, 'run')} of the past wait.")
+    return back(request, flash, f"{base_path(request)}/jobs/{quote(name, safe='')}")
+
+
+def _text(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    return value.strip() or None if isinstance(value, str) else None

@@ -1,0 +1,66 @@
+"""The pages of the inbox: failures by their cause, and whatever else is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core import humanize
+from ....core.errors import UnknownFailure
+from ....jobs.definition import shown_arguments
+from ....queries.needs import failures
+from ....queries.needs.concerns import concerns
+from ...problems import Problem
+from ..page_route import PageRoute
+from ..rendering import render
+from .common import SchedulerOf, Viewer
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_RUNS_SHOWN = 100
+
+
+@router.get("/inbox")
+async def inbox_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, show: str = ""
+) -> Response:
+    """Everything that needs a person."""
+    now = scheduler.clock.now()
+    everything = show == "all"
+    definitions = list(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        wrong = await concerns(db, definitions, now, lost_after=lost_after)
+        return {
+            "failures": await failures.inbox(db, now, everything=everything),
+            "wrong": [one for one in wrong if one.kind != "failure"],
+        }
+
+    found = await scheduler.read(query)
+    return render(request, "oncall/inbox.html", principal, everything=everything, **found)
+
+
+@router.get("/inbox/{cause}")
+async def failure_page(
+    request: Request, principal: Viewer, scheduler: SchedulerOf, cause: str
+) -> Response:
+    """One failure with its open runs."""
+    now = scheduler.clock.now()
+
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        one = await failures.get(db, cause, now)
+        runs = await failures.runs_of(db, cause, limit=_RUNS_SHOWN)
+        return {"one": one, "runs": runs, "again": await failures.done_since(db, runs)}
+
+    try:
+        found = await scheduler.read(query)
+    except UnknownFailure:
+        raise Problem(404, "No such failure", f"There is no failure {cause}.") from None
+    definition = scheduler.definitions.get(found["one"].job)
+    shown = {
+        run.id: humanize.arguments(shown_arguments(definition, run.arguments))
+        for run in found["runs"]
+    }
+    return render(request, "oncall/failure.html", principal, shown=shown, **found)

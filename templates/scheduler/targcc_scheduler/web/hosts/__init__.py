@@ -1,0 +1,1 @@
+"""The scheduler in an application of somebody else: one prefix, one lifespan, and the host's own login."""

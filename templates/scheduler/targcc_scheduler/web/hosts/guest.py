@@ -1,0 +1,187 @@
+"""One scheduler in one host: its own app below the prefix, and a start that the host does not wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+
+from ...core.outage import Outage, in_short
+from ...core.secrets import mask
+from ...project import current
+from ...scheduler import Scheduler
+from ...security.providers.base import IdentityProvider
+from ...security.providers.registry import standard_providers
+from ...settings import Settings
+from .. import health, openapi
+from ..api import router as api
+from ..dashboard import router as dashboard
+from ..dashboard.page_route import PageRoute
+from ..dashboard.pages.login import router as login_pages
+from ..metrics import Metrics
+from ..problems import Problem
+from ..state import Web, remember
+from .login import HostLogin
+from .prefix import scope_below
+
+log = logging.getLogger("targcc.web.hosts.guest")
+
+_PATIENCE = 5.0
+"""Seconds that the host's start waits for the scheduler's; after that it goes on in the background."""
+_LAST_WAIT = 10.0
+"""Seconds that the host's end waits for a start that has begun."""
+
+
+class Guest:
+    """The scheduler as an ASGI app below one prefix of a host, and the lifespan that starts and stops it.
+
+    Args:
+        settings: Say where the prefix is, and in which mode it runs.
+        scheduler: Default: one is made when it is first needed.
+        providers: Ways to know who sends a request, besides API tokens and passwords; asked before those.
+        login: The host says who asks; then there is no login page here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler | None = None,
+        *,
+        providers: Sequence[IdentityProvider] = (),
+        login: HostLogin | None = None,
+    ) -> None:
+        self.prefix = settings.dashboard_path
+        self._settings = settings
+        self._scheduler = scheduler
+        self._providers = tuple(providers)
+        self._login = login
+        self._app: FastAPI | None = None
+        self._ended = False
+        self._web: Web | None = None
+        remember(self.web)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request at the prefix or below it; the endpoint of the host's route."""
+        if self._app is None:
+            self._app = self._make_app()
+        self._app.state.targcc = None if self._ended else self.web()
+        await self._app(scope_below(scope, self.prefix), receive, send)
+
+    def web(self) -> Web:
+        """What the pages share; made at the first look.
+
+        Without the lifespan, as under a server that has none, they show and enqueue, and nothing runs here.
+        """
+        if self._web is None:
+            running = self._scheduler = self._scheduler or Scheduler(self._settings)
+            known = standard_providers(running)
+            if self._login is not None:
+                self._login.ask_also(known[0])
+                known = (self._login,)
+            self._web = Web(
+                running,
+                Metrics(running),
+                (*self._providers, *known),
+                prefix=self.prefix,
+                host_login=self._login is not None,
+                login_url=self._login.login_url if self._login is not None else "",
+            )
+        return self._web
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, host: Any) -> AsyncIterator[None]:
+        """Start the scheduler with the host, and stop it: whatever is wrong with it, the host starts and serves.
+
+        Args:
+            host: An app; one that has a ``state`` keeps there what the pages share, for :func:`get_scheduler`.
+        """
+        web, state = self.web(), getattr(host, "state", None)
+        self._ended = False
+        if state is not None:
+            state.targcc = web
+            state.targcc_prefix = self.prefix
+        if self._login is not None:
+            self._login.host = host
+        mode = web.scheduler.settings.effective_mode
+        work = mode == "embedded" and getattr(state, "targcc_work", True)
+        stopping = asyncio.Event()
+        starting = asyncio.create_task(_start(web, stopping, work=work), name="targcc start")
+        await _first_try(web, starting)
+        try:
+            yield
+        finally:
+            self._ended = True
+            if state is not None:
+                state.targcc = None
+            stopping.set()
+            await asyncio.wait({starting}, timeout=_LAST_WAIT)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await web.scheduler.stop()
+
+    def _make_app(self) -> FastAPI:
+        """Everything below the prefix, out of the reach of the host's dependencies, error handlers and names."""
+        app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
+        app.state.targcc_prefix = self.prefix
+        add_addresses(app, self.prefix)
+        for pages in dashboard.ROUTERS:
+            if pages is not login_pages or self._login is None:
+                app.include_router(pages, prefix=self.prefix)
+        app.include_router(_elsewhere, prefix=self.prefix)
+        return app
+
+
+def add_addresses(router: APIRouter | FastAPI, prefix: str = "") -> None:
+    """Include what programs ask: the API, its description, the health checks and the metrics."""
+    for part in (api.router, openapi.router, health.router):
+        router.include_router(part, prefix=prefix, include_in_schema=False)
+
+
+_elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@_elsewhere.get("/{path:path}")  # noqa: FAST003 - whatever it is
+async def no_such_page() -> Response:
+    """A page for addresses that are none."""
+    raise Problem(404, "No such page", "The address is not one of a page.")
+
+
+async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:
+    """Start the scheduler, and try until that works or the host ends."""
+    outage, settings = Outage(log, "starting the scheduler"), web.scheduler.settings
+    if settings.effective_mode == "off":
+        web.trouble = settings.why_off
+        log.info(settings.why_off)
+        return
+    web.trouble = "it is starting"
+    while not stopping.is_set():
+        try:
+            await web.scheduler.start(work=work, schedule=work)
+            await web.metrics.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host goes on
+            wait = outage.failed(error)
+            web.trouble = mask(in_short(error))
+            web.tried.set()
+            await _pause(stopping, wait)
+        else:
+            outage.over()
+            web.trouble = ""
+            return
+
+
+async def _first_try(web: Web, starting: asyncio.Task[None]) -> None:
+    """Wait until the first try has ended, but not for long."""
+    tried = asyncio.ensure_future(web.tried.wait())
+    await asyncio.wait({tried, starting}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    tried.cancel()
+
+
+async def _pause(stopping: asyncio.Event, wait: timedelta) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait.total_seconds()):
+            await stopping.wait()

@@ -1,0 +1,162 @@
+"""The login of the host: a function or a FastAPI dependency of it says who asks, and which role they have here."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.routing import APIRoute
+
+from ...core.errors import CredentialsRefused
+from ...project import current
+from ...security.providers.base import IdentityProvider
+from ...security.roles import Principal, Role
+from ..problems import Problem
+
+_FORBIDDEN = 403
+_PAIR = 2
+
+
+def csrf_cookie() -> str:
+    """The name of the cookie that holds the CSRF token of a browser whose login is the host's."""
+    return f"targcc_csrf_{current().package}"
+
+
+class HostLogin:
+    """An identity provider that asks the host, and API tokens where the host knows nobody.
+
+    Args:
+        identify: A function of the request, plain or async, or a dependency with parameters of its own. It returns ``(name, role)``, a
+            :class:`Principal`, or ``None``.
+        login_url: Where people sign in to the host.
+    """
+
+    def __init__(self, identify: Callable[..., Any], login_url: str = "") -> None:
+        self.login_url = login_url
+        self.host: Any = None
+        """The host app, whose ``dependency_overrides`` hold for ``identify`` too."""
+        self._tokens: IdentityProvider | None = None
+        self._route = APIRoute(
+            "/", _endpoint(_with_request(identify)), dependency_overrides_provider=self
+        )
+        self._ask = self._route.get_route_handler()
+
+    @property
+    def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """Those of the host, such as its tests set."""
+        found: dict[Callable[..., Any], Callable[..., Any]] = getattr(
+            self.host, "dependency_overrides", {}
+        )
+        return found
+
+    def ask_also(self, tokens: IdentityProvider) -> None:
+        """Let programs with API tokens in, too."""
+        self._tokens = tokens
+
+    async def authenticate(self, request: Request) -> Principal | None:
+        """Who sends the request, as the host says; else whose API token it carries.
+
+        Raises:
+            Problem: the host refuses, and there is no API token that fits.
+            TypeError: ``identify`` returns something else than it may.
+        """
+        said: Any = None
+        refusal: HTTPException | None = None
+        try:
+            said = await self._identify(request)
+        except HTTPException as error:
+            refusal = error
+        if said is not None:
+            return _principal(said, request)
+        try:
+            program = await self._tokens.authenticate(request) if self._tokens is not None else None
+        except CredentialsRefused:
+            program = None
+        if program is None and refusal is not None:
+            raise _problem(refusal)
+        return program
+
+    async def _identify(self, request: Request) -> Any:
+        """What ``identify`` returns; what its dependencies hold, such as a session, is given back at once."""
+        async with AsyncExitStack() as stack:
+            held = dict.fromkeys(_STACKS, stack)
+            inner = Request({**request.scope, **held, "method": "GET"}, request.receive)
+            await self._ask(inner)
+            return inner.scope[_SAID]
+
+
+_SAID = "targcc.identity"
+_STACKS = ("fastapi_middleware_astack", "fastapi_inner_astack", "fastapi_function_astack")
+"""Where FastAPI keeps what is to be closed."""
+
+
+def _problem(refusal: HTTPException) -> Problem:
+    title = "Not allowed" if refusal.status_code == _FORBIDDEN else "Sign in first"
+    headers = dict(refusal.headers or {})
+    return Problem(refusal.status_code, title, str(refusal.detail), headers=headers)
+
+
+def _with_request(identify: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; one with a single parameter that has no type gets the request."""
+    try:
+        parameters = list(inspect.signature(identify).parameters.values())
+    except ValueError:
+        return identify
+    if len(parameters) != 1 or parameters[0].annotation is not inspect.Parameter.empty:
+        return identify
+    if parameters[0].default is not inspect.Parameter.empty:
+        return identify
+
+    async def of_request(request: Request) -> Any:
+        found = identify(request)
+        return await found if inspect.isawaitable(found) else found
+
+    return of_request
+
+
+def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
+    asked = Depends(identify)
+
+    async def keep(request: Request, said: Any = asked) -> Response:
+        request.scope[_SAID] = said
+        return Response()
+
+    return keep
+
+
+def _principal(said: Any, request: Request) -> Principal:
+    if isinstance(said, Principal):
+        name, role = said.name, said.role
+    elif isinstance(said, tuple) and len(said) == _PAIR and isinstance(said[0], str):
+        name, role = said[0], Role(said[1])
+    else:
+        raise TypeError(
+            f"identify= returned {type(said).__qualname__}: return (name, role), with the role viewer, operator or admin, or None"
+        )
+    return Principal(name, role, csrf_of(request))
+
+
+def csrf_of(request: Request) -> str | None:
+    """The CSRF token of the browser; ``None`` for a program, which sends the header ``Authorization: Bearer …`` that no form can."""
+    if request.headers.get("Authorization", "").lower().startswith("bearer "):
+        return None
+    kept = request.cookies.get(csrf_cookie())
+    token: str = kept or request.scope.setdefault(_NEW_CSRF, secrets.token_urlsafe(32))
+    return token
+
+
+_NEW_CSRF = "targcc.new_csrf"
+"""Where a token that was made for a request waits for the answer, which sets the cookie."""
+
+
+def keep_csrf(request: Request, response: Response) -> Response:
+    """The answer, which makes the browser keep the CSRF token of its forms if it has none yet."""
+    token = request.scope.get(_NEW_CSRF)
+    if token is not None:
+        secure = request.url.scheme == "https"
+        response.set_cookie(csrf_cookie(), token, httponly=True, samesite="lax", secure=secure)
+    return response

@@ -1,0 +1,54 @@
+"""Which names this site answers to. A page of another site can make its own name lead here (DNS rebinding): such a name is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from ..settings import Settings
+
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?", re.ASCII)
+_PRIVATE = ("localhost", "local", "internal", "svc", "test")
+"""Last parts of names that no public name has."""
+
+
+def answers_to(host: str, settings: Settings) -> bool:
+    """Whether a ``Host`` header names this site.
+
+    These do: the name in ``TARGCC_BASE_URL``, ``TARGCC_HOST``, those in ``TARGCC_ALLOWED_HOSTS``; and what no stranger can make lead
+    here, because it is no public name: an address, a name without a dot, such as ``scheduler``, and names in ``.localhost``, ``.local``,
+    ``.internal``, ``.svc``, ``.cluster.local`` and ``.test``.
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = (found["six"] or found["name"]).lower().removesuffix(".")
+    if found["six"] or _is_address(name) or "." not in name or name.split(".")[-1] in _PRIVATE:
+        return True
+    allowed = [one.strip().lower() for one in settings.allowed_hosts.split(",") if one.strip()]
+    known = {urlsplit(settings.base_url).hostname, settings.host.lower(), *allowed}
+    return (
+        name in known
+        or "*" in known
+        or any(one.startswith("*.") and name.endswith(one[1:]) for one in allowed)
+    )
+
+
+def is_same_origin(origin: str | None, host: str, settings: Settings) -> bool:
+    """Whether the ``Origin`` that a browser sends is this site: its host, or that of ``TARGCC_BASE_URL``; true without one."""
+    if origin is None:
+        return True
+    try:
+        sender = urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
+    return bool(sender) and sender in {host.lower(), urlsplit(settings.base_url).netloc.lower()}
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""Claiming runs for the executor: in a transaction in which each is looked at, or at once where nothing is to be decided."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from ...core.errors import NodeUnknown
+from ...core.outage import OUTAGES, Outage
+from ...engine.handover import submission
+from ...engine.port import MakeOffer
+from ...jobs.definition import JobDefinition
+from ...storage.runs.claim import claim as claim_runs
+from ...storage.runs.claim import claims_of_node
+from ...storage.runs.claim_at_once import Entries, Taken, claim_at_once
+from ...storage.runs.refuse import refuse
+from ...storage.runs.values import Claim, ClaimKey, ClaimTerms, Misfit, Offer
+from ..node_services import NodeServices
+from .fitting import Fitting, PlainJobs
+from .strays import Strays
+
+log = logging.getLogger("targcc.worker.claiming.claimer")
+
+_DOUBTFUL = "the database became unavailable during the claim"
+
+
+class Claimer:
+    """Claims runs, and keeps the arguments of those that are the node's.
+
+    Args:
+        services: Database, engine and clock.
+        definitions: The jobs.
+        terms: Who claims; gets what is offered, and what says which runs fit.
+        give_back: Returns a run unharmed, however long the database is unavailable.
+        refused: Hears of each claim in which there were runs that this node does not know.
+    """
+
+    def __init__(
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        terms: Callable[[Offer, Fitting], ClaimTerms],
+        give_back: Callable[[Claim, str], Coroutine[Any, Any, None]],
+        refused: Callable[[], None],
+    ) -> None:
+        self._store = services.store
+        self._engine = services.engine
+        self._definitions = definitions
+        self._terms = terms
+        self._give_back = give_back
+        self._refused = refused
+        self._plain = PlainJobs(definitions)
+        self._held: dict[ClaimKey, Mapping[str, Any] | None] = {}
+        self._doubts: set[asyncio.Task[None]] = set()
+        self._open: set[object] = set()
+        self.strays = Strays(services, definitions, self._held, self._open)
+
+    async def claim(self, offer: MakeOffer) -> list[Claim]:
+        """Take what an engine offers; see :class:`~...engine.port.Worker`."""
+        await self._without_doubts()
+        claims: Sequence[Claim] = ()
+        fitting = Fitting(self._definitions)
+        try:
+            async with self._under_way(), self._store.write() as connection:
+                offered = await offer(connection)
+                terms = self._terms(offered, fitting)
+                claimed = await claim_runs(connection, offered, terms)
+                claims = claimed.claims
+                others = await refuse(connection, claimed.misfits, terms)
+                if others:
+                    await self._engine.refer(connection, [submission(run) for run in others])
+        except OUTAGES:
+            for claim in claims:  # the commit may have come through all the same
+                self._doubt(self._give_back(claim, _DOUBTFUL))
+            raise
+        self._held.update(fitting.of(claims))
+        self._plain.learn(claimed, [run.job_name for run in offered.runs])
+        if claimed.misfits:
+            self._tell_of(claimed.misfits)
+        return list(claims)
+
+    async def claim_at_once(
+        self, entries: Entries, queue: str, asked: Mapping[str, Any]
+    ) -> Taken | None:
+        """Take entries of plain runs; see :class:`~...engine.port.Worker`."""
+        await self._without_doubts()
+        plain = self._plain.names()
+        if not plain:
+            return None
+        fitting = Fitting(self._definitions)
+        terms = self._terms(Offer(), fitting)
+        if queue in terms.queue_limits:
+            return None
+        try:
+            async with self._under_way(), self._store.write_at_once() as connection:
+                taken = await claim_at_once(connection, entries, asked, terms, plain)
+        except NodeUnknown:
+            raise
+        except BaseException:  # it may have come through all the same
+            self._doubt(self._give_back_unheard(terms.server_id, queue))
+            raise
+        if taken.rest:
+            self._plain.pass_by()
+        fit = [claim for claim in taken.claims if self._fits(claim, fitting)]
+        self._held.update(fitting.of(fit))
+        return Taken(fit, taken.count, taken.rest)
+
+    def arguments(self, claim: Claim) -> Mapping[str, Any] | None:
+        """The arguments of a run that was claimed."""
+        return self._held.get(claim.key)
+
+    def let_go(self, claim: Claim) -> None:
+        """A run is not this node's any more."""
+        self._held.pop(claim.key, None)
+
+    @contextlib.asynccontextmanager
+    async def _under_way(self) -> AsyncIterator[None]:
+        """Around a claim: what it takes is this node's by the tables before it is known here."""
+        this = object()
+        self._open.add(this)
+        try:
+            yield
+        finally:
+            self._open.discard(this)
+
+    def _fits(self, claim: Claim, fitting: Fitting) -> bool:
+        """Whether a run that was taken without looking can be performed; one that cannot goes back, and is looked at then."""
+        why = fitting.why_not(claim.job_name, claim.arguments_json, claim.run_id)
+        if why is None:
+            return True
+        self._plain.forget(claim.job_name)
+        self._doubt(self._give_back(claim, why))
+        return False
+
+    async def _without_doubts(self) -> None:
+        """Wait for what is being given back: else that might hit a run that is claimed now."""
+        if self._doubts:
+            await asyncio.wait(self._doubts)
+
+    def _doubt(self, returning: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(returning)
+        for tasks in (self._doubts, self._open):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _give_back_unheard(self, server_id: str, queue: str) -> None:
+        """Give back what a claim took whose answer did not come: the runs of a queue that are this node's and that it knows nothing of."""
+        outage = Outage(log, "finding out about a claim")
+        while True:
+            try:
+                async with self._store.read() as connection:
+                    mine = await claims_of_node(connection, server_id, queue)
+            except OUTAGES as error:
+                await asyncio.sleep(outage.failed(error).total_seconds())
+            else:
+                break
+        outage.over()
+        for claim in mine:
+            if claim.key not in self._held:
+                await self._give_back(claim, _DOUBTFUL)
+
+    def _tell_of(self, misfits: Sequence[Misfit]) -> None:
+        """Runs were refused: say so, and take the next ones."""
+        shown = "; ".join(f"run {item.run_id}: {item.why}" for item in misfits[:3])
+        log.info("%d runs wait for a node that knows them (%s)", len(misfits), shown)
+        self._engine.wake()
+        self._refused()

@@ -1,0 +1,187 @@
+"""In a worker process: read attempts from the node, run them one after another on a loop of jobs, say how they ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime
+from functools import reduce
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ...core.kept.limits import LONGEST_LOG_LINE
+from ...core.kept.texts import kept_text
+from ...jobs.context import JobContext, StopReason
+from ...jobs.definition import JobDefinition
+from ..outcome import raised_outcome
+from ..runner import Invocation, InvocationResult, JobLoop
+from .messages import Channel, Message
+from .usage import Usage
+
+Complete = Callable[[Any, str], JobDefinition]
+"""Makes a job's definition of its class or function and its name."""
+
+
+class ChildRecorder:
+    """Hands what a job records to the node."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._questions: dict[int, Future[Any]] = {}
+        self._numbers = itertools.count()
+
+    def write(self, level: str, message: str) -> None:
+        """Hand a log line on."""
+        self._channel.send("log", level=level, message=message)
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Hand the progress on."""
+        self._channel.send("progress", done=done, total=total)
+
+    def find_step(self, name: str) -> Future[str | None]:
+        """Ask for the result of a step."""
+        return self._ask("find", name=name)
+
+    def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
+        """Have the result of a step kept."""
+        return self._ask("keep", name=name, result=result_json, duration_ms=duration_ms)
+
+    def answered(self, message: Message) -> None:
+        """The node has answered a question."""
+        future = self._questions.pop(message["number"])
+        if message.get("error") is None:
+            future.set_result(message.get("value"))
+        else:
+            future.set_exception(RuntimeError(message["error"]))
+
+    def _ask(self, kind: str, **values: Any) -> Future[Any]:
+        number, future = next(self._numbers), Future[Any]()
+        self._questions[number] = future
+        self._channel.send(kind, number=number, **values)
+        return future
+
+
+class Child:
+    """The worker process itself.
+
+    Args:
+        channel: The node.
+        jobs: Where the jobs run.
+        complete: Makes definitions.
+    """
+
+    def __init__(self, channel: Channel, jobs: JobLoop, complete: Complete) -> None:
+        self._channel = channel
+        self._jobs = jobs
+        self._complete = complete
+        self._ctx: JobContext | None = None
+        self._invocation: Invocation | None = None
+        self._recorder = ChildRecorder(channel)
+        self._has_forked = False
+        self._is_copy = False
+
+    def serve(self) -> None:
+        """Do what the node says until it is gone; then nobody waits for what still runs."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_parent=self._forked, after_in_child=self._be_a_copy)
+        self._channel.send("ready")
+        while (message := self._channel.receive()) is not None:
+            self._heard(message)
+        os._exit(0)
+
+    def _forked(self) -> None:
+        """A job has forked: the copy shares what the loop of the jobs waits on, so that no other run is to begin on it."""
+        self._has_forked = True
+
+    def _be_a_copy(self) -> None:
+        self._is_copy = True
+        self._channel.leave()
+
+    def _heard(self, message: Message) -> None:
+        match message["kind"]:
+            case "run":
+                self._run(message)
+            case "stop" if self._ctx is not None:
+                self._ctx.tell_to_stop(StopReason(message["reason"]), message["text"])
+            case "cancel" if self._invocation is not None:
+                self._invocation.stop()
+            case "step":
+                self._recorder.answered(message)
+
+    def _run(self, message: Message) -> None:
+        try:
+            definition = self._complete(
+                _target(message["module"], message["qualname"]), message["name"]
+            )
+            arguments = definition.signature.load(message["arguments"])
+        except Exception as error:  # noqa: BLE001 - it cannot be begun here, which is its result
+            self._send_end(InvocationResult(raised_outcome(error)), Usage.begin())
+            return
+        self._ctx = JobContext(
+            definition,
+            run_id=message["run_id"],
+            attempt=message["attempt"],
+            scheduled_for=datetime.fromisoformat(message["scheduled_for"]).astimezone(
+                ZoneInfo(definition.timezone)
+            ),
+            triggered_by=message["triggered_by"],
+            recorder=self._recorder,
+        )
+        usage = Usage.begin()
+        self._invocation = self._jobs.begin(
+            definition,
+            self._ctx,
+            arguments,
+            on_begin=lambda: self._channel.send("begun"),
+            on_end=lambda finished: self._send_end(finished, usage),
+        )
+
+    def _send_end(self, finished: InvocationResult, usage: Usage) -> None:
+        if self._is_copy:  # the job goes on in both processes; how it ends the other one says
+            os._exit(0)
+        ctx, self._ctx, self._invocation = self._ctx, None, None
+        self._channel.send(
+            "ended",
+            outcome=dataclasses.asdict(finished.outcome),
+            noticed=ctx is not None and ctx.noticed,
+            interrupted=finished.interrupted,
+            cpu_ms=usage.cpu_ms(),
+            memory_mb=usage.memory_mb(),
+            spent=self._has_forked,
+        )
+
+
+class ForwardLog(logging.Handler):
+    """Hands the log of the process to the node, which writes it to its own.
+
+    Args:
+        channel: The node.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.INFO)
+        self._channel = channel
+        self._here = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record on; what a job writes by ``ctx.log`` goes another way."""
+        if record.name == "targcc.job" or getattr(self._here, "busy", False):
+            return
+        self._here.busy = True
+        try:
+            text = kept_text(self.format(record), LONGEST_LOG_LINE)
+            self._channel.send("record", logger=record.name, level=record.levelno, text=text)
+        except Exception:  # noqa: BLE001 - a log line must not end a job
+            self.handleError(record)
+        finally:
+            self._here.busy = False
+
+
+def _target(module: str, qualname: str) -> Any:
+    return reduce(getattr, qualname.split("."), importlib.import_module(module))

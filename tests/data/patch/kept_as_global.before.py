@@ -1,0 +1,8 @@
+from fastapi import FastAPI
+
+app = None
+
+
+def build():
+    global app
+    app = FastAPI()

@@ -1,0 +1,128 @@
+"""What a project's CI workflow and its image install: what the lock names and nothing else, each checked by its hash."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rendered_projects import WAYS
+from targcc_gen.render import render_project
+from targcc_gen.spec import parse_spec
+from targcc_gen.sync import apply, make_plan
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform == "win32", reason="the workflow runs on Linux"),
+]
+
+LOCK = "requirements.lock"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""As setup-uv gives it: no path, which would lead out of the project's environment."""
+
+
+def rendered(folder: Path, way: str) -> Path:
+    spec = f"targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {way}\n"
+    apply(make_plan(render_project(parse_spec(spec), spec_text=spec), folder / "acme-jobs"))
+    return folder / "acme-jobs"
+
+
+def run(root: Path, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    return subprocess.run(
+        ["bash", "-e", "-c", command],
+        cwd=root,
+        env=clean | {"UV_PYTHON": VERSION} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def install(root: Path) -> str:
+    """Run the steps before the first tool; what the one that failed said, or nothing."""
+    text = (root / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)["jobs"]["check"]
+    locked = "!=" if (root / LOCK).exists() else "=="
+    for step in (one for one in job["steps"] if "run" in one):
+        if "uv run" in step["run"]:
+            return ""
+        if locked in step.get("if", locked):
+            done = run(root, step["run"], **job["env"])
+            if done.returncode:
+                return done.stdout + done.stderr
+    return ""
+
+
+def installed(root: Path) -> set[str]:
+    return set(re.findall(r"^[\w.-]+==\S+", run(root, "uv pip freeze").stdout, re.MULTILINE))
+
+
+def locked(root: Path) -> set[str]:
+    return set(
+        re.findall(r"^[\w.-]+==\S+", (root / LOCK).read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+
+def write_lock(root: Path) -> None:
+    (command,) = re.findall("uv pip compile.*", (root / "README.md").read_text(encoding="utf-8"))
+    done = run(root, command)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_installed_is_what_the_lock_names(way, tmp_path):
+    root = rendered(tmp_path, way)
+    if way == "package":
+        write_lock(root)
+    assert install(root) == ""
+    assert installed(root) <= locked(root)
+    said = run(root, "uv run targcc --version", UV_NO_SYNC="1").stdout
+    assert said.startswith("acme-jobs, targcc-scheduler ")
+    assert way in said
+
+
+def test_without_a_lock_the_package_way_installs_too(tmp_path):
+    root = rendered(tmp_path, "package")
+    assert install(root) == ""
+    assert "acme-jobs" in run(root, "uv run targcc --version", UV_NO_SYNC="1").stdout
+
+
+def test_another_file_than_the_one_that_was_locked_is_refused(tmp_path):
+    root = rendered(tmp_path, "vendored")
+    lock = root / LOCK
+    first, rest = lock.read_text(encoding="utf-8").split("\naiosqlite", 1)
+    forged = re.sub("sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", first)
+    lock.write_text(f"{forged}\naiosqlite{rest}", encoding="utf-8")
+    assert "aiosmtplib" in install(root)
+
+
+def built(root: Path) -> str:
+    """Run the line of the Dockerfile that installs the dependencies; what it said if it failed, or nothing."""
+    dockerfile = (root / "Dockerfile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"uv pip install -r .*", dockerfile)
+    done = run(root, f"uv venv --clear; {command}")
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_image_has_what_the_lock_names(way, tmp_path):
+    root = rendered(tmp_path, way)
+    if way == "package":
+        write_lock(root)
+    assert built(root) == ""
+    assert installed(root) <= locked(root)
+    assert not any(one.startswith("black==") for one in installed(root))
+
+
+@pytest.mark.parametrize("installs", [install, built])
+def test_a_requirement_that_the_lock_lacks_is_named(installs, tmp_path):
+    root = rendered(tmp_path, "vendored")
+    pyproject = root / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    pyproject.write_text(
+        text.replace("dependencies = [", 'dependencies = [\n  "tabulate",', 1), encoding="utf-8"
+    )
+    assert "tabulate" in installs(root)

@@ -1,0 +1,386 @@
+"""Two branches of a project, merged by a real git: at most one command makes the tree right."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+from targcc_gen.spec import load_spec
+from targcc_gen.sync import Lock
+
+SPEC = """\
+targcc: 1
+project: {name: acme-jobs}
+scheduler: package
+
+jobs:
+  Alpha:
+    cron: "0 2 * * *"
+    retries: 2
+
+  Middle: {cron: "0 3 * * *", description: Stands between}
+
+  Omega:
+    every: 15m
+    description: Comes last
+"""
+ALPHA = "src/acme_jobs/jobs/alpha.py"
+
+
+def targcc_gen(*arguments: str, status: int = 0) -> str:
+    result = CliRunner().invoke(main, arguments, prog_name="targcc-gen", catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def git(*arguments: str, status: int = 0) -> str:
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_EDITOR": "true"}
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *who, *arguments], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, f"{arguments}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def edit(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text(encoding="utf-8")
+    assert old in text, text
+    Path(path).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def change(old: str, new: str) -> None:
+    edit("targcc.yaml", old, new)
+    targcc_gen("regenerate")
+
+
+def add(name: str) -> None:
+    targcc_gen("job", name, "--cron", "0 4 * * *", "--retries", "1")
+
+
+def remove(name: str) -> None:
+    targcc_gen("job", "--remove", name)
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory):
+    root = tmp_path_factory.mktemp("born") / "acme-jobs"
+    spec = root.parent / "targcc.yaml"
+    spec.write_text(SPEC, encoding="utf-8")
+    targcc_gen("new", str(root), "--spec", str(spec))
+    return root
+
+
+def drivers(*quick: str):
+    """Whether git knows the driver; the ways that are not quick run with the long tests."""
+    ways = [
+        pytest.param(name == DRIVER, marks=() if name in quick else pytest.mark.soak, id=name)
+        for name in (DRIVER, PLAIN)
+    ]
+    return pytest.mark.parametrize("driver", ways, indirect=True)
+
+
+DRIVER, PLAIN = "driver", "plain git"
+WITHOUT = pytest.mark.parametrize("driver", [False], ids=[PLAIN], indirect=True)
+
+
+@pytest.fixture
+def driver(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def project(born, driver, tmp_path, monkeypatch):
+    root = tmp_path / "acme-jobs"
+    shutil.copytree(born, root)
+    monkeypatch.chdir(root)
+    # git calls the driver by its name
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", path)
+    git("init", "-q")
+    commit()
+    if driver:
+        targcc_gen("merge-driver", "--install")
+    return root
+
+
+def commit() -> None:
+    git("add", "-A")
+    git("commit", "-q", "--allow-empty", "-m", "work")
+
+
+def branches(ours, theirs) -> None:
+    """`main` with one change, `topic` with the other; `main` is checked out."""
+    git("checkout", "-q", "-b", "topic")
+    theirs()
+    commit()
+    git("checkout", "-q", "main")
+    ours()
+    commit()
+
+
+def merged(how: tuple[str, ...], *, is_clean: bool) -> None:
+    """Merge or rebase; then one command, and everything is as the spec asks for."""
+    git(*how, status=0 if is_clean else 1)
+    targcc_gen("regenerate")
+    targcc_gen("regenerate", "--check")
+    assert "<<<<<<<" not in Path("targcc.yaml").read_text(encoding="utf-8")
+    for path in Path("src/acme_jobs/jobs").glob("*.py"):
+        compile(path.read_text(encoding="utf-8"), path, "exec")
+    lock = Lock.load(Path())
+    assert all(not entry.others for entry in lock.entries.values())
+    assert {path for path in lock.entries if path.startswith("src/acme_jobs/jobs/")} == {
+        path.as_posix() for path in Path("src/acme_jobs/jobs").glob("*.py")
+    }
+    commit()
+
+
+def jobs() -> dict:
+    return load_spec(Path("targcc.yaml")).jobs
+
+
+MERGE = ("merge", "-q", "--no-edit", "topic")
+
+
+@drivers(DRIVER)
+def test_both_add_a_job(driver):
+    branches(lambda: add("OurReport"), lambda: add("TheirReport"))
+
+    merged(MERGE, is_clean=driver)
+
+    assert list(jobs()) == ["Alpha", "Middle", "Omega", "OurReport", "TheirReport"]
+
+
+@drivers()
+def test_one_adds_a_job_and_one_changes_a_key_beside_it(driver):
+    branches(
+        lambda: add("OurReport"), lambda: change("description: Comes last", "description: Ends")
+    )
+
+    merged(MERGE, is_clean=driver)
+
+    assert jobs()["Omega"].description == "Ends"
+    assert "OurReport" in jobs()
+
+
+@drivers()
+def test_one_adds_a_job_and_one_removes_its_neighbour(driver):
+    branches(lambda: add("OurReport"), lambda: remove("Omega"))
+
+    merged(MERGE, is_clean=driver)
+
+    assert list(jobs()) == ["Alpha", "Middle", "OurReport"]
+
+
+@drivers(PLAIN)
+def test_both_change_other_keys_of_one_job(driver):
+    branches(
+        lambda: change("retries: 2", "retries: 7"),
+        lambda: change("retries: 2", "retries: 2\n    timeout: 10m"),
+    )
+
+    merged(MERGE, is_clean=driver)
+
+    source = Path(ALPHA).read_text(encoding="utf-8")
+    assert jobs()["Alpha"].retries == 7
+    assert '@job("0 2 * * *", retries=7, timeout="10m")' in source
+
+
+@drivers()
+def test_both_change_other_keys_of_a_job_in_braces(driver):
+    branches(
+        lambda: change('"0 3 * * *"', '"30 3 * * *"'),
+        lambda: change("Stands between}", "Stands between, retries: 9}"),
+    )
+
+    merged(MERGE, is_clean=driver)
+
+    assert (jobs()["Middle"].cron, jobs()["Middle"].retries) == ("30 3 * * *", 9)
+
+
+@drivers(PLAIN)
+def test_what_both_changed_differently_is_for_a_person():
+    branches(
+        lambda: (change("retries: 2", "retries: 5"), add("OurReport")),
+        lambda: (change("retries: 2", "retries: 8"), add("TheirReport")),
+    )
+    git(*MERGE, status=1)
+
+    before = Path("targcc.yaml").read_bytes()
+    said = targcc_gen("regenerate", "--check", status=3)
+
+    assert "jobs.Alpha.retries: 5 (" in said
+    assert "Report" not in said
+    assert Path("targcc.yaml").read_bytes() == before
+    targcc_gen("regenerate", "--markers", status=3)
+    text = Path("targcc.yaml").read_text(encoding="utf-8")
+    start, _, rest = text.partition("<<<<<<< ")
+    middle, _, end = rest.partition(">>>>>>> ")
+    assert middle.splitlines()[1:] == ["    retries: 5", "=======", "    retries: 8"]
+    Path("targcc.yaml").write_text(
+        start + "    retries: 8\n" + end.partition("\n")[2], encoding="utf-8"
+    )
+    # The job's file has the same question.
+    source = Path(ALPHA).read_text(encoding="utf-8")
+    assert "<<<<<<< " in source
+    targcc_gen("regenerate")
+    targcc_gen("regenerate", "--check")
+    assert jobs()["Alpha"].retries == 8
+    assert "retries=8" in Path(ALPHA).read_text(encoding="utf-8")
+    assert {"OurReport", "TheirReport"} <= set(jobs())
+
+
+@drivers()
+def test_bodies_that_both_wrote_stay_and_collide_only_where_they_do(driver):
+    def ours():
+        edit(ALPHA, "import json", "# ours\nimport json")
+        change("retries: 2", "retries: 7")
+
+    def theirs():
+        Path(ALPHA).write_text(Path(ALPHA).read_text(encoding="utf-8") + "\n\nTHEIRS = 1\n")
+        change("retries: 2", "retries: 2\n    timeout: 10m")
+
+    Path(ALPHA).write_text("import json\n" + Path(ALPHA).read_text(encoding="utf-8"))
+    commit()
+    branches(ours, theirs)
+
+    merged(MERGE, is_clean=driver)
+
+    source = Path(ALPHA).read_text(encoding="utf-8")
+    assert "# ours" in source
+    assert "THEIRS = 1" in source
+    assert 'retries=7, timeout="10m"' in source
+
+
+@drivers()
+def test_the_order_of_one_side_and_the_job_of_the_other(driver):
+    text = Path("targcc.yaml").read_text(encoding="utf-8")
+    head, _, rest = text.partition("  Alpha:")
+    first, _, last = rest.partition("  Omega:")
+    reordered = f"{head}  Omega:{last.rstrip()}\n\n  Alpha:{first.rstrip()}\n"
+    branches(
+        lambda: (Path("targcc.yaml").write_text(reordered), targcc_gen("regenerate")),
+        lambda: add("TheirReport"),
+    )
+
+    merged(MERGE, is_clean=driver)
+
+    assert next(iter(jobs())) == "Omega"
+    assert "TheirReport" in jobs()
+
+
+def older_generator() -> None:
+    """Make as if an older version had written the workflow and every line of the lock."""
+    from targcc_gen.sync import LockEntry
+
+    lock, path = Lock.load(Path()), ".github/workflows/ci.yml"
+    older = lock.entries[path].base.replace(b"name: ci", b"name: continuous-integration")
+    Path(path).write_bytes(older)
+    entries = {
+        name: (
+            LockEntry.of(
+                name, one.owner, older if name == path else one.base + b"\n", keep_base=True
+            )
+            if one.base and (name == path or one.owner == "managed")
+            else one
+        )
+        for name, one in lock.entries.items()
+    }
+    for name, entry in entries.items():
+        if entry.owner == "managed" and entry.base:
+            Path(name).write_bytes(entry.base)
+    Path(".targcc/lock.jsonl").write_text(Lock(entries, "0.0.1").dump())
+
+
+@drivers(PLAIN)
+@pytest.mark.parametrize("upgrades", ["theirs", pytest.param("ours", marks=pytest.mark.soak)])
+def test_an_upgrade_on_one_side(upgrades):
+    older_generator()
+    commit()
+    sides = [lambda: targcc_gen("regenerate"), lambda: add("NewReport")]
+    branches(*(sides if upgrades == "ours" else reversed(sides)))
+
+    merged(MERGE, is_clean=True)
+
+    assert "name: ci\n" in Path(".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert "NewReport" in jobs()
+
+
+@WITHOUT
+def test_a_conflict_in_the_lock_itself():
+    Path(".targcc/.gitattributes").unlink()
+    targcc_gen("regenerate")
+    commit()
+    branches(lambda: add("OurReport"), lambda: add("TheirReport"))
+    git("-c", "merge.conflictStyle=diff3", *MERGE, status=1)
+    assert "<<<<<<< " in Path(".targcc/lock.jsonl").read_text(encoding="utf-8")
+
+    targcc_gen("regenerate")
+
+    targcc_gen("regenerate", "--check")
+    assert {"OurReport", "TheirReport"} <= set(jobs())
+
+
+@drivers(PLAIN)
+def test_a_rebase(driver):
+    branches(
+        lambda: (add("OurReport"), change("retries: 2", "retries: 7")),
+        lambda: (add("TheirReport"), change("retries: 2", "retries: 2\n    timeout: 10m")),
+    )
+    git("checkout", "-q", "topic")
+    git("rebase", "-q", "main", status=0 if driver else 1)
+    targcc_gen("regenerate")
+    targcc_gen("regenerate", "--check")
+    git("add", "-A")
+    if not driver:
+        git("rebase", "--continue")
+
+    assert (jobs()["Alpha"].retries, len(jobs())) == (7, 5)
+    targcc_gen("regenerate", "--check")
+
+
+@WITHOUT
+def test_other_commands_say_what_to_do():
+    branches(lambda: add("OurReport"), lambda: add("TheirReport"))
+    git(*MERGE, status=1)
+
+    said = targcc_gen("job", "Third", "--manual", status=2)
+
+    assert "git could not merge these lines" in said
+    assert "targcc-gen regenerate merges both sides" in said
+    assert "update    targcc.yaml" in targcc_gen("status")
+
+
+@WITHOUT
+def test_a_page_about_conflicts_is_none():
+    readme = Path("README.md")
+    text = f"{readme.read_text(encoding='utf-8')}\n<<<<<<< HEAD\na\n=======\nb\n>>>>>>> topic\n"
+    readme.write_text(text, encoding="utf-8")
+
+    targcc_gen("regenerate", "--check")
+
+    assert readme.read_text(encoding="utf-8") == text
+    module = Path(ALPHA)
+    module.write_text(f"<<<<<<< HEAD\n=======\nx = 1\n>>>>>>> topic\n{module.read_text()}")
+    said = targcc_gen("regenerate", status=3)
+    assert "git could not merge a place: edit what is between its markers" in said
+
+
+@drivers(PLAIN)
+def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
+    branches(
+        lambda: change("\njobs:\n", "\nqueues:\n  slow: {workers: 1}\n\njobs:\n"),
+        lambda: change("\njobs:\n", "\nqueues:\n  fast: {workers: 9}\n\njobs:\n"),
+    )
+    init = Path("src/acme_jobs/scheduler/__init__.py")
+    git(*MERGE, status=1)
+    assert ("<<<<<<< " in Path("targcc.yaml").read_text(encoding="utf-8")) is not driver
+
+    targcc_gen("regenerate")
+
+    targcc_gen("regenerate", "--check")
+    assert '"slow": 1, "fast": 9' in init.read_text(encoding="utf-8")

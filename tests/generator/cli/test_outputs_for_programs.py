@@ -1,0 +1,144 @@
+"""What programs read: `--json` as its schemas say, and annotations as GitHub and GitLab show them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+from targcc_gen.sync import Lock
+
+WORKFLOW = ".github/workflows/ci.yml"
+
+
+def targcc_gen(*arguments: str, status: int = 0) -> str:
+    result = CliRunner().invoke(main, arguments, prog_name="targcc-gen")
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory):
+    root = tmp_path_factory.mktemp("born") / "acme-jobs"
+    targcc_gen("new", str(root), "--yes", "--scheduler", "package")
+    return root
+
+
+@pytest.fixture
+def project(born, tmp_path, monkeypatch):
+    root = tmp_path / "acme-jobs"
+    shutil.copytree(born, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("schema", "command"),
+    [
+        ("plan", ("job", "Report", "--cron", "0 2 * * *", "--json", "--dry-run")),
+        ("plan", ("job", "Report", "--manual", "--json")),
+        ("plan", ("regenerate", "--json")),
+        ("plan", ("regenerate", "--check", "--json")),
+        ("plan", ("eject", WORKFLOW, "--json")),
+        ("status", ("status", "--json")),
+        ("doctor", ("doctor", "--json")),
+        ("blueprints", ("blueprints", "--json")),
+    ],
+)
+def test_an_output_is_as_its_schema_says(schema, command):
+    output = json.loads(targcc_gen(*command))
+
+    published = json.loads(targcc_gen("schema", schema))
+    jsonschema.Draft202012Validator.check_schema(published)
+    jsonschema.validate(output, published)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate("something else", published)
+
+
+def test_a_conflict_is_in_the_schema_of_a_plan(project):
+    from targcc_gen.sync import LockEntry
+
+    path = "tests/test_project.py"
+    lock = Lock.load(project)
+    entry = lock.entries[path]
+    first, _, rest = entry.base.partition(b"\n")
+    older = LockEntry.of(path, entry.owner, first + b" older\n" + rest, keep_base=True)
+    (project / ".targcc/lock.jsonl").write_text(Lock({**lock.entries, path: older}).dump())
+    (project / path).write_bytes(first + b" mine\n" + rest)
+
+    output = json.loads(targcc_gen("regenerate", "--check", "--json", status=1))
+    shown = targcc_gen("regenerate", "--check", "--format", "github", status=1)
+
+    jsonschema.validate(output, json.loads(targcc_gen("schema", "plan")))
+    (change,) = [one for one in output["changes"] if one["action"] == "conflict"]
+    assert change["collisions"][0]["first"] == 1
+    assert shown.startswith(f"::error file={path},line=1,title=targcc-gen::you and targcc-gen")
+
+
+@pytest.mark.usefixtures("project")
+def test_github_shows_what_is_due_at_its_line():
+    spec = Path("targcc.yaml")
+    spec.write_text(f"{spec.read_text().partition('jobs:')[0]}jobs: {{Fresh: {{type: manual}}}}\n")
+
+    lines = targcc_gen("regenerate", "--check", "--format", "github", status=1).splitlines()
+
+    path = "src/acme_jobs/jobs/fresh.py"
+    assert lines[0] == (
+        f"::warning file={path},line=1,title=targcc-gen::create {path}. Run: targcc-gen regenerate"
+    )
+    assert all(line.startswith("::warning file=") for line in lines)
+
+
+def test_gitlab_reads_a_report_of_a_project_in_a_folder_of_its_repository(project):
+    (project.parent / ".git").mkdir()
+    (project / "targcc.yaml").write_text("targcc: 1\nproject: {name: acme-jobs}\nqueus: {}\n")
+
+    report = json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab", status=2))
+
+    assert [one["location"] for one in report] == [
+        {"path": "acme-jobs/targcc.yaml", "lines": {"begin": 3}}
+    ]
+    assert "queues" in report[0]["description"]
+    assert set(report[0]) == {"description", "check_name", "fingerprint", "severity", "location"}
+
+
+def test_what_two_branches_changed_differently_is_in_the_report(project):
+    spec = project / "targcc.yaml"
+    sides = "<<<<<<< HEAD\ndatabase: sqlite\n=======\ndatabase: postgresql\n>>>>>>> topic\n"
+    spec.write_text(f"targcc: 1\nproject: {{name: acme-jobs}}\n{sides}")
+
+    (one,) = json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab", status=3))
+
+    assert "database: sqlite (HEAD), postgresql (topic)" in one["description"]
+    assert one["severity"] == "critical"
+
+
+@pytest.mark.usefixtures("project")
+def test_nothing_due_is_an_empty_report():
+    assert json.loads(targcc_gen("regenerate", "--check", "--format", "gitlab")) == []
+    assert targcc_gen("regenerate", "--check", "--format", "github") == ""
+
+
+def test_a_text_cannot_end_githubs_command():
+    from targcc_gen.cli.output.annotations import Annotation, _of_github
+
+    one = _of_github(Annotation("a,b:c.py", 3, "50%\n::error::x", is_conflict=True))
+
+    assert one == "::error file=a%2Cb%3Ac.py,line=3,title=targcc-gen::50%25%0A::error::x"
+
+
+@pytest.mark.usefixtures("project")
+def test_an_older_generator_refuses_a_newer_project():
+    lock = Path(".targcc/lock.jsonl")
+    first, _, rest = lock.read_text().partition("\n")
+    header = {**json.loads(first), "generator": "99.1.0"}
+    lock.write_text(f"{json.dumps(header)}\n{rest}")
+
+    result = CliRunner().invoke(main, ["status"], prog_name="targcc-gen")
+
+    assert result.exit_code == 2
+    assert "this project needs targcc-gen 99.1.0 or newer, and this is the older" in result.stderr
+    assert "targcc_gen-99.1.0-py3-none-any.whl" in result.stderr

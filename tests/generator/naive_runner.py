@@ -1,0 +1,74 @@
+"""TaskManager once more, as plainly as can be: a look every minute, and one rule for each kind. Slow, and for tests only."""
+
+from datetime import UTC, datetime, timedelta
+
+MINUTE = timedelta(minutes=1)
+
+
+def add_months(moment, months):
+    """``AddMonths``."""
+    for _ in range(months):
+        year, month = (
+            (moment.year + 1, 1) if moment.month == 12 else (moment.year, moment.month + 1)
+        )
+        day = moment.day
+        while True:
+            try:
+                moment = moment.replace(year=year, month=month, day=day)
+                break
+            except ValueError:
+                day -= 1
+    return moment
+
+
+def set_next_run_time(kind, w, n, last_run, now):
+    """When a row runs next, by the documented rule of its kind; a ValueError where the old runner cannot say."""
+    if kind == "Annually":
+        found = datetime(now.year, w.month, w.day, w.hour, w.minute)  # noqa: DTZ001
+        return add_months(found, 12) if found < now else found
+    if kind == "Monthly":
+        found = datetime(now.year, now.month, w.day, w.hour, w.minute)  # noqa: DTZ001
+        return add_months(found, 1) if found < now else found
+    if kind in {"Daily", "Weekly"}:
+        found = datetime(now.year, now.month, now.day, w.hour, w.minute)  # noqa: DTZ001
+        return found + timedelta(days=1) if found < now else found
+    if n <= 0:
+        raise ValueError(127)
+    if kind == "CyclicDay":
+        found = last_run.replace(hour=w.hour, minute=w.minute, second=0, microsecond=0)
+        while not found > now:
+            found += timedelta(days=n)
+        return found
+    if kind == "CyclicHour":
+        found = last_run.replace(minute=w.minute, second=0, microsecond=0)
+        while not found > now:
+            found += timedelta(hours=n)
+        return found
+    unit = {"CyclicMin": timedelta(minutes=1), "CyclicSec": timedelta(seconds=1)}[kind]
+    return max(last_run + n * unit, now)
+
+
+def looks(zone, start, end):
+    """Every minute's look at the clock, half a minute past it: the instant of the minute, and what the clock shows."""
+    moment = start.astimezone(UTC).replace(second=0, microsecond=0)
+    while moment < end:
+        yield moment, (moment + MINUTE / 2).astimezone(zone).replace(tzinfo=None, fold=0)
+        moment += MINUTE
+
+
+def naive_runs(kind, w, n, next_run, minutes):
+    """The minutes in which a row runs; its runs take no time. While its end cannot be stored, it stays in process.
+
+    ``minutes`` is what :func:`looks` yields.
+    """
+    in_process = None
+    for minute, now in minutes:
+        if in_process is None:
+            if not next_run < now:
+                continue
+            yield minute
+            in_process = now
+        try:
+            next_run, in_process = set_next_run_time(kind, w, n, in_process, now), None
+        except ValueError:
+            continue

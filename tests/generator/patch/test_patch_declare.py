@@ -1,0 +1,188 @@
+"""The dependency goes where a project declares its own, in its spelling, and comes out to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from targcc_gen.patch.app.layout import Layout
+from targcc_gen.patch.declare.commands import install_command
+from targcc_gen.patch.declare.dependency import declare, undeclare
+from targcc_gen.patch.declare.exclusions import exclusions
+from targcc_gen.patch.declare.needed import Needed
+from targcc_gen.patch.target_package import find_target_package
+
+WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
+NEEDED = Needed("targcc-scheduler", "1.0", ("run",), WHEEL)
+PIN = '"targcc-scheduler[run]==1.0"'
+SOURCE = f'targcc-scheduler = {{ path = "{WHEEL}" }}\n'
+POETRY = f'targcc-scheduler = {{ path = "{WHEEL}", extras = ["run"] }}\n'
+
+PLACES: dict[str, tuple[str, str, str, str]] = {
+    "pep621": (
+        "pyproject.toml",
+        '[project]\ndependencies = [\n  "fastapi>=0.1",  # web\n  "b",\n]\n\n[tool.black]\n',
+        f'"fastapi>=0.1",  # web\n  {PIN},\n  "b",\n',
+        "--find-links vendor",
+    ),
+    "uv sources": (
+        "pyproject.toml",
+        '[project]\ndependencies = ["b"]\n\n[tool.uv.sources]\nb = { path = "b" }\n\n[tool.x]\n',
+        f'b = {{ path = "b" }}\n{SOURCE}\n[tool.x]\n',
+        "uv sync",
+    ),
+    "no list yet": (
+        "pyproject.toml",
+        '[project]\nname = "x"\n',
+        f"dependencies = [\n  {PIN},\n]\n",
+        "--find-links vendor",
+    ),
+    "the extra with FastAPI": (
+        "pyproject.toml",
+        '[project]\ndependencies = ["b"]\n[project.optional-dependencies]\nweb = ["fastapi[standard]", "c"]\n',
+        f'web = ["fastapi[standard]", {PIN}, "c"]\n',
+        "",
+    ),
+    "the group with FastAPI": (
+        "pyproject.toml",
+        '[project]\ndependencies = []\n[dependency-groups]\nweb = ["FastAPI"]\n',
+        f'web = ["FastAPI", {PIN}]\n',
+        "",
+    ),
+    "pdm": (
+        "pyproject.toml",
+        '[project]\ndependencies = ["fastapi"]\n[tool.pdm]\n',
+        f'"targcc-scheduler[run] @ file:///${{PROJECT_ROOT}}/{WHEEL}"]\n[tool.pdm]\n',
+        "pdm install",
+    ),
+    "poetry": (
+        "pyproject.toml",
+        '[tool.poetry]\nname = "x"\n\n[tool.poetry.dependencies]\npython = "^3.11"\nfastapi = "*"\n\n[build-system]\n',
+        f'fastapi = "*"\n{POETRY}\n[build-system]\n',
+        "poetry install",
+    ),
+    "poetry's group": (
+        "pyproject.toml",
+        '[tool.poetry]\nname = "x"\n[tool.poetry.group.web.dependencies]\nfastapi = "*"\n',
+        f'fastapi = "*"\n{POETRY}',
+        "poetry install",
+    ),
+    "poetry with PEP 621": (
+        "pyproject.toml",
+        '[project]\ndependencies = ["fastapi"]\n[tool.poetry]\npackages = []\n',
+        f"[tool.poetry.dependencies]\n{POETRY}",
+        "poetry install",
+    ),
+    "requirements.txt": (
+        "requirements.txt",
+        "a\nFastAPI[all]==1\nb",
+        f"FastAPI[all]==1\n./{WHEEL}[run]\nb",
+        "-r requirements.txt",
+    ),
+    "requirements.in": ("requirements.in", "a\n", f"a\n./{WHEEL}[run]\n", "pip-compile"),
+    "a folder of them": (
+        "requirements/base.txt",
+        "a\nfastapi",
+        f"fastapi\n./{WHEEL}[run]",
+        "-r requirements/base.txt",
+    ),
+    "Pipfile": (
+        "Pipfile",
+        '[packages]\nfastapi = "*"\n\n[dev-packages]\n',
+        f'targcc-scheduler = {{file = "./{WHEEL}", extras = ["run"]}}\n\n[dev-packages]\n',
+        "pipenv install",
+    ),
+    "setup.cfg": (
+        "setup.cfg",
+        "[options]\ninstall_requires =\n    fastapi\n    b\n\n[flake8]\n",
+        "    b\n    targcc-scheduler[run]==1.0\n\n[flake8]\n",
+        "--find-links vendor",
+    ),
+}
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", PLACES)
+def test_the_dependency_is_declared_and_undeclared(tmp_path: Path, name: str, ends: str):
+    path, text, after, install = PLACES[name]
+    before = text.replace("\n", ends).encode()
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(before)
+
+    found = declare(tmp_path, NEEDED)
+
+    assert (found.path, found.before, found.lines) == (path, before, ())
+    assert after.replace("\n", ends).encode() in found.after
+    assert install in found.install
+    (tmp_path / path).write_bytes(found.after)
+    assert [*undeclare(tmp_path, NEEDED)] == [(path, found.after, before)]
+
+
+def test_the_file_that_requires_fastapi_is_the_one(tmp_path: Path):
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.fastapi]\n")
+    (tmp_path / "requirements.txt").write_text("fastapi\n")
+
+    assert declare(tmp_path, NEEDED).path == "requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("setup.py", "setup(install_requires=['fastapi'])\n"),
+        ("requirements.txt", "fastapi==1 --hash=sha256:aa\n"),
+        ("pyproject.toml", "[project]\ndynamic = ['dependencies']\n"),
+        ("pyproject.toml", "[project\n"),
+        ("setup.cfg", "[options]\ninstall_requires = file: requirements.txt\n"),
+        ("requirements.txt", "fastapi\r\nb\n"),
+    ],
+)
+def test_where_no_file_can_be_edited_the_line_is_said(tmp_path: Path, path: str, text: str):
+    (tmp_path / path).write_bytes(text.encode())
+
+    found = declare(tmp_path, NEEDED)
+
+    assert (found.path, found.lines) == ("", (f"./{WHEEL}[run]",))
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "file", "command"),
+    [
+        ({"project": {}}, "", 'uv add "a>=1" "b"'),
+        ({"tool": {"poetry": {}}}, "", 'poetry add "a>=1" "b"'),
+        ({"project": {}}, "pdm.lock", 'pdm add "a>=1" "b"'),
+        ({}, "Pipfile", 'pipenv install "a>=1" "b"'),
+        (
+            {},
+            "requirements.txt",
+            'python -m pip install "a>=1" "b" (and add them to requirements.txt)',
+        ),
+        ({}, "", 'python -m pip install "a>=1" "b"'),
+    ],
+)
+def test_the_command_that_installs_fits_the_project(
+    tmp_path: Path, pyproject: dict[str, object], file: str, command: str
+):
+    if file:
+        (tmp_path / file).touch()
+    assert install_command(tmp_path, pyproject, ["a>=1", "b"]) == command
+
+
+TOOLS = ("black", "isort", "mypy", "pyright", "pylint", "flake8")
+
+
+def test_the_projects_own_tools_are_told_to_leave_a_copy_alone(tmp_path: Path):
+    tools: dict[str, object] = {name: {} for name in TOOLS}
+    layout = Layout(tmp_path, tmp_path, "shop.main", "shop")
+    package = find_target_package(layout, {"tool": tools}, "vendored")
+
+    found = exclusions(tmp_path, package, {"tool": tools})
+
+    assert len(found) == len(tools)
+    assert all("shop/scheduler" in line or "shop.scheduler" in line for line in found)
+    assert exclusions(tmp_path, package, {}) == []
+    (tmp_path / ".flake8").touch()
+    (tmp_path / "setup.cfg").write_text("[mypy]\n")
+    assert exclusions(tmp_path, package, {}) == [
+        "setup.cfg: keep mypy out of the copy of the scheduler: [mypy-shop.scheduler.*] ignore_errors = True",
+        ".flake8: keep flake8 out of the copy of the scheduler: extend-exclude = shop/scheduler",
+    ]

@@ -1,0 +1,257 @@
+"""The patched app is started as its server starts it: what was called verified before and ran nothing is found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli.commands.create.patch import patch
+from targcc_gen.errors import InputError
+from targcc_gen.patch.app.source import RefusalError
+from targcc_gen.render.vendor import public_names
+
+F = "from fastapi import FastAPI\n"
+SET_LATER = (
+    "import contextlib\n\n\n@contextlib.asynccontextmanager\nasync def lifespan(app):\n    yield\n\n\n"
+    "app.router.lifespan_context = lifespan\n"
+)
+LIMIT = (
+    "\n\nclass Limit:\n    def __init__(self, inner):\n        self.inner = inner\n\n"
+    "    async def __call__(self, scope, receive, send):\n        if scope['type'] == 'http':\n"
+    "            await self.inner(scope, receive, send)\n\n\n"
+)
+HAS_WRAPPER = "with_scheduler" in public_names()
+
+
+def project(root: Path, **modules: str) -> Path:
+    """A project whose package is `shop`."""
+    (root / "setup.py").touch()
+    (root / "shop").mkdir()
+    for name, text in {"__init__": "", **modules}.items():
+        (root / "shop" / f"{name}.py").write_text(text, encoding="utf-8")
+    return root
+
+
+def run(root: Path, *arguments: str) -> str:
+    """The command's output.
+
+    Raises:
+        InputError: It was refused, or did not work.
+    """
+    given = [str(root / one) if one.endswith(".py") else one for one in arguments]
+    result = CliRunner().invoke(patch, [*given, "--project", str(root)])
+    if isinstance(result.exception, InputError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def is_in_place(root: Path, text: str) -> bool:
+    """Whether everything but the lines is there."""
+    return (root / "shop/main.py").read_text() == text and (root / "targcc.yaml").is_file()
+
+
+def test_a_lifespan_that_is_set_later_is_found_and_the_page_of_help_works(tmp_path: Path):
+    text = F + "app = FastAPI()\n" + SET_LATER
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="starts, but not the scheduler") as caught:
+        run(root)
+
+    assert is_in_place(root, text)
+    lines = [line.strip() for line in str(caught.value.hint).splitlines() if line[:4] == "    "]
+    assert lines == [
+        "from shop.scheduler import with_scheduler",
+        'app = with_scheduler(app, "/jobs")',
+    ]
+    if HAS_WRAPPER:
+        (root / "shop/main.py").write_text(f"{lines[0]}\n{text}{lines[1]}\n")
+        assert "verified  shop.main:app starts" in run(root, "shop/main.py", "--verify")
+
+
+@pytest.mark.soak
+def test_an_app_that_another_file_mounts_is_found(tmp_path: Path):
+    outer = "from fastapi import FastAPI\nfrom shop.main import app\n\nroot = FastAPI()\nroot.mount('/api', app)\n"
+    root = project(tmp_path, main=F + "app = FastAPI()\n", outer=outer)
+
+    with pytest.raises(RefusalError, match="starts, but not the scheduler") as caught:
+        run(root, "shop/main.py")
+
+    assert 'root = with_scheduler(root, "/jobs")' in str(caught.value.hint)
+    assert "shop/outer.py, below line 5" in str(caught.value.hint)
+
+
+@pytest.mark.soak
+def test_an_app_wrapped_by_a_class_without_lifespan_is_found(tmp_path: Path):
+    text = F + LIMIT + "app = FastAPI()\napp = Limit(app)\n"
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="what the server loads has no lifespan"):
+        run(root)
+
+    assert is_in_place(root, text)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "command", ["uvicorn shop.main:app --lifespan off", "gunicorn shop.main:app"]
+)
+def test_a_server_without_lifespan_is_told_what_runs_beside_it(tmp_path: Path, command: str):
+    text = F + "app = FastAPI()\n"
+    root = project(tmp_path, main=text)
+    (root / "Procfile").write_text(f"web: {command}\n")
+
+    with pytest.raises(RefusalError) as caught:
+        run(root)
+
+    assert "Procfile:1 starts the server so that nothing in the app can run jobs" in str(
+        caught.value.hint
+    )
+    assert " worker " in str(caught.value.hint)
+    assert is_in_place(root, text)
+
+
+def test_a_factory_that_nothing_calls_is_patched_and_not_verified(tmp_path: Path):
+    text = F + "\n\ndef create_app(settings, *, name):\n    app = FastAPI()\n    return app\n"
+    root = project(tmp_path, main=text)
+
+    output = run(root)
+
+    assert "patched, not verified: because create_app needs settings, name" in output
+    assert "app.include_router(scheduler_router)" in (root / "shop/main.py").read_text()
+    again = CliRunner().invoke(patch, ["--project", str(root), "--require-verified"])
+    assert again.exit_code == 3
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not HAS_WRAPPER, reason="everything is below one prefix together with it")
+@pytest.mark.parametrize(
+    "text",
+    [
+        F + "def uid(route):\n    return f'{route.tags[0]}-{route.name}'\n\n\n"
+        "app = FastAPI(generate_unique_id_function=uid)\n\n\n@app.get('/x', tags=['x'])\ndef x(): ...\n",
+        F + "app = FastAPI()\n\n\n@app.get('/metrics')\ndef metrics(): ...\n",
+        "import os\n"
+        + F
+        + "if os.environ.get('X'):\n    from shop.other import app\nelse:\n    app = FastAPI()\n",
+    ],
+    ids=["unique_ids_by_tag", "own_metrics", "one_branch"],
+)
+def test_a_host_of_a_usual_shape_is_verified(tmp_path: Path, text: str):
+    root = project(tmp_path, main=text, other=F + "app = FastAPI()\n")
+    before = files(root)
+
+    assert "verified  shop.main:app starts" in run(root, "shop/main.py")
+
+    run(root, "--undo")
+    assert files(root) == before
+
+
+@pytest.mark.soak
+def test_the_branch_that_gets_its_app_from_elsewhere_has_the_scheduler_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = (
+        "import os\n"
+        + F
+        + "if os.environ.get('OTHER'):\n    from shop.other import app\nelse:\n    app = FastAPI()\n"
+    )
+    root = project(tmp_path, main=text, other=F + "app = FastAPI(title='other')\n")
+    monkeypatch.setenv("OTHER", "1")
+
+    assert "verified  shop.main:app starts" in run(root, "shop/main.py")
+
+
+def test_an_own_page_at_the_prefix_is_refused_with_a_free_one(tmp_path: Path):
+    text = F + "app = FastAPI()\n\n\n@app.get('/jobs')\ndef jobs(): ...\n"
+    root = project(tmp_path, main=text)
+
+    with pytest.raises(RefusalError, match="answers GET /jobs itself") as caught:
+        run(root)
+
+    assert "targcc-gen patch --prefix /ops/jobs" in str(caught.value.hint)
+    assert is_in_place(root, text)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not HAS_WRAPPER, reason="it comes together with it")
+def test_another_prefix_works_beside_an_own_page_at_the_usual_one(tmp_path: Path):
+    root = project(tmp_path, main=F + "app = FastAPI()\n\n\n@app.get('/jobs')\ndef jobs(): ...\n")
+
+    assert "verified  shop.main:app starts" in run(root, "--prefix", "/ops/jobs")
+
+    assert 'mount(app, "/ops/jobs")' in (root / "shop/main.py").read_text()
+    assert "verified  shop.main:app starts" in run(root, "--verify")
+
+
+WAITS = (
+    F + "app = FastAPI()\nif 'scheduler_router' in globals():\n    import os, pathlib, threading\n"
+    "    pathlib.Path('pid').write_text(str(os.getpid()))\n    threading.Event().wait()\n"
+)
+
+
+def killed_in_its_trial(root: Path, number: int) -> psutil.Process | None:
+    """Run the command, send it a signal once the trial has begun; the trial's process."""
+    command = [sys.executable, "-c", "from targcc_gen.cli import main; main()", "patch"]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: (root / "pid").is_file() and (root / "pid").read_text() != "")
+        with_pid = int((root / "pid").read_text())
+        trial = psutil.Process(with_pid) if psutil.pid_exists(with_pid) else None
+        os.kill(process.pid, number)
+        process.wait(60)
+    finally:
+        process.kill()
+    return trial
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)  # between two looks at another process
+
+
+def is_gone(process: psutil.Process | None) -> bool:
+    return process is None or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.soak)])
+def test_told_to_stop_in_its_trial_everything_is_as_it_was(tmp_path: Path, name: str):
+    root = project(tmp_path, main=WAITS)
+    before = files(root)
+
+    trial = killed_in_its_trial(root, getattr(signal, name))
+
+    wait_until(lambda: is_gone(trial))
+    assert files(root) - {"pid"} == before
+    assert (root / "shop/main.py").read_text() == WAITS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such signal")
+def test_killed_in_its_trial_the_patch_is_marked_and_tried_again(tmp_path: Path):
+    root = project(tmp_path, main=WAITS)
+
+    trial = killed_in_its_trial(root, signal.SIGKILL)
+
+    wait_until(lambda: is_gone(trial))
+    assert (root / ".targcc/untried").is_file()
+    text = (root / "shop/main.py").read_text()
+    (root / "shop/main.py").write_text(text.replace("threading.Event().wait()", "pass"))
+    output = run(root)
+    assert "app has the scheduler already" in output
+    assert "verified  shop.main:app starts" in output
+    assert not (root / ".targcc/untried").exists()

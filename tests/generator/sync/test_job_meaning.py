@@ -1,0 +1,126 @@
+"""What the code of any job says can go into the spec, and then both say the same."""
+
+import random
+from typing import Any
+
+import pytest
+from targcc_gen.errors import InputError
+from targcc_gen.render import render_job
+from targcc_gen.spec import Spec
+from targcc_gen.sync.decorators.model import DecoratedJob, job_in
+from targcc_gen.sync.decorators.sync_decorator import drifted
+from targcc_gen.sync.jobs.pull import _changed
+from targcc_gen.sync.jobs.shape import closest_blueprint, new_shape
+
+SCHEDULES: list[dict[str, Any]] = [
+    {"cron": "0 2 * * *"},
+    {"cron": "@daily"},
+    {"every": "90m", "anchor": "2026-01-01T00:10"},
+    {"every": "10m", "after": "completion"},
+    {"every": "1d", "after": "start"},
+    {"at": "2031-01-01T10:00"},
+    {"at": "2031-01-01T10:00:07+02:00"},
+    {"type": "manual"},
+    {"type": "fire-and-forget"},
+    {"type": "delayed"},
+]
+OPTIONS: dict[str, list[Any]] = {
+    "timezone": ["UTC", "Europe/London"],
+    "display_name": ["Sales", "Sales of “today”\n", 'a "b" \\'],
+    "queue": ["default", "critical"],
+    "priority": [-5, 7],
+    "retries": [0, 3],
+    "backoff": ["1m30s", "30s"],
+    "timeout": ["1h", "none", "36h"],
+    "overlap": ["skip", "queue", "allow"],
+    "misfire": [
+        {"policy": "skip"},
+        {"policy": "run_all", "grace": "none"},
+        {"grace": "1d"},
+        {"grace": "90m"},
+    ],
+    "concurrency": [1, 12],
+    "isolation": ["thread", "process"],
+    "memory_limit": [256],
+    "alerts": [
+        {"email": ["a@example.com"]},
+        {"on": ["success", "slower than 5m"], "slack": "${HOOK}", "max_per_hour": 3},
+    ],
+    "paused": [True],
+    "name": ["Turnover"],
+}
+PROJECT = {"name": "acme-jobs", "timezone": "UTC"}
+
+
+def chance_job(chance: random.Random) -> dict[str, Any]:
+    job = dict(chance.choice(SCHEDULES))
+    for key, values in OPTIONS.items():
+        if chance.random() < 0.35:
+            job[key] = chance.choice(values)
+    return job
+
+
+def spec_of(job: dict[str, Any]) -> Spec | None:
+    whole = {
+        "targcc": 1,
+        "project": PROJECT,
+        "queues": {"critical": {}},
+        "defaults": {"retries": 3},
+        "jobs": {"Sales": job},
+    }
+    try:
+        return Spec.model_validate(whole)
+    except ValueError:
+        return None
+
+
+def specs(seed: int) -> list[Spec]:
+    chance = random.Random(seed)
+    return [spec for _ in range(160) if (spec := spec_of(chance_job(chance))) is not None]
+
+
+def written(spec: Spec) -> tuple[DecoratedJob, dict[str, Any]]:
+    file = render_job(spec, "Sales")[0]
+    found = job_in(file.content)
+    assert found is not None
+    assert file.job is not None
+    return found, dict(file.job.defaults)
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
+def test_what_any_code_says_goes_into_any_spec(seed):
+    every = specs(seed)
+    assert len(every) > 40
+    pulled = 0
+    for spec, code in zip(every, reversed(every), strict=True):
+        (wanted, holds), (now, _) = written(spec), written(code)
+        names = drifted(now, wanted, None, keep=(), defaults=holds)
+        said = {name: now.means(name, holds) for name in names}
+        try:
+            job = _changed("Sales", spec.jobs["Sales"], now, said, holds)
+        except InputError as error:
+            raise AssertionError(f"{spec.jobs} <- {code.jobs}") from error
+        after, _ = written(spec.model_copy(update={"jobs": {"Sales": job}}))
+        assert drifted(now, after, None, keep=(), defaults=holds) == [], (spec.jobs, code.jobs)
+        pulled += bool(names)
+    assert pulled > 40
+
+
+@pytest.mark.parametrize("blueprint", ["blank", "cleanup", "sync"])
+def test_a_blueprint_is_known_by_its_module_and_another_version_of_it_is_no_other(blueprint):
+    spec = spec_of({"cron": "0 2 * * *", "blueprint": blueprint})
+    assert spec is not None
+    file = render_job(spec, "Sales")[0]
+    older = file.content.replace(
+        b"        return JobResult", b"        print()\n        return JobResult"
+    )
+    assert older != file.content
+    assert new_shape(older, file) is None
+    other = spec_of({"cron": "0 2 * * *", "blueprint": "stored-procedure"})
+    assert other is not None
+    wanted = render_job(other, "Sales")[0]
+    assert wanted.job is not None
+    assert closest_blueprint(older, wanted.job) == blueprint
+    shape = new_shape(older, wanted)
+    assert shape is not None
+    assert shape.is_other_blueprint

@@ -1,0 +1,41 @@
+"""A project of the first release lives through a year: no line of a person goes missing, `--check` tells the truth, its tests pass."""
+
+import shutil
+
+import older_projects
+import pytest
+from year import Year, month
+
+
+@pytest.fixture(scope="module")
+def born(tmp_path_factory):
+    """As release 0.1 rendered it."""
+    folder = tmp_path_factory.mktemp("born")
+    older_projects.unpack("0.1", folder)
+    return folder / "acme-jobs"
+
+
+@pytest.fixture
+def live(born, tmp_path):
+    def begin(seed):
+        root = tmp_path / "acme-jobs"
+        shutil.copytree(born, root)
+        return Year(root, seed)
+
+    return begin
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.soak) for n in (2, 3))])
+def test_a_month(live, seed):
+    year = live(seed)
+    year.settled("regenerate")
+    month(year, 8)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [10])
+def test_a_year(live, seed):
+    year = live(seed)
+    year.settled("regenerate")
+    for _ in range(12):
+        month(year, 8, whole=Year.works)

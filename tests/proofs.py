@@ -1,0 +1,15 @@
+"""The names of all tests: what a promise may name as its proof."""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+
+
+def names_of_tests() -> frozenset[str]:
+    """Every test function below `tests/`, except those of generated projects."""
+    found: set[str] = set()
+    for path in TESTS.rglob("test_*.py"):
+        if not {"data", "trees"} & set(path.relative_to(TESTS).parts):
+            found.update(re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")))
+    return frozenset(found)

@@ -1,0 +1,84 @@
+"""What strangers wrote comes to a terminal as text: nothing in it is obeyed."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.text import visible
+from web_fixtures import Site
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202egpj.exe\u2066\r over\x08\x00"
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+COMMANDS = [
+    ["run", "list"],
+    ["run", "show", "1"],
+    ["run", "list", "--json"],
+    ["run", "show", "1", "--json"],
+    ["job", "list"],
+    ["job", "info", "DailyReport"],
+    ["queue", "list"],
+    ["server", "list"],
+    ["audit"],
+    ["audit", "--json"],
+    ["doctor"],
+    ["run", "show", f"{HOSTILE}"],
+    ["job", "info", f"x{HOSTILE}"],
+    ["run", "list", "--job", f"x{HOSTILE}"],
+    ["queue", "pause", f"x{HOSTILE}"],
+]
+
+
+async def test_no_control_character_of_a_stranger_reaches_the_terminal(
+    site: Site, settings, monkeypatch
+):
+    text = HOSTILE.replace("\x00", "")
+    run_id = await site.add_run(
+        "DailyReport", "failed", Message=text, TriggeredBy=text, Queue=f"q{text}"[:50],
+        LifeLog=f"2026-11-25T00:00:00Z failed {text}",
+    )  # fmt: skip
+    await site.add_attempt(
+        "DailyReport", run_id, ErrorMessage=text, StackTrace=f"a\n{text}", ServerName=text, Success=False
+    )  # fmt: skip
+    await site.change(
+        lambda db: db.exec_driver_sql(
+            "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message) VALUES (?, 1, '2026-11-25 00:00:00', 'info', ?)",
+            (run_id, text),
+        )
+    )
+    await site.change(
+        lambda db: db.exec_driver_sql(
+            "INSERT INTO c_JobAudit (At, Actor, Action, Detail, RemoteAddress) VALUES ('2026-11-25 00:00:00', ?, ?, ?, ?)",
+            (text, text[:30], text, text[:40]),
+        )
+    )
+    monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
+    shown, seen = [], ""
+    import asyncio
+
+    for command in COMMANDS:
+        said = await asyncio.to_thread(CliRunner().invoke, main, command)
+        seen += said.output + said.stderr
+        if OBEYED.search(said.output + said.stderr):
+            shown.append((command, said.output[:400]))
+    assert shown == []
+    assert seen.count("␛") > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\x1b[31mred", "␛[31mred"),
+        ("a\nb\tc\r\n", "a␊b␉c␍␊"),
+        ("\x7f\x9b", "␡<U+009B>"),
+        ("\u202e", "<U+202E>"),
+        ("שלום ✓ é 👩‍👩‍👧", "שלום ✓ é 👩‍👩‍👧"),
+        ("\ud800", "<U+D800>"),
+    ],
+)
+def test_what_is_obeyed_is_shown(text, said):
+    assert visible(text) == said
+
+
+def test_lines_stay_lines():
+    assert visible("a\r\nb\rc\n\td", lines=True) == "a\nb␍c\n\td"

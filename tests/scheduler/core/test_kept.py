@@ -1,0 +1,103 @@
+"""What is kept of texts and metadata: cut with a mark, and no part of a secret with it."""
+
+import json
+import time
+
+import pytest
+from targcc_scheduler.core.kept.metadata import metadata_json
+from targcc_scheduler.core.kept.texts import kept_ends, kept_text, text_of
+from targcc_scheduler.core.masking import known
+from targcc_scheduler.core.secrets import MASK
+
+SECRET = "correct-horse-battery-staple"
+PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBg kqhkiG9w0BAQ\n-----END KEY-----"
+TOKEN = "eyJ" + "hbGciOiJIUzI1NiIs" * 40
+
+
+@pytest.fixture(autouse=True)
+def _known_secrets(monkeypatch):
+    monkeypatch.setattr(known, "KNOWN", known.KnownSecrets())
+    known.KNOWN.add(SECRET)
+    known.KNOWN.add(PEM)
+
+
+def _leaks(shown, secret):
+    """Whether a part of the secret that could be made use of is shown."""
+    return any(secret[at : at + 8] in shown for at in range(len(secret) - 8))
+
+
+def test_what_is_cut_says_how_much_there_was():
+    assert kept_text("short", 100) == "short"
+    assert kept_text("x" * 1000, 10) == f"{'x' * 10}… (990 more characters)"
+    assert kept_text("x" * 101, 100).endswith("… (1 more characters)")
+
+
+@pytest.mark.parametrize("secret", [SECRET, PEM, f"Bearer {TOKEN}", f"?token={TOKEN}"])
+def test_a_secret_across_a_cut_is_not_shown_in_part(secret):
+    known = secret.removeprefix("Bearer ").removeprefix("?token=")
+    for before in range(0, 2_000, 7):
+        text = f"{'word ' * 10}{'x' * before} {secret} {'y ' * 3_000}"
+        assert not _leaks(kept_text(text, 1_000), known), before
+        assert not _leaks(kept_ends(text, 1_000), known), before
+        assert not _leaks(kept_ends(text[::-1][: -len(secret)] + secret + text, 1_000), known)
+        tail = f"{'y ' * 3_000}{secret} {'x' * (before % 900)}"
+        assert not _leaks(kept_ends(tail, 1_000), known), before
+
+
+def test_secrets_that_fill_the_text_leave_no_rest_of_one_at_the_cut():
+    text = SECRET * 100_000
+    assert not _leaks(kept_text(text, 999), SECRET)
+    assert not _leaks(kept_ends(text, 999), SECRET)
+
+
+def test_both_ends_of_a_long_text_are_kept():
+    shown = kept_ends("begin " + "middle " * 100_000 + "end", 1_000)
+    assert shown.startswith("begin middle")
+    assert shown.endswith("middle end")
+    assert "more characters) …" in shown
+    assert len(shown) < 1_100
+
+
+def test_fifty_megabytes_cost_what_is_kept_of_them():
+    text = "token=abc " * 5_000_000
+    started = time.thread_time()
+    kept_text(text)
+    kept_ends(text)
+    assert time.thread_time() - started < 0.5
+
+
+def test_bytes_are_cut_before_they_are_shown():
+    assert text_of(b"\xff" * 50_000_000, 10).startswith("b'\\xff\\xff…")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (float("nan"), "nan"),
+        (True, True),
+        (2**70, str(2**70)),
+        ((1, "two"), [1, "two"]),
+        ({1: "a", "1": "b"}, {"1": "a", "1 (2)": "b"}),
+        ("a\ud800\x00", "a?�"),
+        (f"see {SECRET}", f"see {MASK}"),
+        ("x" * 10_005, f"{'x' * 10_000}… (5 more characters)"),
+    ],
+)
+def test_metadata_is_kept_as_json_that_can_be_read_back(value, kept):
+    assert json.loads(metadata_json({"value": value})) == {"value": kept}
+
+
+def test_what_does_not_fit_into_metadata_is_marked():
+    deep = []
+    deep.append(deep)
+    told = json.loads(metadata_json({"many": range(3), "deep": deep, "list": list(range(100_000))}))
+    assert told["many"] == "range(0, 3)"
+    assert told["deep"] == ["… (it contains itself)"]
+    assert told["list"][:3] == [0, 1, 2]
+    assert told["list"][-1] == "… (more than is kept)"
+    assert len(metadata_json({"list": ["x" * 1_000] * 10_000})) < 120_000
+
+
+def test_no_metadata_is_none():
+    assert metadata_json({}) is None
+    assert metadata_json(None) is None

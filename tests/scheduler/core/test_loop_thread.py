@@ -1,0 +1,38 @@
+"""A loop that starts when it is first asked for."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from targcc_scheduler.core.loop_thread import LoopOnDemand
+
+
+async def where() -> str:
+    return threading.current_thread().name
+
+
+async def test_whoever_asks_gets_the_same_loop():
+    loop = LoopOnDemand("on demand")
+    assert loop.started is None
+    with ThreadPoolExecutor(8) as threads:
+        opened = list(threads.map(lambda _: loop.open(), range(50)))
+    assert len(set(map(id, opened))) == 1
+    assert await loop.open().call(where()) == "on demand"
+    await loop.stop(lambda: asyncio.sleep(0))
+
+
+async def test_the_last_thing_is_done_on_it_and_it_can_be_opened_again():
+    loop, last = LoopOnDemand("on demand"), []
+
+    async def note() -> None:
+        last.append(await where())
+
+    first = loop.open()
+    await loop.stop(note)
+    assert last == ["on demand"]
+    assert loop.started is None
+    assert not first.thread.is_alive()
+    assert await loop.open().call(where()) == "on demand"
+    await loop.stop(note)
+    await loop.stop(note)  # none runs
+    assert len(last) == 2

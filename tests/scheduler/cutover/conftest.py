@@ -1,0 +1,25 @@
+"""What the tests of this room get."""
+
+import pytest
+from rehearsal import Rehearsal, local
+from runtime_fixtures import _ignore, database, empty_database, make_scheduler, settings
+
+# Later than the clock of any database, which the scripts for the way back ask.
+START = "2031-06-01T12:00"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def rehearsal(request, tmp_path, monkeypatch):
+    """Both sides over real databases; the old server's process is up."""
+    if request.param in {"sqlite", "cron"}:
+        url = request.getfixturevalue("migrated_sqlite_url")
+        old_url = f"sqlite:///{tmp_path / 'old.db'}"
+    else:
+        url = request.getfixturevalue("migrated_postgresql_url")
+        old_url = request.getfixturevalue("postgresql_url")
+    made = Rehearsal(tmp_path, url, old_url, local(START), monkeypatch)
+    if request.param == "cron":
+        made.make_cron_table()
+    made.start_old_server()
+    yield made
+    await made.stop()

@@ -1,0 +1,356 @@
+"""A rehearsal: an old server in a process of its own, this scheduler beside it, one clock for both, and the commands of the manual."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import old_server
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from projects import PATH
+from rt_tools import QUICK
+from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.cli import common
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.cutover.handover import Handover
+
+ZONE = ZoneInfo("Asia/Jerusalem")
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+POLL = timedelta(seconds=1)
+"""How long after a slot the old server looks."""
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "cutover.md"
+
+JOBS = {
+    "NightReport": (1, "night", "Daily", "02:00", None),
+    "CloseDay": (2, "night", "Daily", "23:30", None),
+    "Sync": (3, "day", "CyclicHour", "00:10", 4),
+    "Orders": (4, "day", "CyclicHour", "00:45", 3),
+    "Cleanup": (5, "day", "Daily", "04:15", None),
+}
+"""By code: ID, runner, type, time, count."""
+
+CRON_TABLE = """
+ALTER TABLE c_Job RENAME TO c_JobClassic;
+CREATE TABLE c_Job (
+  ID INTEGER PRIMARY KEY, JobName TEXT, CronExpression TEXT, StoredProcName TEXT, IsActive BIT,
+  LastRun DATETIME, NextRun DATETIME, LastResult TEXT
+);
+ALTER TABLE c_LoggedJob RENAME TO c_LoggedJobClassic;
+CREATE TABLE c_LoggedJob (
+  ID INTEGER PRIMARY KEY, JobName TEXT NOT NULL, StartedAt DATETIME NOT NULL, CompletedAt DATETIME, DurationMs INT,
+  Success BIT, ErrorMessage TEXT, ServerName TEXT
+);
+INSERT INTO c_Job SELECT ID, lkpJob, '', '', 1, NULL, NextRunTime, NULL FROM c_JobClassic"""
+
+
+def local(text: str) -> datetime:
+    """A wall-clock time of the old server as an instant."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE).astimezone(UTC)
+
+
+def slots_of(job: str, since: datetime, until: datetime) -> Iterator[datetime]:
+    """The slots of a job in ``(since, until]``, by plain arithmetic on the old server's wall clock."""
+    _, _, kind, at, count = JOBS[job]
+    hour, minute = map(int, at.split(":"))
+    step = timedelta(days=1) if kind == "Daily" else timedelta(hours=count)
+    wall = since.astimezone(ZONE).replace(tzinfo=None)
+    wall = wall.replace(hour=hour, minute=minute, second=0, microsecond=0) - DAY
+    while (slot := wall.replace(tzinfo=ZONE).astimezone(UTC)) <= until:
+        if slot > since:
+            yield slot
+        wall += step
+
+
+def page_commands() -> list[str]:
+    """What the manual's page tells people to type here, in order."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("targcc ")]
+
+
+class Rehearsal:
+    """Both sides, and the time that both go by."""
+
+    def __init__(self, folder: Path, url: str, old_url: str, start: datetime, monkeypatch) -> None:
+        self.folder, self.url, self.old_url, self.begin = folder, url, old_url, start
+        self.own = old_server.engine_of(url)
+        self.record = folder / "record"
+        self.record.touch()
+        self.clock = ManualClock(start)
+        self.page = page_commands()
+        self.played = True
+        for name, value in {
+            "TARGCC_DATABASE_URL": url,
+            "TARGCC_CUTOVER_URL": old_url,
+            "TARGCC_LEGACY_TIMEZONE": ZONE.key,
+            "TARGCC_JOBS_PACKAGE": "moved_jobs",
+            "RECORD": str(self.record),
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(common, "Scheduler", partial(Scheduler, clock=self.clock))
+        self._make_old_tables()
+        self._import_file()
+        self.scheduler: Scheduler | None = None
+        self.during_settle: Callable[[], None] = lambda: None
+        monkeypatch.setattr(Handover, "wait_for_old_server", self._settle)
+
+    def _make_old_tables(self) -> None:
+        self.old = old_server.engine_of(self.old_url)
+        old_server.make_tables(self.old)
+        job = old_server.tables_of(self.old)["c_job"]
+        names = {column.name.lower(): column.name for column in job.columns}
+        with self.old.begin() as connection:
+            for code, (key, runner, kind, at, count) in JOBS.items():
+                following = next(slots_of(code, self.begin, self.begin + 2 * DAY))
+                values = {
+                    "id": key,
+                    "lkpjob": code,
+                    "lkpjobrunner": runner,
+                    "enmjobtype": kind,
+                    "whentorun": datetime.fromisoformat(f"2020-01-01T{at}"),
+                    "cycliccount": count,
+                    "active": True,
+                    "ismanaged": True,
+                    "nextruntime": following.astimezone(ZONE).replace(tzinfo=None),
+                    "addedby": "dba",
+                    "addedon": datetime(2020, 1, 1),  # noqa: DTZ001 - a wall clock
+                }
+                connection.execute(job.insert().values({names[k]: v for k, v in values.items()}))
+
+    def make_cron_table(self) -> None:
+        """Put a table of the ``cron`` shape in the place of TARGCC 4's; nobody plays its server."""
+        self.played = False
+        with self.old.begin() as connection:
+            for statement in CRON_TABLE.split(";"):
+                connection.execute(sa.text(statement))
+
+    def _import_file(self) -> None:
+        jobs = [
+            {"name": code, "id": str(key), "runner": runner}
+            for code, (key, runner, *_) in JOBS.items()
+        ]
+        (self.folder / "legacy").mkdir()
+        text = json.dumps({"targcc": 1, "jobs": jobs})
+        (self.folder / "legacy" / "cutover.json").write_text(text, encoding="utf-8")
+
+    async def _settle(self, _handover: Handover | None = None) -> None:
+        """The old server does what it had chosen, while a command waits for that."""
+        await asyncio.to_thread(self.during_settle)
+
+    # The old server.
+
+    def start_old_server(self) -> None:
+        """Start its process."""
+        arguments = [self.old_url, ZONE.key, str(self.record)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(PATH) / "old_server.py"), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PATH},
+        )
+
+    def tell(self, line: str) -> None:
+        """Tell the old server something, and wait until it has done it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    # This side.
+
+    async def start(self) -> None:
+        """Start this side's node."""
+        settings = Settings(database_url=self.url, **QUICK)
+        self.scheduler = Scheduler(settings, clock=self.clock, notify=_nobody)
+        await self.scheduler.start()
+
+    async def stop(self) -> None:
+        """End both sides."""
+        if self.scheduler is not None:
+            await self.scheduler.stop()
+        self.process.kill()
+        self.process.communicate()
+        self.old.dispose()
+        self.own.dispose()
+
+    # Time.
+
+    async def until(self, end: datetime, *, old: bool = True) -> None:
+        """Let time pass, from slot to slot; with ``old=False`` the old server sleeps."""
+        while self.clock.now() < end:
+            now = self.clock.now()
+            following = min(
+                (slot + POLL for job in JOBS for slot in slots_of(job, now - POLL, now + DAY)),
+                key=lambda at: (at <= now, at),
+            )
+            await self.at(min(following, end), old=old)
+
+    async def at(self, instant: datetime, *, old: bool = True) -> None:
+        """Be at an instant, with all done that both sides have to do then."""
+
+        async def move() -> None:
+            self.clock.set(instant)
+
+        if self.scheduler is None:
+            self.clock.set(instant)
+        else:
+            await self.scheduler.call(move())
+        if old and self.played:
+            await asyncio.to_thread(self.tell, f"at {instant.isoformat()}")
+        if self.scheduler is not None:
+            await self.idle()
+
+    async def idle(self) -> None:
+        """Wait until this side has nothing left to do."""
+        deadline = time.monotonic() + 15
+        while not (self._slots_are_handled() and not self.active()):
+            assert time.monotonic() < deadline, f"still busy: {self.active()}"
+            await asyncio.sleep(0.005)
+
+    def _slots_are_handled(self) -> bool:
+        node = self.scheduler.node
+        planned = node.slots._next
+        now = self.clock.now()
+        return len(planned) == len(JOBS) and all(at is None or at > now for at in planned.values())
+
+    def active(self) -> list:
+        """The runs that are not over, of jobs that are run from here."""
+        query = (
+            "SELECT JobName, State FROM c_JobRun WHERE State IN ('enqueued', 'running', 'retrying')"
+            " AND JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> 'new')"
+        )
+        with self.own.connect() as connection:
+            return connection.execute(sa.text(query)).all()
+
+    # Commands.
+
+    async def targcc(self, line: str, status: int = 0) -> str:
+        """Run a command; what it said."""
+        result = await self.anyhow(line)
+        assert result.exit_code == status, f"{line}\n{result.output}\n{result.exception!r}"
+        return result.output
+
+    async def anyhow(self, line: str) -> Result:
+        """Run a command, however it ends."""
+        words = shlex.split(line)[1:]
+        result: Result = await asyncio.to_thread(
+            CliRunner().invoke, main, words, prog_name="targcc"
+        )
+        if self.scheduler is not None:
+            self.scheduler.look_for_slots()
+            await asyncio.sleep(0.05)
+            await self.idle()
+        return result
+
+    async def finish(self) -> None:
+        """Finish what is unfinished, as the status says; a slot that passed runs meanwhile."""
+        for _ in range(5):
+            begun = self.unfinished()
+            if not begun:
+                return
+            for job, step in begun:
+                command = "start" if step == "taking" else "back"
+                await self.anyhow(f"targcc cutover {command} --job {job}")
+        assert not self.unfinished()
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """The jobs on their way, and where."""
+        query = sa.text("SELECT JobName, Step FROM c_JobOwner WHERE Step IS NOT NULL")
+        with self.own.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    async def follow(self, expected: str, *more: str, status: int = 0) -> str:
+        """Run the next command of the manual, which is to have some words in it; ``more`` is added to it."""
+        line = self.page.pop(0)
+        assert expected in line
+        return await self.targcc(" ".join([line.replace("--days 7", "--days 1"), *more]), status)
+
+    def run_script(self, name: str, output: str) -> None:
+        """Run a script at the old database as a person does, and keep what it prints."""
+        script = (self.folder / name).read_text(encoding="utf-8")
+        lines = []
+        driver = self.old.raw_connection()
+        driver.driver_connection.rollback()
+        cursor = driver.cursor()
+        for statement in script.split(";\n"):
+            if statement.strip():
+                cursor.execute(statement)
+                lines += [str(row[0]) for row in cursor.fetchall()] if cursor.description else []
+        driver.driver_connection.commit()
+        driver.close()
+        (self.folder / output).write_text("\n".join(lines), encoding="utf-8")
+
+    # What there is.
+
+    def row(self, job: str) -> dict:
+        """The old row of a job, by column names in lower case."""
+        with self.old.connect() as connection:
+            found = connection.execute(
+                sa.text(f"SELECT * FROM c_Job WHERE ID = {JOBS[job][0]}")
+            ).one()
+        return {name.lower(): value for name, value in found._mapping.items()}
+
+    def change(self, job: str, **values: object) -> None:
+        """Change the old row of a job, as people do."""
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        with self.old.begin() as connection:
+            query = sa.text(f"UPDATE c_Job SET {sets} WHERE ID = {JOBS[job][0]}")
+            connection.execute(query, values)
+
+    def audit(self, job: str) -> list[str]:
+        """What was done with a job, oldest first: the action and its detail."""
+        query = sa.text("SELECT Action, Detail FROM c_JobAudit WHERE JobName = :job ORDER BY Id")
+        with self.own.connect() as connection:
+            return [": ".join(row) for row in connection.execute(query, {"job": job})]
+
+    def owner(self, job: str) -> str:
+        """Who runs a job, as this side has it."""
+        query = f"SELECT Owner FROM c_JobOwner WHERE JobName = '{job}'"
+        with self.own.connect() as connection:
+            return str(connection.scalar(sa.text(query)))
+
+    def logged_here(self, job: str) -> list[tuple]:
+        """The runs of a job that were carried over into the old server's log: start and status."""
+        query = (
+            "SELECT WhenStarted, enmRunStatus_JobStatus FROM c_LoggedJob"
+            f" WHERE c_JobID = {JOBS[job][0]} AND LastRunBy = 'targcc' ORDER BY WhenStarted"
+        )
+        with self.old.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    def ran(self) -> list[tuple[str, str, str]]:
+        """Side, job and slot of all runs, in the order in which they began."""
+        lines = self.record.read_text(encoding="utf-8").splitlines()
+        return [tuple(line.split()) for line in lines]
+
+    def judge(self) -> None:
+        """Every slot of every job ran once, on one side."""
+        until = self.clock.now() - POLL
+        expected = {
+            (job, slot.isoformat()): 1 for job in JOBS for slot in slots_of(job, self.begin, until)
+        }
+        counted = Counter((job, slot) for _, job, slot in self.ran() if slot != "by-hand")
+        missing, twice = Counter(expected) - counted, counted - Counter(expected)
+        wrong = f"missing {sorted(missing)}, twice {sorted(twice)}"
+        assert not missing, wrong
+        assert not twice, wrong
+
+
+async def _nobody(event: object) -> None:
+    """Nobody is told."""

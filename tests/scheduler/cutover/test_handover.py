@@ -1,0 +1,263 @@
+"""A job changes sides: what is left as it is, what a process that dies leaves behind, and that nobody is live on both."""
+
+import asyncio
+import json
+import os
+import sys
+from itertools import count
+
+import pytest
+from projects import PATH
+from rehearsal import local
+from rt_tools import until
+from targcc_scheduler.cutover.handover import Handover
+
+
+class ItDiesError(Exception):
+    """The process ends here."""
+
+
+@pytest.fixture
+async def world(rehearsal):
+    """A world in which the old server runs everything and both sides are up."""
+    await rehearsal.start()
+    await rehearsal.targcc("targcc owner import")
+    await rehearsal.until(local("2031-06-01T13:00"))
+    return rehearsal
+
+
+def live(world, job="NightReport"):
+    """On which sides a job is live."""
+    there = {"old"} if world.row(job)["active"] else set()
+    return there | ({"new"} if world.owner(job) == "new" else set())
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_whenever_a_process_dies_the_job_is_on_one_side_at_most_and_repeating_finishes(
+    world, monkeypatch
+):
+    """It dies before and after each step of the way there and of the way back, one after the other."""
+    for command, goal in (("start", {"new"}), ("back", {"old"})) * 2:
+        line = f"targcc cutover {command} --job NightReport"
+        for step in count(1):
+            finished = await _dies_at(world, monkeypatch, line, step)
+            assert len(live(world)) <= 1
+            if finished:
+                break
+            if not live(world):
+                assert "off on both sides" in await world.targcc("targcc cutover status", 1)
+        assert live(world) == goal
+        assert step > 3
+        await world.targcc("targcc cutover status")
+    await world.until(local("2031-06-02T12:00"))
+    world.judge()
+
+
+async def _dies_at(world, monkeypatch, line, step):
+    """Run a command that dies at its step of this number, counted from 1; whether it came through without."""
+    left = step
+    with monkeypatch.context() as dying:
+        for name in ("do", "there"):
+            original = getattr(Handover, name)
+
+            async def counted(self, *args, original=original, **kwargs):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise ItDiesError
+                found = await original(self, *args, **kwargs)
+                left -= 1
+                if left == 0:
+                    raise ItDiesError
+                return found
+
+            dying.setattr(Handover, name, counted)
+        result = await world.anyhow(line)
+    assert (left > 0) == (not isinstance(result.exception, ItDiesError))
+    return left > 0
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
+    """It chose the row before it was switched off, and begins it after."""
+    await world.until(local("2031-06-02T01:59"))
+    await world.at(local("2031-06-02T02:00:01"), old=False)
+    world.tell(f"choose {world.clock.now().isoformat()}")
+    world.during_settle = lambda: world.tell("claim")
+    said = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "begun there at the last moment" in said
+    assert live(world) == set()
+    world.tell("end")
+    world.during_settle = lambda: None
+    await world.targcc("targcc cutover start --job NightReport")
+    await world.until(local("2031-06-04T12:00"))
+    world.judge()
+    assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["old", "new", "new"]
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_slot_that_nobody_has_begun_comes_along(world):
+    await world.at(local("2031-06-02T02:00:30"), old=False)  # the old server sleeps
+    await world.targcc("targcc cutover start --job NightReport")
+    assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
+    await world.targcc("targcc cutover start --job NightReport")
+    await world.until(local("2031-06-02T01:59:57"))
+    said = await world.targcc("targcc cutover back --job NightReport", 1)
+    assert "is about to run here" in said
+    assert live(world) == {"new"}
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_row_that_is_active_again_is_an_alarm(world):
+    await world.targcc("targcc cutover start --job NightReport")
+    world.change("NightReport", active=True)  # somebody presses "run now" on an old screen
+    assert "LIVE ON BOTH SIDES" in await world.targcc("targcc cutover status", 1)
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_row_that_somebody_switched_off_is_not_taken(world):
+    world.change("NightReport", active=False)
+    said = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "was switched off there by somebody else" in said
+    assert "runs nowhere" in await world.targcc("targcc cutover status", 1)
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_what_is_meant_has_to_be_said_and_known(world):
+    assert "say which jobs" in await world.targcc("targcc cutover start", 2)
+    assert "no job has the runner dusk" in await world.targcc(
+        "targcc cutover back --runner dusk", 2
+    )
+    assert "no job of the old server" in await world.targcc("targcc cutover start --job Ours", 2)
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_what_a_script_printed_for_another_switch_is_refused(world):
+    (world.folder / "off.txt").write_text("targcc 000000 off 1 none none", encoding="utf-8")
+    said = await world.targcc("targcc cutover start --said off.txt", 1)
+    assert "of another change of sides" in said
+    assert live(world) == {"old"}
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_the_plan_says_what_stands_in_the_way(world):
+    world.change("CloseDay", nextruntime="2031-06-01 22:00:00")
+    world.change("Orders", active=False)
+    said = await world.targcc("targcc cutover plan", 1)
+    assert "stop  not active there, and not run here either: Orders" in said
+    assert "look  the next run here is another than there: CloseDay" in said
+    assert "1. day: targcc cutover start --runner day" in said
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_difference_in_shadow_is_named_and_breaks_the_row_of_clean_days(world):
+    await world.targcc("targcc owner set --all shadow")
+    await world.until(local("2031-06-02T01:00"))
+    world.change("NightReport", nextruntime="2031-06-02 05:00:00")  # it runs late
+    await world.until(local("2031-06-03T12:00"))
+    said = await world.targcc("targcc shadow report --days 1", 1)
+    assert "NightReport: a slot here, not begun there" in said
+    assert "NightReport: begun there, no slot here" in said
+    assert "0 clean days of 1" in said
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_programs_get_json(world):
+    plan = json.loads(await world.targcc("targcc cutover plan --json"))
+    assert plan["ready"]
+    assert [one["owned"]["job"] for one in plan["runners"]["night"]] == ["CloseDay", "NightReport"]
+    await world.targcc("targcc owner set CloseDay shadow")
+    report = json.loads(await world.targcc("targcc shadow report --json", 1))
+    assert (report["clean"], report["report"]["jobs"]) == (False, ["CloseDay"])
+    [done] = json.loads(await world.targcc("targcc cutover start --job CloseDay --json"))
+    assert (done["job"], done["done"]) == ("CloseDay", True)
+    status = json.loads(await world.targcc("targcc cutover status --json"))
+    assert {one["owned"]["job"]: one["side"] for one in status["jobs"]}["CloseDay"] == "new"
+    assert [one["owned"]["job"] for one in status["watch"]] == ["CloseDay"]
+    owners = json.loads(await world.targcc("targcc owner list --json"))
+    assert {one["job"]: one["owner"] for one in owners}["CloseDay"] == "new"
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_nothing_is_begun_here_while_the_old_database_does_not_answer(world, monkeypatch):
+    monkeypatch.setenv("TARGCC_CUTOVER_URL", f"sqlite:///{world.folder}/no/such.db")
+    assert "cannot be used" in await world.targcc("targcc cutover start --all", 2)
+    monkeypatch.setenv("TARGCC_CUTOVER_URL", "")
+    assert "--script" in await world.targcc("targcc cutover start --all", 2)
+    assert world.unfinished() == []
+
+
+async def test_two_that_do_the_same_at_once_do_it_once(world):
+    line = "targcc cutover start --job NightReport"
+    results = await asyncio.gather(world.anyhow(line), world.anyhow(line))
+    assert all("Traceback" not in result.output for result in results)
+    await world.targcc(line)
+    assert live(world) == {"new"}
+    results = await asyncio.gather(
+        world.anyhow("targcc cutover back --job NightReport"), world.anyhow(line)
+    )
+    assert len(live(world)) <= 1
+    await world.finish()
+    assert len(live(world)) == 1
+    await world.until(local("2031-06-02T12:00"))
+    world.judge()
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_killed_command_leaves_the_job_off_on_both_sides_and_is_repeated(world):
+    program = (
+        "import projects, targcc_scheduler as t; t.configure(projects.RIG);"
+        "from targcc_scheduler.cli.main import main; main()"
+    )
+    words = ["cutover", "start", "--job", "NightReport"]
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, *words, env=environment
+    )
+    await until(lambda: not world.row("NightReport")["active"], 60)
+    process.kill()  # while it waits for what the old server may have chosen
+    await process.wait()
+    assert live(world) == set()
+    assert "off on both sides" in await world.targcc("targcc cutover status", 1)
+    await world.targcc("targcc cutover start --job NightReport")
+    assert live(world) == {"new"}
+
+
+@pytest.mark.parametrize("rehearsal", ["cron"], indirect=True)
+async def test_a_table_of_the_cron_shape_goes_and_comes(world):
+    """Its marks are in LastResult, and its runs are carried over into whatever columns the shop has."""
+    said = await world.targcc("targcc cutover plan")
+    assert "(cron)" in said
+    assert "will not be in its c_LoggedJob" not in said
+    await world.targcc("targcc cutover start --all")
+    assert world.row("NightReport")["lastresult"].startswith("targcc ")
+    await world.targcc("targcc cutover status")
+    await world.until(local("2031-06-02T03:00"), old=False)
+    await world.targcc("targcc cutover back --all")
+    row = world.row("NightReport")
+    assert (bool(row["isactive"]), str(row["nextrun"])[:16]) == (True, "2031-06-03 02:00")
+    assert str(row["lastrun"])[:16] == "2031-06-02 02:00"
+    ours = len([job for side, job, _ in world.ran() if side == "new"])
+    assert ("NightReport", "2031-06-02 02:00:01", "1") in _log_of(world)
+    assert len(_log_of(world)) == ours
+    await world.targcc("targcc cutover status")
+    assert ("new", "NightReport", local("2031-06-02T02:00").isoformat()) in world.ran()
+
+    await world.targcc("targcc cutover start --all")
+    await world.until(local("2031-06-03T03:00"), old=False)
+    columns = "--shape cron --log-columns JobName,StartedAt,Success"
+    await world.targcc(f"targcc cutover back --all --script on.sql --dialect sqlite {columns}")
+    world.run_script("on.sql", "on.txt")
+    await world.targcc("targcc cutover back --said on.txt")
+    assert ("NightReport", "2031-06-03 02:00:01", "1") in _log_of(world)
+
+
+def _log_of(world):
+    """The runs in a log of the ``cron`` shape: job, start, whether it went well."""
+    query = "SELECT JobName, StartedAt, Success FROM c_LoggedJob"
+    with world.old.connect() as connection:
+        return [tuple(map(str, one)) for one in connection.exec_driver_sql(query)]

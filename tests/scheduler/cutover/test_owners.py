@@ -1,0 +1,219 @@
+"""The owner of a job: who may run it, asked by the claim itself, on both databases."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from rt_tools import QUICK, until
+from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, Settings, job
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.core.errors import CutoverError, RunStateError
+from targcc_scheduler.cutover import owning
+from targcc_scheduler.cutover.owning import Moving
+from targcc_scheduler.node.slots import recurring
+from targcc_scheduler.storage import slots
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.owners import rows
+from targcc_scheduler.storage.owners.values import Owner
+from test_slots_of_owners import NOON
+
+DANA = Actor(ActorKind.MANUAL, "dana")
+ran: list[str] = []
+
+
+@job(name="Moved")
+def moved(ctx: JobContext) -> None:
+    """Note that it ran."""
+    ran.append(f"{ctx.run_id}")
+
+
+@job("0 * * * *", name="Hourly", timezone="UTC", paused=True)
+def hourly() -> None:
+    """Something each hour."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def make(request):
+    """Schedulers over one database."""
+    url = request.getfixturevalue(f"migrated_{request.param}_url")
+    made = []
+
+    async def start(clock=None, **options):
+        scheduler = Scheduler(
+            Settings(_env_file=None, database_url=url, **QUICK),
+            jobs_package=__name__,
+            clock=clock,
+            notify=_nobody,
+        )
+        made.append(scheduler)
+        await scheduler.start(**options)
+        return scheduler
+
+    ran.clear()
+    yield start
+    for scheduler in made:
+        await scheduler.stop()
+
+
+async def _nobody(event):
+    """Nobody is told."""
+
+
+async def own(scheduler, name, owner, **options):
+    return await scheduler.operate(owning.set_owner, None, name, owner, DANA, **options)
+
+
+async def state_of(scheduler, run_id):
+    query = sa.text(f"SELECT State FROM c_JobRun WHERE Id = {run_id}")
+    return await scheduler.read(lambda db: db.scalar(query))
+
+
+@pytest.mark.parametrize("owner", [Owner.OLD, Owner.SHADOW])
+async def test_a_run_of_a_job_that_is_not_ours_waits_until_it_is(make, owner):
+    scheduler = await make(schedule=False)
+    other = await make(work=False, schedule=False)
+    await own(other, "Moved", owner)
+    waiting = await scheduler.enqueue("Moved")
+    mine = await scheduler.enqueue("Ours")
+    await scheduler.wait(mine, 40)
+    assert await state_of(scheduler, waiting) == RunState.ENQUEUED
+    [one] = (await scheduler.read(rows.load)).values()
+    assert (one.owner, one.waiting, one.by) == (owner, 1, "Manual (dana)")
+
+    await own(other, "Moved", Owner.NEW, old_is_off=True)
+    assert await scheduler.wait(waiting, 40) == RunState.SUCCEEDED
+    assert ran == [str(waiting)]
+
+
+@job(name="Ours")
+def ours() -> None:
+    """A job that nobody else has."""
+
+
+async def test_nobody_polls_hotly_for_a_run_that_waits_for_its_owner(make):
+    scheduler = await make(schedule=False)
+    await own(scheduler, "Moved", Owner.OLD)
+    await scheduler.enqueue("Moved")
+    claims = 0
+    claim = scheduler.node.executor.claim
+
+    async def counted(offer):
+        nonlocal claims
+        claims += 1
+        return await claim(offer)
+
+    scheduler.node.executor.claim = counted
+    mine = await scheduler.enqueue("Ours")
+    await scheduler.wait(mine, 40)
+    assert claims < 10
+
+
+async def test_a_person_who_runs_it_is_told_who_has_it(make):
+    scheduler = await make(work=False, schedule=False)
+    await own(scheduler, "Moved", Owner.OLD)
+    with pytest.raises(RunStateError, match="still run by the old server"):
+        await scheduler.trigger("Moved", by=DANA)
+    over = await scheduler.enqueue("Moved")
+    await scheduler.cancel(over, by=DANA)
+    with pytest.raises(RunStateError, match="still run by the old server"):
+        await scheduler.retry(over, by=DANA)
+
+
+async def test_it_comes_here_only_when_somebody_says_that_the_old_row_is_off(make):
+    scheduler = await make(work=False, schedule=False)
+    await own(scheduler, "Moved", Owner.SHADOW)
+    with pytest.raises(RunStateError, match="would run on both sides"):
+        await own(scheduler, "Moved", Owner.NEW)
+    assert (await own(scheduler, "Moved", Owner.NEW, old_is_off=True)).owner is Owner.NEW
+    audit = sa.text("SELECT Detail FROM c_JobAudit WHERE Action = 'owner' ORDER BY Id")
+    said = await scheduler.read(lambda db: db.scalars(audit))
+    assert list(said) == ["new -> shadow", "shadow -> new"]
+
+
+async def test_a_claim_that_is_under_way_is_waited_for(make):
+    """On PostgreSQL a claim may have asked for the owner just before it changes: who gives the job back sees its run."""
+    scheduler = await make(work=False, schedule=False)
+    run_id = await scheduler.enqueue("Moved")
+    await own(scheduler, "Moved", Owner.OLD)
+    seen = await scheduler.change(lambda db: rows.running(db, "Moved"))
+    assert seen == []
+    with sync_engine(scheduler.settings.database_url) as engine, engine.connect() as claim:
+        if engine.dialect.name == "sqlite":
+            return  # one transaction writes at a time there
+        claim.execute(sa.text(f"UPDATE c_JobRun SET State = 'running' WHERE Id = {run_id}"))
+        asked = asyncio.create_task(scheduler.change(lambda db: rows.running(db, "Moved")))
+        await until(lambda: _waits_for_a_lock(engine))
+        assert not asked.done()
+        claim.commit()
+        assert await asked == [run_id]
+
+
+def _waits_for_a_lock(engine):
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with engine.connect() as connection:
+        return connection.scalar(sa.text(query))
+
+
+async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_ends(make):
+    clock = ManualClock(NOON)
+    scheduler = await make(clock)
+    paused = "SELECT count(*) FROM c_JobSchedule WHERE PausedAt IS NOT NULL"
+    count = lambda: scheduler.read(lambda db: db.scalar(sa.text(paused)))  # noqa: E731 - short
+    while await count() != 1:  # noqa: ASYNC110 - the node writes it
+        await asyncio.sleep(0.01)
+    moving = [Moving("Hourly", "7", "night")]
+    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == ["Hourly"]
+    assert await count() == 0
+    assert await scheduler.operate(owning.register, None, moving, Owner.OLD, DANA) == []
+    [one] = (await scheduler.read(rows.load)).values()
+    assert (one.owner, one.old_key, one.runner) == (Owner.OLD, "7", "night")
+
+
+async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make):
+    scheduler = await make(work=False, schedule=False)
+    query = sa.text("SELECT Value FROM c_JobSetting WHERE Name = 'oldest_code 0004'")
+    assert await scheduler.read(lambda db: db.scalar(query)) == "0003"
+    await own(scheduler, "Moved", Owner.OLD)
+    assert await scheduler.read(lambda db: db.scalar(query)) == "0004"
+
+
+def test_a_file_that_is_no_list_of_jobs_is_said(tmp_path):
+    with pytest.raises(CutoverError, match="cannot be read"):
+        owning.read_file(tmp_path / "cutover.json")
+    (tmp_path / "cutover.json").write_text('{"jobs": 7}', encoding="utf-8")
+    with pytest.raises(CutoverError, match="is not what"):
+        owning.read_file(tmp_path / "cutover.json")
+
+
+async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
+    """The slot from which the job is here has come already; the node had planned the next one only."""
+    scheduler = await make()
+    other = await make(work=False, schedule=False)
+    while not await scheduler.read(slots.load):  # noqa: ASYNC110 - the node writes it
+        await asyncio.sleep(0.01)
+    moving = [Moving("Hourly", "7", "night")]
+    await other.operate(owning.register, None, moving, Owner.OLD, DANA)
+    await asyncio.to_thread(_let_it_look, scheduler)
+
+    async def come(call):
+        await slots.go_on_from(call.connection, "Hourly", call.now - timedelta(minutes=61))
+        await rows.put(call.connection, "Hourly", Owner.NEW, DANA, call.now)
+
+    await other.operate(come, None)
+    began = time.monotonic()
+    count = sa.text("SELECT count(*) FROM c_JobRun WHERE JobName = 'Hourly'")
+    while not await other.read(lambda db: db.scalar(count)):
+        assert time.monotonic() - began < 40
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - began < recurring._OWNERS_SECONDS + 20  # a busy machine's
+
+
+def _let_it_look(scheduler):
+    """Wait until the node has seen the owner, and planned the job's next slot."""
+    node = scheduler.node.slots
+    deadline = time.monotonic() + 10
+    while not node._owners or node._owners[0] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

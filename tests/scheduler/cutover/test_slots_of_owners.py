@@ -1,0 +1,118 @@
+"""The slots of jobs by their owner: the clock is the test's, the database is real."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import Actor, ActorKind
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.engine.embedded import EmbeddedEngine
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.slots import recurring
+from targcc_scheduler.node.slots.recurring import RecurringScheduler
+from targcc_scheduler.settings import Settings
+from targcc_scheduler.storage import slots
+from targcc_scheduler.storage.owners import rows, shadow
+from targcc_scheduler.storage.owners.values import Owner
+from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.worker.node_services import NodeServices
+
+NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DANA = Actor(ActorKind.MANUAL, "dana")
+
+
+class World:
+    """One database, one clock, one node."""
+
+    def __init__(self, url, *jobs, **settings):
+        self.store = Store(url)
+        self.clock = ManualClock(NOON)
+        settings = Settings(_env_file=None, database_url=url)
+        engine = EmbeddedEngine(None, self.clock)
+        services = NodeServices(self.store, engine, self.clock, settings, lambda _: None)
+        self.node = RecurringScheduler(services, {item.name: item for item in jobs})
+
+    async def own(self, owner, name="Report"):
+        async with self.store.write() as connection:
+            await rows.put(connection, name, owner, DANA, self.clock.now())
+
+    async def at(self, instant):
+        self.clock.set(instant)
+        return await self.node.tick()
+
+    async def runs(self):
+        query = sa.text("SELECT ScheduledFor FROM c_JobRun ORDER BY Id")
+        async with self.store.read() as connection:
+            found = await connection.scalars(query)
+            return [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in found]
+
+    async def seen(self):
+        async with self.store.read() as connection:
+            found = await shadow.recorded(connection, ["Report"], NOON, NOON + 99 * HOUR)
+            return found["Report"]
+
+
+def _job(cron="0 * * * *", **options):
+    return define(lambda: None, cron, name="Report", timezone="UTC", **options)
+
+
+@pytest.fixture
+async def world(migrated_sqlite_url, monkeypatch):
+    monkeypatch.setattr(recurring, "_OWNERS_SECONDS", 0.0)
+    made = World(migrated_sqlite_url, _job())
+    await made.node.tick()
+    yield made
+    await made.store.dispose()
+
+
+async def test_slots_of_a_job_that_the_old_server_runs_pass_silently(world):
+    await world.own(Owner.OLD)
+    assert await world.at(NOON + HOUR) == NOON + 2 * HOUR
+    assert await world.runs() == await world.seen() == []
+
+
+async def test_slots_of_a_job_in_shadow_are_written_down_once_and_run_nothing(world):
+    await world.own(Owner.SHADOW)
+    await world.at(NOON + HOUR)
+    await world.at(NOON + HOUR)
+    await world.at(NOON + 3 * HOUR)  # one of them in a downtime
+    assert await world.seen() == [NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR]
+    assert await world.runs() == []
+
+
+async def test_a_slot_that_has_come_before_the_switch_runs_when_the_job_is_here(world):
+    await world.own(Owner.SHADOW)
+    await world.at(NOON + HOUR)
+    async with world.store.write() as connection:
+        await slots.go_on_from(connection, "Report", NOON + HOUR - timedelta(seconds=1))
+    await world.own(Owner.NEW)
+    await world.at(NOON + HOUR + timedelta(seconds=30))
+    assert await world.runs() == [NOON + HOUR]
+
+
+async def test_a_job_that_counts_from_its_runs_has_no_slots_in_shadow(migrated_sqlite_url):
+    every = define(lambda: None, every="15m", after="completion", name="Report", timezone="UTC")
+    world = World(migrated_sqlite_url, every)
+    await world.own(Owner.SHADOW)
+    await world.node.tick()
+    await world.at(NOON + HOUR)
+    assert await world.seen() == await world.runs() == []
+    await world.store.dispose()
+
+
+async def test_slots_that_were_written_down_long_ago_are_pruned(world):
+    await world.own(Owner.SHADOW)
+    await world.at(NOON + 2 * HOUR)
+    async with world.store.write() as connection:
+        assert await shadow.prune(connection, NOON + 2 * HOUR) == 1
+    assert await world.seen() == [NOON + 2 * HOUR]
+
+
+async def test_a_job_that_has_an_owner_before_it_is_seen_is_not_created_paused(migrated_sqlite_url):
+    world = World(migrated_sqlite_url, _job(paused=True))
+    await world.own(Owner.SHADOW)
+    await world.node.tick()
+    await world.at(NOON + HOUR)
+    assert await world.seen() == [NOON + HOUR]
+    await world.store.dispose()

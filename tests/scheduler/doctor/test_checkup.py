@@ -1,0 +1,191 @@
+"""What the doctor finds in the code, the settings and the tables, on either database."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import Settings
+from targcc_scheduler.doctor.checkup import checkup
+from targcc_scheduler.doctor.findings import Finding
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.tables import (
+    job_alert,
+    job_owner,
+    job_run,
+    job_schedule,
+    job_server,
+    job_setting,
+    logged_job,
+)
+
+NOW = datetime.now(UTC)
+
+
+async def look(settings: Settings) -> list[Finding]:
+    return await checkup(settings, seconds=10)
+
+
+def about(found: list[Finding], check: str, level: str = "") -> list[str]:
+    return [one.what for one in found if one.check == check and one.level == (level or one.level)]
+
+
+def insert(url: str, table: sa.Table, *rows: dict[str, Any]) -> None:
+    with sync_engine(url) as engine, engine.begin() as connection:
+        for row in rows:
+            connection.execute(table.insert().values(row))
+
+
+def server(name: str = "blue", **values: Any) -> dict[str, Any]:
+    row = {"Id": f"{name}:1", "Name": name, "ProcessId": 1, "Queues": "default", "Workers": 5}
+    return row | {"Version": "1", "StartedAt": NOW, "HeartbeatAt": datetime.now(UTC)} | values
+
+
+def attempt(days: float, job: str = "Daily") -> dict[str, Any]:
+    at = NOW - timedelta(days=days)
+    return {"JobName": job, "JobType": "Recurring", "StartedAt": at, "Success": True}
+
+
+def waiting(job: str = "Gone", **values: Any) -> dict[str, Any]:
+    row = {"JobName": job, "JobType": "Manual", "State": "enqueued", "Queue": "default"}
+    times = {"DueAt": NOW, "CreatedAt": NOW, "UnknownSince": NOW - timedelta(hours=1)}
+    return row | times | {"TriggeredBy": "System"} | values
+
+
+@pytest.fixture
+def settings(migrated_url: str, jobs_package: str) -> Settings:
+    return Settings(database_url=migrated_url, jobs_package=jobs_package)
+
+
+async def test_where_all_is_well_nothing_is_wrong(settings: Settings):
+    insert(settings.database_url, job_server, server())
+    found = await look(settings)
+    assert [one for one in found if one.level == "fail"] == []
+    assert about(found, "nodes") == ["1 node up: blue:1"]
+    assert about(found, "jobs") == ["1 job in the code"]
+    assert about(found, "tables") == ["the tables are at revision 0005"]
+
+
+async def test_the_worst_comes_first(settings: Settings):
+    insert(settings.database_url, job_run, waiting())
+    levels = [one.level for one in await look(settings)]
+    assert levels == sorted(levels, key=["fail", "warn", "ok"].index)
+    assert levels[0] == "fail"
+
+
+async def test_a_change_of_sides_that_is_not_finished(settings: Settings):
+    owned = {"JobName": "Daily", "Owner": "old", "Since": NOW - timedelta(hours=1)}
+    row = owned | {"ChangedBy": "dana", "OldKey": "7", "Step": "returning"}
+    insert(settings.database_url, job_owner, row)
+    [found] = [one for one in await look(settings) if one.check == "cut-over"]
+    assert found.what.startswith("Daily is on neither side")
+    assert 'repeat targcc cutover back --job "Daily"' in found.advice
+
+
+async def test_nobody_is_up(settings: Settings):
+    assert about(await look(settings), "nodes") == ["no node is up: nothing runs"]
+
+
+async def test_nodes_that_are_silent_stuck_or_off(settings: Settings):
+    silent = server("red", HeartbeatAt=NOW - timedelta(minutes=3))
+    stuck = server("green", StuckSince=NOW, StuckIn="SlowJob (run 7)\nin sleep")
+    off = server("blue", ClockOffsetMs=-61_000)
+    insert(settings.database_url, job_server, silent, stuck, off)
+    found = await look(settings)
+    failed, warned = about(found, "nodes", "fail"), about(found, "nodes", "warn")
+    assert any("red:1 has said nothing for " in one for one in failed)
+    assert any("green:1: alive, stuck in SlowJob (run 7) since" in one for one in failed)
+    assert warned == ["node blue:1: its clock is 61.0 s behind the database's"]
+
+
+async def test_runs_that_no_node_knows(settings: Settings):
+    insert(settings.database_url, job_run, waiting(), waiting(), waiting("Other"))
+    [one, two] = about(await look(settings), "runs", "fail")
+    assert one.startswith("2 runs of Gone: no node knows the job")
+    assert two.startswith("1 run of Other")
+
+
+async def test_a_row_of_alerts_that_refers_to_a_secret(settings: Settings):
+    url = "https://hooks.example.com/very-secret-word"
+    told = {"JobName": "Daily", "SlackWebhook": url}
+    insert(settings.database_url, job_alert, told, {"JobName": "Wrong", "TeamsWebhook": "${TEAMS}"})
+    found = await look(settings)
+    [said] = about(found, "alerts", "fail")
+    assert said.endswith("looked up there: Wrong")
+    assert "very-secret-word" not in repr(found)
+
+
+async def test_a_schedule_that_nobody_handles(settings: Settings):
+    row = {"JobName": "Daily", "ScheduleText": "0 2 * * *", "LastSlot": NOW - timedelta(days=3)}
+    insert(settings.database_url, job_schedule, row)
+    [said] = about(await look(settings), "schedules", "fail")
+    assert said.startswith("Daily was due at")
+
+
+async def test_a_paused_job_is_not_late(settings: Settings):
+    row = {"JobName": "Daily", "ScheduleText": "0 2 * * *", "LastSlot": NOW - timedelta(days=3)}
+    insert(settings.database_url, job_schedule, row | {"PausedAt": NOW, "PausedBy": "me"})
+    assert about(await look(settings), "schedules") == []
+
+
+async def test_schedules_of_jobs_that_are_gone(settings: Settings):
+    insert(settings.database_url, job_schedule, {"JobName": "Gone", "ScheduleText": "0 2 * * *"})
+    assert about(await look(settings), "schedules") == [
+        "schedules of jobs that are not in this code: Gone"
+    ]
+
+
+async def test_retention_that_does_not_keep_up(settings: Settings):
+    settings = settings.model_copy(update={"history_keep": 1})
+    insert(settings.database_url, logged_job, attempt(200), attempt(1))
+    [said] = about(await look(settings), "retention", "warn")
+    assert f"the oldest is of {NOW - timedelta(days=200):%Y-%m-%d}" in said
+
+
+async def test_what_is_kept_whatever_its_age_is_no_arrear(settings: Settings):
+    insert(settings.database_url, logged_job, attempt(200), attempt(150))
+    [said] = about(await look(settings), "retention", "ok")
+    assert "newest 100 of each job" in said
+
+
+async def test_statistics_that_are_still_counted(settings: Settings):
+    row = {"Name": "uncounted runs", "Value": "500", "UpdatedAt": NOW}
+    insert(settings.database_url, job_setting, row)
+    assert about(await look(settings), "statistics", "warn") == [
+        "statistics lack about 500 rows of an earlier release"
+    ]
+
+
+async def test_tables_of_an_earlier_release(settings: Settings):
+    from targcc_scheduler.migrations.upgrade import downgrade
+
+    downgrade(settings.database_url, "0003")
+    found = await look(settings)
+    assert about(found, "tables", "warn")[0].startswith("the tables are at revision 0003, older")
+    assert about(found, "nodes") == []  # they cannot be read
+    by_hand = settings.model_copy(update={"migrate_on_start": False})
+    assert about(await look(by_hand), "tables", "fail")
+
+
+async def test_tables_of_a_newer_release(settings: Settings):
+    with sync_engine(settings.database_url) as engine, engine.begin() as connection:
+        connection.execute(sa.text("UPDATE c_AlembicVersion SET version_num = '9001'"))
+    [said] = about(await look(settings), "tables", "fail")
+    assert "at revision 9001, which a newer release has made" in said
+
+
+async def test_a_look_changes_nothing(settings: Settings):
+    insert(settings.database_url, job_server, server())
+    before = everything(settings.database_url)
+    await look(settings)
+    assert everything(settings.database_url) == before
+
+
+def everything(url: str) -> dict[str, list[Any]]:
+    with sync_engine(url) as engine, engine.connect() as connection:
+        found = sa.MetaData()
+        found.reflect(connection)
+        return {
+            name: [tuple(row) for row in connection.execute(sa.select(table))]
+            for name, table in found.tables.items()
+        }

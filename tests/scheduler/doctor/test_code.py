@@ -1,0 +1,119 @@
+"""What the doctor finds without a database: settings, job files, alerts; and what it says when there is none."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+from processes import environment
+from projects import PATH
+from targcc_scheduler import Settings
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.doctor.checkup import checkup
+
+ALERTS = """
+from targcc_scheduler import Alerts, job
+
+@job(alerts=Alerts(slack="${NO_SUCH_SLACK}", email=("ops@example.com",)))
+def told(ctx): ...
+"""
+ONCE = """
+from targcc_scheduler import job
+
+@job("0 0 31 2 *")
+def never(ctx): ...
+"""
+SECRET = "very-secret-word"
+
+
+def nowhere(jobs_package: str, **values: object) -> Settings:
+    url = f"postgresql://me:{SECRET}@127.0.0.1:1/jobs"
+    return Settings(database_url=url, jobs_package=jobs_package, **values)
+
+
+async def test_a_database_that_is_down_is_said_and_the_rest_is_checked(make_jobs):
+    package = make_jobs(good=ALERTS, broken="import no_such_module")
+    found = await checkup(nowhere(package), seconds=2)
+    failed = {one.check: one.what for one in found if one.level == "fail"}
+    assert failed["database"].startswith("postgresql://me:***@127.0.0.1:1/jobs does not answer")
+    assert "broken.py cannot be used: ModuleNotFoundError" in failed["jobs"]
+    assert "there is no mail server" in failed["alerts"]
+    assert SECRET not in repr(found)
+
+
+async def test_a_secret_that_is_missing_is_named_and_one_that_is_there_not_shown(
+    make_jobs, monkeypatch
+):
+    package = make_jobs(good=ALERTS)
+    found = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
+    [said] = [one.what for one in found if one.check == "alerts"]
+    assert said.startswith("alerts of Told cannot be sent: the environment variable NO_SUCH_SLACK")
+    monkeypatch.setenv("NO_SUCH_SLACK", f"https://{SECRET}")
+    found = await checkup(nowhere(package, smtp_host="mail"), seconds=2)
+    assert [one.what for one in found if one.check == "alerts"] == ["what alerts need is there"]
+    assert SECRET not in repr(found)
+
+
+def call(*arguments: str, status: int) -> str:
+    result = CliRunner().invoke(main, ["doctor", *arguments], prog_name="targcc")
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result.stdout
+
+
+def test_wrong_settings_are_a_finding(monkeypatch):
+    monkeypatch.setenv("TARGCC_PORT", "none")
+    [found] = json.loads(call("--json", status=1))
+    assert (found["level"], found["check"]) == ("fail", "settings")
+    assert found["what"].startswith("TARGCC_PORT: ")
+
+
+def test_it_says_what_is_wrong_and_what_to_do(monkeypatch, migrated_sqlite_url, make_jobs):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_sqlite_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", make_jobs(bad="1 / 0"))
+    said = call(status=1).splitlines()
+    assert said[0].endswith("bad.py cannot be used: ZeroDivisionError: division by zero")
+    assert said[0].startswith("fail  jobs: ")
+    assert said[1] == "      correct it and start again; the other jobs run"
+    assert said[-1].startswith("1 wrong, ")
+
+
+def test_what_is_only_worth_a_look_is_no_failure(monkeypatch, migrated_sqlite_url, jobs_package):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_sqlite_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", jobs_package)
+    found = json.loads(call("--json", status=0))
+    assert "warn" in {one["level"] for one in found}
+
+
+_ALONE = """
+import sys
+from projects import WEB
+from targcc_scheduler import configure
+from targcc_scheduler.cli.main import main
+configure(WEB)
+try:
+    main(["doctor", "--json"])
+finally:
+    assert "fastapi" not in sys.modules, "the web part was imported"
+    assert not [name for name in sys.modules if name.startswith("targcc_scheduler.web")]
+    sys.stderr.write("looked")
+"""
+
+
+def test_the_web_part_is_not_imported(tmp_path: Path, migrated_sqlite_url: str):
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=PATH, TARGCC_DATABASE_URL=migrated_sqlite_url),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.endswith("looked"), done.stderr
+    assert json.loads(done.stdout)
+
+
+async def test_jobs_that_have_no_date_to_come(make_jobs):
+    found = await checkup(nowhere(make_jobs(once=ONCE)), seconds=2)
+    assert [one.check for one in found if "has no date to come" in one.what] == ["schedules"]

@@ -1,0 +1,101 @@
+"""What a repository alone names is not connected to; files of secrets are their owner's alone."""
+
+import os
+import stat
+import struct
+
+import pytest
+from targcc_scheduler import Settings, migrate
+from targcc_scheduler.doctor import origin
+from targcc_scheduler.doctor.checkup import checkup
+
+STRANGER = "postgresql://jobs:pa55-word@192.0.2.1/jobs"
+
+
+def commit(folder, *names):
+    """A git index with these files, as git writes one."""
+    (folder / ".git").mkdir()
+    entries = b"".join(
+        bytes(60) + struct.pack(">H", len(name)) + name.encode() + b"\0" * 8 for name in names
+    )
+    (folder / ".git" / "index").write_bytes(b"DIRC" + struct.pack(">II", 2, len(names)) + entries)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TARGCC_DATABASE_URL", raising=False)
+    return tmp_path
+
+
+def test_a_committed_env_file_does_not_choose_the_server(repository):
+    (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
+    assert origin.named_by_file_only(Settings()) is None  # nobody has committed it
+    commit(repository, "README.md", ".env")
+    found = origin.named_by_file_only(Settings())
+    assert found is not None
+    assert "192.0.2.1" in found.what
+    assert "pa55-word" not in found.what + found.advice
+    assert "--connect" in found.advice
+    assert any(one.level == "fail" for one in origin.env_file())
+
+
+def test_a_file_that_only_ends_alike_is_not_the_committed_one(repository):
+    (repository / ".env").touch()
+    commit(repository, "other.env", "sub/.env")
+    assert not origin.is_committed(repository / ".env")
+    (repository / "sub").mkdir()
+    assert origin.is_committed(repository / "sub" / ".env")
+
+
+async def test_the_doctor_leaves_it_alone_until_asked(repository, monkeypatch):
+    (repository / ".env").write_text(f"TARGCC_DATABASE_URL={STRANGER}\n", encoding="utf-8")
+    commit(repository, ".env")
+    asked = []
+
+    class Asked:
+        def __init__(self, *_):
+            asked.append(True)
+
+        async def findings(self, _jobs):
+            return []
+
+    monkeypatch.setattr("targcc_scheduler.doctor.checkup._Database", Asked)
+    await checkup(Settings(), seconds=1)
+    assert asked == []
+    await checkup(Settings(), seconds=1, connect=True)
+    monkeypatch.setenv("TARGCC_DATABASE_URL", STRANGER)
+    await checkup(Settings(), seconds=1)
+    assert len(asked) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_a_database_is_its_owners_alone_from_its_first_moment(tmp_path, monkeypatch):
+    seen, file = [], tmp_path / "jobs.db"
+    real = os.open
+
+    def watched(path, *rest, **more):
+        descriptor = real(path, *rest, **more)
+        if str(path) == str(file):
+            seen.append(stat.S_IMODE(file.stat().st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", watched)
+    before = os.umask(0)
+    try:
+        migrate(f"sqlite:///{file}")
+    finally:
+        os.umask(before)
+    assert seen == [0o600]
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_the_doctor_sees_files_that_others_may_read(repository):
+    (repository / ".env").write_text("A=b\n", encoding="utf-8")
+    (repository / ".env").chmod(0o644)
+    (found,) = origin.env_file()
+    assert (found.level, "chmod 600" in found.advice) == ("warn", True)
+    (repository / ".env").chmod(0o600)
+    assert list(origin.env_file()) == []

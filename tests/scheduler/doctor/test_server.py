@@ -1,0 +1,128 @@
+"""What the doctor finds about a PostgreSQL server."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import Settings
+from targcc_scheduler.doctor.checkup import checkup
+from targcc_scheduler.doctor.findings import Finding
+from targcc_scheduler.doctor.postgresql import takes_turns
+from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.partitions import months
+
+
+@pytest.fixture
+def settings(migrated_postgresql_url: str, jobs_package: str) -> Settings:
+    return Settings(database_url=migrated_postgresql_url, jobs_package=jobs_package)
+
+
+async def found(settings: Settings, check: str, level: str) -> list[Finding]:
+    every = await checkup(settings, seconds=10)
+    return [one for one in every if (one.check, one.level) == (check, level)]
+
+
+def execute(url: str, *statements: str) -> None:
+    with sync_engine(url) as engine, engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+
+
+async def test_the_server_and_the_sizes_are_told(settings):
+    [server] = await found(settings, "server", "ok")
+    [size] = await found(settings, "size", "ok")
+    assert server.what.startswith("PostgreSQL 18")
+    assert "of it indexes; history" in size.what
+
+
+async def test_commits_that_a_crash_loses(settings):
+    name = sa.make_url(settings.database_url).database
+    execute(settings.database_url, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    said = [one.what for one in await found(settings, "server", "warn")]
+    assert any(one.startswith("synchronous_commit is off") for one in said)
+
+
+async def test_a_table_that_the_planner_does_not_know(settings):
+    execute(
+        settings.database_url,
+        "ALTER TABLE c_JobAudit SET (autovacuum_enabled = off)",
+        "INSERT INTO c_JobAudit (At, Actor, Action) SELECT now(), 'me', 'x' FROM generate_series(1, 20000)",
+    )
+    execute(settings.database_url, "SELECT pg_stat_force_next_flush()")
+    said = await found(settings, "planner", "warn")
+    assert [one.advice for one in said] == ["ANALYZE c_jobaudit; and see that autovacuum is on"]
+    execute(settings.database_url, "ANALYZE c_JobAudit")
+    assert await found(settings, "planner", "warn") == []
+
+
+async def test_how_the_history_is_kept(settings):
+    [said] = await found(settings, "history", "ok")
+    assert said.what.startswith("the history is in one table")
+    wanted = settings.model_copy(update={"history_partitions": "month"})
+    [said] = await found(wanted, "history", "warn")
+    assert said.advice == "targcc history partition"
+
+
+async def test_a_history_by_month(settings, migrated_by_month_url):
+    settings = settings.model_copy(update={"database_url": migrated_by_month_url})
+    [said] = await found(settings, "history", "ok")
+    assert said.what.startswith("the history is kept by month, in 4 parts, until")
+    execute(migrated_by_month_url, *drop_months(migrated_by_month_url))
+    [said] = await found(settings, "history", "warn")
+    assert "none is there" in said.what
+
+
+def drop_months(url: str) -> list[str]:
+    with sync_engine(url) as engine, engine.connect() as connection:
+        return [f"DROP TABLE {one.name}" for one in months.partitions(connection) if one.until]
+
+
+async def test_what_is_left_of_conversions_that_broke_off(settings):
+    execute(
+        settings.database_url,
+        "ALTER TABLE c_LoggedJob ADD CONSTRAINT c_LoggedJob_bound CHECK (StartedAt < '2030-01-01') NOT VALID",
+        "CREATE TABLE c_LoggedJob_plain (ID bigint)",
+    )
+    said = [one.what for one in await found(settings, "history", "warn")]
+    assert ["broke off" in one for one in said] == [True, True]
+
+
+class Pooled:
+    """A connection through a pooler in transaction mode: each transaction has whichever session is free."""
+
+    def __init__(self, sessions: asyncio.LifoQueue[int]) -> None:
+        self._sessions = sessions
+        self._mine: int | None = None
+
+    async def execute(self, _: object) -> Any:
+        if self._mine is None:
+            self._mine = await self._sessions.get()
+        return self
+
+    def scalar_one(self) -> int | None:
+        return self._mine
+
+    async def rollback(self) -> None:
+        if self._mine is not None:
+            self._sessions.put_nowait(self._mine)
+        self._mine = None
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_a_pooler_in_transaction_mode_is_noticed(size, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.doctor.postgresql._LONGEST_WAIT", 0.05)
+    sessions: asyncio.LifoQueue[int] = asyncio.LifoQueue()
+    for number in range(size):
+        sessions.put_nowait(number)
+    assert await takes_turns(Pooled(sessions), Pooled(sessions))
+
+
+async def test_connections_of_their_own_are_no_pooler(migrated_postgresql_url):
+    engine = known.for_url(migrated_postgresql_url).make_looking_engine(
+        sa.make_url(migrated_postgresql_url), 5
+    )
+    async with engine.connect() as first, engine.connect() as second:
+        assert not await takes_turns(first, second)
+    await engine.dispose()

@@ -1,0 +1,78 @@
+"""A process hears at once of work that another process of the machine wrote into the same database file."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from targcc_scheduler.engine import nudge
+from targcc_scheduler.engine.nudge import Nudge
+
+Listen = Callable[[Path], "asyncio.Future[tuple[Nudge, asyncio.Queue[None]]]"]
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Listen]:
+    """Somebody who listens for a file, and a queue with what they hear."""
+    made: list[Nudge] = []
+
+    async def begin(database: Path) -> tuple[Nudge, asyncio.Queue[None]]:
+        heard: asyncio.Queue[None] = asyncio.Queue()
+        made.append(Nudge(database))
+        await made[-1].listen(lambda: heard.put_nowait(None))
+        return made[-1], heard
+
+    yield begin
+    for one in made:
+        one.close()
+
+
+async def test_all_others_of_the_same_file_hear_it(tmp_path, listen):
+    me, mine = await listen(tmp_path / "jobs.db")
+    others = [await listen(tmp_path / "jobs.db") for _ in range(2)]
+    _, elsewhere = await listen(tmp_path / "other.db")
+
+    me.send()
+
+    for _, heard in others:
+        await asyncio.wait_for(heard.get(), 5)
+    assert mine.empty()
+    assert elsewhere.empty()
+
+
+async def test_a_path_says_the_same_however_it_is_written(tmp_path, listen, monkeypatch):
+    _, heard = await listen(tmp_path / "jobs.db")
+    monkeypatch.chdir(tmp_path)
+    me = Nudge(Path("jobs.db"))
+    me.send()
+    await asyncio.wait_for(heard.get(), 5)
+    me.close()
+
+
+async def test_many_at_once_are_two_and_the_last_is_not_lost(tmp_path, listen):
+    me, _ = await listen(tmp_path / "jobs.db")
+    sent: list[float] = []
+    me._send = lambda: sent.append(asyncio.get_running_loop().time())  # type: ignore[method-assign]
+    for _ in range(100):
+        me.send()
+    assert len(sent) == 1
+    me.close()  # as a command does right after it has written
+    assert len(sent) == 2
+    me.send()  # whoever woke the engine too late
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize("missing", ["bind", "setsockopt"])
+async def test_a_machine_without_multicast_goes_on_without(tmp_path, listen, monkeypatch, missing):
+    class Denied(socket.socket):
+        pass
+
+    def deny(*_: object) -> None:
+        raise OSError("not here")
+
+    monkeypatch.setattr(Denied, missing, deny, raising=False)
+    monkeypatch.setattr(nudge.socket, "socket", Denied)
+    me, heard = await listen(tmp_path / "jobs.db")
+    me.send()
+    assert heard.empty()

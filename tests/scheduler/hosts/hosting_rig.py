@@ -1,0 +1,83 @@
+"""Apps of other people, served over ASGI as a server would: one lifespan, then requests."""
+
+import asyncio
+import contextlib
+import sys
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from targcc_scheduler import Scheduler
+from targcc_scheduler.security import roles, users
+from web_fixtures import PASSWORD, PASSWORD_HASH
+
+ROOT = "http://testserver"
+
+
+@contextlib.asynccontextmanager
+async def alive(app: Any, *, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app between its start and its end."""
+    orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    state: dict[str, Any] = {}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "state": dict(state)}, receive, send)
+
+    life = asyncio.create_task(app(scope, orders.get, answers.put))
+
+    async def ask(what: str) -> None:
+        orders.put_nowait({"type": f"lifespan.{what}"})
+        async with asyncio.timeout(30):
+            said = await answers.get()
+        assert said["type"] == f"lifespan.{what}.complete", said
+
+    await ask("startup")
+    try:
+        async with client_of(served, root_path=root_path) as client:
+            yield client
+    finally:
+        await ask("shutdown")
+        await life
+
+
+def client_of(app: Any, *, root_path: str = "") -> httpx.AsyncClient:
+    """A client of the app, whether it lives or not."""
+    transport = httpx.ASGITransport(app, client=("10.1.2.3", 1234), root_path=root_path)
+    return httpx.AsyncClient(transport=transport, base_url=ROOT)
+
+
+async def add_user(scheduler: Scheduler, name: str = "dana", role: str = "operator") -> None:
+    wanted, now = roles.Role(role), datetime.now(UTC)
+    await scheduler.change(lambda db: users.add_user(db, name, PASSWORD_HASH, wanted, now))
+
+
+async def sign_in(client: httpx.AsyncClient, base: str, name: str = "dana") -> None:
+    answer = await client.post(f"{base}/login", data={"name": name, "password": PASSWORD})
+    assert (answer.status_code, answer.headers["location"]) == (303, base)
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(30):
+        while not await check():  # noqa: ASYNC110 - it looks from outside
+            await asyncio.sleep(0.02)
+
+
+def configure_django() -> None:
+    """Django's settings, which a process has once."""
+    import django
+    from django.conf import settings
+    from django.http import JsonResponse
+    from django.urls import path
+
+    if settings.configured:
+        return
+    urls = types.ModuleType("django_urls")
+    urls.urlpatterns = [path("own", lambda _: JsonResponse({"own": "hello"}))]  # type: ignore[attr-defined]
+    sys.modules["django_urls"] = urls
+    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF="django_urls", SECRET_KEY="test")
+    django.setup()

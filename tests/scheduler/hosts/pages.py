@@ -1,0 +1,57 @@
+"""The applications in ``docs/hosts``: every file that a page shows, in a folder of its own, with a scheduler as a package."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGES = Path(__file__).resolve().parents[3] / "docs" / "hosts"
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SCHEDULER = """
+import targcc_scheduler
+from targcc_scheduler import Project, configure
+
+configure(Project(name="shop", package="shop", database_url="sqlite:///shop.db"))
+
+
+def __getattr__(name):
+    return getattr(targcc_scheduler, name)
+"""
+
+
+def write(page: str, root: Path) -> Path:
+    """The files of a page."""
+    found = _FILE.findall((PAGES / page).read_text(encoding="utf-8"))
+    files = {"shop/scheduler/__init__.py": SCHEDULER, **dict(found)}
+    for name, text in files.items():
+        path = root / name
+        for folder in reversed(path.relative_to(root).parents):
+            if folder.parts and folder.parts[0] == "shop":
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                (root / folder / "__init__.py").touch()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def environment(root: Path, **more: str) -> dict[str, str]:
+    """That of a developer: nothing of ours."""
+    ours = ("TARGCC_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONPATH": str(root), **more}
+
+
+def run(root: Path, *words: str, **more: str) -> str:
+    """What a Python program prints."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=root,
+        env=environment(root, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

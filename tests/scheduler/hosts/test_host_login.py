@@ -1,0 +1,156 @@
+"""The host says who asks: its own function or dependency, with our roles, CSRF tokens and audit."""
+
+import re
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPBearer
+from hosting_rig import alive
+from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
+from targcc_scheduler.core.errors import CredentialsRefused
+from targcc_scheduler.queries import system
+from targcc_scheduler.security import tokens
+from targcc_scheduler.security.roles import Principal, Role
+from targcc_scheduler.web.hosts.login import HostLogin, csrf_cookie
+
+PEOPLE = {"vera": "viewer", "otto": "operator", "ada": "admin"}
+
+
+def the_key() -> str:
+    return "cookie"
+
+
+async def current_user(request: Request, key: Annotated[str, Depends(the_key)]) -> tuple[str, str]:
+    """A dependency as apps have it, with one of its own."""
+    name = request.cookies.get(key)
+    if name not in PEOPLE:
+        raise HTTPException(401, "Who are you?")
+    return name, PEOPLE[name]
+
+
+def of_request(request):
+    """A plain function, as a host without FastAPI has it."""
+    name = request.cookies.get("cookie")
+    return Principal(name, Role(PEOPLE[name])) if name in PEOPLE else None
+
+
+@pytest.fixture
+async def scheduler(settings: Settings):
+    made = Scheduler(settings.model_copy(update={"mode": "pages"}))
+    yield made
+    await made.stop()
+
+
+@pytest.fixture(params=[current_user, of_request], ids=["dependency", "function"])
+async def client(request, scheduler):
+    app: Any = FastAPI()
+    mount(app, scheduler=scheduler, identify=request.param)
+    async with alive(app) as client:
+        yield client
+
+
+async def test_the_host_says_who_asks_and_our_login_is_off(client):
+    first = await client.get("/jobs/runs")
+    assert (first.status_code, "Sign in" in first.text) == (401, True)
+    assert (await client.get("/jobs/api/jobs")).status_code == 401
+    assert (await client.get("/jobs/login")).status_code == 404
+    client.cookies.set("cookie", "vera")
+    page = await client.get("/jobs")
+    assert (page.status_code, "vera" in page.text, "Sign out" in page.text) == (200, True, False)
+    assert (await client.get("/jobs/api/jobs")).status_code == 200
+    assert (await client.get("/jobs/health/live")).status_code == 200
+
+
+async def test_roles_and_csrf_tokens_and_the_audit_are_the_same(client, scheduler):
+    client.headers["Origin"] = "http://testserver"
+    path = "/jobs/jobs/DailyReport/pause"
+    client.cookies.set("cookie", "otto")
+    page = (await client.get("/jobs/jobs/DailyReport")).text
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page)[1]
+    assert csrf == client.cookies[csrf_cookie()]
+    assert (await client.post(path, data={"csrf": "forged"})).status_code == 403
+    elsewhere = {"Origin": "http://evil.example"}
+    assert (await client.post(path, data={"csrf": csrf}, headers=elsewhere)).status_code == 403
+    assert (await client.post("/jobs/api/jobs/DailyReport/pause")).status_code == 403
+    assert (await client.post(path, data={"csrf": csrf})).status_code == 303
+    client.cookies.set("cookie", "vera")
+    assert (await client.post(path, data={"csrf": csrf})).status_code == 403
+    [entry] = await scheduler.read(lambda db: system.audit(db, limit=5))
+    assert (entry.action, entry.job, "otto" in str(entry.actor)) == ("pause", "DailyReport", True)
+
+
+async def test_programs_with_an_api_token_come_in_as_ever(client, scheduler):
+    now = scheduler.clock.now()
+    token = await scheduler.change(
+        lambda db: tokens.create_token(db, "prometheus", Role.VIEWER, by="test", now=now)
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert (await client.get("/jobs/metrics", headers=bearer)).status_code == 200
+    wrong = {"Authorization": "Bearer tgc_wrong"}
+    assert (await client.get("/jobs/metrics", headers=wrong)).status_code == 401
+
+
+async def test_a_host_sends_people_to_its_own_login(scheduler):
+    app: Any = FastAPI()
+    mount(app, scheduler=scheduler, identify=current_user, login_url="/signin?via=jobs")
+    async with alive(app) as client:
+        answer = await client.get("/jobs/runs?state=failed")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/signin?via=jobs&next=%2Fjobs%2Fruns%3Fstate%3Dfailed"
+
+
+async def test_a_test_of_the_host_overrides_its_dependency(scheduler):
+    app = FastAPI()
+    mount(app, scheduler=scheduler, identify=current_user)
+    app.dependency_overrides[the_key] = lambda: "other"
+    async with alive(app) as client:
+        client.cookies.set("other", "ada")
+        assert (await client.get("/jobs")).status_code == 200
+
+
+async def test_programs_of_the_host_need_no_csrf_token(scheduler):
+    """A header that no form of another site can send."""
+    secret = HTTPBearer()
+
+    def by_token(given: Annotated[Any, Depends(secret)]):
+        return ("robot", "operator") if given.credentials == "theirs" else None
+
+    app = with_scheduler(FastAPI(), scheduler=scheduler, identify=by_token)
+    async with alive(app) as client:
+        paused = "/jobs/api/jobs/DailyReport/pause"
+        right, wrong = ({"Authorization": f"Bearer {word}"} for word in ("theirs", "wrong"))
+        assert (await client.post(paused, headers=right)).status_code == 200
+        assert (await client.post(paused, headers=wrong)).status_code == 401
+
+
+async def test_a_wrong_answer_of_the_host_is_an_error_that_says_so(scheduler):
+    app: Any = FastAPI()
+    mount(app, scheduler=scheduler, identify=lambda: "ada")
+    async with alive(app) as client:
+        with pytest.raises(TypeError, match=r"return \(name, role\)"):
+            await client.get("/jobs")
+
+
+# The contract of an identity provider.
+
+
+def asked(**headers: str) -> Request:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return Request(
+        {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": raw}
+    )
+
+
+class Refusing:
+    async def authenticate(self, _: Request) -> None:
+        raise CredentialsRefused("unknown")
+
+
+async def test_the_contract_of_an_identity_provider():
+    login = HostLogin(of_request)
+    found = await login.authenticate(asked(Cookie="cookie=otto"))
+    assert (found.name, found.role, bool(found.csrf)) == ("otto", Role.OPERATOR, True)
+    assert await login.authenticate(asked()) is None
+    login.ask_also(Refusing())
+    assert await login.authenticate(asked(Authorization="Bearer x")) is None

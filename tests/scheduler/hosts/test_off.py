@@ -1,0 +1,98 @@
+"""Schedulers that are off: the tests of an application run nothing, connect to nothing, and see what was enqueued."""
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI
+from hosting_rig import alive, client_of
+from targcc_scheduler import Client, Scheduler, Settings, get_scheduler, make_router
+from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.errors import ArgumentsError, SchedulerOff
+from targcc_scheduler.core.states import RunState
+
+
+@pytest.fixture(autouse=True)
+def _under_pytest(monkeypatch, tmp_path):
+    monkeypatch.delenv("TARGCC_MODE")
+    monkeypatch.setenv("TARGCC_DATABASE_URL", f"sqlite:///{tmp_path / 'theirs.db'}")
+
+
+def host() -> FastAPI:
+    app = FastAPI()
+    app.include_router(make_router())
+
+    @app.post("/users/{user_id}")
+    async def invite(user_id: int, scheduler: Annotated[Scheduler, Depends(get_scheduler)]) -> int:
+        return await scheduler.enqueue("MailUser", user_id=user_id)
+
+    return app
+
+
+def test_pytest_turns_schedulers_off_and_a_word_turns_them_on(monkeypatch):
+    assert Settings().effective_mode == "off"
+    monkeypatch.setenv("TARGCC_MODE", "pages")
+    assert Settings().effective_mode == "pages"
+    monkeypatch.setenv("TARGCC_MODE", "auto")
+    for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
+        monkeypatch.delenv(name)
+    assert Settings().effective_mode == "embedded"
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_a_host_is_tested_without_a_database(lives, enqueued, tmp_path):
+    """With its lifespan entered, and without, as many tests have it."""
+    app = host()
+    async with alive(app) if lives else client_of(app) as client:
+        assert (await client.post("/users/7")).status_code == 200
+        assert (await client.get("/jobs/health/live")).status_code == 200
+        assert (await client.get("/jobs/health/ready")).status_code == 503
+        page = await client.get("/jobs/login")
+        assert (page.status_code, "as pytest runs" in page.text) == (503, True)
+    [run] = enqueued("MailUserJob")
+    assert (run.job, run.arguments["user_id"], run.state) == ("MailUser", 7, RunState.ENQUEUED)
+    assert enqueued("DailyReport") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_scheduler_that_is_off_starts_nothing_and_says_so(tmp_path):
+    async with Scheduler() as scheduler:
+        with pytest.raises(SchedulerOff, match="TARGCC_MODE=embedded"):
+            await scheduler.change(_nothing)
+        with pytest.raises(ArgumentsError):
+            await scheduler.enqueue("MailUser", user_id="nobody")
+        await scheduler.pause("DailyReport", by=SYSTEM)
+        assert scheduler.node is None
+    assert list(tmp_path.iterdir()) == []
+
+
+async def _nothing(_: Any) -> None:
+    raise AssertionError
+
+
+async def test_what_is_enqueued_elsewhere_is_recorded_too(enqueued):
+    many = [{"user_id": 1}, {"user_id": 2}]
+    first = await Scheduler().enqueue_many("MailUser", many, session=object())
+    second = Client().enqueue("MailUser", user_id=3)
+    later = await Scheduler().schedule("MailUser", delay="15m", user_id=4)
+    found = enqueued()
+    assert [run.run_id for run in found] == [*first, second, later]
+    assert [run.arguments["user_id"] for run in found] == [1, 2, 3, 4]
+    assert found[-1].state == RunState.SCHEDULED
+    assert await Scheduler().cancel(later, by=SYSTEM) == RunState.CANCELLED
+    with pytest.raises(TimeoutError, match="still enqueued"):
+        await Scheduler().wait(second, timeout=1)
+
+
+async def test_jobs_run_inline_where_the_fixture_is_used(scheduler, enqueued):
+    async with client_of(host()) as client:
+        assert (await client.post("/users/7")).status_code == 200
+    assert enqueued("MailUser")[0].state == RunState.SUCCEEDED
+    run = await scheduler.enqueue("MailUser", user_id=8)
+    assert await scheduler.wait(run) == RunState.SUCCEEDED
+    assert Client(scheduler).enqueue("MailUser", user_id=9) == run + 1
+
+
+async def test_what_a_job_raises_inline_comes_through(scheduler, enqueued):
+    with pytest.raises(Exception, match="warehouse"):
+        await scheduler.enqueue("SyncStock")
+    assert enqueued("SyncStock")[0].state == RunState.FAILED

@@ -1,0 +1,231 @@
+"""Runs that are created within the transaction of an application: they exist once it commits, and not when it rolls back."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hosting_rig import configure_django
+from psycopg.rows import dict_row
+from rt_tools import QUICK
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from targcc_scheduler import Client, Scheduler, Settings, job
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.storage.transactions import Store
+
+
+@job()
+async def note(text: str) -> str:
+    """Writes nothing."""
+    return text
+
+
+def address(url: str, driver: str = "") -> sa.URL:
+    found = sa.make_url(url)
+    return found.set(drivername=f"{found.get_backend_name()}{driver}")
+
+
+@contextlib.asynccontextmanager
+async def async_session(url: str, driver: str) -> AsyncIterator[AsyncSession]:
+    engine = create_async_engine(address(url, driver))
+    async with AsyncSession(engine) as session:
+        yield session
+    await engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def plain_session(url: str, driver: str = "") -> AsyncIterator[Session]:
+    engine = sa.create_engine(address(url, driver))
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def core(url: str, driver: str = "") -> AsyncIterator[sa.Connection]:
+    engine = sa.create_engine(address(url, driver))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def of_sqlite3(url: str) -> AsyncIterator[sqlite3.Connection]:
+    connection = sqlite3.connect(sa.make_url(url).database or "")
+    connection.row_factory = lambda *_: {"rows": "of their own"}
+    yield connection
+    connection.close()
+
+
+@contextlib.asynccontextmanager
+async def of_psycopg(url: str) -> AsyncIterator[Any]:
+    with psycopg.connect(
+        address(url).render_as_string(hide_password=False), row_factory=dict_row
+    ) as connection:
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def of_async_psycopg(url: str) -> AsyncIterator[Any]:
+    text = address(url).render_as_string(hide_password=False)
+    async with await psycopg.AsyncConnection.connect(text, row_factory=dict_row) as connection:
+        yield connection
+
+
+def django_connection(url: str) -> Any:
+    """Django's connection to a database."""
+    from django.db.utils import ConnectionHandler
+
+    configure_django()
+    found = sa.make_url(url)
+    kind = "sqlite3" if found.get_backend_name() == "sqlite" else "postgresql"
+    where = {"NAME": found.database, "USER": found.username, "PORT": found.port}
+    where["HOST"] = found.query.get("host", found.host)
+    given = {name: value or "" for name, value in where.items()}
+    return ConnectionHandler({"default": {"ENGINE": f"django.db.backends.{kind}", **given}})[
+        "default"
+    ]
+
+
+SQLITE = {
+    "async session": lambda url: async_session(url, "+aiosqlite"),
+    "session": plain_session,
+    "connection": core,
+    "sqlite3": of_sqlite3,
+}
+POSTGRESQL = {
+    "async session": lambda url: async_session(url, "+psycopg"),
+    "async session of asyncpg": lambda url: async_session(url, "+asyncpg"),
+    "session": lambda url: plain_session(url, "+psycopg"),
+    "psycopg": of_psycopg,
+    "async psycopg": of_async_psycopg,
+}
+
+
+async def ended(theirs: Any, how: str) -> None:
+    """Commit or roll back."""
+    done = getattr(theirs, how)()
+    if done is not None:
+        await done
+
+
+async def count(scheduler: Scheduler) -> int:
+    async def query(db: Any) -> int:
+        return (await db.scalar(sa.select(sa.func.count()).select_from(job_run))) or 0
+
+    return await scheduler.read(query)
+
+
+@contextlib.asynccontextmanager
+async def working(url: str) -> AsyncIterator[Scheduler]:
+    made = Scheduler(Settings(database_url=url, **QUICK), jobs_package=__name__)
+    await made.start(schedule=False)
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+@pytest.fixture
+async def on_sqlite(migrated_sqlite_url):
+    async with working(migrated_sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def on_postgresql(migrated_postgresql_url):
+    async with working(migrated_postgresql_url) as made:
+        yield made
+
+
+async def commits_and_rolls_back(scheduler: Scheduler, open_theirs: Any) -> None:
+    async with open_theirs(scheduler.settings.database_url) as theirs:
+        await scheduler.enqueue("note", session=theirs, text="never")
+        await ended(theirs, "rollback")
+        assert await count(scheduler) == 0
+        first = await scheduler.enqueue("note", session=theirs, text="one")
+        many = [{"text": "two"}, {"text": "three"}]
+        rest = await scheduler.enqueue_many("note", many, session=theirs)
+        assert await count(scheduler) == 0
+        await ended(theirs, "commit")
+    for run in (first, *rest):
+        assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("kind", SQLITE)
+async def test_on_sqlite_it_commits_with_the_application(kind, on_sqlite):
+    await commits_and_rolls_back(on_sqlite, SQLITE[kind])
+
+
+@pytest.mark.parametrize("kind", POSTGRESQL)
+async def test_on_postgresql_it_commits_with_the_application(kind, on_postgresql):
+    await commits_and_rolls_back(on_postgresql, POSTGRESQL[kind])
+
+
+def rows(url: str, table: str = "c_JobRun") -> int:
+    engine = sa.create_engine(address(url, "+psycopg" if "postgresql" in url else ""))
+    with engine.connect() as connection:
+        found = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
+    engine.dispose()
+    return found or 0
+
+
+def test_plain_code_has_a_client(migrated_sqlite_url):
+    """As in a view of Flask: no event loop, a worker elsewhere."""
+    settings = Settings(database_url=migrated_sqlite_url, **QUICK)
+    engine = sa.create_engine(migrated_sqlite_url)
+    with Client(Scheduler(settings, jobs_package=__name__)) as client:
+        assert client.enqueue("note", text="alone") == 1
+        assert client.schedule("note", delay="15m", text="later") == 2
+        with pytest.raises(ValueError, match="either delay= or at="):
+            client.schedule("note", text="when?")
+        with Session(engine) as session:
+            client.enqueue("note", session=session, text="never")
+            session.rollback()
+            client.enqueue("note", session=session, text="once")
+            session.commit()
+        with pytest.raises(TimeoutError):
+            client.wait(1, timeout=0)
+    engine.dispose()
+    assert rows(migrated_sqlite_url) == 3
+
+
+def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
+    """Also without ``atomic()``, where each statement commits by itself."""
+    settings = Settings(database_url=migrated_url, **QUICK)
+    connection = django_connection(migrated_url)
+    with Client(Scheduler(settings, jobs_package=__name__)) as client:
+        client.enqueue("note", session=connection, text="at once")
+        assert rows(migrated_url) == 1
+        connection.set_autocommit(False)  # as atomic() does
+        client.enqueue("note", session=connection, text="never")
+        connection.rollback()
+        client.enqueue("note", session=connection, text="with the others")
+        assert rows(migrated_url) == 1
+        connection.commit()
+    connection.close()
+    assert rows(migrated_url) == 2
+    if "postgresql" in migrated_url:
+        assert rows(migrated_url, "procrastinate_jobs") == 2
+
+
+async def test_what_is_no_session_is_said(on_sqlite):
+    with pytest.raises(TypeError, match="SQLAlchemy, Django, psycopg or sqlite3, not object"):
+        await on_sqlite.enqueue("note", session=object(), text="x")
+    with pytest.raises(ValueError, match="give one"):
+        await on_sqlite.enqueue("note", session=object(), connection=object(), text="x")
+
+
+def test_the_database_of_an_application_is_taken_from_its_engine():
+    engine = create_async_engine("postgresql+asyncpg://dana:s3c%40t@db:6432/shop?ssl=require")
+    found = Settings.for_engine(engine, pool_size=3)
+    assert found.database_url == "postgresql://dana:s3c%40t@db:6432/shop?sslmode=require"
+    plain = sa.create_engine("sqlite+pysqlite:///shop.db")
+    assert Settings.for_engine(plain).database_url == "sqlite:///shop.db"
+    store = Store("postgresql://db/shop", found.pool_size)
+    assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (3, 0)

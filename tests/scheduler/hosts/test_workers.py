@@ -1,0 +1,126 @@
+"""Several web processes of one application, by the commands of ``docs/hosts/fastapi.md``."""
+
+import contextlib
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pages
+import pytest
+
+pytestmark = pytest.mark.soak
+
+TICK = '''from ..scheduler import job
+
+
+@job("* * * * * *", misfire="skip", overlap="allow")
+def tick() -> None:
+    """Every second."""
+'''
+TABLES = "import asyncio\nfrom shop.database import Base, engine\nasync def make():\n    async with engine.begin() as db: await db.run_sync(Base.metadata.create_all)\nasyncio.run(make())"
+UVICORN = "-m uvicorn shop.main:app --workers 4 --port {port}"
+GUNICORN = (
+    "-m gunicorn shop.main:app --workers 4 --worker-class uvicorn_worker.UvicornWorker"
+    " --bind 127.0.0.1:{port}"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 90 s: {what}"
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def process(root: Path, words: str, **env: str) -> Iterator[None]:
+    """A process that is told to stop at the end, and does."""
+    log = (root / "log.txt").open("ab")
+    command = [sys.executable, *words.split()]
+    running = subprocess.Popen(
+        command, cwd=root, env=pages.environment(root, **env), stdout=log, stderr=log
+    )
+    try:
+        yield
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(60)
+        log.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    root = pages.write("fastapi.md", tmp_path)
+    (root / "shop" / "jobs" / "tick.py").write_text(TICK, encoding="utf-8")
+    pages.run(root, "-c", TABLES)
+    pages.run(root, "-c", "from shop.scheduler import migrate; migrate()")
+    return root
+
+
+def rows(root: Path, statement: str) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(root / "shop.db", timeout=30)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def nodes(root: Path) -> int:
+    return len(rows(root, "SELECT Id FROM c_JobServer"))
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url).status_code == 200
+    return False
+
+
+def sign_up_many(port: int) -> None:
+    """Each on a connection of its own, so that every process gets some."""
+    for number in range(24):
+        answer = httpx.post(f"http://127.0.0.1:{port}/users", params={"name": f"user {number}"})
+        assert answer.status_code == 200, answer.text
+
+
+def greeted(root: Path) -> int:
+    wanted = "SELECT count(*) FROM c_JobRun WHERE JobName = 'SendWelcome' AND State = 'succeeded'"
+    return rows(root, wanted)[0][0]
+
+
+def test_four_web_processes_that_work_run_each_slot_once(shop):
+    port = free_port()
+    with process(shop, UVICORN.format(port=port), TARGCC_MODE="embedded"):
+        until(lambda: nodes(shop) == 4, "four nodes")
+        sign_up_many(port)
+        until(lambda: greeted(shop) == 24, "everybody is greeted")
+        done = "SELECT ScheduledFor, count(*) FROM c_LoggedJob WHERE JobName = 'Tick' GROUP BY 1"
+        until(lambda: len(rows(shop, done)) >= 8, "eight slots")
+        assert {count for _, count in rows(shop, done)} == {1}
+    assert nodes(shop) == 0
+
+
+def test_four_web_processes_show_and_enqueue_and_a_worker_works(shop):
+    port = free_port()
+    with process(shop, GUNICORN.format(port=port), TARGCC_MODE="pages"):
+        until(lambda: answers(f"http://127.0.0.1:{port}/jobs/health/ready"), "the pages")
+        sign_up_many(port)
+        states = "SELECT State, count(*) FROM c_JobRun GROUP BY State"
+        assert rows(shop, states) == [("enqueued", 24)]
+        assert nodes(shop) == 0
+        with process(shop, "-m targcc_scheduler --project shop worker"):
+            until(lambda: greeted(shop) == 24, "everybody is greeted")
+            assert nodes(shop) == 1
+            ticks = "SELECT count(*) FROM c_LoggedJob WHERE JobName = 'Tick'"
+            until(lambda: rows(shop, ticks)[0][0] >= 3, "three slots")
+    log = (shop / "log.txt").read_text(encoding="utf-8")
+    assert not re.search(r"Traceback|ERROR", log), log

@@ -1,0 +1,129 @@
+"""Jobs that run in processes of their own, and what they do to them."""
+
+# ruff: noqa: ARG002 - a job takes its context
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+from targcc_scheduler import JobContext, JobResult, Scheduler, job
+
+
+@job(isolation="process", retries=0)
+class ReportJob:
+    """Whatever a test wants to know of the process."""
+
+    async def execute(self, ctx: JobContext, note: str = "") -> JobResult:
+        ctx.log.info("began", note=note)
+        ctx.progress(1, 2)
+        print("a job may print", file=sys.stdout)  # noqa: T201 - that it may is the test
+        return JobResult.success(f"{note} ünï").with_metadata(pid=os.getpid(), note=note)
+
+
+@job(isolation="process", retries=0)
+def plain(ctx: JobContext) -> str:
+    """A plain function."""
+    return f"{ctx.job_name} {ctx.run_id} {ctx.attempt} {threading.current_thread() is threading.main_thread()}"
+
+
+@job(isolation="process", retries=0)
+class RaisesJob:
+    """Raises."""
+
+    async def execute(self, ctx: JobContext) -> None:
+        raise ValueError("the order has no lines")
+
+
+@job(isolation="process", retries=0)
+class DiesJob:
+    """Ends its process in some way."""
+
+    def execute(self, ctx: JobContext, how: str) -> None:
+        if how == "exit":
+            os._exit(7)
+        elif how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "segfault":
+            ctypes.string_at(0)
+
+
+@job(isolation="process", retries=0, timeout="300ms")
+class DeafJob:
+    """Holds the interpreter, and hears nothing."""
+
+    def execute(self, ctx: JobContext) -> None:
+        ctx.log.info("deaf", pid=os.getpid())
+        ctypes.PyDLL(None).sleep(30)
+
+
+@job(isolation="process", retries=0)
+class PatientJob:
+    """Goes on until it is told to stop."""
+
+    def execute(self, ctx: JobContext) -> str:
+        ctx.log.info("waiting")
+        while not ctx.cancelled:
+            time.sleep(0.005)
+        return f"stopped: {ctx.cancel_reason}"
+
+
+@job(isolation="process", memory_limit=200, retries=0)
+class GreedyJob:
+    """Takes memory without end."""
+
+    def execute(self, ctx: JobContext) -> None:
+        taken = []
+        while True:
+            taken.append(bytearray(2**22))
+            time.sleep(0.002)
+
+
+@job(isolation="process", retries=2, backoff="1ms")
+class SteppingJob:
+    """Fails once between two steps."""
+
+    async def execute(self, ctx: JobContext) -> str:
+        first = await ctx.step("first", os.getpid)
+        second = await ctx.step("second", lambda: ctx.attempt)
+        if ctx.attempt == 1:
+            os._exit(1)
+        return f"{first != os.getpid()} {second}"
+
+
+@job(isolation="process", retries=0)
+class BurnsJob:
+    """Uses half a second of processor time and about 100 MiB, in a thread of its own."""
+
+    def execute(self, ctx: JobContext) -> None:
+        worker = threading.Thread(target=self._burn)
+        worker.start()
+        worker.join()
+
+    def _burn(self) -> None:
+        block = bytearray(100 * 2**20)
+        until = time.process_time() + 0.5
+        while time.process_time() < until:
+            block[0] = 1
+
+
+@job(isolation="process", retries=0)
+class StartsOtherJob:
+    """Starts another job."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+
+    async def execute(self, ctx: JobContext) -> str:
+        return f"{await self.scheduler.enqueue(ReportJob, note='second')}"
+
+
+@job(isolation="process", retries=0)
+class TwinJob:
+    """Forks, and both go on."""
+
+    async def execute(self, ctx: JobContext) -> JobResult:
+        copy = os.fork()
+        return JobResult.success("done").with_metadata(pids=[os.getpid(), copy])

@@ -1,0 +1,45 @@
+"""An environment says what is different of the project there, and of single jobs."""
+
+import pytest
+from targcc_scheduler import project as projects
+from targcc_scheduler.core.errors import ProjectError
+from targcc_scheduler.jobs.declaration import declare
+from targcc_scheduler.project import Project, configure, current
+
+PLAIN = Project(name="app", package="app", timeout="1h")
+ENVIRONMENTS = {
+    "production": {},
+    "staging": {"retries": 1, "job_options": {"Daily": {"timeout": "5m", "paused": True}}},
+}
+
+
+class DailyJob:
+    def execute(self, ctx):
+        """Do nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _not_configured(monkeypatch):
+    monkeypatch.setattr(projects, "_configured", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("", (3, 7200, False)), ("production", (3, 7200, False)), ("staging", (1, 300, True))],
+)
+def test_a_job_runs_as_the_environment_says(monkeypatch, name, expected):
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", name)
+    configure(PLAIN, ENVIRONMENTS)
+
+    job = declare(DailyJob, "0 2 * * *", timeout="2h").complete(current())
+
+    assert (job.retries, job.timeout.total_seconds(), job.paused) == expected
+
+
+def test_a_name_that_the_spec_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "stagin")
+
+    with pytest.raises(ProjectError, match=r"targcc\.yaml has production, staging"):
+        configure(PLAIN, ENVIRONMENTS)
+    configure(PLAIN)
+    assert current() == PLAIN

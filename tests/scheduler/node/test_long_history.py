@@ -1,0 +1,120 @@
+"""A million rows are pruned beside a busy queue; run with ``-m soak -s`` for the figures."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+from rt_tools import QUICK
+from targcc_scheduler import JobContext, Scheduler, Settings, job
+from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.tables import job_run, job_server, logged_job
+
+pytestmark = pytest.mark.soak
+
+ROWS = 1_000_000
+KEEP = 10
+JOBS = 50
+SECONDS = {"sqlite": 120, "postgresql": 60}
+NUMBERS = {
+    "sqlite": f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {ROWS}) ",
+    "postgresql": f"WITH s(n) AS (SELECT generate_series(1, {ROWS})) ",
+}
+AT = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', '2025-01-01', (n * 10) || ' seconds')",
+    "postgresql": "TIMESTAMPTZ '2025-01-01 00:00Z' + n * INTERVAL '10 seconds'",
+}
+FILL = """
+    INSERT INTO c_LoggedJob (JobName, JobId, JobType, StartedAt, CompletedAt, DurationMs, Success,
+        ResultMessage, ServerName, TriggeredBy)
+    {numbers}SELECT 'Old' || (n % {jobs}), NULL, 'Recurring', {at}, {at}, n % 5000, n % 20 <> 0,
+        'Processed ' || n || ' orders of the day', 'node-1', 'System' FROM s
+"""
+
+
+@job()
+async def quick(ctx: JobContext) -> None:  # noqa: ARG001 - a job takes its context
+    await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def busy(migrated_url: str) -> AsyncIterator[Scheduler]:
+    with sync_engine(migrated_url) as engine, engine.begin() as connection:
+        kind = connection.dialect.name
+        statement = FILL.format(numbers=NUMBERS[kind], jobs=JOBS, at=AT[kind])
+        if kind == "sqlite":  # a WITH stands before the INSERT
+            statement = statement.replace(NUMBERS[kind], "").replace(
+                "    INSERT", NUMBERS[kind] + "INSERT"
+            )
+        connection.exec_driver_sql(statement.replace("%", "%%") if kind != "sqlite" else statement)
+    options = {**QUICK, "heartbeat_seconds": 0.5, "lost_after_seconds": 20}
+    scheduler = Scheduler(
+        Settings(database_url=migrated_url, **options), jobs_package=__name__, notify=ignore
+    )
+    await scheduler.start(schedule=False)
+    yield scheduler
+    await scheduler.stop()
+
+
+async def ignore(event: object) -> None:
+    """Nobody is told."""
+
+
+async def longest_gap(scheduler: Scheduler) -> float:
+    """Watches the heartbeat until it is cancelled; the longest time without one, in seconds."""
+    longest, last, since = 0.0, None, time.monotonic()
+    try:
+        while True:
+            beat = await scheduler.read(lambda db: db.scalar(sa.select(job_server.c.HeartbeatAt)))
+            now = time.monotonic()
+            if beat != last:
+                last, since = beat, now
+            longest = max(longest, now - since)
+            await asyncio.sleep(0.05)
+    except asyncio.CancelledError:
+        return longest
+
+
+async def keep_busy(scheduler: Scheduler, ids: list[int]) -> None:
+    while True:
+        ids.append(await scheduler.enqueue(quick))
+        await asyncio.sleep(0.02)
+
+
+async def waits(scheduler: Scheduler, ids: list[int]) -> list[float]:
+    """How long each run waited for its worker, in milliseconds, the shortest first."""
+    c = job_run.c
+    rows = await scheduler.read(
+        lambda db: db.execute(sa.select(c.DueAt, c.StartedAt).where(c.Id >= ids[0]))
+    )
+    return sorted((row.StartedAt - row.DueAt).total_seconds() * 1000 for row in rows)
+
+
+async def test_a_million_rows_go_and_nobody_waits(busy: Scheduler):
+    kind = busy.store.dialect.name
+    ids: list[int] = []
+    watching = asyncio.create_task(longest_gap(busy))
+    working = asyncio.create_task(keep_busy(busy, ids))
+    began = time.monotonic()
+    removed = await busy.prune(days=30, keep_last=KEEP)
+    took = time.monotonic() - began
+    working.cancel()
+    watching.cancel()
+    gap = await watching
+    for run_id in ids[-20:]:
+        await busy.wait(run_id, 30)
+    times = await waits(busy, ids)
+    p50, p99 = (times[int(len(times) * share)] for share in (0.5, 0.99))
+    left = await busy.read(
+        lambda db: db.scalar(sa.select(sa.func.count()).where(logged_job.c.JobName.like("Old%")))
+    )
+    print(  # noqa: T201 - the figures are what it is run for
+        f"\n{kind}: {removed['attempts']:,} rows in {took:.1f} s beside {len(ids)} runs;"
+        f" longest heartbeat gap {gap:.2f} s; due to started p50 {p50:.1f} ms, p99 {p99:.1f} ms,"
+        f" longest {times[-1]:.0f} ms"
+    )
+    assert (removed["attempts"], left) == (ROWS - JOBS * KEEP, JOBS * KEEP)
+    assert took < SECONDS[kind]
+    assert gap < 3
+    assert p99 < 250

@@ -1,0 +1,132 @@
+"""Runs whose node was lost: where they stand in the queue, and who hears of it; on SQLite and on PostgreSQL."""
+
+import asyncio
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from guarantee_rig import Ledger, schedulers, until
+from targcc_scheduler import JobContext, JobType, RunState, job
+from targcc_scheduler.core.errors import NodeStuck
+from targcc_scheduler.queries import system
+from targcc_scheduler.storage.tables import job_run, job_server
+
+GONE = "far:1:mars:gone"
+BEHIND = 500
+
+gate = threading.Event()
+begun: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    gate.clear()
+    begun.clear()
+    yield
+    gate.set()
+
+
+@job(JobType.MANUAL)
+async def piece(ctx: JobContext) -> None:
+    """One of many."""
+    begun.append(ctx.run_id)
+    while not gate.is_set():  # noqa: ASYNC110 - it is a threading event
+        await asyncio.sleep(0.01)
+
+
+@job(JobType.MANUAL)
+async def blocks(ctx: JobContext) -> None:
+    """Do what an async job must not do."""
+    begun.append(ctx.run_id)
+    gate.wait(30)
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+async def scheduler(migrated_url, told):
+    async def notify(event) -> None:
+        told.append(event)
+
+    async with schedulers(migrated_url, __name__) as make:
+        yield make(notify=notify)
+
+
+@pytest.fixture
+def ledger(migrated_url):
+    return Ledger(migrated_url)
+
+
+def _take(ledger: Ledger, run_id: int) -> None:
+    """Another node has the run, and says nothing more."""
+    now = datetime.now(UTC)
+    row = {"Id": GONE, "Name": "far", "ProcessId": 1, "Queues": "default", "Workers": 1}
+    ledger.change(sa.insert(job_server).values(**row, Version="0", StartedAt=now, HeartbeatAt=now))
+    running = {"State": "running", "ServerId": GONE, "Attempt": 1, "StartedAt": now}
+    ledger.change(sa.update(job_run).where(job_run.c.Id == run_id).values(**running))
+    if ledger.engine.dialect.name == "postgresql":
+        ledger.change(sa.text("DELETE FROM procrastinate_jobs"))
+
+
+async def test_the_run_of_a_lost_node_is_the_next_that_starts_whatever_waits(
+    scheduler, ledger, told
+):
+    lost = await scheduler.enqueue(piece)
+    _take(ledger, lost)
+    await scheduler.enqueue_many(piece, [{}] * BEHIND)
+    await scheduler.start(schedule=False)
+    await until(lambda: len(begun) == 5, "the workers are busy")
+    await until(lambda: ledger.run(lost).State == RunState.ENQUEUED, "it waits again")
+    assert lost not in begun
+    gate.set()
+    await until(lambda: len(begun) > 5, "the next starts")
+    assert begun[5] == lost
+    (event,) = [event for event in told if event.kind == "node"]
+    assert f"node {GONE} is lost" in event.message
+    assert f"it had Piece (run {lost})" in event.message
+
+
+async def test_a_node_whose_jobs_loop_does_not_turn_takes_no_run_and_is_shown_so(
+    scheduler, ledger, monkeypatch
+):
+    monkeypatch.setattr(
+        "targcc_scheduler.worker.watchdog.watch.__kwdefaults__", {"blocked_seconds": 0.3}
+    )
+    await scheduler.start(schedule=False)
+    blocking = await scheduler.enqueue(blocks)
+
+    async def shown() -> str:
+        (server,) = await scheduler.read(system.servers)
+        return server.trouble
+
+    await until(lambda: begun, "it blocks the loop")
+    deadline = time.monotonic() + 10
+    while "stuck" not in await shown():
+        assert time.monotonic() < deadline
+    assert f"alive, stuck in Blocks (run {blocking}) since" in await shown()
+    waiting = await scheduler.enqueue(piece)
+    with pytest.raises(NodeStuck):
+        await scheduler.call(scheduler.node.executor.claim(None))
+    assert ledger.run(waiting).State == RunState.ENQUEUED
+    gate.set()
+    assert await scheduler.wait(waiting, 40) == RunState.SUCCEEDED
+    while await shown():
+        assert time.monotonic() < deadline
+
+
+async def test_a_node_that_cannot_start_tells_people(scheduler, told, monkeypatch):
+    def broken() -> None:
+        raise RuntimeError("no such service: postgresql://dana:secret@host/db")
+
+    monkeypatch.setattr(scheduler._host, "_services", broken)
+    with pytest.raises(RuntimeError, match="no such service"):
+        await scheduler.start(schedule=False)
+    (event,) = told
+    assert event.kind == "node"
+    assert event.message.startswith("a node did not start: RuntimeError: no such service")
+    assert "secret" not in event.message

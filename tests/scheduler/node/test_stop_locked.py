@@ -1,0 +1,51 @@
+"""A node that is told to stop ends in time, whoever holds the database: such as another one that was frozen in the middle of a write."""
+
+# ruff: noqa: ARG001 - a job takes its context
+
+import asyncio
+import time
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from guarantee_rig import Ledger
+from rt_tools import QUICK, until
+from targcc_scheduler import JobContext, Settings, job
+from targcc_scheduler.node import node
+
+GRACE, SETTLE, LAST_WORDS = 0.5, 2, 3
+
+
+@job(retries=0)
+async def patient(ctx: JobContext) -> None:
+    """Waits until it is told to stop."""
+    await asyncio.sleep(60)
+
+
+@contextmanager
+def nobody_writes(url):
+    """Hold the database as a process does that was stopped in the middle of a write."""
+    engine = Ledger(url).engine
+    is_server = engine.dialect.name == "postgresql"
+    with engine.connect() as connection:
+        if is_server:
+            connection.execute(sa.text("LOCK TABLE c_JobServer IN ACCESS EXCLUSIVE MODE"))
+        else:
+            connection.connection.driver_connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.rollback()
+
+
+async def test_it_ends_after_its_grace_and_the_time_for_outcomes(
+    migrated_url, make_scheduler, monkeypatch
+):
+    monkeypatch.setattr(node, "_SETTLE_SECONDS", SETTLE)
+    settings = Settings(_env_file=None, database_url=migrated_url, **QUICK)
+    scheduler = make_scheduler(settings=settings)
+    await scheduler.start(schedule=True)
+    await scheduler.enqueue(patient)
+    await until(lambda: scheduler._host.node.executor._running)
+    with nobody_writes(migrated_url):
+        began = time.monotonic()
+        await scheduler.stop()
+        took = time.monotonic() - began
+    assert took < GRACE + SETTLE + LAST_WORDS + 1.5

@@ -1,0 +1,15 @@
+"""What the tests of this room get."""
+
+import pytest
+from runtime_fixtures import _ignore, database, empty_database, make_scheduler
+from targcc_scheduler import Settings
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """A scheduler on either database."""
+    if request.param == "sqlite":
+        url = request.getfixturevalue("database").url
+    else:
+        url = request.getfixturevalue("migrated_postgresql_url")
+    return Settings(database_url=url, heartbeat_seconds=0.2, poll_seconds=0.1, keepalive=False)

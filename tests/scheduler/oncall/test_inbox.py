@@ -1,0 +1,227 @@
+"""The inbox: a failure is there until somebody has done something about it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from targcc_scheduler import JobContext, JobResult, job
+from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.errors import BulkError, UnknownFailure
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.oncall import bulk, inbox
+from targcc_scheduler.oncall.bulk import Wish
+from targcc_scheduler.queries.needs import bulk as bulks
+from targcc_scheduler.queries.needs import failures
+from targcc_scheduler.queries.runs import RunFilter, get_run
+from targcc_scheduler.storage.failures.cause import cause_of
+
+DANA = Actor("CLI", "dana")
+broken = {"card", "mail"}
+
+
+@job(retries=0)
+class ChargeJob:
+    """Fails while its part of the world is broken."""
+
+    def execute(self, _ctx: JobContext, customer: int, part: str = "card") -> JobResult:
+        if part == "refused":
+            return JobResult.failure(f"customer {customer} has no card")
+        if part in broken:
+            raise ConnectionError(f"{part} gateway refused order {customer}")
+        return JobResult.success("charged")
+
+
+async def enqueue(scheduler, *customers, part="card"):
+    ids = [await scheduler.enqueue(ChargeJob, customer=one, part=part) for one in customers]
+    for run_id in ids:
+        await scheduler.wait(run_id, timeout=30)
+    return ids
+
+
+async def look(scheduler, **options):
+    now = scheduler.clock.now()
+    return await scheduler.read(lambda db: failures.inbox(db, now, **options))
+
+
+@pytest.fixture
+async def scheduler(make_scheduler):
+    broken.update({"card", "mail"})
+    made = make_scheduler()
+    await made.start(schedule=False)
+    return made
+
+
+async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(scheduler):
+    ids = await enqueue(scheduler, 1, 2, 3)
+    await enqueue(scheduler, 4, part="mail")
+    await enqueue(scheduler, 5, part="refused")
+    card, *others = await look(scheduler)
+    assert (card.open, card.total, card.kind) == (3, 3, "ConnectionError")
+    assert card.message == "card gateway refused order <n>"
+    assert card.place.endswith("test_inbox.py in execute")
+    assert sum(card.trend) == card.trend[-1] == 3
+    assert {one.message for one in others} == {
+        "mail gateway refused order <n>",
+        "customer <n> has no card",
+    }
+    assert card.works_since is None
+    broken.discard("card")
+    await enqueue(scheduler, *range(100, 130))  # good runs of other arguments hide nothing
+    card = (await look(scheduler))[0]
+    assert card.open == 3
+    assert card.works_since is not None
+    runs = await scheduler.read(lambda db: failures.runs_of(db, card.cause))
+    assert [run.id for run in runs] == ids[::-1]
+    assert not await scheduler.read(lambda db: failures.done_since(db, runs))
+    await enqueue(scheduler, 2)
+    done = await scheduler.read(lambda db: failures.done_since(db, runs))
+    assert done == {ids[1]}
+
+    bulk_id = await scheduler.operate(
+        bulk.begin, None, Wish(action="retry", wanted=RunFilter(cause=card.cause, open=True)), DANA
+    )
+    one = await bulk.work_off(scheduler, bulk_id)
+    assert (one.state, one.done, one.refused) == ("done", 3, 0)
+    await wait_until_done(scheduler, bulk_id)
+    assert [one.message for one in await look(scheduler)] == [one.message for one in others]
+
+
+async def wait_until_done(scheduler, bulk_id):
+    from targcc_scheduler.storage.bulk import rows
+
+    for did in await scheduler.read(lambda db: rows.done_to(db, bulk_id, None, 1000)):
+        if did.new_run_id is not None:
+            await scheduler.wait(did.new_run_id, timeout=30)
+
+
+async def test_a_retry_that_fails_again_is_open_in_place_of_its_run(scheduler):
+    [first] = await enqueue(scheduler, 1)
+    again = await scheduler.retry(first, by=DANA)
+    await scheduler.wait(again, timeout=30)
+    [one] = await look(scheduler)
+    assert (one.open, one.total, one.newest_run) == (1, 2, again)
+    old = await scheduler.read(lambda db: get_run(db, first))
+    assert old.handling == f"retried as run {again}"
+
+
+async def test_what_a_person_can_do_about_a_failure(scheduler):
+    ids = await enqueue(scheduler, 1, 2)
+    [one] = await look(scheduler)
+    await scheduler.operate(inbox.assign, None, one.cause, DANA, "noam")
+    await scheduler.operate(inbox.link, None, one.cause, DANA, "https://tickets.example/7")
+    with pytest.raises(BulkError, match="no http address"):
+        await scheduler.operate(inbox.link, None, one.cause, DANA, "javascript:alert(1)")
+    [one] = await look(scheduler)
+    assert (one.assignee, one.ticket) == ("noam", "https://tickets.example/7")
+
+    assert await scheduler.operate(inbox.discard, None, one.cause, DANA, run_ids=ids[:1]) == 1
+    [one] = await look(scheduler)
+    assert one.open == 1
+    done = await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="the bank knows")
+    assert done == 1
+    assert await look(scheduler) == ()
+    handled = await scheduler.read(lambda db: get_run(db, ids[1]))
+    assert handled.handling == "acknowledged: the bank knows"
+
+    await enqueue(scheduler, 3)  # it goes on
+    [one] = await look(scheduler)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await scheduler.operate(inbox.acknowledge, None, one.cause, DANA, note="wait", until=tomorrow)
+    assert await look(scheduler) == ()
+    late = tomorrow + timedelta(minutes=1)
+    [again] = await scheduler.read(lambda db: failures.inbox(db, late))
+    assert again.open == 1
+
+    await scheduler.operate(inbox.reopen, None, one.cause, DANA)
+    await scheduler.operate(inbox.mute, None, one.cause, DANA, note="a test customer")
+    await enqueue(scheduler, 4)
+    assert await look(scheduler) == ()
+    [muted] = await look(scheduler, everything=True)
+    assert (muted.standing, muted.open, muted.note) == ("muted", 2, "a test customer")
+    with pytest.raises(UnknownFailure):
+        await scheduler.operate(inbox.mute, None, "nonsense", DANA)
+
+
+async def test_many_runs_at_once(scheduler):
+    """Counted, begun with one row of the audit, spread by a rate, and taken back."""
+    ids = await enqueue(scheduler, *range(8))
+    wish = Wish(action="retry", wanted=RunFilter(states=frozenset({RunState.FAILED})), rate=0.5)
+    found = await bulk.count(scheduler, wish)
+    assert (found.total, dict(found.jobs)) == (8, {"Charge": 8})
+    with pytest.raises(BulkError, match="8 runs fit by now, not 7"):
+        await scheduler.operate(bulk.begin, None, wish, DANA, most=7)
+    bulk_id = await scheduler.operate(bulk.begin, None, wish, DANA)
+    one = await bulk.work_off(scheduler, bulk_id)
+    assert (one.done, one.filter, one.by) == (8, "state:failed", "CLI (dana)")
+    waiting = await scheduler.read(
+        lambda db: bulks.find(db, RunFilter(states=frozenset({RunState.SCHEDULED})))
+    )
+    assert waiting.total == 7  # the first is due at once, the others two minutes apart
+    [card] = await look(scheduler)
+    assert card.in_hand >= 7
+
+    moved = Wish(
+        action="queue", wanted=RunFilter(states=frozenset({RunState.SCHEDULED})), queue="slow"
+    )
+    move_id = await scheduler.operate(bulk.begin, None, moved, DANA)
+    assert (await bulk.work_off(scheduler, move_id)).done == 7
+    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(queue="slow")))
+    assert slow.total == 7
+    undone = await scheduler.operate(bulk.undo, None, move_id, DANA)
+    assert (await bulk.work_off(scheduler, undone)).done == 7
+    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(queue="slow")))
+    assert slow.total == 0
+
+    back = await scheduler.operate(bulk.undo, None, bulk_id, DANA)
+    await bulk.work_off(scheduler, back)
+    [card] = await look(scheduler)
+    assert card.in_hand == 0
+    assert card.open >= 7
+    with pytest.raises(BulkError, match="taken back by operation"):
+        await scheduler.operate(bulk.undo, None, bulk_id, DANA)
+
+    only = Wish(action="delete", wanted=RunFilter(ids=frozenset(ids[:3])))
+    gone = await scheduler.operate(bulk.begin, None, only, DANA)
+    assert (await bulk.work_off(scheduler, gone)).done == 3
+    with pytest.raises(BulkError, match="delete cannot be taken back"):
+        await scheduler.operate(bulk.undo, None, gone, DANA)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("KeyError: 'alice'", "KeyError: 'bob'"),
+        ("order 17 of 2026-11-25T02:00:00Z", "order 4 of 2026-11-26T02:00:00+02:00"),
+        ("run 3f2504e0-4f89-11d3-9a0c-0305e82c3301", "run 9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"),
+        ("mail to dana@example.com", "mail to noam@example.org"),
+        ("at 0x7f3a10 after 1,204.5 ms", "at 0x7f3b22 after 9 ms"),
+    ],
+)
+def test_messages_that_differ_by_what_varies_have_one_cause(first, second):
+    assert cause_of("A", first).key == cause_of("A", second).key
+
+
+def test_causes_differ_by_job_type_and_place():
+    trace = (
+        'Traceback (most recent call last):\n  File "/app/{}.py", line 3, in execute\n    x\n{}: no'
+    )
+    keys = {
+        cause_of(job, "no", trace.format(file, kind)).key
+        for job in ("A", "B")
+        for file in ("jobs/a", "jobs/b")
+        for kind in ("ValueError", "app.errors.Refused")
+    }
+    assert len(keys) == 8
+
+
+def test_the_place_is_in_the_jobs_own_code_and_has_no_line():
+    trace = (
+        "Traceback (most recent call last):\n"
+        '  File "/app/src/acme/jobs/report.py", line 30, in execute\n    self.load()\n'
+        '  File "/venv/lib/python3.12/site-packages/httpx/_client.py", line 9, in get\n    raise\n'
+        "httpx.ConnectError: [Errno 111] refused"
+    )
+    found = cause_of("Report", "ignored", trace)
+    assert found.kind == "httpx.ConnectError"
+    assert found.place == "jobs/report.py in execute"
+    moved = cause_of("Report", "ignored", trace.replace("line 30", "line 31"))
+    assert moved.key == found.key

@@ -1,0 +1,222 @@
+"""What is late is noticed and told once, by whoever looks; and the outside hears that all is well."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from targcc_scheduler import JobContext, JobResult, Settings, job
+from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.errors import JobError
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.jobs.expectations import deadline_before, expectations
+from targcc_scheduler.queries.needs import late
+from targcc_scheduler.queries.needs.concerns import concerns
+from targcc_scheduler.storage.tables import job_run, job_schedule
+
+DANA = Actor("CLI", "dana")
+DAY = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+@job("0 2 * * *", timezone="UTC", must_finish_by="06:00")
+class NightlyJob:
+    """Has to be done by six."""
+
+    def execute(self, _ctx: JobContext) -> JobResult:
+        return JobResult.success("done")
+
+
+@job(must_start_within="10m", queue="narrow")
+class PromptJob:
+    """Has to start within ten minutes."""
+
+    def execute(self, _ctx: JobContext) -> JobResult:
+        return JobResult.success("done")
+
+
+@job(at_least="2 successes in 26h", ping="${PING_OF_THE_JOB}")
+class OftenJob:
+    """Has to succeed twice in 26 hours."""
+
+    def execute(self, _ctx: JobContext) -> JobResult:
+        return JobResult.success("done")
+
+
+@pytest.fixture
+def settings(database) -> Settings:
+    return Settings(database_url=database.url, heartbeat_seconds=0.2, keepalive=False)
+
+
+@pytest.fixture
+async def scheduler(make_scheduler):
+    made = make_scheduler()
+    await made.start(work=False, schedule=False)
+    return made
+
+
+async def add(scheduler, name, state, created, **values):
+    row = {
+        "JobName": name,
+        "JobType": "Manual",
+        "State": state,
+        "Queue": "default",
+        "DueAt": created,
+        "CreatedAt": created,
+        "TriggeredBy": "System",
+        **values,
+    }
+    await scheduler.change(lambda db: db.execute(job_run.insert().values(row)))
+
+
+async def until(condition):
+    """Wait for what another thread or task does."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - a plain condition
+            await asyncio.sleep(0.01)
+
+
+async def look(scheduler, now):
+    jobs = list(scheduler.definitions.values())
+    found = await scheduler.read(lambda db: late.late(db, jobs, now))
+    return {(one.subject, one.kind): one for one in found}
+
+
+async def test_a_job_that_has_not_finished_by_its_time_is_late_until_it_has(scheduler):
+    two, six = DAY.replace(hour=2), DAY.replace(hour=6)
+    before = two - timedelta(days=1)
+    await add(scheduler, "Nightly", "succeeded", before, CompletedAt=before)
+    await add(scheduler, "Nightly", "running", two)
+    assert ("Nightly", "must_finish_by") not in await look(scheduler, six - timedelta(minutes=1))
+    found = (await look(scheduler, six + timedelta(minutes=1)))["Nightly", "must_finish_by"]
+    assert found.detail == "it has to finish by 06:00, and its slot of 02:00 has not succeeded"
+    assert found.since == six
+    done = six + timedelta(minutes=20)
+    await add(scheduler, "Nightly", "succeeded", done, CompletedAt=done)
+    assert ("Nightly", "must_finish_by") not in await look(scheduler, six + timedelta(hours=1))
+    assert ("Nightly", "must_finish_by") in await look(scheduler, six + timedelta(days=1))
+
+
+async def test_a_job_that_is_new_is_not_late(scheduler):
+    assert await look(scheduler, DAY.replace(hour=7)) == {}
+
+
+async def test_a_run_that_waits_too_long_is_late(scheduler):
+    await add(scheduler, "Prompt", "enqueued", DAY)
+    assert await look(scheduler, DAY + timedelta(minutes=9)) == {}
+    found = await look(scheduler, DAY + timedelta(minutes=11))
+    assert "has to start within 10 min" in found["Prompt", "must_start_within"].detail
+    assert found["default", "queue"].number == 1
+    await scheduler.pause_queue("default", by=DANA)
+    assert ("default", "queue") not in await look(scheduler, datetime.now(UTC))
+
+
+async def test_a_slot_that_no_node_has_handled_is_late(scheduler):
+    handled = {"JobName": "Nightly", "ScheduleText": "0 2 * * *", "LastSlot": DAY}
+    await scheduler.change(lambda db: db.execute(job_schedule.insert().values(handled)))
+    assert ("Nightly", "slot") not in await look(scheduler, DAY.replace(hour=2, minute=1))
+    found = await look(scheduler, DAY.replace(hour=2, minute=5))
+    assert found["Nightly", "slot"].detail == "nobody has begun its slot of 02:00, 5 min ago"
+
+
+async def test_a_job_that_succeeds_too_seldom_is_late(scheduler):
+    await add(scheduler, "Often", "succeeded", DAY, CompletedAt=DAY)
+    assert await look(scheduler, DAY + timedelta(hours=1)) == {}
+    found = (await look(scheduler, DAY + timedelta(hours=27)))["Often", "at_least"]
+    assert found.detail == "it has to have 2 successes in 26h, and there was none"
+    assert found.since == DAY + timedelta(hours=26)
+
+
+async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
+    told = []
+
+    async def notify(event):
+        told.append((event.kind, event.definition.name, event.message))
+
+    scheduler = make_scheduler(notify=notify)
+    await scheduler.start(work=False, schedule=True)
+    long_ago = datetime.now(UTC) - timedelta(hours=30)
+    await add(scheduler, "Often", "failed", long_ago, CompletedAt=long_ago)
+    rounds = scheduler.node.rounds
+    for _ in range(3):
+        await scheduler.call(rounds.look_once())
+    await until(lambda: told)
+    assert told == [
+        ("late", "Often", "it has to have 2 successes in 26h, and there was none"),
+    ]
+    now = datetime.now(UTC)
+    for _ in range(2):
+        await add(scheduler, "Often", "succeeded", now, CompletedAt=now)
+    await scheduler.call(rounds.look_once())
+    jobs = scheduler.definitions.values()
+    wrong = await scheduler.read(lambda db: concerns(db, jobs, now, lost_after=20))
+    assert [one for one in wrong if one.kind == "at_least"] == []
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[str]]]:
+    """A dead-man's switch: its address, and the paths that were fetched."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_the_outside_hears_of_the_scheduler_and_of_each_good_run(
+    make_scheduler, settings, listener, monkeypatch
+):
+    address, heard = listener
+    monkeypatch.setenv("PING_OF_THE_JOB", f"{address}/job")
+    chosen = settings.model_copy(update={"ping_url": f"{address}/whole"})
+    scheduler = make_scheduler(settings=chosen)
+    await scheduler.start(schedule=True)
+    await scheduler.wait(await scheduler.enqueue(OftenJob), timeout=30)
+    await until(lambda: {"/whole", "/job"} <= set(heard))
+
+
+async def test_nobody_pings_while_slots_are_late(make_scheduler, settings):
+    scheduler = make_scheduler(settings=settings.model_copy(update={"ping_url": "http://x"}))
+    await scheduler.start(work=False, schedule=True)
+    rounds = scheduler.node.rounds
+    rounds._pinged = float("-inf")
+    before = rounds._pings.qsize()
+    rounds._ping_if_well([late.Late("Nightly", "slot", "", DAY)])
+    assert rounds._pings.qsize() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("must_finish_by", "25:00"),
+        ("must_start_within", "soon"),
+        ("must_start_within", "0s"),
+        ("at_least", "often"),
+        ("at_least", "0 successes in 1h"),
+        ("at_least", "1 success in ages"),
+    ],
+)
+def test_an_expectation_that_cannot_be_read_is_refused_by_name(option, value):
+    with pytest.raises(JobError, match=f"Sync: {option}"):
+        define(lambda: None, name="Sync", **{option: value})
+
+
+def test_a_deadline_is_one_of_the_jobs_own_clock():
+    by = expectations("A", must_finish_by="06:00").finish_by
+    now = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)  # 06:30 in Jerusalem
+    assert deadline_before(by, "Asia/Jerusalem", now) == datetime(2026, 11, 25, 4, tzinfo=UTC)
+    assert deadline_before(by, "UTC", now) == datetime(2026, 11, 24, 6, tzinfo=UTC)

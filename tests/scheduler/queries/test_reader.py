@@ -1,0 +1,158 @@
+"""Questions of people: they end in time, they cannot write, and nothing of the scheduler waits for them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from rt_tools import QUICK, until
+from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler import JobContext, Scheduler, Settings, job
+from targcc_scheduler.core.errors import QueryTimeout
+from targcc_scheduler.queries.reader import Reader
+from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.storage.tables import job_run
+
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(600)",
+}
+
+
+async def ask_for_ever(db: AsyncConnection, *_: object) -> Any:
+    return await db.scalar(sa.text(ENDLESS[db.dialect.name]))
+
+
+@job()
+async def quick(ctx: JobContext) -> str:  # noqa: ARG001 - a job takes its context
+    await asyncio.sleep(0.01)
+    return "done"
+
+
+@pytest.fixture
+async def make_reader(migrated_url: str) -> AsyncIterator[Callable[[float], Reader]]:
+    made: list[Reader] = []
+
+    def make(limit: float) -> Reader:
+        made.append(Reader(migrated_url, limit=limit))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        await reader.close()
+
+
+async def still_asked(url: str) -> int:
+    """How many of the endless questions PostgreSQL is busy with; SQLite would keep its thread, which ``close`` waits for."""
+    if url.startswith("sqlite"):
+        return 0
+    engine = make_engine(url)
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = :endless"
+    async with engine.connect() as connection:
+        found = await connection.scalar(sa.text(sql), {"endless": ENDLESS["postgresql"]})
+    await engine.dispose()
+    return int(found)
+
+
+async def test_a_question_that_takes_too_long_is_ended_in_the_database(make_reader, migrated_url):
+    reader = make_reader(0.3)
+    for _ in range(6):  # more than there are connections
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.3 s"):
+            await reader.read(ask_for_ever)
+    assert await still_asked(migrated_url) == 0
+    assert await reader.read(lambda db: db.scalar(sa.text("SELECT 7"))) == 7
+
+
+async def test_a_cancelled_question_is_ended_in_the_database(make_reader, migrated_url):
+    reader, asked = make_reader(600), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def ask(db: AsyncConnection) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        return await ask_for_ever(db)
+
+    for _ in range(6):
+        asking = asyncio.create_task(reader.read(ask))
+        await asked.wait()
+        asked.clear()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await asyncio.wait_for(reader.read(lambda db: db.scalar(sa.text("SELECT 7"))), 10) == 7
+    assert await still_asked(migrated_url) == 0
+
+
+async def test_a_reader_that_is_closed_leaves_no_question_behind(make_reader, migrated_url):
+    reader, asked = make_reader(600), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def ask(db: AsyncConnection) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        return await ask_for_ever(db)
+
+    others = set(threading.enumerate())
+    questions = []
+    for cancelled in (True, False, True):
+        questions.append(asyncio.create_task(reader.read(ask)))
+        await asked.wait()
+        asked.clear()
+        if cancelled:
+            questions[-1].cancel()
+    await reader.close()
+    ended = await asyncio.gather(*questions, return_exceptions=True)
+    assert {type(one) for one in ended} == {asyncio.CancelledError}
+    assert await still_asked(migrated_url) == 0
+
+    def left() -> list[str]:
+        return [t.name for t in threading.enumerate() if t not in others and "connection" in t.name]
+
+    await until(
+        lambda: not left()
+    )  # a thread says that it has closed its connection before it ends
+
+
+async def test_a_question_cannot_write(make_reader):
+    reader = make_reader(10)
+    with pytest.raises(sa.exc.DBAPIError, match=r"readonly|read-only"):
+        await reader.read(lambda db: db.execute(sa.delete(job_run)))
+
+
+async def test_slow_questions_hold_up_neither_heartbeats_nor_runs(database):
+    """They used to be asked on the loop that keeps the heartbeat: the node was declared lost, and its runs were started again."""
+    settings = Settings(
+        database_url=database.url, query_seconds=3, **{**QUICK, "lost_after_seconds": 2}
+    )
+    nodes = [Scheduler(settings, jobs_package=__name__, notify=ignore) for _ in range(2)]
+    try:
+        for node in nodes:
+            await node.start(schedule=False)
+        questions = [asyncio.create_task(nodes[0].read(ask_for_ever)) for _ in range(4)]
+        ids, waits, longest_gap = [], [], 0.0
+        while not all(question.done() for question in questions):
+            began = time.monotonic()
+            ids.append(await nodes[0].enqueue(quick))
+            await until(lambda: database.run(ids[-1])["State"] == "succeeded")
+            waits.append(time.monotonic() - began)
+            longest_gap = max(longest_gap, seconds_since_the_oldest_beat(database))
+        for question in questions:
+            with pytest.raises(QueryTimeout):
+                await question
+    finally:
+        for node in nodes:
+            await node.stop()
+    assert longest_gap < settings.lost_after_seconds
+    assert sorted(waits)[len(waits) // 2] < settings.query_seconds / 2
+    assert [len(database.history(run_id)) for run_id in ids] == [1] * len(ids)
+    assert {database.run(run_id)["LostWorkers"] for run_id in ids} == {0}
+
+
+def seconds_since_the_oldest_beat(database: Any) -> float:
+    sql = "SELECT (julianday('now') - julianday(min(HeartbeatAt))) * 86400 FROM c_JobServer"
+    return float(database.one(sql))
+
+
+async def ignore(event: object) -> None:
+    """Nobody is told."""

@@ -1,0 +1,111 @@
+"""Statements that the driver executes itself: they give what SQLAlchemy gives, and fail as it fails."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, OperationalError
+from targcc_scheduler.storage import nodes
+from targcc_scheduler.storage.dialects.frequent import FrequentStatement
+from targcc_scheduler.storage.dialects.psycopg_driver import QuietConnection
+from targcc_scheduler.storage.tables import job_server
+from targcc_scheduler.storage.transactions import Store
+
+NOW = datetime(2026, 6, 10, 12, 0, 0, 123456, tzinfo=UTC)
+ROWS = sa.select(job_server.c.Id, job_server.c.HeartbeatAt, job_server.c.StuckIn).order_by("Id")
+ADD = FrequentStatement(
+    job_server.insert().values(
+        Id=sa.bindparam("name"),
+        Name="here",
+        ProcessId=sa.bindparam("process"),
+        Queues="default",
+        Workers=1,
+        Version="1",
+        StartedAt=NOW,
+        HeartbeatAt=NOW,
+    )
+)
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+async def test_rows_are_as_sqlalchemy_gives_them(store):
+    async with store.write() as connection:
+        added = [{"name": name, "process": 1} for name in ("a", "b")]
+        assert await ADD.counts(connection, added) == [1, 1]
+    async with store.read() as connection:
+        rows = await FrequentStatement(ROWS).all(connection, {})
+        plain = (await connection.execute(ROWS)).all()
+    assert [tuple(row) for row in rows] == [tuple(row) for row in plain]
+    assert [(row.Id, row.HeartbeatAt, row.StuckIn) for row in rows] == [
+        ("a", NOW, None),
+        ("b", NOW, None),
+    ]
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_what_it_changes_is_committed_with_the_connection_of_whoever_it_belongs_to(store):
+    async with store.engine.connect() as connection:
+        assert await ADD.counts(connection, [{"name": "a", "process": 1}]) == [1]
+        await connection.commit()
+    async with store.read() as connection:
+        said, _ = await nodes.beats(connection)
+    assert [one.server_id for one in said] == ["a"]
+
+
+async def test_what_the_database_refuses_is_an_error_of_sqlalchemys_and_rolled_back(store):
+    with pytest.raises(IntegrityError):
+        async with store.write() as connection:
+            await ADD.counts(connection, [{"name": "a", "process": 1}] * 2)
+    async with store.read() as connection:
+        assert await nodes.beats(connection) == ([], False)
+
+
+@pytest.mark.parametrize("begin", ["read", "write", "write_at_once", "beat"])
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_a_connection_that_the_server_has_ended_is_an_outage_and_nobody_gets_it_again(
+    store, migrated_url, begin
+):
+    async def ask_twice():
+        async with getattr(store, begin)() as connection:
+            await nodes.database_id(connection)
+            driver = (await connection.get_raw_connection()).driver_connection
+            with psycopg.connect(migrated_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", (driver.info.backend_pid,))
+            await nodes.database_id(connection)
+
+    with pytest.raises(OperationalError) as caught:
+        await ask_twice()
+    assert caught.value.connection_invalidated
+    async with getattr(store, begin)() as connection:
+        assert await nodes.beats(connection) == ([], False)
+
+
+async def test_a_connection_that_listens_hears_at_once_and_does_not_wake_for_nothing(
+    migrated_postgresql_url, monkeypatch
+):
+    waits = []
+
+    async def wait(self, gen, interval, *more, **options):
+        waits.append(interval)
+        return await own(self, gen, interval, *more, **options)
+
+    own = psycopg.AsyncConnection.wait
+    monkeypatch.setattr(psycopg.AsyncConnection, "wait", wait)
+    async with await QuietConnection.connect(migrated_postgresql_url, autocommit=True) as listening:
+        await listening.execute("LISTEN news")
+        async with contextlib.aclosing(listening.notifies()) as heard:
+            hears = asyncio.create_task(anext(heard))
+            await asyncio.sleep(0)  # until it waits
+            with psycopg.connect(migrated_postgresql_url, autocommit=True) as other:
+                other.execute("NOTIFY news, 'hello'")
+            assert (await asyncio.wait_for(hears, 30)).payload == "hello"
+    assert min(waits) >= 10  # seconds, where Psycopg has a tenth of one

@@ -1,0 +1,269 @@
+"""The statistics: what they count equals the history, whatever happened, and percentiles are as close as they say."""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler.core.states import FINAL, RunState
+from targcc_scheduler.node.pruner import count_history, fold_statistics, prune
+from targcc_scheduler.queries.statistics import ended_runs, job_stats
+from targcc_scheduler.storage.runs import create, operate
+from targcc_scheduler.storage.runs.claim import claim_of
+from targcc_scheduler.storage.runs.settle import settle
+from targcc_scheduler.storage.runs.values import AttemptRecord, Claim, NewRun, Settlement
+from targcc_scheduler.storage.statistics import counts
+from targcc_scheduler.storage.statistics.buckets import bucket_of, duration_of
+from targcc_scheduler.storage.statistics.endings import Ending
+from targcc_scheduler.storage.tables import job_run, job_setting, job_stat, logged_job
+from targcc_scheduler.storage.transactions import Store
+
+BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
+JOBS = ("Invoice", "invoice", "Report")
+KATHMANDU = ZoneInfo("Asia/Kathmandu")  # UTC+5:45
+
+
+@pytest.fixture
+async def store(migrated_url: str) -> AsyncIterator[Store]:
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+def test_a_class_stands_for_its_durations_within_five_per_cent():
+    every = [*range(1, 20_000), *(random.Random(1).randrange(20_000, 2**31) for _ in range(20_000))]
+    assert max(abs(duration_of(bucket_of(ms)) - ms) / ms for ms in every) <= 0.05
+    assert (duration_of(bucket_of(0)), duration_of(bucket_of(None))) == (0, 0)
+    assert bucket_of(None) < bucket_of(0) < bucket_of(1)
+
+
+class History:
+    """Random runs as the scheduler would make them, on a clock that goes on by itself."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self.store = store
+        self.random = random.Random(seed)
+        self.now = BEGIN
+
+    def pass_time(self) -> datetime:
+        self.now += timedelta(seconds=self.random.expovariate(1 / 700))
+        return self.now
+
+    async def make(self, runs: int) -> None:
+        for _ in range(runs):
+            kind = self.random.random()
+            if kind < 0.1:
+                await self.slot()
+            else:
+                await self.run(cancelled=kind < 0.2)
+
+    async def slot(self) -> None:
+        """A slot that was missed or skipped; a second node that comes too late writes nothing."""
+        run = self.new(self.random.choice([RunState.MISSED, RunState.SKIPPED]))
+        for _ in range(2):
+            async with self.store.write() as connection:
+                await create.insert_slots(connection, [run], self.now)
+
+    async def run(self, *, cancelled: bool) -> None:
+        async with self.store.write() as connection:
+            [run_id] = await create.insert_many(connection, [self.new(RunState.ENQUEUED)], self.now)
+        if cancelled:
+            async with self.store.write() as connection:
+                await operate.cancel(connection, run_id, "CLI", self.pass_time())
+            return
+        state = RunState.ENQUEUED
+        while state not in FINAL and self.random.random() < 0.95:
+            state = await self.attempt(run_id)
+
+    async def attempt(self, run_id: int) -> RunState:
+        state = self.random.choice(
+            [RunState.SUCCEEDED] * 5
+            + [RunState.FAILED, RunState.CANCELLED, RunState.RETRYING, RunState.ENQUEUED]
+        )
+        await self.attempt_as(run_id, state)
+        return state
+
+    async def attempt_as(self, run_id: int, state: RunState) -> None:
+        claim = await self.claim(run_id)
+        took = int(self.random.lognormvariate(6, 3))
+        ended = AttemptRecord(
+            ended_at=self.pass_time(),
+            success=state is RunState.SUCCEEDED,
+            server="node",
+            duration_ms=took,
+        )
+        for _ in range(self.random.choice([1, 1, 2])):  # the answer to a commit was lost: once more
+            async with self.store.write() as connection:
+                done = Settlement(claim=claim, state=state, attempt=ended)
+                await settle(connection, [done], self.now)
+
+    async def claim(self, run_id: int) -> Claim:
+        mine = job_run.c.Id == run_id
+        begins = {
+            "ServerId": "node",
+            "StartedAt": self.pass_time(),
+            "Attempt": job_run.c.Attempt + 1,
+        }
+        async with self.store.write() as connection:
+            await connection.execute(
+                sa.update(job_run).where(mine).values({"State": "running", **begins})
+            )
+            row = (await connection.execute(sa.select(job_run).where(mine))).one()
+        return claim_of(row, {})
+
+    def new(self, state: RunState) -> NewRun:
+        return NewRun(
+            job_name=self.random.choice(JOBS),
+            job_type="Recurring",
+            queue="default",
+            priority=0,
+            due_at=self.pass_time(),
+            scheduled_for=self.now if state in FINAL else None,
+            triggered_by="System",
+            state=state,
+        )
+
+
+async def brute_force(store: Store) -> Counter[tuple[str, datetime, str]]:
+    """Every run that is over and every attempt after which one went on, read one by one: job, instant, outcome."""
+    found: Counter[tuple[str, datetime, str]] = Counter()
+    async with store.engine.connect() as connection:
+        attempts: dict[int, list[Any]] = {}
+        for row in await connection.execute(sa.select(logged_job).order_by(logged_job.c.Attempt)):
+            attempts.setdefault(int(row.JobId), []).append(row)
+        for run in await connection.execute(sa.select(job_run)):
+            mine = attempts.get(run.Id, [])
+            last = mine.pop() if mine and run.State in FINAL else None
+            for attempt in mine:
+                found[run.JobName, attempt.StartedAt, "retrying"] += 1
+            if run.State in FINAL:
+                at = last.StartedAt if last is not None else run.ScheduledFor or run.CompletedAt
+                found[run.JobName, at, run.State] += 1
+    return found
+
+
+async def counted(store: Store) -> Counter[tuple[str, datetime, str]]:
+    c = job_stat.c
+    async with store.engine.connect() as connection:
+        rows = await connection.execute(sa.select(c.JobName, c.BeginsAt, c.Outcome, c.Count))
+        found: Counter[tuple[str, datetime, str]] = Counter()
+        for *key, number in rows:
+            found[tuple(key)] += number
+    return found
+
+
+def by_quarter(found: Counter[tuple[str, datetime, str]]) -> Counter[tuple[str, datetime, str]]:
+    quarters: Counter[tuple[str, datetime, str]] = Counter()
+    for (job, at, outcome), number in found.items():
+        begins = at - timedelta(
+            minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond
+        )
+        quarters[job, begins, outcome] += number
+    return quarters
+
+
+async def test_every_ending_counts_once_however_it_came(store: Store):
+    history = History(store, seed=20)
+    await history.make(100)
+    truth = await brute_force(store)
+    assert len({outcome for _, _, outcome in truth}) == 6
+    assert await counted(store) == by_quarter(truth)
+    async with store.engine.connect() as connection:
+        found = await ended_runs(connection, BEGIN, history.now)
+    assert found.total == sum(n for (_, _, outcome), n in truth.items() if outcome != "retrying")
+
+
+async def test_figures_equal_those_of_the_history(store: Store):
+    history = History(store, seed=4)
+    await history.make(100)
+    async with store.engine.connect() as connection:
+        figures = await job_stats(
+            connection, "Invoice", since=BEGIN, until=history.now, zone=KATHMANDU
+        )
+        rows = await connection.execute(
+            sa.select(logged_job.c.DurationMs)
+            .where(logged_job.c.JobName == "Invoice", logged_job.c.Success)
+            .order_by(logged_job.c.DurationMs)
+        )
+        times = list(rows.scalars())
+    runs: Counter[str] = Counter()
+    days: Counter[tuple[Any, str]] = Counter()
+    for (job, at, outcome), number in (await brute_force(store)).items():
+        if job == "Invoice":
+            runs[outcome] += number
+            days[at.astimezone(KATHMANDU).date(), outcome] += number
+    assert figures.succeeded == runs["succeeded"] == len(times)
+    assert (figures.failed, figures.cancelled) == (runs["failed"], runs["cancelled"])
+    assert (figures.missed, figures.skipped) == (runs["missed"], runs["skipped"])
+    assert {day.day: (day.succeeded, day.failed) for day in figures.days} == {
+        day.day: (days[day.day, "succeeded"], days[day.day, "failed"]) for day in figures.days
+    }
+    assert sum(day.succeeded for day in figures.days) == figures.succeeded
+    assert (figures.average_ms, figures.longest_ms) == (round(sum(times) / len(times)), times[-1])
+    for share, found in ((0.5, figures.p50_ms), (0.95, figures.p95_ms)):
+        assert found == pytest.approx(times[-int(-len(times) * share // 1) - 1], rel=0.05)
+
+
+async def test_what_was_there_before_the_statistics_is_counted_afterwards(store: Store):
+    """Also when it is stopped in between, and runs go on meanwhile whose ends are counted where they end."""
+    history = History(store, seed=9)
+    await history.make(60)
+    async with store.write() as connection:
+        [open_run] = await create.insert_many(
+            connection, [history.new(RunState.ENQUEUED)], history.now
+        )
+    await history.attempt_as(open_run, RunState.RETRYING)
+    await forget_statistics(store, history.now)
+    await history.attempt_as(open_run, RunState.SUCCEEDED)
+    steps: list[int] = []
+
+    def stop_once(rows: int) -> None:
+        steps.append(rows)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await count_history(store, progress=stop_once)
+    assert await counted(store) != by_quarter(await brute_force(store))
+    await count_history(store)
+    assert len(steps) == 2
+    assert await counted(store) == by_quarter(await brute_force(store))
+
+
+async def forget_statistics(store: Store, now: datetime) -> None:
+    """As the database is after revision 0003 was added to it."""
+    async with store.write() as connection:
+        await connection.execute(sa.delete(job_stat))
+        for name, key in (("attempts", logged_job.c.ID), ("runs", job_run.c.Id)):
+            newest = await connection.scalar(sa.select(sa.func.max(key)))
+            row = {"Name": f"uncounted {name}", "Value": str(newest), "UpdatedAt": now}
+            await connection.execute(job_setting.insert().values(row))
+
+
+async def test_statistics_go_after_their_own_time(store: Store):
+    history = History(store, seed=2)
+    await history.make(40)
+    border = BEGIN + timedelta(hours=4)
+    before = await counted(store)
+    removed = await prune(store, before=BEGIN, keep_last=100, statistics_before=border)
+    assert removed["statistics"] > 0
+    assert await counted(store) == Counter(
+        {key: number for key, number in before.items() if key[1] >= border}
+    )
+
+
+async def test_rows_of_nodes_are_put_together_and_nothing_is_lost(store: Store):
+    ending = Ending(job="Report", at=BEGIN, outcome=RunState.SUCCEEDED, duration_ms=50)
+    async with store.write() as connection:
+        for shard in range(300):
+            await counts.add(connection, [ending], shard)
+    before = await counted(store)
+    await fold_statistics(store, BEGIN + timedelta(days=2))
+    assert await counted(store) == before
+    async with store.engine.connect() as connection:
+        [row] = await connection.execute(sa.select(job_stat))
+    assert (row.Shard, row.Count, row.SumMs, row.MaxMs) == (0, 300, 15_000, 50)

@@ -1,0 +1,292 @@
+"""A bad night in Chromium: 207 failures of six causes, a paused queue, a dead server, a late job; found, mended, and green only then.
+
+And what must hold of each page: nothing is wider than the screen, and axe finds nothing, in both themes.
+"""
+
+import importlib.resources
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import PATH
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+from targcc_scheduler import migrate
+
+pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("bad night")]
+
+FAILURES = {"Charge": 120, "Mail": 40, "Import": 30, "Export": 10}
+LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"
+AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(
+    encoding="utf-8"
+)
+CLEAN = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+
+
+class Night:
+    """A project's folder with its database and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "night.db"
+        self.url = f"sqlite:///{self.file}"
+        self.processes: list[subprocess.Popen[str]] = []
+        migrate(self.url)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "night_jobs", *command],
+            cwd=self.folder,
+            env=os.environ
+            | {
+                "PYTHONPATH": PATH,
+                "PYTHONUNBUFFERED": "1",
+                "TARGCC_DATABASE_URL": self.url,
+                "TARGCC_HEARTBEAT_SECONDS": "0.5",
+                "TARGCC_KEEPALIVE": "false",
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def targcc(self, *command: str) -> str:
+        """A command of this project, to its end."""
+        process = self.start(*command)
+        said, _ = process.communicate(timeout=60)
+        return said
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        with closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
+            return connection.execute(sql, values).fetchall()
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 60
+        while not (found := condition()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        return found
+
+
+def _enqueue(night: Night) -> int:
+    """207 runs that are going to fail, of six causes; the number of them."""
+    night.rows("DELETE FROM c_JobRun")
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+    number = 0
+    for job, many in {**FAILURES, LONG: 7}.items():
+        for _ in range(many):
+            number += 1
+            night.rows(
+                "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, ArgumentsJson, DueAt, CreatedAt, TriggeredBy)"
+                " VALUES (?, 'Manual', 'enqueued', ?, 0, ?, ?, ?, 'System')",
+                *(job, "slow" if job == "Export" else "default", json.dumps({"customer": number})),
+                *(now, now),
+            )
+    return number
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """The night as the person on call finds it."""
+    made = Night(tmp_path_factory.mktemp("night"))
+    (made.folder / "broken").touch()
+    assert _enqueue(made) == 207
+    ago = (datetime.now(UTC) - timedelta(hours=3)).replace(tzinfo=None).isoformat(" ")
+    made.rows("INSERT INTO c_JobConcern VALUES ('Ledger', 'watched', ?, '')", ago)
+    web = made.start("serve", "--port", "0")
+    assert web.stdout is not None
+    link = next(line.split()[1] for line in web.stdout if line.startswith("Open"))
+    made.link = link  # type: ignore[attr-defined]
+    failed = "SELECT count(*) FROM c_JobRun WHERE State = 'failed'"
+    made.until(lambda: made.rows(failed)[0][0] == 207)
+    (made.folder / "broken").unlink()
+    made.targcc("queue", "pause", "slow", "--reason", "the disk is full")
+    _lose_a_server(made)
+    made.until(lambda: made.rows("SELECT 1 FROM c_JobConcern WHERE Kind = 'at_least'"))
+    yield made
+    for process in made.processes:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def _lose_a_server(night: Night) -> None:
+    """A worker that is killed; the other one notices."""
+    before = night.rows("SELECT count(*) FROM c_JobServer")[0][0]
+    worker = night.start("worker")
+    night.until(lambda: night.rows("SELECT count(*) FROM c_JobServer")[0][0] > before)
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate(timeout=60)
+    night.until(lambda: night.rows("SELECT 1 FROM c_JobConcern WHERE Kind = 'node'"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory, night: Night) -> Iterator[Chrome]:
+    """A person who is signed in."""
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.get(night.link)  # type: ignore[attr-defined]
+    yield driver
+    driver.quit()
+
+
+def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
+    return WebDriverWait(browser, 30, poll_frequency=0.05).until(condition)
+
+
+def text(browser: Chrome) -> str:
+    return str(browser.find_element(By.TAG_NAME, "body").text)
+
+
+def shown(browser: Chrome, said: str) -> None:
+    wait(browser, lambda b: said in text(b))
+
+
+def base(night: Night) -> str:
+    return str(night.link).partition("/login")[0]  # type: ignore[attr-defined]
+
+
+def addresses(night: Night) -> list[str]:
+    """One address of each kind of page."""
+    cause = night.rows("SELECT Cause FROM c_JobFailure WHERE JobName = ?", LONG)[0][0]
+    run = night.rows("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", LONG)[0][0]
+    return [
+        "",
+        "/jobs",
+        f"/jobs/{LONG}",
+        "/jobs/Ledger",
+        "/runs",
+        f"/runs/{run}",
+        "/inbox",
+        f"/inbox/{cause}",
+        "/bulk",
+        "/bulk/new?do=retry&state=failed",
+        "/system",
+        "/audit",
+        "/runs/999999",
+        "/../api/docs",
+    ]
+
+
+def set_screen(browser: Chrome, width: int, theme: str) -> None:
+    """A screen of so many CSS pixels, in a theme."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def test_no_page_is_wider_than_the_screen(browser: Chrome, night: Night):
+    wide = []
+    for width in (380, 1280):
+        set_screen(browser, width, "light")
+        for address in addresses(night):
+            browser.get(f"{base(night)}{address}")
+            needs = browser.execute_script("return document.documentElement.scrollWidth")
+            if needs > width:
+                wide.append((address, width, needs))
+    assert wide == [], json.dumps(wide)
+
+
+def test_axe_finds_nothing(browser: Chrome, night: Night):
+    found = []
+    for theme, width in (("light", 1280), ("dark", 380)):
+        set_screen(browser, width, theme)
+        for address in addresses(night):
+            browser.get(f"{base(night)}{address}")
+            browser.execute_script(AXE)
+            result = browser.execute_async_script(
+                "const done = arguments[arguments.length - 1]; axe.run(document, arguments[0]).then(done)",
+                CLEAN,
+            )
+            found += [
+                (theme, address, one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+                for one in result["violations"]
+            ]
+    assert found == [], json.dumps(found, indent=1)
+
+
+def test_login_and_error_pages_are_not_stretched(browser: Chrome, night: Night):
+    set_screen(browser, 1280, "light")
+    browser.get(f"{base(night)}/runs/999999")
+    width = browser.execute_script("return document.querySelector('main').offsetWidth")
+    assert width < 500
+
+
+def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: Night):
+    """Each thing is found from the overview within three clicks."""
+    set_screen(browser, 1280, "light")
+    browser.get(base(night))
+    title = browser.find_element(By.ID, "banner").text
+    assert "and 8 more things need you" in title
+    assert "s-good" not in browser.page_source
+
+    shown(browser, "Queue slow is paused")
+    assert "the disk is full" in text(browser)
+    _press_beside(browser, "Queue slow is paused", "Resume")
+    wait(browser, lambda b: "Queue slow is paused" not in text(b))
+
+    shown(browser, "is missing")
+    _press_beside(browser, "is missing", "Seen")
+    wait(browser, lambda b: "is missing" not in text(b))
+
+    shown(browser, "Ledger is late")
+    _press_beside(browser, "Ledger is late", "Run now")
+    closed = "SELECT 1 FROM c_JobRun WHERE JobName = 'Ledger' AND State = 'succeeded'"
+    night.until(lambda: night.rows(closed))
+
+    causes = night.rows("SELECT Cause FROM c_JobFailure ORDER BY Cause")
+    assert len(causes) == 6
+    for number, (cause,) in enumerate(causes):
+        browser.get(base(night))
+        assert (
+            browser.find_element(By.CSS_SELECTOR, ".banner").get_attribute("class") != "banner good"
+        )
+        browser.find_element(By.CSS_SELECTOR, f'a[href$="/inbox/{cause}"]').click()
+        if number:
+            browser.find_element(By.XPATH, "//button[starts-with(., 'Retry')]").click()
+            wait(browser, lambda b: b.switch_to.alert).accept()
+            shown(browser, "They are done again")
+        else:
+            browser.find_element(By.ID, "act").click()
+            browser.find_element(By.ID, "note").send_keys("known to the bank")
+            browser.find_element(By.XPATH, "//button[text()='Acknowledge']").click()
+            shown(browser, "Acknowledged")
+    waiting = "SELECT 1 FROM c_JobRun WHERE State IN ('enqueued', 'running', 'scheduled')"
+    night.until(lambda: not night.rows(waiting))
+    browser.get(base(night))
+    wait(browser, lambda b: b.find_element(By.CSS_SELECTOR, ".banner.good"))
+    assert browser.find_element(By.ID, "banner").text == "Everything runs again"
+    done = night.rows(
+        "SELECT count(*) FROM c_JobRun WHERE State = 'succeeded' AND RetryOf IS NOT NULL"
+    )
+    [acknowledged] = night.rows(
+        "SELECT count(*) FROM c_JobRun WHERE Handling = 'acknowledged: known to the bank'"
+    )
+    assert done[0][0] + acknowledged[0] == 207
+    browser.get(f"{base(night)}/inbox")
+    shown(browser, "Nothing needs you")
+
+
+def _press_beside(browser: Chrome, what: str, label: str) -> None:
+    row = f"//li[.//b[contains(., '{what}')]]//button[text()='{label}']"
+    browser.find_element(By.XPATH, row).click()

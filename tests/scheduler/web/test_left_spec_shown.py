@@ -1,0 +1,38 @@
+"""A job that targcc.yaml had and has no more is shown as that wherever jobs are listed."""
+
+from dataclasses import replace
+
+import pytest
+from targcc_scheduler.cli.commands import jobs as commands
+from targcc_scheduler.queries.jobs import job_overviews
+from web_fixtures import Site
+
+WORDS = "in code, not in the spec"
+
+
+@pytest.fixture
+def left(site: Site):
+    """The site, one of whose jobs has left the spec."""
+    definitions = site.scheduler._registry.definitions
+    definitions["DailyReport"] = replace(definitions["DailyReport"], left_spec=True)
+    return site
+
+
+async def test_pages_api_and_command_line_say_so_with_what_to_do(left: Site, capsys):
+    dana = await left.user()
+    every = await dana.page("/jobs/jobs")
+    assert every.count(WORDS) == 1
+    for page in (every, await dana.page("/jobs/jobs/DailyReport")):
+        assert "targcc-gen pull DailyReport" in page
+        assert "targcc-gen job DailyReport --remove" in page
+    program = await left.program()
+    jobs = (await program.get("/api/jobs")).json()
+    assert [one["name"] for one in jobs if one["left_spec"]] == ["DailyReport"]
+    scheduler = left.scheduler
+    now = scheduler.clock.now()
+    shown = await scheduler.read(lambda db: job_overviews(db, scheduler.definitions.values(), now))
+    capsys.readouterr()
+    commands._print_left(shown)
+    assert capsys.readouterr().out == (
+        f"DailyReport: {WORDS}. Adopt it: targcc-gen pull DailyReport; remove it: targcc-gen job DailyReport --remove\n"
+    )

@@ -1,0 +1,81 @@
+"""Lists are read page by page, each entry once, also while new ones arrive."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from targcc_scheduler.storage.tables import job_audit, job_log_line
+from web_fixtures import Site
+
+
+async def all_pages(
+    client: httpx.AsyncClient, address: str, meanwhile: Any
+) -> list[list[dict[str, Any]]]:
+    pages, following = [], address
+    while following:
+        answer = await client.get(following)
+        assert answer.status_code == 200, answer.text
+        pages.append(answer.json())
+        await meanwhile()
+        link = re.fullmatch(r'<(.+)>; rel="next"', answer.headers.get("Link", ""))
+        following = link[1] if link else ""
+    return pages
+
+
+async def test_the_history_of_a_job(site: Site):
+    async def add() -> None:
+        await site.add_attempt("SyncStock", None)
+
+    for _ in range(7):
+        await add()
+    client = await site.program("viewer")
+    pages = await all_pages(client, "/api/jobs/SyncStock/history?limit=3", add)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert len({row["id"] for page in pages for row in page}) == 7
+
+
+async def test_the_history_of_attempts_that_began_together(site: Site):
+    at = datetime(2026, 11, 25, 8, tzinfo=UTC)
+    for _ in range(5):
+        await site.add_attempt("SyncStock", None, StartedAt=at)
+
+    async def nothing() -> None:
+        """Nothing arrives."""
+
+    client = await site.program("viewer")
+    pages = await all_pages(client, "/api/jobs/SyncStock/history?limit=2", nothing)
+    ids = [row["id"] for page in pages for row in page]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == 5
+
+
+async def test_the_audit(site: Site):
+    async def add() -> None:
+        row = {"At": site.scheduler.clock.now(), "Actor": "CLI", "Action": "pause", "RunId": 7}
+        await site.change(lambda db: db.execute(job_audit.insert().values(row)))
+
+    for _ in range(5):
+        await add()
+    pages = await all_pages(await site.program("viewer"), "/api/audit?run_id=7&limit=2", add)
+    assert [len(page) for page in pages] == [2, 2, 1]
+
+
+async def test_the_log_of_a_run(site: Site):
+    async def add() -> None:
+        row = {"RunId": 7, "Attempt": 1, "At": site.scheduler.clock.now(), "Level": "INFO"}
+        await site.change(lambda db: db.execute(job_log_line.insert().values(**row, Message="so")))
+
+    for _ in range(5):
+        await add()
+    pages = await all_pages(await site.program("viewer"), "/api/runs/7/log?limit=2", add)
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert pages[0][0]["id"] > pages[1][1]["id"]
+
+
+@pytest.mark.parametrize("cursor", ["7", "yesterday~1", "2026-11-25T08:00:00~1", ""])
+async def test_a_cursor_that_nobody_gave_is_refused(site: Site, cursor: str):
+    client = await site.program("viewer")
+    answer = await client.get("/api/jobs/SyncStock/history", params={"cursor": cursor})
+    assert answer.status_code == 422

@@ -1,0 +1,211 @@
+"""Every question of pages and API finds its rows by an index, on either database."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from targcc_scheduler import Settings
+from targcc_scheduler.queries import history, system
+from targcc_scheduler.queries import runs as run_rows
+from targcc_scheduler.storage.failures import groups
+from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.storage.tables import job_audit, job_log_line, job_run, logged_job
+from web_fixtures import Site, running
+
+LONG = ("c_LoggedJob", "c_JobRun", "c_JobLogLine", "c_JobAudit")
+_LONG = {name.lower() for name in LONG}
+_OF_FEW = {f"ix_c_jobrun_{name}" for name in ("unknownsince", "open", "cause", "retryof")}
+"""Indexes that have a few rows alone, of which all may be read."""
+ROWS = 3000
+CAUSE = cause_of("DailyReport", "ValueError: 7")
+AGO = (datetime.now(UTC) - timedelta(minutes=ROWS // 2)).isoformat(timespec="seconds")
+LATER = (datetime.now(UTC) - timedelta(minutes=ROWS // 2 - 15)).isoformat(timespec="seconds")
+PAGES = (
+    "/jobs",
+    "/jobs/jobs",
+    "/jobs/jobs/DailyReport",
+    "/jobs/runs",
+    "/jobs/runs?before=1000",
+    "/jobs/runs?state=failed",
+    "/jobs/runs?state=failed&job=DailyReport",
+    "/jobs/runs?job=SyncStock",
+    "/jobs/runs?q=nothing",
+    "/jobs/runs?since={ago}&until={later}",
+    "/jobs/runs/1500",
+    "/jobs/inbox",
+    "/jobs/inbox?show=all",
+    "/jobs/inbox/{cause}",
+    "/jobs/bulk",
+    "/jobs/runs?cause={cause}&open=1",
+    "/jobs/audit",
+    "/jobs/audit?before=1000",
+    "/jobs/system",
+)
+ENDPOINTS = (
+    "/api/jobs",
+    "/api/jobs/DailyReport",
+    "/api/jobs/DailyReport/history",
+    "/api/jobs/DailyReport/history?cursor={ago}~1500",
+    "/api/jobs/DailyReport/stats?days=366",
+    "/api/runs",
+    "/api/runs?state=failed&state=missed&job=DailyReport&before=1000",
+    "/api/runs?state=failed&state=missed",
+    "/api/runs?since={ago}",
+    "/api/runs/1500",
+    "/api/runs/1500/log",
+    "/api/runs/1500/log?cursor=1000",
+    "/api/inbox",
+    "/api/runs/1500/why",
+    "/api/jobs/DailyReport/why",
+    "/api/queues",
+    "/api/servers",
+    "/api/audit",
+    "/api/audit?job=DailyReport",
+    "/api/audit?run_id=1500",
+    "/api/audit?cursor=1000",
+    "/metrics",
+)
+
+
+def rows() -> Iterator[tuple[sa.Table, dict[str, Any]]]:
+    now = datetime.now(UTC)
+    for n in range(ROWS):
+        at = now - timedelta(minutes=ROWS - n)
+        job = {0: "DailyReport", 1: "SyncStock", 2: "MailUser"}.get(n % 100, f"Job{n % 100}")
+        state = "failed" if n % 50 == 0 else "succeeded"
+        run = {"JobName": job, "JobType": "Recurring", "State": state, "Queue": "default"}
+        times = {"DueAt": at, "CreatedAt": at, "StartedAt": at, "CompletedAt": at}
+        cause = CAUSE.key if state == "failed" else None
+        yield job_run, run | times | {"TriggeredBy": "System", "Cause": cause}
+        attempt = {"JobName": job, "JobType": "Recurring", "JobId": str(n + 1)}
+        result = {"StartedAt": at, "CompletedAt": at, "Success": state == "succeeded"}
+        yield logged_job, attempt | result | {"DurationMs": n, "CreatedAt": at}
+        yield job_audit, {"At": at, "Actor": "CLI", "Action": "pause", "JobName": job, "RunId": n}
+        line = {"RunId": n // 2, "Attempt": 1, "At": at, "Level": "INFO", "Message": "so"}
+        yield job_log_line, line
+
+
+async def fill(db: Any) -> None:
+    await groups.note(db, [groups.Seen(CAUSE, datetime.now(UTC))])
+    found: dict[sa.Table, list[dict[str, Any]]] = {}
+    for table, row in rows():
+        found.setdefault(table, []).append(row)
+    for table, values in found.items():
+        await db.execute(table.insert(), values)
+
+
+@pytest.fixture
+def migrated_url(migrated_in_any_form_url: str) -> str:
+    """A history by month too."""
+    return migrated_in_any_form_url
+
+
+@pytest.fixture
+async def long_site(migrated_url: str) -> AsyncIterator[Site]:
+    """A site with a history."""
+    settings = Settings(database_url=migrated_url, heartbeat_seconds=5)
+    async with running(settings, work=False) as site:
+        await site.change(fill)
+        await site.change(lambda db: db.execute(sa.text("ANALYZE")))
+        yield site
+
+
+class Asked:
+    """The questions that were asked on the connections for questions, and how the database answers them."""
+
+    def __init__(self) -> None:
+        self.statements: dict[str, Any] = {}
+
+    def note(self, _: Any, _cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if statement.lstrip().startswith(("SELECT", "WITH")) and "set_config" not in statement:
+            self.statements.setdefault(statement, parameters)
+
+    async def offences(self, site: Site) -> list[str]:
+        async def explain(db: Any) -> list[str]:
+            found = []
+            for statement, parameters in list(self.statements.items()):
+                if not any(name in statement for name in LONG):
+                    continue
+                look = _sqlite if db.dialect.name == "sqlite" else _postgresql
+                found += [f"{what}\n{statement}" for what in await look(db, statement, parameters)]
+            return found
+
+        return await site.change(explain)
+
+
+async def _sqlite(db: Any, statement: str, parameters: Any) -> list[str]:
+    plan = await db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    steps = [row.detail for row in plan]
+    sorts = any("TEMP B-TREE FOR ORDER BY" in step for step in steps)
+    scans = [step for step in steps if re.match(rf"SCAN ({'|'.join(LONG)})\b", step)]
+    return scans if statement.count("LIMIT") < 1 + sorts else []
+
+
+async def _postgresql(db: Any, statement: str, parameters: Any) -> list[str]:
+    await db.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    plan = await db.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    found = plan.scalar()
+    [tree] = json.loads(found) if isinstance(found, str) else found
+    empty = set(await db.scalars(sa.text("SELECT relname FROM pg_class WHERE reltuples = 0")))
+    scans = _scans(tree["Plan"], limited=False, search="LIKE" in statement)
+    return [one for one in scans if one.rpartition(" ")[2] not in empty]
+
+
+def _scans(node: dict[str, Any], *, limited: bool, search: bool) -> Iterator[str]:
+    """Scans of a long table that no condition and no LIMIT bounds. A sort reads all that is below it, a filter may.
+
+    A search for a text has nothing but the limit of its time.
+    """
+    kind = node["Node Type"]
+    if kind == "Limit":
+        limited = True
+    elif kind in {"Sort", "Aggregate", "Hash", "WindowAgg"}:
+        limited = False
+    few = node.get("Index Name") in _OF_FEW
+    bounded = few or "Index Cond" in node or "Recheck Cond" in node
+    in_order = limited and "Index" in kind and (search or "Filter" not in node)
+    table = re.sub(r"^(c_loggedjob)_(\d+_\d+|other)$", r"\1", node.get("Relation Name", ""))
+    if table in _LONG and not bounded and not in_order:
+        yield f"{kind} of {node['Relation Name']}"
+    for part in node.get("Plans", ()):
+        yield from _scans(part, limited=limited, search=search)
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    found = Asked()
+    event.listen(sa.Engine, "before_cursor_execute", found.note)
+    yield found
+    event.remove(sa.Engine, "before_cursor_execute", found.note)
+
+
+async def test_no_question_reads_a_long_table_through(long_site: Site, asked: Asked):
+    viewer = await long_site.user("viewer")
+    program = await long_site.program("viewer")
+    asked.statements.clear()
+    times = {"ago": AGO.replace("+", "%2B"), "later": LATER.replace("+", "%2B"), "cause": CAUSE.key}
+    for client, paths in ((viewer.client, PAGES), (program, ENDPOINTS)):
+        for path in paths:
+            answer = await client.get(path.format(**times))
+            assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
+    for query in (history.history, history.known_jobs, system.audit, run_rows.waiting_runs):
+        await long_site.scheduler.read(query)  # as commands ask
+    assert len(asked.statements) > 25
+    offences = await asked.offences(long_site)
+    assert not offences, "\n\n".join(offences)
+
+
+async def test_a_question_that_reads_a_table_through_is_named(long_site: Site, asked: Asked):
+    await long_site.scheduler.read(
+        lambda db: db.execute(sa.select(sa.func.count()).select_from(logged_job))
+    )
+    await long_site.scheduler.read(
+        lambda db: db.execute(sa.select(job_run.c.Id).order_by(job_run.c.TriggeredBy).limit(3))
+    )
+    offences = await asked.offences(long_site)
+    assert len({one.partition("\n")[2] for one in offences}) == 2

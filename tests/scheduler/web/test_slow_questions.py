@@ -1,0 +1,89 @@
+"""Pages and API while the database takes its time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler import Settings
+from targcc_scheduler.queries import runs as run_rows
+from web_fixtures import Site, running
+
+asked = threading.Event()
+
+
+async def never_answer(db: AsyncConnection, *_: object) -> Any:
+    asked.set()
+    numbers = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    )
+    return await db.scalar(sa.text(numbers))
+
+
+@pytest.fixture
+async def slow_site(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
+    """A site whose list of runs never comes."""
+    monkeypatch.setattr(run_rows, "list_runs", never_answer)
+    limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 0.3)})
+    async with running(limited, work=False) as site:
+        yield site
+
+
+async def test_a_page_says_that_the_question_took_too_long(slow_site: Site):
+    viewer = await slow_site.user("viewer")
+    page = await viewer.get("/jobs/runs?q=something")
+    assert page.status_code == 503
+    assert "The question took too long" in page.text
+    assert (await viewer.get("/jobs/system")).status_code == 200
+
+
+async def test_the_api_says_that_the_question_took_too_long(slow_site: Site):
+    program = await slow_site.program("viewer")
+    answer = await program.get("/api/runs?text=something")
+    assert (answer.status_code, answer.json()["title"]) == (503, "The question took too long")
+
+
+@pytest.mark.parametrize("slow_site", [600], indirect=True)
+async def test_a_browser_that_goes_takes_its_question_along(slow_site: Site):
+    """More of them than there are connections for questions."""
+    viewer = await slow_site.user("viewer")
+    cookie = "; ".join(f"{name}={value}" for name, value in viewer.client.cookies.items())
+    for _ in range(6):
+        await asyncio.wait_for(ask_and_leave(slow_site.app, cookie), 10)
+    page = await asyncio.wait_for(viewer.get("/jobs/system"), 10)
+    assert page.status_code == 200
+
+
+async def ask_and_leave(app: Any, cookie: str) -> None:
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    asked.clear()
+
+    async def receive() -> dict[str, Any]:
+        if (message := next(messages, None)) is not None:
+            return message
+        await asyncio.to_thread(asked.wait, 10)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        """Nobody hears it."""
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/jobs/runs",
+        "raw_path": b"/jobs/runs",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"testserver"), (b"cookie", cookie.encode())],
+        "client": ("10.1.2.3", 1234),
+        "server": ("testserver", 80),
+    }
+    await app(scope, receive, send)

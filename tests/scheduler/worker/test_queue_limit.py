@@ -1,0 +1,55 @@
+"""A queue whose runs are limited on all nodes together: what the project says reaches the claim."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+from projects import RIG
+from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.core.actor import SYSTEM
+
+ALL = 6
+
+
+class Meter:
+    """Jobs that count how many of them run at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = self.done = 0
+        self.all_done = threading.Event()  # jobs have a loop of their own
+
+    async def run(self) -> None:
+        """A job's work."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.02)
+        self.now -= 1
+        self.done += 1
+        if self.done == ALL:
+            self.all_done.set()
+
+
+@pytest.mark.parametrize(("limits", "most"), [({"critical": 1}, 1), ({"default": 1}, 2)])
+async def test_a_node_takes_no_more_than_the_limit_of_a_queue(database, monkeypatch, limits, most):
+    monkeypatch.setattr("targcc_scheduler.project._configured", replace(RIG, queue_limits=limits))
+    meter = Meter()
+
+    async def first() -> None:
+        await meter.run()
+
+    async def second() -> None:
+        await meter.run()
+
+    scheduler = Scheduler(Settings(_env_file=None, database_url=database.url, poll_seconds=0.1))
+    for name, job in (("First", first), ("Second", second)):
+        scheduler.add_recurring(name, job, "0 0 1 1 *", queue="critical", overlap="allow")
+    await scheduler.start(schedule=False)
+    try:
+        for name in ("First", "Second") * (ALL // 2):
+            await scheduler.trigger(name, by=SYSTEM)
+        assert await asyncio.to_thread(meter.all_done.wait, 20)
+    finally:
+        await scheduler.stop()
+
+    assert meter.most == most

@@ -1,0 +1,231 @@
+"""Reading the evidence: the record's files, and the tables of SQLite or PostgreSQL by plain SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storms.checker.evidence import (
+    FOREVER,
+    Acknowledged,
+    Change,
+    Evidence,
+    Execution,
+    Fault,
+    Limits,
+    Logged,
+    Node,
+    Run,
+    StepNote,
+)
+from storms.record import JOBS, STORM, SUBMITTED, read
+
+Line = dict[str, Any]
+TABLES = "tables.json"
+"""The rows of the tables, as plain SQL gave them."""
+
+_RUNS = (
+    "SELECT Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy, Message, LifeLog"
+    " FROM c_JobRun ORDER BY Id"
+)
+_LOGGED = "SELECT JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt FROM c_LoggedJob ORDER BY ID"
+_STEPS = "SELECT RunId, Name FROM c_JobStep"
+_SERVERS = "SELECT Id FROM c_JobServer"
+_ACTIVE = "SELECT Id FROM c_JobRun WHERE State NOT IN ('succeeded', 'failed', 'cancelled', 'skipped', 'missed')"
+
+
+def keep_tables(folder: Path, url: str) -> None:
+    """Write what the judgements read of the tables into the folder of the storm, so that they can be made again."""
+    tables = {name: [list(row) for row in rows(url, sql)] for name, sql in _QUERIES.items()}
+    (folder / TABLES).write_text(json.dumps(tables, default=str, indent=1), encoding="utf-8")
+
+
+def load(folder: Path, limits: Limits) -> Evidence:
+    """Everything that a storm in ``folder`` left behind; :func:`keep_tables` has put the tables there."""
+    storm, jobs = read(folder / STORM), read(folder / JOBS)
+    tables = json.loads((folder / TABLES).read_text(encoding="utf-8"))
+    begin = _only(storm, "begin")
+    return Evidence(
+        limits=limits,
+        began=begin["mono"],
+        began_wall=datetime.fromtimestamp(begin["wall"], UTC),
+        calm=_only(storm, "calm")["mono"],
+        quiet=_only(storm, "quiet")["mono"],
+        acknowledged=tuple(acknowledged(folder)),
+        refused=sum(line["event"] == "refused" for line in read(folder / SUBMITTED)),
+        nodes=tuple(_nodes(storm)),
+        faults=tuple(_faults(storm)),
+        executions=tuple(_executions(jobs)),
+        step_notes=tuple(_step_notes(jobs)),
+        runs=tuple(_run(row) for row in tables["runs"]),
+        logged=tuple(_logged(row) for row in tables["logged"]),
+        steps=frozenset((row[0], row[1]) for row in tables["steps"]),
+        servers=frozenset(row[0] for row in tables["servers"]),
+        releases={line["release"]: line["mono"] for line in storm if line["event"] == "release"},
+    )
+
+
+_QUERIES = {"runs": _RUNS, "logged": _LOGGED, "steps": _STEPS, "servers": _SERVERS}
+
+
+def acknowledged(folder: Path) -> Iterable[Acknowledged]:
+    """What the submitter was told exists."""
+    for line in read(folder / SUBMITTED):
+        if line["event"] == "acknowledged":
+            yield Acknowledged(line["run"], line["job"], line["token"], line["mono"])
+
+
+def unfinished(folder: Path, url: str) -> set[int]:
+    """The acknowledged runs that are not over."""
+    active = {row[0] for row in rows(url, _ACTIVE)}
+    return active & {item.run for item in acknowledged(folder)}
+
+
+def rows(url: str, sql: str) -> list[Any]:
+    """What a query gives, in a connection of its own."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+    import psycopg
+
+    with psycopg.connect(url) as server:
+        return server.execute(sql).fetchall()
+
+
+def _only(lines: Iterable[Line], event: str) -> Line:
+    (found,) = (line for line in lines if line["event"] == event)
+    return found
+
+
+def _nodes(storm: list[Line]) -> Iterable[Node]:
+    ready = _first(storm, lambda line: line["event"] == "ready")
+    ended = _first(storm, lambda line: line["event"] == "ended")
+    killed = _first(storm, lambda line: line["event"] == "fault" and line["kind"] == "kill")
+    told = _first(storm, lambda line: line["event"] == "fault" and line["kind"] == "term")
+    for line in storm:
+        if line["event"] == "node" and line["role"] == "node":
+            name = line["node"]
+            by = "kill" if name in killed else "term" if name in told else "itself"
+            yield Node(
+                name,
+                line["target"],
+                line["mono"],
+                ready.get(name, FOREVER),
+                ended.get(name, FOREVER),
+                by if name in ended else "",
+                line["release"],
+                killed.get(name, FOREVER),
+                told.get(name, FOREVER),
+            )
+
+
+def _first(lines: Iterable[Line], matches: Any) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in lines:
+        if matches(line) and line["node"]:
+            found.setdefault(line["node"], line["mono"])
+    return found
+
+
+def _faults(storm: list[Line]) -> Iterable[Fault]:
+    """Faults that last, and kills and terminations as instants."""
+    open_: list[Line] = []
+    for line in storm:
+        if line["event"] == "fault" and "nodes" not in line:
+            at = line["mono"]
+            yield Fault(line["kind"], (line["node"],), at, at, line.get("target"))
+        elif line["event"] == "fault":
+            open_.append(line)
+        elif line["event"] == "healed":
+            begun = next(
+                item
+                for item in open_
+                if item["kind"] == line["kind"] and item["nodes"] == line["nodes"]
+            )
+            open_.remove(begun)
+            yield Fault(line["kind"], tuple(line["nodes"]), begun["mono"], line["mono"])
+
+
+def _executions(jobs: list[Line]) -> Iterable[Execution]:
+    """Starts with their ends: of the same run and attempt, in the same process."""
+    ends: dict[tuple[Any, ...], list[Line]] = {}
+    for line in jobs:
+        if line["event"] == "end":
+            ends.setdefault(_key(line), []).append(line)
+    for line in jobs:
+        if line["event"] != "start":
+            continue
+        mine = ends.get(_key(line), [])
+        end = mine.pop(0) if mine else None
+        slot = datetime.fromisoformat(line["slot"]) if line["slot"] else None
+        yield Execution(
+            line["run"],
+            line["attempt"],
+            line["job"],
+            line["node"],
+            line["mono"],
+            None if end is None else end["mono"],
+            end["outcome"] if end else "",
+            line["token"],
+            slot,
+            line["pid"],
+        )
+
+
+def _key(line: Line) -> tuple[Any, ...]:
+    return line["run"], line["attempt"], line["node"], line["pid"]
+
+
+def _step_notes(jobs: list[Line]) -> Iterable[StepNote]:
+    for line in jobs:
+        if line["event"] in {"step", "kept"}:
+            yield StepNote(
+                line["event"],
+                line["run"],
+                line["attempt"],
+                line["step"],
+                line["node"],
+                line["mono"],
+            )
+
+
+def _run(row: Any) -> Run:
+    id_, job, state, created, slot, attempt, server, completed, blocked, message, life = row
+    return Run(
+        id_,
+        job,
+        state,
+        _utc(created),
+        None if slot is None else _utc(slot),
+        attempt,
+        server,
+        None if completed is None else _utc(completed),
+        blocked,
+        message or "",
+        tuple(_change(line) for line in life.splitlines()),
+    )
+
+
+def _change(line: str) -> Change:
+    at, state, note = (*line.split(" ", 2), "")[:3]
+    return Change(datetime.fromisoformat(at), state, note)
+
+
+def _logged(row: Any) -> Logged:
+    run, attempt, success, message, job, started, completed = row
+    return Logged(
+        int(run), attempt, bool(success), message or "", job, _utc(started), _utc(completed)
+    )
+
+
+def _utc(value: str | datetime) -> datetime:
+    """SQLite keeps instants as text without a zone."""
+    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

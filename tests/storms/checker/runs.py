@@ -1,0 +1,225 @@
+"""What is promised of a run: it ends, it runs again only for a reason, never beside itself, and it is rescued in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from storms.checker.causes import crash_of, has_cause, has_just_woken, losses
+from storms.checker.evidence import FINAL, FOREVER, Complaint, Evidence, Execution, Fault, Run
+from storms.policies import POLICIES
+
+MOST_LOST = 3
+"""So many lost workers fail a run."""
+_POISON = "three workers were lost"
+_READ_LATE = 1.0
+"""Seconds by which what a node writes down may differ from when it came to pass."""
+_OUTLIVED = 2.0
+"""Seconds in which a process notices that its node is gone."""
+MOST_CRASHES = 4
+"""So many worker processes of a run, each of which may be an attempt of its own, fail it: it is retried three times."""
+
+
+def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
+    """Every run that was acknowledged is there and has ended, in the state that its job's policy says."""
+    for item in evidence.acknowledged:
+        run = evidence.run_by_id.get(item.run)
+        if run is None:
+            yield Complaint("acknowledged", f"{item.job} {item.token} is not there", item.run)
+        elif run.state not in FINAL:
+            yield Complaint("acknowledged", f"{item.job} is still {run.state}", run.id)
+        elif run.job != item.job:
+            yield Complaint("acknowledged", f"{item.job} was asked for, it is {run.job}", run.id)
+        elif run.state != POLICIES[run.job].ends and not may_have_failed(evidence, run):
+            text = f"{run.job} is {run.state}, not {POLICIES[run.job].ends}: {run.message}"
+            yield Complaint("acknowledged", text, run.id)
+
+
+def tokens_are_performed_by_their_runs(evidence: Evidence) -> Iterator[Complaint]:
+    """No run performs what another one was asked for, whether or not the application was told of it."""
+    asked = {item.token: item.run for item in evidence.acknowledged}
+    for item in sorted(evidence.executions, key=lambda item: item.start):
+        if item.token and asked.setdefault(item.token, item.run) != item.run:
+            text = f"{item.token} was asked of run {asked[item.token]}"
+            yield Complaint("tokens", text, item.run)
+
+
+def executions_have_causes(evidence: Evidence) -> Iterator[Complaint]:
+    """A run is performed again only after a failure that is retried, or when its worker was lost or told to stop."""
+    for run, items in evidence.executions_by_run.items():
+        for before, after in pairwise(items):
+            if not has_cause(evidence, before, after):
+                how = before.outcome or "unfinished"
+                text = (
+                    f"{before.job}: attempt {before.attempt} on {before.node} ({how}) and attempt {after.attempt} on"
+                    f" {after.node} {after.start - before.start:.2f} s later, without a cause"
+                )
+                yield Complaint("doubled", text, run)
+
+
+def nothing_follows_a_success(evidence: Evidence) -> Iterator[Complaint]:
+    """Once the history says that a run succeeded, nothing of it is performed any more, but by a node that was away meanwhile."""
+    for run, rows in evidence.logged_by_run.items():
+        done = [row.attempt for row in rows if row.success]
+        items = evidence.executions_by_run.get(run, [])
+        well = [item for item in items if item.attempt in done and item.outcome == "ok"]
+        ends = [item.end for item in well if item.end is not None]
+        for item in items:
+            later = ends and item.start > min(ends)
+            if done and (item.attempt > min(done) or later):
+                if later and (
+                    _was_away(evidence, item.node, min(ends), item.start)
+                    or has_just_woken(evidence, item)
+                ):
+                    continue
+                text = (
+                    f"attempt {item.attempt} on {item.node}, though attempt {min(done)} succeeded"
+                )
+                yield Complaint("doubled", text, run)
+
+
+def executions_do_not_overlap(evidence: Evidence) -> Iterator[Complaint]:
+    """Two executions of a run never overlap, unless the node of the first was silent for so long that it was taken for lost."""
+    for run, items in evidence.executions_by_run.items():
+        for before, after in pairwise(items):
+            crash = crash_of(evidence, before)
+            end = min(
+                FOREVER if before.end is None else before.end,
+                evidence.gone(before.node),
+                FOREVER if crash is None else crash.start,
+            )
+            silent = evidence.silent(before.node, before.start, after.start)
+            if after.start < end and silent < evidence.limits.silence:
+                text = f"on {before.node} until {end:.2f}, on {after.node} since {after.start:.2f}"
+                yield Complaint("overlap", text, run)
+
+
+def nothing_outlives_its_node(evidence: Evidence) -> Iterator[Complaint]:
+    """What a node has started, such as processes for its jobs, ends with it."""
+    for item in evidence.executions:
+        last = item.start if item.end is None else item.end
+        node = evidence.node_by_name.get(item.node)
+        after = last - (node.ended if node is not None else last)
+        if after > _OUTLIVED:
+            text = f"{item.job} was performed {after:.1f} s after {item.node} had gone"
+            yield Complaint("outlived", text, item.run)
+
+
+def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
+    """A node is declared lost only when it was killed, had ended, or was silent for long enough."""
+    for run in evidence.runs:
+        for change in run.life:
+            if change.lost is None:
+                continue
+            at = evidence.mono(change.wall)
+            pid = _pid(change.lost)
+            known = [node for node in evidence.nodes if node.pid == pid]
+            if any(_may_be_lost(evidence, node.name, node.gone, at) for node in known):
+                continue
+            names = ", ".join(node.name for node in known) or f"process {pid}"
+            yield Complaint("lost", f"{names} was healthy: {change.note}", run.id)
+
+
+def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
+    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin."""
+    allowed = evidence.limits.lost_after + evidence.limits.margin
+    for run, items in evidence.executions_by_run.items():
+        for before, after in pairwise(items):
+            node = evidence.node_by_name.get(before.node)
+            if node is None or node.by != "kill" or before.end is not None:
+                continue
+            if losses(evidence, run, after.start) >= MOST_LOST - 1:
+                continue  # it may be what kills workers: it waits until no other such run is on a node
+            waited = after.start - node.ended
+            idle = evidence.nobody_could(node.ended, after.start)
+            if waited - idle > allowed and node.ended > before.start:
+                text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node"
+                yield Complaint("rescue", text, run)
+
+
+def runs_of_silent_nodes_go_on(evidence: Evidence) -> Iterator[Complaint]:
+    """What a node was performing when it was frozen or cut off goes on elsewhere meanwhile, within the same time of one that could watch it."""
+    allowed = evidence.limits.lost_after + evidence.limits.margin
+    for fault in evidence.faults:
+        if fault.kind not in {"stop", "cut"} or fault.end - fault.start <= allowed:
+            continue
+        latest = fault.start + allowed
+        latest += evidence.nobody_could(fault.start, fault.end)
+        watched = evidence.watched(fault.nodes[0], fault.start)
+        latest = max(latest, watched + evidence.limits.margin)
+        for run, items in evidence.executions_by_run.items():
+            if latest < fault.end and _waits(evidence, fault, items, latest):
+                text = f"{items[0].job} did not go on within {latest - fault.start:.1f} s of silence of {fault.nodes[0]}"
+                yield Complaint("rescue", text, run)
+
+
+def _waits(evidence: Evidence, fault: Fault, items: list[Execution], latest: float) -> bool:
+    """Whether a run was being performed when a fault began, and nobody has taken it over."""
+    held = [
+        item
+        for item in items
+        if fault.hits(item.node)
+        and item.start < fault.start
+        and (item.end is None or item.end > latest)
+        and crash_of(evidence, item) is None
+    ]
+    if not held or losses(evidence, held[0].run, latest) >= MOST_LOST - 1:
+        return False
+    return not any(fault.start <= item.start <= latest for item in items)
+
+
+def kept_steps_are_not_repeated(evidence: Evidence) -> Iterator[Complaint]:
+    """A step whose result came back kept is done by no later execution, unless its own node was silent meanwhile."""
+    kept: dict[tuple[int, str], float] = {}
+    for note in sorted(evidence.step_notes, key=lambda note: note.at):
+        key = (note.run, note.step)
+        if note.event == "kept":
+            kept.setdefault(key, note.at)
+            if key not in evidence.steps:
+                yield Complaint(
+                    "steps", f"{note.step} came back, but is not in the table", note.run
+                )
+        elif key in kept and not _was_away(evidence, note.node, kept[key], note.at):
+            text = f"{note.step} on {note.node}, {note.at - kept[key]:.2f} s after it was kept"
+            yield Complaint("steps", text, note.run)
+
+
+def _was_away(evidence: Evidence, node: str, kept: float, done: float) -> bool:
+    """Whether a node was silent for long, and woke after another one had kept the step."""
+    return any(
+        fault.kind in {"stop", "cut"}
+        and fault.hits(node)
+        and fault.start <= done
+        and fault.end >= kept
+        and fault.end - fault.start >= evidence.limits.silence
+        for fault in evidence.faults
+    )
+
+
+def may_have_failed(evidence: Evidence, run: Run) -> bool:
+    """Whether a run failed because it lost three workers, which the docs say, or so many worker processes that its retries are used up."""
+    lost = sum(change.lost is not None for change in run.life)
+    items = evidence.executions_by_run.get(run.id, [])
+    crashes = sum(crash_of(evidence, item) is not None for item in items)
+    poison = _POISON in run.message and lost >= MOST_LOST - 1
+    return run.state == "failed" and (poison or crashes >= MOST_CRASHES)
+
+
+def _may_be_lost(evidence: Evidence, node: str, ended: float, at: float) -> bool:
+    if evidence.clock_was_set():
+        return ended < FOREVER or evidence.silent(node, 0, FOREVER) >= evidence.limits.silence
+    if ended <= at + _READ_LATE:
+        return True
+    return any(
+        fault.kind in {"stop", "cut"}
+        and fault.hits(node)
+        and fault.within(0, at + _READ_LATE) >= evidence.limits.silence
+        and at - fault.end <= evidence.limits.margin + evidence.nobody_could(fault.end, at)
+        for fault in evidence.faults
+    )
+
+
+def _pid(server: str) -> int:
+    """The process in ``host:process:machine:random``."""
+    parts = server.split(":")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1

@@ -1,0 +1,192 @@
+"""What is promised of a recurring job: each slot is there once, and was run, missed or skipped as the job's policy says."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from storms.checker.evidence import FINAL, FOREVER, SKEW, Complaint, Evidence, Run
+from storms.checker.runs import may_have_failed
+from storms.policies import POLICIES
+
+_EARLIER = re.compile(r"so (?:were|was) (\d+) earlier slots?")
+_AHEAD = 1.0
+"""Seconds by which a slot may be early: two clocks are read."""
+_CATCHING_UP = 30.0
+
+
+def slots_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
+    """From the first slot of a job to its last one there is no gap and none is twice."""
+    for job, runs in _by_job(evidence).items():
+        for before, after in pairwise(runs):
+            gap = (_slot(after) - _slot(before)).total_seconds()
+            steps = _steps(evidence, job, _slot(before), _slot(after))
+            if gap == 0:
+                yield Complaint("slots", f"{job} has {_slot(after)} twice", after.id)
+            elif (len(steps) == 1 and gap != steps[0] and not _told(after, gap / steps[0] - 1)) or (
+                len(steps) > 1 and gap > sum(steps) and not _told(after, gap / max(steps) - 1)
+            ):
+                yield Complaint(
+                    "slots", f"{job} has no slot for {gap:g} s before {_slot(after)}", after.id
+                )
+
+
+def slots_reach_from_begin_to_end(evidence: Evidence) -> Iterator[Complaint]:
+    """The first slot comes when the nodes are there, the last one when they are told to stop."""
+    ready = min((node.ready for node in evidence.nodes), default=evidence.quiet)
+    by_job = _by_job(evidence)
+    for job, policy in POLICIES.items():
+        if not policy.every:
+            continue
+        allowed = max(policy.every) + evidence.limits.margin + _step_back(evidence)
+        if evidence.quiet - ready < allowed:
+            continue
+        runs = by_job.get(job, [])
+        first = evidence.mono(_slot(runs[0])) if runs else evidence.quiet
+        last = evidence.mono(_slot(runs[-1])) if runs else ready
+        if first > ready + allowed:
+            yield Complaint("slots", f"{job} begins {first - ready:.1f} s after the first node")
+        if last < evidence.quiet - allowed:
+            yield Complaint("slots", f"{job} ends {evidence.quiet - last:.1f} s before the nodes")
+
+
+def slots_are_performed_once(evidence: Evidence) -> Iterator[Complaint]:
+    """A slot is performed by one run, its own; and only when it was to be performed."""
+    performed: dict[tuple[str, datetime], set[int]] = defaultdict(set)
+    for item in evidence.executions:
+        if item.slot is not None:
+            performed[item.job, item.slot].add(item.run)
+    for (job, slot), runs in performed.items():
+        if len(runs) > 1:
+            yield Complaint("slots", f"{job} at {slot} was performed by the runs {sorted(runs)}")
+    for run in evidence.runs:
+        if run.slot is None:
+            continue
+        done = bool(evidence.executions_by_run.get(run.id))
+        if run.state in {"skipped", "missed"} and done:
+            yield Complaint("slots", f"{run.job} was {run.state} and yet performed", run.id)
+        if run.state == "succeeded" and not done:
+            yield Complaint("slots", f"{run.job} succeeded, and nobody performed it", run.id)
+
+
+def slots_end_as_policy_says(evidence: Evidence) -> Iterator[Complaint]:
+    """A slot's run ends; it is skipped only while a run of its job is busy, missed only when nobody could create it."""
+    for job, runs in _by_job(evidence).items():
+        for run in runs:
+            if run.state not in FINAL:
+                if evidence.mono(_slot(run)) < evidence.quiet - _CATCHING_UP:
+                    yield Complaint("slots", f"{job} at {run.slot} is still {run.state}", run.id)
+            elif run.state in {"failed", "cancelled"} and not may_have_failed(evidence, run):
+                yield Complaint("slots", f"{job} at {run.slot} is {run.state}", run.id)
+            elif run.state == "skipped":
+                yield from _skipped(evidence, run)
+            elif run.state == "missed":
+                yield from _missed(evidence, run)
+
+
+def slots_are_not_early(evidence: Evidence) -> Iterator[Complaint]:
+    """No slot is performed, or its run created, before its time by the true clock."""
+    if evidence.limits.one_clock and evidence.clock_was_set():
+        return  # the one clock that there is was wrong
+    for item in evidence.executions:
+        if item.slot is not None and item.start < evidence.mono(item.slot) - _AHEAD:
+            early = evidence.mono(item.slot) - item.start
+            yield Complaint(
+                "slots", f"{item.job} at {item.slot} began {early:.1f} s early", item.run
+            )
+    for run in evidence.runs:
+        if run.slot is not None and evidence.mono(run.slot) > evidence.quiet + 60:
+            yield Complaint("slots", f"{run.job} has a slot of the future: {run.slot}", run.id)
+
+
+def new_schedules_stay(evidence: Evidence) -> Iterator[Complaint]:
+    """Once a release has changed a schedule, no older node writes the old one back."""
+    for job, runs in _by_job(evidence).items():
+        steps = POLICIES[job].every
+        if len(steps) == 1 or 2 not in evidence.releases:
+            continue
+        since, until = _since_second_release(evidence), evidence.back_to_first
+        for run in runs:
+            if since < evidence.mono(_slot(run)) < until and _slot(run).second % steps[1]:
+                yield Complaint("schedule", f"{job} has the old schedule's slot {run.slot}", run.id)
+
+
+def _skipped(evidence: Evidence, run: Run) -> Iterator[Complaint]:
+    blocker = evidence.run_by_id.get(run.blocked_by or -1)
+    if POLICIES[run.job].overlap != "skip":
+        yield Complaint("slots", f"{run.job} at {run.slot} was skipped, it may overlap", run.id)
+    elif blocker is None or blocker.job != run.job:
+        yield Complaint("slots", f"{run.job} at {run.slot} was skipped for no run of its", run.id)
+    elif not evidence.clock_was_set():
+        over = blocker.completed
+        if blocker.created > run.created or (over is not None and _was_over(evidence, over, run)):
+            text = f"{run.job} at {run.slot} was skipped for run {blocker.id}, which was over"
+            yield Complaint("slots", text, run.id)
+
+
+def _was_over(evidence: Evidence, over: datetime, run: Run) -> bool:
+    """Whether an end was known when a slot was skipped: its instant was read before the database could be written."""
+    at, slack = evidence.mono(over), SKEW.total_seconds()
+    kinds = {"database", "disk", "stop", "cut"}
+    held = [
+        item.end
+        for item in evidence.faults
+        if item.kind in kinds and item.start - slack <= at < item.end
+    ]
+    return max([at, *held]) < evidence.mono(run.created) - slack
+
+
+def _missed(evidence: Evidence, run: Run) -> Iterator[Complaint]:
+    """Missed with a node up that had all the time to create it."""
+    if evidence.clock_was_set():
+        return
+    slot = evidence.mono(_slot(run))
+    soon = slot + evidence.limits.margin
+    if evidence.nobody_could(slot, soon) == 0 and soon < evidence.mono(run.created):
+        yield Complaint("slots", f"{run.job} at {run.slot} was missed, with nodes up", run.id)
+
+
+def _steps(evidence: Evidence, job: str, before: datetime, after: datetime) -> tuple[int, ...]:
+    """The seconds between slots in a stretch of time: those of either schedule while a release that changes it is being deployed."""
+    steps = POLICIES[job].every
+    if len(steps) == 1 or evidence.mono(after) < evidence.releases.get(2, FOREVER):
+        return steps[:1]
+    if evidence.mono(after) >= evidence.back_to_first:
+        return ()
+    return steps if evidence.mono(before) < _since_second_release(evidence) else steps[1:]
+
+
+def _since_second_release(evidence: Evidence) -> float:
+    """When every node may be expected to follow the schedule that release 2 has changed."""
+    newer = [node.ready for node in evidence.nodes if node.release > 1]
+    return min(newer, default=evidence.quiet) + evidence.limits.margin
+
+
+def _by_job(evidence: Evidence) -> dict[str, list[Run]]:
+    """The runs of recurring jobs that have a slot, in the order of their slots."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for run in evidence.runs:
+        if run.slot is not None and POLICIES[run.job].every:
+            found[run.job].append(run)
+    return {job: sorted(runs, key=_slot) for job, runs in found.items()}
+
+
+def _slot(run: Run) -> datetime:
+    assert run.slot is not None
+    return run.slot
+
+
+def _told(run: Run, missing: float) -> bool:
+    """Whether a missed slot says that so many earlier ones were missed, too."""
+    notes = " ".join(change.note for change in run.life)
+    found = _EARLIER.search(notes)
+    return found is not None and float(found[1]) == missing
+
+
+def _step_back(evidence: Evidence) -> float:
+    """How far a wrong clock may have carried the slots, where there is no other clock."""
+    wrong = evidence.limits.one_clock and evidence.clock_was_set()
+    return timedelta(seconds=20).total_seconds() if wrong else 0

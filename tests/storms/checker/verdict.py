@@ -1,0 +1,73 @@
+"""All judgements of a storm, and the figures of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from storms.checker import runs, slots, tables
+from storms.checker.evidence import Complaint, Evidence
+
+JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
+    runs.acknowledged_runs_end,
+    runs.tokens_are_performed_by_their_runs,
+    runs.executions_have_causes,
+    runs.nothing_follows_a_success,
+    runs.executions_do_not_overlap,
+    runs.nothing_outlives_its_node,
+    runs.losses_have_causes,
+    runs.rescues_are_in_time,
+    runs.runs_of_silent_nodes_go_on,
+    runs.kept_steps_are_not_repeated,
+    slots.slots_are_there_once,
+    slots.slots_reach_from_begin_to_end,
+    slots.slots_are_performed_once,
+    slots.slots_end_as_policy_says,
+    slots.slots_are_not_early,
+    slots.new_schedules_stay,
+    tables.states_go_forward,
+    tables.nothing_runs_without_a_node,
+    tables.history_is_the_record,
+    tables.rows_tell_what_was_performed,
+    tables.executions_have_their_run,
+    tables.nodes_live_until_told,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a storm has shown.
+
+    Args:
+        complaints: The promises that were not kept.
+        figures: How much there was of everything.
+    """
+
+    complaints: tuple[Complaint, ...]
+    figures: dict[str, int | float]
+
+
+def check(evidence: Evidence) -> Verdict:
+    """Judge a storm."""
+    complaints = tuple(item for judge in JUDGEMENTS for item in judge(evidence))
+    return Verdict(complaints, _figures(evidence, complaints))
+
+
+def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str, int | float]:
+    lost = {item.run for item in complaints if item.rule == "acknowledged"}
+    doubled = {item.run for item in complaints if item.rule in {"doubled", "overlap"}}
+    by_state = [run.state for run in evidence.runs if run.slot is not None]
+    return {
+        "kills": sum(fault.kind == "kill" for fault in evidence.faults),
+        "faults": sum(fault.kind != "kill" for fault in evidence.faults),
+        "acknowledged": len(evidence.acknowledged),
+        "executions": len(evidence.executions),
+        "rescued": sum(change.lost is not None for run in evidence.runs for change in run.life),
+        "lost": len(lost),
+        "doubled": len(doubled),
+        "slots": len(by_state),
+        "slots_missed": by_state.count("missed"),
+        "slots_skipped": by_state.count("skipped"),
+        "complaints": len(complaints),
+        "seconds": round(evidence.quiet - evidence.began, 1),
+    }

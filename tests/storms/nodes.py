@@ -1,0 +1,217 @@
+"""The processes of a storm: forked by a zygote, stopped, killed and started again; each is written down in the storm's record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import processes
+import psutil
+
+from storms.proxy import Cable
+from storms.record import JOBS, STORM, append
+from storms.zygote import SUBMIT
+
+_WORKER = "targcc_scheduler.job_process"
+"""In the command line of a node's worker processes."""
+_RECENT = 65_536
+"""Bytes of the record in which it is looked for who is busy."""
+_READY = "Queues "
+"""The last line that ``targcc worker`` prints once it works."""
+
+
+@dataclass
+class Process:
+    """A process of the storm.
+
+    Args:
+        name: Its own, never used again in a storm.
+        release: Which release of the project it runs.
+        log: What it prints.
+        cable: Its way to the server, if that can be cut.
+    """
+
+    name: str
+    release: int
+    log: Path
+    process: psutil.Process
+    cable: Cable | None = None
+    frozen: bool = field(default=False)
+    was_ready: bool = field(default=False)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it exists."""
+        return self.process.is_running()
+
+    def said(self) -> str:
+        """Its log."""
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+
+    def send(self, number: int) -> None:
+        """Send a signal, if it is still there."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.send_signal(number)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in self.process.children():
+                with contextlib.suppress(psutil.Error):
+                    if any(_WORKER in word for word in child.cmdline()):
+                        found.append(child)
+        return found
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop it, and all that it has started, without ending it; or let them go on."""
+        self.frozen = frozen
+        with contextlib.suppress(psutil.NoSuchProcess):
+            everybody = [self.process, *self.process.children(recursive=True)]
+            for process in everybody:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended; whether it did."""
+        deadline = time.monotonic() + seconds
+        while self.is_up:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+class Processes:
+    """Starts the processes of a storm.
+
+    Args:
+        folder: Where logs and the record are.
+        environment: What all of them have in theirs.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.everybody: list[Process] = []
+        self._folder = folder
+        self._numbers: dict[str, int] = {}
+        mine = processes.environment(PYTHONPATH=os.pathsep.join(map(str, _tests())), **environment)
+        with (folder / "zygote.log").open("w") as log:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-m", "storms.zygote"],
+                env=mine,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._answer()
+
+    def start(
+        self, role: str, release: int, words: list[str], *, cable: Cable | None = None, **more: str
+    ) -> Process:
+        """Start a process; its environment has what is in ``more``."""
+        name = self.next_name(role)
+        self._numbers[role] = self._numbers.get(role, 0) + 1
+        log = self._folder / f"{name}.log"
+        order: dict[str, Any] = {
+            "folder": str(self._folder / f"release{release}"),
+            "environment": {"STORM_NODE": name, "STORM_RELEASE": str(release), **more},
+            "log": str(log),
+            "words": words,
+        }
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.write(json.dumps(order) + "\n")
+        self._zygote.stdin.flush()
+        pid = int(self._answer())
+        started = Process(name, release, log, psutil.Process(pid), cable)
+        self.everybody.append(started)
+        self.say("node", node=name, target=pid, role=role, release=release)
+        return started
+
+    def next_name(self, role: str) -> str:
+        """The name of the next process in a role."""
+        return f"{role}{self._numbers.get(role, 0) + 1}"
+
+    def submit(self, release: int, **more: str) -> Process:
+        """Start a submitter."""
+        return self.start("submitter", release, [SUBMIT], **more)
+
+    def look(self) -> None:
+        """Write down who has become ready, and who has ended by itself."""
+        for process in self.everybody:
+            if not process.was_ready and _READY in process.said():
+                process.was_ready = True
+                self.say("ready", node=process.name)
+
+    def busy(self) -> set[int]:
+        """The processes in which, by the end of the record, a job has begun and not ended."""
+        record = self._folder / JOBS
+        if not record.exists():  # nothing has begun yet
+            return set()
+        with record.open("rb") as file:
+            file.seek(max(0, record.stat().st_size - _RECENT))
+            lines = file.read().splitlines()[1:]
+        last: dict[int, str] = {}
+        for line in map(json.loads, lines):
+            if line["event"] in {"start", "end"}:
+                last[line["pid"]] = line["event"]
+        return {pid for pid, event in last.items() if event == "start"}
+
+    def kill(self, process: Process) -> None:
+        """End a process at once."""
+        self.say("fault", kind="kill", node=process.name)
+        process.send(signal.SIGKILL)
+        process.wait(10)
+        self.ended(process)
+
+    def terminate(self, process: Process, seconds: float) -> bool:
+        """Ask a process to stop, and wait; one that does not is killed. Whether it stopped."""
+        self.say("fault", kind="term", node=process.name)
+        process.send(signal.SIGTERM)
+        if not process.wait(seconds):
+            self.kill(process)
+            return False
+        self.ended(process)
+        return True
+
+    def ended(self, process: Process) -> None:
+        """Write down that a process is gone."""
+        self.say("ended", node=process.name)
+        if process.cable is not None:
+            process.cable.close()
+
+    def say(self, event: str, **values: Any) -> None:
+        """Add a line to the storm's own record."""
+        append(self._folder / STORM, event, **values)
+
+    def close(self) -> None:
+        """End whatever is left, the zygote too."""
+        for process in self.everybody:
+            if process.is_up:
+                process.freeze(frozen=False)
+                process.send(signal.SIGKILL)
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.close()
+        self._zygote.wait(10)
+        assert self._zygote.stdout is not None
+        self._zygote.stdout.close()
+
+    def _answer(self) -> str:
+        assert self._zygote.stdout is not None
+        line = self._zygote.stdout.readline().strip()
+        if not line:
+            raise RuntimeError((self._folder / "zygote.log").read_text())
+        return line
+
+
+def _tests() -> list[Path]:
+    tests = Path(__file__).resolve().parents[1]
+    return [tests, tests / "scheduler", tests / "scheduler" / "packages"]

@@ -1,0 +1,56 @@
+"""What the storm's project promises of each job; the checker holds the tables and the record against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may become of the runs of a job.
+
+    Args:
+        ends: The state in which a run ends that no fault hit too often.
+        retries: How many of its own failures are tried again; lost workers do not count.
+        every: Seconds between two slots of a recurring job; several when a release changes the schedule.
+        overlap: What becomes of a slot that comes while the job is busy.
+        releases: The releases that know it.
+    """
+
+    ends: str = "succeeded"
+    retries: int = 0
+    every: tuple[int, ...] = ()
+    overlap: str = "allow"
+    releases: tuple[int, ...] = (1, 2, 3)
+
+
+POLICIES = {
+    "Tick": Policy(every=(1,)),
+    "Busy": Policy(every=(2,), overlap="skip"),
+    "Turns": Policy(every=(3,), overlap="queue"),
+    "Minute": Policy(every=(60,)),
+    "Shifting": Policy(every=(3, 4)),
+    "Token": Policy(),
+    "Flaky": Policy(retries=2),
+    "Hopeless": Policy(ends="failed", retries=1),
+    "Refusing": Policy(ends="failed"),
+    "Stepped": Policy(),
+    "Long": Policy(),
+    "Plain": Policy(),
+    "Retiring": Policy(releases=(1, 2)),
+    "Newcomer": Policy(releases=(2, 3)),
+}
+WEIGHTS = {
+    "Token": 4,
+    "Flaky": 2,
+    "Hopeless": 1,
+    "Refusing": 1,
+    "Stepped": 4,
+    "Long": 1,
+    "Plain": 2,
+    "Retiring": 1,
+    "Newcomer": 2,
+}
+"""How often the submitter asks for each of the jobs that have no schedule."""
+ONE_SCHEDULE = [name for name, policy in POLICIES.items() if len(policy.every) == 1]
+"""The recurring jobs whose schedule no release changes."""

@@ -1,0 +1,47 @@
+"""What a job writes into the record: that an execution has begun, how it ended, its steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+
+from storms.record import note
+from targcc_scheduler import JobCancelled, JobContext, JobType
+
+
+class Execution:
+    """One execution of a run; ``outcome`` is what the record will say of its end."""
+
+    def __init__(self, ctx: JobContext) -> None:
+        self._ctx = ctx
+        self.outcome = "ok"
+
+    async def step(self, name: str, seconds: float = 0.05) -> None:
+        """A durable step that leaves evidence when it is done, and once its result is kept."""
+        await self._ctx.step(name, self._do, name, seconds)
+        note("kept", run=self._ctx.run_id, attempt=self._ctx.attempt, step=name)
+
+    async def _do(self, name: str, seconds: float) -> str:
+        note("step", run=self._ctx.run_id, attempt=self._ctx.attempt, step=name)
+        await asyncio.sleep(seconds)
+        return name
+
+
+@contextmanager
+def execution(ctx: JobContext, token: str = "") -> Iterator[Execution]:
+    """Write start and end of an execution around what the job does."""
+    is_recurring = ctx.definition.job_type == JobType.RECURRING
+    slot = ctx.scheduled_for.astimezone(UTC).isoformat() if is_recurring else ""
+    same = {"run": ctx.run_id, "attempt": ctx.attempt, "job": ctx.job_name}
+    note("start", **same, token=token, slot=slot)
+    mine = Execution(ctx)
+    try:
+        yield mine
+    except BaseException as error:
+        stopped = isinstance(error, asyncio.CancelledError | JobCancelled | GeneratorExit)
+        mine.outcome = "interrupted" if stopped else "failed"
+        raise
+    finally:
+        note("end", **same, outcome=mine.outcome)

@@ -1,0 +1,13 @@
+"""A job that a later release removes."""
+
+from targcc_scheduler import JobContext, job
+
+from storm_jobs.evidence import execution
+from storm_jobs.isolation import isolated
+
+
+@job(**isolated())
+async def retiring(ctx: JobContext, token: str) -> str:
+    """Nothing that the last release knows."""
+    with execution(ctx, token):
+        return token

@@ -1,0 +1,13 @@
+"""A job to which another release adds an argument."""
+
+from targcc_scheduler import JobContext, job
+
+from storm_jobs.evidence import execution
+from storm_jobs.isolation import isolated
+
+
+@job(**isolated())
+async def token(ctx: JobContext, token: str) -> str:
+    """As short as a job can be."""
+    with execution(ctx, token):
+        return token

@@ -1,0 +1,303 @@
+"""One storm from its first node to its verdict."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import postgresql
+
+from storms import databases, faults, releases
+from storms.checker import Limits, Verdict, check, keep_tables, load, unfinished
+from storms.faults import Fault
+from storms.nodes import Process, Processes
+from storms.plan import StormPlan
+from storms.record import JOBS, SUBMITTED
+
+_STOPPING = 20.0
+"""Seconds after which a node that does not stop is killed."""
+_PATIENCE, _LONGEST_CALM = 60.0, 900.0
+"""Seconds without progress, and at most, until the end no longer waits for work."""
+_NEEDS_NODE = frozenset({"kill", "worker", "stop", "term", "deploy", "net", "clock"})
+_NOT_DURING = {
+    "pg": frozenset({"database", "disk"}),  # PostgreSQL does not recover on a full disk
+    "disk": frozenset({"database", "disk"}),
+    "clock": frozenset({"clock"}),
+    "net": frozenset({"cut"}),
+    "stop": frozenset({"stop", "database"}),
+}
+"""Which faults must be over before another begins."""
+_FEWEST_KILLS = 2
+
+
+class Storm:
+    """Nodes, a submitter, a database, and what goes wrong.
+
+    Args:
+        plan: What is to happen.
+        folder: Where everything is written.
+        database: Where the tables are.
+    """
+
+    def __init__(self, plan: StormPlan, folder: Path, database: databases.StormDatabase) -> None:
+        self.plan = plan
+        self.database = database
+        self.dice = random.Random(plan.seed)
+        self.release = 1
+        self.kills = 0
+        self.nodes: list[Process] = []
+        self.active: list[Fault] = []
+        self._folder = folder
+        self._submitter: Process | None = None
+        self._deck: list[str] = []
+        for number in range(1, releases.NEWEST + 1):
+            releases.write(folder / f"release{number}", number)
+        self.processes = Processes(folder, self._environment())
+
+    def run(self) -> Verdict:
+        """Let it rage, wait until all work is done, and judge."""
+        try:
+            self._begin()
+            self._rage()
+            self._calm()
+        finally:
+            self.processes.close()
+        keep_tables(self._folder, self.database.url)
+        return judge(self._folder, self.plan)
+
+    def ready_nodes(self) -> list[Process]:
+        """The nodes that work and are not frozen."""
+        self.processes.look()
+        return [node for node in self.nodes if node.was_ready and node.is_up and not node.frozen]
+
+    def how_long(self) -> float:
+        """How long a fault lasts: mostly short, now and then long enough to lose a node."""
+        longest = self.plan.longest_outage
+        return self.dice.uniform(0.2, self.dice.choice((min(2, longest), longest)))
+
+    def how_long_frozen(self) -> float:
+        """How long a node is frozen: for a moment, for about as long as makes it lost, or for up to the longest time."""
+        longest = self.plan.longest_stop
+        upper = self.dice.choice((2, 2 * self.plan.lost_after, longest))
+        return self.dice.uniform(0.2, min(upper, longest))
+
+    def begin(
+        self, kind: str, nodes: list[Process], seconds: float, heal: Callable[[], None]
+    ) -> None:
+        """Write down that a fault begins, and remember to heal it."""
+        names = [node.name for node in nodes]
+        self.processes.say("fault", kind=kind, nodes=names, seconds=seconds)
+        self.active.append(Fault(kind, nodes, time.monotonic() + seconds, heal))
+
+    def replace(self, node: Process, release: int) -> None:
+        """Start a node in the place of one that is gone."""
+        self.nodes.remove(node)
+        self._add(release)
+
+    def stop_in_order(self, node: Process) -> None:
+        """SIGTERM, as a deploy sends it."""
+        self.processes.terminate(node, self.plan.grace + _STOPPING)
+
+    def next_release(self) -> bool:
+        """Begin the deploy of the next release, if there is one."""
+        if self.release == releases.NEWEST:
+            return False
+        self.release += 1
+        self.processes.say("release", release=self.release)
+        return True
+
+    def submit_as(self, release: int) -> None:
+        """Let a submitter of this release take over, if one does not yet."""
+        if self._submitter is not None and self._submitter.release == release:
+            return
+        if self._submitter is not None:
+            self.processes.terminate(self._submitter, 35)
+        seed = f"{self.plan.seed}/{release}"
+        more = self._clock_environment(self._folder / "clock.rc")
+        self._submitter = self.processes.submit(
+            release,
+            TARGCC_DATABASE_URL=self.database.url,
+            STORM_SEED=seed,
+            STORM_RATE=str(self.plan.rate),
+            **more,
+        )
+
+    def clock_file(self, node: Process) -> Path:
+        """The file that says how wrong a node's clock is; on SQLite one for all."""
+        shared = self.plan.database == "sqlite"
+        return self._folder / ("clock.rc" if shared else f"{node.name}.rc")
+
+    def _begin(self) -> None:
+        self.processes.say("begin", seed=self.plan.seed)
+        first = self.processes.start(
+            "migrate", 1, ["migrate"], TARGCC_DATABASE_URL=self.database.url
+        )
+        if not first.wait(60):
+            raise RuntimeError(first.said())
+        self.processes.ended(first)
+        for _ in range(self.plan.nodes):
+            self._add(1)
+        self._until(lambda: len(self.ready_nodes()) == self.plan.nodes, 60, "the nodes start")
+        self.submit_as(1)
+
+    def _rage(self) -> None:
+        end = time.monotonic() + self.plan.minutes * 60
+        while self.kills < self.plan.kills and time.monotonic() < end:
+            self._pause(self.dice.uniform(0.1, self.plan.pace))
+            kind = self._choose()
+            if kind in _NEEDS_NODE:
+                self._until(lambda: self.ready_nodes() or self.active, 60, "a node is ready")
+                if not self.ready_nodes():
+                    continue
+            if not _NOT_DURING.get(kind, frozenset()) & {fault.kind for fault in self.active}:
+                faults.INFLICT[kind](self)
+
+    def _choose(self) -> str:
+        """The next fault: each kind comes once before any comes again, and kills are half of them or more."""
+        if not self._deck:
+            others = sorted(self.plan.faults - {"kill"})
+            self._deck = others + ["kill"] * max(_FEWEST_KILLS, len(others))
+            self.dice.shuffle(self._deck)
+        return self._deck.pop()
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            self._tend(now)
+            time.sleep(0.05)
+
+    def _tend(self, now: float) -> None:
+        """Heal what is over, and start nodes in the place of those that have ended by themselves."""
+        for fault in [item for item in self.active if item.until <= now]:
+            self._heal(fault)
+        self.processes.look()
+        for node in [item for item in self.nodes if not item.is_up]:
+            self.processes.say("died", node=node.name)
+            self.processes.ended(node)
+            self.replace(node, node.release)
+
+    def _heal(self, fault: Fault) -> None:
+        self.active.remove(fault)
+        fault.heal()
+        self.processes.say("healed", kind=fault.kind, nodes=[node.name for node in fault.nodes])
+
+    def _calm(self) -> None:
+        """Heal everything, let every release that has work have a node, and wait until all of it is done."""
+        for fault in list(self.active):
+            self._heal(fault)
+        assert self._submitter is not None
+        self.processes.terminate(self._submitter, 35)
+        for release in set(range(1, self.release + 1)) - {node.release for node in self.nodes}:
+            self._add(release)
+        self.processes.say("calm")
+        self._wait_for_work()
+        self.processes.say("quiet")
+        for node in self.nodes:
+            self.processes.look()
+            self.stop_in_order(node)
+
+    def _wait_for_work(self) -> None:
+        """Wait until what was asked for is done, for as long as some of it is done: a busy machine leaves much for the end."""
+        last = time.monotonic() + _LONGEST_CALM
+        end, fewest = 0.0, None
+        while left := len(unfinished(self._folder, self.database.url)):
+            if fewest is None or left < fewest:
+                end, fewest = time.monotonic() + self.plan.lost_after + _PATIENCE, left
+            if time.monotonic() > min(end, last):
+                return
+            self._pause(0.3)
+
+    def _add(self, release: int) -> None:
+        cable = self.database.cable()
+        shared = self.plan.database == "sqlite"
+        clock = self._folder / ("clock.rc" if shared else f"{self.processes.next_name('node')}.rc")
+        node = self.processes.start(
+            "node",
+            release,
+            ["worker"],
+            cable=cable,
+            TARGCC_DATABASE_URL=self.database.url_through(cable),
+            TARGCC_RELEASE=f"release-{release}",
+            **self._clock_environment(clock),
+        )
+        self.nodes.append(node)
+
+    def _clock_environment(self, file: Path) -> dict[str, str]:
+        if "clock" not in self.plan.faults:
+            return {}
+        if not file.exists():
+            file.write_text("+0\n", encoding="ascii")
+        return {
+            "LD_PRELOAD": str(faketime()),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+        }
+
+    def _environment(self) -> dict[str, str]:
+        plan = self.plan
+        return {
+            "TARGCC_HEARTBEAT_SECONDS": str(plan.heartbeat),
+            "TARGCC_LOST_AFTER_SECONDS": str(plan.lost_after),
+            "TARGCC_SHUTDOWN_GRACE": str(plan.grace),
+            "TARGCC_CANCEL_GRACE": str(plan.grace / 2),
+            "TARGCC_POLL_SECONDS": "0.5",
+            "TARGCC_MIGRATE_ON_START": "false",
+            "TARGCC_KEEPALIVE": "true",
+            "STORM_ISOLATION": plan.isolation,
+            "STORM_RECORD": str(self._folder / JOBS),
+            "STORM_SUBMITTED": str(self._folder / SUBMITTED),
+        }
+
+    def _until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                said = "\n".join(f"--- {node.name}\n{node.said()[-2000:]}" for node in self.nodes)
+                raise RuntimeError(f"{what}: not within {seconds:g} s\n{said}")
+            self._tend(time.monotonic())
+            time.sleep(0.05)
+
+
+def judge(folder: Path, plan: StormPlan) -> Verdict:
+    """Judge what a storm has left in its folder."""
+    limits = Limits(
+        heartbeat=plan.heartbeat,
+        lost_after=plan.lost_after,
+        margin=plan.margin,
+        one_clock=plan.database == "sqlite",
+    )
+    return check(load(folder, limits))
+
+
+def faketime() -> Path:
+    """The library that sets the clock of a process.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise FileNotFoundError("the fault clock needs libfaketime: apt-get install faketime")
+    return found[0]
+
+
+@contextmanager
+def database_of(
+    plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | None = None
+) -> Iterator[databases.StormDatabase]:
+    """The database of a plan; ``server`` lends its PostgreSQL."""
+    with ExitStack() as stack:
+        if plan.database == "sqlite":
+            yield stack.enter_context(databases.sqlite_file(folder, plan.faults))
+        else:
+            yield stack.enter_context(databases.postgresql_server(plan.faults, server))
+
+
+def run(plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | None = None) -> Verdict:
+    """A storm in a folder that is there and empty."""
+    with database_of(plan, folder, server) as database:
+        return Storm(plan, folder, database).run()

@@ -1,0 +1,143 @@
+"""The checker finds each broken promise in evidence that is forged so, and nothing in evidence that is sound."""
+
+import ast
+import json
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
+from storms.checker.evidence import (
+    Fault,
+    Run,
+)
+from storms.forged import CASES, SOUND, at, life, slot_runs, slots
+from storms.policies import POLICIES
+from storms.record import JOBS, STORM, SUBMITTED, append
+
+
+def rules(found: Evidence) -> set[str]:
+    return {item.rule for item in check(found).complaints}
+
+
+@pytest.mark.parametrize("sound", SOUND)
+def test_sound_evidence_is_not_complained_about(sound: Evidence):
+    assert check(sound).complaints == ()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_broken_promise_is_found(case: str):
+    rule, broken = CASES[case]
+    assert rule in rules(broken)
+
+
+def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
+    told = Run(
+        9,
+        "Tick",
+        "missed",
+        at(6),
+        at(6),
+        completed=at(6),
+        life=life((6, "missed", "nobody could start it in time; so were 3 earlier slots")),
+    )
+    runs = (*slot_runs("Tick", 2), told, *slot_runs("Tick", 7, 8, first=200))
+    down = Fault("database", (), 2.6, 6)
+    assert check(slots(runs, faults=(down,))).complaints == ()
+    untold = replace(told, life=life((6, "missed", "so were 2 earlier slots")))
+    assert rules(slots((runs[0], untold, *runs[2:]), faults=(down,))) == {"slots"}
+
+
+def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
+    append(tmp_path / STORM, "begin", seed=7)
+    append(tmp_path / STORM, "node", node="node1", target=42, role="node", release=1)
+    append(tmp_path / STORM, "ready", node="node1")
+    append(tmp_path / STORM, "fault", kind="stop", nodes=["node1"], seconds=1)
+    append(tmp_path / STORM, "healed", kind="stop", nodes=["node1"])
+    append(tmp_path / STORM, "calm")
+    append(tmp_path / STORM, "quiet")
+    append(tmp_path / STORM, "fault", kind="kill", node="node1")
+    append(tmp_path / STORM, "ended", node="node1")
+    append(tmp_path / SUBMITTED, "acknowledged", run=1, job="Token", token="t")
+    append(tmp_path / SUBMITTED, "refused", job="Token", token="u")
+    append(
+        tmp_path / JOBS, "start", run=1, attempt=1, job="Token", token="t", slot="", node="node1"
+    )
+    append(tmp_path / JOBS, "end", run=1, attempt=1, job="Token", outcome="ok", node="node1")
+    url = _tables(tmp_path / "jobs.db", "running")
+    assert unfinished(tmp_path, url) == {1}
+    keep_tables(tmp_path, url)
+    found = load(tmp_path, Limits())
+    (node,), (stop, kill) = found.nodes, found.faults
+    assert (node.pid, node.by, node.ended < float("inf")) == (42, "kill", True)
+    assert (stop.kind, stop.nodes, stop.end > stop.start, kill.kind) == (
+        "stop",
+        ("node1",),
+        True,
+        "kill",
+    )
+    (execution,), (run,) = found.executions, found.runs
+    assert (execution.outcome, execution.token, execution.slot) == ("ok", "t", None)
+    assert [change.state for change in run.life] == ["enqueued", "running"]
+    assert run.life[1].note == "on a node"
+    assert (found.refused, found.servers) == (1, {"host:42:m:r"})
+    assert {item.rule for item in check(found).complaints} == {"acknowledged", "owner", "history"}
+
+
+def _tables(file: Path, state: str) -> str:
+    with sqlite3.connect(file) as connection:
+        connection.executescript(
+            "CREATE TABLE c_JobRun (Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy,"
+            " Message, LifeLog);"
+            "CREATE TABLE c_LoggedJob (ID, JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt);"
+            "CREATE TABLE c_JobStep (RunId, Name);"
+            "CREATE TABLE c_JobServer (Id);"
+            "INSERT INTO c_JobServer VALUES ('host:42:m:r');"
+        )
+        log = "2026-06-10T12:00:00.000+00:00 enqueued\n2026-06-10T12:00:01.000+00:00 running on a node\n"
+        connection.execute(
+            "INSERT INTO c_JobRun VALUES (1, 'Token', ?, '2026-06-10 12:00:00.000000', NULL, 1, 'x', NULL, NULL, NULL, ?)",
+            (state, log),
+        )
+    connection.close()
+    return f"sqlite:///{file}"
+
+
+def test_the_checker_knows_nothing_of_the_scheduler():
+    folder = Path(__file__).with_name("checker")
+    mine = [*folder.glob("*.py"), folder.with_name("record.py"), folder.with_name("policies.py")]
+    imported = set()
+    for file in mine:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    assert len(mine) > 6
+    allowed = {"storms.checker", "storms.policies", "storms.record"}
+    foreign = {name for name in imported if not name.startswith(tuple(allowed))}
+    assert not {
+        name
+        for name in foreign
+        if name.split(".")[0] in {"storms", "targcc_scheduler", "sqlalchemy"}
+    }
+
+
+def test_every_job_of_the_storm_has_a_policy():
+    jobs = Path(__file__).parent.glob("*/**/storm_jobs/jobs/*.py")
+    named = {
+        node.name.title()
+        for file in jobs
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
+    }
+    assert named == set(POLICIES)
+
+
+def test_a_record_of_lines_that_are_written_at_once_is_whole(tmp_path: Path):
+    for number in range(3):
+        append(tmp_path / JOBS, "start", run=number)
+    lines = (tmp_path / JOBS).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["run"] for line in lines] == [0, 1, 2]

@@ -1,0 +1,77 @@
+"""Storms as tests: a short one of forty kills, and longer ones of every fault for ``-m soak``; all of them by the command."""
+
+from pathlib import Path
+
+import postgresql
+import pytest
+
+from storms import report
+from storms.cli import main
+from storms.plan import QUICK, StormPlan
+from storms.storm import run
+
+BUSY = 24
+"""Seconds that a machine may add which runs other tests at the same time: thirty in all with ``lost_after``, as promised."""
+_ALL = {"kill", "stop", "term", "disk"}
+SOAK = {
+    "sqlite": ("sqlite", _ALL),
+    "sqlite-processes": ("sqlite", {"kill", "worker", "stop", "term"}),
+    "sqlite-deploys": ("sqlite", {"kill", "deploy"}),
+    "sqlite-clock": ("sqlite", {"kill", "clock"}),
+    "postgresql": ("postgresql", _ALL | {"pg", "net"}),
+    "postgresql-processes": ("postgresql", {"kill", "worker", "stop", "term"}),
+    "postgresql-deploys": ("postgresql", {"kill", "deploy"}),
+    "postgresql-clock": ("postgresql", {"kill", "clock"}),
+}
+
+
+def _survives(plan: StormPlan, folder: Path, server: postgresql.PostgreSQL | None = None) -> None:
+    verdict = run(plan, folder, server)
+    print(f"\n{report.table([(plan, verdict)])}")
+    assert verdict.complaints == (), f"seed {plan.seed}, in {folder}\n{report.complaints(verdict)}"
+    assert verdict.figures["kills"] >= min(plan.kills, 5)
+    assert verdict.figures["executions"] > verdict.figures["acknowledged"] > 0
+    assert verdict.figures["slots"] > verdict.figures["slots_missed"]
+
+
+def test_twenty_kills_on_sqlite_break_no_promise(tmp_path: Path):
+    _survives(_short("sqlite"), tmp_path)
+
+
+def test_twenty_kills_on_postgresql_break_no_promise(
+    tmp_path: Path, postgresql_server: postgresql.PostgreSQL
+):
+    _survives(_short("postgresql"), tmp_path, postgresql_server)
+
+
+def _short(database: str) -> StormPlan:
+    return StormPlan(
+        database, kills=20, faults=QUICK, nodes=2, rate=4, pace=0.3, grace=0.3, margin=BUSY
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", SOAK)
+def test_no_fault_breaks_a_promise(tmp_path: Path, name: str):
+    database, faults = SOAK[name]
+    isolation = "process" if name.endswith("processes") else "thread"
+    plan = StormPlan(
+        database,
+        isolation,
+        kills=60,
+        faults=frozenset(faults),
+        longest_stop=12,
+        minutes=1,
+        margin=BUSY,
+    )
+    _survives(plan, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [["--faults", "kill,flood"], ["--isolation", "none"]])
+def test_the_command_says_what_it_does_not_know(wrong: list[str], capsys):
+    try:
+        status = main(wrong)
+    except SystemExit as left:
+        status = left.code
+    assert status == 2
+    assert "no such fault: flood" in (said := capsys.readouterr().err) or "invalid choice" in said

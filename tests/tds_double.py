@@ -1,0 +1,213 @@
+"""A double of SQL Server: it speaks TDS (``pysqlbridge``) with the real driver, and answers from Python functions.
+
+It is not SQL Server: it has no T-SQL of its own beyond what ``pysqlbridge`` reads, no locks and no isolation. What it holds to is the
+protocol: log-in, batches, result sets, errors, and the attention by which a client stops a statement.
+"""
+
+import contextlib
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from pysqlbridge.catalog import Catalog
+from pysqlbridge.logins import Login, LoginStore
+from pysqlbridge.server import BridgeServer, _Handler
+from pysqlbridge.source import Table
+from pysqlbridge.tds import rpc
+from pysqlbridge.tds.result import (
+    Column,
+    DateTime,
+    Integer,
+    NVarChar,
+    Query,
+    QueryError,
+    QueryResult,
+)
+
+PASSWORD = "geh#eim!9"
+KILL = "KILL "
+_POLL = 0.005
+
+
+@dataclass
+class Slow:
+    """A statement that works until somebody stops it, or for some seconds."""
+
+    seconds: float = 25.0
+    deaf: bool = False
+    """Whether it hears no attention: only KILL ends it."""
+
+
+@dataclass
+class Double:
+    """What the double answers, and what it saw.
+
+    Attributes:
+        answers: What a statement that begins so gets: rows by column name, an error, or a :class:`Slow`.
+        seen: Every statement, in order.
+        stopped: Statements that a client's attention stopped, and after how many seconds.
+        killed: Sessions that were killed.
+    """
+
+    answers: dict[str, object] = field(default_factory=dict)
+    catalog: Catalog = field(default_factory=Catalog)
+    seen: list[str] = field(default_factory=list)
+    stopped: list[tuple[str, float]] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    killed: set[int] = field(default_factory=set)
+    port: int = 0
+    password: str = PASSWORD
+    sessions: Iterator[int] = field(default_factory=lambda: itertools.count(51))
+    _now: threading.local = field(default_factory=threading.local)
+
+    def url(self, user: str = "sa", password: str = PASSWORD) -> str:
+        """An address of SQLAlchemy's."""
+        import sqlalchemy as sa
+
+        return sa.URL.create(
+            "mssql", user, password, "127.0.0.1", self.port, "acme",
+            query={"Encrypt": "no"},
+        ).render_as_string(hide_password=False)  # fmt: skip
+
+    def add(self, name: str, rows: list[dict[str, object]]) -> None:
+        """Serve a table."""
+        columns, values = _shape(rows)
+        self.catalog.add(Table(name, columns, values))
+
+    def answer(self, query: Query) -> QueryResult:
+        """What pysqlbridge asks for each statement."""
+        if query.procedure == "sp_prep_exec":  # how the driver sends parameters
+            _, _, sql, *values = query.arguments
+            query = replace(query, procedure=None, arguments=[], sql=_with_values(sql, values))
+        self.seen.append(query.sql)
+        words = query.sql.strip()
+        session: int = self._now.session
+        if words.upper() == "SELECT @@SPID":
+            return QueryResult([Column("", Integer(4))], [[session]])
+        if words.upper().startswith(KILL):
+            self.killed.add(int(words[len(KILL) :]))
+            return QueryResult([], [])
+        for start, answer in {**self.answers, **_ISOLATION}.items():
+            if start.lower() in words.lower():
+                return self._given(answer, query, session)
+        return self.catalog.answer(query)
+
+    def _given(self, answer: object, query: Query, session: int) -> QueryResult:
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Slow):
+            return self._work(answer, query, session)
+        if callable(answer):
+            return self._given(answer(query), query, session)
+        columns, rows = _shape(answer)
+        return QueryResult(columns, rows)
+
+    def _work(self, slow: Slow, query: Query, session: int) -> QueryResult:
+        client: socket.socket = self._now.client
+        started = time.monotonic()
+        while (took := time.monotonic() - started) < slow.seconds:
+            if not slow.deaf and select.select([client], [], [], _POLL)[0]:
+                self.stopped.append((query.sql, took))
+                return QueryResult([], [])
+            if session in self.killed:
+                client.shutdown(socket.SHUT_RDWR)
+                raise QueryError("killed", number=596)
+            time.sleep(_POLL)
+        self.finished.append(query.sql)
+        return QueryResult([], [])
+
+
+_ISOLATION = {
+    "sys.system_views": [{"name": "dm_exec_sessions"}],
+    "transaction_isolation_level": [{"level": "READ COMMITTED"}],
+}
+"""What SQLAlchemy asks for, to go back to it later."""
+
+
+def _read_value(payload: bytes, at: int, type_id: int) -> tuple[object, int]:
+    """Read a parameter's value; ``pysqlbridge`` knows every type that we send but datetime2."""
+    if type_id != DATETIME2:
+        return _known_value(payload, at, type_id)
+    at += 1  # the scale, which the driver sends as 7 or less
+    scale, length = payload[at - 1], payload[at]
+    at += 1
+    if not length:
+        return None, at
+    ticks = int.from_bytes(payload[at : at + length - 3], "little")
+    days = int.from_bytes(payload[at + length - 3 : at + length], "little")
+    first = datetime(1, 1, 1)  # noqa: DTZ001 - wall time
+    moment = first + timedelta(days=days, seconds=ticks / 10**scale)
+    return moment.isoformat(" "), at + length
+
+
+DATETIME2 = 0x2A
+_known_value = rpc._read_value
+rpc._read_value = _read_value
+
+
+def _with_values(sql: str, values: list[object]) -> str:
+    """A statement with its parameters ``@P1`` … as literals."""
+    for number in range(len(values), 0, -1):
+        sql = sql.replace(f"@P{number}", _literal(values[number - 1]))
+    return sql
+
+
+def _literal(value: object) -> str:
+    if value is None or isinstance(value, int | float):
+        return "NULL" if value is None else str(value)
+    text = str(value).replace("'", "''")
+    return f"'{text}'"
+
+
+def _shape(rows: list[dict[str, object]]) -> tuple[list[Column], list[list[object]]]:
+    names = list(rows[0]) if rows else ["nothing"]
+    kinds = [_kind([row[name] for row in rows]) for name in names]
+    values = [
+        [str(row[n]) if isinstance(k, NVarChar) and row[n] is not None else row[n] for n, k in zip(names, kinds, strict=True)]
+        for row in rows
+    ]  # fmt: skip
+    return [Column(n, k) for n, k in zip(names, kinds, strict=True)], values
+
+
+def _kind(values: list[object]) -> Integer | DateTime | NVarChar:
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, datetime) for value in known):
+        return DateTime()
+    return (
+        Integer(8) if known and all(isinstance(value, int) for value in known) else NVarChar(4000)
+    )
+
+
+class _KeepClient(_Handler):
+    """Lets the statement that runs see its client's socket."""
+
+    def handle(self) -> None:
+        double = self.server.double
+        double._now.client, double._now.session = self.request, next(double.sessions)
+        super().handle()
+
+
+@contextlib.contextmanager
+def tds_double() -> Iterator[Double]:
+    """A double that listens on a port of its own."""
+    double = Double()
+    server = BridgeServer(
+        "127.0.0.1", 0, query_handler=double.answer,
+        logins=LoginStore([Login("sa", PASSWORD, hashed=False)]),
+    )  # fmt: skip
+    server.RequestHandlerClass = _KeepClient
+    server.double = double
+    double.port = server.address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield double
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

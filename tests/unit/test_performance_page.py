@@ -1,0 +1,61 @@
+"""The table of the performance page is what the file of the last measurement says."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+
+from bench_results import (  # noqa: E402 - found by the line above
+    BEGIN,
+    END,
+    PAGE,
+    RESULTS,
+    WAITS,
+    document,
+    measured,
+    read_samples,
+    render,
+    with_table,
+)
+
+
+def test_the_page_shows_the_last_results():
+    page = PAGE.read_text(encoding="utf-8")
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert with_table(page, results) == page, "uv run python tests/benchmarks/table.py --render"
+
+
+def test_samples_become_medians_spread_and_percentiles(tmp_path: Path, monkeypatch):
+    samples = tmp_path / "samples.jsonl"
+    monkeypatch.setenv("BENCHMARK_SAMPLES", str(samples))
+    measured(WAITS, "ours, SQLite", "at once", "ms", list(range(1, 102)))
+    measured("Rates", "ours", "runs done", "runs/s", [1000, 3000])
+    measured("Rates", "ours", "runs done", "runs/s", [2000])
+    waits, rates = read_samples(samples)
+    assert (waits.median, waits.p90, waits.p99, waits.samples) == (51, 91, 100, 101)
+    assert (rates.median, rates.low, rates.high, rates.p99) == (2000, 1000, 3000, None)
+    text = render(json.loads(document([waits, rates], "2026-01-02", {"memory": "8 GiB"})))
+    assert "Measured on 2026-01-02. memory 8 GiB." in text
+    assert "| ours | runs done | runs/s | 2,000 | 1,000 | 3,000 |  |  | 3 |" in text
+    assert (
+        "| ours, SQLite: at once, median | at most 10 ms | 51.0 ms | **missed** by 410% |" in text
+    )
+
+
+def test_a_benchmark_writes_nothing_unless_it_is_asked_to(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("BENCHMARK_SAMPLES", raising=False)
+    monkeypatch.chdir(tmp_path)
+    measured("Rates", "ours", "runs done", "runs/s", [1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_without_a_place_for_the_table_is_an_error():
+    with pytest.raises(ValueError, match="benchmarks: begin"):
+        with_table("# Performance\n", {"date": "", "machine": {}, "measures": []})
+    assert with_table(
+        f"a {BEGIN} old {END} b", {"date": "", "machine": {}, "measures": []}
+    ).startswith("a <!--")
