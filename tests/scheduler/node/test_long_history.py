@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 ROWS = 1_000_000
 KEEP = 10
 JOBS = 50
-SECONDS = {"sqlite": 120, "postgresql": 60}
+BEFORE = 100  # runs that are timed before the pruning begins
 NUMBERS = {
     "sqlite": f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {ROWS}) ",
     "postgresql": f"WITH s(n) AS (SELECT generate_series(1, {ROWS})) ",
@@ -39,7 +39,9 @@ async def quick(ctx: JobContext) -> None:  # noqa: ARG001 - a job takes its cont
 
 
 @pytest.fixture
-async def busy(migrated_url: str) -> AsyncIterator[Scheduler]:
+def filled(migrated_url: str) -> float:
+    """How long it took to write the million rows that are to go, in seconds."""
+    began = time.monotonic()
     with sync_engine(migrated_url) as engine, engine.begin() as connection:
         kind = connection.dialect.name
         statement = FILL.format(numbers=NUMBERS[kind], jobs=JOBS, at=AT[kind])
@@ -48,6 +50,13 @@ async def busy(migrated_url: str) -> AsyncIterator[Scheduler]:
                 "    INSERT", NUMBERS[kind] + "INSERT"
             )
         connection.exec_driver_sql(statement.replace("%", "%%") if kind != "sqlite" else statement)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+async def busy(
+    migrated_url: str, filled: float
+) -> AsyncIterator[Scheduler]:  # noqa: ARG001 - rows first
     options = {**QUICK, "heartbeat_seconds": 0.5, "lost_after_seconds": 20}
     scheduler = Scheduler(
         Settings(database_url=migrated_url, **options), jobs_package=__name__, notify=ignore
@@ -84,15 +93,30 @@ async def keep_busy(scheduler: Scheduler, ids: list[int]) -> None:
 
 async def waits(scheduler: Scheduler, ids: list[int]) -> list[float]:
     """How long each run waited for its worker, in milliseconds, the shortest first."""
+    for run_id in ids[-20:]:
+        await scheduler.wait(run_id, 120)
     c = job_run.c
     rows = await scheduler.read(
-        lambda db: db.execute(sa.select(c.DueAt, c.StartedAt).where(c.Id >= ids[0]))
+        lambda db: db.execute(sa.select(c.DueAt, c.StartedAt).where(c.Id.between(ids[0], ids[-1])))
     )
     return sorted((row.StartedAt - row.DueAt).total_seconds() * 1000 for row in rows)
 
 
-async def test_a_million_rows_go_and_nobody_waits(busy: Scheduler):
+async def before(scheduler: Scheduler) -> tuple[float, float]:
+    """What this machine does without pruning: the longest gap in s, and the p99 of waits in ms."""
+    ids: list[int] = []
+    watching = asyncio.create_task(longest_gap(scheduler))
+    for _ in range(BEFORE):
+        ids.append(await scheduler.enqueue(quick))
+        await asyncio.sleep(0.02)
+    times = await waits(scheduler, ids)
+    watching.cancel()
+    return await watching, times[int(len(times) * 0.99)]
+
+
+async def test_a_million_rows_go_and_nobody_waits(busy: Scheduler, filled: float):
     kind = busy.store.dialect.name
+    usual_gap, usual_p99 = await before(busy)
     ids: list[int] = []
     watching = asyncio.create_task(longest_gap(busy))
     working = asyncio.create_task(keep_busy(busy, ids))
@@ -102,19 +126,18 @@ async def test_a_million_rows_go_and_nobody_waits(busy: Scheduler):
     working.cancel()
     watching.cancel()
     gap = await watching
-    for run_id in ids[-20:]:
-        await busy.wait(run_id, 30)
     times = await waits(busy, ids)
     p50, p99 = (times[int(len(times) * share)] for share in (0.5, 0.99))
     left = await busy.read(
         lambda db: db.scalar(sa.select(sa.func.count()).where(logged_job.c.JobName.like("Old%")))
     )
     print(  # noqa: T201 - the figures are what it is run for
-        f"\n{kind}: {removed['attempts']:,} rows in {took:.1f} s beside {len(ids)} runs;"
-        f" longest heartbeat gap {gap:.2f} s; due to started p50 {p50:.1f} ms, p99 {p99:.1f} ms,"
+        f"\n{kind}: {removed['attempts']:,} rows in {took:.1f} s (written in {filled:.1f} s) beside"
+        f" {len(ids)} runs; longest heartbeat gap {gap:.2f} s (before {usual_gap:.2f}); due to"
+        f" started p50 {p50:.1f} ms, p99 {p99:.1f} ms (before {usual_p99:.1f}),"
         f" longest {times[-1]:.0f} ms"
     )
     assert (removed["attempts"], left) == (ROWS - JOBS * KEEP, JOBS * KEEP)
-    assert took < SECONDS[kind]
-    assert gap < 3
-    assert p99 < 250
+    assert took < 12 * filled
+    assert gap < max(3, 4 * usual_gap)
+    assert p99 < max(250, 10 * usual_p99)
