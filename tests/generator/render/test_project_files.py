@@ -37,7 +37,7 @@ def test_the_example_of_env_has_every_setting_and_no_other(texts):
 
     explained = set(re.findall(r"^#?([A-Z][A-Z_]+)=", texts[".env.example"], re.MULTILINE))
 
-    assert explained - {"POSTGRES_PASSWORD"} == settings
+    assert explained == settings
 
 
 def test_every_managed_file_says_so_and_no_other_does(tree):
@@ -85,3 +85,81 @@ def test_an_image_is_built_from_what_the_context_lets_through(texts):
 
     assert {"src/", "pyproject.toml", "README.md"} <= let_through
     assert ".env" not in let_through
+
+
+def test_what_an_image_and_a_check_are_made_of_has_exact_versions(texts):
+    docker, workflow = texts["Dockerfile"], texts[".github/workflows/ci.yml"]
+    images = re.findall(r"^(?:FROM|COPY --from=)\s*([a-z./-]+:\S+)", docker, re.MULTILINE)
+    actions = re.findall(r"uses: (\S+)", workflow)
+    programs = re.findall(r"uvx (?:--from )?\"?([a-z-]+\S*)", workflow)
+
+    assert len(images) == 3
+    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images)
+    assert len(actions) == 3
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in actions)
+    assert len(programs) == 4
+    assert all("==" in program or program.startswith("vendor/") for program in programs)
+
+
+def test_an_image_is_installed_by_hashes_and_runs_without_rights(texts):
+    build, last = re.split(r"^FROM ", texts["Dockerfile"], flags=re.MULTILINE)[1:]
+
+    assert "--require-hashes" in build
+    assert "/uv" not in last
+    assert "pip" not in last
+    assert last.index("useradd") < last.index("USER app") < last.index("CMD [")
+    assert "HEALTHCHECK" in last
+
+
+def test_containers_have_no_password_at_hand_and_reach_what_they_need(texts):
+    compose = yaml.safe_load(texts["compose.yaml"])
+    services = compose["services"]
+
+    assert not re.search(
+        r"\$\{|PASSWORD:|:[^@/\s]+@(?!database/jobs\" > secrets)", texts["compose.yaml"]
+    )
+    assert all(one["file"].startswith("secrets/") for one in compose["secrets"].values())
+    assert "secrets/" in texts[".gitignore"].splitlines()
+    assert compose["networks"]["database"] == {"internal": True}
+    assert services["database"]["networks"] == ["database"]
+    assert "ports" not in services["database"]
+    assert services["web"]["ports"] == ["127.0.0.1:8000:8000"]
+    for name in ("migrate", "web", "worker"):
+        service = services[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in service["security_opt"]
+    for service in services.values():
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_ci_may_read_and_nothing_else(texts):
+    workflow = yaml.safe_load(texts[".github/workflows/ci.yml"])
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all("permissions" not in job for job in workflow["jobs"].values())
+    checkout = workflow["jobs"]["check"]["steps"][0]
+    assert checkout["with"]["persist-credentials"] is False
+
+
+def test_no_text_of_a_spec_stands_in_what_machines_run(texts):
+    spec = load_spec(SPEC)
+    hostile = 'x"; $(touch /tmp/x) `id` ${{ github.token }}\nRUN id\n- run: id'
+    words = {"description": hostile, "display_name": hostile}
+    jobs = {name: job.model_copy(update=words) for name, job in spec.jobs.items()}
+    project = spec.project.model_copy(update={"description": hostile})
+    changed = spec.model_copy(update={"project": project, "jobs": jobs})
+    again = {
+        file.path: file.content.decode()
+        for file in render_project(changed)
+        if b"\0" not in file.content
+    }
+
+    for path in (
+        "Dockerfile",
+        "compose.yaml",
+        ".github/workflows/ci.yml",
+        ".pre-commit-config.yaml",
+    ):
+        assert again[path] == texts[path]
+    assert again["README.md"] != texts["README.md"]
