@@ -25,6 +25,7 @@ from targcc_scheduler.cli import common
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.cutover.handover import Handover
+from targcc_scheduler.storage.tables import job_owner, job_schedule
 
 ZONE = ZoneInfo("Asia/Jerusalem")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -218,16 +219,26 @@ class Rehearsal:
 
     async def idle(self) -> None:
         """Wait until this side has nothing left to do."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not (self._slots_are_handled() and not self.active()):
             assert time.monotonic() < deadline, f"still busy: {self.active()}"
             await asyncio.sleep(0.005)
 
     def _slots_are_handled(self) -> bool:
+        """Whether the node has planned ahead, and nothing that came by the tables is left: it may not have heard of a switch yet."""
         node = self.scheduler.node
         planned = node.slots._next
         now = self.clock.now()
-        return len(planned) == len(JOBS) and all(at is None or at > now for at in planned.values())
+        ahead = len(planned) == len(JOBS) and all(at is None or at > now for at in planned.values())
+        return ahead and not any(list(slots_of(job, last, now)) for job, last in self._handled())
+
+    def _handled(self) -> list[tuple[str, datetime]]:
+        """Up to where the slots are handled of jobs that run here."""
+        c, ours = job_schedule.c, sa.select(job_owner.c.JobName).where(job_owner.c.Owner == "new")
+        query = sa.select(c.JobName, c.LastSlot).where(c.JobName.in_(ours), c.PausedAt.is_(None))
+        with self.own.connect() as connection:
+            found = connection.execute(query).all()
+        return [tuple(row) for row in found]
 
     def active(self) -> list:
         """The runs that are not over, of jobs that are run from here."""
@@ -254,7 +265,6 @@ class Rehearsal:
         )
         if self.scheduler is not None:
             self.scheduler.look_for_slots()
-            await asyncio.sleep(0.05)
             await self.idle()
         return result
 

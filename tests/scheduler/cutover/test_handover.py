@@ -10,7 +10,9 @@ import pytest
 from projects import PATH
 from rehearsal import local
 from rt_tools import until
+from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.cutover.handover import Handover
+from targcc_scheduler.cutover.returning import Returning
 
 
 class ItDiesError(Exception):
@@ -109,6 +111,36 @@ async def test_a_job_does_not_go_back_while_its_slot_is_about_to_come(world):
     said = await world.targcc("targcc cutover back --job NightReport", 1)
     assert "is about to run here" in said
     assert live(world) == {"new"}
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_way_back_that_dies_where_a_passed_slot_is_taken_here_goes_on(world, monkeypatch):
+    """The row there has its next mark already, and nobody has noted that here."""
+
+    async def dies(*_):
+        raise ItDiesError
+
+    line = "targcc cutover back --job NightReport"
+    await world.targcc("targcc cutover start --job NightReport")
+    for step in ("return_of", "_reopen"):
+        with monkeypatch.context() as dying:
+            dying.setattr(Returning, step, dies)
+            assert isinstance((await world.anyhow(line)).exception, ItDiesError)
+        await world.until(local("2031-06-02T02:30"))
+    assert "it runs here; repeat this then" in await world.targcc(line, 1)
+    await world.targcc(line)
+    await world.until(local("2031-06-03T12:00"))
+    world.judge()
+    assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["new", "old"]
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_job_that_came_and_is_paused_here_is_an_alarm(world):
+    await world.targcc("targcc cutover start --job NightReport")
+    await world.scheduler.pause("NightReport", by=Actor(ActorKind.CLI, "dana"))
+    assert "paused here, and off there: its slots pass" in await world.targcc(
+        "targcc cutover status", 1
+    )
 
 
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)

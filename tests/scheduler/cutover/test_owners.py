@@ -171,6 +171,30 @@ async def test_imported_jobs_are_handed_to_the_old_server_and_their_first_pause_
     assert (one.owner, one.old_key, one.runner) == (Owner.OLD, "7", "night")
 
 
+async def test_a_job_gets_its_first_owner_while_a_node_creates_its_schedule(make, monkeypatch):
+    """It was created paused, and nobody would run it after its switch."""
+    other = await make(work=False, schedule=False)
+    add_new, imports = slots.add_new, []
+    imported = [Moving("Hourly", "7", "night")]
+
+    async def add_meanwhile(connection, new):
+        if new and not imports:
+            work = other.operate(owning.register, None, imported, Owner.OLD, DANA)
+            imports.append(asyncio.create_task(work))
+            with sync_engine(other.settings.database_url) as engine:
+                if engine.dialect.name != "sqlite":  # one transaction writes at a time there
+                    await until(lambda: imports[0].done() or _waits_for_a_lock(engine))
+        await add_new(connection, new)
+
+    monkeypatch.setattr(slots, "add_new", add_meanwhile)
+    await make()
+    await until(lambda: imports and imports[0].done())
+    known = await other.read(slots.load)
+    while "Hourly" not in known:
+        known = await other.read(slots.load)
+    assert known["Hourly"].paused_at is None
+
+
 async def test_code_that_knows_no_owners_is_refused_from_the_first_owner_on(make):
     scheduler = await make(work=False, schedule=False)
     query = sa.text("SELECT Value FROM c_JobSetting WHERE Name = 'oldest_code 0004'")

@@ -1,9 +1,12 @@
 """The slots of jobs by their owner: the clock is the test's, the database is real."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
+from rt_tools import until
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
@@ -99,6 +102,34 @@ async def test_a_job_that_counts_from_its_runs_has_no_slots_in_shadow(migrated_s
     await world.at(NOON + HOUR)
     assert await world.seen() == await world.runs() == []
     await world.store.dispose()
+
+
+async def test_after_a_lost_connection_it_looks_again_though_its_clock_stands_still(
+    world, monkeypatch
+):
+    looks = []
+
+    async def tick():
+        looks.append(world.clock.now())
+        if len(looks) == 1:
+            raise ConnectionResetError
+
+    monkeypatch.setattr(world.node, "tick", tick)
+    running = asyncio.create_task(world.node.run())
+    await until(lambda: len(looks) >= 2)
+    running.cancel()
+
+
+async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
+    """Of two transactions the one that began first may commit last, and clocks differ."""
+    seen = []
+    for owner, before in ((Owner.OLD, 0), (Owner.NEW, 1), (Owner.SHADOW, 2)):
+        at = world.clock.now() - before * timedelta(milliseconds=1)
+        async with world.store.write() as connection:
+            await rows.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
+            await rows.put(connection, "Report", owner, DANA, at)
+            seen.append(await rows.version(connection))
+    assert all(one != other for one, other in pairwise(seen))
 
 
 async def test_slots_that_were_written_down_long_ago_are_pruned(world):

@@ -46,7 +46,7 @@ class SystemClock:
         """Return at ``until``, or when ``wake`` is set, or after a second; ``wake`` is cleared."""
         left = _LONGEST_WAIT if until is None else (until - self.now()).total_seconds()
         if left > 0 and not wake.is_set():
-            await _wait(wake, min(left, _LONGEST_WAIT))
+            await wait_for(wake, min(left, _LONGEST_WAIT))
         wake.clear()
 
 
@@ -126,7 +126,8 @@ class ManualClock:
         wake.clear()
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Return when an event is set, or after so many seconds, which set it."""
     # asyncio.wait_for costs a task each time; a bare timer does the same for this one event.
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, event.set)

@@ -15,20 +15,25 @@ And back (``returning.py``):
 4. Here: done.
 
 A process that dies between two steps leaves the job off on both sides, and ``taking`` or ``returning`` says so; the same command goes on
-from there. A step is done only while the token is the one that it began with.
+from there. A step is done only while the token is the one that it began with. A step whose connection was lost, which may have been done
+or not, is done once more: each finds out whether it was.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ..core.actor import Actor
 from ..core.errors import CutoverError, RunStateError
+from ..core.outage import OUTAGES
 from ..operations import Call
 from ..project import current
 from ..scheduler import Scheduler
@@ -43,6 +48,9 @@ from .old.server import OldServer
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_TOKEN_BYTES = 3
+AGAIN = (0.2, 2.0)
+"""Seconds before a step is done once more whose connection was lost, and before it is done for the last time."""
 LEAD = timedelta(seconds=5)
 """A slot that is nearer than this runs where the job is."""
 SETTLE = 2.0
@@ -120,8 +128,20 @@ class Handover:
     async def do(
         self, work: Callable[Concatenate[Call, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do something in one transaction here."""
-        return await self.scheduler.operate(work, None, *args, **kwargs)
+        """Do something in one transaction here, which finds out whether it was done before."""
+        return await self._persist(lambda: self.scheduler.operate(work, None, *args, **kwargs))
+
+    async def ask(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What a query finds here."""
+        return await self._persist(lambda: self.scheduler.read(query))
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        for seconds in AGAIN:
+            try:
+                return await attempt()
+            except OUTAGES:
+                await asyncio.sleep(seconds)
+        return await attempt()
 
     async def attempt(self, work: Callable[[Call, str], Awaitable[T | None]], job: str) -> T | None:
         """Do something about a job in one transaction here; why it cannot be done is an answer."""
@@ -150,7 +170,7 @@ class Handover:
 
     async def matched(self, said: dict[str, Said]) -> list[tuple[Ownership, Said]]:
         """The jobs that lines of a script are about; lines of another change of sides are told of."""
-        owned = await self.scheduler.read(rows.load)
+        owned = await self.ask(rows.load)
         by_key = {one.old_key: one for one in owned.values()}
         found = []
         for key, line in said.items():
@@ -188,20 +208,28 @@ async def known(call: Call, job: str) -> Ownership:
     return one
 
 
-async def require(call: Call, one: Ownership) -> None:
-    """Check that nobody else has gone on with a change of sides.
+async def is_to_do(call: Call, one: Ownership, owner: Owner, mark: str | None) -> bool:
+    """Whether a step is still to be done that ends a change of sides with this owner and mark; not if it is, and nobody heard of it.
 
     Raises:
-        CutoverError: somebody has.
+        CutoverError: somebody else has gone on with it.
     """
     found = await known(call, one.job)
-    if (found.step, found.mark) != (one.step, one.mark):
-        raise CutoverError(f"{one.job}: somebody else has gone on with it: targcc cutover status")
+    if (found.step, found.mark) == (one.step, one.mark):
+        return True
+    if (found.step, found.owner, found.mark) == (None, owner, mark):
+        return False
+    raise CutoverError(f"{one.job}: somebody else has gone on with it: targcc cutover status")
 
 
 def new_token() -> str:
     """What names one change of sides."""
-    return secrets.token_hex(3)
+    return secrets.token_hex(_TOKEN_BYTES)
+
+
+def next_token(token: str) -> str:
+    """What names the change of sides after this one: the same whenever it is asked, so that a row which has it already is known."""
+    return hashlib.sha256(token.encode()).hexdigest()[: 2 * _TOKEN_BYTES]
 
 
 def tokens(jobs: Sequence[Ownership]) -> list[tuple[str, str]]:

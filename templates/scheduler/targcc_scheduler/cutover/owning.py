@@ -66,12 +66,13 @@ async def register(call: Call, jobs: Sequence[Moving], owner: Owner, by: Actor) 
 
     The pause they were created with ends by that: their owner keeps them from running. A job that has an owner keeps it.
     """
+    await rows.lock_first(call.connection)
     known = await rows.load(call.connection)
     new = [one for one in jobs if one.job not in known]
     for one in new:
         columns = {"OldKey": one.old_key, "Runner": one.runner or None, "Reason": "imported"}
         await rows.put(call.connection, one.job, owner, by, call.now, **columns)
-        await pauses.end_first_pause(call.connection, one.job, str(SYSTEM), call.now)
+        await _end_first_pause(call, one.job)
         detail = f"{owner}: imported, row {one.old_key}"
         await audit(call.connection, by, "owner", call.now, job_name=one.job, detail=detail)
     return [one.job for one in new]
@@ -88,7 +89,7 @@ async def set_owner(
     old_key: str | None = None,
     runner: str | None = None,
 ) -> Ownership:
-    """Say who runs a job. Nothing is done at the old server.
+    """Say who runs a job. Nothing is done at the old server. With its first owner the pause that it was created with ends.
 
     Args:
         call: The transaction.
@@ -103,6 +104,7 @@ async def set_owner(
     Raises:
         RunStateError: the job is about to change sides, or it may still be run there.
     """
+    await rows.lock_first(call.connection)
     before = await rows.lock(call.connection, job)
     if owner is Owner.NEW and before is not None and before.step is not None:
         raise RunStateError(
@@ -120,9 +122,16 @@ async def set_owner(
     await rows.put(call.connection, job, owner, by, call.now, **columns)
     if owner is Owner.NEW and was is not Owner.NEW:
         await resume_here(call, job)
+    if owner is not Owner.NEW and before is None:
+        await _end_first_pause(call, job)
     detail = f"{was} -> {owner}" + (f"; {reason}" if reason else "")
     await audit(call.connection, by, "owner", call.now, job_name=job, detail=detail)
     return (await rows.load(call.connection, [job]))[job]
+
+
+async def _end_first_pause(call: Call, job: str) -> None:
+    """From now on its owner says where a job runs; a pause that a person has made stays."""
+    await pauses.end_first_pause(call.connection, job, str(SYSTEM), call.now)
 
 
 async def resume_here(call: Call, job: str) -> None:

@@ -16,7 +16,7 @@ from ..storage import slots
 from ..storage.owners import rows
 from ..storage.owners.values import Owner, Ownership, Step
 from . import between
-from .handover import Handover, Outcome, known, new_token, require, shown
+from .handover import Handover, Outcome, is_to_do, known, new_token, next_token, shown
 from .old.scripts import Return, Said
 from .owning import resume_here
 
@@ -46,18 +46,18 @@ class Returning(Handover):
 
     async def preview(self, jobs: Sequence[Ownership]) -> list[Return]:
         """What the other side would be told of jobs now; nothing is changed."""
-        now, schedules = self.scheduler.clock.now(), await self.scheduler.read(slots.load)
+        now, schedules = self.scheduler.clock.now(), await self.ask(slots.load)
 
         async def to_return(one: Ownership) -> Return:
             definition, row = self.scheduler.find(one.job), schedules.get(one.job)
-            slot = await self.scheduler.read(lambda db: _next_here(db, definition, row, now))
+            slot = await self.ask(lambda db: _next_here(db, definition, row, now))
             return await self.return_of(replace(one, next_slot=slot))
 
         return [await to_return(one) for one in jobs]
 
     async def return_of(self, one: Ownership) -> Return:
         """What the other side has to be told of a job."""
-        past = await self.scheduler.read(lambda db: between.runs_here(db, one.job, self.clock))
+        past = await self.ask(lambda db: between.runs_here(db, one.job, self.clock))
         slot = self.clock.wall(one.next_slot) if one.next_slot is not None else None
         return Return(str(one.old_key), one.mark or "", slot, past)
 
@@ -101,7 +101,7 @@ class Returning(Handover):
         """Whether the other side can run the noted slot. One that has passed meanwhile runs here, and the job goes back after that."""
         if one.next_slot is None or one.next_slot > self.scheduler.clock.now() + self._lead:
             return True
-        key, token = str(one.old_key), new_token()
+        key, token = str(one.old_key), next_token(one.mark or "")
         said = await self.there(self.server.scripts.remark(key, one.mark or "", token))
         outcome = said[key].outcome if key in said else "gone"
         if outcome == "on":  # noting it was all that was missing
@@ -114,16 +114,16 @@ class Returning(Handover):
         return False
 
     async def _reopen(self, call: Call, one: Ownership, token: str) -> Outcome:
-        await require(call, one)
         said = f"its slot of {shown(one.next_slot)} passed while it was on neither side: it runs here; repeat this then"
-        await self.note(call, one.job, Owner.NEW, _ACTION, said, Step=None, Mark=token)
-        await resume_here(call, one.job)
+        if await is_to_do(call, one, Owner.NEW, token):
+            await self.note(call, one.job, Owner.NEW, _ACTION, said, Step=None, Mark=token)
+            await resume_here(call, one.job)
         return Outcome(one.job, done=False, said=said)
 
     async def _returned(self, call: Call, one: Ownership) -> Outcome:
-        await require(call, one)
-        detail = f"row {one.old_key} is on; the old server runs it, next {shown(one.next_slot)}"
-        await self.note(call, one.job, Owner.OLD, _ACTION, detail, Step=None, Mark=None)
+        if await is_to_do(call, one, Owner.OLD, None):
+            detail = f"row {one.old_key} is on; the old server runs it, next {shown(one.next_slot)}"
+            await self.note(call, one.job, Owner.OLD, _ACTION, detail, Step=None, Mark=None)
         return Outcome(one.job, done=True, said="is run by the old server", next_slot=one.next_slot)
 
 

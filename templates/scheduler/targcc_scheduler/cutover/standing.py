@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import RunState
 from ..queries import runs as runs_rows
 from ..queries.models import Run
+from ..storage import pauses
 from ..storage.owners import rows
 from ..storage.owners.values import Owner, Ownership, Step
 from .old.server import OldRow
@@ -110,16 +111,19 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
         if one.owner is Owner.NEW and one.old_key is not None and one.since > now - WATCHED
     ]
     recent = await runs_rows.recent_runs(connection, [one.job for one in owned], 50)
-    watched = [_watched(one, recent[one.job], now) for one in owned]
+    paused = await pauses.paused_jobs(connection, now)
+    watched = [_watched(one, recent[one.job], now, is_paused=one.job in paused) for one in owned]
     return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
 
 
-def _watched(one: Ownership, recent: tuple[Run, ...], now: datetime) -> Watched:
+def _watched(one: Ownership, recent: tuple[Run, ...], now: datetime, *, is_paused: bool) -> Watched:
     runs = tuple(run for run in recent if run.created_at >= one.since)
     bad = [run for run in runs if run.state in {RunState.FAILED, RunState.MISSED}]
     alarm = ""
     if bad:
         alarm = f"run {bad[0].id} {bad[0].state}"
+    elif is_paused:
+        alarm = "paused here, and off there: its slots pass"
     elif one.next_slot is not None and one.next_slot + _LATE < now and not runs:
         alarm = "its first slot has passed and nothing has run"
     return Watched(one, runs, alarm)

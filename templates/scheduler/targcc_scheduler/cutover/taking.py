@@ -11,7 +11,7 @@ from ..operations import Call
 from ..storage import slots
 from ..storage.owners.values import Owner, Ownership, Step
 from .between import CAME
-from .handover import Handover, Outcome, known, new_token, require, shown, tokens
+from .handover import Handover, Outcome, is_to_do, known, new_token, shown, tokens
 from .old.scripts import Said
 from .owning import resume_here
 
@@ -71,21 +71,23 @@ class Taking(Handover):
         )
 
     async def _leave(self, call: Call, one: Ownership) -> None:
-        await require(call, one)
+        if not await is_to_do(call, one, one.owner, None):
+            return
         detail = f"row {one.old_key} is left as it is"
         await self.note(call, one.job, one.owner, _ACTION, detail, Step=None, Mark=None)
 
     async def _taken(self, call: Call, one: Ownership, said: Said) -> Outcome:
-        await require(call, one)
         definition = self.scheduler.find(one.job)
         handled = self._handled_there(definition, said, call.now)
-        await slots.go_on_from(call.connection, one.job, handled)
         schedule = definition.schedule
         slot = schedule.next(handled, definition.timezone) if schedule is not None else None
+        if not await is_to_do(call, one, Owner.NEW, one.mark):
+            return _is_here(one.job, slot)
+        await slots.go_on_from(call.connection, one.job, handled)
         detail = f"row {one.old_key} is off; it runs here, next {shown(slot)}"
         await self.note(call, one.job, Owner.NEW, _ACTION, detail, Step=None, NextSlot=slot)
         await resume_here(call, one.job)
-        return Outcome(one.job, done=True, said="is run from here", next_slot=slot)
+        return _is_here(one.job, slot)
 
     def _handled_there(self, definition: JobDefinition, said: Said, now: datetime) -> datetime:
         """Up to where the old server has done the job's slots."""
@@ -98,6 +100,10 @@ class Taking(Handover):
         return min(
             _before(definition, following), now
         )  # a later one would be taken for a wrong clock's
+
+
+def _is_here(job: str, slot: datetime | None) -> Outcome:
+    return Outcome(job, done=True, said="is run from here", next_slot=slot)
 
 
 def _before(definition: JobDefinition, slot: datetime) -> datetime:

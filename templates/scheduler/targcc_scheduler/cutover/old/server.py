@@ -187,6 +187,8 @@ class OldServer:
                 for record in records:
                     connection.exec_driver_sql(record)
         except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             self.not_logged = mask(in_short(error))
 
     def _columns(self, connection: sa.Connection, table: str) -> list[Any]:
@@ -206,11 +208,20 @@ class OldServer:
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def _read(self, work: Any, *args: Any) -> Any:
-        """Do something in one transaction; what a driver says becomes a sentence."""
-        try:
-            engine = self._database.engine.execution_options(no_parameters=True)
+        """Do something in one transaction, which may be done once more: its connection may be lost. What a driver says becomes a sentence."""
+        engine = self._database.engine.execution_options(no_parameters=True)
+
+        def once() -> Any:
             with engine.begin() as connection:
                 return work(connection, *args)
+
+        try:
+            try:
+                return once()
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return once()
         except CutoverError:
             raise
         except Exception as error:  # a driver may raise anything

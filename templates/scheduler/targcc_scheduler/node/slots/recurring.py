@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...alerts.events import AlertEvent
 from ...core.actor import SYSTEM
+from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule
@@ -80,8 +81,11 @@ class RecurringScheduler:
                 self._outage.over()
             except OUTAGES as error:
                 self._refreshed = float("-inf")
-                until = self._clock.now() + self._outage.failed(error)
-            await self._clock.wait(until, self._wake)
+                # In real time: a clock that stands still would never let it try again.
+                await wait_for(self._wake, self._outage.failed(error).total_seconds())
+                self._wake.clear()
+            else:
+                await self._clock.wait(until, self._wake)
 
     def wake(self) -> None:
         """Look again at all jobs; call it on the scheduler's loop."""
@@ -152,6 +156,7 @@ class RecurringScheduler:
         self, connection: AsyncConnection, jobs: Sequence[JobDefinition], now: datetime
     ) -> None:
         """Start the schedules that are new or have changed. One that a newer release has written stays as it is."""
+        await owners.lock_first(connection)
         ranks, mine = await releases.ranks(connection), self._release()
         known = await slots.load(connection)
         owned = await owners.load(connection)

@@ -17,6 +17,7 @@ from ..tables import UtcDateTime, job_owner, job_run, job_schedule, job_setting
 from .values import Owner, Ownership, Step
 
 _MANY = 500
+_LOCK = "first owner"
 
 IS_OURS = job_run.c.JobName.not_in(
     sa.select(job_owner.c.JobName).where(
@@ -46,6 +47,9 @@ _UNFINISHED = _ALL.where(
 _VERSION = FrequentStatement(
     sa.select(
         sa.func.count().label("count"),
+        sa.func.count()
+        .filter(job_owner.c.Owner == sa.literal_column(f"'{Owner.NEW}'"))
+        .label("new"),
         sa.func.max(job_owner.c.Since, type_=UtcDateTime()).label("since"),
     ).select_from(job_owner)
 )
@@ -55,6 +59,14 @@ _NEEDS_THIS_RELEASE = (
     .values(Value="0004")
 )
 """Code that knows no owners would run every job; from the first owner on it is refused."""
+
+
+async def lock_first(connection: AsyncConnection) -> None:
+    """Until the transaction ends, nobody else gives a job its first owner or its first schedule.
+
+    A job that is created paused is so only without an owner: whoever writes the one has to see the other.
+    """
+    await known.of(connection).lock_job(connection, _LOCK)
 
 
 async def load(
@@ -83,7 +95,7 @@ async def not_ours(connection: AsyncConnection, jobs: Collection[str]) -> dict[s
 
 
 async def version(connection: AsyncConnection) -> tuple[Any, ...]:
-    """Another value whenever a row has been written."""
+    """Another value when a job has changed its owner; transactions commit in another order than that of their instants."""
     (found,) = await _VERSION.all(connection, {})
     return tuple(found)
 

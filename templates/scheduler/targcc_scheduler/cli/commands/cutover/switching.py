@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from ....core import humanize
+from ....core.errors import CutoverError
+from ....core.outage import OUTAGES
 from ....core.states import RunState
 from ....cutover.handover import Handover, Outcome, tokens
 from ....cutover.old.clock import OldClock
@@ -29,6 +31,10 @@ from .looking import both_sides, cutover_group
 
 _FILE = click.Path(path_type=Path)
 _SMOKE_SECONDS = 600.0
+_BROKEN_OFF = (
+    "This broke off: a job that was on its way may be off on both sides. Repeat the command, which goes on from there;"
+    " targcc cutover status shows where each job is."
+)
 
 
 def _switch_options(command: Function) -> Function:
@@ -117,7 +123,11 @@ async def _switch(
         for runner, group in groups.items():
             if not asked["as_json"]:
                 click.echo(f"{runner or 'the old server'}: {humanize.count(len(group), 'job')}")
-            some = await _all(make(), [one.job for one in group])
+            try:
+                some = await _all(make(), [one.job for one in group])
+            except (CutoverError, *OUTAGES):
+                click.echo(_BROKEN_OFF, err=True)
+                raise
             outcomes += some
             if not all(one.done for one in some):
                 break  # the next runner comes when this one is done

@@ -1,0 +1,94 @@
+"""A switch whose connections are lost, wherever that is: each slot runs once, on one side, and whoever is unfinished is said to be."""
+
+from itertools import count
+
+import pytest
+from breaks import Breaks, breakable
+from rehearsal import HOUR, ZONE, local
+from sqlalchemy.exc import DBAPIError
+from targcc_scheduler import Actor, ActorKind
+from targcc_scheduler.core.errors import CutoverError
+from targcc_scheduler.cutover import handover
+from targcc_scheduler.cutover.old.clock import OldClock
+from targcc_scheduler.cutover.old.server import OldServer
+from targcc_scheduler.cutover.returning import Returning
+from targcc_scheduler.cutover.taking import Taking
+from targcc_scheduler.storage.owners import rows
+from test_handover import live
+
+DANA = Actor(ActorKind.CLI, "dana")
+JOB = "Orders"
+
+
+@pytest.fixture
+async def world(rehearsal, monkeypatch):
+    """The old server runs everything, both sides are up, and nobody waits before a step is done once more."""
+    monkeypatch.setattr(handover, "AGAIN", (0, 0))
+    await rehearsal.start()
+    await rehearsal.targcc("targcc owner import")
+    await rehearsal.until(local("2031-06-01T13:00"))
+    clock = OldClock(ZONE.key)
+    rehearsal.clock_there, rehearsal.there = clock, OldServer(rehearsal.old_url, "c_Job", clock)
+    with breakable(rehearsal.url):
+        yield rehearsal
+    rehearsal.there.close()
+
+
+async def switch(world, side, breaks=None):
+    """Let the job go to a side; whether it is there."""
+    kind = Taking if side == "new" else Returning
+    there = kind(world.scheduler, world.clock_there, DANA, old=world.there)
+    work = there.take([JOB]) if side == "new" else there.give_back([JOB])
+    [outcome] = await (breaks.during(work) if breaks else work)
+    await world.idle()
+    return outcome.done
+
+
+async def told(world):
+    """The jobs that pages, metrics and the doctor say are on neither side."""
+    later = world.clock.now() + rows.UNFINISHED_AFTER
+    return [one.job for one in await world.scheduler.read(lambda db: rows.unfinished(db, later))]
+
+
+@pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
+async def test_a_switch_comes_through_whichever_connection_it_loses(world):
+    made = {"new": 1, "old": 1}
+    for moment in count(1):
+        for side in made:
+            breaks = Breaks(moment, moment)
+            assert await switch(world, side, breaks)
+            assert live(world, JOB) == {side}
+            made[side] = breaks.made
+            if moment % 8 == 0:
+                await world.until(world.clock.now() + 2 * HOUR)
+        if not any(made.values()):
+            break
+    assert moment > 30
+    world.judge()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
+async def test_a_switch_that_gives_up_is_told_and_finished_by_the_same_command(world):
+    made = {"new": 1, "old": 1}
+    for moment in count(1, 3):  # at each third: each commit, before it or after
+        for side in made:
+            breaks = Breaks(moment, 99)
+            try:
+                done = await switch(world, side, breaks)
+            except (DBAPIError, CutoverError):
+                done = False
+            made[side] = breaks.made
+            assert done == (not breaks.made)
+            assert len(live(world, JOB)) <= 1
+            assert live(world, JOB) or await told(world) == [JOB]
+            await world.until(world.clock.now() + 1.6 * HOUR)
+            for _ in range(3):
+                if await switch(world, side):
+                    break
+            assert live(world, JOB) == {side}
+            assert await told(world) == []
+        if not any(made.values()):
+            break
+    assert moment > 20
+    world.judge()
