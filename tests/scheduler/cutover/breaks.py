@@ -1,16 +1,30 @@
 """Breaks the connections of a switch, to either database, before a statement, before a commit and after it."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
+import projects
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
+from targcc_scheduler import Scheduler, configure
+from targcc_scheduler.cli import common
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.cutover.handover import Handover
+from targcc_scheduler.cutover.returning import Returning
+from targcc_scheduler.cutover.taking import Taking
 
 T = TypeVar("T")
+KILLED = 137
+"""The exit status of a process that died."""
 
 
 class Breaks:
@@ -47,21 +61,17 @@ _BREAKS: ContextVar[Breaks | None] = ContextVar("breaks", default=None)
 
 
 @contextmanager
-def breakable(url: str) -> Iterator[None]:
+def breakable(lose: Callable[[Any], None]) -> Iterator[None]:
     """Let :class:`Breaks` be made.
 
     Args:
-        url: Any database of the server.
+        lose: Makes one of a connection; what is asked by it from then on fails.
     """
     commit = DefaultDialect.do_commit
 
     def due() -> bool:
         breaks = _BREAKS.get()
         return breaks is not None and breaks.is_due()
-
-    def lose(connection: Any) -> None:
-        process = connection.driver_connection.info.backend_pid
-        server.execute("SELECT pg_terminate_backend(%s, 20000)", (process,))
 
     def before(connection: sa.Connection, *_: object) -> None:
         if due():
@@ -73,15 +83,49 @@ def breakable(url: str) -> Iterator[None]:
         commit(dialect, connection)
         if due():
             lose(connection)
-            connection.cursor().execute(
-                "SELECT 1"
-            )  # the driver's own error, as if the answer had not come
+            connection.cursor().execute("SELECT 1")  # the driver's own error: no answer has come
 
+    sa.event.listen(sa.Engine, "before_cursor_execute", before)
+    DefaultDialect.do_commit = do_commit  # type: ignore[method-assign] - until the end
+    try:
+        yield
+    finally:
+        DefaultDialect.do_commit = commit  # type: ignore[method-assign]
+        sa.event.remove(sa.Engine, "before_cursor_execute", before)
+
+
+@contextmanager
+def postgresql_loses(url: str) -> Iterator[None]:
+    """Let the server end the process of a connection.
+
+    Args:
+        url: Any database of the server.
+    """
     with psycopg.connect(url, autocommit=True) as server:
-        sa.event.listen(sa.Engine, "before_cursor_execute", before)
-        DefaultDialect.do_commit = do_commit  # type: ignore[method-assign] - until the end
-        try:
+
+        def lose(connection: Any) -> None:
+            process = connection.driver_connection.info.backend_pid
+            server.execute("SELECT pg_terminate_backend(%s, 20000)", (process,))
+
+        with breakable(lose):
             yield
-        finally:
-            DefaultDialect.do_commit = commit  # type: ignore[method-assign]
-            sa.event.remove(sa.Engine, "before_cursor_execute", before)
+
+
+def _breaking(switch: Callable[..., Awaitable[Any]], moment: int) -> Callable[..., Awaitable[Any]]:
+    """The same with a break."""
+    return lambda *args: Breaks(moment, moment).during(switch(*args))
+
+
+def _main(instant: str, moment: int, *words: str) -> None:
+    """Run ``targcc`` at an instant; the process dies at a moment of the switch, as one that is killed."""
+    configure(projects.RIG)
+    common.Scheduler = partial(Scheduler, clock=ManualClock(datetime.fromisoformat(instant)))
+    Handover.wait_for_old_server = lambda _: asyncio.sleep(0)
+    for kind, name in ((Taking, "take"), (Returning, "give_back")):
+        setattr(kind, name, _breaking(getattr(kind, name), moment))
+    with breakable(lambda _: os._exit(KILLED)):
+        main(words, prog_name="targcc")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -1,9 +1,14 @@
 """A switch whose connections are lost, wherever that is: each slot runs once, on one side, and whoever is unfinished is said to be."""
 
+import asyncio
+import os
+import sys
 from itertools import count
 
+import breaks
 import pytest
-from breaks import Breaks, breakable
+from breaks import KILLED, Breaks, postgresql_loses
+from projects import PATH
 from rehearsal import HOUR, ZONE, local
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind
@@ -29,17 +34,23 @@ async def world(rehearsal, monkeypatch):
     await rehearsal.until(local("2031-06-01T13:00"))
     clock = OldClock(ZONE.key)
     rehearsal.clock_there, rehearsal.there = clock, OldServer(rehearsal.old_url, "c_Job", clock)
-    with breakable(rehearsal.url):
-        yield rehearsal
+    yield rehearsal
     rehearsal.there.close()
 
 
-async def switch(world, side, breaks=None):
+@pytest.fixture
+def loses(rehearsal):
+    """Connections can be lost."""
+    with postgresql_loses(rehearsal.url):
+        yield
+
+
+async def switch(world, side, cuts=None):
     """Let the job go to a side; whether it is there."""
     kind = Taking if side == "new" else Returning
     there = kind(world.scheduler, world.clock_there, DANA, old=world.there)
     work = there.take([JOB]) if side == "new" else there.give_back([JOB])
-    [outcome] = await (breaks.during(work) if breaks else work)
+    [outcome] = await (cuts.during(work) if cuts else work)
     await world.idle()
     return outcome.done
 
@@ -50,15 +61,16 @@ async def told(world):
     return [one.job for one in await world.scheduler.read(lambda db: rows.unfinished(db, later))]
 
 
+@pytest.mark.usefixtures("loses")
 @pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
 async def test_a_switch_comes_through_whichever_connection_it_loses(world):
     made = {"new": 1, "old": 1}
     for moment in count(1):
         for side in made:
-            breaks = Breaks(moment, moment)
-            assert await switch(world, side, breaks)
+            cuts = Breaks(moment, moment)
+            assert await switch(world, side, cuts)
             assert live(world, JOB) == {side}
-            made[side] = breaks.made
+            made[side] = cuts.made
             if moment % 8 == 0:
                 await world.until(world.clock.now() + 2 * HOUR)
         if not any(made.values()):
@@ -68,18 +80,19 @@ async def test_a_switch_comes_through_whichever_connection_it_loses(world):
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("loses")
 @pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
 async def test_a_switch_that_gives_up_is_told_and_finished_by_the_same_command(world):
     made = {"new": 1, "old": 1}
     for moment in count(1, 3):  # at each third: each commit, before it or after
         for side in made:
-            breaks = Breaks(moment, 99)
+            cuts = Breaks(moment, 99)
             try:
-                done = await switch(world, side, breaks)
+                done = await switch(world, side, cuts)
             except (DBAPIError, CutoverError):
                 done = False
-            made[side] = breaks.made
-            assert done == (not breaks.made)
+            made[side] = cuts.made
+            assert done == (not cuts.made)
             assert len(live(world, JOB)) <= 1
             assert live(world, JOB) or await told(world) == [JOB]
             await world.until(world.clock.now() + 1.6 * HOUR)
@@ -92,3 +105,34 @@ async def test_a_switch_that_gives_up_is_told_and_finished_by_the_same_command(w
             break
     assert moment > 20
     world.judge()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_command_that_is_killed_is_told_and_finished_by_the_same_command(world):
+    status = {"start": KILLED, "back": KILLED}
+    for moment in count(1, 3):
+        for command, side in (("start", "new"), ("back", "old")):
+            words = ["cutover", command, "--job", JOB]
+            status[command] = await run_and_die(world, moment, *words)
+            assert status[command] in {0, KILLED}
+            assert len(live(world, JOB)) <= 1
+            assert live(world, JOB) or await told(world) == [JOB]
+            await world.until(world.clock.now() + 1.6 * HOUR)
+            for _ in range(3):
+                if await switch(world, side):
+                    break
+            assert live(world, JOB) == {side}
+        if KILLED not in status.values():
+            break
+    assert moment > 20
+    world.judge()
+
+
+async def run_and_die(world, moment, *words):
+    """The exit status of a command in a process of its own."""
+    arguments = [breaks.__file__, world.clock.now().isoformat(), str(moment), *words]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env={**os.environ, "PYTHONPATH": PATH}
+    )
+    return await process.wait()
