@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sys
+from contextlib import suppress
+from functools import partial
 from itertools import count
 
 import breaks
@@ -13,12 +15,13 @@ from rehearsal import HOUR, ZONE, local
 from sqlalchemy.exc import DBAPIError
 from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.errors import CutoverError
-from targcc_scheduler.cutover import handover
+from targcc_scheduler.cutover import handover, owning
 from targcc_scheduler.cutover.old.clock import OldClock
 from targcc_scheduler.cutover.old.server import OldServer
 from targcc_scheduler.cutover.returning import Returning
 from targcc_scheduler.cutover.taking import Taking
 from targcc_scheduler.storage.owners import rows
+from targcc_scheduler.storage.owners.values import Owner
 from test_handover import live
 
 DANA = Actor(ActorKind.CLI, "dana")
@@ -76,7 +79,22 @@ async def test_a_switch_comes_through_whichever_connection_it_loses(world):
         if not any(made.values()):
             break
     assert moment > 30
+    await say_who_runs_it(world)
     world.judge()
+
+
+async def say_who_runs_it(world):
+    """An owner that is only said is one transaction: it is repeated by whoever lost the connection."""
+    for moment in count(1):
+        cuts, owner = Breaks(moment, moment), Owner.SHADOW if moment % 2 else Owner.OLD
+        say = partial(world.scheduler.operate, owning.set_owner, None, JOB, owner, DANA)
+        with suppress(DBAPIError):
+            await cuts.during(say())
+        await say()
+        assert world.owner(JOB) == owner
+        if not cuts.made:
+            break
+    assert moment > 5
 
 
 @pytest.mark.soak
