@@ -105,9 +105,11 @@ async def test_nobody_polls_hotly_for_a_run_that_waits_for_its_owner(make):
         return await claim(offer)
 
     scheduler.node.executor.claim = counted
+    began = time.monotonic()
     mine = await scheduler.enqueue("Ours")
     await scheduler.wait(mine, 40)
-    assert claims < 10
+    looks = (time.monotonic() - began) / QUICK["poll_seconds"]
+    assert claims < 10 + 2 * looks  # a look is a claim that may find nothing
 
 
 async def test_a_person_who_runs_it_is_told_who_has_it(make):
@@ -229,15 +231,14 @@ async def test_a_change_on_another_node_is_seen_within_two_seconds(make):
     began = time.monotonic()
     count = sa.text("SELECT count(*) FROM c_JobRun WHERE JobName = 'Hourly'")
     while not await other.read(lambda db: db.scalar(count)):
-        assert time.monotonic() - began < 40
+        assert time.monotonic() - began < recurring._REFRESH_SECONDS - 10  # not by that
         await asyncio.sleep(0.01)
-    assert time.monotonic() - began < recurring._OWNERS_SECONDS + 20  # a busy machine's
 
 
 def _let_it_look(scheduler):
     """Wait until the node has seen the owner, and planned the job's next slot."""
     node = scheduler.node.slots
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not node._owners or node._owners[0] != 1:
         assert time.monotonic() < deadline
         time.sleep(0.01)

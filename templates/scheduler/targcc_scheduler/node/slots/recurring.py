@@ -81,7 +81,7 @@ class RecurringScheduler:
                 self._outage.over()
             except OUTAGES as error:
                 self._refreshed = float("-inf")
-                # In real time: a clock that stands still would never let it try again.
+                # In real time: a clock that stands still would keep it from trying again.
                 await wait_for(self._wake, self._outage.failed(error).total_seconds())
                 self._wake.clear()
             else:
