@@ -13,6 +13,7 @@ from targcc_gen.patch.app.layout import pyproject
 from targcc_gen.patch.app.source import RefusalError
 from targcc_gen.patch.choose import choose_app
 from targcc_gen.patch.declare.dependency import Declared, declare
+from targcc_gen.patch.edit.moving import is_elsewhere, moved
 from targcc_gen.patch.edit.wiring import Patched, Wiring, includes, wire
 from targcc_gen.patch.find import Target, entry_of
 from targcc_gen.patch.served.entry import Entry
@@ -23,6 +24,7 @@ from targcc_gen.patch.target_package import (
     new_files,
     requirements,
 )
+from targcc_gen.patch.wired import at_its_lines
 from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
 
@@ -41,6 +43,7 @@ class Prepared:
         declared: Where the dependency is declared; None when nothing is to be.
         refusal: Why no line is added to the file.
         notes: What a person should know.
+        moves: Whether the app has the scheduler already, at another prefix.
     """
 
     target: Target
@@ -53,6 +56,7 @@ class Prepared:
     declared: Declared | None
     refusal: RefusalError | None
     notes: tuple[str, ...]
+    moves: bool = False
 
     @property
     def nothing_to_do(self) -> bool:
@@ -133,15 +137,17 @@ def prepare(
     """
     project = pyproject(target.root)
     package = find_target_package(target.layout, project, scheduler)
-    wiring = Wiring(package.router_module, target.layout.package, prefix)
-    app, refusal = target.app, None
+    target, wiring = at_its_lines(target, package.router_module, prefix)
+    app, refusal, moves = target.app, None, False
     patched = Patched(target.file.source.data)
     try:
         if app is None and not any(includes(target.file, wiring)):
             app = choose_app(target.file, app_name, wiring, program_of(package))
         elif app is None:
             app = _wired_app(target, app_name, wiring)
-        if app is not None:
+        if moves := is_elsewhere(target.file, wiring):
+            patched = moved(target.file, app, wiring)
+        elif app is not None:
             patched = wire(target.file, app, wiring)
     except RefusalError as error:
         refusal = error
@@ -155,7 +161,17 @@ def prepare(
             )
     notes = (*package.notes, *_exclusions(target, package, project))
     return Prepared(
-        target, app, package, wiring, patched, tuple(files), tuple(kept), declared, refusal, notes
+        target,
+        app,
+        package,
+        wiring,
+        patched,
+        tuple(files),
+        tuple(kept),
+        declared,
+        refusal,
+        notes,
+        moves=moves,
     )
 
 

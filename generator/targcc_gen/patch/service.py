@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from targcc_gen.errors import InputError
@@ -12,12 +11,12 @@ from targcc_gen.patch.check import untried
 from targcc_gen.patch.check.environment import missing, project_python
 from targcc_gen.patch.check.stopped import stopped_by_signals
 from targcc_gen.patch.check.verify import Outcome, Trial
-from targcc_gen.patch.edit.wiring import Wiring, prefix_in
 from targcc_gen.patch.find import entry_by_name
 from targcc_gen.patch.prepare import Prepared, install_lines, program_of
 from targcc_gen.patch.rollback import roll_back
 from targcc_gen.patch.served.entry import Entry
 from targcc_gen.patch.target_package import requirements
+from targcc_gen.patch.wired import package_of
 from targcc_gen.sync import apply
 
 _PREFIXES = ("/jobs", "/ops/jobs", "/scheduler", "/targcc")
@@ -50,7 +49,8 @@ def carry_out(prepared: Prepared, *, verify: bool) -> Outcome | None:
 def _tried(prepared: Prepared) -> Outcome:
     """Apply and try; whatever is raised in between, everything is put back."""
     root, trial = prepared.target.root, _trial(prepared)
-    before = None if isinstance(trial, Outcome) else trial.before()
+    # A scheduler that is there already is known by its own routes, wherever it was.
+    before = None if isinstance(trial, Outcome) or prepared.moves else trial.before()
     untried.mark(root)
     try:
         apply(prepared.plan)
@@ -70,6 +70,8 @@ def _tried(prepared: Prepared) -> Outcome:
     _take_back(prepared)
     if outcome.kind == "refused":
         apply(prepared.plan_without_lines)
+        if prepared.moves and isinstance(trial, Trial):
+            before = trial.before()
         raise RefusalError(outcome.text, hint=_otherwise(prepared, outcome, before))
     assert isinstance(trial, Trial)
     if alone := trial.starts_without():
@@ -114,32 +116,17 @@ def _trial(prepared: Prepared) -> Trial | Outcome:
         return Outcome(
             "refused", entry.shown, f"its server speaks WSGI ({entry.where}), which has no lifespan"
         )
-    prefix = prepared.wiring.prefix or _prefix_of(prepared, entry)
-    return Trial(
-        python, target.layout, entry, package.router_module, (package.source,), prefix=prefix
-    )
-
-
-def _prefix_of(prepared: Prepared, entry: Entry) -> str:
-    """The prefix that the lines of the app's file, or of the file that the server loads, say."""
-    target, wiring = prepared.target, prepared.wiring
-    if said := prefix_in(target.file, wiring):
-        return said
-    path = target.follower.file_of(entry) if target.follower else None
-    if path is None or path == target.path or target.follower is None:
-        return ""
-    return prefix_in(target.follower.file(path), replace(wiring, package=package_of(entry, path)))
-
-
-def package_of(entry: Entry, path: Path) -> str:
-    """The package of the file that a server loads."""
-    return entry.module if path.name == "__init__.py" else entry.module.rpartition(".")[0]
+    return Trial(python, target.layout, entry, package.router_module, (package.source,))
 
 
 def _otherwise(prepared: Prepared, outcome: Outcome, before: dict[str, Any] | None) -> str:
     """What else to do: a prefix that is free, or lines to add by hand."""
-    if outcome.is_taken:
-        return f"Everything else is in place. A prefix that is free: targcc-gen patch --prefix {free_prefix(before)}"
+    if outcome.taken:
+        rest = (
+            "The scheduler is where it was." if prepared.moves else "Everything else is in place."
+        )
+        free = free_prefix(before, outcome.taken)
+        return f"{rest} A prefix that is free: targcc-gen patch --prefix {free}"
     return _by_hand(prepared, before)
 
 
@@ -152,20 +139,20 @@ def _by_hand(prepared: Prepared, before: dict[str, Any] | None) -> str:
             f"{entry.where} starts the server so that nothing in the app can run jobs. Start the server with its lifespan on"
             f"\nor run beside it, on the same database:\n\n    {program} serve      # jobs and pages\n    {program} worker     # jobs alone"
         )
-    prefix = free_prefix(before)
+    free = free_prefix(before)
     target, name = prepared.target, prepared.app.target if prepared.app else "app"
     if isinstance(entry, Entry) and entry.module and "." not in entry.name and not entry.factory:
         path = target.follower.file_of(entry) if target.follower else None
         file = target.follower.file(path) if target.follower and path else target.file
         package = package_of(entry, path) if path else target.layout.package
-        lines = Wiring(prepared.wiring.module, package).lines(file)
-        return lines.wrap(entry.name, len(file.source.lines), prefix)
-    return prepared.wiring.lines(target.file).wrap(name or "app", None, prefix)
+        lines = replace(prepared.wiring, package=package).lines(file)
+        return lines.wrap(entry.name, len(file.source.lines), free)
+    return prepared.wiring.lines(target.file).wrap(name or "app", None, free)
 
 
-def free_prefix(before: dict[str, Any] | None) -> str:
-    """The first of a few prefixes that no route of the app begins with."""
-    paths = [str(route[1]) for route in (before or {}).get("routes") or ()]
+def free_prefix(before: dict[str, Any] | None, taken: str = "") -> str:
+    """The first of a few prefixes that no route of the app begins with, and that is not the one found taken."""
+    paths = [taken, *(str(route[1]) for route in (before or {}).get("routes") or ())]
     free = (
         prefix
         for prefix in _PREFIXES
@@ -230,4 +217,5 @@ def verify_by_hand(prepared: Prepared, app_name: str | None) -> Outcome:
         untried.unmark(prepared.target.root)
     if outcome.kind in {"verified", "untried"}:
         return outcome
-    raise InputError(outcome.text, hint=_by_hand(found, None))
+    before = trial.before() if isinstance(trial, Trial) else None
+    raise InputError(outcome.text, hint=_otherwise(found, outcome, before))

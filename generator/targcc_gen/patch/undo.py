@@ -17,6 +17,7 @@ from targcc_gen.patch.edit.unwiring import unwire
 from targcc_gen.patch.edit.wiring import Wiring
 from targcc_gen.patch.rollback import remove_lock
 from targcc_gen.patch.target_package import OWN_PACKAGE, needed
+from targcc_gen.patch.wired import at_its_lines
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merging.text import plain
@@ -71,6 +72,8 @@ def prepare_undo(target: Target) -> Undone:
         InputError: The router is used for more than the two lines, or the spec is wrong.
     """
     spec = _spec(target.root)
+    for module in _modules(target, spec):
+        target, _ = at_its_lines(target, module)
     data = _without(target, spec)
     lock = _ours(Lock.load(target.root), spec)
     made_by_patch = spec is not None and spec.project.inside is not None
@@ -145,15 +148,17 @@ def _ours(lock: Lock, spec: Spec | None) -> Lock:
 
 
 def _without(target: Target, spec: Spec | None) -> bytes:
-    """The file without our lines; with no spec left, the router may come from either package that a patch uses."""
-    packages = (
-        [spec.project.package] if spec else list(filter(None, [target.layout.top, OWN_PACKAGE]))
-    )
+    """The file without our lines."""
     source = target.file.source
-    for package in packages:
-        wiring = Wiring(f"{package}.scheduler", target.layout.package)
-        source = Source(source.name, unwire(source, wiring))
+    for module in _modules(target, spec):
+        source = Source(source.name, unwire(source, Wiring(module, target.layout.package)))
     return source.data
+
+
+def _modules(target: Target, spec: Spec | None) -> list[str]:
+    """What the lines may import from; with no spec left, from either package that a patch uses."""
+    packages = [spec.project.package] if spec else filter(None, [target.layout.top, OWN_PACKAGE])
+    return [f"{package}.scheduler" for package in packages]
 
 
 def _used(target: Target, spec: Spec, lock: Lock) -> str:

@@ -196,6 +196,69 @@ def test_another_prefix_works_beside_an_own_page_at_the_usual_one(tmp_path: Path
     assert "verified  shop.main:app starts" in run(root, "--verify")
 
 
+def test_the_prefix_of_a_patched_app_is_looked_at_and_changed(tmp_path: Path):
+    root = project(tmp_path, main=F + "app = FastAPI()\n")
+    before, text = files(root), (root / "shop/main.py").read_text()
+    run(root, "--no-verify")
+    patched = (root / "shop/main.py").read_text()
+
+    for bad in ("nope", "/", "/a b", "/ops?x"):
+        result = CliRunner().invoke(patch, ["--project", str(root), "--prefix", bad])
+        assert (result.exit_code, "is no path such as /ops/jobs" in result.output) == (2, True)
+    assert (root / "shop/main.py").read_text() == patched
+    assert 'mount(app, "/ops")' in run(root, "--prefix", "/ops/", "--no-verify")
+    assert "unchanged" in run(root, "--prefix", "/ops")
+    assert (root / "shop/main.py").read_text().splitlines()[1:] == [
+        "from shop.scheduler import mount",
+        "app = FastAPI()",
+        'mount(app, "/ops")',
+    ]
+    run(root, "--undo")
+    assert (files(root), (root / "shop/main.py").read_text()) == (before, text)
+
+
+@pytest.mark.soak
+def test_a_prefix_that_is_taken_leaves_a_patched_app_where_it_was(tmp_path: Path):
+    own = "\n\n@app.get('/ops')\ndef ops(): ...\n"
+    root = project(tmp_path, main=F + f"app = FastAPI()\n{own}")
+    run(root, "--require-verified")
+    patched = (root / "shop/main.py").read_text()
+
+    with pytest.raises(RefusalError, match="answers GET /ops itself") as caught:
+        run(root, "--prefix", "/ops")
+
+    assert "The scheduler is where it was." in str(caught.value.hint)
+    assert (root / "shop/main.py").read_text() == patched
+    assert "verified  shop.main:app starts" in run(root, "--prefix", "/work")
+    assert 'mount(app, "/work")' in (root / "shop/main.py").read_text()
+
+
+@pytest.mark.soak
+def test_lines_in_the_file_that_the_server_loads_are_compared_moved_and_undone(tmp_path: Path):
+    """Added by hand, where the app is imported; the prefix is that of a page of the app's own."""
+    core = F + "api = FastAPI()\n\n\n@api.get('/jobs')\ndef jobs(): ...\n"
+    line = "from shop.core import api as app\n"
+    root = project(tmp_path, core=core, main=line)
+    (root / "Procfile").write_text("web: uvicorn shop.main:app\n")
+    before = files(root)
+    with pytest.raises(RefusalError, match="answers GET /jobs itself"):
+        run(root)
+    (root / "shop/main.py").write_text(
+        f'from shop.scheduler import with_scheduler\n{line}app = with_scheduler(app, "/jobs")\n'
+    )
+
+    with pytest.raises(InputError, match="answers GET /jobs itself") as caught:
+        run(root, "--verify")
+
+    assert "targcc-gen patch --prefix /ops/jobs" in str(caught.value.hint)
+    assert "unchanged" in run(root)
+    assert "verified  shop.main:app starts" in run(root, "--prefix", "/ops/jobs")
+    assert 'with_scheduler(app, "/ops/jobs")' in (root / "shop/main.py").read_text()
+    run(root, "--undo")
+    assert (root / "shop/main.py").read_text() == line
+    assert files(root) == before
+
+
 WAITS = (
     F + "app = FastAPI()\nif 'scheduler_router' in globals():\n    import os, pathlib, threading\n"
     "    pathlib.Path('pid').write_text(str(os.getpid()))\n    threading.Event().wait()\n"

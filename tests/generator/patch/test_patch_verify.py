@@ -8,16 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flask
 import psutil
 import pytest
+from a2wsgi import WSGIMiddleware
+from django import urls
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
 from targcc_gen.errors import InputError
 from targcc_gen.patch.app.layout import Layout
 from targcc_gen.patch.check import compare
 from targcc_gen.patch.check.environment import ask, missing, project_python
 from targcc_gen.patch.check.verify import Outcome, judged
 from targcc_gen.patch.served.entry import Entry
+from targcc_scheduler import mount, with_scheduler
 
 PYTHON = Path(sys.executable)
 ENTRY = Entry("acme.main", "app", "here")
@@ -88,6 +93,57 @@ def test_other_middleware_is_found():
 def test_another_openapi_is_found():
     found = compared(shop("/a", alter=lambda app: setattr(app, "title", "other")))
     assert found["openapi"] == ["info"]
+
+
+def with_parts(app: FastAPI) -> FastAPI:
+    """An app with a page at our usual prefix, itself and in a part, and one in a part of that name."""
+    app.add_api_route("/jobs", lambda: None)
+    app.mount("/jobs/files", StaticFiles(directory=Path(__file__).parent))
+    part = APIRouter()
+    part.add_api_route("/jobs/{name}", lambda: None)
+    app.mount("/", FastAPI(routes=part.routes, openapi_url=None))
+    return app
+
+
+FRONT = ["GET /jobs", "GET /jobs/files", "GET /jobs/{name}"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_routes_of_the_app_behind_the_scheduler_are_found_as_in_it(known):
+    plain = compare.described(with_parts(FastAPI())) if known else None
+    wrapped = with_scheduler(GZipMiddleware(with_parts(FastAPI())), "/jobs")
+    mounted = FastAPI()
+    mount(mounted, "/jobs")
+    elsewhere = with_scheduler(with_parts(FastAPI()), "/ops")
+
+    assert compare.compare(plain, wrapped, "/jobs")["hidden"] == FRONT
+    assert compare.compare(plain, with_parts(mounted), "/jobs")["hidden"] == FRONT
+    assert not any(compare.compare(plain, elsewhere, "/ops").values())
+    assert [compare.prefix_of(one) for one in (wrapped, mounted, elsewhere)] == [
+        "/jobs",
+        "/jobs",
+        "/ops",
+    ]
+
+
+def test_paths_of_flask_and_django_behind_the_scheduler_are_found():
+    flask_app = flask.Flask(__name__)
+    flask_app.add_url_rule("/jobs/<name>", "jobs")
+    front = with_scheduler(WSGIMiddleware(flask_app), "/jobs")  # type: ignore[arg-type]
+    assert compare.compare(None, front, "/jobs") == {"hidden": ["/jobs/<name>"]}
+
+    inner = [urls.path("<int:job>/", print), urls.re_path("^own$", print)]
+    patterns = [
+        urls.path("jobs/", urls.include(inner)),
+        urls.path("", print),
+        urls.path("<slug:page>", print),
+    ]
+    assert list(compare.django_paths(patterns, "/")) == [
+        "/jobs/<int:job>/",
+        "/jobs/own$",
+        "/",
+        "/<slug:page>",
+    ]
 
 
 def test_an_app_that_cannot_describe_its_api_is_compared_all_the_same():

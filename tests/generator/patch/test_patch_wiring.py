@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from targcc_gen.errors import InputError
 from targcc_gen.patch.app.file import AppFile
-from targcc_gen.patch.app.source import Source
+from targcc_gen.patch.app.source import RefusalError, Source
 from targcc_gen.patch.choose import choose_app
+from targcc_gen.patch.edit.moving import is_elsewhere, moved
 from targcc_gen.patch.edit.unwiring import unwire
-from targcc_gen.patch.edit.wiring import Wiring, prefix_in, wire
+from targcc_gen.patch.edit.wiring import Wiring, includes, prefix_of, wire
 
 DATA = Path(__file__).parents[2] / "data" / "patch"
 CASES = sorted(path.name.removesuffix(".before.py") for path in DATA.glob("*.before.py"))
@@ -261,6 +263,68 @@ def test_undo_refuses_when_the_router_is_used_for_more(line: str, reason: str):
     assert reason in caught.value.message
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_wired_app_gets_another_prefix_and_is_undone(case: str):
+    before, after = pair(case)
+    wiring = Wiring("acme.scheduler.app", "acme", "/ops")
+
+    data = again(again(after, wiring), Wiring("acme.scheduler.app", "acme", "/work"))
+
+    assert data == wired(before, Wiring("acme.scheduler.app", "acme", "/work"))
+    assert undone(data) == before
+
+
+def wired(data: bytes, wiring: Wiring) -> bytes:
+    file = AppFile(Source("main.py", data))
+    return wire(file, choose_app(file, None, wiring), wiring).data
+
+
+def again(data: bytes, wiring: Wiring) -> bytes:
+    file = AppFile(Source("main.py", data))
+    assert is_elsewhere(file, wiring)
+    result = moved(file, choose_app(file, None, wiring), wiring).data
+    assert not is_elsewhere(AppFile(Source("main.py", result)), wiring)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mount(app)", 'mount(app, "/ops")'),
+        ("mount(app, identify=who)", 'mount(app, "/ops", identify=who)'),
+        ("mount(app, prefix='/a', identify=who)", 'mount(app, prefix="/ops", identify=who)'),
+        ('app = with_scheduler(app, "/jobs")  # last', 'app = with_scheduler(app, "/ops")  # last'),
+        ("mount(app, AT)", "main.py:4:12: error: the prefix is computed here"),
+        ("mount(app=app)", "main.py:4:1: error: the app is handed over by name"),
+    ],
+)
+def test_lines_of_people_s_own_get_another_prefix(old: str, new: str):
+    head = "from fastapi import FastAPI\nfrom acme.scheduler.app import mount, with_scheduler\napp = FastAPI()\n"
+    file = AppFile(Source("main.py", f"{head}{old}\n".encode()))
+    wiring = Wiring("acme.scheduler.app", "acme", "/ops")
+    if "error" in new:
+        with pytest.raises(InputError, match=re.escape(new)):
+            moved(file, None, wiring)
+        return
+    result = moved(file, None, wiring)
+    assert result.data.decode() == f"{head}{new}\n"
+    assert result.added == ((4, new),)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("app = Limit(FastAPI())\n", 'app = with_scheduler(app, "/ops")'),
+        ("for _ in range(1):\n    app = FastAPI()\n", 'mount(app, "/ops")'),
+    ],
+)
+def test_a_page_of_help_has_the_prefix_that_was_asked_for(text: str, line: str):
+    wiring = Wiring("acme.scheduler.app", "acme", "/ops")
+    with pytest.raises(RefusalError) as caught:
+        wired(f"from fastapi import FastAPI\n{text}".encode(), wiring)
+    assert f"    {line}\n" in str(caught.value.hint)
+
+
 def test_an_import_of_ours_without_its_include_is_completed():
     before = b"from fastapi import FastAPI\nfrom acme.scheduler.app import scheduler_router as jobs\napp = FastAPI()\n"
     assert patched(before) == before + b"app.include_router(jobs)\n"
@@ -300,5 +364,7 @@ def test_another_prefix_is_handed_to_mount_and_undone(case: str):
     assert "import mount\n" in text or " as mount_scheduler" in text
     assert '"/ops")' in text
     assert len(data.splitlines()) == len(after.splitlines())
-    assert prefix_in(AppFile(Source("main.py", data)), wiring) == "/ops"
+    assert {prefix_of(one) for one in includes(AppFile(Source("main.py", data)), wiring)} == {
+        "/ops"
+    }
     assert undone(data) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections import Counter
@@ -31,18 +32,40 @@ def shown(kind: Any) -> str:
 
 def routed(app: Any) -> Any:
     """The app with routes inside its wrappers, or `None`."""
+    found = (one for one in wrappers(app) if isinstance(getattr(one, "routes", None), list))
+    return next(found, None)
+
+
+def wrappers(app: Any) -> Any:
+    """The app and what it wraps, from the outside in."""
     for _ in range(20):
-        if isinstance(getattr(app, "routes", None), list):
-            return app
-        app = next(
-            (
-                inner
-                for name in ("app", "application", "_app")
-                if (inner := getattr(app, name, None))
-            ),
-            None,
-        )
-    return None
+        if app is None:
+            return
+        yield app
+        inner = (getattr(app, name, None) for name in ("app", "application", "_app"))
+        app = next((one for one in inner if one), None)
+
+
+def in_front(app: Any) -> str:
+    """The prefix at which `with_scheduler` answers before the app does; empty when it does not."""
+    outer = (one for one in wrappers(app) if is_from(one, ".web.hosts.outer"))
+    return next((str(one.prefix) for one in outer), "")
+
+
+def prefix_of(app: Any) -> str:
+    """Where the scheduler answers, as the app itself has it; empty when it does not say."""
+    if prefix := in_front(app):
+        return prefix
+    inner = routed(app)
+    for route, path in leaves(inner.routes) if inner is not None else ():
+        if is_from(getattr(route, "endpoint", None), ".web.hosts.guest") and "{" not in path:
+            return str(path)
+    return ""
+
+
+def is_from(value: Any, module: str) -> bool:
+    """Whether a value is of a class of the scheduler's, as a copy or as a package."""
+    return str(type(value).__module__).endswith(module)
 
 
 def signature(route: Any) -> list[Any]:
@@ -67,7 +90,11 @@ def leaves(routes: Any, prefix: str = "") -> Any:
             more = getattr(getattr(route, "include_context", None), "prefix", "") or ""
             yield from leaves(inner.routes, prefix + more)
         elif getattr(route, "path", None) is not None:
-            yield route, prefix + route.path
+            parts = getattr(route, "routes", None)  # of an app that is mounted there
+            mounted = isinstance(parts, list) and parts and not hasattr(route, "endpoint")
+            yield from (
+                leaves(parts, prefix + route.path) if mounted else [(route, prefix + route.path)]
+            )
 
 
 def examples(routes: Any) -> Any:
@@ -95,12 +122,12 @@ def matches(route: Any, path: str, method: str) -> bool:
 
 def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, Any]:
     """What of the app's own is not as it was: routes, OpenAPI, middleware; and which routes hide others."""
-    inner = routed(app)
+    inner, front = routed(app), in_front(app)
     if inner is None:
-        return {}
+        return {"hidden": [path for path in other_paths(app) if front and is_below(path, front)]}
     after = described(app)
     if before is None or before.get("routes") is None:
-        ours = [is_under(route, prefix) for route in inner.routes]
+        ours = [is_ours(route) for route in inner.routes]
     else:
         ours = added(before["routes"], after["routes"])
     theirs = [one for one, mine in zip(after["routes"], ours, strict=True) if not mine]
@@ -108,6 +135,13 @@ def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, A
         "shadowed": crossing(inner.routes, ours, mine=True),
         "hidden": crossing(inner.routes, ours, mine=False),
     }
+    if front:
+        answer["hidden"] = [
+            f"{method} {path}"
+            for route, mine in zip(inner.routes, ours, strict=True)
+            for method, path, example in examples([] if mine else [route])
+            if is_below(example, front)
+        ]
     if before is not None and before.get("routes") is not None:
         answer["routes"] = [one[1] for one in before["routes"] if one not in theirs]
         if not answer["routes"] and before["routes"] != theirs:
@@ -117,11 +151,36 @@ def compare(before: dict[str, Any] | None, app: Any, prefix: str) -> dict[str, A
     return answer
 
 
-def is_under(route: Any, prefix: str) -> bool:
+def is_below(path: str, prefix: str) -> bool:
+    """Whether a path is the prefix or below it."""
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def other_paths(app: Any) -> Any:
+    """The paths that an app of Django or Flask answers."""
+    for one in wrappers(app):
+        if hasattr(one, "url_map"):
+            yield from (rule.rule for rule in one.url_map.iter_rules())
+        elif type(one).__module__.startswith("django."):
+            resolver = importlib.import_module("django.urls").get_resolver()
+            yield from django_paths(resolver.url_patterns, "/")
+
+
+def django_paths(patterns: Any, before: str) -> Any:
+    """The paths of URL patterns, with those that they include; as they are written, without the `^` of an expression."""
+    for one in patterns:
+        path = before + str(one.pattern).lstrip("^/")
+        inner = getattr(one, "url_patterns", None)
+        yield from [path] if inner is None else django_paths(inner, path)
+
+
+def is_ours(route: Any) -> bool:
     """Whether a route is the scheduler's, where nothing tells what was there before."""
-    paths = [path for _, path in leaves([route])]
-    module = getattr(getattr(route, "endpoint", None), "__module__", "") or ""
-    return bool(paths) and (all(path.startswith(prefix) for path in paths) or "scheduler" in module)
+    modules = [getattr(one, "endpoint", None) for one, _ in leaves([route])]
+    names = [f".{getattr(one, '__module__', '')}" for one in modules]
+    return bool(names) and all(
+        ".scheduler." in name or name.startswith(".targcc_scheduler.") for name in names
+    )
 
 
 def added(before: list[Any], after: list[Any]) -> list[bool]:

@@ -235,9 +235,9 @@ class Trial:
 
     @property
     def prefix(self) -> str:
-        """Where the pages are."""
-        if self.request.get("prefix"):
-            return str(self.request["prefix"])
+        """Where the pages are: as the app has it, or as the settings of a scheduler before 0.2 say."""
+        if found := comparing().prefix_of(self.app):
+            return str(found)
         settings = importlib.import_module(self.request["scheduler"]).Settings()
         return str(getattr(settings, "dashboard_path", None) or "/jobs")
 

@@ -29,14 +29,14 @@ class Outcome:
         looked: What was started: `shop.main:app`.
         text: Why it is not verified.
         hint: What to do.
-        is_taken: Whether the app has routes of its own at the scheduler's prefix.
+        taken: The scheduler's prefix, if the app has routes of its own there.
     """
 
     kind: Kind
     looked: str
     text: str = ""
     hint: str = ""
-    is_taken: bool = False
+    taken: str = ""
 
     @property
     def is_verified(self) -> bool:
@@ -55,7 +55,6 @@ class Trial:
         scheduler: The package with the scheduler: `shop.scheduler`.
         extra: More folders for Python's path.
         timeout: Seconds it may take to load, and as many to start.
-        prefix: Where the pages are, if it is not what the settings say.
     """
 
     python: Path
@@ -64,7 +63,6 @@ class Trial:
     scheduler: str
     extra: Sequence[Path] = ()
     timeout: float = TIMEOUT
-    prefix: str = ""
 
     def before(self) -> dict[str, Any]:
         """What the app serves as it is: routes, OpenAPI and middleware; or `error`."""
@@ -88,7 +86,6 @@ class Trial:
             "lifespan": entry.lifespan,
             "script": entry.script,
             "seconds": _JOB_SECONDS,
-            "prefix": self.prefix,
         }
         timeout = self.timeout * (2 if request else 1)
         return ask(self.python, self.layout, common | request, extra=self.extra, timeout=timeout)
@@ -103,7 +100,8 @@ def judged(entry: Entry, answer: dict[str, Any]) -> Outcome:
     if "unserved" in answer:
         return Outcome("refused", looked, f"{answer['unserved']}, so that no job would run")
     if problem := _changes(looked, answer):
-        return Outcome("refused", looked, problem, is_taken=bool(answer.get("hidden")))
+        taken = answer["prefix"] if answer.get("hidden") else ""
+        return Outcome("refused", looked, problem, taken=taken)
     return _pages(looked, answer)
 
 

@@ -25,10 +25,12 @@ class ByHand:
     Args:
         name: The file.
         importing: How the file imports from the scheduler: `from .scheduler import `.
+        prefix: Where the scheduler is to be; empty for what its settings say.
     """
 
     name: str
     importing: str
+    prefix: str = ""
 
     def include(self, target: str, line: int | None = None) -> str:
         """The page that includes the router in an app.
@@ -38,17 +40,19 @@ class ByHand:
             line: The line after which the app is there.
         """
         where = "right after the app is made, before other routes"
+        if self.prefix:
+            return self._page(MOUNT, f'{MOUNT}({target}, "{self.prefix}")', where, line)
         return self._page(ROUTER, f"{target}.include_router({ROUTER})", where, line)
 
-    def wrap(self, target: str, line: int | None = None, prefix: str = PREFIX) -> str:
+    def wrap(self, target: str, line: int | None = None, free: str = PREFIX) -> str:
         """The page that wraps what a server loads; that works for any application that speaks ASGI.
 
         Args:
             target: The name that the server loads: `app`.
             line: The line after which it is what the server gets.
-            prefix: Where the pages will be.
+            free: Where the pages will be, unless the prefix says so.
         """
-        text = f'{target} = {WRAPPER}({target}, "{prefix}")'
+        text = f'{target} = {WRAPPER}({target}, "{self.prefix or free}")'
         return self._page(WRAPPER, text, f"below all that changes {target}", line)
 
     def _page(self, name: str, text: str, where: str, line: int | None) -> str:

@@ -96,7 +96,7 @@ def _remove_part(file: AppFile, part: ast.stmt) -> Replacement:
     if len(mates) > 1:
         return _remove_from_list(file, mates, part)
     if file.is_inline(part):
-        return _spliced(file, file.start(part), file.end(part), "pass")
+        return spliced(file, file.start(part), file.end(part), "pass")
     first, last = file.line_of(part), file.last_line_of(part)
     if len(file.block_of(part)) == 1 and not isinstance(file.parents[part], ast.Module):
         return Replacement(first, last, (f"{file.source.indent_of(first)}pass",))
@@ -107,8 +107,8 @@ def _remove_from_list(file: AppFile, parts: Sequence[ast.AST], part: ast.AST) ->
     """Remove one of several parts with the separator before the next, or after the one before."""
     index = next(i for i, other in enumerate(parts) if other is part)
     if index + 1 < len(parts):
-        return _spliced(file, file.start(part), file.start(parts[index + 1]), "")
-    return _spliced(file, file.end(parts[index - 1]), file.end(part), "")
+        return spliced(file, file.start(part), file.start(parts[index + 1]), "")
+    return spliced(file, file.end(parts[index - 1]), file.end(part), "")
 
 
 def _remove_alias(file: AppFile, aliases: Sequence[ast.alias], alias: ast.alias) -> Replacement:
@@ -122,7 +122,7 @@ def _remove_alias(file: AppFile, aliases: Sequence[ast.alias], alias: ast.alias)
     return _remove_from_list(file, aliases, alias)
 
 
-def _spliced(file: AppFile, start: tuple[int, int], end: tuple[int, int], new: str) -> Replacement:
+def spliced(file: AppFile, start: tuple[int, int], end: tuple[int, int], new: str) -> Replacement:
     """Replace the text between two places (line from 1, column from 0)."""
     lines = [line.rstrip("\r\n") for line in file.source.lines[start[0] - 1 : end[0]]]
     if any("\f" in line for line in lines):

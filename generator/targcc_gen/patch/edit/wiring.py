@@ -52,6 +52,10 @@ class Wiring:
         """Whether a qualified name means a function of the scheduler's that an app is handed to."""
         return self._absolute(name) in {f"{self.module}.{one}" for one in (WRAPPER, MOUNT)}
 
+    def hands_app(self, file: AppFile, call: ast.Call) -> bool:
+        """Whether a call hands an app to such a function."""
+        return any(map(self.takes_app, file.qualified_names(call.func)))
+
     def is_ours(self, name: str) -> bool:
         """Whether a qualified name is one that the lines of a patch use."""
         return self.is_router(name) or self.takes_app(name)
@@ -72,7 +76,7 @@ class Wiring:
     def lines(self, file: AppFile) -> ByHand:
         """The lines that a person may add to the file."""
         module = self._relative() if _uses_relative(file) else self.module
-        return ByHand(file.source.name, f"from {module} import ")
+        return ByHand(file.source.name, f"from {module} import ", self.prefix)
 
     def _relative(self) -> str:
         here, there = self.package.split("."), self.module.split(".")
@@ -192,7 +196,7 @@ def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
     for node in file.nodes:
         if not isinstance(node, ast.Call):
             continue
-        if any(map(wiring.takes_app, file.qualified_names(node.func))):
+        if wiring.hands_app(file, node):
             yield node
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "include_router":
             values = (*node.args, *(keyword.value for keyword in node.keywords))
@@ -200,13 +204,12 @@ def includes(file: AppFile, wiring: Wiring) -> Iterator[ast.Call]:
                 yield node
 
 
-def prefix_in(file: AppFile, wiring: Wiring) -> str:
-    """The prefix that the file hands to `mount` or `with_scheduler`; empty when it says none."""
-    for call in includes(file, wiring):
-        named = [keyword.value for keyword in call.keywords if keyword.arg == "prefix"]
-        for value in (*named, *call.args[1:2]):
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                return value.value
+def prefix_of(call: ast.Call) -> str:
+    """The prefix that is handed to `mount` or `with_scheduler`; empty when the call says none."""
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "prefix"]
+    for value in (*named, *call.args[1:2]):
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
     return ""
 
 

@@ -23,10 +23,9 @@ NOT_VERIFIED = 3
 
 def _checked_prefix(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
     """The prefix as routes have it: `/ops`."""
-    path = f"/{value.strip('/')}" if value else ""
-    if path and not re.fullmatch(r"(/[\w.~-]+)+", path):
-        raise click.BadParameter("a path such as /ops/jobs")
-    return path
+    if value is not None and not re.fullmatch(r"(/[\w.~-]+)+/?", value):
+        raise click.BadParameter(f"{value!r} is no path such as /ops/jobs")
+    return (value or "").removesuffix("/")
 
 
 @click.command(short_help="Put the scheduler into a FastAPI app that is there already.")
@@ -97,6 +96,8 @@ def patch(
     from targcc_gen.patch.find import find_target
 
     _check_options(undo=undo, verify=verify, no_verify=no_verify, require=require_verified)
+    if prefix and (undo or verify):
+        raise click.UsageError("--prefix goes with neither --undo nor --verify")
     target = find_target(project, file, app)
     if not dry_run and ready_to_write(target.root):
         target = find_target(project, file, app)

@@ -29,18 +29,20 @@ class Outer:
 
     Attributes:
         state: What the scheduler shares with its pages, as ``app.state`` of a FastAPI app has it.
+        prefix: Where the scheduler answers.
     """
 
     def __init__(self, app: Any, guest: Guest) -> None:
         self.app = app
         self.state = State()
+        self.prefix = guest.prefix
         self._guest = guest
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or live through the lifespan."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
-        elif scope["type"] == "http" and is_below(path_within(scope), self._guest.prefix):
+        elif scope["type"] == "http" and is_below(path_within(scope), self.prefix):
             mine = dict(scope)
             mine.pop("path_params", None)  # of a mount that this is in
             await self._guest(mine, receive, send)
