@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from targcc_gen.declare.commands import install_command
+from targcc_gen.declare.dependency import Declared, declare
+from targcc_gen.declare.needed import needed
+from targcc_gen.declare.texts import Texts
 from targcc_gen.errors import ConflictError, InputError
 from targcc_gen.patch.app.apps import App
 from targcc_gen.patch.app.layout import pyproject
 from targcc_gen.patch.app.source import RefusalError
 from targcc_gen.patch.choose import choose_app
-from targcc_gen.patch.declare.dependency import Declared, declare
 from targcc_gen.patch.edit.moving import is_elsewhere, moved
 from targcc_gen.patch.edit.wiring import Patched, Wiring, includes, wire
 from targcc_gen.patch.find import Target, entry_of
@@ -20,7 +23,6 @@ from targcc_gen.patch.served.entry import Entry
 from targcc_gen.patch.target_package import (
     TargetPackage,
     find_target_package,
-    needed,
     new_files,
     requirements,
 )
@@ -153,13 +155,11 @@ def prepare(
         refusal = error
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
     declared = None
-    if package.is_new and package.spec.scheduler == "package":
-        declared = declare(target.root, needed(package.spec))
-        if declared.path:
-            files.append(
-                TreeFile(declared.path, declared.after, Owner.PATCHED, replaces=declared.before)
-            )
-    notes = (*package.notes, *_exclusions(target, package, project))
+    if package.is_new:
+        declared = declare(Texts(target.root), needed(package.spec))
+        if declared.added:
+            files.append(_requirements(declared))
+    notes = (*package.notes, *_there(declared), *_exclusions(target, package, project))
     return Prepared(
         target,
         app,
@@ -187,11 +187,31 @@ def _wired_app(target: Target, app_name: str | None, wiring: Wiring) -> App | No
         return None
 
 
+def _requirements(declared: Declared) -> TreeFile:
+    """The file with the requirements, and which of them are ours."""
+    return TreeFile(
+        declared.path,
+        declared.after,
+        Owner.PATCHED,
+        replaces=declared.before,
+        added=declared.added,
+    )
+
+
+def _there(declared: Declared | None) -> list[str]:
+    """What the project requires itself, maybe in other versions."""
+    if declared is None or not declared.there:
+        return []
+    return [
+        f"{declared.path} has these already, and the scheduler needs: {', '.join(declared.there)}"
+    ]
+
+
 def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any]) -> list[str]:
     """What keeps the project's own tools out of a copy of the scheduler."""
     if not package.is_new or package.spec.scheduler != "vendored":
         return []
-    from targcc_gen.patch.declare.exclusions import exclusions
+    from targcc_gen.patch.exclusions import exclusions
 
     return exclusions(target.root, package, project)
 
@@ -207,13 +227,11 @@ def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
 
 def install_lines(prepared: Prepared) -> list[str]:
     """The commands that add everything the scheduler needs to the project's environment."""
-    if prepared.declared is not None:
-        by_hand = [f"add to the project's requirements: {line}" for line in prepared.declared.lines]
-        return [*by_hand, prepared.declared.install]
-    from targcc_gen.patch.declare.commands import install_command
-
-    root, spec = prepared.target.root, prepared.package.spec
-    return [install_command(root, pyproject(root), requirements(spec))]
+    root, spec, declared = prepared.target.root, prepared.package.spec, prepared.declared
+    if declared is None or (declared.lines and spec.scheduler == "vendored"):
+        return [install_command(root, pyproject(root), requirements(spec))]
+    by_hand = [f"add to the project's requirements: {line}" for line in declared.lines]
+    return [*by_hand, declared.install]
 
 
 def program_of(package: TargetPackage) -> str:

@@ -12,7 +12,6 @@ from targcc_gen.names import package_problem
 from targcc_gen.patch.app.layout import SPEC, Layout
 
 if TYPE_CHECKING:
-    from targcc_gen.patch.declare.needed import Needed
     from targcc_gen.render.tree import TreeFile
     from targcc_gen.spec import Spec
 
@@ -168,15 +167,3 @@ def requirements(spec: Spec) -> list[str]:
     from targcc_gen.render.vendor import project_requirements
 
     return list(project_requirements(spec))
-
-
-def needed(spec: Spec) -> Needed:
-    """The package as a dependency of a project that has it in its folder `vendor`."""
-    import importlib.metadata
-
-    from targcc_gen.patch.declare.needed import Needed
-    from targcc_gen.render.vendor import DISTRIBUTION
-    from targcc_gen.render.wheel import wheel_path
-
-    extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
-    return Needed(DISTRIBUTION, importlib.metadata.version(DISTRIBUTION), extras, wheel_path())

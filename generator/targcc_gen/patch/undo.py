@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from targcc_gen.declare.dependency import undeclare
+from targcc_gen.declare.needed import needed, published
+from targcc_gen.declare.texts import Texts
 from targcc_gen.folders import remove_empty
 from targcc_gen.patch.app.layout import SPEC
 from targcc_gen.patch.app.source import Source
 from targcc_gen.patch.check import untried
-from targcc_gen.patch.declare.dependency import undeclare
 from targcc_gen.patch.edit.unwiring import unwire
 from targcc_gen.patch.edit.wiring import Wiring
 from targcc_gen.patch.rollback import remove_lock
-from targcc_gen.patch.target_package import OWN_PACKAGE, needed
+from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.patch.wired import at_its_lines
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
@@ -84,10 +86,9 @@ def prepare_undo(target: Target) -> Undone:
     if data != original:
         files.append(TreeFile(target.relative, data, Owner.PATCHED, replaces=original))
     declared = set()
-    if whole and spec is not None and spec.scheduler == "package":
-        for path, before, after in undeclare(target.root, needed(spec)):
-            declared.add(path)
-            files.append(TreeFile(path, after, Owner.PATCHED, replaces=before))
+    for path, before, after in _undeclared(target.root, spec, lock) if whole else ():
+        declared.add(path)
+        files.append(TreeFile(path, after, Owner.PATCHED, replaces=before))
     gone = (
         [path for path, entry in lock.entries.items() if entry.owner is not Owner.PATCHED]
         if whole
@@ -159,6 +160,16 @@ def _modules(target: Target, spec: Spec | None) -> list[str]:
     """What the lines may import from; with no spec left, from either package that a patch uses."""
     packages = [spec.project.package] if spec else filter(None, [target.layout.top, OWN_PACKAGE])
     return [f"{package}.scheduler" for package in packages]
+
+
+def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str, bytes, bytes]]:
+    """Path, bytes and new bytes of each file that declares what the scheduler comes in, or runs on."""
+    texts = Texts(root)
+    if spec is not None and spec.scheduler == "package":
+        undeclare(texts, needed(spec))
+    for path, entry in lock.entries.items():
+        undeclare(texts, [published(one) for one in entry.added], path)
+    return texts.changes()
 
 
 def _used(target: Target, spec: Spec, lock: Lock) -> str:

@@ -90,6 +90,7 @@ class TreeFile:
         whole: Whether a file of people's is merged as a whole this time, and not its decorator alone.
         replaces: The bytes on disk that `content` was computed from, for a file that is edited rather than
             rendered, such as the spec that a job is added to. It is then written whatever its owner.
+        added: Of a file of people's that lists requirements: those that the generator put in.
         summary: A few words about it for the listing of a new project.
     """
 
@@ -103,6 +104,7 @@ class TreeFile:
     earlier: tuple[bytes, ...] = ()
     whole: bool = False
     replaces: bytes | None = None
+    added: tuple[str, ...] = ()
     summary: str = ""
 
 

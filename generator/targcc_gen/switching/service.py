@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from targcc_gen.declare.dependency import Declared, declare, undeclare
+from targcc_gen.declare.needed import needed, published
+from targcc_gen.declare.texts import Texts
 from targcc_gen.folders import remove_empty
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.embedded import embedded_path
@@ -16,10 +19,8 @@ from targcc_gen.spec.sharing.whole import whole_spec
 from targcc_gen.switching.deep_imports import DeepImport, Search
 from targcc_gen.switching.edits import Edit, edits, people_s_files
 from targcc_gen.sync import Action, Lock, Plan, Side, make_plan
-from targcc_gen.sync.merging.text import Style, plain
 
 SPEC_FILE = "targcc.yaml"
-PYPROJECT = "pyproject.toml"
 
 Way = Literal["vendored", "package"]
 Render = Callable[[Spec, str], Tree]
@@ -37,7 +38,7 @@ class Switch:
         imports: Their imports that only work with a copy; none for a switch to a copy.
         stays: Files of their own in the folder.
         drops: Whether they agreed to lose the edits.
-        is_embedded: Whether the scheduler is in an app that was there before.
+        declared: Where an app that was there before declares what it needs; None for a project of its own.
     """
 
     way: Way
@@ -47,7 +48,7 @@ class Switch:
     imports: tuple[DeepImport, ...]
     stays: tuple[str, ...]
     drops: bool
-    is_embedded: bool
+    declared: Declared | None
 
     @property
     def is_blocked(self) -> bool:
@@ -86,20 +87,21 @@ def prepare(
     lock = Lock.load(root)
     folder = _folder(spec)
     found = tuple(edits(root, folder, lock, trees[0]))
-    followed = _in_app(root, spec, after)
+    texts = Texts(root)
+    declared = _declared(texts, spec, after, lock)
     written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
-    replaced = {file.path: file for file in (followed, written) if file is not None}
+    replaced = {file.path: file for file in (*_edited(texts, declared), written)}
     tree = replace(trees[1], files=dict(sorted({**trees[1].files, **replaced}.items())))
     plan = _plan(tree, root, f"{folder}__init__.py", {one.path for one in found})
     return Switch(
         way,
         folder,
-        _without_entries(plan, {PYPROJECT}) if followed else plan,
+        plan,
         found,
         tuple(_deep_imports(root, spec, lock)) if way == "package" else (),
         tuple(people_s_files(root, folder, lock)),
         drop_edits,
-        spec.project.inside is not None,
+        declared,
     )
 
 
@@ -116,29 +118,24 @@ def _folder(spec: Spec) -> str:
     return inside or path
 
 
-def _in_app(root: Path, before: Spec, after: Spec) -> TreeFile | None:
-    """The pyproject.toml of an app that was there before; that of a project follows as in every regeneration.
+def _declared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared | None:
+    """Edit the requirements of an app that was there before; those of a project follow as in every regeneration.
 
-    Returns:
-        The file; None where there is none, where nothing of it changes, or where it cannot be edited.
+    What was declared for a copy goes where that is known to be ours, and else stays: the app may need it for itself.
     """
-    from targcc_gen.sync.inherited.pyproject import follow_in_app
-
-    place = root / PYPROJECT
-    if before.project.inside is None or not place.is_file():
+    if before.project.inside is None:
         return None
-    raw = place.read_bytes()
-    mine = plain(raw)
-    text = follow_in_app(_pyproject(before), mine, _pyproject(after))
-    if text is None or text == mine:
-        return None
-    return TreeFile(PYPROJECT, Style.of(raw).restore(text), Owner.SCAFFOLD, replaces=raw)
+    if before.scheduler == "package":  # first, since it is more than a name in a list
+        undeclare(texts, needed(before))
+    for path, entry in lock.entries.items():
+        undeclare(texts, [published(one) for one in entry.added], path)
+    return declare(texts, needed(after))
 
 
-def _pyproject(spec: Spec) -> bytes:
-    """The pyproject.toml of a whole project that this spec describes."""
-    project = spec.project.model_copy(update={"inside": None})
-    return render_project(spec.model_copy(update={"project": project})).files[PYPROJECT].content
+def _edited(texts: Texts, declared: Declared | None) -> Iterator[TreeFile]:
+    for path, raw, text in texts.changes():
+        added = declared.added if declared is not None and path == declared.path else ()
+        yield TreeFile(path, text, Owner.PATCHED, replaces=raw, added=added)
 
 
 def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:

@@ -56,6 +56,7 @@ class LockEntry:
         sha256: Of the text as the generator made it, before anybody's edits.
         packed: That text, compressed, of every file that is text; release 0.1 kept that of managed files and jobs only.
         ejected: Whether the file was managed and is now the person's alone.
+        added: Of a person's list of requirements: those that the generator put in.
         others: After a merge of two branches that both changed it: what the lock of the other one said.
     """
 
@@ -64,6 +65,7 @@ class LockEntry:
     sha256: str
     packed: str | None = None
     ejected: bool = False
+    added: tuple[str, ...] = ()
     others: tuple[LockEntry, ...] = field(default=(), compare=False, repr=False)
     unpacked: _Unpacked = field(default_factory=_Unpacked, compare=False, repr=False)
 
@@ -103,6 +105,8 @@ class LockEntry:
         data: dict[str, Any] = {"path": self.path, "owner": self.owner.value, "sha256": self.sha256}
         if self.ejected:
             data["ejected"] = True
+        if self.added:
+            data["added"] = list(self.added)
         if self.packed is None:
             return json.dumps(data, ensure_ascii=False)
         base = f'"{self.packed}"' if _BASE85.fullmatch(self.packed) else json.dumps(self.packed)
@@ -287,4 +291,16 @@ def _entry(number: int, data: dict[str, Any], unpacked: _Unpacked) -> LockEntry:
     base = data.get("base")
     if base is not None and not isinstance(base, str):
         raise _damaged(number, "a base is text")
-    return LockEntry(path, Owner(owner), sha256, base, ejected, unpacked=unpacked)
+    added = _requirements(number, data.get("added", []))
+    return LockEntry(path, Owner(owner), sha256, base, ejected, added, unpacked=unpacked)
+
+
+def _requirements(number: int, added: Any) -> tuple[str, ...]:
+    if not added:
+        return ()
+    from packaging.requirements import Requirement
+
+    try:
+        return tuple(added) if all(Requirement(one) for one in added) else ()
+    except (ValueError, TypeError) as error:
+        raise _damaged(number, "added is a list of requirements") from error

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from targcc_gen.declare.commands import install_command
+from targcc_gen.declare.dependency import declare, undeclare
+from targcc_gen.declare.needed import Needed, published
+from targcc_gen.declare.texts import Texts
 from targcc_gen.patch.app.layout import Layout
-from targcc_gen.patch.declare.commands import install_command
-from targcc_gen.patch.declare.dependency import declare, undeclare
-from targcc_gen.patch.declare.exclusions import exclusions
-from targcc_gen.patch.declare.needed import Needed
+from targcc_gen.patch.exclusions import exclusions
 from targcc_gen.patch.target_package import find_target_package
 
 WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
-NEEDED = Needed("targcc-scheduler", "1.0", ("run",), WHEEL)
+NEEDED = [Needed("targcc-scheduler", ("run",), "==1.0", WHEEL)]
+RUNS_ON = [published(one) for one in ("alembic>=1.16", "Click>=8.2,<9", "sqlalchemy[asyncio]>=2.1")]
 PIN = '"targcc-scheduler[run]==1.0"'
 SOURCE = f'targcc-scheduler = {{ path = "{WHEEL}" }}\n'
 POETRY = f'targcc-scheduler = {{ path = "{WHEEL}", extras = ["run"] }}\n'
@@ -109,20 +113,76 @@ def test_the_dependency_is_declared_and_undeclared(tmp_path: Path, name: str, en
     (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_bytes(before)
 
-    found = declare(tmp_path, NEEDED)
+    found = declare(Texts(tmp_path), NEEDED)
 
     assert (found.path, found.before, found.lines) == (path, before, ())
     assert after.replace("\n", ends).encode() in found.after
     assert install in found.install
     (tmp_path / path).write_bytes(found.after)
-    assert [*undeclare(tmp_path, NEEDED)] == [(path, found.after, before)]
+    assert undeclared(tmp_path, NEEDED) == [(path, found.after, before)]
+
+
+def undeclared(
+    root: Path, needed: Sequence[Needed], path: str = ""
+) -> list[tuple[str, bytes, bytes]]:
+    texts = Texts(root)
+    undeclare(texts, needed, path)
+    return [*texts.changes()]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_a_copy_runs_on_is_declared_in_the_same_list(tmp_path: Path, name: str):
+    """In its order, without what the project asks for itself, and out again to the byte."""
+    path, text, _, _ = PLACES[name]
+    before = text.encode()
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    for new in (RUNS_ON, [RUNS_ON[0], RUNS_ON[2]]):
+        (tmp_path / path).write_bytes(before)
+
+        found = declare(Texts(tmp_path), RUNS_ON)
+
+        assert (found.path, found.added) == (path, tuple(one.pinned for one in new))
+        assert found.there == tuple(one.pinned for one in RUNS_ON if one not in new)
+        assert "find-links" not in found.install
+        shown = [found.after.find(one.name.encode()) for one in new]
+        assert -1 not in shown
+        assert shown == sorted(shown)
+        if path.endswith(".toml") or path == "Pipfile":
+            tomllib.loads(found.after.decode())
+        (tmp_path / path).write_bytes(found.after)
+        assert undeclared(tmp_path, new, path) == [(path, found.after, before)]
+        assert undeclared(tmp_path, new, "other.txt") == []
+        (tmp_path / path).write_bytes(text.encode())
+        before = declare(Texts(tmp_path), RUNS_ON[1:2]).after  # as if it had that one itself
+
+
+def test_distributions_are_known_by_their_whole_name(tmp_path: Path):
+    (tmp_path / "requirements.txt").write_text("click-plugins\nSQLAlchemy ~= 2.0\nalembic.x\n")
+
+    found = declare(Texts(tmp_path), RUNS_ON)
+
+    assert found.added == ("alembic>=1.16", "Click>=8.2,<9")
+    (tmp_path / "requirements.txt").write_bytes(found.after)
+    assert undeclared(tmp_path, RUNS_ON[:2])[0][2] == found.before
+
+
+def test_where_people_told_uv_of_a_fork_it_stays(tmp_path: Path):
+    fork = 'targcc-scheduler = { path = "../fork" }\n'
+    text = f'[project]\ndependencies = ["fastapi"]\n\n[tool.uv.sources]\n{fork}'
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    found = declare(Texts(tmp_path), NEEDED)
+
+    assert found.after.decode() == text.replace('"fastapi"', f'"fastapi", {PIN}')
+    (tmp_path / "pyproject.toml").write_bytes(found.after)
+    assert undeclared(tmp_path, NEEDED)[0][2].decode() == text
 
 
 def test_the_file_that_requires_fastapi_is_the_one(tmp_path: Path):
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.fastapi]\n")
     (tmp_path / "requirements.txt").write_text("fastapi\n")
 
-    assert declare(tmp_path, NEEDED).path == "requirements.txt"
+    assert declare(Texts(tmp_path), NEEDED).path == "requirements.txt"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +199,7 @@ def test_the_file_that_requires_fastapi_is_the_one(tmp_path: Path):
 def test_where_no_file_can_be_edited_the_line_is_said(tmp_path: Path, path: str, text: str):
     (tmp_path / path).write_bytes(text.encode())
 
-    found = declare(tmp_path, NEEDED)
+    found = declare(Texts(tmp_path), NEEDED)
 
     assert (found.path, found.lines) == ("", (f"./{WHEEL}[run]",))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli.commands.change.scheduler import scheduler
+from targcc_gen.cli.commands.create.patch import patch
 from targcc_gen.errors import TargccError
 from targcc_gen.render import render_project
 from targcc_gen.render.tree import LOCK_PATH
@@ -331,3 +332,48 @@ def test_an_app_that_was_there_before_switches_too(tmp_path: Path, switch: Switc
     assert later.is_empty  # and it does not take the app's pyproject.toml for its own
     assert switch("vendored", root=shop)[0] == 0
     assert "targcc-scheduler" not in (shop / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "pin"),
+    [
+        ("requirements.txt", "fastapi\nclick>=8\n", "./vendor/targcc_scheduler"),
+        pytest.param(
+            "pyproject.toml",
+            '[tool.poetry]\nname = "shop"\n\n[tool.poetry.dependencies]\nfastapi = "*"\nclick = ">=8"\n',
+            'targcc-scheduler = { path = "vendor/',
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            "setup.cfg",
+            "[options]\ninstall_requires =\n    fastapi\n    click>=8\n",
+            "targcc-scheduler[run]==",
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+def test_an_app_s_requirements_follow_where_it_lists_them(
+    tmp_path: Path, switch: Switch, path: str, text: str, pin: str
+):
+    """There and back, and out by undo: what a copy runs on is known to be ours, and what the app asks for itself stays."""
+    shop = tmp_path / "shop"
+    write(shop, "shop/main.py", "from fastapi import FastAPI\n\napp = FastAPI()\n")
+    write(shop, "shop/__init__.py", "")
+    write(shop, path, text)
+    patched = CliRunner().invoke(patch, ["--project", str(shop), "--vendored", "--no-verify"])
+    assert patched.exit_code == 0, patched.output
+    assert f"{path} has these already, and the scheduler needs: click" in patched.output
+    vendored = (shop / path).read_text(encoding="utf-8")
+    assert [vendored.count(name) for name in ("alembic", "click", "fastapi")] == [1, 1, 1]
+
+    status, output, _ = switch("package", root=shop)
+
+    package = (shop / path).read_text(encoding="utf-8")
+    assert (status, "Next: " in output, pin in package) == (0, True, True)
+    assert "alembic" not in package
+    assert [line for line in text.splitlines() if line not in package.splitlines()] == []
+    assert switch("vendored", root=shop)[0] == 0
+    assert (shop / path).read_text(encoding="utf-8") == vendored
+    CliRunner().invoke(patch, ["--project", str(shop), "--undo"], catch_exceptions=False)
+    assert {*contents(shop)} == {"shop/main.py", "shop/__init__.py", path}
+    assert (shop / path).read_text(encoding="utf-8") == text

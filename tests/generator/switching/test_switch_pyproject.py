@@ -20,10 +20,6 @@ def follow(mine: str, before: str, after: str) -> str:
     return found.text.decode()
 
 
-def follow_in_app(mine: str, before: str, after: str) -> str:
-    return pyproject.follow_in_app(before.encode(), mine.encode(), after.encode()).decode()
-
-
 @pytest.fixture(scope="module")
 def vendored() -> str:
     return rendered("vendored")
@@ -79,28 +75,6 @@ def test_requirements_that_people_keep_elsewhere_are_not_brought_back(vendored, 
 
     assert dependencies(text) == []
     assert "tool.uv" not in text
-
-
-def test_an_app_keeps_its_own_requirements(vendored, package):
-    app = '[project]\nname = "shop"\ndependencies = ["fastapi>=0.116", "click>=8.2"]\n'
-
-    text = follow_in_app(app, vendored, package)
-
-    assert dependencies(text)[:2] == ["fastapi>=0.116", "click>=8.2"]
-    assert dependencies(text)[2].startswith(PIN)
-    path = tomllib.loads(text)["tool"]["uv"]["sources"]["targcc-scheduler"]["path"]
-    assert path.startswith("vendor/")
-    back = follow_in_app(text, package, vendored)
-    assert {"fastapi>=0.116", "click>=8.2"} <= set(dependencies(back))
-    assert [one for one in dependencies(vendored) if one not in dependencies(back)] == []
-    assert "tool" not in tomllib.loads(back)
-    assert set(tomllib.loads(back)["project"]) == {"name", "dependencies"}
-
-
-def test_an_app_without_a_list_of_requirements_is_left_alone(vendored, package):
-    app = "[tool.black]\nline-length = 88\n"
-
-    assert follow_in_app(app, vendored, package) == app
 
 
 def test_the_scheduler_s_requirement_goes_in_whatever_form_it_is_written(vendored, package):

@@ -8,11 +8,10 @@ requirement goes in whatever form it is written. Everything else stays byte for 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from targcc_gen.render.vendor import DISTRIBUTION
 from targcc_gen.sync.inherited.lists import MISSING, ListEdit, name_of, parsed, plain, same
 from targcc_gen.sync.merging.merge import merge
 
@@ -22,7 +21,6 @@ _REQUIREMENTS = (
     ("project", "optional-dependencies"),
     ("dependency-groups",),
 )
-_DEPENDENCIES = ("project", "dependencies")
 _SOURCES = ("tool", "uv", "sources")
 
 
@@ -48,53 +46,6 @@ def follow(base: bytes, mine: bytes, generated: bytes) -> Followed | None:
     text = _followed(base, mine, generated, force=False)
     wanted = _followed(base, mine, generated, force=True)
     return None if text is None or wanted is None else Followed(text, wanted)
-
-
-def follow_in_app(base: bytes, mine: bytes, generated: bytes) -> bytes | None:
-    """Bring the scheduler's requirements into the pyproject.toml of an app that was there before.
-
-    Nothing but `project.dependencies` and the place of the scheduler's wheel is touched, and of the requirements nothing but
-    the scheduler's own goes: the app may need the others for itself.
-
-    Args:
-        base: The pyproject.toml of a project of its own, as it is rendered the way it is.
-        mine: The app's.
-        generated: As `base`, the way it is to be.
-
-    Returns:
-        The text, or None as for `follow`.
-    """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    old, new = (_narrowed(text) for text in (base, generated))
-    here = {name_of(one) for one in new["project"]["dependencies"]}
-    for one in old["project"]["dependencies"]:
-        if name_of(one) not in {DISTRIBUTION, *here}:
-            new["project"]["dependencies"].append(one)
-    try:
-        found = follow(tomlkit.dumps(old).encode(), mine, tomlkit.dumps(new).encode())
-    except TOMLKitError:
-        return None
-    return None if found is None else found.text
-
-
-def _narrowed(text: bytes) -> Any:
-    """A document in which nothing is left but the dependencies and the places of wheels."""
-    import tomlkit
-
-    document: Any = tomlkit.parse(text.decode())
-    _keep(document, (_DEPENDENCIES, _SOURCES))
-    return document
-
-
-def _keep(table: Any, places: Sequence[tuple[str, ...]]) -> None:
-    for key in list(table):
-        below = [one[1:] for one in places if one[0] == key]
-        if not below:
-            del table[key]
-        elif all(below):
-            _keep(table[key], below)
 
 
 def _followed(base: bytes, mine: bytes, generated: bytes, *, force: bool) -> bytes | None:

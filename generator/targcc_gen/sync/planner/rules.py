@@ -71,6 +71,7 @@ def _edited(situation: Situation, generated: TreeFile) -> Outcome:
     """A command computed the new text from the text on disk."""
     disk = situation.disk
     entry = LockEntry.of(generated.path, generated.owner, plain(generated.content), keep_base=False)
+    entry = replace(entry, added=generated.added)
     if disk.raw == generated.content:
         return stays(situation, entry, Action.UNCHANGED, "")
     if disk.blocked:

@@ -127,13 +127,13 @@ def _blocked(switch: Switch) -> ConflictError:
 
 
 def _say_next(switch: Switch, *, written: bool) -> None:
-    from targcc_gen.render.wheel import wheel_path
-
     if not written:
         click.echo("Nothing was written.")
+    elif switch.declared is not None:
+        for line in switch.declared.lines:
+            click.echo(f"Next: add to the project's requirements: {line}")
+        click.echo(f"Next: {switch.declared.install}")
     elif switch.way == "vendored":
         click.echo("Next: uv sync, or: pip install .")
-    elif switch.is_embedded:
-        click.echo(f'Next: uv sync, or: pip install "./{wheel_path()}[run]"')
     else:
         click.echo("Next: uv sync, or: pip install --find-links vendor .")
