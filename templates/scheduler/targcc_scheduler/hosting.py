@@ -129,9 +129,15 @@ class Host:
         return self.clock.now()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds, without anything of the scheduler's own."""
+        """What ``query`` finds, without anything of the scheduler's own.
+
+        Raises:
+            DatabaseReplaced: the database is not the one that was opened.
+        """
         if self._store is None:
             await self.call(asyncio.sleep(0))  # whether the tables are those of this release
+        if self._store is not None:  # what is open would still be answered from a file that is gone
+            self._store.watch.check()
         return await self._reader.read(query)
 
     async def wait(
