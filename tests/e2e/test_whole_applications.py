@@ -1,35 +1,35 @@
 """Small whole applications: their own tests pass, are patched, pass again, run a job beside their routes, and are as they were after undo."""
 
-import os
+import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+import served
 from click.testing import CliRunner
 from targcc_gen.cli import main
 
 APPLICATIONS = Path(__file__).resolve().parents[1] / "data" / "applications"
-MADE = {"__pycache__", ".pytest_cache", "app.db", "orders.db"}
+MADE = {"__pycache__", ".pytest_cache", "app.db", "orders.db", "clinic.db"}
+
+
+def copied(name: str, root: Path) -> Path:
+    shutil.copytree(APPLICATIONS / name, root, ignore=shutil.ignore_patterns(*MADE))
+    return root
+
+
+def go_on(name: str, root: Path) -> None:
+    """What its people write next, now that they have a scheduler."""
+    ignored = shutil.ignore_patterns(*MADE)
+    shutil.copytree(APPLICATIONS / "next" / name, root, ignore=ignored, dirs_exist_ok=True)
 
 
 def own_tests(root: Path) -> str:
     """The application's own suite, in a process that knows nothing of ours."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith("TARGCC_")}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    done = subprocess.run(
-        [*command, "--rootdir", str(root), "tests"],
-        cwd=root,
-        env=known | {"PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    return served.run(root, *words, "--rootdir", str(root), "tests")
 
 
 def patch(root: Path, *words: str) -> str:
@@ -53,11 +53,11 @@ def contents(root: Path) -> dict[str, bytes]:
         ("fullstack", ()),
         ("prefixed", ("--prefix", "/ops")),
         ("orders", ()),
+        ("desk", ()),
     ],
 )
 def test_its_own_tests_pass_before_and_after(name, words, tmp_path):
-    root = tmp_path / name
-    shutil.copytree(APPLICATIONS / name, root, ignore=shutil.ignore_patterns(*MADE))
+    root = copied(name, tmp_path / name)
     before = contents(root)
     assert " passed" in own_tests(root)
     assert contents(root) == before
@@ -73,3 +73,82 @@ def test_its_own_tests_pass_before_and_after(name, words, tmp_path):
     patch(root, "--undo")
     assert contents(root) == before
     assert " passed" in own_tests(root)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run there")
+def test_of_four_web_processes_all_enqueue_and_one_worker_schedules(tmp_path):
+    """The server that its Procfile names, really started."""
+    root = copied("desk", tmp_path / "desk")
+    patch(root, "--require-verified")
+    go_on("desk", root)
+    assert "2 passed" in own_tests(root)
+    port, database = served.free_port(), root / "desk.db"
+    command = (root / "Procfile").read_text(encoding="utf-8").removeprefix("web: ").strip()
+    asked: set[int] = set()
+
+    def ask() -> bool:
+        answer = httpx.post(f"http://127.0.0.1:{port}/tickets", params={"text": "help"})
+        assert answer.status_code == 200, answer.text
+        asked.add(answer.json()["process"])
+        return len(asked) == 4
+
+    def answered() -> list[int]:
+        wanted = "SELECT count(*) FROM c_JobRun WHERE JobName = 'Answer' AND State {} 'succeeded'"
+        return [served.rows(database, wanted.format(one))[0][0] for one in ("=", "<>")]
+
+    with served.process(root, f"-m {command} --bind 127.0.0.1:{port}", TARGCC_MODE="pages"):
+        served.until(lambda: served.answers(f"http://127.0.0.1:{port}/jobs/health/ready"), "pages")
+        served.until(ask, "each of four processes has created a run")
+        done, waiting = answered()
+        assert (done, waiting >= 4) == (0, True)
+        with served.process(root, "-m targcc_scheduler --project desk worker"):
+            served.until(lambda: answered() == [waiting, 0], "all are answered")
+            slots = (
+                "SELECT ScheduledFor, count(*) FROM c_LoggedJob WHERE JobName = 'Remind' GROUP BY 1"
+            )
+            served.until(lambda: len(served.rows(database, slots)) >= 4, "four slots")
+            assert {count for _, count in served.rows(database, slots)} == {1}
+            assert len(served.rows(database, "SELECT Id FROM c_JobServer")) == 1
+    log = (root / "log.txt").read_text(encoding="utf-8")
+    assert not re.search(r"Traceback|ERROR", log), log
+
+
+@pytest.mark.soak
+def test_an_application_of_django(tmp_path):
+    """Its page of help works; then it enqueues within its transactions, and a job uses its models."""
+    root = copied("clinic", tmp_path / "clinic")
+    before = contents(root)
+    assert "1 passed" in own_tests(root)
+
+    refused = CliRunner().invoke(main, ["patch", "--project", str(root)])
+    assert refused.exit_code == 2
+    assert "application is a Django (ASGI) application" in refused.output
+    told = re.findall(r"^ {4,}(.*scheduler.*)$", refused.output, re.MULTILINE)
+    place = root / "clinic" / "asgi.py"
+    text = place.read_text(encoding="utf-8")
+    place.write_text(f"{told[0]}\n{text}{told[1]}\n", encoding="utf-8")
+    assert "starts, a job ran, and the pages answer" in patch(
+        root, "--verify", "--require-verified"
+    )
+    assert "1 passed" in own_tests(root)
+    patch(root, "--undo")
+    assert contents(root) == before
+
+    CliRunner().invoke(main, ["patch", "--project", str(root)])
+    place.write_text(f"{told[0]}\n{text}{told[1]}\n", encoding="utf-8")
+    go_on("clinic", root)
+    assert "2 passed" in own_tests(root)
+    served.run(root, "manage.py", "migrate", "-v", "0")
+    assert "Remind" in served.run(root, "manage.py", "targcc", "job", "list")
+    port = served.free_port()
+    with served.process(root, f"-m uvicorn clinic.asgi:application --port {port}"):
+        at = f"http://127.0.0.1:{port}"
+        served.until(lambda: served.answers(f"{at}/jobs/health/ready"), "the pages")
+        assert httpx.post(f"{at}/visits?patient=nobody").status_code == 409
+        assert httpx.post(f"{at}/visits?patient=Dana").status_code == 200
+        served.until(lambda: httpx.get(f"{at}/visits").json() == {"Dana": True}, "Dana is reminded")
+        runs = "SELECT count(*) FROM c_JobRun WHERE JobName = 'Remind'"
+        assert served.rows(root / "clinic.db", runs) == [(1,)]
+    log = (root / "log.txt").read_text(encoding="utf-8")
+    assert not re.search(r"Traceback|ERROR", log), log

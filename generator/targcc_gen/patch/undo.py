@@ -191,18 +191,19 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
         file = target.root / path
         if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
             return f"{where}/scheduler stays: you have edited {path}"
-    for path in _files_of(target.root, package):
+    for path in _files_of(target.root, package, lock):
         if path not in lock.entries:
             return f"{where}/scheduler stays: {path} is yours"
     return ""
 
 
-def _files_of(root: Path, package: Path) -> Iterator[str]:
-    folders = (
-        [package]
-        if package.name == OWN_PACKAGE
-        else [package / name for name in ("scheduler", "jobs", "migrations")]
-    )
+def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
+    """The files in the folders that a patch made; the app may have migrations of its own, since 0.2 a patch makes none."""
+    migrations = f"{package.relative_to(root).as_posix()}/migrations/"
+    names = ["scheduler", "jobs"]
+    if any(path.startswith(migrations) for path in lock.entries):
+        names.append("migrations")
+    folders = [package] if package.name == OWN_PACKAGE else [package / name for name in names]
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

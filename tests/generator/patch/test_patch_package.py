@@ -74,7 +74,11 @@ def test_an_environment_without_the_wheel_is_told_how_to_get_it(
     assert (shop / wheel_path()).is_file()
 
 
-def test_undo_takes_the_wheel_too_and_says_what_is_left(shop: Path, run: Callable[..., Result]):
+def test_undo_takes_the_wheel_too_and_leaves_what_is_the_app_s(
+    shop: Path, run: Callable[..., Result]
+):
+    (shop / "shop" / "migrations").mkdir()
+    (shop / "shop" / "migrations" / "0001_initial.py").touch()
     before = files(shop)
     pyproject = (shop / "pyproject.toml").read_text()
     run("--no-verify")

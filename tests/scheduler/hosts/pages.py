@@ -1,9 +1,6 @@
 """The applications in ``docs/hosts``: every file that a page shows, in a folder of its own, with a scheduler as a package."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "hosts"
@@ -33,25 +30,3 @@ def write(page: str, root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return root
-
-
-def environment(root: Path, **more: str) -> dict[str, str]:
-    """That of a developer: nothing of ours."""
-    ours = ("TARGCC_", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "PYTHONPATH": str(root), **more}
-
-
-def run(root: Path, *words: str, **more: str) -> str:
-    """What a Python program prints."""
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=root,
-        env=environment(root, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -2,6 +2,7 @@
 
 import pages
 import pytest
+import served
 
 QUICK = ("fastapi.md",)
 SOAK = ("starlette.md", "flask.md", "django.md", "scripts.md")
@@ -12,7 +13,7 @@ SOAK = ("starlette.md", "flask.md", "django.md", "scripts.md")
 )
 def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     root = pages.write(page, tmp_path)
-    said = pages.run(
+    said = served.run(
         root, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests"
     )
     assert " passed" in said

@@ -1,19 +1,12 @@
 """Several web processes of one application, by the commands of ``docs/hosts/fastapi.md``."""
 
-import contextlib
 import re
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pages
 import pytest
+from served import answers, free_port, process, rows, run, until
 
 pytestmark = pytest.mark.soak
 
@@ -32,57 +25,17 @@ GUNICORN = (
 )
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 90 s: {what}"
-        time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def process(root: Path, words: str, **env: str) -> Iterator[None]:
-    """A process that is told to stop at the end, and does."""
-    log = (root / "log.txt").open("ab")
-    command = [sys.executable, *words.split()]
-    running = subprocess.Popen(
-        command, cwd=root, env=pages.environment(root, **env), stdout=log, stderr=log
-    )
-    try:
-        yield
-    finally:
-        running.send_signal(signal.SIGTERM)
-        running.wait(60)
-        log.close()
-
-
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     root = pages.write("fastapi.md", tmp_path)
     (root / "shop" / "jobs" / "tick.py").write_text(TICK, encoding="utf-8")
-    pages.run(root, "-c", TABLES)
-    pages.run(root, "-c", "from shop.scheduler import migrate; migrate()")
+    run(root, "-c", TABLES)
+    run(root, "-c", "from shop.scheduler import migrate; migrate()")
     return root
 
 
-def rows(root: Path, statement: str) -> list[tuple]:
-    with contextlib.closing(sqlite3.connect(root / "shop.db", timeout=30)) as connection:
-        return connection.execute(statement).fetchall()
-
-
 def nodes(root: Path) -> int:
-    return len(rows(root, "SELECT Id FROM c_JobServer"))
-
-
-def answers(url: str) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url).status_code == 200
-    return False
+    return len(rows(root / "shop.db", "SELECT Id FROM c_JobServer"))
 
 
 def sign_up_many(port: int) -> None:
@@ -94,7 +47,7 @@ def sign_up_many(port: int) -> None:
 
 def greeted(root: Path) -> int:
     wanted = "SELECT count(*) FROM c_JobRun WHERE JobName = 'SendWelcome' AND State = 'succeeded'"
-    return rows(root, wanted)[0][0]
+    return rows(root / "shop.db", wanted)[0][0]
 
 
 def test_four_web_processes_that_work_run_each_slot_once(shop):
@@ -104,8 +57,8 @@ def test_four_web_processes_that_work_run_each_slot_once(shop):
         sign_up_many(port)
         until(lambda: greeted(shop) == 24, "everybody is greeted")
         done = "SELECT ScheduledFor, count(*) FROM c_LoggedJob WHERE JobName = 'Tick' GROUP BY 1"
-        until(lambda: len(rows(shop, done)) >= 8, "eight slots")
-        assert {count for _, count in rows(shop, done)} == {1}
+        until(lambda: len(rows(shop / "shop.db", done)) >= 8, "eight slots")
+        assert {count for _, count in rows(shop / "shop.db", done)} == {1}
     assert nodes(shop) == 0
 
 
@@ -115,12 +68,12 @@ def test_four_web_processes_show_and_enqueue_and_a_worker_works(shop):
         until(lambda: answers(f"http://127.0.0.1:{port}/jobs/health/ready"), "the pages")
         sign_up_many(port)
         states = "SELECT State, count(*) FROM c_JobRun GROUP BY State"
-        assert rows(shop, states) == [("enqueued", 24)]
+        assert rows(shop / "shop.db", states) == [("enqueued", 24)]
         assert nodes(shop) == 0
         with process(shop, "-m targcc_scheduler --project shop worker"):
             until(lambda: greeted(shop) == 24, "everybody is greeted")
             assert nodes(shop) == 1
             ticks = "SELECT count(*) FROM c_LoggedJob WHERE JobName = 'Tick'"
-            until(lambda: rows(shop, ticks)[0][0] >= 3, "three slots")
+            until(lambda: rows(shop / "shop.db", ticks)[0][0] >= 3, "three slots")
     log = (shop / "log.txt").read_text(encoding="utf-8")
     assert not re.search(r"Traceback|ERROR", log), log

@@ -1,0 +1,84 @@
+"""Applications of other people in processes of their own, as their servers start them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def environment(root: Path, **more: str) -> dict[str, str]:
+    """That of a developer: nothing of ours."""
+    ours = ("TARGCC_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONPATH": str(root), **more}
+
+
+def run(root: Path, *words: str, **more: str) -> str:
+    """What a Python program prints."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=root,
+        env=environment(root, **more),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 90 s: {what}"
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def process(root: Path, words: str, **env: str) -> Iterator[None]:
+    """A process that is told to stop at the end, and does; what it prints is in ``log.txt``."""
+    log = (root / "log.txt").open("ab")
+    command = [sys.executable, *words.split()]
+    running = subprocess.Popen(
+        command, cwd=root, env=environment(root, **env), stdout=log, stderr=log
+    )
+    try:
+        yield
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(60)
+        log.close()
+
+
+def rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
+    """The rows of a SQLite file."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def answers(url: str) -> bool:
+    """Whether a page is there."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url).status_code == 200
+    return False
