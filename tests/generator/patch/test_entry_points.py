@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import sys
 import time
@@ -99,23 +100,25 @@ def test_the_documentation_has_the_table():
 
 
 @pytest.mark.soak
-def test_twenty_thousand_lines_take_less_than_six_seconds(tmp_path: Path):
-    """Of processor time, for patch and undo together."""
-    start = time.process_time()
+def test_twenty_thousand_lines_take_little_more_than_reading_them(tmp_path: Path):
+    """Patch and undo together, beside Python's own parsing and walking, in processor time."""
     routes = "".join(
         f"@app.get('/x{i}')\ndef f{i}(a: int, b: str = 'x') -> dict[str, int]:\n    return {{'a': a}}\n\n\n"
         for i in range(4000)
     )
     text = f"from fastapi import FastAPI\n\napp = FastAPI()\n\n\n{routes}"
-    target, _ = found(
-        written(tmp_path, {"shop/__init__.py": "", "shop/main.py": text}), ENTRIES["module"]
-    )
+    written(tmp_path, {"shop/__init__.py": "", "shop/main.py": text})
+    start = time.process_time()
+    assert len([*ast.walk(ast.parse(text))]) > text.count("\n")
+    once = time.process_time() - start
+
+    start = time.process_time()
+    target, _ = found(tmp_path, ENTRIES["module"])
     wiring = wiring_of(target)
     app = choose_app(target.file, None, wiring)
-
     patched = wire(target.file, app, wiring)
     assert unwire(Source("main.py", patched.data), wiring) == text.encode()
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 25 * once
 
 
 @pytest.fixture(scope="module")

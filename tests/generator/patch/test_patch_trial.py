@@ -260,19 +260,21 @@ def test_lines_in_the_file_that_the_server_loads_are_compared_moved_and_undone(t
 
 
 WAITS = (
-    F + "app = FastAPI()\nif 'scheduler_router' in globals():\n    import os, pathlib, threading\n"
-    "    pathlib.Path('pid').write_text(str(os.getpid()))\n    threading.Event().wait()\n"
+    F
+    + "app = FastAPI()\nif 'scheduler_router' in globals():\n    import os, pathlib, subprocess, sys, threading\n"
+    "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "    pathlib.Path('pids').write_text(f'{os.getpid()} {child.pid} ')\n    threading.Event().wait()\n"
 )
 
 
-def killed_in_its_trial(root: Path, number: int) -> psutil.Process | None:
-    """Run the command, send it a signal once the trial has begun; the trial's process."""
+def killed_in_its_trial(root: Path, number: int) -> list[psutil.Process]:
+    """Run the command, send it a signal once the trial has begun; the processes of the trial: the app's, and one that it has started."""
     command = [sys.executable, "-c", "from targcc_gen.cli import main; main()", "patch"]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL)
     try:
-        wait_until(lambda: (root / "pid").is_file() and (root / "pid").read_text() != "")
-        with_pid = int((root / "pid").read_text())
-        trial = psutil.Process(with_pid) if psutil.pid_exists(with_pid) else None
+        pids = root / "pids"
+        wait_until(lambda: pids.is_file() and pids.read_text().endswith(" "))
+        trial = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
         os.kill(process.pid, number)
         process.wait(60)
     finally:
@@ -287,8 +289,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)  # between two looks at another process
 
 
-def is_gone(process: psutil.Process | None) -> bool:
-    return process is None or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+def are_gone(processes: list[psutil.Process]) -> bool:
+    return all(map(is_gone, processes))
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
@@ -299,8 +308,8 @@ def test_told_to_stop_in_its_trial_everything_is_as_it_was(tmp_path: Path, name:
 
     trial = killed_in_its_trial(root, getattr(signal, name))
 
-    wait_until(lambda: is_gone(trial))
-    assert files(root) - {"pid"} == before
+    wait_until(lambda: are_gone(trial))
+    assert files(root) - {"pids"} == before
     assert (root / "shop/main.py").read_text() == WAITS
 
 
@@ -310,7 +319,7 @@ def test_killed_in_its_trial_the_patch_is_marked_and_tried_again(tmp_path: Path)
 
     trial = killed_in_its_trial(root, signal.SIGKILL)
 
-    wait_until(lambda: is_gone(trial))
+    wait_until(lambda: are_gone(trial))
     assert (root / ".targcc/untried").is_file()
     text = (root / "shop/main.py").read_text()
     (root / "shop/main.py").write_text(text.replace("threading.Event().wait()", "pass"))

@@ -20,5 +20,32 @@ def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     assert not list(root.rglob("c_*"))
 
 
+JOINS = """
+import os, psycopg
+from shop.members import join
+from shop.scheduler import migrate
+
+migrate()
+with psycopg.connect(os.environ["TARGCC_DATABASE_URL"], autocommit=True) as connection:
+    connection.execute("CREATE TABLE members (name text UNIQUE)")
+    join(connection, "Dana")
+    try:
+        join(connection, "Dana")
+    except psycopg.errors.UniqueViolation:
+        pass
+    with connection.transaction(force_rollback=True):
+        join(connection, "Noa")
+    runs = connection.execute("SELECT JobName FROM c_JobRun")
+    print(runs.fetchall(), connection.execute("SELECT * FROM members").fetchall())
+"""
+
+
+@pytest.mark.soak
+def test_the_transaction_of_psycopg_on_the_page_of_scripts(tmp_path, postgresql_url):
+    root = pages.write("scripts.md", tmp_path)
+    said = served.run(root, "-c", JOINS, TARGCC_DATABASE_URL=postgresql_url)
+    assert said == "[('SendWelcome',)] [('Dana',)]\n"
+
+
 def test_every_page_is_tried():
     assert {page.name for page in pages.PAGES.glob("*.md")} == {*QUICK, *SOAK}

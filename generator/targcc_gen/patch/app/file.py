@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from targcc_gen.patch.app.nodes import FUNCTIONS, blocks_of, code_of, dotted, walk
+from targcc_gen.patch.app.nodes import FUNCTIONS, blocks_of, code_of, dotted, family
 from targcc_gen.patch.app.scopes import Scopes
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ class AppFile:
     def __init__(self, source: Source, subclasses: frozenset[str] = frozenset()) -> None:
         self.source = source
         self.module = source.module
-        self.nodes = tuple(walk(self.module))
-        self.parents = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        self.nodes, self.parents = family(self.module)
         self._scopes = Scopes(self.nodes, self.parents)
         self._blocks = {
             statement: block

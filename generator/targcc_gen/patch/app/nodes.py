@@ -18,6 +18,29 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
         left += reversed(list(ast.iter_child_nodes(found)))
 
 
+def family(root: ast.AST) -> tuple[tuple[ast.AST, ...], dict[ast.AST, ast.AST]]:
+    """A node with all nodes inside it, in the order of the source, and the node around each.
+
+    Whether a name is read or written (`ast.expr_context`) is no node here: Python has one for all names.
+    """
+    nodes: list[ast.AST] = []
+    parents: dict[ast.AST, ast.AST] = {}
+    left = [root]
+    while left:
+        found = left.pop()
+        nodes.append(found)
+        inner: list[ast.AST] = []
+        for name in found._fields:
+            value = getattr(found, name, None)
+            if isinstance(value, list):
+                inner += [one for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                inner.append(value)
+        parents.update(dict.fromkeys(inner, found))
+        left += reversed(inner)
+    return tuple(nodes), parents
+
+
 def names_in(node: ast.AST) -> set[str]:
     """Every plain name in a node; what stands after a dot or before a keyword's `=` is none."""
     return {name for one in ast.walk(node) for name in _names(one)}

@@ -33,7 +33,8 @@ def scheduler(
     """Change between the two ways to have the scheduler; no job changes.
 
     vendored: a copy in src/<package>/scheduler/, which you may edit. package: the dependency targcc-scheduler, whose
-    wheel is laid in vendor/; some 24 files are left in the project. targcc.yaml, pyproject.toml and the README follow.
+    wheel is laid in vendor/; some 24 files are left in the project. targcc.yaml, pyproject.toml and the README follow; of
+    an app that was patched, the list of requirements that it has.
 
     Edits of the scheduler's files are shown, and only lost with --drop-edits. Your own files in its folder stay. Imports
     from below <package>.scheduler do not work with the package: they are listed, with what to write instead.
