@@ -21,6 +21,8 @@ def lock_of(*paths: str) -> Lock:
 
 def test_what_was_written_is_read_back():
     lock = lock_of("b.py", "a.py")
+    required = LockEntry("x.txt", Owner.PATCHED, "0", added=("click>=8.2", "rich[x]"))
+    lock = Lock({**lock.entries, "x.txt": required})
     assert Lock.parse(lock.dump()) == Lock(lock.entries, __version__)
 
 
@@ -52,6 +54,9 @@ def test_searches_find_nothing_in_it():
         ('{"path": ".targcc/lock.jsonl", "owner": "managed", "sha256": "x"}', "not a file of the project"),
         ('{"path": "a", "owner": "nobody", "sha256": "x"}', "no owner 'nobody'"),
         ('{"path": "a", "owner": "managed", "sha256": "x", "ejected": 1}', "ejected is true or false"),
+        ('{"path": "a", "owner": "patched", "sha256": "x", "added": 1}', "added is a list"),
+        ('{"path": "a", "owner": "patched", "sha256": "x", "added": [1]}', "added is a list"),
+        ('{"path": "a", "owner": "patched", "sha256": "x", "added": ["> >"]}', "added is a list"),
         ('{"path": "a", "owner": "managed", "sha256": "x", "base": 5}', "a base is text"),
         ("[" * 100_000, "not JSON"),
     ],
