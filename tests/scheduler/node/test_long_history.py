@@ -54,9 +54,8 @@ def filled(migrated_url: str) -> float:
 
 
 @pytest.fixture
-async def busy(
-    migrated_url: str, filled: float
-) -> AsyncIterator[Scheduler]:  # noqa: ARG001 - rows first
+async def busy(migrated_url: str, filled: float) -> AsyncIterator[Scheduler]:
+    assert filled  # its rows are there before anybody works
     options = {**QUICK, "heartbeat_seconds": 0.5, "lost_after_seconds": 20}
     scheduler = Scheduler(
         Settings(database_url=migrated_url, **options), jobs_package=__name__, notify=ignore
