@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 def render_template(spec: Spec) -> list[TreeFile]:
     """What copier makes of the template, and the scheduler: a copy with its guides, or what leads to its package."""
     package = spec.project.package
-    with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
-        staging = Path(folder) / "project"
-        _copy(template_data(spec), staging)
-        files = [
-            _file(path, staging, package) for path in sorted(staging.rglob("*")) if path.is_file()
-        ]
+    copied = _copied(assets.project_template(), json.dumps(template_data(spec)))
+    files = [_tree_file(path, content, package) for path, content in copied]
     earlier = earlier_texts(spec)
     files = [replace(file, earlier=earlier.get(file.path, ())) for file in files]
     files += (_tree_file(*one, package) for one in _scheduler(spec))
@@ -47,15 +44,20 @@ def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
 def spec_files(spec: Spec, text: str | None) -> list[TreeFile]:
     """The spec, to the byte as the person wrote it, and the schema with which editors check it."""
     from targcc_gen.spec import dump_spec
-    from targcc_gen.spec.docs.schema import spec_schema
 
     package, path = spec.project.package, "targcc.yaml"
     content = (text if text is not None else dump_spec(spec)).encode()
-    schema = json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"
     return [
         TreeFile(path, content, owner_of(path, package), summary=summary_of(path, package)),
-        _tree_file(".targcc/schema.json", schema.encode(), package),
+        _tree_file(".targcc/schema.json", _schema(), package),
     ]
+
+
+@cache
+def _schema() -> bytes:
+    from targcc_gen.spec.docs.schema import spec_schema
+
+    return (json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def template_data(spec: Spec) -> dict[str, Any]:
@@ -72,7 +74,23 @@ def template_data(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _copy(data: dict[str, Any], target: Path) -> None:
+@lru_cache(maxsize=16)
+def _copied(template: Path, data: str) -> tuple[tuple[str, bytes], ...]:
+    """The path in the project and the bytes of each file that copier makes of the template; ``data`` is JSON.
+
+    A command renders the same project more than once: as it is and as it will be.
+    """
+    with tempfile.TemporaryDirectory(prefix="targcc-gen-") as folder:
+        staging = Path(folder) / "project"
+        _copy(template, json.loads(data), staging)
+        return tuple(
+            (path.relative_to(staging).as_posix(), path.read_bytes())
+            for path in sorted(staging.rglob("*"))
+            if path.is_file()
+        )
+
+
+def _copy(template: Path, data: dict[str, Any], target: Path) -> None:
     import copier
     from plumbum import local
 
@@ -81,7 +99,7 @@ def _copy(data: dict[str, Any], target: Path) -> None:
     # Without git on its path copier does not ask git about every file it writes; `target` is no repository.
     with local.env(PATH=""), reusing_templates():
         copier.run_copy(
-            str(assets.project_template()),
+            str(template),
             target,
             data=data,
             settings=copier.Settings(),
@@ -90,10 +108,6 @@ def _copy(data: dict[str, Any], target: Path) -> None:
             quiet=True,
             unsafe=True,  # our own template: it loads our own filters
         )
-
-
-def _file(path: Path, staging: Path, package: str) -> TreeFile:
-    return _tree_file(path.relative_to(staging).as_posix(), path.read_bytes(), package)
 
 
 def _tree_file(path: str, content: bytes, package: str) -> TreeFile:

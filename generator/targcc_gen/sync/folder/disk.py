@@ -48,16 +48,21 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._names: dict[Path, frozenset[str]] = {}
+        self._folders: dict[str, tuple[Path, str | None]] = {"": (root, None)}
 
     def look(self, path: str) -> OnDisk:
         """What is at `path`; does not follow a link."""
-        *folders, name = path.split("/")
-        place = self.root
-        for folder in folders:
-            if problem := self._folder_problem(place, folder):
-                return OnDisk(blocked=problem)
-            place /= folder
-        return self._file(place, name)
+        folder, _, name = path.rpartition("/")
+        place, problem = self._folder(folder)
+        return self._file(place, name) if problem is None else OnDisk(blocked=problem)
+
+    def _folder(self, path: str) -> tuple[Path, str | None]:
+        """Where a folder is, and why nothing may be written into it, or None; looked at once, as its names are."""
+        if path not in self._folders:
+            above, _, name = path.rpartition("/")
+            place, problem = self._folder(above)
+            self._folders[path] = place / name, problem or self._folder_problem(place, name)
+        return self._folders[path]
 
     def _folder_problem(self, parent: Path, name: str) -> str | None:
         if twin := self._twin(parent, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ START = b"<<<<<<< mine"
 MIDDLE = b"======="
 END = b">>>>>>> generated"
 
-_STARTS = (START, b"<<<<<<< yours")  # release 0.1 wrote the second
+_MARKER = re.compile(rb"^<<<<<<< (?:mine|yours)", re.MULTILINE)  # release 0.1 wrote the second
 
 
 class Side(StrEnum):
@@ -111,7 +112,7 @@ def count_new_lines(before: bytes, after: bytes) -> int:
 
 def has_markers(content: bytes) -> bool:
     """Whether somebody has still to edit what `Side.MARKERS` wrote."""
-    return any(line.startswith(_STARTS) for line in content.split(b"\n"))
+    return _MARKER.search(content) is not None
 
 
 def whole_file(mine: bytes, generated: bytes) -> Collision:
