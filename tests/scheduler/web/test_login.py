@@ -1,9 +1,12 @@
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from targcc_scheduler import Settings
 from targcc_scheduler.security.login_links import LOGIN_LINKS
 from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.web import health, openapi
@@ -11,7 +14,8 @@ from targcc_scheduler.web.api import jobs as api_jobs
 from targcc_scheduler.web.api import runs as api_runs
 from targcc_scheduler.web.api import system as api_system
 from targcc_scheduler.web.dashboard.router import ROUTERS
-from web_fixtures import PASSWORD, Site
+from targcc_scheduler.web.hosts import guest
+from web_fixtures import PASSWORD, Site, running
 
 OPEN = {"/health/live", "/health/ready", "/login", "/static/{name}"}
 
@@ -285,3 +289,19 @@ async def test_an_old_page_whose_session_has_ended_goes_to_the_login(site: Site)
     answer: httpx.Response = await stranger.get("/jobs", headers={"HX-Request": "true"})
     assert answer.status_code == 204
     assert answer.headers["HX-Redirect"] == "/jobs/login"
+
+
+async def test_apps_of_one_process_share_their_routes_and_nothing_else(
+    site: Site, settings: Settings, empty_database: Path, tmp_path: Path
+):
+    file = shutil.copy(empty_database, tmp_path / "other.db")
+    beside = settings.model_copy(update={"database_url": f"sqlite:///{file}"})
+    viewer = await site.user("viewer")
+    async with running(beside, work=False) as other:
+        assert "DailyReport" in await viewer.page("/jobs")
+        stranger = await other.stranger()
+        stranger.client.cookies.update(viewer.client.cookies)
+        assert (await stranger.get("/jobs")).status_code == 303
+        assert "DailyReport" in await (await other.user("viewer")).page("/jobs")
+    assert "DailyReport" in await viewer.page("/jobs")
+    assert guest._table("/jobs", signs_in=True) is guest._table("/jobs", signs_in=True)

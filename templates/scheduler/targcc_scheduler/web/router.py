@@ -146,7 +146,7 @@ def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None 
     """An app that is nothing but the scheduler; what programs ask is also at ``/api``, ``/health`` and ``/metrics``."""
     app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(make_router(settings, scheduler=scheduler))
-    app.include_router(root_addresses)
+    app.router.routes += root_addresses.routes  # the same ones in every app, worked out once
     return app
 
 

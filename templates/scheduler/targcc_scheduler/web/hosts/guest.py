@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
@@ -128,15 +129,27 @@ class Guest:
         """Everything below the prefix, out of the reach of the host's dependencies, error handlers and names."""
         app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.targcc_prefix = self.prefix
-        add_addresses(app, self.prefix)
-        for pages in dashboard.ROUTERS:
-            if pages is not login_pages or self._login is None:
-                app.include_router(pages, prefix=self.prefix)
-        app.include_router(_elsewhere, prefix=self.prefix)
+        app.router.routes += _table(self.prefix, signs_in=self._login is None).routes
         return app
 
 
-def add_addresses(router: APIRouter | FastAPI, prefix: str = "") -> None:
+@cache
+def _table(prefix: str, *, signs_in: bool) -> APIRouter:
+    """The routes below a prefix, with a login page or without.
+
+    FastAPI works them out at the first request, which takes longer than ten answers: the apps of a process share them. What is of one app
+    they find in its ``state``.
+    """
+    table = APIRouter()
+    add_addresses(table, prefix)
+    for pages in dashboard.ROUTERS:
+        if pages is not login_pages or signs_in:
+            table.include_router(pages, prefix=prefix)
+    table.include_router(_elsewhere, prefix=prefix)
+    return table
+
+
+def add_addresses(router: APIRouter, prefix: str = "") -> None:
     """Include what programs ask: the API, its description, the health checks and the metrics."""
     for part in (api.router, openapi.router, health.router):
         router.include_router(part, prefix=prefix, include_in_schema=False)
