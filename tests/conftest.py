@@ -5,14 +5,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import postgresql
 import pytest
 from hypothesis import HealthCheck, settings
 from projects import RIG
-from targcc_scheduler import configure, migrate
+from targcc_scheduler import configure
+
+if TYPE_CHECKING:
+    from postgresql import PostgreSQL
 
 # A shared machine is slow now and then: that is no property of the code. Benchmarks measure speed.
 settings.register_profile(
@@ -40,17 +46,40 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work."""
+    me, run = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "TESTRUNUID"))
+    collected = Path(tempfile.gettempdir()) / f"targcc-collected-{run}"
+    deadline = time.monotonic() + 60
+    while me not in {"", "gw0"} and not collected.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        return (yield)
+    finally:
+        if me == "gw0":
+            collected.touch()
+
+
+def pytest_testnodedown(node: object) -> None:
+    """Leave nothing behind of that."""
+    run = node.workerinput["testrunuid"]
+    (Path(tempfile.gettempdir()) / f"targcc-collected-{run}").unlink(missing_ok=True)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the twins that ``left_to_soak.txt`` names."""
-    names = [item.nodeid for item in items]
+    by_file: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        by_file[item.nodeid.partition("::")[0]].append(item)
     whole_files = not any("::" in word for word in config.args)
     for line in LEFT_TO_SOAK.read_text(encoding="utf-8").splitlines():
         file = line.partition("::")[0]
-        if line.startswith("#") or not any(name.startswith(f"{file}::") for name in names):
+        if line.startswith("#") or file not in by_file:
             continue
         fits = re.compile(".*".join(map(re.escape, line.split("*")))).fullmatch
-        found = [item for item in items if fits(item.nodeid)]
+        found = [item for item in by_file[file] if fits(item.nodeid)]
         if whole_files and not found:
             raise pytest.UsageError(f"{LEFT_TO_SOAK.name} names a test that is not there: {line}")
         for item in found:
@@ -70,30 +99,38 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
+def postgresql_server() -> "Iterator[PostgreSQL]":
     """The server; started by the first test that needs it."""
+    import postgresql
+
     with postgresql.running() as server:
         yield server
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: postgresql.PostgreSQL) -> Iterator[str]:
+def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
     """An empty database."""
     name = postgresql_server.create()
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
 
 
+def _migrate(url: str, **options: str) -> None:
+    from targcc_scheduler import migrate  # SQLAlchemy with it, and Alembic
+
+    migrate(url, **options)
+
+
 @pytest.fixture(scope="session")
-def _postgresql_template(postgresql_server: postgresql.PostgreSQL) -> str:
+def _postgresql_template(postgresql_server: "PostgreSQL") -> str:
     name = postgresql_server.create()
-    migrate(postgresql_server.url(name))
+    _migrate(postgresql_server.url(name))
     return name
 
 
 @pytest.fixture
 def migrated_postgresql_url(
-    postgresql_server: postgresql.PostgreSQL, _postgresql_template: str
+    postgresql_server: "PostgreSQL", _postgresql_template: str
 ) -> Iterator[str]:
     """A database with the scheduler's tables."""
     name = postgresql_server.create(_postgresql_template)
@@ -102,15 +139,15 @@ def migrated_postgresql_url(
 
 
 @pytest.fixture(scope="session")
-def _by_month_template(postgresql_server: postgresql.PostgreSQL) -> str:
+def _by_month_template(postgresql_server: "PostgreSQL") -> str:
     name = postgresql_server.create()
-    migrate(postgresql_server.url(name), partitions="month")
+    _migrate(postgresql_server.url(name), partitions="month")
     return name
 
 
 @pytest.fixture
 def migrated_by_month_url(
-    postgresql_server: postgresql.PostgreSQL, _by_month_template: str
+    postgresql_server: "PostgreSQL", _by_month_template: str
 ) -> Iterator[str]:
     """A database with the scheduler's tables, whose history is kept by month."""
     name = postgresql_server.create(_by_month_template)
@@ -128,7 +165,7 @@ def migrated_in_any_form_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("template") / "jobs.db"
-    migrate(f"sqlite:///{file}")
+    _migrate(f"sqlite:///{file}")
     return file
 
 
