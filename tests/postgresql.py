@@ -77,7 +77,7 @@ class PostgreSQL:
         pid = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
         postmaster = psutil.Process(pid)
         postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl -m immediate sends
-        postmaster.wait(20)
+        postmaster.wait(60)
 
     def start(self) -> None:
         """Start it again, at the same place."""
@@ -90,7 +90,7 @@ class PostgreSQL:
         self._server.cleanup()
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self._execute("SELECT 1")

@@ -137,7 +137,7 @@ class Node:
         """Take nothing new, and wait until everything is settled."""
         self.engine.drain()
         if self._task is not None:
-            await asyncio.wait_for(self._task, 15)
+            await asyncio.wait_for(self._task, 30)
 
     async def state(self, run_id: int) -> RunState:
         """The state of a run."""

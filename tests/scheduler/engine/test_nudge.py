@@ -36,7 +36,7 @@ async def test_all_others_of_the_same_file_hear_it(tmp_path, listen):
     me.send()
 
     for _, heard in others:
-        await asyncio.wait_for(heard.get(), 5)
+        await asyncio.wait_for(heard.get(), 30)
     assert mine.empty()
     assert elsewhere.empty()
 
@@ -46,7 +46,7 @@ async def test_a_path_says_the_same_however_it_is_written(tmp_path, listen, monk
     monkeypatch.chdir(tmp_path)
     me = Nudge(Path("jobs.db"))
     me.send()
-    await asyncio.wait_for(heard.get(), 5)
+    await asyncio.wait_for(heard.get(), 30)
     me.close()
 
 

@@ -366,7 +366,7 @@ async def test_what_could_not_be_written_back_is_written_when_the_old_database_i
 
     old.execute("ALTER TABLE c_LoggedJob ADD CONSTRAINT refuses CHECK (c_JobID <> 2)")
     run = await scheduler.trigger("mnTM_Load", by=DANA)
-    assert await scheduler.wait(run, timeout=15) == RunState.SUCCEEDED
+    assert await scheduler.wait(run, timeout=30) == RunState.SUCCEEDED
     assert (old.row(2)["enmjobstatus"], len(old.logged())) == ("InProcess", 1)
     old.execute("ALTER TABLE c_LoggedJob DROP CONSTRAINT refuses")
     await until(lambda: old.row(2)["enmjobstatus"] == "Success", 30)
@@ -381,7 +381,7 @@ async def test_another_process_writes_what_the_one_before_could_not(postgresql_o
     first = await start(old, options={"schedule": False}, legacy_poll_seconds=3600)
     runs = [await first.trigger("mnTM_Load", by=DANA) for _ in range(2)]
     for run in runs:
-        assert await first.wait(run, timeout=15) == RunState.SUCCEEDED
+        assert await first.wait(run, timeout=30) == RunState.SUCCEEDED
     await first.stop()
     old.execute("ALTER TABLE c_LoggedJob DROP CONSTRAINT refuses")
     assert old.logged() == []

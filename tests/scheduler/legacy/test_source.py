@@ -159,9 +159,9 @@ async def test_changes_are_followed_and_jobs_that_rest_are_told(kept, registry):
     told = asyncio.Queue()
     follow = SourceFollower(kept.source, 0.01).follow(registry, told.put)
     task = asyncio.create_task(follow)
-    assert await asyncio.wait_for(told.get(), 10) == set()
+    assert await asyncio.wait_for(told.get(), 30) == set()
     kept.rest("Report")
-    assert await asyncio.wait_for(told.get(), 10) == {"Report"}
+    assert await asyncio.wait_for(told.get(), 30) == {"Report"}
     assert "Report" not in registry.definitions
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -174,6 +174,6 @@ async def test_jobs_that_were_made_idle_while_nothing_ran_are_told_at_the_start(
     follower = SourceFollower(kept.source, 0.01)
     follower.fill(registry)
     task = asyncio.create_task(follower.follow(registry, told.put))
-    assert await asyncio.wait_for(told.get(), 10) == {"Report"}
+    assert await asyncio.wait_for(told.get(), 30) == {"Report"}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -81,7 +81,7 @@ async def test_a_cancelled_question_is_ended_in_the_database(make_reader, migrat
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-    assert await asyncio.wait_for(reader.read(lambda db: db.scalar(sa.text("SELECT 7"))), 10) == 7
+    assert await asyncio.wait_for(reader.read(lambda db: db.scalar(sa.text("SELECT 7"))), 30) == 7
     assert await still_asked(migrated_url) == 0
 
 

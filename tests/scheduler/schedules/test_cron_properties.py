@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -182,7 +183,16 @@ def backwards(schedule, start, end, zone):
 
 
 def answer(text, dialect="cronos"):
-    """What a person gets for a text, in words, and the seconds of this thread that took."""
+    """What a person gets for a text, in words, and the seconds of this thread that took: the fewest of three, since the collector of garbage
+    takes its time anywhere.
+    """
+    tries = [_answer(text, dialect)]
+    while tries[-1][1] > 0.05 and len(tries) < 3:
+        tries.append(_answer(text, dialect))
+    return min(tries, key=itemgetter(1))
+
+
+def _answer(text, dialect):
     started = time.thread_time()
     try:
         words = CronSchedule.parse(text, dialect=dialect).describe()
@@ -195,13 +205,9 @@ def answer(text, dialect="cronos"):
 @settings(max_examples=400)
 def test_no_text_crashes_the_parser_or_holds_it_up(text):
     for dialect in DIALECTS:
-        tries = [answer(text, dialect)]
-        while (
-            tries[-1][1] > 0.05 and len(tries) < 3
-        ):  # the collector of garbage takes its time anywhere
-            tries.append(answer(text, dialect))
-        assert tries[-1][0]
-        assert min(seconds for _, seconds in tries) < 0.05
+        words, seconds = answer(text, dialect)
+        assert words
+        assert seconds < 0.05
 
 
 @pytest.mark.parametrize("piece", ["0,", "*/1,", "1-1,", "L", "#", "@", " ", "9", "\u0664", "\x00"])

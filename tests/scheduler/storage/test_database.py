@@ -135,6 +135,6 @@ async def test_a_writer_waits_for_another_process_without_holding_up_the_loop(da
         turns += 1
     assert not writing.done()
     other.execute("COMMIT")
-    await asyncio.wait_for(writing, 5)
+    await asyncio.wait_for(writing, 30)
     other.close()
     await store.dispose()

@@ -179,6 +179,6 @@ async def _stand_still(frozen: Store, other: Store) -> None:
     lock = sa.text("LOCK TABLE c_JobSchedule IN EXCLUSIVE MODE")
     async with frozen.write() as connection:
         await connection.execute(lock)
-        async with asyncio.timeout(5), other.write() as second:
+        async with asyncio.timeout(30), other.write() as second:
             await second.execute(lock)
         await connection.execute(sa.text("SELECT 1"))

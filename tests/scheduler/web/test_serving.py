@@ -66,7 +66,7 @@ def lines_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
 
 def opened(address: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=30) as answer:
             return answer.status, answer.url
     except urllib.error.HTTPError as error:
         return error.code, address
@@ -137,7 +137,7 @@ def test_the_log_is_json_when_nobody_reads_it(command: Command):
 def call(address: str, token: str, method: str = "GET") -> Any:
     request = urllib.request.Request(address, method=method)
     request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 

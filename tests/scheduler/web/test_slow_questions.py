@@ -29,7 +29,7 @@ async def slow_site(
 ) -> AsyncIterator[Site]:
     """A site whose list of runs never comes."""
     monkeypatch.setattr(run_rows, "list_runs", never_answer)
-    limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 0.3)})
+    limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 2)})
     async with running(limited, work=False) as site:
         yield site
 
@@ -54,8 +54,8 @@ async def test_a_browser_that_goes_takes_its_question_along(slow_site: Site):
     viewer = await slow_site.user("viewer")
     cookie = "; ".join(f"{name}={value}" for name, value in viewer.client.cookies.items())
     for _ in range(6):
-        await asyncio.wait_for(ask_and_leave(slow_site.app, cookie), 10)
-    page = await asyncio.wait_for(viewer.get("/jobs/system"), 10)
+        await asyncio.wait_for(ask_and_leave(slow_site.app, cookie), 30)
+    page = await asyncio.wait_for(viewer.get("/jobs/system"), 30)
     assert page.status_code == 200
 
 

@@ -214,7 +214,7 @@ async def test_no_process_is_left_when_the_node_stops(own_database):
     children = [child for child in psutil.Process().children() if child not in others]
     assert children
     await scheduler.stop()
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert psutil.wait_procs(children, timeout=30)[1] == []
     assert database.run(busy)["State"] == "enqueued"
 
 

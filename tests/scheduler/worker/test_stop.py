@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -226,10 +225,8 @@ async def test_what_ends_well_while_it_is_stopped_by_force_is_not_done_again(
 
 
 def test_a_loop_of_jobs_that_was_not_started_stops_at_once(caplog):
-    began = time.monotonic()
     JobLoop().stop()
-    assert time.monotonic() - began < 4
-    assert caplog.records == []
+    assert caplog.records == []  # it says so when it has waited in vain
 
 
 def test_what_is_stopped_before_the_loop_has_time_for_it_ends_unbegun():
