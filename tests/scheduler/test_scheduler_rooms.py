@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,17 @@ def imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield target
 
 
-def breaches(floor_of: dict[str, int]) -> list[str]:
+@cache
+def arrows() -> dict[str, list[str]]:
+    """The modules that each module imports."""
     known = modules()
+    return {name: sorted(set(imports(name, file, known))) for name, file in known.items()}
+
+
+def breaches(floor_of: dict[str, int]) -> list[str]:
     found = []
-    for name, file in known.items():
-        for target in imports(name, file, known):
+    for name, targets in arrows().items():
+        for target in targets:
             here, there = name.split(".")[0], target.split(".")[0]
             beside = floor_of[here] == floor_of[there] and here != there
             if floor_of[there] > floor_of[here] or (beside and not {here, there} <= TOGETHER):
@@ -83,19 +90,17 @@ def breaches(floor_of: dict[str, int]) -> list[str]:
 
 
 def circles() -> list[str]:
-    known = modules()
-    arrows = {name: sorted(set(imports(name, file, known))) for name, file in known.items()}
     found, done = [], set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
             found.append(" -> ".join((*path[path.index(name) :], name)))
         elif name not in done:
-            for target in arrows.get(name, []):
+            for target in arrows().get(name, []):
                 visit(target, (*path, name))
             done.add(name)
 
-    for name in arrows:
+    for name in arrows():
         visit(name, ())
     return found
 

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ WRITE_IN_SQL = re.compile(
 )
 
 
+@cache
 def sources() -> dict[Path, ast.Module]:
     return {
         file.relative_to(ROOT): ast.parse(file.read_text(encoding="utf-8"))
