@@ -37,6 +37,7 @@ from targcc_scheduler.queries.models import run_of
 from targcc_scheduler.scheduler import Connection
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import pauses, slots
+from targcc_scheduler.storage.dialects.base import WRITES
 from targcc_scheduler.storage.engines import make_engine
 from targcc_scheduler.storage.runs import operate
 from targcc_scheduler.storage.tables import (
@@ -201,7 +202,7 @@ async def test_every_action_may_be_part_of_the_callers_transaction(scheduler, le
         await scheduler.schedule(add, delay=delay, a=1) for delay in ("1h", "2h", "3h")
     ]
     engine = make_engine(ledger.url)
-    connection = await engine.connect()
+    connection = await (await engine.connect()).execution_options(**WRITES)
     try:
         mine = {"by": DANA, "connection": connection}
         await scheduler.trigger("Add", {"a": 1}, **mine)
