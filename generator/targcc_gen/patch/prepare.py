@@ -27,7 +27,7 @@ from targcc_gen.patch.target_package import (
     requirements,
 )
 from targcc_gen.patch.wired import at_its_lines
-from targcc_gen.sync import Lock, LockEntry, Owner, Plan, Tree, TreeFile, make_plan
+from targcc_gen.sync import LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
         file.path: LockEntry.of(file.path, file.owner, file.content, keep_base=True)
         for file in kept
     }
-    return replace(plan, lock=Lock({**plan.lock.entries, **known}, plan.lock.generator))
+    lock = replace(plan.lock, entries={**plan.lock.entries, **known})
+    return replace(plan, lock=lock)
 
 
 def install_lines(prepared: Prepared) -> list[str]:

@@ -100,7 +100,7 @@ def prepare_undo(target: Target) -> Undone:
     return Undone(
         target,
         _removed_lines(original, data),
-        replace(plan, lock=Lock(entries, plan.lock.generator)),
+        replace(plan, lock=replace(plan.lock, entries=entries)),
         whole,
         stays,
         tuple(sorted(declared)),
@@ -143,8 +143,8 @@ def _ours(lock: Lock, spec: Spec | None) -> Lock:
         return lock
     folder = "" if spec.project.inside in {None, "."} else f"{spec.project.inside}/"
     init = f"{folder}{spec.project.package}/__init__.py"
-    return Lock(
-        {path: entry for path, entry in lock.entries.items() if path != init}, lock.generator
+    return replace(
+        lock, entries={path: entry for path, entry in lock.entries.items() if path != init}
     )
 
 

@@ -357,6 +357,19 @@ def test_a_rename_in_the_spec_does_the_same(project):
     assert "aliases" not in (project / "src/acme_jobs/jobs/revenue.py").read_text()
 
 
+def test_a_class_that_was_renamed_by_hand_is_named_with_what_keeps_its_history(project):
+    for path in (SALES, "tests/jobs/test_sales.py"):
+        edit(project / path, "SalesJob", "RevenueJob")
+    check = targcc_gen("regenerate", "--check")
+    assert check.exit_code == 1
+    assert "it is Revenue with no history. targcc-gen job Sales --rename Revenue" in check.output
+    assert "--rename Revenue" in ok("status")
+    ok("job", "Sales", "--rename", "Revenue")
+    text = (project / "src/acme_jobs/jobs/revenue.py").read_text()
+    assert 'aliases=("Sales",))\nclass RevenueJob:' in text
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
 @pytest.mark.soak
 def test_a_second_rename_keeps_both_names(project):
     ok("job", "Sales", "--rename", "Revenue")

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from targcc_gen.cli.commands.create.patch import patch
 from targcc_gen.errors import TargccError
 from targcc_gen.render import render_project
 from targcc_gen.spec import load_spec, parse_spec
-from targcc_gen.sync import apply, make_plan
+from targcc_gen.sync import Lock, apply, make_plan
 
 Patch = Callable[..., tuple[int, str, str]]
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\n'
@@ -265,7 +266,9 @@ def test_a_generated_project_is_wired_already(run: Patch, tmp_path: Path):
 
 def test_a_second_app_of_a_project_with_a_spec_uses_its_scheduler(run: Patch, tmp_path: Path):
     spec = parse_spec("targcc: 1\nproject: {name: acme-jobs}\n", "targcc.yaml")
-    apply(make_plan(render_project(spec), tmp_path))
+    plan = make_plan(render_project(spec), tmp_path)
+    pinned = {"blueprints/feed": "0"}
+    apply(replace(plan, lock=replace(plan.lock, templates=pinned)))
     write(tmp_path, {"src/acme_jobs/ops.py": "from fastapi import FastAPI\n\nops = FastAPI()\n"})
 
     status, output, _ = run("src/acme_jobs/ops.py", "--no-verify")
@@ -276,6 +279,9 @@ def test_a_second_app_of_a_project_with_a_spec_uses_its_scheduler(run: Patch, tm
         "from fastapi import FastAPI\nfrom acme_jobs.scheduler import scheduler_router\n\n"
         "ops = FastAPI()\nops.include_router(scheduler_router)\n"
     )
+    assert Lock.load(tmp_path).templates == pinned
+    assert run("src/acme_jobs/ops.py", "--undo")[0] == 0
+    assert Lock.load(tmp_path).templates == pinned
 
 
 FULL = "if len(ops.routes) > 4:\n    raise RuntimeError('no room')\n"

@@ -185,10 +185,28 @@ def test_names_only_the_old_arguments_needed_are_dropped():
     )
 
 
-def test_a_renamed_class_is_still_the_job():
+def test_a_class_that_was_renamed_keeps_its_history_only_with_its_name():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
     mine = base.replace("SalesJob", "RevenueJob")
-    assert text_after(mine, base, generated) == mine.replace("0 2 *", "0 3 *")
+    named = mine.replace('* *"', '* *", name="Sales"')
+
+    result = followed(mine, base, generated)
+
+    assert result.new_name == "Revenue"
+    assert [(one.mine, one.generated) for one in result.collisions] == [
+        (
+            "class RevenueJob, whose history is that of Revenue\n",
+            "class SalesJob, whose history is that of Sales\n",
+        )
+    ]
+    assert text_after(named, base, generated) == named.replace("0 2 *", "0 3 *")
+    assert text_after(mine, base, base, Side.GENERATED) == named
+    assert text_after(mine, base, base, Side.MINE) == mine
+    several = mine + base.partition("\n\n\n")[2].replace("SalesJob", "OtherJob")
+    assert (
+        "SalesJob is not in it, but RevenueJob, OtherJob" in followed(several, base, base).problem
+    )
+    assert not followed(several.replace('* *"', '* *", name="Sales"', 1), base, base).problem
 
 
 def test_a_new_description_reaches_a_job_whose_docstring_said_the_old_one():
@@ -219,6 +237,7 @@ def test_a_file_with_a_syntax_error_is_left_alone():
 def test_a_file_without_a_job_is_left_alone():
     base, generated = module('"0 2 * * *"'), module('"0 3 * * *"')
     assert "no @job" in followed("x = 1\n", base, generated).problem
+    assert followed("x = 1\n", base, base).is_gone
 
 
 def test_a_change_of_the_blueprint_alone_is_none():

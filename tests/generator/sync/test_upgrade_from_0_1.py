@@ -155,6 +155,10 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     ):
         assert Path(path).read_bytes() == (fresh / path).read_bytes(), path
     assert targcc_gen("regenerate", "--check").exit_code == 0
+    # Imports that followed are no edit of the person's: a job that nobody wrote in leaves nothing behind.
+    assert targcc_gen("job", "--remove", "DailySalesReport").exit_code == 0
+    assert not Path("tests/jobs/test_daily_sales_report.py").exists()
+    assert not Path(".targcc/removed").exists()
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,12 @@ def module_path(spec: Spec, key: str) -> str:
 
 def test_path(key: str) -> str:
     """Where a job's test is."""
-    return f"tests/jobs/test_{JobName(key).module}.py"
+    return test_of_module(JobName(key).module)
+
+
+def test_of_module(module: str) -> str:
+    """Where the test of a module below `jobs` is."""
+    return f"tests/jobs/test_{module}.py"
 
 
 def schedule_words(job: JobSpec) -> str:

@@ -50,14 +50,11 @@ def dump_spec(spec: Spec) -> str:
     sections = [
         f"{SCHEMA_LINE}\ntargcc: 1",
         _block("project", project),
-        f"database: {spec.database}",
-        *([f"scheduler: {spec.scheduler}"] if spec.scheduler != "vendored" else []),
-        "\n".join(
-            ["queues:", *(f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())]
-        ),
-        _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)}),
+        *_team(spec),
+        *_shared(spec),
         _jobs(spec.jobs),
         *([_block("moved", spec.moved)] if spec.moved else []),
+        *([_environments(spec)] if spec.environments else []),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -98,6 +95,47 @@ def job_values(job: JobSpec) -> dict[str, Any]:
 def shown_default(value: Any) -> str:
     """A default value as a spec would write it; nothing for none."""
     return "" if value in (None, "", ()) else _inline(_yaml_value(value))
+
+
+def _team(spec: Spec) -> Iterator[str]:
+    """What the project has from elsewhere."""
+    if spec.extends is not None:
+        yield _entry("extends", spec.extends)
+    if spec.blueprints:
+        yield _entry("blueprints", list(spec.blueprints))
+
+
+def _shared(spec: Spec) -> Iterator[str]:
+    """What a file that the spec extends may say too; then only what the spec says itself, which counts more."""
+    said = Spec.model_fields if spec.extends is None else spec.model_fields_set
+    if "database" in said:
+        yield f"database: {spec.database}"
+    if "scheduler" in said and (spec.extends is not None or spec.scheduler != "vendored"):
+        yield f"scheduler: {spec.scheduler}"
+    if "queues" in said:
+        entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
+        yield "\n".join(["queues:", *entries])
+    if spec.extends is None:
+        yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
+    elif spec.defaults.model_fields_set:
+        own = spec.defaults.model_fields_set
+        values = {name: _yaml_value(value) for name, value in spec.defaults if name in own}
+        yield _block("defaults", values)
+
+
+def _environments(spec: Spec) -> str:
+    """What is different in each environment; a queue or job of it is one line."""
+    lines = ["environments:"]
+    for name, place in spec.environments.items():
+        values = _plain(place)
+        lines.append(f"  {name}:" if values else f"  {name}: {{}}")
+        for key, value in values.items():
+            if key == "defaults":
+                lines.append(f"    {_entry(key, value)}")
+                continue
+            lines.append(f"    {key}:")
+            lines += [f"      {_entry(one, said)}" for one, said in value.items()]
+    return "\n".join(lines)
 
 
 def _jobs(jobs: Mapping[str, JobSpec]) -> str:

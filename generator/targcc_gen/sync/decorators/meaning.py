@@ -13,6 +13,9 @@ from targcc_gen.names import JobName
 SCHEDULE = "schedule"
 """The name of the first argument, which has none."""
 
+NAME = "name"
+"""The argument with the name under which a job's history is kept; without it that is the class's."""
+
 _TYPES = {"MANUAL": "manual", "FIRE_AND_FORGET": "fire-and-forget", "DELAYED": "delayed"}
 _SCHEDULES = (SCHEDULE, "every", "at")
 _DURATIONS = ("every", "backoff", "timeout", "misfire_grace")
@@ -46,7 +49,7 @@ def meaning_of(
     class_name: str,
     defaults: Mapping[str, Any],
 ) -> Any:
-    """What an argument says; None where that is what holds anyway.
+    """What an argument says; None where that is what holds anyway. The name is said in any case.
 
     Args:
         name: The argument.
@@ -56,6 +59,9 @@ def meaning_of(
         defaults: What the project says of the arguments that are not given.
     """
     source = arguments.get(name)
+    key = class_name.removesuffix("Job") or class_name
+    if source is None and name == NAME:
+        return key
     if source is None:
         no_schedule = name == SCHEDULE and not any(one in arguments for one in _SCHEDULES)
         return ("type", "manual") if no_schedule else None
@@ -63,14 +69,12 @@ def meaning_of(
     if isinstance(value, Unread):
         return value
     value = _normal(name, value)
-    key = class_name.removesuffix("Job") or class_name
     has_schedule = any(one in arguments for one in _SCHEDULES) and "JobType" not in arguments.get(
         SCHEDULE, ""
     )
     holds: dict[str, Any] = {
         **_DEFAULTS,
         **defaults,
-        "name": key,
         "display_name": JobName(key).display,
         "overlap": "skip" if has_schedule else "allow",
     }

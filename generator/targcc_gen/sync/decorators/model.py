@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from targcc_gen.sync.decorators.meaning import SCHEDULE, meaning_of
+from targcc_gen.sync.decorators.meaning import NAME, SCHEDULE, meaning_of
 
-__all__ = ["DESCRIPTION", "LEFT_SPEC", "SCHEDULE", "DecoratedJob", "is_job", "job_in", "jobs_in"]
+__all__ = [
+    "DESCRIPTION",
+    "LEFT_SPEC",
+    "NAME",
+    "SCHEDULE",
+    "DecoratedJob",
+    "is_job",
+    "job_in",
+    "jobs_in",
+]
 
 DESCRIPTION = "description"
 
@@ -61,9 +70,10 @@ class DecoratedJob:
 
 
 def job_in(content: bytes, name: str | None = None) -> DecoratedJob | None:
-    """The job of a module: the one called `name`, else the only one."""
+    """The job of a module: the one whose class is called `name`, else the one that keeps that class's name, else the only one."""
     found = jobs_in(content)
     named = [job for job in found if job.name == name]
+    named += [job for job in found if f"{job.means(NAME)}Job" == name]
     if named:
         return named[0]
     return found[0] if len(found) == 1 else None

@@ -15,9 +15,11 @@ from targcc_gen.sync.decorators.model import (
     ALIASES,
     DESCRIPTION,
     LEFT_SPEC,
+    NAME,
     SCHEDULE,
     DecoratedJob,
     job_in,
+    jobs_in,
 )
 from targcc_gen.sync.merging.merge import Collision, Side
 
@@ -35,6 +37,8 @@ class Synced:
         changed: The arguments that were changed.
         collisions: The arguments that say something else than the spec because the person changed them, and no side was chosen.
         problem: Why the file cannot follow at all, in words.
+        new_name: The name that a person's renaming of the class gave the job, whose history is another's; among the collisions.
+        is_gone: Whether the file has no job any more.
     """
 
     text: bytes
@@ -42,6 +46,8 @@ class Synced:
     changed: tuple[str, ...] = ()
     collisions: tuple[Collision, ...] = ()
     problem: str | None = None
+    new_name: str = ""
+    is_gone: bool = False
 
 
 def sync_decorator(
@@ -77,14 +83,13 @@ def sync_decorator(
         problem = f"{error}: @job cannot follow the spec until that is right"
         return Synced(mine, rebased, problem=problem if spec_changes else None)
     if now is None:
-        problem = "it has no @job any more that could follow the spec"
-        return Synced(mine, rebased, problem=problem if spec_changes else None)
+        return _without_job(mine, rebased, was, spec_changes, keep=keep, one_sided=one_sided)
     edits = drifted(now, wanted, was, keep=keep, defaults=holds)
     if one_sided:
         edits = [name for name in edits if name in spec_changes]
     kept = kept_arguments(keep)
     changes = {
-        name: _source(wanted, name)
+        name: _source(wanted, name, now.name)
         for name in [*spec_changes, *edits, LEFT_SPEC]
         if name not in kept
         and wanted.means(name, holds) != now.means(name, holds)
@@ -93,7 +98,28 @@ def sync_decorator(
     settled = side in {Side.MINE, Side.GENERATED}
     collisions = () if settled else _collisions(now, wanted, edits)
     text = _edited(mine, now.name, changes, generated)
-    return Synced(text, rebased, tuple(changes), collisions)
+    is_renamed = bool(collisions) and NAME in edits and NAME not in now.arguments
+    new_name = now.means(NAME) if is_renamed else ""
+    return Synced(text, rebased, tuple(changes), collisions, new_name=new_name)
+
+
+def _without_job(
+    mine: bytes,
+    rebased: bytes,
+    was: DecoratedJob,
+    spec_changes: Collection[str],
+    *,
+    keep: Collection[str],
+    one_sided: bool,
+) -> Synced:
+    """A file in which nobody can tell the spec's job: there is none, or there are several with other names."""
+    others = [job.name for job in jobs_in(mine)]
+    if others and not one_sided and NAME not in keep:
+        which = f"its @job(…) says name={was.means(NAME)!r}"
+        problem = f"{was.name} is not in it, but {', '.join(others)}; the one that it was is known when {which}"
+        return Synced(mine, rebased, problem=problem)
+    problem = "it has no @job any more that could follow the spec"
+    return Synced(mine, rebased, problem=problem if spec_changes else None, is_gone=not others)
 
 
 def _edited(
@@ -127,6 +153,8 @@ def drifted(
     skipped = {*kept_arguments(keep), ALIASES, LEFT_SPEC}
     if SCHEDULE not in names:
         names = {SCHEDULE: None, **names}
+    if now.name != wanted.name:
+        names |= {NAME: None}
     if now.has_more:
         skipped |= names.keys() - now.arguments.keys()
     if DESCRIPTION not in now.arguments:
@@ -151,18 +179,21 @@ def _differences(
     """The arguments that say something else, with their new source; None for one that is gone."""
     names = [*after.arguments, *before.arguments, DESCRIPTION]
     return {
-        name: _source(after, name)
+        name: _source(after, name, before.name)
         for name in dict.fromkeys(names)
         if before.means(name, defaults) != after.means(name, defaults)
     }
 
 
-def _source(job: DecoratedJob, name: str) -> str | None:
-    if name == DESCRIPTION and name not in job.arguments:
-        from targcc_gen.render.literals import pyliteral
+def _source(job: DecoratedJob, name: str, class_name: str) -> str | None:
+    """What the decorator of a class has to say so that it says the same as that of a job."""
+    if name in job.arguments or name not in {DESCRIPTION, NAME}:
+        return job.arguments.get(name)
+    from targcc_gen.render.literals import pyliteral
 
+    if name == DESCRIPTION:
         return pyliteral(job.docstring)
-    return job.arguments.get(name)
+    return None if job.name == class_name else pyliteral(job.means(NAME))
 
 
 def _collisions(
@@ -175,6 +206,8 @@ def _collisions(
 
 def _shown(name: str, job: DecoratedJob) -> str:
     source = job.arguments.get(name)
+    if source is None and name == NAME:
+        return f"class {job.name}, whose history is that of {job.means(NAME)}\n"
     if source is None:
         return f"no {name}\n"
     return f"{source}\n" if name == SCHEDULE else f"{name}={source}\n"

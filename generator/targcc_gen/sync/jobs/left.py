@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from targcc_gen.render.job.jobs import test_of_module
 from targcc_gen.sync.decorators.model import LEFT_SPEC, DecoratedJob, jobs_in
 from targcc_gen.sync.plan.outcome import Outcome, Situation, change_of, stays
 from targcc_gen.sync.plan.plan import Action
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from targcc_gen.sync.lock import LockEntry
 
-_TESTS = "tests/jobs/test_"
 _IN_THE_WAY = "you edited it, and nothing asks for it any more"
 
 
@@ -43,8 +43,8 @@ def left_edited(situation: Situation, entry: LockEntry, text: bytes) -> Outcome:
 
 def orphans(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     """The tests with edits whose jobs go or are gone: they could not import them any more, and go too."""
-    gone = {
-        PurePosixPath(path).stem
+    tests = {
+        test_of_module(PurePosixPath(path).stem)
         for path, outcome in outcomes.items()
         if outcome.entry is None and outcome.change.action in {Action.DELETE, Action.UNCHANGED}
     }
@@ -56,9 +56,7 @@ def orphans(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
             None,
         )
         for path, outcome in outcomes.items()
-        if outcome.change.left_spec
-        and path.startswith(_TESTS)
-        and PurePosixPath(path.removeprefix(_TESTS)).stem in gone
+        if outcome.change.left_spec and path in tests
     }
 
 

@@ -79,9 +79,18 @@ def _decorated(
             "@job says something else than the spec. --mine takes that into targcc.yaml, as does"
             f" targcc-gen pull {facts.key}; keep: in targcc.yaml says that it is meant so"
         )
+        if synced.new_name:
+            reason = (
+                f"its class was renamed, so that it is {synced.new_name} with no history."
+                f" targcc-gen job {facts.key} --rename {synced.new_name} takes all along;"
+                f" --generated keeps the name {facts.key} in @job"
+            )
         return conflict(situation, entry, reason, synced.collisions)
     same = digest(generated.content) == entry.sha256
     after = entry_of(situation, generated) if same else rebased(entry, synced.base)
+    if synced.is_gone:
+        reason = f"it has no @job any more: {facts.key} of targcc.yaml does not run"
+        return stays(situation, after, Action.KEEP, reason)
     if synced.text == text:
         return stays(situation, after, Action.UNCHANGED, "")
     reason = f"@job follows the spec: {', '.join(synced.changed)}"

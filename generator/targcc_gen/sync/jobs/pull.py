@@ -17,6 +17,7 @@ from targcc_gen.sync.decorators.model import (
     ALIASES,
     DESCRIPTION,
     LEFT_SPEC,
+    NAME,
     SCHEDULE,
     DecoratedJob,
     job_in,
@@ -164,7 +165,13 @@ def _changed(
     if SCHEDULE in said:
         for name in _WHEN_KEYS:
             values.pop(name, None)
-    new = spec_values({name: value for name, value in said.items() if value is not None})
+    new = spec_values(
+        {
+            name: value
+            for name, value in said.items()
+            if value is not None and (name, value) != (NAME, key)
+        }
+    )
     misfire = _misfire(values.pop("misfire", {}), new.pop("misfire", {}), now, holds)
     if misfire:
         values["misfire"] = misfire
@@ -193,7 +200,9 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
     said = {
         name: now.means(name)
         for name in [SCHEDULE, *now.arguments]
-        if name not in {ALIASES, LEFT_SPEC} and now.means(name) is not None
+        if name not in {ALIASES, LEFT_SPEC}
+        and now.means(name) is not None
+        and (name, now.means(name)) != (NAME, key)
     }
     if not strict:
         said = {name: value for name, value in said.items() if not isinstance(value, Unread)}

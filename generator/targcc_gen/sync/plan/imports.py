@@ -15,7 +15,7 @@ from targcc_gen.sync.imports_follow.rewrite import Here, Left, Rewritten, rewrit
 from targcc_gen.sync.lock import Lock, LockEntry, digest, is_older
 from targcc_gen.sync.merging.merge import Collision
 from targcc_gen.sync.merging.text import plain
-from targcc_gen.sync.plan.outcome import Outcome
+from targcc_gen.sync.plan.outcome import Outcome, rebased
 from targcc_gen.sync.plan.plan import Action, Change
 from targcc_gen.sync.renames.table import Renames
 
@@ -127,14 +127,28 @@ class _Imports:
         text = _decoded(plain(content)) if content is not None else None
         if text is None or "scheduler" not in text:
             return None
-        found = rewrite(text, self._here(path), self.names)
+        here = self._here(path)
+        found = rewrite(text, here, self.names)
         if found.text == text and not found.left:
             return None
         entry = self.lock.entries.get(path) if known is None else known.entry
         change = self._change(path) if known is None else known.change
         if there.blocked:
             return _by_hand(change, entry, there.blocked)
-        return Outcome(_changed(change, found, text, there), _patched(entry, there, found))
+        if entry is not None and entry.owner is Owner.SCAFFOLD:
+            entry = self._rebased(entry, text, found.text, here)
+        else:
+            entry = _patched(entry, there, found)
+        return Outcome(_changed(change, found, text, there), entry)
+
+    def _rebased(self, entry: LockEntry, text: str, followed: str, here: Here) -> LockEntry:
+        """The entry of a file of people's, as if the generator had written it with these imports: they are no edit."""
+        if digest(text.encode()) == entry.sha256:
+            return rebased(entry, followed.encode())
+        base = _decoded(entry.base)
+        if base is None:
+            return entry
+        return rebased(entry, rewrite(base, here, self.names).text.encode())
 
     def _here(self, path: str) -> Here:
         parts = path.removeprefix(self.source).removesuffix(".py").split("/")
