@@ -48,16 +48,13 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
         InputError: There is none, or its spec is wrong.
         ConflictError: Two branches changed a key of the spec, and differently.
     """
-    from targcc_gen.spec.reading.loader import read_text
     from targcc_gen.spec.sharing.whole import whole_spec
 
     root = find_root(given)
     if writes:
         ready_to_write(root)
     path = root / SPEC_FILE
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{SPEC_FILE} is a link to a place outside of the project {root}")
-    text = read_text(path)
+    text = spec_text(root)
     if merges:
         from targcc_gen.cli.branches import DisputedError, merged_spec
 
@@ -69,6 +66,20 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
                 root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
             )
     return Project(root, text, whole_spec(text, root, shown(path)))
+
+
+def spec_text(root: Path) -> str:
+    """The text of a project's spec.
+
+    Raises:
+        InputError: It cannot be read, or is outside of the project.
+    """
+    from targcc_gen.spec.reading.loader import read_text
+
+    path = root / SPEC_FILE
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{SPEC_FILE} is a link to a place outside of the project {root}")
+    return read_text(path)
 
 
 def ready_to_write(root: Path) -> bool:

@@ -41,11 +41,13 @@ class TeamBlueprint:
         name: Its name, and that of its folder.
         origin: The folder, relative to the project's.
         texts: Its files by name.
+        source: Of one that comes from a git repository: which, and the commit.
     """
 
     name: str
     origin: str
     texts: dict[str, str]
+    source: str = ""
 
     @property
     def sha256(self) -> str:
@@ -83,11 +85,13 @@ class Library:
         blueprints: By name.
         overrides: By path.
         lenient: Whether a spec names folders that nobody has read: then any name may be a blueprint.
+        commits: What the project has of git repositories: the commit of each, by its name in the lock.
     """
 
     blueprints: dict[str, TeamBlueprint] = field(default_factory=dict)
     overrides: dict[str, Override] = field(default_factory=dict)
     lenient: bool = False
+    commits: dict[str, str] = field(default_factory=dict)
 
 
 _current = Library()

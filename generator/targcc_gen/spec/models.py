@@ -247,7 +247,8 @@ class Spec(Frozen):
     )
     blueprints: tuple[Text, ...] = Field(
         default=(),
-        description="Folders of the repository with blueprints of your own: `[./blueprints]`.",
+        description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
+        " another one, of which `targcc-gen blueprints fetch` brings a copy.",
     )
     environments: dict[QueueName, EnvironmentSpec] = Field(
         default_factory=dict,

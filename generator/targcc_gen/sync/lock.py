@@ -20,6 +20,7 @@ from typing import Any
 from targcc_gen import __version__
 from targcc_gen.errors import InputError
 from targcc_gen.render.tree import LOCK_PATH, Owner, path_problem
+from targcc_gen.spec.sharing.upstream import PREFIX
 from targcc_gen.sync.folder.disk import Disk
 
 FORMAT = 1
@@ -120,7 +121,7 @@ class Lock:
     Attributes:
         entries: By path.
         generator: The version that last brought the whole project up to date; empty for the lock of a new project.
-        templates: The checksums of the team's templates that the project was made with.
+        templates: The checksums of the team's templates that the project was made with, and the commits of repositories.
         text: The file it was read from, as it stands there; None of one that was not read.
     """
 
@@ -184,7 +185,9 @@ class Lock:
         found = (self.entries[path] for path in sorted(self.entries))
         lines = [line for one in found for line in one.to_lines()]
         pins = [
-            json.dumps({"template": name, "sha256": self.templates[name]}, ensure_ascii=False)
+            json.dumps(
+                {"template": name, _pinned_by(name): self.templates[name]}, ensure_ascii=False
+            )
             for name in sorted(self.templates)
         ]
         return "\n".join([header, *pins, *lines]) + "\n"
@@ -271,10 +274,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _template(number: int, data: dict[str, Any]) -> dict[str, str]:
-    name, sha256 = data["template"], data.get("sha256")
-    if not (isinstance(name, str) and isinstance(sha256, str)):
-        raise _damaged(number, "a template needs its name and sha256")
-    return {name: sha256}
+    name = data["template"]
+    value = data.get(_pinned_by(name)) if isinstance(name, str) else None
+    if not isinstance(value, str):
+        raise _damaged(number, "a template needs its name and sha256 or commit")
+    return {name: value}
+
+
+def _pinned_by(name: str) -> str:
+    return "commit" if name.startswith(PREFIX) else "sha256"
 
 
 def _entry(number: int, data: dict[str, Any], unpacked: _Unpacked) -> LockEntry:

@@ -25,6 +25,7 @@ class Blueprint:
         docstring: The docstring of a job that has no description.
         defaults: Values by the spec's keys that `targcc-gen job` gives a job of this kind.
         origin: Where it comes from: the generator, or a folder.
+        source: Of a folder that is a copy: the git repository, and the commit.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Blueprint:
     docstring: str
     defaults: dict[str, Any]
     origin: str = "targcc-gen"
+    source: str = ""
 
 
 def blueprint(name: str) -> Blueprint:
@@ -55,7 +57,9 @@ def _of_team(team: TeamBlueprint) -> Blueprint:
     defaults = data.get("defaults") or {}
     if not isinstance(defaults, dict):
         raise InputError(f"{where}: defaults is a mapping", hint="for example {retries: 5}")
-    return Blueprint(team.name, data["summary"], data["docstring"], defaults, team.origin)
+    return Blueprint(
+        team.name, data["summary"], data["docstring"], defaults, team.origin, team.source
+    )
 
 
 @lru_cache

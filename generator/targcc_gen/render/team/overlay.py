@@ -68,9 +68,10 @@ def _check(override: Override, path: str, spec: Spec) -> None:
 
 
 def pins() -> dict[str, str]:
-    """The checksum of each template of a team that a project has, by its name in the lock."""
+    """The checksum of each template of a team that a project has, and the commit of each repository, by its name in the lock."""
     library = current()
     return {
+        **library.commits,
         **{one.origin: one.sha256 for one in library.blueprints.values()},
         **{one.origin: one.sha256 for one in library.overrides.values()},
     }

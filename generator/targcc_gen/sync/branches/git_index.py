@@ -11,8 +11,7 @@ from pathlib import Path
 _PATIENCE = 20.0
 _LARGEST = 64_000_000
 _MOST_CONFLICTS = 127
-# The repository's own settings must not start programs here.
-_GIT = (
+GIT = (
     "git",
     "--no-optional-locks",
     "-c",
@@ -20,6 +19,8 @@ _GIT = (
     "-c",
     "core.hooksPath=/dev/null",
 )
+"""git, with what a repository's own settings could start here turned off."""
+
 _LABEL = re.compile(r"^([<|>]{7}).*$", re.MULTILINE)
 _NAMES = {"1": "base", "2": "ours", "3": "theirs"}
 
@@ -73,7 +74,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     """What git prints; it counts conflicts in its exit status."""
     try:
         done = subprocess.run(
-            [*_GIT, *arguments], cwd=root, capture_output=True, check=False, timeout=_PATIENCE
+            [*GIT, *arguments], cwd=root, capture_output=True, check=False, timeout=_PATIENCE
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

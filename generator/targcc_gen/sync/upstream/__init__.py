@@ -1,0 +1,1 @@
+"""Blueprints from git repositories come into the project, where they are read."""
