@@ -50,6 +50,21 @@ async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
     assert "APP_DATABASE_URL" in outcome.result.message
 
 
+class BrokenDatabase(Database):
+    """Its procedures fail."""
+
+    async def call(self, procedure: str, **_arguments: Any) -> ProcedureResult:
+        raise RuntimeError(f"no permission to execute {procedure}")
+
+
+async def test_an_error_of_the_procedure_fails_the_run(tmp_path: Path) -> None:
+    database = BrokenDatabase(f"sqlite:///{tmp_path / 'test.db'}")
+
+    with pytest.raises(RuntimeError, match="no permission"):
+        await run_job(RecalculatePricesJob(database), as_of=date(2026, 1, 1))
+    database.close()
+
+
 async def test_takes_bytes(recorder: Recorder) -> None:
     recorder.rows = [{"Id": 1, "Version": b"\x00\x00\xff\xd8"}]
 
