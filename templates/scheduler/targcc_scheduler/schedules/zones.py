@@ -8,6 +8,7 @@ that it has at that moment, and then they compare and hash as the instants they 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -15,6 +16,9 @@ from zoneinfo import ZoneInfo
 from .errors import CronError, Part
 
 SECOND = timedelta(seconds=1)
+
+_OFFSET = re.compile(r"(?:GMT|UTC)?([+-])(\d{1,2})(?::?(\d\d))?", re.IGNORECASE)
+_FURTHEST = {"+": 14, "-": 12}
 
 Zone = tzinfo | str
 """A ``ZoneInfo``, or the name of one."""
@@ -32,8 +36,26 @@ def parse_zone(name: str) -> ZoneInfo:
     except (ValueError, OSError, KeyError):  # an unsafe path, a folder, an unknown name
         shown = Part(name, 0, name).shown
         raise CronError(
-            f'no time zone "{shown}"', text=name, allowed=_nearest_zones(name)
+            f'no time zone "{shown}"', text=name, allowed=_by_offset(name) or _nearest_zones(name)
         ) from None
+
+
+def _by_offset(name: str) -> str:
+    """Return what to write for ``GMT+2``: the names with an offset in them have the sign of POSIX, which is the other one."""
+    found = _OFFSET.fullmatch(name.strip())
+    if found is None or int(found[2]) > _FURTHEST[found[1]]:
+        return ""
+    sign, hours = found[1], int(found[2])
+    if int(found[3] or 0):
+        return 'A zone of half an hour has the name of a place: for example "Asia/Kolkata".'
+    if not hours:
+        return 'did you mean "UTC"?'
+    zone = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}"
+    where = "ahead of" if sign == "+" else "behind"
+    return (
+        f'did you mean "{zone}"? Its sign is the other way round: that is {hours} h {where} UTC, all year.'
+        " A place such as Europe/London has its changes of the clock."
+    )
 
 
 def _nearest_zones(name: str) -> str:
