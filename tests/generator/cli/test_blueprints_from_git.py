@@ -205,7 +205,11 @@ def test_an_address_that_git_would_take_for_something_else_is_refused(address):
 
 def test_addresses_are_read_into_their_parts():
     one = Upstream.parse("git+ssh://git@example.com:2222/~team/blue.git@v1.4#a/b")
-    assert (one.url, one.ref, one.folder) == ("ssh://git@example.com:2222/~team/blue.git", "v1.4", "a/b")
+    assert (one.url, one.ref, one.folder) == (
+        "ssh://git@example.com:2222/~team/blue.git",
+        "v1.4",
+        "a/b",
+    )
     assert one.place.startswith(".targcc/blueprints/blue-")
     other = Upstream.parse("git+file:///C:/team/blue.git@release/7")
     assert (other.url, other.ref, other.folder) == ("file:///C:/team/blue.git", "release/7", "")

@@ -27,6 +27,9 @@ LOOKING = [
     ["patch", "--dry-run", "src/acme_jobs/main.py"],
     ["doctor"],
     ["doctor", "--json"],
+    ["pull", "--dry-run"],
+    ["blueprints", "check"],
+    ["blueprints", "fetch", "--dry-run"],
 ]
 WRITING = [
     ["regenerate"],

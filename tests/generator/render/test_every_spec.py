@@ -1,0 +1,138 @@
+"""Every spec is refused with its position, or renders a project that compiles, is clean by its own rules, and runs its jobs.
+
+`TARGCC_EXAMPLES=300 uv run pytest -n 0 -m 'soak or not soak' tests/generator/render/test_every_spec.py` tries
+that many other specs.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import Phase, given, settings
+from targcc_gen.render import render_job, render_project
+from targcc_gen.spec import Spec, dump_spec, parse_spec
+from targcc_gen.spec.models import KEYS
+from targcc_gen.spec.reading.problems import SpecErrors
+from whole_spec import DRAWN, specs
+
+OTHER = int(os.environ.get("TARGCC_EXAMPLES", "0"))
+EXAMPLES = OTHER or 25
+QUIET = ("-q", "-x", "-p", "no:cacheprovider")
+PLACED = re.compile(r"targcc\.yaml:[1-9]\d*:[1-9]\d*: error: ")
+NOT_DRAWN = {"inside", "extends", "blueprints"}  # they speak of what is beside the spec
+
+
+def accepted(data: dict[str, Any]) -> tuple[Spec, str] | None:
+    """The spec and its text; None where it is refused, which it is with the place of each error."""
+    text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
+    try:
+        return parse_spec(text), text
+    except SpecErrors as error:
+        said = error.message
+    assert PLACED.match(said), said
+    return None
+
+
+@settings(max_examples=OTHER or 15, derandomize=not OTHER)
+@given(specs())
+def test_a_spec_is_refused_with_its_position_or_renders(data):
+    if (found := accepted(data)) is None:
+        return
+    spec, _ = found
+    assert parse_spec(dump_spec(spec)) == spec
+    for key in spec.jobs:
+        for file in render_job(spec, key):
+            compile(file.content, file.path, "exec")
+
+
+def test_every_key_is_drawn():
+    assert {kind: set(keys) - NOT_DRAWN for kind, keys in KEYS.items()} == DRAWN
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    """Projects of random specs beside each other in one folder, so that a tool starts once for all; `specs/` has their specs."""
+    folder, packages = tmp_path_factory.mktemp("projects"), list[str]()
+
+    @settings(max_examples=EXAMPLES, phases=[Phase.generate], derandomize=not OTHER)
+    @given(specs())
+    def lay(data):
+        if (found := accepted(data)) is not None:
+            packages.append(f"p{len(packages)}")
+            lay_beside(*found, packages[-1], folder)
+
+    lay()
+    assert len(packages) > 1
+    return folder, packages
+
+
+def test_they_are_clean(projects):
+    folder, _ = projects
+    run(folder, "ruff", "check", "--no-cache", "--config", "src = ['src']", "src", "tests")
+    run(folder, "black", "--check", "-q", "--diff", "src", "tests")
+
+
+def test_the_jobs_of_the_last_are_found(projects):
+    folder, packages = projects
+    run(folder, "pytest", *QUIET, f"tests/{packages[-1]}/test_found.py")
+
+
+@pytest.mark.soak
+def test_their_types_are_right(projects):
+    run(projects[0], "mypy", "--explicit-package-bases", "src", "tests")
+
+
+@pytest.mark.soak
+def test_their_own_tests_start_them_and_run_their_jobs(projects):
+    folder, packages = projects
+    for package in packages:  # a process for each, which is all that the scheduler allows
+        run(folder, "pytest", *QUIET, f"tests/{package}")
+
+
+FOUND = """from {package}.scheduler import Scheduler
+
+
+def test_every_job_is_found() -> None:
+    assert len(Scheduler().definitions) == {count}
+"""
+
+
+def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
+    """Put the code of the spec's project, with its tests, into the folder as a package of its own."""
+    project = spec.project.model_copy(update={"package": package})
+    for file in render_project(spec.model_copy(update={"project": project}), spec_text=text):
+        place = folder / file.path
+        if file.path.startswith("tests/"):
+            place = folder / "tests" / package / file.path.removeprefix("tests/")
+        if file.path in {"targcc.yaml", "pyproject.toml"}:
+            place = folder / "specs" / package / file.path
+        if file.path == "pyproject.toml":
+            (folder / file.path).write_bytes(file.content)
+        if file.path.startswith(("src/", "tests/")) or "specs" in place.parts:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.content)
+    found = FOUND.format(package=package, count=len(spec.jobs))
+    (folder / "tests" / package / "test_found.py").write_text(found, encoding="utf-8")
+
+
+def run(root: Path, *words: str) -> None:
+    """Run a tool as the projects do; it has nothing to say."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("TARGCC_")
+    }
+    path = os.pathsep.join([str(root / "src"), str(root)])
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=root,
+        env={**environment, "PYTHONPATH": path, "MYPYPATH": path},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,359 @@
+"""Specs as somebody may write them, with every key that there is: most are right, and each part may be wrong."""
+
+# ruff: noqa: RUF001 - texts of people
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from targcc_gen.spec import BLUEPRINTS
+from targcc_gen.spec.params import PARAM_EXAMPLES
+
+WORDS = [
+    "Database",
+    "Path",
+    "Any",
+    "DateTime",
+    "Daily",
+    "Job",
+    "Context",
+    "Test",
+    "Settings",
+    "Cursors",
+    "Table",
+    "Type",
+    "Id",
+    "List",
+    "Json",
+    "Asyncio",
+    "Items",
+    "Class",
+    "None",
+    "X9",
+    "Recorder",
+    "Mailer",
+    "Run",
+    "Result",
+]
+TAKEN = ["attempt", "steps", "cancelled", "scheduled_for", "class", "Upper", "self", "a" * 101]
+PARAMS = [
+    "id",
+    "type",
+    "list",
+    "dict",
+    "str",
+    "len",
+    "timeout",
+    "total",
+    "rows",
+    "cursor",
+    "items",
+    "size",
+    "start",
+    "end",
+    "chunk",
+    "keep",
+    "settings",
+    "asyncio",
+    "date",
+    "datetime",
+    "uuid",
+    "user_id",
+    "path",
+    "minimum_percent",
+    "print",
+    "input",
+    "result",
+    "error",
+    "name",
+    "target",
+    "url",
+    "format",
+    "filter",
+    "hash",
+    "max",
+    "round",
+    "database",
+    "json",
+    "any",
+    "all",
+    "none_value",
+    "outcome",
+    "tmp_path",
+    "older_than_days",
+    "dry_run",
+    "pytest",
+    "run_job",
+    "float",
+    "bool",
+    "bytes",
+    "jobs",
+    "exception",
+    "int",
+]
+PARAMS.append("a" * 80)
+TEXTS = [
+    "Sends mail",
+    "Sends l’invoice – “ok”…",
+    "שלום לכולם",
+    "A\u202eb",
+    "x" * 190,
+    'quote " and \\',
+    "two\n\nparagraphs",
+    "EIN ТЕСТ",
+    "1·2×3",
+    "#: noqa",
+    "{{ job }}",
+    "{% raw %}",
+    "ends with a backslash\\",
+    "   ",
+    '"""',
+    "'''",
+    "a: b",
+    "yes",
+    "1:30",
+    "<b>&amp;",
+    "${HOME}",
+    "%s %(x)s {x}",
+    "\U0001f680",
+    "tab\there",
+    "trailing ",
+    "\x85",
+    "e\u0301",
+    "# type: ignore",
+    "fmt: off",
+    "a\rb",
+    "\ufeff",
+]
+
+
+def mostly(right: list[Any], *wrong: Any) -> st.SearchStrategy[Any]:
+    """One of the values that are right, and once in a while one that is wrong."""
+    return st.sampled_from([*right * (1 + 40 * len(wrong) // len(right)), *wrong])
+
+
+TEXT = st.sampled_from(TEXTS) | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60
+)
+ZONE = mostly(
+    ["Asia/Jerusalem", "UTC", "Etc/GMT+2", "America/Indiana/Knox", "Asia/Kathmandu"],
+    "GMT+2",
+    "europe/london",
+)
+DURATION = mostly(["5m", "1s", "24h", "1h30m", "2d", "90s", "36500d"], "500ms", "0s", "1ms", "-5m")
+LIMIT = DURATION | st.just("none")
+COUNT = mostly([1, 2, 5, 1000], 0, -1)
+QUEUE = st.sampled_from(["default", "critical", "slow-1"])
+ISOLATION = st.sampled_from(["process", "thread"])
+EMAIL = mostly(["ops@example.com", "o'neil+x@example.co.uk", "ü@exämple.de"], "no address", "a@b\n")
+ADDRESS = mostly(
+    ["https://hooks.example.com/T/1?a=b&c=%22", "${SLACK_URL}", "file:/run/secrets/slack"],
+    "http://x",
+    "$X",
+)
+INSTANT = mostly(
+    [
+        "2031-01-01T10:00",
+        "2031-01-01 10:00:07+02:00",
+        "2031-03-30T02:30",
+        "9999-12-31T23:59",
+        "0001-01-01",
+    ],
+    "soon",
+)
+CRON = mostly(
+    [
+        "0 2 * * *",
+        "*/5 * * * * *",
+        "0 0 L * ?",
+        "@daily",
+        "0 2 29 2 *",
+        "0 9 * * MON#2",
+        "*/15 8-18 * * MON-FRI",
+        "0 0 1W * *",
+        "  0  2 * * * ",
+    ],
+    "61 * * * *",
+    "0 2 31 2 *",
+)
+ALERTS: dict[str, st.SearchStrategy[Any]] = {
+    "on": st.lists(
+        mostly(
+            [
+                "failure",
+                "success",
+                "missed",
+                "unknown",
+                "late",
+                "slower than 5m",
+                "slower than 1h30m",
+            ],
+            "slower",
+        ),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ),
+    "slack": ADDRESS,
+    "teams": ADDRESS,
+    "webhook": ADDRESS,
+    "max_per_hour": COUNT,
+}
+PARAM = st.sampled_from(list(PARAM_EXAMPLES.values())) | mostly(
+    [
+        "str = a: b",
+        'str = "\\"\\"\\""',
+        "str =",
+        "str = {{ x }}",
+        'str = "\\u202e"',
+        "int = -0",
+        "int = 123456789012345678901234567890",
+        "float = 1e308",
+        "float = 1",
+        "datetime = 2026-01-01T02:00+05:45",
+        "list[str] = []",
+        'list[str] = ["\\n", "שלום"]',
+        'dict = {"a": [1, null, 1.5e300], "b": {"c": ""}}',
+        "dict = {}",
+        "str = " + "x" * 150,
+    ],
+    "float = nan",
+    "bool = yes",
+    "date = 2026-02-30",
+    "list[int] = [true]",
+    "uuid = x",
+    "list[float]",
+)
+PROCEDURE = mostly(
+    ["dbo.Daily", "[a b].[c]]d]", '"a""b".c', "#tmp", "Größe"],
+    'x"y',
+    "p; drop table x",
+    "a.b.c.d.e",
+)
+JOB: dict[str, st.SearchStrategy[Any]] = {
+    "timezone": ZONE,
+    "display_name": TEXT,
+    "description": TEXT,
+    "queue": mostly(["default", "critical", "slow-1"], "nowhere"),
+    "priority": mostly([-1000, 0, 7, 1000], 1001),
+    "retries": mostly([0, 3, 100], 101),
+    "backoff": DURATION,
+    "timeout": LIMIT,
+    "overlap": mostly(["skip", "queue", "allow"], "skp"),
+    "misfire": st.fixed_dictionaries(
+        {}, optional={"policy": st.sampled_from(["run_once", "skip", "run_all"]), "grace": LIMIT}
+    ),
+    "concurrency": COUNT,
+    "isolation": ISOLATION,
+    "memory_limit": mostly([16, 256, 2**20], 1),
+    "must_finish_by": mostly(["06:00", "6:00", "23:59"], "24:00", 360),
+    "must_start_within": DURATION,
+    "at_least": mostly(["1 success in 26h", "3 successes in 1d"], "0 success in 1h"),
+    "ping": ADDRESS,
+    "alerts": st.fixed_dictionaries(
+        {"email": st.lists(EMAIL, min_size=1, max_size=2)}, optional=ALERTS
+    )
+    | st.fixed_dictionaries({}, optional=ALERTS),
+    "paused": st.booleans(),
+    "keep": st.lists(mostly(["schedule", "timeout", "alerts", "name"], "nothing"), max_size=2),
+    "name": TEXT,
+}
+SCHEDULES = st.one_of(
+    st.fixed_dictionaries({"cron": CRON}),
+    st.fixed_dictionaries({"every": DURATION}, optional={"anchor": INSTANT}),
+    st.fixed_dictionaries({"every": DURATION, "after": st.sampled_from(["completion", "start"])}),
+    st.fixed_dictionaries({"at": INSTANT}),
+    st.fixed_dictionaries({"type": st.sampled_from(["manual", "fire-and-forget", "delayed"])}),
+)
+SELDOM = st.sampled_from([*[False] * 30, True])
+KEY = st.builds("".join, st.lists(st.sampled_from(WORDS), min_size=1, max_size=3))
+PLACE_DEFAULTS = {
+    "retries": JOB["retries"],
+    "backoff": DURATION,
+    "timeout": DURATION,
+    "queue": QUEUE,
+}
+QUEUE_KEYS = {"workers": COUNT, "concurrency": COUNT, "isolation": ISOLATION}
+PLACE_JOB = {
+    **{key: JOB[key] for key in ("queue", "priority", "retries", "backoff")},
+    **{key: JOB[key] for key in ("timeout", "overlap", "concurrency", "paused")},
+}
+
+
+PROJECT = {
+    "package": mostly(["acme_jobs", "_x"], "fastapi", "class"),
+    "timezone": ZONE,
+    "description": TEXT,
+}
+DRAWN: dict[str, set[str]] = {
+    "spec": {"targcc", "project", "scheduler", "queues", "jobs", "database", "defaults", "moved", "environments"},
+    "project": {"name", *PROJECT},
+    "queue": {*QUEUE_KEYS},
+    "defaults": {*PLACE_DEFAULTS},
+    "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
+    "alerts": {*ALERTS, "email"},
+    "misfire": {"policy", "grace"},
+    "environment": {"defaults", "queues", "jobs"},
+    "environment defaults": {*PLACE_DEFAULTS},
+    "environment queue": {*QUEUE_KEYS},
+    "environment job": {*PLACE_JOB},
+}  # fmt: skip
+"""The keys that are drawn, by the kind of mapping: a test holds them to those that there are."""
+
+
+@st.composite
+def some(draw: st.DrawFn, keys: dict[str, st.SearchStrategy[Any]], at_most: int) -> dict[str, Any]:
+    """A few of the keys, with values."""
+    chosen = draw(st.lists(st.sampled_from(list(keys)), unique=True, max_size=at_most))
+    return {key: draw(keys[key]) for key in chosen}
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> dict[str, Any]:
+    """One job."""
+    job: dict[str, Any] = draw(SCHEDULES)
+    job |= draw(some(JOB, 4))
+    if draw(st.integers(0, 3)):
+        job["blueprint"] = draw(st.sampled_from(BLUEPRINTS))
+    if job.get("blueprint") == "stored-procedure":
+        job["procedure"] = draw(PROCEDURE)
+    names = draw(st.lists(mostly(PARAMS, *TAKEN), unique=True, max_size=3))
+    kinds = PARAM
+    if "type" in job or draw(SELDOM):
+        kinds |= st.sampled_from(list(PARAM_EXAMPLES))
+    if names:
+        job["params"] = {name: draw(kinds) for name in names}
+    return job
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> dict[str, Any]:
+    """A whole spec, as YAML has it."""
+    named = draw(st.dictionaries(KEY, jobs(), min_size=1, max_size=3))
+    keys = [*named, "Nobody"]
+    project = {"name": draw(mostly(["acme-jobs", "a", "X.y_z"], "json"))} | draw(some(PROJECT, 2))
+    whole: dict[str, Any] = {
+        "targcc": draw(mostly([1], 2)),
+        "project": project,
+        "scheduler": "package",
+        "queues": {"critical": draw(some(QUEUE_KEYS, 2)), "slow-1": draw(some(QUEUE_KEYS, 2))},
+        "jobs": named,
+    }
+    place = {
+        "defaults": some(PLACE_DEFAULTS, 2),
+        "queues": st.dictionaries(QUEUE, some(QUEUE_KEYS, 2), max_size=1),
+        "jobs": st.dictionaries(st.sampled_from(keys[:-1]), some(PLACE_JOB, 3), max_size=1),
+    }
+    more: dict[str, st.SearchStrategy[Any]] = {
+        "database": mostly(["sqlite", "postgresql"], "mysql"),
+        "defaults": some(PLACE_DEFAULTS, 3),
+        "moved": st.dictionaries(st.just("Earlier"), mostly(keys[:-1], keys[-1]), max_size=1),
+        "environments": st.dictionaries(
+            st.sampled_from(["staging", "production"]), some(place, 3), max_size=2
+        ),
+    }
+    whole |= draw(some(more, 3))
+    if draw(SELDOM):
+        whole[draw(st.sampled_from(["jbos", "queue", "Jobs"]))] = {}
+    return whole
