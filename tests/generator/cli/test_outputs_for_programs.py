@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
+from targcc_gen.cli.output.schemas import schema_of
 from targcc_gen.sync import Lock
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "data" / "printed_json.txt"
 WORKFLOW = ".github/workflows/ci.yml"
 
 
@@ -32,6 +35,26 @@ def project(born, tmp_path, monkeypatch):
     shutil.copytree(born, root)
     monkeypatch.chdir(root)
     return root
+
+
+def promises(schema: dict, place: str) -> Iterator[str]:
+    """What a program may rely on, a line each: what is where, and whether it is there each time."""
+    kind = schema.get("type", "any")
+    yield f"{place}: {kind if isinstance(kind, str) else ' or '.join(kind)}"
+    for name, inner in schema.get("properties", {}).items():
+        there = "" if name in schema.get("required", ()) else "?"
+        yield from promises(inner, f"{place}.{name}{there}")
+    if "items" in schema:
+        yield from promises(schema["items"], f"{place}[]")
+
+
+def test_what_a_release_printed_the_next_ones_print_too():
+    """A key that is new is a line more in the file; a line that goes, or that changes, breaks somebody's program."""
+    names = ("plan", "status", "doctor", "blueprints", "explain")
+    now = [line for name in names for line in promises(schema_of(name), name)]
+    published = PUBLISHED.read_text(encoding="utf-8").splitlines()
+    assert [line for line in published if line not in now] == []
+    assert [line for line in now if line not in published] == [], f"add it to {PUBLISHED}"
 
 
 @pytest.mark.usefixtures("project")

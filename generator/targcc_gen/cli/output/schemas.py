@@ -44,6 +44,7 @@ _CHANGE = _object(
         "collisions": _array(_PLACE),
         "left_behind": _array(_PLACE),
         "note": _TEXT,
+        "not_in_spec": _TEXT,
     },
 )
 _RUN = _object({"local": _TEXT, "utc": _TEXT})
@@ -53,7 +54,7 @@ _JOB = _object(
 
 _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
     "plan": (
-        "What new, job, regenerate, restore, eject and scheduler print with --json",
+        "What new, job, pull, regenerate, restore, eject, scheduler and blueprints fetch print with --json",
         _object(
             {
                 "project": _TEXT,
@@ -62,7 +63,7 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
                 "lock_changes": _TRUTH,
                 "written": _TRUTH,
             },
-            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}},
+            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "commits": {"type": "object", "additionalProperties": _TEXT}, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}},
         ),
     ),
     "status": (
