@@ -152,12 +152,13 @@ def _queue_name(text: object) -> str:
 
 QueueName = Annotated[str, BeforeValidator(_queue_name)]
 
-_PROCEDURE_PART = r'(?:[^\W\d][\w@#$]*|[#@][\w@#$]+|\[(?:[^\]\0\r\n]|\]\])+\]|"(?:[^"\0\r\n]|"")+")'
-_PROCEDURE = re.compile(rf"{_PROCEDURE_PART}(?:\.{_PROCEDURE_PART}){{0,3}}")
+# As the scheduler reads them; a name that begins with "#" is of one connection, which no job has for itself.
+PROCEDURE_PART = r'(?:[^\W\d][\w@#$]*|\[(?:[^\]\0\r\n]|\]\])+\]|"(?:[^"\0\r\n]|"")+")'
+PROCEDURE = re.compile(rf"{PROCEDURE_PART}(?:(?:\.{PROCEDURE_PART}){{0,3}}|\.\.{PROCEDURE_PART})")
 
 
 def _procedure(text: str) -> str:
-    if not _PROCEDURE.fullmatch(text):
+    if not PROCEDURE.fullmatch(text):
         raise problem(
             f'"{text}" is no name of a stored procedure',
             hint='write it like SP_DailyReport, dbo.SP_DailyReport or "[dbo].[Daily Report]"',

@@ -226,10 +226,11 @@ PARAM = st.sampled_from(list(PARAM_EXAMPLES.values())) | mostly(
     "list[float]",
 )
 PROCEDURE = mostly(
-    ["dbo.Daily", "[a b].[c]]d]", '"a""b".c', "#tmp", "Größe"],
+    ["dbo.Daily", "[a b].[c]]d]", '"a""b".c', "shop..close", "Größe"],
     'x"y',
     "p; drop table x",
     "a.b.c.d.e",
+    "#tmp",
 )
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "timezone": ZONE,

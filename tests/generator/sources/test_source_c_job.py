@@ -106,6 +106,7 @@ def test_vixies_day_or_weekday_is_no_single_cron(bring):
         ("[dbo].[Daily Load]", "[dbo].[Daily Load]"),
         ("EXEC dbo.usp_A;", "dbo.usp_A"),
         ("dbo.Daily Load", "dbo.[Daily Load]"),
+        ("Shop..usp_A", "Shop..usp_A"),
         ("dbo.usp_A @day = 1", None),
         ("usp_A; DROP TABLE x", None),
         ("", None),

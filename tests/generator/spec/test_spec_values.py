@@ -19,6 +19,7 @@ from targcc_gen.spec import (
     parse_spec,
     with_job,
 )
+from targcc_scheduler.services.procedures import procedure_call
 
 HEAD = "targcc: 1\nproject: {name: acme-jobs}\n"
 
@@ -209,3 +210,31 @@ def test_an_address_without_a_secret_and_a_reference_do(address):
     job = only_job(f"type: manual, alerts: {{webhook: '{address}'}}")
     assert job.alerts is not None
     assert job.alerts.webhook == address
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SP_A",
+        "a.b.c.d",
+        "[a b].[c]]d]",
+        '"a""b".c',
+        "Shop..close",
+        "#tmp",
+        "@x",
+        "a...b",
+        "a.b.c.d.e",
+        "a b",
+    ],
+)
+def test_the_spec_takes_the_procedures_that_the_scheduler_can_call(name):
+    def can(call):
+        try:
+            return bool(call())
+        except ValueError:
+            return False
+
+    job = {"type": "manual", "blueprint": "stored-procedure", "procedure": name}
+    assert can(lambda: JobSpec.model_validate(job)) is can(
+        lambda: procedure_call("mssql", name, {})
+    )

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from targcc_gen.errors import InputError
+from targcc_gen.spec.values import PROCEDURE, PROCEDURE_PART
 
 _EXEC = re.compile(r"\s*EXEC(?:UTE)?\s+", re.IGNORECASE)
-_PART = r'(?:[^\W\d][\w@#$]*|\[(?:[^\]\0\r\n]|\]\])+\]|"(?:[^"\0\r\n]|"")+")'
-_NAME = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}")
 _MOST_PARTS = 4  # server.database.schema.name
 # Blanks, dashes and the like may be in a name; these mean that the text is more than a name.
 _MORE_THAN_A_NAME = re.compile(r"[@='();,\"\[\]\r\n]")
@@ -22,14 +21,14 @@ def procedure_name(text: str) -> str | None:
     ``EXEC dbo.SP_Nightly;`` is ``dbo.SP_Nightly``; ``dbo.Daily Load`` is ``dbo.[Daily Load]``.
     """
     name = _EXEC.sub("", text.strip(), count=1).rstrip("; ").strip()
-    if _NAME.fullmatch(name):
+    if PROCEDURE.fullmatch(name):
         return name
     if not name or _MORE_THAN_A_NAME.search(name):
         return None
     parts = name.split(".")
     if len(parts) > _MOST_PARTS or not all(part.strip() for part in parts):
         return None
-    return ".".join(part if re.fullmatch(_PART, part) else f"[{part}]" for part in parts)
+    return ".".join(part if re.fullmatch(PROCEDURE_PART, part) else f"[{part}]" for part in parts)
 
 
 def load_procedure_map(path: Path) -> Mapping[str, str]:

@@ -37,7 +37,8 @@ async def test_calls_the_procedure(recorder: Recorder) -> None:
     assert "2 rows returned, 5 changed" in outcome.result.message
     ((name, arguments),) = recorder.calls
     assert name == PROCEDURE
-    assert procedure_call("mssql", name, arguments).startswith(f"EXEC {PROCEDURE}")
+    statement = procedure_call("mssql", name, arguments)
+    assert statement.startswith(procedure_call("mssql", PROCEDURE, {}))
 
 
 async def test_says_when_the_database_has_no_procedures(tmp_path: Path) -> None:
