@@ -209,7 +209,7 @@ def _moved(moved: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Findin
             hint = f"remove it, or the line below jobs: {target} is the same job"
             yield Finding(("moved", written), f"there is a job {old}", hint, at="key")
         elif target not in keys and target not in ways:
-            hint = nearest(target, list(keys)) or f"give the job that was {old}"
+            hint = nearest(target, list(keys)) or f"remove this line if {target} is gone for good"
             yield Finding(("moved", written), f"no job {target}", hint)
         elif _goes_round(old, ways):
             yield Finding(

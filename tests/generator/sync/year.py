@@ -102,8 +102,10 @@ class Year:
     def remove_in_spec(self) -> None:
         """A job is taken out of the spec by hand."""
         if len(jobs := self.jobs()) > 2:
-            before, _, after = self.parts(self.chance.choice(jobs))
-            self.spec.write_text("\n".join([*before, *after]) + "\n", encoding="utf-8")
+            gone = self.chance.choice(jobs)
+            before, _, after = self.parts(gone)
+            kept = [line for line in (*before, *after) if not line.strip().endswith(f": {gone}")]
+            self.spec.write_text("\n".join(kept) + "\n", encoding="utf-8")
             self.settle_or_leave()
 
     def rename_by_command(self) -> None:
