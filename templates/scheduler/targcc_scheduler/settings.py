@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -130,6 +131,12 @@ class Settings(BaseSettings):
     """How many finished runs of each job stay, whatever their age."""
     history_partitions: Literal["none", "month"] = "none"
     """``month``: on PostgreSQL a history that is still empty when the tables are made is kept by month; later: ``targcc history partition``."""
+    session_hours: Annotated[float, Field(gt=0)] = 168
+    """How long a browser stays signed in, however much it is used."""
+    session_idle_hours: Annotated[float, Field(gt=0)] = 24
+    """How long it stays signed in when nobody uses it."""
+    audit_days: Annotated[int, Field(ge=1)] = 730
+    """How long the audit stays, whatever the history does."""
     statistics_days: Annotated[int, Field(ge=1)] = 730
     """How long the counts behind statistics and trends stay; they outlive the runs."""
 
@@ -213,6 +220,16 @@ class Settings(BaseSettings):
         if zone:
             parse_zone(zone)
         return zone
+
+    @property
+    def session_life(self) -> timedelta:
+        """``session_hours``."""
+        return timedelta(hours=self.session_hours)
+
+    @property
+    def session_idle(self) -> timedelta:
+        """``session_idle_hours``."""
+        return timedelta(hours=self.session_idle_hours)
 
     @property
     def legacy_runner_names(self) -> list[str]:

@@ -69,9 +69,7 @@ class AlertSender:
         targets = rule.targets or self._general()
         if not targets:
             return
-        allowed, held_back = await self._allow(
-            event.definition.name, rule.max_per_hour, kind, event
-        )
+        allowed, held_back = await self._allow(rule.max_per_hour, kind, event)
         if not allowed:
             return
         notice = Notice.about(
@@ -103,12 +101,18 @@ class AlertSender:
         return {"mail": mail} if mail else {}
 
     async def _allow(
-        self, name: str, limit: int | None, kind: AlertKind, event: AlertEvent
+        self, limit: int | None, kind: AlertKind, event: AlertEvent
     ) -> tuple[bool, int]:
         """Whether the hour has room for one more alert, and how many were not sent since the last one that was."""
         async with self._engine.execution_options(**WRITES).begin() as connection:
             return await rows.admit(
-                connection, name, kind, self._clock.now(), run_id=event.run_id, limit=limit
+                connection,
+                event.definition.name,
+                kind,
+                self._clock.now(),
+                run_id=event.run_id,
+                limit=limit,
+                aliases=event.definition.aliases,
             )
 
     async def _deliver(

@@ -23,6 +23,7 @@ _SHOWN_AS_THEY_ARE = (
     errors.RunStateError,
     errors.PauseError,
     errors.CutoverError,
+    errors.AuditError,
     errors.AuthError,
     errors.SecretError,
     errors.SchemaError,

@@ -33,11 +33,12 @@ _MODULES = {
     "owner": ("cutover.owners", "owner_group"),
     "shadow": ("cutover.looking", "shadow_group"),
     "cutover": ("cutover.switching", "cutover_group"),
-    "audit": ("system", "audit"),
+    "audit": ("safety.audit", "audit_group"),
     "prune": ("system", "prune"),
     "history": ("history", "history_group"),
     "user": ("users", "user_group"),
     "token": ("users", "token_group"),
+    "session": ("safety.sessions", "session_group"),
     "secret": ("safety.secrets", "secret_group"),
     "import-history": ("import_history", "import_history"),
 }

@@ -75,6 +75,10 @@ class PauseError(ValueError):
     """A pause would end before it begins."""
 
 
+class AuditError(ValueError):
+    """The audit cannot be verified in the way that was asked for."""
+
+
 class AuthError(ValueError):
     """A user or token cannot be made, changed or found; the message says why."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -17,15 +18,17 @@ _MOST = 1000
 CAME = "cutover start"
 """What the audit calls it when a job comes here."""
 _CAME = sa.select(sa.func.max(job_audit.c.At, type_=UtcDateTime())).where(
-    job_audit.c.JobName == sa.bindparam("job"), job_audit.c.Action == CAME
+    job_audit.c.JobName.in_(sa.bindparam("jobs", expanding=True)), job_audit.c.Action == CAME
 )
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-async def runs_here(connection: AsyncConnection, job: str, clock: OldClock) -> tuple[PastRun, ...]:
+async def runs_here(
+    connection: AsyncConnection, job: str, clock: OldClock, *, aliases: Sequence[str] = ()
+) -> tuple[PastRun, ...]:
     """The attempts of a job since it came here, oldest first; in the times of the old server's clock."""
     c = logged_job.c
-    begins = await connection.scalar(_CAME, {"job": job}) or _EVER
+    begins = await connection.scalar(_CAME, {"jobs": [job, *aliases]}) or _EVER
     found = await connection.execute(
         sa.select(c.StartedAt, c.CompletedAt, c.Success, c.ResultMessage, c.ErrorMessage)
         .where(c.JobName == job, c.StartedAt >= begins, c.CompletedAt.is_not(None))

@@ -57,7 +57,11 @@ class Returning(Handover):
 
     async def return_of(self, one: Ownership) -> Return:
         """What the other side has to be told of a job."""
-        past = await self.ask(lambda db: between.runs_here(db, one.job, self.clock))
+        definition = self.scheduler.definitions.get(one.job)
+        aliases = definition.aliases if definition is not None else ()
+        past = await self.ask(
+            lambda db: between.runs_here(db, one.job, self.clock, aliases=aliases)
+        )
         slot = self.clock.wall(one.next_slot) if one.next_slot is not None else None
         return Return(str(one.old_key), one.mark or "", slot, past)
 

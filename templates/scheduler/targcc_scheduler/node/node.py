@@ -136,6 +136,7 @@ class Node:
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
         self._begin(self.rounds.ping, "pings")
+        self._begin(self.rounds.chain, "audit")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")
         jobs, executor = self._jobs, self.executor

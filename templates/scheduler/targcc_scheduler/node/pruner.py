@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
 from ..settings import Settings
+from ..storage import audit as audits
 from ..storage import retention
-from ..storage.audit import audit
 from ..storage.bulk import rows as bulks
 from ..storage.failures import groups
 from ..storage.owners import shadow
@@ -34,6 +34,19 @@ _FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
 """How old the rows are that are put together; older ones have been."""
 
 Progress = Callable[[Counter[str]], None]
+
+
+@dataclass(frozen=True)
+class AuditAge:
+    """Which rows of the audit go.
+
+    Args:
+        before: Those that are older.
+        now: The present instant, at which that is noted.
+    """
+
+    before: datetime
+    now: datetime
 
 
 @dataclass
@@ -99,12 +112,13 @@ async def upkeep(
         before=before,
         keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
         statistics_before=now - timedelta(days=settings.statistics_days),
+        audit=AuditAge(now - timedelta(days=settings.audit_days), now),
         progress=wanted.progress,
     )
     if wanted.by is not None:
         detail = ", ".join(f"{count} {what}" for what, count in removed.items())
         async with store.write() as connection:
-            await audit(connection, wanted.by, "prune", now, detail=detail)
+            await audits.audit(connection, wanted.by, "prune", now, detail=detail)
     return removed
 
 
@@ -166,6 +180,7 @@ async def prune(
     before: datetime,
     keep_last: int,
     statistics_before: datetime | None = None,
+    audit: AuditAge | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Remove what ended before an instant, in small transactions with pauses between; the newest of each job stay.
@@ -177,6 +192,7 @@ async def prune(
         before: What ended earlier goes.
         keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
         statistics_before: Statistics of earlier days go. Default: none.
+        audit: Rows of the audit that go. Default: none.
         progress: Hears how many have gone so far, after each step.
 
     Returns:
@@ -186,7 +202,8 @@ async def prune(
     await pruner.remove("runs", RUNS)
     await pruner.drop_months()
     await pruner.remove("attempts", HISTORY)
-    await pruner.remove_audit()
+    if audit is not None:
+        await pruner.remove_audit(audit)
     if statistics_before is not None:
         await pruner.remove_statistics(statistics_before)
     await pruner.give_back()
@@ -241,12 +258,12 @@ class _Pruner:
                     raise
                 return
 
-    async def remove_audit(self) -> None:
+    async def remove_audit(self, age: AuditAge) -> None:
         """Remove the old rows of the audit."""
 
         async def step(connection: AsyncConnection) -> int:
             return await retention.remove_audit(
-                connection, before=self._before, most=self._pace.size
+                connection, before=age.before, now=age.now, most=self._pace.size
             )
 
         while await self._step("audit", step):

@@ -215,7 +215,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, when, from where."""
+    """Who did what, when, from where; with its place in the chain, if it has one."""
 
     id: int
     at: datetime
@@ -225,6 +225,8 @@ class AuditEntry:
     run_id: int | None
     detail: str | None
     remote: str | None
+    seq: int | None = None
+    hash: str | None = None
 
 
 def run_of(row: sa.Row[Any]) -> Run:

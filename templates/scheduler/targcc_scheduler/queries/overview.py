@@ -18,6 +18,7 @@ from .jobs import BAD, JobOverview, job_overviews
 from .models import AuditEntry, Run, Server
 from .needs.concerns import Concern, concerns
 from .statistics import EndedRuns, ended_runs
+from .trail import entries
 from .upcoming import Upcoming, coming_slots, upcoming
 
 _COMING_AND_GOING = ("sign in", "sign out", "sign-in refused")
@@ -87,7 +88,7 @@ async def overview(
         running=await runs.running_runs(connection),
         upcoming=upcoming(jobs, waiting, now),
         slots=tuple(coming_slots(jobs, now, horizon)),
-        audit=await system.audit(connection, limit=6, without=_COMING_AND_GOING),
+        audit=await entries.latest(connection, limit=6, without=_COMING_AND_GOING),
         servers=await system.servers(connection),
         unknown=await releases.count_unknown(connection),
         unfinished=tuple(await owners.unfinished(connection, now)),

@@ -1,8 +1,8 @@
-"""Reading the state of the system: nodes, queues, pauses, the audit."""
+"""Reading the state of the system: nodes, queues, pauses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +13,8 @@ from ..core.errors import UnknownQueue
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
 from ..project import current
-from ..storage.tables import job_audit, job_queue, job_run, job_schedule, job_server
-from .models import AuditEntry, Pause, Queue, Server, pause_of
-
-_RECENT = 500
+from ..storage.tables import job_queue, job_run, job_schedule, job_server
+from .models import Pause, Queue, Server, pause_of
 
 
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
@@ -93,41 +91,6 @@ async def queues(
             limit=current().queue_limits.get(name),
         )
         for name in every
-    )
-
-
-async def audit(
-    connection: AsyncConnection,
-    *,
-    job: str | None = None,
-    run_id: int | None = None,
-    before: int | None = None,
-    without: Sequence[str] = (),
-    limit: int = 50,
-) -> tuple[AuditEntry, ...]:
-    """Who did what, newest first; of one job or run if one is named; ``without`` some actions, of the last 500 only."""
-    found = sa.select(job_audit).order_by(job_audit.c.Id.desc()).limit(_RECENT).subquery()
-    source: sa.FromClause = found if without else job_audit
-    c = source.c
-    statement = sa.select(source).where(c.Action.not_in(without)) if without else sa.select(source)
-    statement = statement.order_by(c.Id.desc()).limit(limit)
-    for column, value in ((c.JobName, job), (c.RunId, run_id)):
-        if value is not None:
-            statement = statement.where(column == value)
-    if before is not None:
-        statement = statement.where(c.Id < before)
-    return tuple(
-        AuditEntry(
-            row.Id,
-            row.At,
-            row.Actor,
-            row.Action,
-            row.JobName,
-            row.RunId,
-            row.Detail,
-            row.RemoteAddress,
-        )
-        for row in await connection.execute(statement)
     )
 
 

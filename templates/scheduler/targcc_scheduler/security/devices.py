@@ -34,6 +34,31 @@ def known_device(cookie: str, name: str, password_hash: str | None) -> str | Non
     return mark if fits and password_hash is not None else None
 
 
+_BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+    "curl/": "curl",
+}
+_SYSTEMS = {
+    "Windows": "Windows",
+    "Android": "Android",
+    "iPhone": "iOS",
+    "iPad": "iOS",
+    "Mac OS X": "macOS",
+    "Linux": "Linux",
+}
+
+
+def in_words(user_agent: str) -> str:
+    """The browser and its system, such as ``Firefox on Windows``, from the header that browsers send; no more than they say."""
+    browser = next((name for mark, name in _BROWSERS.items() if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), "")
+    return " on ".join(filter(None, (browser, system))) or "an unknown program"
+
+
 def _signature(mark: str, name: str, password_hash: str) -> str:
     key = hashlib.sha256(f"device {password_hash}".encode()).digest()
     return hmac.new(key, f"{mark} {name.lower()}".encode(), "sha256").hexdigest()

@@ -30,8 +30,18 @@ class Principal:
         name: A user's name, a token's name, or ``login link``.
         role: What they may do.
         csrf: The CSRF token that every form must carry; ``None`` where no browser sends the credentials by itself.
+        session: The id of the browser's session; empty for others.
+        jobs: All that a token may do is start these jobs and look at their runs; ``None``: whatever the role allows.
     """
 
     name: str
     role: Role
     csrf: str | None = field(default=None, repr=False)
+    session: str = ""
+    jobs: tuple[str, ...] | None = None
+
+    def covers(self, needed: Role, job: str | None = None) -> bool:
+        """Whether they may do what needs a role; what is about one job, if it is named."""
+        if self.jobs is not None and job not in self.jobs:
+            return False
+        return self.role.covers(needed)

@@ -3,22 +3,70 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.errors import AuthError
 from ..storage import accounts
 from .digests import digest
 from .roles import Principal, Role
 
-SESSION_LIFE = timedelta(days=7)
-"""How long a browser stays signed in with a password."""
 LINK_SESSION_LIFE = timedelta(hours=12)
 """How long a browser stays signed in with a login link."""
+IDLE_LIFE = timedelta(hours=24)
+"""How long a session lasts that nobody uses, where no setting says so."""
+_NOTE_USE_EVERY = timedelta(minutes=1)
+_ID = 12
+"""So many digits of a session's digest are its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that is signed in.
+
+    Args:
+        id: What people call it; opens nothing.
+        name: Whose it is.
+        role: What they may do.
+        csrf: The CSRF token of its forms.
+        created_at: When they signed in.
+        last_seen_at: When it was last used, to the minute.
+        expires_at: When it ends, however much it is used.
+        device: The browser and its system, in words.
+        address: Where they signed in from.
+    """
+
+    id: str
+    name: str
+    role: Role
+    csrf: str = field(repr=False)
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    device: str
+    address: str
+
+    @property
+    def principal(self) -> Principal:
+        """Who sends a request with its cookie."""
+        return Principal(self.name, self.role, self.csrf, self.id)
+
+    def is_worth_noting(self, now: datetime) -> bool:
+        """Whether to store that it is used: at most once a minute, so that most requests write nothing."""
+        return now - self.last_seen_at >= _NOTE_USE_EVERY
 
 
 async def start_session(
-    connection: AsyncConnection, name: str, role: Role, now: datetime, life: timedelta
+    connection: AsyncConnection,
+    name: str,
+    role: Role,
+    now: datetime,
+    life: timedelta,
+    *,
+    device: str = "",
+    address: str = "",
 ) -> str:
     """Begin a session; returns the secret for its cookie. Sessions that have ended are removed."""
     secret = secrets.token_urlsafe(32)
@@ -30,16 +78,80 @@ async def start_session(
         csrf=secrets.token_urlsafe(32),
         now=now,
         expires_at=now + life,
+        device=device,
+        address=address,
     )
     return secret
 
 
-async def find_session(connection: AsyncConnection, secret: str, now: datetime) -> Principal | None:
-    """Whose session a cookie names; ``None`` when there is none or it has ended."""
-    row = await accounts.find_session(connection, digest(secret), now)
-    return None if row is None else Principal(row.UserName, Role(row.Role), row.CsrfToken)
+async def find_session(
+    connection: AsyncConnection, secret: str, now: datetime, idle: timedelta = IDLE_LIFE
+) -> Session | None:
+    """The session of a cookie; ``None`` when there is none, it has ended, or nobody has used it for ``idle``."""
+    row = await accounts.find_session(connection, digest(secret), now, now - idle)
+    return None if row is None else _session(row)
+
+
+async def note_use(connection: AsyncConnection, secret: str, now: datetime) -> None:
+    """Store when a session was last used."""
+    await accounts.note_session_use(connection, digest(secret), now)
+
+
+async def sessions(
+    connection: AsyncConnection,
+    now: datetime,
+    idle: timedelta = IDLE_LIFE,
+    *,
+    name: str | None = None,
+) -> list[Session]:
+    """The sessions that have not ended, of one user or of all, the newest first."""
+    rows = await accounts.sessions(connection, now, now - idle, name)
+    return [_session(row) for row in rows]
 
 
 async def end_session(connection: AsyncConnection, secret: str) -> None:
     """End a session."""
     await accounts.remove_session(connection, digest(secret))
+
+
+async def revoke(
+    connection: AsyncConnection, session_id: str, now: datetime, *, name: str | None = None
+) -> str:
+    """End the session with this id; whose it was.
+
+    Args:
+        connection: A transaction that writes.
+        session_id: Its id.
+        now: The present instant.
+        name: Only if it is this user's.
+
+    Raises:
+        AuthError: there is no such session.
+    """
+    for row in await accounts.sessions(connection, now, _EVER, name):
+        if row.TokenHash[:_ID] == session_id:
+            await accounts.remove_session(connection, row.TokenHash)
+            return str(row.UserName)
+    raise AuthError(f"there is no session {session_id}: it may have ended")
+
+
+async def revoke_all(connection: AsyncConnection, name: str | None = None) -> int:
+    """End all sessions, of one user or of everybody; how many there were."""
+    return await accounts.remove_sessions_of(connection, name)
+
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _session(row: accounts.Row) -> Session:
+    return Session(
+        row.TokenHash[:_ID],
+        row.UserName,
+        Role(row.Role),
+        row.CsrfToken,
+        row.CreatedAt,
+        row.LastSeenAt or row.CreatedAt,
+        row.ExpiresAt,
+        row.Device or "",
+        row.RemoteAddress or "",
+    )

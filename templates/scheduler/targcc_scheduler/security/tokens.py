@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +17,8 @@ from .digests import digest
 from .roles import ACCOUNT_NAME, Role
 
 _TOKEN_PREFIX = "tgc_"  # noqa: S105 - not a secret: it lets secret scanners recognise one
+_SHOWN = len(_TOKEN_PREFIX) + 6
+"""How much of a token is kept and shown, so that people know which it is."""
 _NOTE_USE_EVERY = timedelta(minutes=1)
 
 
@@ -28,6 +32,14 @@ class Token:
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
+    prefix: str = ""
+    account: str = ""
+    jobs: tuple[str, ...] | None = None
+
+    @property
+    def scope(self) -> str:
+        """What it may do, in words."""
+        return str(self.role) if self.jobs is None else f"start {', '.join(self.jobs)}"
 
 
 async def create_token(
@@ -38,6 +50,8 @@ async def create_token(
     by: str,
     now: datetime,
     life: timedelta | None = None,
+    account: str = "",
+    jobs: Sequence[str] | None = None,
 ) -> str:
     """Make an API token; only its digest is stored.
 
@@ -48,14 +62,17 @@ async def create_token(
         by: Who makes it.
         now: The instant it is.
         life: How long it is valid; ``None`` is until it is revoked.
+        account: The program that it belongs to, which the audit names; empty is one of its own.
+        jobs: All that it may do is start these jobs and look at their runs; ``None``: whatever the role allows.
 
     Raises:
         AuthError: the name is taken, or is not one.
     """
-    if not ACCOUNT_NAME.fullmatch(name):
-        raise AuthError(
-            f"not a token name: {name!r}; letters, digits and . @ + - _ make one, up to 64"
-        )
+    for one in (name, account or name):
+        if not ACCOUNT_NAME.fullmatch(one):
+            raise AuthError(
+                f"not a token name: {one!r}; letters, digits and . @ + - _ make one, up to 64"
+            )
     if await accounts.has_token(connection, name):
         raise AuthError(f"there is a token {name} already: revoke it first, or choose another name")
     secret = _TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -67,6 +84,9 @@ async def create_token(
         by=by,
         now=now,
         expires_at=now + life if life is not None else None,
+        prefix=secret[:_SHOWN],
+        account=account,
+        jobs_json=json.dumps(list(jobs)) if jobs is not None else None,
     )
     return secret
 
@@ -106,5 +126,13 @@ async def note_token_use(connection: AsyncConnection, name: str, now: datetime) 
 
 def _token(row: Any) -> Token:
     return Token(
-        row.Name, Role(row.Role), row.CreatedBy, row.CreatedAt, row.LastUsedAt, row.ExpiresAt
+        row.Name,
+        Role(row.Role),
+        row.CreatedBy,
+        row.CreatedAt,
+        row.LastUsedAt,
+        row.ExpiresAt,
+        row.Prefix or "",
+        row.Account or row.Name,
+        tuple(json.loads(row.JobsJson)) if row.JobsJson is not None else None,
     )

@@ -20,6 +20,7 @@ class User:
     role: Role
     created_at: datetime
     last_login_at: datetime | None
+    second_factor: bool = False
 
 
 async def add_user(
@@ -64,7 +65,10 @@ async def remove_user(connection: AsyncConnection, name: str) -> None:
 async def users(connection: AsyncConnection) -> tuple[User, ...]:
     """The users, by name."""
     rows = await accounts.users(connection)
-    return tuple(User(row.Name, Role(row.Role), row.CreatedAt, row.LastLoginAt) for row in rows)
+    return tuple(
+        User(row.Name, Role(row.Role), row.CreatedAt, row.LastLoginAt, row.TotpSecret is not None)
+        for row in rows
+    )
 
 
 async def has_users(connection: AsyncConnection) -> bool:
@@ -72,10 +76,12 @@ async def has_users(connection: AsyncConnection) -> bool:
     return await accounts.has_users(connection)
 
 
-async def find_login(connection: AsyncConnection, name: str) -> tuple[str, Role, str] | None:
-    """Name, role and password hash of a user; ``name`` may be in any case."""
+async def find_login(connection: AsyncConnection, name: str) -> tuple[str, Role, str, bool] | None:
+    """Name, role, password hash of a user, and whether they have a second factor; ``name`` may be in any case."""
     row = await accounts.find_user(connection, name)
-    return None if row is None else (row.Name, Role(row.Role), row.PasswordHash)
+    if row is None:
+        return None
+    return (row.Name, Role(row.Role), row.PasswordHash, row.TotpSecret is not None)
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:

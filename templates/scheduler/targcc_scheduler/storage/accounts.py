@@ -65,6 +65,8 @@ async def add_session(
     csrf: str,
     now: datetime,
     expires_at: datetime,
+    device: str,
+    address: str,
 ) -> None:
     """Add a session, and remove those that have ended."""
     await connection.execute(job_session.delete().where(job_session.c.ExpiresAt <= now))
@@ -75,16 +77,43 @@ async def add_session(
         "CsrfToken": csrf,
         "CreatedAt": now,
         "ExpiresAt": expires_at,
+        "Device": device or None,
+        "RemoteAddress": address or None,
+        "LastSeenAt": now,
     }
     await connection.execute(job_session.insert().values(values))
 
 
-async def find_session(connection: AsyncConnection, digest: str, now: datetime) -> Row | None:
+async def find_session(
+    connection: AsyncConnection, digest: str, now: datetime, idle_since: datetime
+) -> Row | None:
     """The row of a session that has not ended."""
-    wanted = sa.select(job_session).where(
-        job_session.c.TokenHash == digest, job_session.c.ExpiresAt > now
-    )
+    wanted = _open_sessions(now, idle_since).where(job_session.c.TokenHash == digest)
     return (await connection.execute(wanted)).first()
+
+
+async def sessions(
+    connection: AsyncConnection, now: datetime, idle_since: datetime, name: str | None
+) -> list[Row]:
+    """The rows of the sessions that have not ended, of one user or all, the newest first."""
+    wanted = _open_sessions(now, idle_since).order_by(job_session.c.CreatedAt.desc())
+    if name is not None:
+        wanted = wanted.where(job_session.c.UserName == name)
+    return list(await connection.execute(wanted))
+
+
+def _open_sessions(now: datetime, idle_since: datetime) -> sa.Select[Any]:
+    c = job_session.c
+    seen = sa.func.coalesce(c.LastSeenAt, c.CreatedAt)
+    return sa.select(job_session).where(
+        c.ExpiresAt > now, seen > sa.literal(idle_since, c.CreatedAt.type)
+    )
+
+
+async def note_session_use(connection: AsyncConnection, digest: str, now: datetime) -> None:
+    """Keep when a session was last used."""
+    mine = job_session.c.TokenHash == digest
+    await connection.execute(job_session.update().where(mine).values(LastSeenAt=now))
 
 
 async def remove_session(connection: AsyncConnection, digest: str) -> None:
@@ -92,9 +121,12 @@ async def remove_session(connection: AsyncConnection, digest: str) -> None:
     await connection.execute(job_session.delete().where(job_session.c.TokenHash == digest))
 
 
-async def remove_sessions_of(connection: AsyncConnection, name: str) -> None:
-    """Remove all sessions of a user."""
-    await connection.execute(job_session.delete().where(job_session.c.UserName == name))
+async def remove_sessions_of(connection: AsyncConnection, name: str | None) -> int:
+    """Remove all sessions of a user, or of everybody; how many there were."""
+    gone = job_session.delete()
+    if name is not None:
+        gone = gone.where(job_session.c.UserName == name)
+    return (await connection.execute(gone)).rowcount
 
 
 async def add_token(
@@ -106,6 +138,9 @@ async def add_token(
     by: str,
     now: datetime,
     expires_at: datetime | None,
+    prefix: str,
+    account: str,
+    jobs_json: str | None,
 ) -> None:
     """Add a row of ``c_JobToken``."""
     values = {
@@ -115,6 +150,9 @@ async def add_token(
         "CreatedBy": by,
         "CreatedAt": now,
         "ExpiresAt": expires_at,
+        "Prefix": prefix,
+        "Account": account or None,
+        "JobsJson": jobs_json,
     }
     await connection.execute(job_token.insert().values(values))
 
@@ -146,3 +184,38 @@ async def note_token_use(connection: AsyncConnection, name: str, now: datetime) 
     """Keep when a token was last used."""
     change = job_token.update().where(job_token.c.Name == name).values(LastUsedAt=now)
     await connection.execute(change)
+
+
+async def add_second_factor(
+    connection: AsyncConnection, name: str, secret: str, *, step: int, recovery_json: str
+) -> bool:
+    """Give a user a second factor; whether there is such a user who had none."""
+    c = job_user.c
+    values = {"TotpSecret": secret, "TotpStep": step, "RecoveryJson": recovery_json}
+    change = job_user.update().where(c.Name == name, c.TotpSecret.is_(None)).values(values)
+    return (await connection.execute(change)).rowcount == 1
+
+
+async def remove_second_factor(connection: AsyncConnection, name: str) -> bool:
+    """Take a user's second factor away; whether they had one."""
+    c = job_user.c
+    nothing = {"TotpSecret": None, "TotpStep": None, "RecoveryJson": None}
+    change = job_user.update().where(c.Name == name, c.TotpSecret.is_not(None)).values(nothing)
+    return (await connection.execute(change)).rowcount == 1
+
+
+async def use_step(connection: AsyncConnection, name: str, step: int) -> bool:
+    """Note that the code of a step was used; whether none of it or of a later step was before."""
+    c = job_user.c
+    unused = sa.or_(c.TotpStep.is_(None), c.TotpStep < step)
+    change = job_user.update().where(c.Name == name, unused).values(TotpStep=step)
+    return (await connection.execute(change)).rowcount == 1
+
+
+async def use_recovery_code(
+    connection: AsyncConnection, name: str, *, before: str, after: str
+) -> bool:
+    """Change the recovery codes that are left; whether nobody else has meanwhile."""
+    c = job_user.c
+    change = job_user.update().where(c.Name == name, c.RecoveryJson == before)
+    return (await connection.execute(change.values(RecoveryJson=after))).rowcount == 1

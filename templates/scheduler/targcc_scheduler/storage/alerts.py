@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,6 +39,7 @@ async def admit(
     *,
     run_id: int | None,
     limit: int | None,
+    aliases: Sequence[str] = (),
 ) -> tuple[bool, int]:
     """Whether the hour has room for one more alert about a job, and how many were held back since the last one that went out.
 
@@ -50,11 +52,13 @@ async def admit(
         now: The present instant.
         run_id: The run it is about, if there is one.
         limit: How many an hour; ``None`` for as many as there are.
+        aliases: Names that the job had before: alerts about them count.
     """
     await known.of(connection).lock_alerts(connection, name)
-    sent = await count_audited(connection, name, "alert", since=now - timedelta(hours=1))
+    names = (name, *aliases)
+    sent = await count_audited(connection, names, "alert", since=now - timedelta(hours=1))
     allowed = limit is None or sent < limit
-    held_back = await count_held_back(connection, name) if allowed else 0
+    held_back = await count_held_back(connection, names) if allowed else 0
     action = "alert" if allowed else "alert-held-back"
     await audit(connection, SYSTEM, action, now, job_name=name, run_id=run_id, detail=kind)
     if allowed:
@@ -79,29 +83,29 @@ async def note_success(connection: AsyncConnection, name: str) -> None:
 
 
 async def count_audited(
-    connection: AsyncConnection, name: str, action: str, *, since: datetime
+    connection: AsyncConnection, names: Sequence[str], action: str, *, since: datetime
 ) -> int:
     """How many audit rows of one action a job has had since an instant."""
     query = (
         sa.select(sa.func.count())
         .select_from(job_audit)
-        .where(job_audit.c.JobName == name, job_audit.c.Action == action, job_audit.c.At > since)
+        .where(job_audit.c.JobName.in_(names), job_audit.c.Action == action, job_audit.c.At > since)
     )
     return int((await connection.execute(query)).scalar_one())
 
 
-async def count_held_back(connection: AsyncConnection, name: str) -> int:
+async def count_held_back(connection: AsyncConnection, names: Sequence[str]) -> int:
     """How many alerts of a job were held back since the last one that went out."""
     last = (
         sa.select(sa.func.coalesce(sa.func.max(job_audit.c.Id), 0))
-        .where(job_audit.c.JobName == name, job_audit.c.Action == "alert")
+        .where(job_audit.c.JobName.in_(names), job_audit.c.Action == "alert")
         .scalar_subquery()
     )
     query = (
         sa.select(sa.func.count())
         .select_from(job_audit)
         .where(
-            job_audit.c.JobName == name,
+            job_audit.c.JobName.in_(names),
             job_audit.c.Action == "alert-held-back",
             job_audit.c.Id > last,
         )

@@ -9,7 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
+from .dialects import known
 from .tables import job_audit
+from .trail.links import digest
+from .trail.seal import seal
 
 
 async def audit(
@@ -23,17 +26,22 @@ async def audit(
     detail: str | None = None,
 ) -> None:
     """Record that somebody did something."""
-    row = _row(by, action, now)
-    row |= {"JobName": job_name, "RunId": run_id, "Detail": detail}
-    await connection.execute(job_audit.insert().values(row))
+    row = _row(by, action, now) | {"JobName": job_name, "RunId": run_id, "Detail": detail}
+    await connection.run_sync(_write, row)
 
 
 def audit_plainly(
     connection: sa.Connection, by: Actor, action: str, now: datetime, *, detail: str
 ) -> None:
     """:func:`audit`, for a command that has a plain connection."""
-    connection.execute(job_audit.insert().values(_row(by, action, now) | {"Detail": detail}))
+    _write(connection, _row(by, action, now) | {"Detail": detail})
 
 
 def _row(by: Actor, action: str, now: datetime) -> dict[str, Any]:
     return {"At": now, "Actor": str(by), "Action": action, "RemoteAddress": by.remote}
+
+
+def _write(connection: sa.Connection, row: dict[str, Any]) -> None:
+    connection.execute(job_audit.insert().values(row | {"Hash": digest(row)}))
+    if not known.of(connection).many_writers:
+        seal(connection)

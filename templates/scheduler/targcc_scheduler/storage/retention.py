@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.actor import SYSTEM
 from ..core.states import FINAL
+from .audit import audit
 from .dialects import known
 from .runs.operate import delete_rows
-from .tables import job_audit, job_run, logged_job
+from .tables import job_run, logged_job
+from .trail import seal as trail
+from .trail.links import PRUNED
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,11 @@ async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> No
         await connection.execute(sa.delete(kept.key.table).where(among))
 
 
-async def remove_audit(connection: AsyncConnection, *, before: datetime, most: int) -> int:
-    """Remove up to ``most`` audit rows from before an instant. Returns how many."""
-    old = sa.select(job_audit.c.Id).where(job_audit.c.At < before).order_by(job_audit.c.At)
-    keys = list(await connection.scalars(old.limit(most)))
-    if keys:
-        await connection.execute(sa.delete(job_audit).where(job_audit.c.Id.in_(keys)))
-    return len(keys)
+async def remove_audit(
+    connection: AsyncConnection, *, before: datetime, now: datetime, most: int
+) -> int:
+    """Remove up to ``most`` audit rows from before an instant, and note in the audit which the last was. Returns how many."""
+    gone, last = await connection.run_sync(partial(trail.remove, before=before, most=most))
+    if last is not None:
+        await audit(connection, SYSTEM, PRUNED, now, detail=f"up to {last}")
+    return gone

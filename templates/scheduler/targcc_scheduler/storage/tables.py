@@ -218,8 +218,10 @@ job_audit = _table(
     _column("RunId", sa.BigInteger),
     _column("Detail", _LONG),
     _column("RemoteAddress", _text(100)),
+    _column("Seq", sa.BigInteger),
+    _column("Hash", _text(64)),
 )
-"""Who did what, when, from where."""
+"""Who did what, when, from where. ``Seq`` and ``Hash`` make the rows a chain: see ``trail/links.py``."""
 
 job_log_line = _table(
     "c_JobLogLine",
@@ -250,8 +252,13 @@ job_user = _table(
     _column("Role", _text(20), nullable=False),
     _column("CreatedAt", UtcDateTime, nullable=False),
     _column("LastLoginAt", UtcDateTime),
+    _column("TotpSecret", _text(500)),
+    _column("TotpStep", sa.BigInteger),
+    _column("RecoveryJson", _LONG),
 )
-"""Who may sign in. ``PasswordHash`` is argon2."""
+"""Who may sign in. ``PasswordHash`` is argon2; ``TotpSecret`` the second factor, ``TotpStep`` the last step whose code was used, and
+``RecoveryJson`` the digests of the recovery codes that are left.
+"""
 
 job_token = _table(
     "c_JobToken",
@@ -262,9 +269,14 @@ job_token = _table(
     _column("CreatedAt", UtcDateTime, nullable=False),
     _column("LastUsedAt", UtcDateTime),
     _column("ExpiresAt", UtcDateTime),
+    _column("Prefix", _text(20)),
+    _column("Account", _text(100)),
+    _column("JobsJson", _LONG),
     sa.UniqueConstraint(_name("TokenHash"), name=_name("UQ_c_JobToken_TokenHash")),
 )
-"""API tokens; only the SHA-256 of a token is kept."""
+"""API tokens; only the SHA-256 of a token and how it begins are kept. ``Account`` is the program that several may belong to, ``JobsJson`` the
+jobs that it may start, if nothing else.
+"""
 
 job_session = _table(
     "c_JobSession",
@@ -274,6 +286,9 @@ job_session = _table(
     _column("CsrfToken", _text(64), nullable=False),
     _column("CreatedAt", UtcDateTime, nullable=False),
     _column("ExpiresAt", UtcDateTime, nullable=False),
+    _column("Device", _text(200)),
+    _column("RemoteAddress", _text(100)),
+    _column("LastSeenAt", UtcDateTime),
 )
 """Browsers that are signed in."""
 
@@ -315,6 +330,15 @@ _only_where(
 sa.Index(_name("IX_c_JobAudit_RunId"), job_audit.c.RunId)
 sa.Index(_name("IX_c_JobAudit_JobName_Id"), job_audit.c.JobName, job_audit.c.Id.desc())
 sa.Index(_name("IX_c_JobAudit_At"), job_audit.c.At, job_audit.c.Id)
+_only_where(
+    sa.Index(_name("UQ_c_JobAudit_Seq"), job_audit.c.Seq, unique=True),
+    job_audit.c.Seq.is_not(None),
+    databases=("mssql",),  # SQL Server takes two NULLs for equal
+)
+_only_where(
+    sa.Index(_name("IX_c_JobAudit_Unsealed"), job_audit.c.Id),
+    sa.and_(job_audit.c.Seq.is_(None), job_audit.c.Hash.is_not(None)),
+)
 _only_where(
     sa.Index(_name("IX_c_LoggedJob_Success"), logged_job.c.Success, logged_job.c.StartedAt.desc()),
     logged_job.c.Success == sa.false(),

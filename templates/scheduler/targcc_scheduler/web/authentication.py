@@ -55,8 +55,13 @@ def same_origin(request: Request) -> bool:
     return is_same_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
 
 
-def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
-    """A dependency of API routes: somebody with at least ``role``."""
+def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency of API routes: somebody with at least ``role``.
+
+    Args:
+        role: What they need.
+        one_job: The route is about one job, and asks :func:`require_job` itself about a token that may start some jobs only.
+    """
 
     async def check(request: Request) -> Principal:
         principal = await find_principal(request)
@@ -67,6 +72,8 @@ def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
                 "send a token: Authorization: Bearer …; make one with: targcc token create NAME",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        if principal.jobs is not None and not one_job:
+            raise not_its_job(principal)
         if not principal.role.covers(role):
             raise Problem(
                 403,
@@ -78,6 +85,22 @@ def api_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
         return principal
 
     return check
+
+
+def require_job(principal: Principal, role: Role, job: str) -> None:
+    """Check that somebody may do what needs a role with this job.
+
+    Raises:
+        Problem: it is a token for other jobs.
+    """
+    if not principal.covers(role, job):
+        raise not_its_job(principal)
+
+
+def not_its_job(principal: Principal) -> Problem:
+    """What a token hears that may start some jobs only."""
+    jobs = ", ".join(principal.jobs or ())
+    return Problem(403, "Not allowed", f"{principal.name} may start {jobs}, and nothing else")
 
 
 def actor(request: Request, principal: Principal) -> Actor:

@@ -13,7 +13,7 @@ from ..security import login_links
 from ..security.login_links import LoginLinks
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
-from ..security.throttle import LoginGuard, Seldom
+from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
 from .metrics import Metrics
 from .problems import Problem
 
@@ -42,6 +42,7 @@ class Web:
         login_url: Where people sign in to the host, if it says so.
         links: The login links of this process.
         guard: Limits attempts to sign in.
+        codes: Limits attempts at a second factor; only who knows the password can make one wait.
         tried: The scheduler was started once, or tried to.
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
@@ -56,6 +57,7 @@ class Web:
     login_url: str = ""
     links: LoginLinks = field(default_factory=lambda: login_links.LOGIN_LINKS)
     guard: LoginGuard = field(default_factory=LoginGuard)
+    codes: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=5))
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)

@@ -1,4 +1,4 @@
-"""``targcc migrate``, ``queue``, ``audit`` and ``prune``: the system around the jobs."""
+"""``targcc migrate``, ``queue`` and ``prune``: the system around the jobs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ from ..common import opened, operator, run, settings
 from ..group import CliError, Commands
 from ..output import (
     json_option,
-    limit_option,
     pause_options,
     print_json,
     print_table,
     progress_line,
-    when,
 )
 
 
@@ -170,47 +168,6 @@ def resume_queue(name: str) -> None:
 
 
 @click.command()
-@click.option("--job", help="Only about this job.")
-@limit_option
-@json_option
-def audit(*, job: str | None, limit: int, as_json: bool) -> None:
-    """Show who did what, when, from where.
-
-    \b
-    Example:
-      targcc audit --job DailyReport
-    """
-
-    async def work() -> None:
-        async with opened() as scheduler:
-            key = scheduler.find(job).name if job is not None else None
-            found = await scheduler.read(lambda db: system.audit(db, job=key, limit=limit))
-            now = scheduler.clock.now()
-        if as_json:
-            print_json(found)
-        elif not found:
-            click.echo("Nobody has touched anything yet.")
-        else:
-            print_table(
-                ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
-                [
-                    [
-                        when(one.at, now),
-                        one.actor,
-                        one.action,
-                        one.job or "",
-                        str(one.run_id or ""),
-                        one.detail or "",
-                        one.remote or "",
-                    ]
-                    for one in found
-                ],
-            )
-
-    run(work())
-
-
-@click.command()
 @click.option(
     "--days",
     type=click.IntRange(1),
@@ -223,7 +180,7 @@ def audit(*, job: str | None, limit: int, as_json: bool) -> None:
 )
 @json_option
 def prune(*, days: int | None, keep: int | None, as_json: bool) -> None:
-    """Remove old runs, history, audit rows and statistics.
+    """Remove old runs, history, audit rows and statistics. The audit has an age of its own: TARGCC_AUDIT_DAYS.
 
     It may be stopped at any time: what is removed is removed, and the next time it goes on from there.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...security import passwords, tokens, users
+from ...security import passwords, second_factor, sessions, tokens, users
 from ...security.roles import Role
 from ...storage import audit
 from ..common import duration, opened, operator, run
@@ -97,15 +97,21 @@ def list_users(*, as_json: bool) -> None:
         async with opened() as scheduler:
             found, now = await scheduler.read(users.users), scheduler.clock.now()
         if as_json:
-            names = ("name", "role", "created_at", "last_login_at")
+            names = ("name", "role", "created_at", "last_login_at", "second_factor")
             print_json([{name: getattr(user, name) for name in names} for user in found])
         elif not found:
             click.echo("There is no user yet: targcc user add NAME")
         else:
             print_table(
-                ["NAME", "ROLE", "CREATED", "LAST SIGN-IN"],
+                ["NAME", "ROLE", "CREATED", "LAST SIGN-IN", "SECOND FACTOR"],
                 [
-                    [u.name, u.role, when(u.created_at, now), when(u.last_login_at, now)]
+                    [
+                        u.name,
+                        u.role,
+                        when(u.created_at, now),
+                        when(u.last_login_at, now),
+                        "on" if u.second_factor else "",
+                    ]
                     for u in found
                 ],
             )
@@ -141,6 +147,24 @@ def change_password(name: str, *, password_stdin: bool) -> None:
     click.echo(f"{name} has another password")
 
 
+@user_group.command("reset-second-factor")
+@click.argument("name")
+def reset_second_factor(name: str) -> None:
+    """Take the second factor of a user away who has lost it, and end their sessions.
+
+    \b
+    Example:
+      targcc user reset-second-factor dana
+    """
+
+    async def work(db: AsyncConnection, _: datetime) -> None:
+        await second_factor.turn_off(db, name)
+        await sessions.revoke_all(db, name)
+
+    _change("reset second factor", name, work)
+    click.echo(f"{name} signs in by password alone until they turn it on again")
+
+
 @token_group.command("create")
 @click.argument("name")
 @click.option(
@@ -156,27 +180,62 @@ def change_password(name: str, *, password_stdin: bool) -> None:
     metavar="DURATION",
     help="It ends after this, such as 90d. Default: when it is revoked.",
 )
+@click.option(
+    "--start",
+    "jobs",
+    multiple=True,
+    metavar="JOB",
+    help="It may start this job and look at its runs, and nothing else; may be given several times.",
+)
+@click.option(
+    "--account",
+    default="",
+    metavar="NAME",
+    help="The program that it belongs to, so that the audit names it whichever of its tokens it uses.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but the token.")
-def create_token(name: str, *, role: str, expires: timedelta | None, quiet: bool) -> None:
+def create_token(
+    name: str,
+    *,
+    role: str,
+    expires: timedelta | None,
+    jobs: Sequence[str],
+    account: str,
+    quiet: bool,
+) -> None:
     """Make a token; it is shown only now.
 
     \b
     Example:
       targcc token create prometheus
       targcc token create shop --role operator --expires 90d
+      targcc token create shop-2027 --account shop --start SendInvoices
     """
     made: list[str] = []
+    keys = run(_job_names(jobs)) if jobs else None
+    wanted = Role(role) if keys is None else Role.OPERATOR
+    may = str(wanted) if keys is None else f"starter of {', '.join(keys)}"
 
     async def work(db: AsyncConnection, now: datetime) -> None:
         by = str(operator())
-        made.append(await tokens.create_token(db, name, Role(role), by=by, now=now, life=expires))
+        made.append(
+            await tokens.create_token(
+                db, name, wanted, by=by, now=now, life=expires, account=account, jobs=keys
+            )
+        )
 
-    _change("create token", f"{name} as {role}", work)
+    _change("create token", f"{name} as {may}", work)
     if quiet:
         click.echo(made[0])
         return
     click.echo(f"{made[0]}\n\nKeep it now: it is not shown again. Send it with each request:")
     click.echo("  Authorization: Bearer …")
+
+
+async def _job_names(jobs: Sequence[str]) -> list[str]:
+    """The names of jobs that there are, however they are written."""
+    async with opened() as scheduler:
+        return [scheduler.find(one).name for one in jobs]
 
 
 @token_group.command("list")
@@ -193,17 +252,22 @@ def list_tokens(*, as_json: bool) -> None:
         async with opened() as scheduler:
             found, now = await scheduler.read(tokens.tokens), scheduler.clock.now()
         if as_json:
-            names = ("name", "role", "created_by", "created_at", "last_used_at", "expires_at")
+            names = (
+                *("name", "role", "created_by", "created_at", "last_used_at", "expires_at"),
+                *("account", "scope", "prefix"),
+            )
             print_json([{name: getattr(token, name) for name in names} for token in found])
         elif not found:
             click.echo("There is no token yet: targcc token create NAME")
         else:
             print_table(
-                ["NAME", "ROLE", "BY", "CREATED", "LAST USED", "ENDS"],
+                ["NAME", "ACCOUNT", "MAY", "BEGINS WITH", "BY", "CREATED", "LAST USED", "ENDS"],
                 [
                     [
                         t.name,
-                        t.role,
+                        t.account,
+                        t.scope,
+                        t.prefix,
                         t.created_by,
                         when(t.created_at, now),
                         when(t.last_used_at, now),

@@ -18,6 +18,7 @@ from ...queries.needs import late
 from ...storage.bulk import rows
 from ...storage.failures import concerns, groups
 from ...storage.runs.values import Settlement
+from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from . import bulk_work
 
@@ -105,6 +106,19 @@ class Rounds:
                     more = await bulk_work.step(work, bulk_id)
                 services.engine.wake()
                 await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)
+
+    async def chain(self) -> None:
+        """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""
+        if self._services.store.dialect.many_writers:
+            await self._again_and_again("chaining the audit", self.chain_once, _BULK_SECONDS)
+
+    async def chain_once(self) -> None:
+        """Give all rows that have none a place."""
+        async with self._services.store.read() as connection:
+            more = await connection.run_sync(seal.is_unsealed)
+        while more and not self._ending.is_set():
+            async with self._services.store.write() as connection:
+                more = await connection.run_sync(seal.seal)
 
     async def look(self) -> None:
         """See what is late and say so, and ping, until cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ...project import current
@@ -33,10 +34,12 @@ class PasswordProvider:
 
     Args:
         database: Where users and sessions are.
+        idle: How long a session lasts that nobody uses.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, idle: timedelta = sessions.IDLE_LIFE) -> None:
         self._database = database
+        self._idle = idle
 
     async def authenticate(self, request: Request) -> Principal | None:
         """Whose session the cookie names; ``None`` without a cookie, or when the session has ended."""
@@ -44,7 +47,19 @@ class PasswordProvider:
         if not cookie:
             return None
         now = self._database.clock.now()
-        return await self._database.read(lambda db: sessions.find_session(db, cookie, now))
+        found = await self._database.read(
+            lambda db: sessions.find_session(db, cookie, now, self._idle)
+        )
+        if found is None:
+            return None
+        if found.is_worth_noting(now) and not _is_refresh(request):
+            await self._database.change(lambda db: sessions.note_use(db, cookie, now))
+        return found.principal
+
+
+def _is_refresh(request: Request) -> bool:
+    """Whether an open page looks again by itself: that is nobody's use of the session."""
+    return request.method == "GET" and "HX-Request" in request.headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +70,13 @@ class Login:
         name: As the user is written.
         role: What they may do.
         password_hash: To compare a password with.
+        second_factor: A code is asked for as well.
     """
 
     name: str
     role: Role
     password_hash: str = field(repr=False)
+    second_factor: bool = False
 
 
 async def find_login(database: Database, name: str) -> Login | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from .base import Database, IdentityProvider
 from .password import PasswordProvider
 from .token import TokenProvider
 
 
-def standard_providers(database: Database) -> tuple[IdentityProvider, ...]:
-    """API tokens, then session cookies."""
-    return TokenProvider(database), PasswordProvider(database)
+def standard_providers(database: Database, idle: timedelta) -> tuple[IdentityProvider, ...]:
+    """API tokens, then session cookies, of which those end that nobody uses for ``idle``."""
+    return TokenProvider(database), PasswordProvider(database, idle)

@@ -39,4 +39,4 @@ class TokenProvider:
         if tokens.use_is_worth_noting(token, now):
             name = token.name
             await self._database.change(lambda db: tokens.note_token_use(db, name, now))
-        return Principal(token.name, token.role)
+        return Principal(token.account, token.role, jobs=token.jobs)

@@ -21,7 +21,6 @@ from ..runs.refuse import Waiting
 from ..slots import RENAMED
 from ..tables import (
     job_alert,
-    job_audit,
     job_owner,
     job_run,
     job_schedule,
@@ -86,12 +85,14 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
 
 
 async def take_history(connection: AsyncConnection, new: str, old: str, most: int) -> bool:
-    """Let a job have up to ``most`` rows of each kind of the history of an old name. Whether there may be more."""
+    """Let a job have up to ``most`` rows of each kind of the history of an old name. Whether there may be more.
+
+    The audit stays as it was written.
+    """
     await releases.lock(connection)
     names = (new, old)
     moved = [
         await _take_some(connection, logged_job.c.ID, names, most),
-        await _take_some(connection, job_audit.c.Id, names, most),
         await _take_some(connection, job_run.c.Id, names, most, _is_free(new), _IS_OVER),
     ]
     await _take_shadow(connection, new, old)

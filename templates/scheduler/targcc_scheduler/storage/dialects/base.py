@@ -113,6 +113,9 @@ class Dialect(Protocol):
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Let one transaction at a time count a job's alerts."""
 
+    def try_lock_audit(self, connection: sa.Connection) -> bool:
+        """Let one transaction at a time add to the chain of the audit, without waiting: whether it is this one."""
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Let one process at a time change the tables."""
 

@@ -225,6 +225,11 @@ class PostgreSQLDialect:
         key = sa.func.hashtext(f"alert {job_name}")
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
+    def try_lock_audit(self, connection: sa.Connection) -> bool:
+        """An advisory lock until the transaction ends."""
+        lock = sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc audit"))
+        return bool(connection.scalar(sa.select(lock)))
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """An advisory lock until the transaction ends."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))

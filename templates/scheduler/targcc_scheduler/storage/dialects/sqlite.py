@@ -199,6 +199,11 @@ class SQLiteDialect:
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""
 
+    def try_lock_audit(self, connection: sa.Connection) -> bool:
+        """Nothing to lock: a transaction that writes is alone."""
+        del connection
+        return True
+
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Nothing to lock: a transaction that writes is alone."""
 

@@ -45,6 +45,10 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 }
 Viewer = Annotated[Principal, Depends(api_needs(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(api_needs(Role.OPERATOR))]
+Starter = Annotated[Principal, Depends(api_needs(Role.OPERATOR, one_job=True))]
+"""Somebody who may start a job; the route asks :func:`require_job` which."""
+Looker = Annotated[Principal, Depends(api_needs(Role.VIEWER, one_job=True))]
+"""Likewise, for somebody who may look at a job's runs."""
 Admin = Annotated[Principal, Depends(api_needs(Role.ADMIN))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]

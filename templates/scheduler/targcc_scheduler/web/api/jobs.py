@@ -13,7 +13,8 @@ from ...queries.history import Place, place_of
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...schedules import parse_zone
-from ..authentication import actor
+from ...security.roles import Role
+from ..authentication import actor, require_job
 from ..problems import ApiRoute, Problem
 from .common import (
     PROBLEMS,
@@ -21,6 +22,7 @@ from .common import (
     Limit,
     Operator,
     SchedulerOf,
+    Starter,
     Viewer,
     find_job,
     link_next,
@@ -64,12 +66,13 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
 async def trigger_job(
     name: str,
     request: Request,
-    principal: Operator,
+    principal: Starter,
     scheduler: SchedulerOf,
     body: Annotated[TriggerIn | None, Body()] = None,
 ) -> StartedOut:
     """Run a job now."""
     definition = find_job(scheduler, name)
+    require_job(principal, Role.OPERATOR, definition.name)
     arguments = body.arguments if body is not None else {}
     by = actor(request, principal)
     run_id = await tried(scheduler.trigger(definition, arguments, by=by))

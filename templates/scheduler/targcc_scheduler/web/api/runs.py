@@ -14,13 +14,15 @@ from ...queries import jobs, runs
 from ...queries import runs as runs_rows
 from ...queries.models import LogLine
 from ...queries.runs import RunFilter
-from ..authentication import actor
+from ...security.roles import Role
+from ..authentication import actor, require_job
 from ..problems import ApiRoute, Problem
 from .common import (
     CONFLICT,
     PROBLEMS,
     Admin,
     Limit,
+    Looker,
     Operator,
     SchedulerOf,
     Viewer,
@@ -66,7 +68,7 @@ async def list_runs(
 
 
 @router.get("/runs/{run_id}", tags=["runs"])
-async def get_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> RunDetailOut:
+async def get_run(run_id: int, principal: Looker, scheduler: SchedulerOf) -> RunDetailOut:
     """One run with its state changes, attempts, log and steps."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
@@ -84,6 +86,7 @@ async def get_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> RunDetailOu
     found = await scheduler.read(query)
     if found is None:
         raise Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
+    require_job(principal, Role.VIEWER, found.job)
     return found
 
 

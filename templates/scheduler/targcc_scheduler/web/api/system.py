@@ -1,22 +1,22 @@
-"""The API of the system: version, queues, nodes, audit."""
+"""The API of the system: version, queues, nodes."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Request
 
 from ... import operations
 from ...core.errors import UnknownQueue
 from ...queries import releases, system
-from ...queries.models import AuditEntry, Server
+from ...queries.models import Server
 from ...queries.releases import Release
 from ...queries.system import check_queue, queue_names
 from ...scheduler import Scheduler
 from ...storage.deploy import drain
 from ..authentication import actor
 from ..problems import ApiRoute, Problem
-from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_next, tried
+from .common import PROBLEMS, Operator, SchedulerOf, Viewer, tried
 from .jobs import pause_of
 from .schemas.base import DoneOut, PauseIn
 from .schemas.system import QueueOut, SystemOut, queue_out, system_out
@@ -117,25 +117,3 @@ async def use_release(
     by, wanted = actor(request, principal), None if name == "newest" else name
     chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
     return DoneOut(message=f"{f'release {chosen}' if chosen else 'the newest release'} decides")
-
-
-@router.get("/audit", tags=["system"])
-async def list_audit(
-    request: Request,
-    response: Response,
-    _: Viewer,
-    scheduler: SchedulerOf,
-    *,
-    job: str | None = None,
-    run_id: int | None = None,
-    before: int | None = None,
-    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
-    limit: Limit = 50,
-) -> list[AuditEntry]:
-    """Who did what, when, from where; newest first. The header `Link` names the next page."""
-    before = cursor if cursor is not None else before
-    entries = await scheduler.read(
-        lambda db: system.audit(db, job=job, run_id=run_id, before=before, limit=limit),
-    )
-    link_next(request, response, entries[-1].id if len(entries) == limit else None)
-    return list(entries)

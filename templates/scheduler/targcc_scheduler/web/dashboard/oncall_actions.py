@@ -168,7 +168,7 @@ async def begin_bulk(request: Request, principal: Operator, scheduler: Scheduler
     form = await request.form()
     asked = asked_of({name: str(value) for name, value in form.items()})
     try:
-        if asked.do == "delete" and not principal.role.covers(Role.ADMIN):
+        if asked.do == "delete" and not principal.covers(Role.ADMIN):
             raise BulkError("deleting runs needs the role admin")
         most = int(_text(form, "most") or "0") or None
         bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)

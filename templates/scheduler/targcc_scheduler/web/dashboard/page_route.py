@@ -76,7 +76,7 @@ def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
         principal = await find_principal(request)
         if principal is None:
             raise LoginNeeded
-        if not principal.role.covers(role):
+        if not principal.covers(role):
             raise Problem(
                 403,
                 "Not allowed",

@@ -108,7 +108,7 @@ class Frame:
 
     def may(self, role: str) -> bool:
         """Whether who is signed in may do what needs ``role``."""
-        return self.principal is not None and self.principal.role.covers(Role(role))
+        return self.principal is not None and self.principal.covers(Role(role))
 
 
 def render(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions
-from .pages import bulk, inbox, jobs, login, overview, runs, static_files, system
+from .pages import account, audit, bulk, inbox, jobs, login, overview, runs, static_files, system
 
 ROUTERS = tuple(
     part.router
@@ -17,6 +17,8 @@ ROUTERS = tuple(
         runs,
         bulk,
         system,
+        audit,
+        account,
         static_files,
     )
 )

@@ -80,7 +80,7 @@ class Guest:
         """
         if self._web is None:
             running = self._scheduler = self._scheduler or Scheduler(self._settings)
-            known = standard_providers(running)
+            known = standard_providers(running, self._settings.session_idle)
             if self._login is not None:
                 self._login.ask_also(known[0])
                 known = (self._login,)

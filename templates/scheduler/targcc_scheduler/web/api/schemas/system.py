@@ -8,7 +8,17 @@ from typing import Literal
 from ....core.version import MODE, __version__
 from ....project import current
 from ....queries.models import Pause, Queue
+from ....queries.trail.verify import Fault
 from .base import Schema
+
+
+class VerdictOut(Schema):
+    """What came out when the audit was verified."""
+
+    rows: int
+    head: str
+    unchained: int
+    fault: Fault | None
 
 
 class SystemOut(Schema):

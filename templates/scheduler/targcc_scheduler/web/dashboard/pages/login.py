@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core import humanize
 from ....core.actor import Actor, ActorKind
-from ....security import login_links, sessions, users
-from ....security.devices import device_cookie, known_device, new_device
-from ....security.providers.password import TooManyChecks, find_login, session_cookie
+from ....security import login_links, second_factor, sessions, users
+from ....security.devices import device_cookie, in_words, known_device, new_device
+from ....security.providers.password import Login, TooManyChecks, find_login, session_cookie
 from ....security.roles import Principal, Role
 from ....storage import audit
 from ...authentication import client_address, same_origin
@@ -79,15 +79,56 @@ async def log_in(request: Request, web: WebOf) -> Response:
         await _note(web, known_as, address, "sign-in refused")
         return await _login_form(request, web, 401, error="Name and password do not fit.", **shown)
     web.guard.succeeded(name, address, device)
+    if login.second_factor:
+        ticket = second_factor.new_ticket(
+            login.name, login.password_hash, web.scheduler.clock.now()
+        )
+        return _code_form(request, name=login.name, ticket=ticket, next=form.get("next", ""))
+    return await _let_in(request, web, login, form.get("next", ""))
+
+
+@router.post("/login/code")
+async def second_step(request: Request, web: WebOf) -> Response:
+    """Sign in whose password was right, by the code of the second factor."""
+    form = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    ticket, now = form.get("ticket", ""), web.scheduler.clock.now()
+    if not same_origin(request):
+        raise Problem(403, "Not from this site", "The form was sent from another site.")
+    login = await find_login(web.scheduler, form.get("name", ""))
+    if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
+        return await _login_form(request, web, 403, error="That took too long. Sign in again.")
+    shown = {"name": login.name, "ticket": ticket, "next": form.get("next", "")}
+    wait = web.codes.wait(login.name)
+    if wait > 0:
+        return _code_form(request, 429, error=_later_text(wait), **shown)
+    web.codes.failed(
+        login.name
+    )  # until it turns out that it fits, so that many at once are limited
+    code, name = form.get("code", ""), login.name
+    used = await web.scheduler.change(lambda db: second_factor.use(db, name, code, now))
+    if used is None:
+        await _note(web, login.name, client_address(request), "second factor refused")
+        error = "That code does not fit, or was used before. Wait for the next one."
+        return _code_form(request, 401, error=error, **shown)
+    web.codes.forget(login.name)
+    return await _let_in(request, web, login, form.get("next", ""), detail=used)
+
+
+async def _let_in(
+    request: Request, web: Web, login: Login, to: str, detail: str | None = None
+) -> Response:
+    """Sign a user in who has shown who they are, and know the browser from now on."""
     response = await _sign_in(
         request,
         web,
         name=login.name,
         role=login.role,
-        life=sessions.SESSION_LIFE,
-        to=form.get("next", ""),
+        life=web.scheduler.settings.session_life,
+        to=to,
+        detail=detail,
     )
-    if device is None:
+    cookie = request.cookies.get(device_cookie(), "")
+    if known_device(cookie, login.name, login.password_hash) is None:
         response.set_cookie(
             device_cookie(),
             new_device(login.name, login.password_hash),
@@ -130,17 +171,34 @@ async def _login_form(request: Request, web: Web, status: int = 200, **values: A
     return HTMLResponse(html, status)
 
 
+def _code_form(request: Request, status: int = 200, **values: str) -> Response:
+    shown = {"error": "", **values}
+    html = environment().get_template("account/code.html")
+    return HTMLResponse(html.render(frame=Frame(request, None), **shown), status)
+
+
 async def _sign_in(
-    request: Request, web: Web, *, name: str, role: Role, life: timedelta, to: str
+    request: Request,
+    web: Web,
+    *,
+    name: str,
+    role: Role,
+    life: timedelta,
+    to: str,
+    detail: str | None = None,
 ) -> Response:
     now = web.scheduler.clock.now()
     by = Actor(ActorKind.MANUAL, name, client_address(request))
+    device = in_words(request.headers.get("User-Agent", ""))
 
     async def work(db: AsyncConnection) -> str:
         if name != login_links.LINK_USER:
             await users.note_login(db, name, now)
-        await audit.audit(db, by, "sign in", now)
-        return await sessions.start_session(db, name, role, now, life)
+        secret = await sessions.start_session(
+            db, name, role, now, life, device=device, address=client_address(request)
+        )
+        await audit.audit(db, by, "sign in", now, detail=detail)
+        return secret
 
     secret = await web.scheduler.change(work)
     response = RedirectResponse(local_path(request, to), 303)
@@ -157,10 +215,13 @@ async def _sign_in(
 
 async def _later(request: Request, web: Web, wait: float, **shown: str) -> Response:
     """The login page, which says when to try again."""
-    error = f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
-    response = await _login_form(request, web, 429, error=error, **shown)
+    response = await _login_form(request, web, 429, error=_later_text(wait), **shown)
     response.headers["Retry-After"] = str(math.ceil(wait))
     return response
+
+
+def _later_text(wait: float) -> str:
+    return f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
 
 
 async def _note(web: Web, name: str, address: str, what: str) -> None:

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
 from ....jobs.definition import shown_arguments
-from ....queries import history, jobs, runs, system
+from ....queries import history, jobs, runs
 from ....queries.models import Attempt, Run
 from ....queries.needs import bulk, why
 from ....queries.runs import RunFilter
+from ....queries.trail import entries
 from ....scheduler import Scheduler
 from ....storage.owners import rows as owners
 from ...problems import Problem
@@ -109,7 +110,7 @@ async def run_page(
             "attempts": await runs.attempts_of_run(db, run),
             "log": await runs.log_lines(db, run_id),
             "steps": await runs.steps(db, run_id),
-            "audit": await system.audit(db, run_id=run_id, limit=20),
+            "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
         }

@@ -1,4 +1,4 @@
-"""The pages of the system and the audit."""
+"""The page of the system."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from ....core.version import MODE, __version__
 from ....queries import releases, system
 from ..page_route import PageRoute
 from ..rendering import render
-from .common import SchedulerOf, Viewer, id_of
+from .common import SchedulerOf, Viewer
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_AUDIT_PAGE = 100
 _RELEASES_SHOWN = 3
 
 
@@ -52,20 +51,3 @@ def shown_releases(found: tuple[releases.Release, ...]) -> list[releases.Release
         for place, one in enumerate(found)
         if one.servers or one.decides or one.chosen_at or place < _RELEASES_SHOWN
     ]
-
-
-@router.get("/audit")
-async def audit_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, before: str = ""
-) -> Response:
-    """Who did what."""
-    start = id_of(before)
-    entries = await scheduler.read(lambda db: system.audit(db, before=start, limit=_AUDIT_PAGE))
-    return render(
-        request,
-        "pages/audit.html",
-        principal,
-        entries=entries,
-        before=start,
-        next_before=entries[-1].id if len(entries) == _AUDIT_PAGE else None,
-    )

@@ -1,0 +1,34 @@
+"""Sessions and tokens, as the API shows them: without what opens them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ....security.roles import Role
+from .base import Schema
+
+
+class SessionOut(Schema):
+    """A browser that is signed in."""
+
+    id: str
+    name: str
+    role: Role
+    device: str
+    address: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+class TokenOut(Schema):
+    """A token of a program, without its secret."""
+
+    name: str
+    account: str
+    scope: str
+    prefix: str
+    created_by: str
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None

@@ -1,0 +1,93 @@
+"""The API of sessions and tokens: listed, ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.errors import AuthError
+from ...core.humanize import count
+from ...security import sessions, tokens
+from ...security.roles import Principal, Role
+from ...storage.audit import audit
+from ..authentication import actor
+from ..problems import ApiRoute, Problem
+from .common import PROBLEMS, Admin, SchedulerOf, Viewer
+from .schemas.base import DoneOut
+from .schemas.sessions import SessionOut, TokenOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["sessions"])
+
+
+@router.get("/sessions")
+async def list_sessions(
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    user: Annotated[str, Query(description="Only theirs.")] = "",
+) -> list[SessionOut]:
+    """The sessions of whoever asks; for an admin those of everybody."""
+    now, idle = scheduler.clock.now(), scheduler.settings.session_idle
+    name = _whose(principal, user)
+    found = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=name))
+    return [SessionOut.model_validate(one) for one in found]
+
+
+@router.delete("/sessions/{session_id}")
+async def end_session(
+    session_id: str, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> DoneOut:
+    """End a session: one's own, or as an admin anybody's."""
+    by, now, name = actor(request, principal), scheduler.clock.now(), _whose(principal)
+
+    async def work(db: AsyncConnection) -> str:
+        whose = await sessions.revoke(db, session_id, now, name=name)
+        await audit(db, by, "end session", now, detail=f"{session_id} of {whose}")
+        return whose
+
+    try:
+        whose = await scheduler.change(work)
+    except AuthError as error:
+        raise Problem(404, "No such session", str(error)) from None
+    return DoneOut(message=f"a session of {whose} has ended")
+
+
+@router.delete("/sessions")
+async def end_sessions(
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    user: Annotated[str, Query(description="Whose; of whoever asks by default.")] = "",
+) -> DoneOut:
+    """End all sessions of a user."""
+    by, now = actor(request, principal), scheduler.clock.now()
+    name = _whose(principal, user) or principal.name
+
+    async def work(db: AsyncConnection) -> int:
+        ended = await sessions.revoke_all(db, name)
+        await audit(db, by, "end session", now, detail=f"{count(ended, 'session')} of {name}")
+        return ended
+
+    ended = await scheduler.change(work)
+    return DoneOut(message=f"{count(ended, 'session')} of {name} ended")
+
+
+def _whose(principal: Principal, user: str = "") -> str | None:
+    """Whose sessions somebody may see and end; ``None`` is everybody's.
+
+    Raises:
+        Problem: they are another's. A token has none, whatever it is called.
+    """
+    if principal.covers(Role.ADMIN):
+        return user or None
+    if not principal.session or user not in {"", principal.name}:
+        raise Problem(403, "Not allowed", "sessions of others need the role admin")
+    return principal.name
+
+
+@router.get("/tokens")
+async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
+    """The tokens of programs: what each may do, how it begins, when it was last used."""
+    found = await scheduler.read(tokens.tokens)
+    return [TokenOut.model_validate(one) for one in found]
