@@ -39,6 +39,7 @@ _GUIDES = "docs/"  # they go elsewhere in a project: `guides`
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
     "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
+    "oidc": "People sign in at an OpenID provider, TARGCC_OIDC_ISSUER.",
     "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
 }
 _LINTER = """exclude = ["*"]  # it is checked where it is made, by other rules than yours

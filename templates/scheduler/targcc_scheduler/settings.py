@@ -148,6 +148,24 @@ class Settings(BaseSettings):
     ping_seconds: Seconds = 60
     """How often, at least 15 s apart."""
 
+    oidc_issuer: str = ""
+    """The OpenID provider at which people sign in, such as ``https://login.example.com/realms/acme``; needs the extra ``oidc``."""
+    oidc_client_id: str = ""
+    """What it knows this scheduler by; the address of the answer is ``<base_url>/jobs/login/oidc/answer``."""
+    oidc_client_secret: SecretStr = SecretStr("")
+    """Its secret there; empty for a client that has none."""
+    oidc_scopes: str = "openid profile email"
+    oidc_name: str = "single sign-on"
+    """What the login page calls it."""
+    oidc_name_claim: str = "preferred_username"
+    """The claim that names people; choose one that they cannot change themselves."""
+    oidc_role_claim: str = "groups"
+    """The claim with their groups, or with one text."""
+    oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
+    """The role of each group, such as ``{"ops": "operator"}``; the highest counts."""
+    oidc_default_role: Literal["", "viewer", "operator", "admin"] = ""
+    """The role of everybody else who signs in there; empty: they are refused."""
+
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_user: str = ""
@@ -158,7 +176,9 @@ class Settings(BaseSettings):
     smtp_tls: Literal["auto", "starttls", "tls", "none"] = "auto"
 
     _from_outside = field_validator(
-        "database_url", "legacy_url", "cutover_url", "smtp_password", "secret_key", mode="before"
+        *("database_url", "legacy_url", "cutover_url"),
+        *("smtp_password", "secret_key", "oidc_client_secret"),
+        mode="before",
     )(from_outside)
 
     @model_validator(mode="after")
@@ -193,6 +213,20 @@ class Settings(BaseSettings):
                 f" or pip install '{current().name}[postgresql]'"
             )
         return url
+
+    @model_validator(mode="after")
+    def _a_whole_provider(self) -> Self:
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("oidc_issuer needs oidc_client_id")
+        if self.oidc_issuer and not find_spec("joserfc"):
+            raise ValueError(
+                f"oidc_issuer needs joserfc: uv sync --extra oidc, or pip install '{current().name}[oidc]'"
+            )
+        if self.oidc_issuer and not (self.oidc_roles or self.oidc_default_role):
+            raise ValueError(
+                "oidc_issuer needs oidc_roles or oidc_default_role: else nobody may do anything"
+            )
+        return self
 
     @field_validator("dashboard_path")
     @classmethod

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.queries import runs as run_rows
 from targcc_scheduler.queries import statistics, system
-from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.queries.runs import RunFilter
+from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.storage.engines import make_engine
 from targcc_scheduler.storage.statistics import counts
 from targcc_scheduler.storage.statistics.endings import Ending
@@ -229,7 +229,10 @@ async def test_the_audit_is_filtered_and_paged(db: AsyncConnection):
     everything = await entries.audit(db)
     assert [entry.action for entry in everything] == ["trigger", "pause", "sign in", "trigger"]
     assert len(await entries.audit(db, entries.Filter(jobs=["Report"]))) == 2
-    assert [e.action for e in await entries.latest(db, without=["trigger"], limit=6)] == ["pause", "sign in"]
+    assert [e.action for e in await entries.latest(db, without=["trigger"], limit=6)] == [
+        "pause",
+        "sign in",
+    ]
     assert [e.id for e in await entries.audit(db, before=everything[1].id)] == [
         entry.id for entry in everything[2:]
     ]

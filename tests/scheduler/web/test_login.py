@@ -10,14 +10,16 @@ from targcc_scheduler import Settings
 from targcc_scheduler.security.login_links import LOGIN_LINKS
 from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.web import health, openapi
+from targcc_scheduler.web.api import audit as api_audit
 from targcc_scheduler.web.api import jobs as api_jobs
 from targcc_scheduler.web.api import runs as api_runs
+from targcc_scheduler.web.api import sessions as api_sessions
 from targcc_scheduler.web.api import system as api_system
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from targcc_scheduler.web.hosts import guest
 from web_fixtures import PASSWORD, Site, running
 
-OPEN = {"/health/live", "/health/ready", "/login", "/static/{name}"}
+OPEN = {"/health/live", "/health/ready", "/login", "/login/code", "/static/{name}"}
 
 
 def _routes() -> list[tuple[str, str]]:
@@ -27,6 +29,8 @@ def _routes() -> list[tuple[str, str]]:
         ("", api_jobs.router),
         ("", api_runs.router),
         ("", api_system.router),
+        ("", api_audit.router),
+        ("", api_sessions.router),
         ("", openapi._json),
         ("", openapi._page),
         ("", health.router),

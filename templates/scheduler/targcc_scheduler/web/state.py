@@ -11,6 +11,7 @@ from fastapi import Request
 from ..scheduler import Scheduler
 from ..security import login_links
 from ..security.login_links import LoginLinks
+from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
@@ -43,6 +44,7 @@ class Web:
         links: The login links of this process.
         guard: Limits attempts to sign in.
         codes: Limits attempts at a second factor; only who knows the password can make one wait.
+        openid: The OpenID provider at which people sign in, if there is one.
         tried: The scheduler was started once, or tried to.
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
@@ -58,6 +60,7 @@ class Web:
     links: LoginLinks = field(default_factory=lambda: login_links.LOGIN_LINKS)
     guard: LoginGuard = field(default_factory=LoginGuard)
     codes: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=5))
+    openid: OpenIDClient | None = None
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from . import actions, oncall_actions
 from .pages import account, audit, bulk, inbox, jobs, login, overview, runs, static_files, system
+from .signing_in import oidc
 
 ROUTERS = tuple(
     part.router
     for part in (
         login,
+        oidc,
         actions,
         oncall_actions,
         overview,

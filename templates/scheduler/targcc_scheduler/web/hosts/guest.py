@@ -16,6 +16,7 @@ from ...core.outage import Outage, in_short
 from ...core.secrets import mask
 from ...project import current
 from ...scheduler import Scheduler
+from ...security.oidc.client import OpenIDClient, Registration
 from ...security.providers.base import IdentityProvider
 from ...security.providers.registry import standard_providers
 from ...settings import Settings
@@ -24,6 +25,7 @@ from ..api import router as api
 from ..dashboard import router as dashboard
 from ..dashboard.page_route import PageRoute
 from ..dashboard.pages.login import router as login_pages
+from ..dashboard.signing_in.oidc import router as oidc_pages
 from ..metrics import Metrics
 from ..problems import Problem
 from ..state import Web, remember
@@ -90,6 +92,7 @@ class Guest:
                 (*self._providers, *known),
                 prefix=self.prefix,
                 host_login=self._login is not None,
+                openid=_openid(self._settings) if self._login is None else None,
                 login_url=self._login.login_url if self._login is not None else "",
             )
         return self._web
@@ -143,7 +146,7 @@ def _table(prefix: str, *, signs_in: bool) -> APIRouter:
     table = APIRouter()
     add_addresses(table, prefix)
     for pages in dashboard.ROUTERS:
-        if pages is not login_pages or signs_in:
+        if pages not in _WAYS_IN or signs_in:
             table.include_router(pages, prefix=prefix)
     table.include_router(_elsewhere, prefix=prefix)
     return table
@@ -162,6 +165,18 @@ _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def no_such_page() -> Response:
     """A page for addresses that are none."""
     raise Problem(404, "No such page", "The address is not one of a page.")
+
+
+_WAYS_IN = (login_pages, oidc_pages)
+
+
+def _openid(settings: Settings) -> OpenIDClient | None:
+    """The OpenID provider that the settings name."""
+    if not settings.oidc_issuer:
+        return None
+    secret = settings.oidc_client_secret.get_secret_value()
+    mine = Registration(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_scopes)
+    return OpenIDClient(mine)
 
 
 async def _start(web: Web, stopping: asyncio.Event, *, work: bool) -> None:

@@ -14,6 +14,7 @@ from ....core import humanize
 from ....core.actor import Actor, ActorKind
 from ....security import login_links, second_factor, sessions, users
 from ....security.devices import device_cookie, in_words, known_device, new_device
+from ....security.oidc.people import PREFIX
 from ....security.providers.password import Login, TooManyChecks, find_login, session_cookie
 from ....security.roles import Principal, Role
 from ....storage import audit
@@ -34,15 +35,20 @@ WebOf = Annotated[Web, Depends(get_web)]
 
 @router.get("/login")
 async def login_page(
-    request: Request, web: WebOf, token: str = "", to: Annotated[str, Query(alias="next")] = ""
+    request: Request,
+    web: WebOf,
+    *,
+    token: str = "",
+    to: Annotated[str, Query(alias="next")] = "",
+    left: str = "",
 ) -> Response:
     """The login page; a valid link token signs in directly."""
     if not token:
-        return await _login_form(request, web, next=to)
+        return await login_form(request, web, next=to, left=bool(left))
     if not web.links.use(token):
         error = "This link has been used, or is older than ten minutes. Start the server again for a new one."
-        return await _login_form(request, web, 403, error=error)
-    return await _sign_in(
+        return await login_form(request, web, 403, error=error)
+    return await sign_in(
         request,
         web,
         name=login_links.LINK_USER,
@@ -68,7 +74,7 @@ async def log_in(request: Request, web: WebOf) -> Response:
     wait = web.guard.wait(name, address, device)
     if wait > 0:
         if web.held_back.is_new(address):
-            await _note(web, known_as, address, "sign-in held back")
+            await note(web, known_as, address, "sign-in held back")
         return await _later(request, web, wait, **shown)
     web.guard.begin(name, address, device)
     try:
@@ -76,8 +82,8 @@ async def log_in(request: Request, web: WebOf) -> Response:
     except TooManyChecks:
         return await _later(request, web, 5, **shown)
     if login is None or not fits:
-        await _note(web, known_as, address, "sign-in refused")
-        return await _login_form(request, web, 401, error="Name and password do not fit.", **shown)
+        await note(web, known_as, address, "sign-in refused")
+        return await login_form(request, web, 401, error="Name and password do not fit.", **shown)
     web.guard.succeeded(name, address, device)
     if login.second_factor:
         ticket = second_factor.new_ticket(
@@ -96,7 +102,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
         raise Problem(403, "Not from this site", "The form was sent from another site.")
     login = await find_login(web.scheduler, form.get("name", ""))
     if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
-        return await _login_form(request, web, 403, error="That took too long. Sign in again.")
+        return await login_form(request, web, 403, error="That took too long. Sign in again.")
     shown = {"name": login.name, "ticket": ticket, "next": form.get("next", "")}
     wait = web.codes.wait(login.name)
     if wait > 0:
@@ -107,7 +113,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
     code, name = form.get("code", ""), login.name
     used = await web.scheduler.change(lambda db: second_factor.use(db, name, code, now))
     if used is None:
-        await _note(web, login.name, client_address(request), "second factor refused")
+        await note(web, login.name, client_address(request), "second factor refused")
         error = "That code does not fit, or was used before. Wait for the next one."
         return _code_form(request, 401, error=error, **shown)
     web.codes.forget(login.name)
@@ -118,7 +124,7 @@ async def _let_in(
     request: Request, web: Web, login: Login, to: str, detail: str | None = None
 ) -> Response:
     """Sign a user in who has shown who they are, and know the browser from now on."""
-    response = await _sign_in(
+    response = await sign_in(
         request,
         web,
         name=login.name,
@@ -155,14 +161,17 @@ async def log_out(
         await audit.audit(db, by, "sign out", now)
 
     await web.scheduler.change(work)
-    response = RedirectResponse(f"{base_path(request)}/login", 303)
+    left = "?left=1" if principal.name.startswith(PREFIX) else ""
+    response = RedirectResponse(f"{base_path(request)}/login{left}", 303)
     response.delete_cookie(session_cookie(), path="/")
     return response
 
 
-async def _login_form(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
+async def login_form(request: Request, web: Web, status: int = 200, **values: Any) -> Response:
+    """The login page: the form where there are users, and the way to the provider where there is one."""
     anybody = await web.scheduler.read(users.has_users)
-    shown = {"error": "", "name": "", "next": "", **values}
+    shown = {"error": "", "name": "", "next": "", "left": False, **values}
+    shown["provider"] = web.scheduler.settings.oidc_name if web.openid is not None else ""
     html = (
         environment()
         .get_template("pages/login.html")
@@ -177,7 +186,7 @@ def _code_form(request: Request, status: int = 200, **values: str) -> Response:
     return HTMLResponse(html.render(frame=Frame(request, None), **shown), status)
 
 
-async def _sign_in(
+async def sign_in(
     request: Request,
     web: Web,
     *,
@@ -187,13 +196,13 @@ async def _sign_in(
     to: str,
     detail: str | None = None,
 ) -> Response:
+    """Begin a session, note it, and send the browser to where it wanted to go."""
     now = web.scheduler.clock.now()
     by = Actor(ActorKind.MANUAL, name, client_address(request))
     device = in_words(request.headers.get("User-Agent", ""))
 
     async def work(db: AsyncConnection) -> str:
-        if name != login_links.LINK_USER:
-            await users.note_login(db, name, now)
+        await users.note_login(db, name, now)  # somebody who is no user of ours has no row
         secret = await sessions.start_session(
             db, name, role, now, life, device=device, address=client_address(request)
         )
@@ -215,7 +224,7 @@ async def _sign_in(
 
 async def _later(request: Request, web: Web, wait: float, **shown: str) -> Response:
     """The login page, which says when to try again."""
-    response = await _login_form(request, web, 429, error=_later_text(wait), **shown)
+    response = await login_form(request, web, 429, error=_later_text(wait), **shown)
     response.headers["Retry-After"] = str(math.ceil(wait))
     return response
 
@@ -224,8 +233,9 @@ def _later_text(wait: float) -> str:
     return f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
 
 
-async def _note(web: Web, name: str, address: str, what: str) -> None:
+async def note(web: Web, name: str, address: str, what: str, detail: str | None = None) -> None:
+    """Write down what became of a try to sign in."""
     # What was typed as a name is kept only if there is such a user: people type passwords there.
     by = Actor(ActorKind.MANUAL, name, address)
     now = web.scheduler.clock.now()
-    await web.scheduler.change(lambda db: audit.audit(db, by, what, now))
+    await web.scheduler.change(lambda db: audit.audit(db, by, what, now, detail=detail))

@@ -1,0 +1,10 @@
+"""What the tests of this room get."""
+
+from web_fixtures import (
+    _apart,
+    busy_site,
+    database_url,
+    empty_database,
+    settings,
+    site,
+)
