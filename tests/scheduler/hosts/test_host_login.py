@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from hosting_rig import alive
 from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
 from targcc_scheduler.core.errors import CredentialsRefused
-from targcc_scheduler.queries import system
+from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.security import tokens
 from targcc_scheduler.security.roles import Principal, Role
 from targcc_scheduler.web.hosts.login import HostLogin, csrf_cookie
@@ -76,7 +76,7 @@ async def test_roles_and_csrf_tokens_and_the_audit_are_the_same(client, schedule
     assert (await client.post(path, data={"csrf": csrf})).status_code == 303
     client.cookies.set("cookie", "vera")
     assert (await client.post(path, data={"csrf": csrf})).status_code == 403
-    [entry] = await scheduler.read(lambda db: system.audit(db, limit=5))
+    [entry] = await scheduler.read(lambda db: entries.audit(db, limit=5))
     assert (entry.action, entry.job, "otto" in str(entry.actor)) == ("pause", "DailyReport", True)
 
 

@@ -12,6 +12,7 @@ from rt_tools import until
 from targcc_scheduler import RunState, Settings, job, operations
 from targcc_scheduler.core.errors import UnknownServer
 from targcc_scheduler.queries import system
+from targcc_scheduler.queries.trail import entries
 
 gate = threading.Event()
 
@@ -70,7 +71,7 @@ async def test_a_node_that_is_resumed_takes_what_waited(make, ledger):
     assert ledger.run(run_id).State == RunState.ENQUEUED
     await node.operate(operations.resume_server, None, node.node.id, DANA)
     assert await node.wait(run_id, 5) == RunState.SUCCEEDED
-    done = [entry.action for entry in await node.read(system.audit)]
+    done = [entry.action for entry in await node.read(entries.audit)]
     assert done == ["resume server", "drain"]
 
 

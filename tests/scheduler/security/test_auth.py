@@ -1,8 +1,11 @@
 import asyncio
+import statistics
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.errors import AuthError
 from targcc_scheduler.security import devices, passwords, sessions, tokens
@@ -54,11 +57,57 @@ def test_a_short_password_is_refused():
         passwords.hash_password("short")
 
 
+def test_the_commonest_passwords_are_refused_whatever_is_put_around_them():
+    commonest = (
+        *(
+            "1234567890",
+            "Password123!",
+            "P@ssw0rd2026",
+            "qwertyuiop",
+            "1q2w3e4r5t",
+            "Welcome2026!",
+            "letmein12345",
+        ),
+        *("iloveyou123", "0987654321", "aaaaaaaaaa", "abcabcabca", "Administrator1"),
+        *("20261125000", "Summer2026!!", "zxcvbnm123", "Dana-123456", "abcdefghijk", "qwertzuiop1"),
+    )
+    passed = [text for text in commonest if not passwords.is_common(text, "dana")]
+    assert passed == []
+    with pytest.raises(AuthError, match="guessers try this"):
+        passwords.hash_password("Password123!")
+    fine = (
+        "correct horse battery",
+        "a good long password",
+        "tram-violet-oxide",
+        "Zürich liegt am See",
+    )
+    assert not any(passwords.is_common(text, "dana") for text in fine)
+
+
+def test_an_unknown_name_takes_as_long_as_a_known_one(monkeypatch):
+    """The same work is done: as many hashes of the same cost are compared, for a name that there is and one that there is not."""
+    hasher = PasswordHasher(time_cost=2, memory_cost=8_192, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._nobodys_hash.cache_clear()
+    known = hasher.hash("correct horse battery")
+    passwords.password_fits(None, "x")  # the hash that belongs to nobody is made
+
+    def seconds(stored):
+        begun = time.process_time()
+        assert not passwords.password_fits(stored, "a guess that is wrong")
+        return time.process_time() - begun
+
+    pairs = [(seconds(known), seconds(None)) for _ in range(9)]
+    for_known, for_unknown = (statistics.median(side) for side in zip(*pairs, strict=True))
+    assert 0.5 < for_unknown / for_known < 2
+    passwords._nobodys_hash.cache_clear()
+
+
 async def test_a_name_is_taken_in_any_case(db: AsyncConnection):
     await user_rows.add_user(db, "Dana", "hash", Role.ADMIN, NOW)
     with pytest.raises(AuthError, match="there is a user dana already"):
         await user_rows.add_user(db, "dana", "hash", Role.VIEWER, NOW)
-    assert await user_rows.find_login(db, "DANA") == ("Dana", Role.ADMIN, "hash")
+    assert await user_rows.find_login(db, "DANA") == ("Dana", Role.ADMIN, "hash", False)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "login link", "a" * 65, "<b>", "x\n"])

@@ -68,8 +68,15 @@ async def test_sessions_are_listed_with_browser_and_address_and_ended_singly_and
     assert "yossi" in await yossi.page("/jobs/account?everybody=1")
     assert (await dana.get("/api/sessions", params={"user": "yossi"})).status_code == 403
     # A token is nobody's session, whatever it is called.
-    named = await site.program("viewer")
-    assert (await named.get("/api/sessions")).status_code == 403
+    secret = await site.change(
+        lambda db: tokens.create_token(db, "dana", Role.VIEWER, by="test", now=datetime.now(UTC))
+    )
+    named = {"Authorization": f"Bearer {secret}"}
+    nobody = await site.stranger()
+    assert (await nobody.get("/api/sessions", headers=named)).status_code == 403
+    assert "You have no session here" in await nobody.page("/jobs/account", headers=named)
+    for path in ("/jobs/account/sessions/revoke", "/jobs/account/second-factor"):
+        assert (await nobody.client.post(path, headers=named)).status_code == 403
     answer = await dana.send("/jobs/account/sessions/revoke")
     assert answer.status_code == 303
     assert (await dana.get("/jobs")).status_code == 303

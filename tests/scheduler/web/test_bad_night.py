@@ -180,6 +180,8 @@ def addresses(night: Night) -> list[str]:
         "/bulk/new?do=retry&state=failed",
         "/system",
         "/audit",
+        "/account",
+        "/account/second-factor",
         "/runs/999999",
         "/../api/docs",
     ]

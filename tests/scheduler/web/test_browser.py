@@ -122,6 +122,15 @@ def test_no_page_is_wider_than_the_screen(browser: Chrome, link: str, width: int
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     base = link.partition("/login")[0]
     browser.get(link)
-    for path in ("", "/jobs", "/jobs/MailUser", "/runs", "/system", "/audit"):
+    for path in (
+        "",
+        "/jobs",
+        "/jobs/MailUser",
+        "/runs",
+        "/system",
+        "/audit",
+        "/account",
+        "/account/second-factor",
+    ):
         browser.get(base + path)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path

@@ -19,7 +19,9 @@ from targcc_scheduler.web.dashboard.router import ROUTERS
 from targcc_scheduler.web.hosts import guest
 from web_fixtures import PASSWORD, Site, running
 
-OPEN = {"/health/live", "/health/ready", "/login", "/login/code", "/static/{name}"}
+OPEN = {"/health/live", "/health/ready", "/static/{name}"} | {
+    f"/login{rest}" for rest in ("", "/code", "/oidc", "/oidc/answer", "/oidc/leave")
+}
 
 
 def _routes() -> list[tuple[str, str]]:

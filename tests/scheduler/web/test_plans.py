@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 from targcc_scheduler import Settings
-from targcc_scheduler.queries import history, system
+from targcc_scheduler.queries import history
 from targcc_scheduler.queries import runs as run_rows
+from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.tables import job_audit, job_log_line, job_run, logged_job
@@ -44,6 +45,7 @@ PAGES = (
     "/jobs/runs?cause={cause}&open=1",
     "/jobs/audit",
     "/jobs/audit?before=1000",
+    "/jobs/audit?job=DailyReport&since={ago}",
     "/jobs/system",
 )
 ENDPOINTS = (
@@ -193,7 +195,7 @@ async def test_no_question_reads_a_long_table_through(long_site: Site, asked: As
         for path in paths:
             answer = await client.get(path.format(**times))
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
-    for query in (history.history, history.known_jobs, system.audit, run_rows.waiting_runs):
+    for query in (history.history, history.known_jobs, entries.audit, run_rows.waiting_runs):
         await long_site.scheduler.read(query)  # as commands ask
     assert len(asked.statements) > 25
     offences = await asked.offences(long_site)

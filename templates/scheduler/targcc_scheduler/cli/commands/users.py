@@ -68,7 +68,7 @@ def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
     Example:
       targcc user add dana --role operator
     """
-    hashed = passwords.hash_password(_password(from_stdin=password_stdin))
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
 
     async def first() -> bool:
         async with opened() as scheduler:
@@ -142,7 +142,7 @@ def change_password(name: str, *, password_stdin: bool) -> None:
     Example:
       targcc user password dana
     """
-    hashed = passwords.hash_password(_password(from_stdin=password_stdin))
+    hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
     _change("change password", name, lambda db, _: users.change_password(db, name, hashed))
     click.echo(f"{name} has another password")
 

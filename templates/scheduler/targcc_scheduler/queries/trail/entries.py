@@ -38,13 +38,15 @@ class Filter:
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """As conditions on ``c_JobAudit``."""
         c = job_audit.c
-        wanted = {
-            c.JobName.in_(list(self.jobs)): self.jobs,
-            c.RunId == self.run_id: self.run_id is not None,
-            sa.func.lower(c.Actor).contains(self.actor.lower(), autoescape=True): self.actor,
-            c.Action == self.action: self.action,
-        }
-        found = [condition for condition, is_wanted in wanted.items() if is_wanted]
+        found: list[sa.ColumnElement[bool]] = []
+        if self.jobs:
+            found.append(c.JobName.in_(list(self.jobs)))
+        if self.run_id is not None:
+            found.append(c.RunId == self.run_id)
+        if self.actor:
+            found.append(sa.func.lower(c.Actor).contains(self.actor.lower(), autoescape=True))
+        if self.action:
+            found.append(c.Action == self.action)
         if self.since is not None:
             found.append(self.since <= c.At)
         if self.until is not None:

@@ -34,14 +34,17 @@ async def account_page(
     now, idle = scheduler.clock.now(), scheduler.settings.session_idle
     is_admin = principal.covers(Role.ADMIN)
     all_of_them = bool(everybody) and is_admin
-    name = None if all_of_them else principal.name
+    own = (
+        principal.name if principal.session else ""
+    )  # a token, or the host's user, may be called like one of ours
+    name = None if all_of_them else own
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         return {
             "sessions": await sessions.sessions(db, now, idle, name=name),
-            "is_user": await users.find_login(db, principal.name) is not None,
-            "second_factor": await second_factor.is_on(db, principal.name),
-            "recovery_left": await second_factor.recovery_left(db, principal.name),
+            "is_user": await users.find_login(db, own) is not None,
+            "second_factor": await second_factor.is_on(db, own),
+            "recovery_left": await second_factor.recovery_left(db, own),
             "tokens": await tokens.tokens(db) if is_admin else None,
         }
 
