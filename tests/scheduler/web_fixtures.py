@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import api_contract
 import httpx
 import pytest
 from argon2 import PasswordHasher
@@ -88,7 +89,8 @@ class Site:
     async def stranger(self, base_url: str = HOST) -> Visitor:
         """Somebody who has not signed in."""
         transport = httpx.ASGITransport(self.app, client=("10.1.2.3", 1234))
-        client = httpx.AsyncClient(transport=transport, base_url=base_url)
+        hooks = {"response": [api_contract.holds]}
+        client = httpx.AsyncClient(transport=transport, base_url=base_url, event_hooks=hooks)
         return Visitor(await self._stack.enter_async_context(client))
 
     async def user(self, role: str = "operator", name: str | None = None) -> Visitor:

@@ -23,6 +23,7 @@ from ..storage.bulk import rows as bulks
 from ..storage.failures import groups
 from ..storage.owners import shadow
 from ..storage.partitions import months, retire
+from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
 from ..storage.transactions import Store
@@ -107,6 +108,7 @@ async def upkeep(
         await shadow.prune(connection, before)
         await bulks.remove_old(connection, before)
         await groups.remove_old(connection, before)
+        await answers.remove_old(connection, now - timedelta(days=1))
     removed = await prune(
         store,
         before=before,

@@ -21,9 +21,9 @@ from ..scheduler import Scheduler
 from ..security.roles import Principal, Role
 from ..storage.owners import rows as owners
 from ..storage.tables import job_server
+from .api_route import ApiRoute
 from .authentication import api_needs
 from .metrics import Metrics
-from .problems import ApiRoute
 from .state import Web, get_web
 
 

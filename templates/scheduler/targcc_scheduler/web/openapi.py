@@ -17,11 +17,25 @@ from ..core.version import __version__
 from ..project import current
 from ..security.roles import Principal, Role
 from .api.router import router as api_router
+from .api_route import ApiRoute
 from .authentication import api_needs
 from .dashboard.flash import base_path
 from .dashboard.page_route import PageRoute, page_needs
 from .dashboard.rendering import render
-from .problems import ApiRoute
+from .idempotency import HEADER
+
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
+_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "schema": {"type": "string", "maxLength": 200},
+    "description": "A name of your own for this request. Sent again within 24 hours, it gets the first answer and does nothing more.",
+}
+_NOT_ANSWERED = {
+    "description": "The first request with this key has no answer yet",
+    "content": {_JSON: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+}
 
 router = APIRouter(include_in_schema=False)
 _json = APIRouter(route_class=ApiRoute)
@@ -52,7 +66,20 @@ def schema() -> dict[str, Any]:
     )
     found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     found["security"] = [{"token": []}]
+    _say_problems(found)
     return found
+
+
+def _say_problems(found: dict[str, Any]) -> None:
+    """Add what every route does. FastAPI takes errors for JSON of the success's kind; they are problem details."""
+    for methods in found["paths"].values():
+        for method, said in methods.items():
+            if method == "post":
+                said["parameters"] = [*said.get("parameters", ()), _KEY]
+                said["responses"].setdefault("409", dict(_NOT_ANSWERED))
+            for status, response in said["responses"].items():
+                if status >= "400" and _JSON in response["content"]:
+                    response["content"] = {_PROBLEM: response["content"][_JSON]}
 
 
 def operations() -> list[Operation]:
@@ -83,7 +110,7 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
 
 
 def _content(said: dict[str, Any]) -> str:
-    return _kind(said.get("content", {}).get("application/json", {}).get("schema", {}))
+    return _kind(said.get("content", {}).get(_JSON, {}).get("schema", {}))
 
 
 def _kind(described: dict[str, Any]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
@@ -29,6 +29,8 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+_TYPE = "urn:targcc:problem:"
+_WORD = re.compile("[a-z]+")
 _MOST_BODY_BYTES = 1_000_000
 _CLIENT_CLOSED_REQUEST = 499
 """What nginx writes in its log for an answer that nobody waits for."""
@@ -59,7 +61,7 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
     def response(self) -> Response:
         """The answer."""
         body = {
-            "type": "about:blank",
+            "type": _TYPE + "-".join(_WORD.findall(self.title.lower())),
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -140,21 +142,6 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-class ApiRoute(GuardedRoute):
-    """A route of the REST API: whatever goes wrong is answered as problem JSON."""
-
-    async def answer(self, handler: Handler, request: Request) -> Response:
-        """The handler's answer, or the problem."""
-        try:
-            return await with_database(handler, request)
-        except Problem as problem:
-            return problem.response()
-        except RequestValidationError as error:
-            return _unprocessable(error).response()
-        except HTTPException as error:
-            return Problem(error.status_code, "Refused", str(error.detail)).response()
-
-
 def _refuse_large_body(request: Request) -> None:
     """Refuse a body that is large or of unknown length: it is read before the sender is authenticated."""
     length = request.headers.get("content-length", "0")
@@ -204,12 +191,3 @@ async def with_database(handler: Handler, request: Request) -> Response:
             "The request cannot be understood",
             "It holds a text, a number or an instant that no database can.",
         ) from error
-
-
-def _unprocessable(error: RequestValidationError) -> Problem:
-    errors = [
-        {"where": ".".join(map(str, item["loc"])), "message": item["msg"]}
-        for item in error.errors()
-    ]
-    detail = "; ".join(f"{item['where']}: {item['message']}" for item in errors)
-    return Problem(422, "The request cannot be understood", detail, errors=errors)

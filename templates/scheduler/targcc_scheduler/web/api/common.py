@@ -36,9 +36,17 @@ Cursor = Annotated[
 ]
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ProblemOut, "description": "The body cannot be read"},
     401: {"model": ProblemOut, "description": "No token, or one that is not known"},
     403: {"model": ProblemOut, "description": "The token's role does not allow it"},
     404: {"model": ProblemOut, "description": "There is no such job or run"},
+    413: {"model": ProblemOut, "description": "The body is too large, or does not say its length"},
+    421: {
+        "model": ProblemOut,
+        "description": "This site does not answer to the Host of the request",
+    },
+    422: {"model": ProblemOut, "description": "A value cannot be understood, or does not fit"},
+    503: {"model": ProblemOut, "description": "The database or the scheduler does not answer"},
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
     409: {"model": ProblemOut, "description": "The state of the run does not allow it"}

@@ -14,8 +14,9 @@ from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...schedules import parse_zone
 from ...security.roles import Role
+from ..api_route import ApiRoute
 from ..authentication import actor, require_job
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import (
     PROBLEMS,
     Cursor,
@@ -28,7 +29,7 @@ from .common import (
     link_next,
     tried,
 )
-from .schemas.base import DoneOut, PauseIn, ProblemOut
+from .schemas.base import DoneOut, PauseIn
 from .schemas.jobs import (
     JobDetailOut,
     JobOut,
@@ -58,11 +59,7 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     return job_detail_out(jobs[0], upcoming.next_runs(jobs[0], 5))
 
 
-@router.post(
-    "/jobs/{name}/trigger",
-    tags=["jobs"],
-    responses={422: {"model": ProblemOut, "description": "The arguments do not fit the job"}},
-)
+@router.post("/jobs/{name}/trigger", tags=["jobs"])
 async def trigger_job(
     name: str,
     request: Request,

@@ -21,8 +21,9 @@ from ...queries.needs.reasons import Answer
 from ...queries.runs import RunFilter
 from ...scheduler import Scheduler
 from ...security.roles import Role
+from ..api_route import ApiRoute
 from ..authentication import actor
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
 from .schemas.base import DoneOut
 from .schemas.oncall import (

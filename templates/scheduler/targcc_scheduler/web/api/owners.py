@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from ...cutover import owning
 from ...storage.owners import rows
+from ..api_route import ApiRoute
 from ..authentication import actor
-from ..problems import ApiRoute
 from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
 from .schemas.base import DoneOut
 from .schemas.jobs import OwnerIn, OwnerOut

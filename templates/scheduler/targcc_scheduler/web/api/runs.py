@@ -15,8 +15,9 @@ from ...queries import runs as runs_rows
 from ...queries.models import LogLine
 from ...queries.runs import RunFilter
 from ...security.roles import Role
+from ..api_route import ApiRoute
 from ..authentication import actor, require_job
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import (
     CONFLICT,
     PROBLEMS,

@@ -14,8 +14,9 @@ from ...queries.releases import Release
 from ...queries.system import check_queue, queue_names
 from ...scheduler import Scheduler
 from ...storage.deploy import drain
+from ..api_route import ApiRoute
 from ..authentication import actor
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import PROBLEMS, Operator, SchedulerOf, Viewer, tried
 from .jobs import pause_of
 from .schemas.base import DoneOut, PauseIn

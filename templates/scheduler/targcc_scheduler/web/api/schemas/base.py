@@ -31,10 +31,31 @@ class DoneOut(Schema):
     message: str
 
 
+class ErrorOut(Schema):
+    """What is wrong with one value of a request."""
+
+    where: str = Field(description="Its place, such as query.limit or body.arguments.")
+    message: str
+
+
 class ProblemOut(Schema):
     """What went wrong (RFC 9457)."""
 
-    type: str
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:targcc:problem:no-such-job",
+                "title": "No such job",
+                "status": 404,
+                "detail": "there is no job DialyReport; did you mean DailyReport?",
+            }
+        }
+    )
+
+    type: str = Field(description="urn:targcc:problem: and the title in small letters; it stays.")
     title: str
     status: int
     detail: str
+    errors: list[ErrorOut | str] = Field(
+        default=[], description="With 422: each value that does not fit."
+    )

@@ -1,0 +1,1 @@
+"""Requests that were answered, kept so that a repetition gets the same answer."""

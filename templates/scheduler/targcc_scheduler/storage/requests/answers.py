@@ -1,0 +1,82 @@
+"""The rows of requests with an idempotency key: a second one with the same key finds the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..dialects.known import of
+from ..tables import job_request
+
+_c = job_request.c
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of an earlier request.
+
+    Args:
+        digest: What it asked for, in hexadecimal.
+        status: The status of its answer; ``None`` while there is none.
+        body: The body of its answer.
+    """
+
+    digest: str
+    status: int | None
+    body: str | None
+
+
+async def begin(
+    connection: AsyncConnection,
+    scope: str,
+    key: str,
+    *,
+    digest: str,
+    now: datetime,
+    expired: datetime,
+) -> Kept | None:
+    """Take a key for a request that is about to be carried out.
+
+    Args:
+        connection: In a writing transaction.
+        scope: Who asks and where, in hexadecimal: keys of others are not in the way.
+        key: What the caller named the request.
+        digest: What it asks for, in hexadecimal.
+        now: The time.
+        expired: What was begun before this is forgotten.
+
+    Returns:
+        The earlier request of this name, or ``None``: then this one is the first.
+    """
+    await connection.execute(sa.delete(job_request).where(*_is(scope, key), _c.BegunAt < expired))
+    insert = of(connection).insert_ignore(job_request, [_c.Scope, _c.RequestKey])
+    row = {"Scope": scope, "RequestKey": key, "Digest": digest, "BegunAt": now}
+    if (await connection.execute(insert.values(row))).rowcount:
+        return None
+    found = await connection.execute(
+        sa.select(_c.Digest, _c.Status, _c.Body).where(*_is(scope, key))
+    )
+    return Kept(*found.one())
+
+
+async def end(connection: AsyncConnection, scope: str, key: str, status: int, body: str) -> None:
+    """Keep the answer of a request."""
+    answered = sa.update(job_request).where(*_is(scope, key)).values(Status=status, Body=body)
+    await connection.execute(answered)
+
+
+async def forget(connection: AsyncConnection, scope: str, key: str) -> None:
+    """Give a key back whose request was refused: nothing was done."""
+    await connection.execute(sa.delete(job_request).where(*_is(scope, key), _c.Status.is_(None)))
+
+
+async def remove_old(connection: AsyncConnection, before: datetime) -> None:
+    """Remove requests that began before an instant."""
+    await connection.execute(sa.delete(job_request).where(_c.BegunAt < before))
+
+
+def _is(scope: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return _c.Scope == scope, _c.RequestKey == key
