@@ -1,6 +1,6 @@
 """Requests with an idempotency key.
 
-Revision: 0007, after 0005. It only adds: code of the release before works with it.
+Revision: 0007, after 0006. It only adds: code of the release before works with it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.sql import quoted_name
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

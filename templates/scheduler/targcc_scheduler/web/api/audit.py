@@ -15,12 +15,17 @@ from ...queries.trail import entries
 from ...queries.trail.entries import Filter
 from ...queries.trail.export import Format, export
 from ...scheduler import Scheduler
-from ..problems import ApiRoute, Problem
+from ..api_route import ApiRoute
+from ..problems import Problem
 from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_next
 from .schemas.system import VerdictOut
 
 router = APIRouter(prefix="/api/audit", route_class=ApiRoute, responses=PROBLEMS, tags=["system"])
 _MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+_FILES = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+}
 
 
 def names_of(scheduler: Scheduler, job: str) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ async def list_audit(
     return list(found)
 
 
-@router.get("/export", response_class=Response)
+@router.get("/export", response_class=Response, responses={200: {"content": _FILES}})
 async def export_audit(
     _: Viewer, scheduler: SchedulerOf, which: Which, kind: Annotated[Format, Query(alias="format")]
 ) -> StreamingResponse:

@@ -12,8 +12,9 @@ from ...core.humanize import count
 from ...security import sessions, tokens
 from ...security.roles import Principal, Role
 from ...storage.audit import audit
+from ..api_route import ApiRoute
 from ..authentication import actor
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import PROBLEMS, Admin, SchedulerOf, Viewer
 from .schemas.base import DoneOut
 from .schemas.sessions import SessionOut, TokenOut

@@ -1,0 +1,16 @@
+-- Running upgrade 0006 -> 0007
+
+CREATE TABLE c_JobRequest (
+    Scope VARCHAR(64) NOT NULL,
+    RequestKey VARCHAR(200) NOT NULL,
+    Digest VARCHAR(64) NOT NULL,
+    Status INTEGER,
+    Body TEXT,
+    BegunAt DATETIME NOT NULL,
+    CONSTRAINT PK_c_JobRequest PRIMARY KEY (Scope, RequestKey)
+);
+
+INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
+    VALUES ('oldest_code 0007', '0004', CURRENT_TIMESTAMP);
+
+UPDATE c_AlembicVersion SET version_num='0007' WHERE c_AlembicVersion.version_num = '0006';
