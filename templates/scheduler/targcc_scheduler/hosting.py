@@ -30,6 +30,7 @@ from .migrations.upgrade import refuse_newer
 from .node.alert_queue import AlertQueue, Notify
 from .node.identity import host_name
 from .node.node import Node
+from .node.overrides import OverrideWatch
 from .node.pruner import Upkeep, upkeep
 from .operations import Call, run_asked, until_final
 from .preparing import prepare
@@ -90,6 +91,8 @@ class Host:
         self._offers = offers
         self._settings = settings
         self.clock = clock
+        self.overrides = OverrideWatch(self.registry, clock)
+        self.overrides.changed = self.look_for_slots
         self._source = source
         self._container = container
         self._notify = notify
@@ -97,7 +100,7 @@ class Host:
         self._loop = LoopOnDemand("targcc")
         self._store: Store | None = None
         self._engine: Engine | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
         self._clock_read = float("-inf")
         self._opening = asyncio.Lock()
         self._told = ""
@@ -212,6 +215,14 @@ class Host:
 
         return await self.call(work())
 
+    async def look_at_overrides(self) -> None:
+        """Let this process see at once what has been changed of jobs."""
+
+        async def look() -> None:
+            await self.overrides.look(self.store, ends=self.node is not None)
+
+        await self.call(look())
+
     def look_for_slots(self) -> None:
         """Let the node see jobs that were registered; from any thread."""
         if self.node is None:
@@ -247,11 +258,14 @@ class Host:
         schedule: bool,
         queues: Sequence[str] | None,
     ) -> None:
-        if self._source is not None and self._following is None:
-            follow = self._source.follow(
-                self.registry, self._forget_slots, self._run_asked, self._ended_since
-            )
-            self._following = asyncio.create_task(follow, name="targcc legacy")
+        if not self._following:
+            watch = self.overrides.run(self.store, ends=lambda: self.node is not None)
+            self._following.append(asyncio.create_task(watch, name="targcc overrides"))
+            if self._source is not None:
+                follow = self._source.follow(
+                    self.registry, self._forget_slots, self._run_asked, self._ended_since
+                )
+                self._following.append(asyncio.create_task(follow, name="targcc legacy"))
         if self.node is not None or not (work or schedule):
             return
         send = self._notify or AlertSender(self.store.engine, self._settings, self.clock)
@@ -269,6 +283,7 @@ class Host:
             schedule=schedule,
             own=lambda: self.registry.own,
             look_again=self.registry.look_again,
+            overrides=self.overrides,
         )
         try:
             await node.start()
@@ -295,9 +310,8 @@ class Host:
 
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
-            async with (
-                self._opening
-            ):  # one that fails closes what it opened, and nothing that others did
+            # One that fails closes what it opened, and nothing that others did.
+            async with self._opening:
                 await self._open()
         except BaseException:
             coroutine.close()
@@ -313,12 +327,15 @@ class Host:
                     await connection.run_sync(refuse_newer)
                     await self._read_clock(connection)
                 await self._engine.open()
+                await self.overrides.look_again(self._store)
             except BaseException:
                 await self._close()
                 raise
-        elif self.node is None and uptime() - self._clock_read > _CLOCK_READ_SECONDS:
-            async with self._store.read() as connection:
-                await self._read_clock(connection)
+        elif self.node is None:
+            await self.overrides.look_again(self._store)
+            if uptime() - self._clock_read > _CLOCK_READ_SECONDS:
+                async with self._store.read() as connection:
+                    await self._read_clock(connection)
 
     async def _read_clock(self, connection: AsyncConnection) -> None:
         """Go by the database's clock; a node reads it again at each heartbeat."""
@@ -329,10 +346,10 @@ class Host:
                 self.clock.follow(said, asked, uptime())
 
     async def _close(self) -> None:
-        following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        following, self._following = self._following, []
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         if self.node is not None:  # it may be told to hurry meanwhile
             try:
                 await self.node.stop()
@@ -349,8 +366,7 @@ class Host:
         """Forget the last slot of jobs that became inactive, so that they start from now when they return."""
         async with self.store.write() as connection:
             await slots.forget(connection, inactive)
-        if self.node is not None and self.node.slots is not None:
-            self.node.slots.wake()
+        self.look_for_slots()
 
     async def _ended_since(self, jobs: Collection[str], since: datetime) -> Sequence[Attempt]:
         return await self.read(lambda connection: ended_since(connection, jobs, since))

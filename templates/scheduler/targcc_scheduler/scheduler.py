@@ -63,6 +63,8 @@ class Scheduler(Creating):
         self._registry = self._host.registry
         self.look_for_slots = self._host.look_for_slots
         """Let this node look at all schedules again, as when one has changed in the database. From any thread."""
+        self.look_at_overrides = self._host.look_at_overrides
+        """Let this process see at once what has been changed of jobs."""
         self.hold = self._host.hold
         """Take no more runs, as :meth:`stop` is about to follow; with ``hurry=True`` that waits for none that run. From any thread."""
 

@@ -19,6 +19,7 @@ _SHOWN_AS_THEY_ARE = (
     errors.UnknownFailure,
     errors.UnknownBulk,
     errors.BulkError,
+    errors.OverrideError,
     errors.UnknownRelease,
     errors.RunStateError,
     errors.PauseError,

@@ -26,6 +26,7 @@ _MODULES = {
     "alert-rules": ("oncall.prometheus", "alert_rules"),
     "bulk": ("oncall.bulk", "bulk_group"),
     "backfill": ("oncall.backfill", "backfill"),
+    "override": ("oncall.overrides", "override_group"),
     "queue": ("system", "queue_group"),
     "server": ("server", "server_group"),
     "release": ("server", "release_group"),

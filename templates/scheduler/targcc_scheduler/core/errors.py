@@ -55,6 +55,10 @@ class BulkError(ValueError):
     """An operation on many runs that cannot be done, or not be taken back; the message says why."""
 
 
+class OverrideError(ValueError):
+    """An option of a job that cannot be overridden so; the message says why."""
+
+
 class DatabaseReplaced(OSError):  # noqa: N818 - reads as what it is
     """The database is not the one that was opened: its file was deleted, moved or replaced, or the server has another by that name."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .. import operations
 from ..core.actor import SYSTEM, Actor
+from ..core.errors import UnknownRun
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
+from ..queries import runs
 from ..storage.runs.values import NewRun
 
 P = ParamSpec("P")
@@ -131,6 +134,19 @@ class Creating:
         """
         run = await self._new_run(name, JobType.MANUAL, arguments or {}, by)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
+
+    async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
+        """The arguments that a run of a job had, as :meth:`trigger` takes them; to run it again with some of them changed.
+
+        Raises:
+            UnknownRun: the job has no run with this id.
+            ArgumentsError: they do not fit the job any more.
+        """
+        definition = self.find(name)
+        found = await self._host.read(lambda db: runs.get_run(db, run_id))
+        if found is None or found.job != definition.name:
+            raise UnknownRun(f"{definition.name} has no run {run_id}")
+        return definition.signature.load(json.dumps(found.arguments))
 
     def create_now(
         self,

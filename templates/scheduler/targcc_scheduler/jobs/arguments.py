@@ -10,7 +10,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,18 @@ class Parameters:
         self._know(checked)
         sealed = SEALS.seal(_plain(dict(checked)), self.secrets)
         return json.dumps(sealed, ensure_ascii=False)
+
+    def only(self, names: Iterable[str]) -> Parameters:
+        """Some of the parameters.
+
+        Raises:
+            ArgumentsError: there is no parameter of a name.
+        """
+        known = self.model.model_fields if self.model is not None else {}
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentsError(f"takes no {', '.join(unknown)}: {', '.join(known) or 'nothing'}")
+        fields: dict[str, Any] = {name: (known[name].annotation, known[name]) for name in names}
+        return Parameters(self.context, _model(fields), self.secrets & fields.keys())
 
     def reseal(self, arguments_json: str) -> str:
         """What :meth:`check` wrote, with its secrets sealed by the newest key.
@@ -108,13 +120,16 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
     fields: dict[str, Any] = {}
     for item in rest:
         fields[item.name] = (_type_of(function, item), _default(item))
+    secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
+    return Parameters(context, _model(fields), secrets)
+
+
+def _model(fields: Mapping[str, Any]) -> type[pydantic.BaseModel]:
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
     with warnings.catch_warnings():
         # A parameter may be called `json` or `copy`: nobody asks this model for what pydantic's own are for.
         warnings.filterwarnings("ignore", 'Field name ".*" in "Arguments" shadows', UserWarning)
-        model = pydantic.create_model("Arguments", __config__=config, **fields)
-    secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
-    return Parameters(context, model, secrets)
+        return pydantic.create_model("Arguments", __config__=config, **fields)
 
 
 def _takes_context(parameter: inspect.Parameter) -> bool:

@@ -242,7 +242,7 @@ def _complete(
         raise JobError(f"{target.__name__} needs a method execute(self, ctx)")
     key = name or declaration.name
     zone = timezone or project.timezone
-    when, text = _schedule(schedule, every=every, anchor=anchor, after=after, at=at, zone=zone)
+    when, text = schedule_from(schedule, every=every, anchor=anchor, after=after, at=at, zone=zone)
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
     _check_aliases(key, aliases)
     parse_zone(zone)
@@ -267,7 +267,7 @@ def _complete(
         misfire=misfire,
         misfire_grace=_limit(misfire_grace),
         concurrency=concurrency,
-        isolation=isolation or _isolation(target, queue or project.queue, project),
+        isolation=isolation or isolation_of(target, queue or project.queue, project),
         memory_limit=memory_limit,
         alerts=alerts,
         paused=paused,
@@ -323,7 +323,7 @@ def _check_isolation(
         raise JobError(f"{key}: memory_limit is MiB from 1, of a process of its own")
 
 
-def _isolation(target: Callable[..., Any], queue: str, project: Project) -> Isolation:
+def isolation_of(target: Callable[..., Any], queue: str, project: Project) -> Isolation:
     """What a job's queue says of a job that says nothing."""
     wanted = queue in project.process_queues and _can_be_imported(target)
     return "process" if wanted else "thread"
@@ -349,7 +349,7 @@ def _instant(value: str | datetime, zone: str) -> datetime:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=parse_zone(zone))
 
 
-def _schedule(
+def schedule_from(
     schedule: str | JobType | None,
     *,
     every: str | timedelta | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from ..core.secrets import MASK
 from ..schedules import Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 from .expectations import Expectations
+from .overrides.values import Override
 
 Overlap = Literal["skip", "queue", "allow"]
 Misfire = Literal["run_once", "skip", "run_all"]
@@ -108,6 +110,9 @@ class JobDefinition:
         aliases: The names that it had before.
         left_spec: Whether targcc.yaml had it and has it no more: it is in the code, not in the spec.
         expectations: What must hold of it; people are told when it does not.
+        arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
+        overrides: What people have changed of it while it is deployed.
+        code: The job as its code has it, where people have changed something.
     """
 
     name: str
@@ -135,6 +140,9 @@ class JobDefinition:
     aliases: tuple[str, ...] = ()
     left_spec: bool = False
     expectations: Expectations = field(default_factory=Expectations)
+    arguments_json: str = "{}"
+    overrides: tuple[Override, ...] = ()
+    code: JobDefinition | None = None
 
     @property
     def key(self) -> str:
@@ -164,6 +172,19 @@ class JobDefinition:
     def parameters(self) -> type[pydantic.BaseModel] | None:
         """The typed arguments as a model; ``None`` when the job takes none."""
         return self.signature.model
+
+    @property
+    def coded(self) -> JobDefinition:
+        """The job as its code has it, without what people have changed while it is deployed."""
+        return self.code or self
+
+    def check(self, arguments: Mapping[str, Any]) -> str | None:
+        """The arguments of a run as JSON, checked and completed; see :meth:`.arguments.Parameters.check`.
+
+        Raises:
+            ArgumentsError: they do not fit the job.
+        """
+        return self.signature.check({**json.loads(self.arguments_json), **arguments})
 
     def __str__(self) -> str:
         return self.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +13,8 @@ from .copies import refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
+from .overrides.effective import effective
+from .overrides.values import Override
 
 JobRef = str | JobDefinition | Callable[..., Any]
 """A job by name, definition, class or function."""
@@ -41,15 +43,20 @@ class JobRegistry:
         self._external: set[str] = set()
         self._completed: dict[int, tuple[Declaration, JobDefinition]] = {}
         self._external_broken: list[BrokenModule] = []
+        self._overrides: dict[str, tuple[Override, ...]] = {}
+        self._effective: dict[str, tuple[JobDefinition, tuple[Override, ...], JobDefinition]] = {}
+        self._definitions: dict[str, JobDefinition] = {}
+        """The jobs with what people have changed: what everybody gets. ``_discovered`` has them as their code does."""
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
         """The jobs by name; the mapping changes when jobs are registered or replaced."""
-        return self._found().definitions
+        self._found()
+        return self._definitions
 
     @property
     def own(self) -> list[JobDefinition]:
-        """The jobs that are in the code."""
+        """The jobs that are in the code, as they are there."""
         definitions = self._found().definitions
         return [job for name, job in list(definitions.items()) if name not in self._external]
 
@@ -91,6 +98,41 @@ class JobRegistry:
         if known is not None and known.target is not definition.target:
             raise ValueError(f"the job name {definition.name!r} is taken by {known.module}")
         definitions[definition.name] = definition
+        self._hold(definition.name)
+
+    def override(self, overrides: Iterable[Override]) -> set[str]:
+        """Let these overrides hold, and no others; the names of the jobs that have changed by that."""
+        with self._lock:
+            before, self._overrides = self._overrides, {}
+            for one in overrides:
+                self._overrides[one.job] = (*self._overrides.get(one.job, ()), one)
+            changed = {
+                name
+                for name in before.keys() | self._overrides.keys()
+                if before.get(name) != self._overrides.get(name)
+            }
+            if self._discovered is not None:
+                self._hold(*changed)
+            return changed
+
+    def _hold(self, *names: str) -> None:
+        """Bring what everybody gets of these jobs up to date."""
+        found = self._found().definitions
+        for name in names:
+            if name in found:
+                self._definitions[name] = self._changed(found[name])
+            else:
+                self._definitions.pop(name, None)
+
+    def _changed(self, definition: JobDefinition) -> JobDefinition:
+        overrides = self._overrides.get(definition.name)
+        if not overrides:
+            return definition
+        made = self._effective.get(definition.name)
+        if made is None or made[0] is not definition or made[1] != overrides:
+            whole = effective(definition, overrides, self._project or current())
+            made = self._effective[definition.name] = definition, overrides, whole
+        return made[2]
 
     def replace_external(
         self,
@@ -125,6 +167,7 @@ class JobRegistry:
                 del definitions[name]
             definitions.update(kept)
             self._external, self._external_broken = set(kept), [*broken, *taken]
+            self._hold(*gone, *different)
             return gone, different
 
     def report_external(self, broken: BrokenModule) -> None:
@@ -137,11 +180,13 @@ class JobRegistry:
         found = self._found()
         with self._lock:
             discover_more(self._package, found)
+            self._hold(*(found.definitions.keys() - self._definitions.keys()))
 
     def _found(self) -> Discovered:
         with self._lock:
             if self._discovered is None:
                 self._discovered = discover(self._package, self._project)
+                self._hold(*self._discovered.definitions)
                 if self._more is not None:
                     self._more(self)
             return self._discovered
@@ -152,12 +197,12 @@ class JobRegistry:
             raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
         if not isinstance(mark, Declaration):
             refuse_mark(job, mark)
-        known = self._discovered.definitions.get(mark.name) if self._discovered else None
+        known = self._definitions.get(mark.name)
         if known is not None and known.target is mark.target:
             return known
         if id(mark) not in self._completed:  # once: it makes a model of the job's arguments
             self._completed[id(mark)] = mark, mark.complete(self._project or current())
-        return self._completed[id(mark)][1]
+        return self._changed(self._completed[id(mark)][1])
 
     def _find_by_name(self, text: str) -> JobDefinition:
         definitions = self.definitions

@@ -22,9 +22,9 @@ _PLAIN = {"int", "float", "bool", "str", "bytes", "None", "list", "dict", "set",
 
 
 def described(definitions: Iterable[JobDefinition]) -> dict[str, tuple[str, str]]:
-    """The arguments and the schedule of each job, as text that is the same on every machine."""
+    """The arguments and the schedule of each job as its code has them, as text that is the same on every machine."""
     jobs = sorted(definitions, key=lambda job: job.name)
-    return {job.name: (_arguments(job), schedule_of(job)) for job in jobs}
+    return {job.name: (_arguments(job), schedule_of(job.coded)) for job in jobs}
 
 
 def fingerprint_of(jobs: Mapping[str, tuple[str, str]]) -> str:

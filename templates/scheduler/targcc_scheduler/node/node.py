@@ -22,6 +22,7 @@ from .alert_queue import AT_ONCE, AlertQueue
 from .aliases import Aliases
 from .chores.rounds import Rounds
 from .heartbeat import Heartbeat
+from .overrides import OverrideWatch
 from .pruner import count_history, upkeep
 from .releases import ReleaseWatch
 from .slots.recurring import RecurringScheduler
@@ -54,6 +55,7 @@ class Node:
         schedule: Whether it creates the runs of recurring jobs.
         own: The jobs that are in the code, which make the release of this node.
         look_again: Finds jobs whose files were added while the process runs.
+        overrides: What people have changed of the jobs.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Node:
         schedule: bool,
         own: Callable[[], Iterable[JobDefinition]],
         look_again: Callable[[], None],
+        overrides: OverrideWatch | None = None,
     ) -> None:
         self._services = services
         self._definitions = definitions
@@ -93,7 +96,9 @@ class Node:
         self.aliases = Aliases(services, definitions, lambda: self.releases.release)
         self.slots: RecurringScheduler | None = None
         if schedule:
-            self.slots = RecurringScheduler(services, definitions, lambda: self.releases.release)
+            self.slots = RecurringScheduler(
+                services, definitions, lambda: self.releases.release, overrides
+            )
             self.releases.decided = self.aliases.taken = self.slots.wake
         self.rounds = Rounds(services, definitions, schedule=schedule)
         self.executor: Executor | None = None

@@ -113,7 +113,7 @@ async def backfill(
             job_type=JobType.RECURRING,
             queue=job.queue,
             priority=job.priority if priority is None else priority,
-            arguments_json=job.signature.check({}),
+            arguments_json=job.check({}),
             due_at=call.now + apart * place,
             scheduled_for=slot,
             triggered_by=str(Actor(BACKFILL, by.name or str(by))),

@@ -18,6 +18,7 @@ from .schema.columns import only_where as _only_where
 from .schema.columns import table as _table
 from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
+from .schema.overrides import job_override
 from .schema.requests import job_request
 
 __all__ = [  # what other modules take from here
@@ -30,6 +31,7 @@ __all__ = [  # what other modules take from here
     "job_concern",
     "job_failure",
     "job_log_line",
+    "job_override",
     "job_owner",
     "job_queue",
     "job_release",

@@ -9,18 +9,27 @@ from typing import Any
 
 import click
 
-from ..common import opened, operator, run
+from ..common import Function, opened, operator, run
 from ..output import json_option, pause_options, print_json, wait_options, when
 from .jobs import job_group, overviews
 from .runs import follow, started
 
 
+def argument_options(command: Function) -> Function:
+    """``--arg`` and ``--arguments``, for :func:`arguments_of`."""
+    pairs = click.option(
+        "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; may be repeated."
+    )
+    whole = click.option("--arguments", metavar="JSON", help="All arguments as one JSON object.")
+    return pairs(whole(command))
+
+
 @job_group.command("run")
 @click.argument("name")
+@argument_options
 @click.option(
-    "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; may be repeated."
+    "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
 )
-@click.option("--arguments", metavar="JSON", help="All arguments as one JSON object.")
 @wait_options
 @json_option
 def run_job(
@@ -28,6 +37,7 @@ def run_job(
     *,
     pairs: tuple[str, ...],
     arguments: str | None,
+    like: int | None,
     wait: bool,
     timeout: timedelta | None,
     as_json: bool,
@@ -40,13 +50,15 @@ def run_job(
     Example:
       targcc job run DailyReport --wait
       targcc job run SendWelcome --arg user_id=42 --arg since=2026-01-31
+      targcc job run SendWelcome --like 4711 --arg user_id=43
     """
-    given = _arguments(pairs, arguments)
+    given = arguments_of(pairs, arguments)
 
     async def work() -> None:
         async with opened() as scheduler:
             definition = scheduler.find(name)
-            run_id = await scheduler.trigger(definition, given, by=operator())
+            before = await scheduler.arguments_of(definition, like) if like is not None else {}
+            run_id = await scheduler.trigger(definition, before | given, by=operator())
             if not wait:
                 started(scheduler, run_id, definition.display_name, as_json=as_json)
                 return
@@ -55,7 +67,8 @@ def run_job(
     run(work())
 
 
-def _arguments(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
+def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
+    """The arguments that ``--arg`` and ``--arguments`` say."""
     found: dict[str, Any] = {}
     if text is not None:
         try:

@@ -9,6 +9,7 @@ import click
 
 from ...core import humanize
 from ...jobs.definition import JobDefinition
+from ...jobs.overrides.values import Override
 from ...project import current
 from ...queries import history, jobs, statistics, upcoming
 from ...queries.jobs import JobOverview
@@ -145,6 +146,7 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("owner", f"{job.owner}, by {job.elsewhere.by}" if job.elsewhere else ""),
         ("paused", _paused(job, now)),
         *[("next", _next(slot, now, definition.timezone)) for slot in slots],
+        *[("changed", _changed(one, now)) for one in definition.overrides],
         ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
         ("queue", definition.queue),
         ("retries", retries if definition.retries else "none"),
@@ -157,6 +159,13 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("spec", _not_in_spec(definition)),
         ("was named", ", ".join(definition.aliases)),
     ]
+
+
+def _changed(one: Override, now: datetime) -> str:
+    """An option that a person has changed while the job is deployed."""
+    until = f", until {when(one.until, now)}" if one.until is not None else ""
+    unfit = f" (does not hold: {one.problem})" if one.problem else ""
+    return f"{one.field} {one.shown}{unfit}, by {one.by} {when(one.at, now)}{until}: {one.reason}"
 
 
 def _grace(definition: JobDefinition) -> str:

@@ -28,6 +28,7 @@ from ...storage.owners import shadow
 from ...storage.owners.values import Owner
 from ...worker.node_services import NodeServices
 from ..fingerprint import schedule_of
+from ..overrides import OverrideWatch
 from .due_slots import ON_TIME, DueSlots, due_slots
 from .slot_runs import create_runs
 
@@ -50,6 +51,7 @@ class RecurringScheduler:
         services: Database, engine, the clock that tells when a slot has come, and who hears of missed slots.
         definitions: The jobs; may change while it works.
         release: The release of this node, once it is known.
+        overrides: What people have changed of the jobs.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class RecurringScheduler:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         release: Callable[[], str] = str,
+        overrides: OverrideWatch | None = None,
     ) -> None:
         self._store = services.store
         self._engine = services.engine
@@ -64,6 +67,7 @@ class RecurringScheduler:
         self._notify = services.notify
         self._definitions = definitions
         self._release = release
+        self._overrides = overrides
         self._next: dict[str, datetime | None] = {}
         self._last: dict[str, datetime | None] = {}
         self._refreshed = float("-inf")
@@ -131,12 +135,17 @@ class RecurringScheduler:
     async def _refresh(self) -> None:
         """Read where every schedule stands; jobs that are new or have another schedule start from now."""
         self._refreshed = time.monotonic()  # before anything is read: a wake() meanwhile counts
+        if self._overrides is not None:
+            await self._overrides.look(self._store, ends=True)
         now = self._clock.now()
         jobs = [item for item in list(self._definitions.values()) if item.schedule is not None]
         async with self._store.read() as connection:
             known = await slots.load(connection)
         if any(_restarts(job, row, now) or self._is_others(row) for job, row in _with(known, jobs)):
             async with self._store.write() as connection:
+                if self._overrides and not await self._overrides.is_up_to_date(connection):
+                    self.wake()  # somebody has changed a job meanwhile: it has another schedule
+                    return
                 await self._restart(connection, jobs, now)
                 known = await slots.load(connection)
         for name in self._next.keys() - {job.name for job in jobs}:

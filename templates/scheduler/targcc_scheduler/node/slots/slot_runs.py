@@ -106,7 +106,7 @@ def _run(
         job_type=JobType.RECURRING,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=job.signature.check({}) if state == RunState.ENQUEUED else None,
+        arguments_json=job.check({}) if state == RunState.ENQUEUED else None,
         due_at=slot,
         scheduled_for=slot,
         triggered_by=str(SYSTEM),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core import humanize
 from ...core.states import FINAL, RunState
 from ...jobs.definition import JobDefinition
+from ...jobs.overrides.effective import shown
 from ...project import current
 from ...schedules import parse_zone
 from ...storage.owners import rows as owners
@@ -65,13 +66,27 @@ async def why_job(
             "not-in-code", "It is not in the code any more: no run of it comes by itself."
         )
         return Answer(name, (gone, *waits))
-    schedule = await of_schedule(look, definition)
+    schedule = [*await of_schedule(look, definition), *_changed(look, definition)]
     if schedule[0].kind != "next-slot":
         return Answer(name, (*schedule, *waits))
     held = _queue_paused(look, await _queue(look, definition.queue))
     if held:
         waits = [reason for reason in waits if reason.kind != "queue-paused"]
     return Answer(name, (*held, *schedule, *waits))
+
+
+def _changed(look: Look, job: JobDefinition) -> list[Reason]:
+    """That its schedule is not the one in the code."""
+    return [
+        Reason(
+            "override",
+            f"Its {one.field} is {one.shown} and not the code's {shown(job.coded, one.field)}: changed by"
+            f" {humanize.who(one.by)} {look.at(one.at)} because: {one.reason}"
+            f"{f'; until {look.at(one.until)}' if one.until else ''}.",
+        )
+        for one in job.overrides
+        if one.field in {"schedule", "timezone"} and not one.problem
+    ]
 
 
 async def _first_waiting(look: Look, name: str) -> list[Reason]:

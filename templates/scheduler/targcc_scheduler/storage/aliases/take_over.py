@@ -21,6 +21,7 @@ from ..runs.refuse import Waiting
 from ..slots import RENAMED
 from ..tables import (
     job_alert,
+    job_override,
     job_owner,
     job_run,
     job_schedule,
@@ -81,6 +82,7 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
         await connection.execute(held.values(ScheduleText=None, LastSlot=None, Release=None))
     await _take_alone(connection, job_alert.c.JobName, new, old)
     await _take_alone(connection, job_owner.c.JobName, new, old)
+    await _take_alone(connection, job_override.c.JobName, new, old)
     return Taken(live, await _take_waiting(connection, new, old))
 
 

@@ -10,11 +10,13 @@ from fastapi import Depends, Query, Request, Response
 from ...core.errors import (
     ArgumentsError,
     BulkError,
+    OverrideError,
     PauseError,
     RunStateError,
     UnknownBulk,
     UnknownFailure,
     UnknownJob,
+    UnknownQueue,
     UnknownRelease,
     UnknownRun,
     UnknownServer,
@@ -86,6 +88,8 @@ _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
     UnknownBulk: (404, "No such operation"),
     RunStateError: (409, "Not in this state"),
     BulkError: (409, "It cannot be done"),
+    OverrideError: (422, "It cannot be overridden so"),
+    UnknownQueue: (422, "No such queue"),
     PauseError: (422, "A pause ends later"),
 }
 

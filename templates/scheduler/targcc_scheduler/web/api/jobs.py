@@ -72,6 +72,8 @@ async def trigger_job(
     require_job(principal, Role.OPERATOR, definition.name)
     arguments = body.arguments if body is not None else {}
     by = actor(request, principal)
+    if body is not None and body.like is not None:
+        arguments = await tried(scheduler.arguments_of(definition, body.like)) | arguments
     run_id = await tried(scheduler.trigger(definition, arguments, by=by))
     return StartedOut(run_id=run_id, message=f"{definition.display_name} started as run {run_id}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from . import audit, jobs, oncall, owners, runs, sessions, system
+from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
 
 router = APIRouter()
-for part in (jobs, owners, runs, oncall, system, audit, sessions):
+for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions):
     router.include_router(part.router)

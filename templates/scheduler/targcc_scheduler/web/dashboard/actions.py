@@ -196,6 +196,10 @@ async def run_job(
     try:
         definition = scheduler.find(name)
         arguments = forms.values(definition, form)
+        if like := id_of(form.get("like", "")):
+            before = await scheduler.arguments_of(definition, like)
+            secret = definition.signature.secrets
+            arguments = {name: one for name, one in before.items() if name in secret} | arguments
         run_id = await scheduler.trigger(definition, arguments, by=actor(request, principal))
     except UnknownJob as error:
         raise Problem(404, "No such job", _sentence(str(error))) from None

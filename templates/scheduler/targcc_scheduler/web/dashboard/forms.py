@@ -55,16 +55,28 @@ def fields(definition: JobDefinition, given: Mapping[str, str] | None = None) ->
     ]
 
 
+def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments of a run as a form would hold them; secret ones are left out."""
+    shown = {name: value for name, value in arguments.items() if value is not None}
+    return {
+        f"arg-{name}": _shown(value)
+        for name, value in shown.items()
+        if name not in definition.signature.secrets
+    }
+
+
 def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
     secret = name in definition.signature.secrets
     look = _Look("password", "secret") if secret else _look(_without_none(info.annotation))
+    changed = json.loads(definition.arguments_json)
+    required = info.is_required() and name not in changed
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    value = _shown(default) if given is None else given
+    value = _shown(changed.get(name, default)) if given is None else given
     return Field(
         name=name,
         kind=look.kind,
         value="" if secret else value,
-        required=info.is_required() and look.kind != "checkbox",
+        required=required and look.kind != "checkbox",
         hint="secret; empty takes the default" if secret and not info.is_required() else look.hint,
         step=look.step,
         options=look.options,

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions
-from .pages import account, audit, bulk, inbox, jobs, login, overview, runs, static_files, system
+from .pages import (
+    account,
+    audit,
+    bulk,
+    inbox,
+    jobs,
+    login,
+    overrides,
+    overview,
+    runs,
+    static_files,
+    system,
+)
 from .signing_in import oidc
 
 ROUTERS = tuple(
@@ -16,6 +28,7 @@ ROUTERS = tuple(
         overview,
         inbox,
         jobs,
+        overrides,
         runs,
         bulk,
         system,

@@ -128,7 +128,7 @@ class Child:
             run_id=message["run_id"],
             attempt=message["attempt"],
             scheduled_for=datetime.fromisoformat(message["scheduled_for"]).astimezone(
-                ZoneInfo(definition.timezone)
+                ZoneInfo(message["timezone"])
             ),
             triggered_by=message["triggered_by"],
             recorder=self._recorder,

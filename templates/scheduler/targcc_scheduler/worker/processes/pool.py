@@ -213,6 +213,7 @@ class ProcessInvocation:
                 run_id=self._ctx.run_id,
                 attempt=self._ctx.attempt,
                 scheduled_for=self._ctx.scheduled_for.isoformat(),
+                timezone=self._definition.timezone,
                 triggered_by=self._ctx.triggered_by,
             )
         except TooLongError as error:

@@ -11,6 +11,7 @@ from ....queries.jobs import JobOverview
 from ....queries.models import Pause
 from ....storage.owners.values import Owner
 from .base import Schema
+from .overrides import OverrideOut, overrides_out
 from .runs import RunOut, run_out
 
 
@@ -41,6 +42,9 @@ class JobDetailOut(JobOut):
     """A job with its settings."""
 
     next_runs: list[datetime]
+    overrides: list[OverrideOut] = Field(
+        description="What people have changed while it is deployed; all else here is with it."
+    )
     priority: int
     retries: int
     backoff_seconds: float
@@ -89,6 +93,9 @@ class TriggerIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     arguments: dict[str, Any] = Field(default_factory=dict)
+    like: int | None = Field(
+        default=None, description="A run of the job whose arguments it has, where none are given."
+    )
 
 
 def job_values(job: JobOverview) -> dict[str, Any]:
@@ -120,6 +127,7 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
     return JobDetailOut(
         **job_values(job),
         next_runs=next_runs,
+        overrides=overrides_out(definition),
         priority=definition.priority,
         retries=definition.retries,
         backoff_seconds=definition.backoff.total_seconds(),

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core import humanize
+from ....jobs.overrides.code_lines import code_lines
+from ....jobs.overrides.effective import shown
 from ....project import current
-from ....queries import history, statistics, upcoming
+from ....queries import history, statistics, system, upcoming
 from ....queries import jobs as jobs_rows
 from ....queries import runs as runs_rows
 from ....queries.jobs import JobOverview
@@ -26,7 +28,7 @@ from ...problems import Problem
 from .. import forms
 from ..page_route import PageRoute
 from ..rendering import render
-from .common import SchedulerOf, Viewer, find_job
+from .common import SchedulerOf, Viewer, find_job, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_OF_JOB = 20
@@ -57,6 +59,7 @@ _SHOWN: dict[str, Callable[[JobOverview], bool]] = {
     "running": lambda job: bool(job.active),
     "paused": lambda job: job.pause is not None,
     "elsewhere": lambda job: job.elsewhere is not None,
+    "changed": lambda job: bool(job.definition.overrides),
     "scheduled": lambda job: job.definition.schedule is not None,
     "manual": lambda job: job.definition.schedule is None,
 }
@@ -69,10 +72,24 @@ def _is_shown(job: JobOverview, show: str) -> bool:
 
 @router.get("/jobs/{name}")
 async def job_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, name: str
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    name: str,
+    like: int | None = None,
 ) -> Response:
-    """One job."""
-    return await show_job(request, principal, scheduler, name)
+    """One job; the form that runs it is filled in as the run ``like`` was."""
+    if like is None:
+        return await show_job(request, principal, scheduler, name)
+    definition, _ = find_job(scheduler, name)
+    typed, error = None, ""
+    if definition is not None:
+        try:
+            arguments = await scheduler.arguments_of(definition, like)
+            typed = forms.typed_of(definition, arguments) | {"like": str(like)}
+        except (LookupError, ValueError) as problem:
+            error = f"Run {like} cannot be taken as a pattern: {problem}"
+    return await show_job(request, principal, scheduler, name, typed=typed, error=error)
 
 
 async def show_job(
@@ -121,7 +138,11 @@ async def show_job(
         why=reasons,
         slots=_slots(job, now) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
+        lines=code_lines(definition) if definition else None,
+        shown=shown,
+        queues=system.queue_names(scheduler.definitions.values()),
         error=error,
+        like=id_of((typed or {}).get("like", "")),
     )
 
 

@@ -1,0 +1,1 @@
+"""What people have changed of jobs while they are deployed."""
