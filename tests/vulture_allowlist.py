@@ -24,6 +24,9 @@ _.between
 _.matches
 _.normal
 
+# FastAPI sends it.
+_.saved
+
 # Templates of the dashboard.
 _.failing_runs
 _.handled_at

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from guarantee_rig import DANA, QUICK, Ledger, MakeScheduler, schedulers
 from rt_tools import until
 from targcc_scheduler import Scheduler, Settings, operations
+from targcc_scheduler.oncall import overriding
+from targcc_scheduler.oncall.overriding import Wish
 from targcc_scheduler.storage.tables import (
     job_alert,
     job_audit,
@@ -95,6 +97,7 @@ async def test_it_takes_over_all_there_is(start, ledger):
             job_alert.insert().values(JobName="Report", EmailRecipients="a@example.com")
         )
     )
+    await overriding.override(old, old.find("Report"), Wish({"priority": 9}, "urgent"), DANA)
     before = schedule(ledger, "Report")
     await old.stop()
     counted = ledger.rows(sa.select(job_stat))
@@ -108,6 +111,7 @@ async def test_it_takes_over_all_there_is(start, ledger):
     assert (row.LastSlot, row.ScheduleText) == (before.LastSlot, before.ScheduleText)
     assert (row.PausedAt, row.PauseReason) == (before.PausedAt, "inventory")
     await until(lambda: all(names(ledger, table) == {"Takings"} for table in NAMES))
+    await until(lambda: new.definitions["Takings"].priority == 9)
     assert len(ledger.runs("Report")) == 1  # there is one run a slot, and the new name has one
     assert [row.Count for row in ledger.rows(sa.select(job_stat))] == [
         2 * row.Count for row in counted

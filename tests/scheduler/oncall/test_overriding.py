@@ -156,6 +156,23 @@ async def test_no_node_makes_a_slot_of_the_old_schedule_and_an_end_loses_none_of
     assert actions == ["override ended", "override"]
 
 
+async def test_a_node_that_looks_too_early_takes_no_schedule_back(world, monkeypatch):
+    """Somebody changes the job between its look and its transaction."""
+    node, watch, registry = world.node()
+    await node.tick()
+    await world.put(registry, Wish({"schedule": "30 * * * *"}, "why not"))
+
+    async def sees_nothing(*_, **__):
+        """Was before the change."""
+
+    with monkeypatch.context() as early:
+        early.setattr(watch, "look", sees_nothing)
+        node.wake()
+        await node.tick()
+        assert (await world.row()).text == "30 * * * * UTC"
+    assert await node.tick() == NOON + HOUR / 2
+
+
 async def test_what_cannot_be_done_is_refused_before_anything_is_changed(make_scheduler):
     scheduler = make_scheduler()
     await scheduler.start(work=False, schedule=False)

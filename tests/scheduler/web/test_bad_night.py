@@ -32,6 +32,7 @@ LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"
 AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(
     encoding="utf-8"
 )
+UNFOLD = "for (const one of document.querySelectorAll('details')) one.open = true"
 CLEAN = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
@@ -114,6 +115,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     made.until(lambda: made.rows(failed)[0][0] == 207)
     (made.folder / "broken").unlink()
     made.targcc("queue", "pause", "slow", "--reason", "the disk is full")
+    changed = ("override", "set", "Ledger", "--schedule", "30 4 * * *", "--queue", "slow")
+    made.targcc(*changed, "--reason", "x" * 300, "--yes")
     _lose_a_server(made)
     made.until(lambda: made.rows("SELECT 1 FROM c_JobConcern WHERE Kind = 'at_least'"))
     yield made
@@ -172,6 +175,7 @@ def addresses(night: Night) -> list[str]:
         "/jobs",
         f"/jobs/{LONG}",
         "/jobs/Ledger",
+        f"/jobs/Ledger/override?schedule=0+5+*+*+*&retries=1&reason={'x' * 300}",
         "/runs",
         f"/runs/{run}",
         "/inbox",
@@ -203,6 +207,7 @@ def test_no_page_is_wider_than_the_screen(browser: Chrome, night: Night):
         set_screen(browser, width, "light")
         for address in addresses(night):
             browser.get(f"{base(night)}{address}")
+            browser.execute_script(UNFOLD)
             needs = browser.execute_script("return document.documentElement.scrollWidth")
             if needs > width:
                 wide.append((address, width, needs))
@@ -215,6 +220,7 @@ def test_axe_finds_nothing(browser: Chrome, night: Night):
         set_screen(browser, width, theme)
         for address in addresses(night):
             browser.get(f"{base(night)}{address}")
+            browser.execute_script(UNFOLD)
             browser.execute_script(AXE)
             result = browser.execute_async_script(
                 "const done = arguments[arguments.length - 1]; axe.run(document, arguments[0]).then(done)",

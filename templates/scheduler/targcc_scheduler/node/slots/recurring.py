@@ -69,7 +69,8 @@ class RecurringScheduler:
         self._release = release
         self._overrides = overrides
         self._next: dict[str, datetime | None] = {}
-        self._last: dict[str, datetime | None] = {}
+        self._planned: dict[str, tuple[datetime | None, str]] = {}
+        """From which slot on, and by which schedule, the next one of a job was counted."""
         self._refreshed = float("-inf")
         self._owners: tuple[object, ...] = ()
         self._owners_read = float("-inf")
@@ -152,8 +153,9 @@ class RecurringScheduler:
             del self._next[name]
         for index, job in enumerate(jobs):
             row = known[job.name]
-            last = row.last_slot if row.text == schedule_of(job) else None  # another release's
-            if job.name not in self._next or last != self._last.get(job.name):
+            text = schedule_of(job)
+            last = row.last_slot if row.text == text else None  # another release's
+            if job.name not in self._next or self._planned.get(job.name) != (last, text):
                 self._plan(job, last, now)
             if index % 100 == 0:
                 await asyncio.sleep(0)
@@ -274,7 +276,7 @@ class RecurringScheduler:
 
     def _plan(self, job: JobDefinition, last: datetime | None, now: datetime) -> None:
         """Remember when the job's next slot comes."""
-        self._last[job.name] = last
+        self._planned[job.name] = last, schedule_of(job)
         if job.schedule is None or last is None:
             self._next[job.name] = None
         elif isinstance(job.schedule, AfterRunSchedule):

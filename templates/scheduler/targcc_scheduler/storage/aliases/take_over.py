@@ -1,6 +1,6 @@
 """A job takes over what is kept under a name that it had before.
 
-What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, the runs that are not over. Its history
+What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, the runs that are not over. Its history
 follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that it was renamed, and
 belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
 """
@@ -52,8 +52,10 @@ async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
     schedule = sa.select(job_schedule.c.JobName).where(sa.or_(_is_live(old), _is_held(new, old)))
     alerts = sa.select(job_alert.c.JobName).where(job_alert.c.JobName == old)
     owner = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == old)
+    override = sa.select(job_override.c.JobName).where(job_override.c.JobName == old).limit(1)
     runs = _HAS_WAITING.where(job_run.c.JobName == old)
-    found = [await connection.scalar(one) for one in (schedule, alerts, owner, runs)]
+    asked = (schedule, alerts, owner, override, runs)
+    found = [await connection.scalar(one) for one in asked]
     return any(one is not None for one in found)
 
 
