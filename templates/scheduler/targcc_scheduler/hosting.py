@@ -24,8 +24,7 @@ from .engine.port import Engine, Submission
 from .enqueueing.within import within
 from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
-from .legacy.c_job import CJobSource
-from .legacy.source import SourceFollower
+from .legacy.c_job import external_jobs
 from .migrations.upgrade import refuse_newer
 from .node.alert_queue import AlertQueue, Notify
 from .node.identity import host_name
@@ -56,12 +55,6 @@ _CLOCK_READ_SECONDS = 60
 """How often a process without a node asks the database for the time."""
 
 
-def _external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
-    if not settings.legacy_url:
-        return None
-    return SourceFollower(CJobSource(settings, clock), settings.legacy_poll_seconds)
-
-
 class Host:
     """What a :class:`Scheduler` opens: a loop in a thread named ``targcc``, the database, the engine, the node.
 
@@ -84,7 +77,7 @@ class Host:
         container: dishka.AsyncContainer | None,
         notify: Notify | None,
     ) -> None:
-        source = _external_jobs(settings, clock)
+        source = external_jobs(settings, clock)
         self._jobs_package = jobs_package
         self.registry = JobRegistry(jobs_package, source.fill if source else None)
         self.node: Node | None = None

@@ -40,13 +40,20 @@ from .c_job_rows import (
 )
 from .classic.jobs import ClassicJobs
 from .classic.rows import check_classic, is_classic
-from .source import Reading
+from .source import Reading, SourceFollower
 
 _TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
 
 _END_OF_READING_SECONDS = 2
 
 Record = Mapping[str, Any]
+
+
+def external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
+    """What follows the jobs of the old server's table; ``None`` where the settings name none."""
+    if not settings.legacy_url:
+        return None
+    return SourceFollower(CJobSource(settings, clock), settings.legacy_poll_seconds)
 
 
 class CJobSource:
