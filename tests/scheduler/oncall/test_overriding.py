@@ -23,7 +23,7 @@ from targcc_scheduler.oncall.overriding import Wish
 from targcc_scheduler.operations import Call
 from targcc_scheduler.queries.needs.why import why_job
 from targcc_scheduler.queries.runs import RunFilter, list_runs
-from targcc_scheduler.queries.system import audit
+from targcc_scheduler.queries.trail.entries import audit
 from targcc_scheduler.storage import slots
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.worker.node_services import NodeServices

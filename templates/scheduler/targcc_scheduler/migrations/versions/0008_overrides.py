@@ -1,6 +1,6 @@
 """What people have changed of jobs while they are deployed.
 
-Revision: 0008, after 0005. It only adds: code of the release before works with it, and knows no overrides.
+Revision: 0008, after 0007. It only adds: code of the release before works with it, and knows no overrides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.sql import quoted_name
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request
 
 from ...oncall import overriding
 from ...oncall.overriding import Wish
+from ..api_route import ApiRoute
 from ..authentication import actor
-from ..problems import ApiRoute, Problem
+from ..problems import Problem
 from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
 from .schemas.overrides import (
     ChangeOut,

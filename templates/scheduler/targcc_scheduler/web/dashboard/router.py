@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions
-from .pages import (
-    account,
-    audit,
-    bulk,
-    inbox,
-    jobs,
-    login,
-    overrides,
-    overview,
-    runs,
-    static_files,
-    system,
-)
-from .signing_in import oidc
+from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
+from .signing_in import account, oidc
 
 ROUTERS = tuple(
     part.router

@@ -1,6 +1,6 @@
 BEGIN TRANSACTION;
 
--- Running upgrade 0005 -> 0008
+-- Running upgrade 0007 -> 0008
 
 CREATE TABLE c_JobOverride (
     JobName NVARCHAR(100) NOT NULL,
@@ -20,7 +20,7 @@ INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
 
 GO
 
-UPDATE c_AlembicVersion SET version_num='0008' WHERE c_AlembicVersion.version_num = '0005';
+UPDATE c_AlembicVersion SET version_num='0008' WHERE c_AlembicVersion.version_num = '0007';
 
 GO
 

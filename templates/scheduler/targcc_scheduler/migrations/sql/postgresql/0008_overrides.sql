@@ -1,6 +1,6 @@
 BEGIN;
 
--- Running upgrade 0005 -> 0008
+-- Running upgrade 0007 -> 0008
 
 CREATE TABLE c_JobOverride (
     JobName VARCHAR(100) NOT NULL,
@@ -16,6 +16,6 @@ CREATE TABLE c_JobOverride (
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
     VALUES ('oldest_code 0008', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_alembicversion SET version_num='0008' WHERE c_alembicversion.version_num = '0005';
+UPDATE c_alembicversion SET version_num='0008' WHERE c_alembicversion.version_num = '0007';
 
 COMMIT;

@@ -1,4 +1,4 @@
--- Running upgrade 0005 -> 0008
+-- Running upgrade 0007 -> 0008
 
 CREATE TABLE c_JobOverride (
     JobName VARCHAR(100) NOT NULL,
@@ -14,4 +14,4 @@ CREATE TABLE c_JobOverride (
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
     VALUES ('oldest_code 0008', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_AlembicVersion SET version_num='0008' WHERE c_AlembicVersion.version_num = '0005';
+UPDATE c_AlembicVersion SET version_num='0008' WHERE c_AlembicVersion.version_num = '0007';

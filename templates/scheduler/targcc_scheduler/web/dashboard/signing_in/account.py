@@ -19,8 +19,8 @@ from ...problems import Problem
 from ...state import Web, get_web
 from ..flash import Flash, back, base_path
 from ..page_route import PageRoute
+from ..pages.common import SchedulerOf, Viewer
 from ..rendering import render
-from .common import SchedulerOf, Viewer
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 WebOf = Annotated[Web, Depends(get_web)]
