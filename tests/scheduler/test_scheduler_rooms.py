@@ -14,7 +14,7 @@ import targcc_scheduler
 ROOT = Path(targcc_scheduler.__file__).parent
 FLOORS = (
     ("core", "schedules", "project"),
-    ("settings",),
+    ("settings", "search"),
     ("jobs", "services"),
     ("storage",),
     ("engine", "alerts", "queries", "security", "migrations"),

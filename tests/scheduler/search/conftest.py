@@ -1,0 +1,1 @@
+"""What the tests of this room get: nothing but the functions."""
