@@ -13,7 +13,7 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..security.providers.base import IdentityProvider
 from ..settings import Settings
-from .hosts.guest import Guest, add_addresses
+from .hosts.guest import Guest, add_addresses, compress
 from .hosts.login import HostLogin
 from .hosts.outer import Outer, both_lifespans
 
@@ -145,6 +145,7 @@ def _routes(guest: Guest) -> list[Route]:
 def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None = None) -> FastAPI:
     """An app that is nothing but the scheduler; what programs ask is also at ``/api``, ``/health`` and ``/metrics``."""
     app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
+    compress(app)
     app.include_router(make_router(settings, scheduler=scheduler))
     app.router.routes += root_addresses.routes  # the same ones in every app, worked out once
     return app

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
+from starlette.middleware.gzip import GZipMiddleware
 
 from ...core.outage import Outage, in_short
 from ...core.secrets import mask
@@ -36,6 +37,8 @@ log = logging.getLogger("targcc.web.hosts.guest")
 
 _PATIENCE = 5.0
 """Seconds that the host's start waits for the scheduler's; after that it goes on in the background."""
+_WORTH_COMPRESSING = 1_000
+"""Bytes of an answer from which on it is compressed."""
 _LAST_WAIT = 10.0
 """Seconds that the host's end waits for a start that has begun."""
 
@@ -132,8 +135,14 @@ class Guest:
         """Everything below the prefix, out of the reach of the host's dependencies, error handlers and names."""
         app = FastAPI(title=current().name, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.targcc_prefix = self.prefix
+        compress(app)
         app.router.routes += _table(self.prefix, signs_in=self._login is None).routes
         return app
+
+
+def compress(app: FastAPI) -> None:
+    """Compress the answers of an app for whoever takes them so."""
+    app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
 
 
 @cache
