@@ -95,3 +95,5 @@ _.memory_limit_mb  # what the API says of a job
 _.inherit_cache
 _as_array
 _as_json
+_as_epoch
+_as_days

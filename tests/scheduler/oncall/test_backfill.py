@@ -11,7 +11,9 @@ from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import BulkError
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.oncall.backfill import backfill, look
-from targcc_scheduler.queries.runs import RunFilter, list_runs
+from targcc_scheduler.queries.finding.filters import RunFilter
+from targcc_scheduler.queries.finding.page import list_runs
+from targcc_scheduler.search.terms import only
 from targcc_scheduler.storage.tables import job_run
 
 DANA = Actor("CLI", "dana")
@@ -38,7 +40,7 @@ class ManualJob:
 
 
 async def runs_of(scheduler):
-    page = await scheduler.read(lambda db: list_runs(db, RunFilter(job="Nightly")))
+    page = await scheduler.read(lambda db: list_runs(db, RunFilter(search=only(job="Nightly"))))
     return page.runs[::-1]
 
 

@@ -9,9 +9,11 @@ from targcc_scheduler.core.errors import BulkError, UnknownFailure
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.oncall import bulk, inbox
 from targcc_scheduler.oncall.bulk import Wish
+from targcc_scheduler.queries.finding.filters import RunFilter
 from targcc_scheduler.queries.needs import bulk as bulks
 from targcc_scheduler.queries.needs import failures
-from targcc_scheduler.queries.runs import RunFilter, get_run
+from targcc_scheduler.queries.runs import get_run
+from targcc_scheduler.search.terms import only
 from targcc_scheduler.storage.failures.cause import cause_of
 
 DANA = Actor("CLI", "dana")
@@ -77,7 +79,10 @@ async def test_failures_of_one_cause_are_one_entry_until_each_was_retried_well(s
     assert done == {ids[1]}
 
     bulk_id = await scheduler.operate(
-        bulk.begin, None, Wish(action="retry", wanted=RunFilter(cause=card.cause, open=True)), DANA
+        bulk.begin,
+        None,
+        Wish(action="retry", wanted=RunFilter(search=only(cause=card.cause, is_="open"))),
+        DANA,
     )
     one = await bulk.work_off(scheduler, bulk_id)
     assert (one.state, one.done, one.refused) == ("done", 3, 0)
@@ -144,7 +149,7 @@ async def test_what_a_person_can_do_about_a_failure(scheduler):
 async def test_many_runs_at_once(scheduler):
     """Counted, begun with one row of the audit, spread by a rate, and taken back."""
     ids = await enqueue(scheduler, *range(8))
-    wish = Wish(action="retry", wanted=RunFilter(states=frozenset({RunState.FAILED})), rate=0.5)
+    wish = Wish(action="retry", wanted=RunFilter(search=only(state=RunState.FAILED)), rate=0.5)
     found = await bulk.count(scheduler, wish)
     assert (found.total, dict(found.jobs)) == (8, {"Charge": 8})
     with pytest.raises(BulkError, match="8 runs fit by now, not 7"):
@@ -153,22 +158,22 @@ async def test_many_runs_at_once(scheduler):
     one = await bulk.work_off(scheduler, bulk_id)
     assert (one.done, one.filter, one.by) == (8, "state:failed", "CLI (dana)")
     waiting = await scheduler.read(
-        lambda db: bulks.find(db, RunFilter(states=frozenset({RunState.SCHEDULED})))
+        lambda db: bulks.find(db, RunFilter(search=only(state=RunState.SCHEDULED)))
     )
     assert waiting.total == 7  # the first is due at once, the others two minutes apart
     [card] = await look(scheduler)
     assert card.in_hand >= 7
 
     moved = Wish(
-        action="queue", wanted=RunFilter(states=frozenset({RunState.SCHEDULED})), queue="slow"
+        action="queue", wanted=RunFilter(search=only(state=RunState.SCHEDULED)), queue="slow"
     )
     move_id = await scheduler.operate(bulk.begin, None, moved, DANA)
     assert (await bulk.work_off(scheduler, move_id)).done == 7
-    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(queue="slow")))
+    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(search=only(queue="slow"))))
     assert slow.total == 7
     undone = await scheduler.operate(bulk.undo, None, move_id, DANA)
     assert (await bulk.work_off(scheduler, undone)).done == 7
-    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(queue="slow")))
+    slow = await scheduler.read(lambda db: bulks.find(db, RunFilter(search=only(queue="slow"))))
     assert slow.total == 0
 
     back = await scheduler.operate(bulk.undo, None, bulk_id, DANA)
@@ -179,8 +184,8 @@ async def test_many_runs_at_once(scheduler):
     with pytest.raises(BulkError, match="taken back by operation"):
         await scheduler.operate(bulk.undo, None, bulk_id, DANA)
 
-    only = Wish(action="delete", wanted=RunFilter(ids=frozenset(ids[:3])))
-    gone = await scheduler.operate(bulk.begin, None, only, DANA)
+    three = Wish(action="delete", wanted=RunFilter(search=only(run=ids[:3])))
+    gone = await scheduler.operate(bulk.begin, None, three, DANA)
     assert (await bulk.work_off(scheduler, gone)).done == 3
     with pytest.raises(BulkError, match="delete cannot be taken back"):
         await scheduler.operate(bulk.undo, None, gone, DANA)

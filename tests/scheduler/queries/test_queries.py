@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.queries import runs as run_rows
 from targcc_scheduler.queries import statistics, system
-from targcc_scheduler.queries.runs import RunFilter
+from targcc_scheduler.queries.finding.filters import RunFilter
+from targcc_scheduler.queries.finding.page import list_runs
 from targcc_scheduler.queries.trail import entries
+from targcc_scheduler.search.terms import only
 from targcc_scheduler.storage.engines import make_engine
 from targcc_scheduler.storage.statistics import counts
 from targcc_scheduler.storage.statistics.endings import Ending
@@ -63,8 +65,11 @@ async def add_attempt(db: AsyncConnection, job: str = "Report", **more: Any) -> 
     await db.execute(logged_job.insert().values(values))
 
 
-async def ids(db: AsyncConnection, **wanted: Any) -> list[int]:
-    return [run.id for run in (await run_rows.list_runs(db, RunFilter(**wanted))).runs]
+async def ids(
+    db: AsyncConnection, *, arguments_of: frozenset[str] = frozenset(), **wanted: Any
+) -> list[int]:
+    asked = RunFilter(search=only(**wanted), arguments_of=arguments_of)
+    return [run.id for run in (await list_runs(db, asked)).runs]
 
 
 async def test_runs_are_found_by_state_job_and_time(db: AsyncConnection):
@@ -72,7 +77,7 @@ async def test_runs_are_found_by_state_job_and_time(db: AsyncConnection):
     new = await add_run(db, "Report", "failed")
     fine = await add_run(db, "Sync", "succeeded")
     assert await ids(db) == [fine, new, old]
-    assert await ids(db, states=frozenset({RunState.FAILED})) == [new, old]
+    assert await ids(db, state=RunState.FAILED) == [new, old]
     assert await ids(db, job="Sync") == [fine]
     assert await ids(db, since=NOW - timedelta(days=1)) == [fine, new]
     assert await ids(db, until=NOW) == [old]
@@ -83,7 +88,7 @@ async def test_paging_shows_each_run_once_while_new_ones_arrive(db: AsyncConnect
     seen: list[int] = []
     before = None
     while True:
-        page = await run_rows.list_runs(db, RunFilter(limit=3, before=before))
+        page = await list_runs(db, RunFilter(limit=3, before=before))
         seen += [run.id for run in page.runs]
         await add_run(db)
         if page.next_before is None:

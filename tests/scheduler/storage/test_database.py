@@ -57,7 +57,8 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path):
             "compare_type": True,
             "compare_server_default": False,
             "version_table": version_table(engine.dialect.name),
-        }
+            "include_name": lambda name, _, __: not re.match("c_JobText(_|$)", name or ""),
+        }  # FTS5 makes tables of its own
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 

@@ -1,5 +1,6 @@
 """What the tests of this room get."""
 
+from alert_sinks import slack
 from web_fixtures import (
     _apart,
     busy_site,

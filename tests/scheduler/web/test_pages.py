@@ -383,3 +383,49 @@ async def test_the_system_page_says_which_scheduler_this_is(site: Site, monkeypa
     monkeypatch.setattr("targcc_scheduler.web.dashboard.pages.system.MODE", mode)
     page = await (await site.user("viewer")).page("/jobs/system")
     assert f"Scheduler {__version__}, {words}" in page
+
+
+async def test_a_search_is_shown_as_chips_and_kept_under_a_name(site: Site):
+    wanted = await site.add_run("DailyReport", "failed", Message="read timeout")
+    await site.add_run("DailyReport", "succeeded")
+    visitor = await site.user("viewer")
+    q = 'job:Daily* "timeout" state:failed'
+    page = await visitor.page("/jobs/runs", params={"q": q})
+    assert page.count('id="run-') == 1 or f"/jobs/runs/{wanted}" in page
+    assert 'aria-label="Remove job:Daily*" href' in page or 'aria-label="Remove job:Daily*"' in page
+    assert "/jobs/runs?q=job%3ADaily%2A+state%3Afailed" in page  # without the text
+    assert '<option value="state:failed">' in page
+    assert '<option value="arg.user_id:">' in page
+    assert (await visitor.send("/jobs/views", name="Timeouts", q=q)).status_code == 303
+    other = await site.user("viewer", "another")
+    assert "Timeouts" in await visitor.page("/jobs/runs")
+    assert "Timeouts" not in await other.page("/jobs/runs")
+    await visitor.send("/jobs/views/remove", name="Timeouts")
+    assert 'class="views"' not in await visitor.page("/jobs/runs?q=x")
+
+
+async def test_a_search_that_cannot_be_understood_is_marked(site: Site):
+    await site.add_run("DailyReport", "failed")
+    visitor = await site.user()
+    page = await visitor.page("/jobs/runs?q=x+sate%3Afailed")
+    assert "There is no key &#39;sate&#39; (did you mean state?)" in page
+    assert "  x sate:failed\n    ^^^^^^^^^^^" in page
+    for address in ("/jobs/inbox?q=sate%3Ax", "/jobs/bulk/new?do=retry&q=sate%3Ax"):
+        assert "no key" in await visitor.page(address)
+    wrong = await visitor.send("/jobs/bulk", do="cancel", q="sate:x")
+    assert wrong.status_code == 303  # and nothing has begun
+    assert "DailyReport" not in await visitor.page("/jobs/bulk")
+    client = await site.program("viewer")
+    answer = await client.get("/api/runs?q=x+sate%3Afailed")
+    assert (answer.status_code, answer.json()["position"]) == (422, 2)
+
+
+async def test_the_inbox_shows_the_failures_of_which_a_run_fits(site: Site):
+    await site.add_run("DailyReport", "failed", Message="ValueError: read timeout")
+    await site.add_run("SyncStock", "failed", Message="WarehouseError: 503")
+    page = await (await site.user("viewer")).page("/jobs/inbox?q=timeout")
+    assert "read timeout" in page
+    assert "WarehouseError" not in page
+    client = await site.program("viewer")
+    found = (await client.get("/api/inbox?q=job:Sync*")).json()["failures"]
+    assert [one["job"] for one in found] == ["SyncStock"]

@@ -3,13 +3,16 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
-from targcc_scheduler.queries import runs as run_rows
+from targcc_scheduler.storage.tables import job_alert
+from targcc_scheduler.web.api import runs as api_runs
+from targcc_scheduler.web.dashboard.pages import runs as run_pages
 from web_fixtures import Site, running
 
 asked = threading.Event()
@@ -28,7 +31,8 @@ async def slow_site(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Site]:
     """A site whose list of runs never comes."""
-    monkeypatch.setattr(run_rows, "list_runs", never_answer)
+    monkeypatch.setattr(run_pages, "list_runs", never_answer)
+    monkeypatch.setattr(api_runs, "find_runs", never_answer)
     limited = settings.model_copy(update={"query_seconds": getattr(request, "param", 2)})
     async with running(limited, work=False) as site:
         yield site
@@ -57,6 +61,39 @@ async def test_a_browser_that_goes_takes_its_question_along(slow_site: Site):
         await asyncio.wait_for(ask_and_leave(slow_site.app, cookie), 30)
     page = await asyncio.wait_for(viewer.get("/jobs/system"), 30)
     assert page.status_code == 200
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def working_site(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    """A site that works, on either database, and whose list of runs never comes."""
+    monkeypatch.setattr(api_runs, "find_runs", never_answer)
+    url = request.getfixturevalue(f"migrated_{request.param}_url")
+    limited = Settings(database_url=url, query_seconds=600, heartbeat_seconds=0.2, pool_size=2)
+    async with running(limited, work=True) as site:
+        yield site
+
+
+async def test_slow_searches_take_no_connection_from_the_scheduler(working_site: Site, slack):
+    """Eight at once: runs, alerts and retention go on."""
+    program, scheduler = await working_site.program("viewer"), working_site.scheduler
+    rule = {"JobName": "SyncStock", "SlackWebhook": slack.url}
+    await working_site.change(lambda db: db.execute(job_alert.insert().values(rule)))
+    old = {"CompletedAt": datetime.now(UTC) - timedelta(days=9)}
+    await working_site.add_run("Old", "succeeded", **old)
+    asked.clear()
+    searches = [asyncio.create_task(program.get(f"/api/runs?q=x{n}")) for n in range(8)]
+    await asyncio.to_thread(asked.wait, 30)
+    async with asyncio.timeout(30):
+        await scheduler.enqueue("SyncStock")
+        while not slack.bodies:  # noqa: ASYNC110 - another thread fills it
+            await asyncio.sleep(0.02)
+        assert (await scheduler.prune(days=1, keep_last=0))["runs"] == 1
+    assert not any(one.done() for one in searches)
+    for one in searches:
+        one.cancel()
+    await asyncio.gather(*searches, return_exceptions=True)
 
 
 async def ask_and_leave(app: Any, cookie: str) -> None:

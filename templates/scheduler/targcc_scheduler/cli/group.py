@@ -11,6 +11,7 @@ from ..core import errors
 from ..core.secrets import mask
 from ..core.text import visible
 from ..schedules import CronError
+from ..search.errors import SearchError
 
 _SHOWN_AS_THEY_ARE = (
     errors.UnknownRun,
@@ -66,6 +67,8 @@ def _in_words(error: Exception) -> str | None:
         return f"the arguments do not fit: {'; '.join(str(error).splitlines())}"
     if isinstance(error, errors.QueryTimeout):
         return f"{error}: ask for less, or set TARGCC_QUERY_SECONDS"
+    if isinstance(error, SearchError):
+        return f"the search cannot be understood {error}\n{error.frame}"
     if isinstance(error, _SHOWN_AS_THEY_ARE):
         return str(error)
     return _database_error(error) if "sqlalchemy" in sys.modules else None

@@ -30,7 +30,13 @@ from .slots.recurring import RecurringScheduler
 log = logging.getLogger("targcc.node.node")
 
 _AFTER_FAULT_SECONDS = 2.0
-_END_THEMSELVES = ("targcc heartbeat", "targcc look", "targcc operations", "targcc rounds")
+_END_THEMSELVES = (
+    "targcc heartbeat",
+    "targcc look",
+    "targcc operations",
+    "targcc rounds",
+    "targcc texts",
+)
 """What ends by itself, when it is told to, so that no connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
 _DAY = 24 * 3600.0
@@ -140,6 +146,7 @@ class Node:
             self._begin(self.aliases.run, "aliases")
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")
         self._begin(self.rounds.chain, "audit")
         if self.slots is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -10,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,10 +25,10 @@ from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
 from ..storage.transactions import Store
+from .chores.pace import Pace
 
 log = logging.getLogger("targcc.node.pruner")
 
-_LEAST, _MOST = 100, 5_000
 _FOLDED_AFTER, _FOLDED_UNTIL = timedelta(days=1), timedelta(days=30)
 """How old the rows are that are put together; older ones have been."""
 
@@ -48,34 +46,6 @@ class AuditAge:
 
     before: datetime
     now: datetime
-
-
-@dataclass
-class _Pace:
-    """How much one transaction does, and how long the others have the database to themselves after it.
-
-    On SQLite everybody waits for it, so it is short and half of it is a pause; on PostgreSQL nobody waits for its rows.
-
-    Args:
-        seconds: How long one may take; its number of rows follows from how long the last one took.
-        pause: The pause after it, as a share of it.
-        size: The number of rows.
-    """
-
-    seconds: float
-    pause: float
-    size: int = _LEAST
-
-    @classmethod
-    def on(cls, store: Store) -> Self:
-        """The pace for a database."""
-        return cls(0.1, 0.1) if store.dialect.many_writers else cls(0.03, 0.5)
-
-    async def rest(self, taken: float) -> None:
-        """Pause, and take more rows when the step was quick, fewer when it was slow; at most double."""
-        wanted = int(self.size * self.seconds / max(taken, 0.001))
-        self.size = max(_LEAST, min(_MOST, self.size * 2, wanted))
-        await asyncio.sleep(min(taken, self.seconds) * self.pause)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +101,7 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
         store: The database.
         progress: Hears about how many rows are left, before each step.
     """
-    pace = _Pace.on(store)
+    pace = Pace.on(store)
     while True:
         async with store.read() as connection:
             rows = await recount.left(connection)
@@ -165,7 +135,7 @@ async def make_months(store: Store, now: datetime) -> None:
 
 async def fold_statistics(store: Store, now: datetime) -> None:
     """Put the rows of all nodes together, once their quarter of an hour is long over, so that a page reads one for each."""
-    pace, folded = _Pace.on(store), 1
+    pace, folded = Pace.on(store), 1
     while folded:
         started = time.monotonic()
         async with store.write() as connection:
@@ -223,7 +193,7 @@ class _Pruner:
         self._before = before
         self._keep = keep_last
         self._progress = progress
-        self._pace = _Pace.on(store)
+        self._pace = Pace.on(store)
 
     async def remove(self, what: str, kept: Kept) -> None:
         """Remove the old rows of a table."""

@@ -14,9 +14,9 @@ from ..core.errors import BulkError, UnknownQueue
 from ..node.chores import bulk_work
 from ..operations import Call
 from ..queries import system
+from ..queries.finding.filters import RunFilter
 from ..queries.needs import bulk
 from ..queries.needs.bulk import ACTIONS, Bulk, Found
-from ..queries.runs import RunFilter
 from ..scheduler import Scheduler
 from ..storage.audit import audit
 from ..storage.bulk import rows

@@ -20,6 +20,7 @@ from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
 from .schema.overrides import job_override
 from .schema.requests import job_request
+from .schema.texts import job_text_due, job_view
 
 __all__ = [  # what other modules take from here
     "LongText",
@@ -44,8 +45,10 @@ __all__ = [  # what other modules take from here
     "job_shadow",
     "job_stat",
     "job_step",
+    "job_text_due",
     "job_token",
     "job_user",
+    "job_view",
     "logged_job",
     "metadata",
 ]

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..search.errors import SearchError
 from .site_names import answers_to
 
 SECURITY_HEADERS = {
@@ -174,6 +175,14 @@ async def with_database(handler: Handler, request: Request) -> Response:
             "The request cannot be understood",
             "It holds a text or a number that no database can.",
         ) from error
+    except SearchError as error:
+        raise Problem(
+            422,
+            "The search cannot be understood",
+            str(error),
+            position=error.at,
+            length=error.length,
+        ) from None
     except SchedulerOff as error:
         raise Problem(503, "The scheduler is off", str(error)) from error
     except SchemaError as error:

@@ -14,12 +14,14 @@ from ...core import humanize
 from ...core.errors import UnknownRun
 from ...core.states import RunState
 from ...jobs.definition import shown_arguments
+from ...oncall.finding import looked_for
 from ...project import current
-from ...queries import jobs, runs, system
+from ...queries import runs, system
+from ...queries.finding.page import list_runs as find_runs
 from ...queries.models import Attempt, LogLine, Run
-from ...queries.runs import RunFilter
 from ...scheduler import Scheduler
 from ...schedules import parse_zone
+from ...search.terms import joined, write
 from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_out
 from ..common import opened, operator, run
 from ..group import CliError, Commands
@@ -43,6 +45,7 @@ def run_group() -> None:
 
 
 @run_group.command("list")
+@click.argument("search", nargs=-1)
 @click.option(
     "--state",
     "states",
@@ -59,6 +62,7 @@ def run_group() -> None:
 @json_option
 def list_runs(
     *,
+    search: tuple[str, ...],
     states: tuple[str, ...],
     job: str | None,
     text: str,
@@ -66,24 +70,20 @@ def list_runs(
     before: int | None,
     as_json: bool,
 ) -> None:
-    """Show runs, newest first.
+    """Show runs, newest first. SEARCH says which; the options say the same as its terms.
 
     \b
     Example:
+      targcc run list 'job:Daily* state:failed since:yesterday "timeout" not by:dana'
+      targcc run list arg.customer:42 'took:>5m' node:web-2
       targcc run list --state failed --job DailyReport
     """
 
     async def work() -> None:
         async with opened() as scheduler:
-            wanted = RunFilter(
-                states=frozenset(map(RunState, states)),
-                job=scheduler.key_of(job) if job is not None else None,
-                text=text,
-                arguments_of=jobs.open_arguments(scheduler.definitions.values()),
-                before=before,
-                limit=limit,
-            )
-            page = await scheduler.read(lambda db: runs.list_runs(db, wanted))
+            asked = joined(*search, write("state", *states), write("job", job), write("", text))
+            wanted = looked_for(scheduler, asked, before=before, limit=limit)
+            page = await scheduler.read(lambda db: find_runs(db, wanted))
             if as_json:
                 shown = [run_out(one, scheduler.definitions.get(one.job)) for one in page.runs]
                 print_json(RunsOut(runs=shown, next_before=page.next_before))

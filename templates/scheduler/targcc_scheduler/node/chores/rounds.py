@@ -21,11 +21,13 @@ from ...storage.runs.values import Settlement
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from . import bulk_work
+from .texts import TextKeeper
 
 log = logging.getLogger("targcc.node.chores.rounds")
 
 _BULK_SECONDS = 2.0
 _LATE_SECONDS = 15.0
+_TEXT_SECONDS = 1.0
 _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
 _PING_TIMEOUT_SECONDS = 10
@@ -52,6 +54,7 @@ class Rounds:
         self._pinged = float("-inf")
         self._refused: set[str] = set()
         self._ending = asyncio.Event()
+        self._texts = TextKeeper(services.store, self._pause)
 
     def end(self) -> None:
         """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
@@ -119,6 +122,14 @@ class Rounds:
         while more and not self._ending.is_set():
             async with self._services.store.write() as connection:
                 more = await connection.run_sync(seal.seal)
+
+    async def index(self) -> None:
+        """Keep the index of texts up to date, until cancelled."""
+        await self._again_and_again("indexing texts", self.index_once, _TEXT_SECONDS)
+
+    async def index_once(self) -> None:
+        """Index what there is to index."""
+        await self._texts.once(self._ending.is_set)
 
     async def look(self) -> None:
         """See what is late and say so, and ping, until cancelled."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import RunState
+from ...search.parser import parse
 from ...storage.bulk import rows
 from ...storage.tables import job_bulk, job_run
-from ..runs import RunFilter, conditions
+from ..finding.filters import RunFilter, conditions
+from ..finding.page import with_names
 
 ACTIONS = (
     "retry",
@@ -27,6 +29,7 @@ ACTIONS = (
     "discard",
 )
 """What can be done to many runs."""
+_RUNS_SAID = 20
 CAN_BE_UNDONE = frozenset(ACTIONS) - {"delete", "run-now"}
 
 
@@ -82,7 +85,7 @@ class Bulk:
 async def find(connection: AsyncConnection, wanted: RunFilter) -> Found:
     """Count the runs that a filter means."""
     c = job_run.c
-    where = where_of(wanted)
+    where = conditions(await with_names(connection, wanted))
     counted = sa.select(c.State, c.JobName, sa.func.count(), sa.func.max(c.Id)).where(*where)
     states: dict[str, int] = {}
     jobs: dict[str, int] = {}
@@ -92,12 +95,6 @@ async def find(connection: AsyncConnection, wanted: RunFilter) -> Found:
         jobs[job] = jobs.get(job, 0) + number
         newest = max(newest, last)
     return Found(sum(states.values()), states, jobs, newest)
-
-
-def where_of(wanted: RunFilter) -> list[sa.ColumnElement[bool]]:
-    """The conditions of a filter, its states among them."""
-    states = [job_run.c.State.in_(sorted(wanted.states))] if wanted.states else []
-    return [*states, *conditions(wanted)]
 
 
 async def next_ids(
@@ -111,7 +108,8 @@ async def next_ids(
 ) -> list[int]:
     """The ids of the next runs that a filter means, from the one that was dealt with last."""
     c = job_run.c
-    found = sa.select(c.Id).where(*where_of(wanted), c.Id <= ceiling)
+    wanted = await with_names(connection, wanted)
+    found = sa.select(c.Id).where(*conditions(wanted), c.Id <= ceiling)
     if place is not None:
         found = found.where(c.Id < place if newest_first else c.Id > place)
     found = found.order_by(c.Id.desc() if newest_first else c.Id).limit(most)
@@ -158,49 +156,22 @@ def _bulk(row: Any, undone_by: int | None) -> Bulk:
 
 def filter_json(wanted: RunFilter) -> str:
     """A filter as it is kept."""
-    said: dict[str, Any] = {}
-    for field in fields(wanted):
-        value = getattr(wanted, field.name)
-        if value in (None, "", False, frozenset()) or field.name in {"limit", "before"}:
-            continue
-        if isinstance(value, frozenset):
-            value = sorted(value)
-        said[field.name] = value.isoformat() if isinstance(value, datetime) else value
-    return json.dumps(said)
+    kept = {"search": str(wanted.search), "arguments_of": sorted(wanted.arguments_of)}
+    return json.dumps({name: value for name, value in kept.items() if value})
 
 
 def filter_of(text: str) -> RunFilter:
-    """What :func:`filter_json` has kept."""
+    """What :func:`filter_json` has kept: its times are instants."""
     said = json.loads(text)
-    for name in ("states", "arguments_of", "ids"):
-        said[name] = frozenset(said.get(name, ()))
-    for name in ("since", "until"):
-        if name in said:
-            said[name] = datetime.fromisoformat(said[name])
-    said["states"] = frozenset(map(RunState, said["states"]))
-    return RunFilter(**said)
+    search = parse(said.get("search", ""), now=datetime.now(UTC), zone=ZoneInfo("UTC"))
+    return RunFilter(search=search, arguments_of=frozenset(said.get("arguments_of", ())))
 
 
 def words(wanted: RunFilter) -> str:
-    """A filter for people and the audit: ``job:Import state:failed``."""
-    parts = [f"state:{state}" for state in sorted(wanted.states)]
-    parts += [
-        f"{name}:{value}"
-        for name, value in (
-            ("job", wanted.job),
-            ("queue", wanted.queue),
-            ("cause", wanted.cause),
-            ("since", wanted.since and wanted.since.isoformat(timespec="seconds")),
-            ("until", wanted.until and wanted.until.isoformat(timespec="seconds")),
-        )
-        if value
-    ]
-    if wanted.open:
-        parts.append("open")
-    if wanted.text:
-        parts.append(f'"{wanted.text}"')
-    if wanted.ids:
-        shown = ", ".join(f"#{one}" for one in sorted(wanted.ids)[:20])
-        more = len(wanted.ids) - 20
-        parts.append(f"{shown} and {more} more" if more > 0 else shown)
-    return " ".join(parts) or "every run"
+    """A filter for people and the audit: ``job:Import state:failed``; of many runs the first."""
+    terms = []
+    for term in wanted.search.terms:
+        more = len(term.values) - _RUNS_SAID if term.key == "run" else 0
+        said = str(replace(term, values=term.values[:_RUNS_SAID]) if more > 0 else term)
+        terms.append(f"{said} and {more} more" if more > 0 else said)
+    return " ".join(terms) or "every run"

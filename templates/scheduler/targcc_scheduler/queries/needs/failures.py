@@ -16,6 +16,8 @@ from ...core.states import ACTIVE, RunState
 from ...storage.failures.cause import MISSED
 from ...storage.failures.groups import is_open, require
 from ...storage.tables import job_failure, job_run
+from ..finding.filters import RunFilter, conditions
+from ..finding.page import with_names
 from ..models import Run, run_of
 
 DAYS = 7
@@ -91,25 +93,39 @@ class Failure:
 
 
 async def inbox(
-    connection: AsyncConnection, now: datetime, *, everything: bool = False
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    everything: bool = False,
+    wanted: RunFilter | None = None,
 ) -> tuple[Failure, ...]:
-    """The failures that wait for a person, those with the most open runs first; with ``everything`` those that do not, too."""
+    """The failures that wait for a person, those with the most open runs first; with ``everything`` those that do not, too.
+
+    With a search only those of which a run fits that is open, or with ``everything`` any run.
+    """
     c = job_run.c
+    searched = wanted is not None and bool(wanted.search.terms)
+    fits = list(conditions(await with_names(connection, wanted))) if wanted is not None else []
     counted = await connection.execute(
         sa.select(
             c.Cause,
             sa.func.count().label("open"),
             sa.func.max(c.Id).label("newest"),
         )
-        .where(*is_open())
+        .where(*is_open(), *fits)
         .group_by(c.Cause)
     )
     opened = {row.Cause: row for row in counted}
     in_hand = await _in_hand(connection)
-    wanted = sa.select(job_failure)
-    if not everything:
-        wanted = wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
-    groups = (await connection.execute(wanted)).all()
+    groups_wanted = sa.select(job_failure)
+    if searched and everything:
+        of_any = sa.select(c.Cause).where(c.Cause.is_not(None), *fits)
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(of_any))
+    elif searched:
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted(opened)))
+    elif not everything:
+        groups_wanted = groups_wanted.where(job_failure.c.Cause.in_(sorted({*opened, *in_hand})))
+    groups = (await connection.execute(groups_wanted)).all()
     found = await _failures(connection, groups, opened, in_hand, now)
     shown = [one for one in found if everything or one.standing == "open"]
     return tuple(sorted(shown, key=lambda one: (-(one.open + one.in_hand), one.job, one.cause)))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
 from ..statistics.endings import Ending
+from ..texts.base import TextIndex
 
 if TYPE_CHECKING:  # each of them belongs to a dialect's module
     from sqlalchemy.dialects import postgresql, sqlite
@@ -45,6 +46,7 @@ class Dialect(Protocol):
         version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself writes it.
         speak_for_sql: How a keepalive process beats for its node; see ``keepalive.py``.
         running_sql: How it finds which runs that node has.
+        texts: How it keeps the index of runs' texts.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Dialect(Protocol):
     version_table: quoted_name
     speak_for_sql: str
     running_sql: str
+    texts: TextIndex
 
     def folded(self, name: str) -> str:
         """An unquoted name as the database keeps it; for looking whether a table is there."""

@@ -20,6 +20,8 @@ from sqlalchemy.sql import quoted_name
 from ..runs.transition import SETTLE
 from ..statistics.endings import Ending, shard_of_process
 from ..tables import UtcDateTime, job_run, logged_job
+from ..texts.base import TextIndex
+from ..texts.postgresql import PostgreSQLTexts
 from . import keepalive
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
@@ -118,6 +120,7 @@ class PostgreSQLDialect:
         since="clock_timestamp() - make_interval(secs => %(seconds)s)",
     )
     running_sql = keepalive.running("%({})s")
+    texts: TextIndex = PostgreSQLTexts()
 
     def folded(self, name: str) -> str:
         """PostgreSQL makes unquoted names lower-case."""

@@ -24,6 +24,8 @@ from sqlalchemy.sql import quoted_name
 from ..runs.transition import SETTLE
 from ..statistics.endings import Ending, added_up
 from ..tables import UtcDateTime, job_run, job_stat, logged_job
+from ..texts.base import TextIndex
+from ..texts.sqlite import SQLiteTexts
 from . import keepalive, sqlite_inline
 from .base import MOST, SUMS, Dialect, Insert, added
 from .frequent import FrequentStatement
@@ -72,6 +74,7 @@ class SQLiteDialect:
         since="strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || :seconds || ' seconds')",
     )
     running_sql = keepalive.running(":{}")
+    texts: TextIndex = SQLiteTexts()
 
     def __init__(self) -> None:
         names = (column.name for column in job_stat.c)

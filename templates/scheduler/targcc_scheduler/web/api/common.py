@@ -61,6 +61,7 @@ Looker = Annotated[Principal, Depends(api_needs(Role.VIEWER, one_job=True))]
 """Likewise, for somebody who may look at a job's runs."""
 Admin = Annotated[Principal, Depends(api_needs(Role.ADMIN))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
+SEARCH = 'Which runs: `job:Daily* state:failed since:yesterday arg.customer:42 "timeout" node:web-2 took:>5m`.'
 Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
 
 

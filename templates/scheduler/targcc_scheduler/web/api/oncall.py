@@ -8,23 +8,23 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
-from ...core.states import RunState
 from ...oncall import backfill as backfills
 from ...oncall import bulk, inbox
 from ...oncall.bulk import Wish
-from ...queries import jobs, runs
+from ...oncall.finding import looked_for
+from ...queries import runs
 from ...queries.needs import bulk as bulks
 from ...queries.needs import failures
 from ...queries.needs import why as whys
 from ...queries.needs.concerns import concerns
 from ...queries.needs.reasons import Answer
-from ...queries.runs import RunFilter
 from ...scheduler import Scheduler
+from ...search.terms import joined, write
 from ...security.roles import Role
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
-from .common import CONFLICT, PROBLEMS, Operator, SchedulerOf, Viewer, find_job, tried
+from .common import CONFLICT, PROBLEMS, SEARCH, Operator, SchedulerOf, Viewer, find_job, tried
 from .schemas.base import DoneOut
 from .schemas.oncall import (
     AnswerOut,
@@ -49,14 +49,16 @@ async def get_inbox(
     everything: Annotated[
         bool, Query(alias="all", description="Muted and done ones, too.")
     ] = False,
+    q: Annotated[str, Query(description=SEARCH, max_length=2_000)] = "",
 ) -> InboxOut:
     """What needs a person: failures by their cause, and everything that is wrong, worst first."""
     now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
     lost_after = scheduler.settings.lost_after_seconds
+    wanted = looked_for(scheduler, q)
 
     async def query(db: AsyncConnection) -> InboxOut:
         wrong = await concerns(db, definitions, now, lost_after=lost_after)
-        found = await failures.inbox(db, now, everything=everything)
+        found = await failures.inbox(db, now, everything=everything, wanted=wanted)
         return InboxOut.model_validate({"failures": found, "concerns": wrong})
 
     return await scheduler.read(query)
@@ -224,20 +226,19 @@ async def _begin(scheduler: Scheduler, body: BulkIn, by: Actor) -> int:
 
 def _wish(scheduler: Scheduler, body: BulkIn) -> Wish:
     said = body.filter
-    wanted = RunFilter(
-        states=frozenset(map(RunState, said.states)),
-        job=scheduler.key_of(said.job) if said.job is not None else None,
-        queue=said.queue,
-        cause=said.cause,
-        open=said.open,
-        text=said.text,
-        arguments_of=(
-            jobs.open_arguments(scheduler.definitions.values()) if said.text else frozenset()
-        ),
-        since=said.since,
-        until=said.until,
-        ids=frozenset(said.runs),
+    asked = joined(
+        said.q,
+        write("state", *said.states),
+        write("job", said.job),
+        write("queue", said.queue),
+        write("cause", said.cause),
+        "is:open" if said.open else "",
+        write("", said.text),
+        write("since", said.since),
+        write("until", said.until),
+        write("run", *said.runs),
     )
+    wanted = looked_for(scheduler, asked)
     return Wish(
         action=body.action,
         wanted=wanted,

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
 from ...core.states import RunState
-from ...queries import jobs, runs
-from ...queries import runs as runs_rows
+from ...oncall.finding import looked_for
+from ...queries import runs
+from ...queries.finding.page import list_runs as find_runs
 from ...queries.models import LogLine
-from ...queries.runs import RunFilter
+from ...search.terms import joined, write
 from ...security.roles import Role
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
@@ -21,6 +22,7 @@ from ..problems import Problem
 from .common import (
     CONFLICT,
     PROBLEMS,
+    SEARCH,
     Admin,
     Limit,
     Looker,
@@ -42,6 +44,7 @@ async def list_runs(
     _: Viewer,
     scheduler: SchedulerOf,
     *,
+    q: Annotated[str, Query(description=SEARCH, max_length=2_000)] = "",
     state: Annotated[list[RunState] | None, Query(description="Any of these states.")] = None,
     job: Annotated[str | None, Query(description="Of this job.")] = None,
     text: Annotated[
@@ -54,16 +57,11 @@ async def list_runs(
     """Runs, newest first."""
     if since is not None and since.tzinfo is None:
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
-    wanted = RunFilter(
-        states=frozenset(state or ()),
-        job=scheduler.key_of(job) if job is not None else None,
-        since=since,
-        text=text,
-        arguments_of=jobs.open_arguments(scheduler.definitions.values()),
-        limit=limit,
-        before=before,
+    asked = joined(
+        q, write("state", *(state or ())), write("job", job), write("", text), write("since", since)
     )
-    page = await scheduler.read(lambda db: runs_rows.list_runs(db, wanted))
+    wanted = looked_for(scheduler, asked, limit=limit, before=before)
+    page = await scheduler.read(lambda db: find_runs(db, wanted))
     runs = [run_out_of(scheduler, run) for run in page.runs]
     return RunsOut(runs=runs, next_before=page.next_before)
 

@@ -16,8 +16,9 @@ from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
 from ...oncall import bulk, inbox
 from ...oncall.backfill import backfill
 from ...oncall.bulk import Wish
-from ...queries.runs import RunFilter
+from ...queries.finding.filters import RunFilter
 from ...scheduler import Scheduler
+from ...search.terms import only
 from ...security.roles import Principal, Role
 from ..authentication import actor
 from ..problems import Problem
@@ -67,7 +68,7 @@ class Press:
 
 
 async def _retry(press: Press) -> Flash:
-    wanted = RunFilter(cause=press.cause, open=True, ids=frozenset(press.run_ids or ()))
+    wanted = RunFilter(search=only(cause=press.cause, is_="open", run=press.run_ids))
     bulk_id = await begin(press.scheduler, Wish(action="retry", wanted=wanted), press.by)
     page = f"{press.base}/bulk/{bulk_id}"
     return Flash("good", "They are done again.", page, f"Operation {bulk_id}")

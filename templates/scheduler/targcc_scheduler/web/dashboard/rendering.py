@@ -6,7 +6,7 @@ import hashlib
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
@@ -18,6 +18,7 @@ from ...core.states import RunState
 from ...project import current
 from ...queries.jobs import display_names
 from ...schedules import parse_zone
+from ...search.terms import only
 from ...security.roles import Principal, Role
 from ..state import get_web
 from . import time_tag
@@ -64,6 +65,7 @@ def environment() -> Environment:
         "state_help": humanize.STATE_HELP,
         "States": RunState,
         "asset": asset,
+        "looking_for": looking_for,
     }
     return env
 
@@ -73,6 +75,11 @@ def asset(name: str) -> str:
     """A static file's name with a digest of its content, so that browsers may cache it without limit."""
     mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"static/{name}?v={mark}"
+
+
+def looking_for(**wanted: object) -> str:
+    """The query of the runs page for these terms: ``looking_for(job="DailyReport", state="failed")``."""
+    return urlencode({"q": str(only(**wanted))})
 
 
 class Frame:

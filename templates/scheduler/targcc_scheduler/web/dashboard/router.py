@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import actions, oncall_actions
+from . import actions, oncall_actions, view_actions
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .signing_in import account, oidc
 
@@ -13,6 +13,7 @@ ROUTERS = tuple(
         oidc,
         actions,
         oncall_actions,
+        view_actions,
         overview,
         inbox,
         jobs,

@@ -11,11 +11,11 @@ from ....core import humanize
 from ....core.states import RunState
 from ....oncall import bulk
 from ....oncall.bulk import Wish
-from ....queries import jobs
+from ....oncall.finding import looked_for
 from ....queries.needs import bulk as bulks
 from ....queries.needs.bulk import Bulk, Found
-from ....queries.runs import RunFilter
 from ....scheduler import Scheduler
+from ....search.terms import joined, write
 from ...common import duration, opened, operator, run
 from ...group import Commands
 from ...output import (
@@ -36,6 +36,7 @@ def bulk_group() -> None:
 
 @bulk_group.command("do")
 @click.argument("action", type=click.Choice(bulks.ACTIONS))
+@click.argument("search", nargs=-1)
 @click.option(
     "--state",
     "states",
@@ -61,12 +62,13 @@ def bulk_group() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
-    """Count the runs that fit, ask, and do it to all of them.
+    """Count the runs that fit, ask, and do it to all of them. SEARCH says which; the options say the same as its terms.
 
     The servers do it and so does this process; ctrl-C leaves the rest to the servers.
 
     \b
     Example:
+      targcc bulk do retry 'job:Import* state:failed since:12h "timeout"' --rate 100
       targcc bulk do retry --job Import --state failed --since 12h --rate 100
       targcc bulk do cancel --in-queue slow --state enqueued --dry-run
     """
@@ -93,6 +95,7 @@ def _wish(
     scheduler: Scheduler,
     action: str,
     *,
+    search: tuple[str, ...],
     states: tuple[str, ...],
     job: str | None,
     in_queue: str | None,
@@ -103,18 +106,18 @@ def _wish(
     run_ids: tuple[int, ...],
     **rest: Any,
 ) -> Wish:
-    wanted = RunFilter(
-        states=frozenset(map(RunState, states)),
-        job=scheduler.key_of(job) if job is not None else None,
-        queue=in_queue,
-        cause=cause,
-        open=only_open,
-        text=text,
-        arguments_of=(jobs.open_arguments(scheduler.definitions.values()) if text else frozenset()),
-        since=scheduler.clock.now() - since if since is not None else None,
-        ids=frozenset(run_ids),
+    asked = joined(
+        *search,
+        write("state", *states),
+        write("job", job),
+        write("queue", in_queue),
+        write("cause", cause),
+        "is:open" if only_open else "",
+        write("", text),
+        write("since", since and scheduler.clock.now() - since),
+        write("run", *run_ids),
     )
-    return Wish(action=action, wanted=wanted, **rest)
+    return Wish(action=action, wanted=looked_for(scheduler, asked), **rest)
 
 
 def _say_found(found: Found, *, as_json: bool, err: bool = False) -> None:

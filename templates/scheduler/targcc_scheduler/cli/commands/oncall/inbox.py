@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ....core import humanize
 from ....oncall import bulk, inbox
 from ....oncall.bulk import Wish
+from ....oncall.finding import looked_for
+from ....queries.finding.filters import RunFilter
 from ....queries.needs import failures
 from ....queries.needs.concerns import Concern, concerns
 from ....queries.needs.failures import Failure
-from ....queries.runs import RunFilter
 from ....scheduler import Scheduler
+from ....search.terms import joined, only
 from ...common import Function, instant, opened, operator, run
 from ...group import Commands
 from ...output import json_option, print_json, print_pairs, print_table, when
@@ -29,20 +31,23 @@ def inbox_group() -> None:
 
 
 @inbox_group.command("list")
+@click.argument("search", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="What is muted or done, too.")
 @click.option("--check", is_flag=True, help="Exit status 1 when anything needs a person.")
 @json_option
-def list_inbox(*, everything: bool, check: bool, as_json: bool) -> None:
-    """Show failures by their cause, and whatever else is wrong.
+def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_json: bool) -> None:
+    """Show failures by their cause, and whatever else is wrong; with SEARCH only failures of which a run fits.
 
     \b
     Example:
       targcc inbox list
+      targcc inbox list 'job:Import* since:yesterday "timeout"'
     """
 
     async def work() -> bool:
         async with opened() as scheduler:
-            found, wrong = await _read(scheduler, everything=everything)
+            wanted = looked_for(scheduler, joined(*search))
+            found, wrong = await _read(scheduler, wanted, everything=everything)
             if as_json:
                 print_json({"failures": found, "concerns": wrong})
             else:
@@ -54,13 +59,13 @@ def list_inbox(*, everything: bool, check: bool, as_json: bool) -> None:
 
 
 async def _read(
-    scheduler: Scheduler, *, everything: bool
+    scheduler: Scheduler, wanted: RunFilter, *, everything: bool
 ) -> tuple[tuple[Failure, ...], list[Concern]]:
     now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> tuple[tuple[Failure, ...], list[Concern]]:
-        found = await failures.inbox(db, now, everything=everything)
+        found = await failures.inbox(db, now, everything=everything, wanted=wanted)
         return found, list(await concerns(db, definitions, now, lost_after=lost_after))
 
     return await scheduler.read(query)
@@ -175,7 +180,7 @@ def retry(
     Example:
       targcc inbox retry 3f2504e04f8911d3 --rate 60
     """
-    wanted = RunFilter(cause=cause, open=True, ids=frozenset(run_ids))
+    wanted = RunFilter(search=only(cause=cause, is_="open", run=run_ids))
     wish = Wish(action="retry", wanted=wanted, rate=rate, newest_first=newest_first)
 
     async def work() -> None:

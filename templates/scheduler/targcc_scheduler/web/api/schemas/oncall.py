@@ -117,6 +117,9 @@ class RunFilterIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    q: Annotated[
+        str, Field(max_length=2_000, description="A search; the others say the same as its terms.")
+    ] = ""
     states: list[RunState] = []
     job: str | None = None
     queue: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -14,9 +14,11 @@ from ....core.errors import BulkError, UnknownBulk
 from ....oncall import backfill as backfills
 from ....oncall.bulk import Wish, check
 from ....project import current
+from ....queries.finding.filters import RunFilter
 from ....queries.needs import bulk
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
+from ....search.errors import SearchError
 from ...problems import Problem
 from ..page_route import PageRoute
 from ..rendering import render
@@ -24,6 +26,7 @@ from .common import SchedulerOf, Viewer, find_job
 from .runs import RunQuery
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+NOTHING = bulk.Found(0, {}, {}, 0)
 
 
 class BulkQuery(RunQuery):
@@ -40,6 +43,7 @@ class BulkQuery(RunQuery):
 
         Raises:
             BulkError: it cannot be read.
+            SearchError: neither can the search.
         """
         try:
             return Wish(
@@ -75,19 +79,15 @@ async def new_bulk_page(
     asked: Annotated[BulkQuery, Query()],
 ) -> Response:
     """How many runs an operation would look at."""
-    wish, error = Wish(action=asked.do, wanted=asked.wanted(scheduler)), ""
+    wish, error, found = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
     try:
-        wish = asked.wish(scheduler)
-        check(scheduler, wish)
-    except BulkError as problem:
-        error = f"{problem}."
-    found = await scheduler.read(lambda db: bulk.find(db, wish.wanted))
-    filter_only = {
-        name: value
-        for name, value in asked.model_dump().items()
-        if value and name in RunQuery.model_fields and name != "before"
-    }
+        wish = replace(wish, wanted=asked.wanted(scheduler))
+        found = await scheduler.read(lambda db: bulk.find(db, wish.wanted))
+        wish = check(scheduler, asked.wish(scheduler))
+    except (BulkError, SearchError) as problem:
+        error = f"{humanize.sentence(str(problem))}."
     runs = f"{request.url.path.rpartition('/bulk/')[0]}/runs"
+    said = {**asked.model_dump(include={"do", "to", "rate", "order", "note"}), "q": asked.text}
     return render(
         request,
         "oncall/bulk_new.html",
@@ -96,8 +96,8 @@ async def new_bulk_page(
         found=found,
         error=error,
         filter=bulk.words(wish.wanted),
-        asked={name: value for name, value in asked.model_dump().items() if value},
-        back=f"{runs}?{urlencode(filter_only)}",
+        asked={name: value for name, value in said.items() if value},
+        back=asked.address(runs),
     )
 
 

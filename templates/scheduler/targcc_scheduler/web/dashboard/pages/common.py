@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,12 +15,6 @@ from ..page_route import page_needs
 Viewer = Annotated[Principal, Depends(page_needs(Role.VIEWER))]
 SchedulerOf = Annotated[Scheduler, Depends(get_scheduler)]
 _MOST_DIGITS = 18  # a larger number is no id that a database has given
-SPANS = {
-    "1h": timedelta(hours=1),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
 
 
 def find_job(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str]:
@@ -33,14 +26,3 @@ def find_job(scheduler: Scheduler, name: str) -> tuple[JobDefinition | None, str
 def id_of(text: str) -> int | None:
     """A row's id, ``None`` for anything else."""
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
-
-
-def moment(text: str, now: datetime) -> datetime | None:
-    """A span such as ``24h`` back from now, or an ISO instant; ``None`` for anything else."""
-    if text in SPANS:
-        return now - SPANS[text]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None

@@ -10,12 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ....core import humanize
 from ....core.errors import UnknownFailure
 from ....jobs.definition import shown_arguments
+from ....oncall.finding import looked_for
+from ....queries.finding.filters import RunFilter
 from ....queries.needs import failures
 from ....queries.needs.concerns import concerns
+from ....search.errors import SearchError
 from ...problems import Problem
 from ..page_route import PageRoute
 from ..rendering import render
 from .common import SchedulerOf, Viewer
+from .runs import MOST
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _RUNS_SHOWN = 100
@@ -23,9 +27,14 @@ _RUNS_SHOWN = 100
 
 @router.get("/inbox")
 async def inbox_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, show: str = ""
+    request: Request, principal: Viewer, scheduler: SchedulerOf, show: str = "", q: str = ""
 ) -> Response:
     """Everything that needs a person."""
+    search, error = q.strip()[:MOST], None
+    try:
+        wanted = looked_for(scheduler, search)
+    except SearchError as wrong:
+        wanted, error = RunFilter(), wrong
     now = scheduler.clock.now()
     everything = show == "all"
     definitions = list(scheduler.definitions.values())
@@ -34,12 +43,20 @@ async def inbox_page(
     async def query(db: AsyncConnection) -> dict[str, Any]:
         wrong = await concerns(db, definitions, now, lost_after=lost_after)
         return {
-            "failures": await failures.inbox(db, now, everything=everything),
+            "failures": await failures.inbox(db, now, everything=everything, wanted=wanted),
             "wrong": [one for one in wrong if one.kind != "failure"],
         }
 
     found = await scheduler.read(query)
-    return render(request, "oncall/inbox.html", principal, everything=everything, **found)
+    return render(
+        request,
+        "oncall/inbox.html",
+        principal,
+        everything=everything,
+        search=search,
+        error=error,
+        **found,
+    )
 
 
 @router.get("/inbox/{cause}")

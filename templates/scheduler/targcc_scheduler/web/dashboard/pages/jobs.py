@@ -14,15 +14,16 @@ from ....jobs.overrides.effective import shown
 from ....project import current
 from ....queries import history, statistics, system, upcoming
 from ....queries import jobs as jobs_rows
-from ....queries import runs as runs_rows
+from ....queries.finding.filters import RunFilter
+from ....queries.finding.page import RunPage, list_runs
 from ....queries.jobs import JobOverview
 from ....queries.models import Attempt
 from ....queries.needs import why
 from ....queries.needs.reasons import Answer
-from ....queries.runs import RunFilter
 from ....queries.statistics import JobStats
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
+from ....search.terms import only
 from ....security.roles import Principal
 from ...problems import Problem
 from .. import forms
@@ -112,12 +113,12 @@ async def show_job(
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[JobOverview | None, JobStats, runs_rows.RunPage, tuple[Attempt, ...], Answer]:
+    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
             db, key, since=now - timedelta(days=29), until=now, zone=zone
         )
-        runs = await runs_rows.list_runs(db, RunFilter(job=key, limit=_RUNS_OF_JOB))
+        runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
         reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
         return (jobs[0] if jobs else None), figures, runs, earlier, reasons
@@ -156,7 +157,7 @@ def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
     ]
 
 
-async def _earlier(db: AsyncConnection, job: str, runs: runs_rows.RunPage) -> tuple[Attempt, ...]:
+async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
     """Attempts from before the oldest run that is stored: of runs that were pruned, or imported from TARGCC."""
     if runs.next_before is not None:
         return ()

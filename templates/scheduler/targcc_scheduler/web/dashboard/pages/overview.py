@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from fastapi import APIRouter, Request, Response
 
 from ....queries import overview
@@ -31,5 +29,4 @@ async def first_page(request: Request, principal: Viewer, scheduler: SchedulerOf
         view=view,
         banner=status_banner(view, scheduler.broken),
         usual={job.name: job.usual_duration for job in view.jobs},
-        since_query=urlencode({"": view.since.isoformat(timespec="seconds")})[1:],
     )

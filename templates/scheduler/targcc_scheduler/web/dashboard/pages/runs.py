@@ -11,23 +11,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
 from ....jobs.definition import shown_arguments
-from ....queries import history, jobs, runs
+from ....oncall.finding import looked_for
+from ....queries import history, runs, system
+from ....queries.finding.filters import RunFilter
+from ....queries.finding.page import RunPage, list_runs
 from ....queries.models import Attempt, Run
 from ....queries.needs import bulk, why
-from ....queries.runs import RunFilter
 from ....queries.trail import entries
 from ....scheduler import Scheduler
+from ....search.errors import SearchError
+from ....search.terms import Term, joined, write
 from ....storage.owners import rows as owners
+from ....storage.views import rows as views
 from ...problems import Problem
 from ..page_route import PageRoute
 from ..rendering import is_refresh, render
-from .common import SchedulerOf, Viewer, id_of, moment
+from .common import SchedulerOf, Viewer, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+MOST = 2_000
+"""Characters of a search in an address."""
 
 
 class RunQuery(BaseModel):
-    """The query of the runs page; values that are not understood are ignored."""
+    """The query of the runs page: a search; what addresses of earlier releases say besides is put into it."""
 
     q: str = ""
     state: str = ""
@@ -39,28 +46,25 @@ class RunQuery(BaseModel):
     cause: str = ""
     open: str = ""
 
+    @property
+    def text(self) -> str:
+        """The search."""
+        named = ("state", "job", "since", "until", "queue", "cause")
+        said = [write(name, getattr(self, name)) for name in named]
+        return joined(self.q[:MOST], *said, "is:open" if self.open else "")
+
     def wanted(self, scheduler: Scheduler) -> RunFilter:
-        """The runs it describes."""
-        now = scheduler.clock.now()
-        return RunFilter(
-            states=frozenset({RunState(self.state)} if self.state in set(RunState) else ()),
-            job=self.job or None,
-            since=moment(self.since, now),
-            until=moment(self.until, now),
-            text=self.q.strip(),
-            arguments_of=jobs.open_arguments(scheduler.definitions.values()),
-            before=id_of(self.before),
-            queue=self.queue or None,
-            cause=self.cause or None,
-            open=bool(self.open),
-        )
+        """The runs it describes.
+
+        Raises:
+            SearchError: the search cannot be understood.
+        """
+        return looked_for(scheduler, self.text, before=id_of(self.before))
 
     def address(self, path: str, before: int | None = None) -> str:
         """The address of the same list, from its beginning or after the run ``before``."""
-        given = {
-            name: value for name, value in self.model_dump(exclude={"before"}).items() if value
-        }
-        return f"{path}?{urlencode({**given, **({'before': before} if before else {})})}"
+        given = {"q": self.text, "before": before}
+        return f"{path}?{urlencode({name: value for name, value in given.items() if value})}"
 
 
 @router.get("/runs")
@@ -70,28 +74,60 @@ async def runs_page(
     scheduler: SchedulerOf,
     asked: Annotated[RunQuery, Query()],
 ) -> Response:
-    """Runs, filtered."""
-    wanted = asked.wanted(scheduler)
+    """Runs, by a search."""
+    path, error = request.url.path, None
+    try:
+        wanted = asked.wanted(scheduler)
+    except SearchError as wrong:
+        wanted, error = RunFilter(limit=0), wrong
 
-    async def query(db: AsyncConnection) -> tuple[runs.RunPage, list[str]]:
-        page = await runs.list_runs(db, wanted)
-        return page, [] if is_refresh(request) else await history.known_jobs(db)
+    async def query(db: AsyncConnection) -> dict[str, Any]:
+        page = await list_runs(db, wanted) if error is None else RunPage((), None)
+        if is_refresh(request):
+            return {"page": page, "words": [], "kept": ()}
+        kept = await views.of(db, principal.name)
+        return {"page": page, "words": await _words(db, scheduler), "kept": kept}
 
-    page, known = await scheduler.read(query)
-    path = request.url.path
+    found = await scheduler.read(query)
+    more = found["page"].next_before
     return render(
         request,
         "pages/runs.html",
         principal,
-        page=page,
         wanted=wanted,
-        asked=asked,
-        filtered=asked != RunQuery(),
+        error=error,
+        search=asked.text,
+        chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
+        filtered=bool(asked.text),
         actions=bulk.ACTIONS,
-        names=sorted({*known, *scheduler.definitions}, key=str.casefold),
         first_url=asked.address(path),
-        next_url=asked.address(path, page.next_before) if page.next_before else "",
+        next_url=asked.address(path, more) if more else "",
+        **found,
     )
+
+
+def _chip(path: str, text: str, term: Term) -> tuple[str, str]:
+    """A term as it was written, and the address of the search without it."""
+    rest = joined(text[: term.at], text[term.end :])
+    return text[term.at : term.end], f"{path}?{urlencode({'q': rest})}" if rest else path
+
+
+async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
+    """What the search box completes to."""
+    jobs = sorted({*await history.known_jobs(db), *scheduler.definitions}, key=str.casefold)
+    queues = sorted({job.queue for job in scheduler.definitions.values()})
+    nodes = sorted({one.name for one in await system.servers(db)})
+    arguments = {name for job in scheduler.definitions.values() if job.parameters is not None for name in job.parameters.model_fields if name not in job.signature.secrets}  # fmt: skip
+    times = ("today", "yesterday", "1h", "24h", "7d")
+    return [
+        *(write("state", state) for state in RunState),
+        *(write("job", name) for name in jobs),
+        *(f"since:{time}" for time in times),
+        *(write("queue", name) for name in queues),
+        *(write("node", name) for name in nodes),
+        *(f"arg.{name}:" for name in sorted(arguments)),
+        *("took:>1m", "took:>1h", "is:open", "by:", "until:", "cause:", "run:"),
+    ]
 
 
 @router.get("/runs/{run_id}")

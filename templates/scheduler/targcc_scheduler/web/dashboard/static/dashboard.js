@@ -74,6 +74,15 @@
     }
   });
 
+  // The search box completes the term that is being written; without scripts the browser completes the first one.
+  const search = document.querySelector("[data-search][list]");
+  const words = search ? [...search.list.options].map((option) => option.value) : [];
+  search?.addEventListener("input", () => {
+    const [, before, term] = /^(.*\s-?|-?)(\S*)$/s.exec(search.value);
+    const fit = words.filter((word) => word.toLowerCase().startsWith(term.toLowerCase()));
+    search.list.replaceChildren(...fit.slice(0, 30).map((word) => new Option(word, before + word)));
+  });
+
   const help = document.getElementById("help");
   const pages = { o: "", j: "/jobs", r: "/runs", i: "/inbox", s: "/system", a: "/audit" };
   let going = false;

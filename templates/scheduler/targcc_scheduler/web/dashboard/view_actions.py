@@ -1,0 +1,36 @@
+"""Keeping searches under names: each person's own."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+
+from ...storage.views import rows
+from .flash import Flash, back, base_path
+from .page_route import PageRoute
+from .pages.common import SchedulerOf, Viewer
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.post("/views")
+async def keep_view(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """Keep a search under a name."""
+    form = await request.form()
+    name = str(form.get("name") or "").strip()[: rows.LONGEST_NAME]
+    search = str(form.get("q") or "").strip()
+    page = f"{base_path(request)}/runs?{urlencode({'q': search})}"
+    if not name or not search or len(search) > rows.LONGEST_SEARCH:
+        return back(request, Flash("bad", "A view has a name and a search."), page)
+    kept = await scheduler.change(lambda db: rows.keep(db, principal.name, name, search))
+    said = f"{name} is kept." if kept else f"There are {rows.MOST} views already: remove one."
+    return back(request, Flash("good" if kept else "bad", said), page)
+
+
+@router.post("/views/remove")
+async def remove_view(request: Request, principal: Viewer, scheduler: SchedulerOf) -> Response:
+    """Remove a view."""
+    name = str((await request.form()).get("name") or "")
+    await scheduler.change(lambda db: rows.forget(db, principal.name, name))
+    return back(request, Flash("good", f"{name} is removed."), f"{base_path(request)}/runs")

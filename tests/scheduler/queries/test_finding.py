@@ -1,0 +1,176 @@
+"""What a search finds, with the index of texts and without, on either database."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.queries.finding import page
+from targcc_scheduler.queries.finding.filters import RunFilter
+from targcc_scheduler.search.parser import parse
+from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.storage.tables import job_run, job_setting, job_text_due
+from targcc_scheduler.storage.texts import keeping
+
+NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
+RUNS: list[dict[str, Any]] = [
+    {"JobName": "DailyReport", "Message": "Read TIMEOUT after 30 s", "State": "failed"},
+    {"JobName": "DailyReport", "ArgumentsJson": '{"customer": 42, "name": "Dan \\"D\\" Levi"}'},
+    {"JobName": "DailyReport", "ArgumentsJson": '{"customer": 420, "dry": true}', "Queue": "slow"},
+    {"JobName": "DailyMail", "ArgumentsJson": '{"order": {"customer": "42"}}', "Queue": "slow"},
+    {"JobName": "Secret", "ArgumentsJson": '{"customer": 42}'},
+    {"JobName": "Sync", "ServerId": "web-2:77:abc:def", "TriggeredBy": "Manual (dana)"},
+    {"JobName": "Sync", "ServerId": "web-21:78:abc:def", "CompletedAt": NOW + timedelta(hours=2)},
+    {"JobName": "Sync", "Message": "100% of a_b: ÜBER \\ [x]", "CompletedAt": NOW + timedelta(minutes=6)},
+    {"JobName": "Sync", "Message": "x" * 30_000 + " at the very end"},
+    {"JobName": "Waits", "State": "enqueued", "Message": "timeout before", "CompletedAt": None, "ServerId": None},
+    {"JobName": "Import", "CreatedAt": NOW - timedelta(days=40), "Message": "a Timeout of long ago"},
+]  # fmt: skip
+FOUND = {
+    "": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 10],
+    "timeout": [9, 0, 10],
+    "-timeout state:succeeded job:Daily*": [3, 2, 1],
+    "not state:succeeded": [9, 0],
+    "state:failed,enqueued timeout": [9, 0],
+    "job:daily*": [3, 2, 1, 0],
+    "job:Daily*,Import timeout": [0, 10],
+    "arg.customer:42": [3, 1],
+    "arg.customer:42*": [3, 2, 1],
+    "arg.dry:true": [2],
+    'arg.name:"Dan \\"D\\" Levi"': [1],
+    "customer": [3, 2, 1],
+    "queue:slow -job:DailyMail": [2],
+    "queue:s*w": [3, 2],
+    "node:web-2": [5],
+    "node:web-*": [6, 5],
+    "by:dana": [5],
+    "took:>5m": [7, 6],
+    "took:>5m took:<1h": [7],
+    "took:<=1m job:Import": [10],
+    '"100%"': [7],
+    "a_b": [7],
+    "ÜBER": [7],
+    '"\\\\ [x]"': [7],
+    "time*ago": [10],
+    '"very end"': [8],
+    "since:2d timeout": [9, 0],
+    "until:2d timeout": [10],
+    "nothing": [],
+    "job:nobody*": [],
+    "zz": [],
+}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def db(request: pytest.FixtureRequest) -> AsyncIterator[AsyncConnection]:
+    """A connection to either database."""
+    engine = make_engine(request.getfixturevalue(f"migrated_{request.param}_url"))
+    async with engine.connect() as connection, connection.begin() as transaction:
+        yield connection
+        await transaction.rollback()
+    await engine.dispose()
+
+
+async def add(db: AsyncConnection, **values: Any) -> int:
+    usual = {
+        "JobType": "Recurring",
+        "State": "succeeded",
+        "Queue": "default",
+        "DueAt": NOW,
+        "CreatedAt": NOW,
+        "StartedAt": NOW,
+        "CompletedAt": NOW + timedelta(seconds=1),
+        "TriggeredBy": "System",
+        "LifeLog": "",
+    }
+    return (await db.execute(job_run.insert().values(usual | values))).inserted_primary_key[0]
+
+
+async def find(db: AsyncConnection, text: str, **more: Any) -> list[int]:
+    search = parse(text, now=NOW, zone=ZoneInfo("UTC"))
+    names = frozenset({"DailyReport", "DailyMail", "Sync"})
+    found = await page.list_runs(db, RunFilter(search=search, arguments_of=names, **more))
+    return [run.id for run in found.runs]
+
+
+async def index(db: AsyncConnection) -> None:
+    while await keeping.step(db, 3) or await keeping.catch_up(db, 4):
+        pass
+
+
+async def test_every_way_to_search_finds_the_same(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    """One run after the other, before the index knows them, and by the index."""
+    added = [await add(db, **values) for values in (RUNS[-1], *RUNS[:-1])]
+    ids = [*added[1:], added[0]]  # the oldest came first
+    for looked_at, indexed in ((1_000, False), (1, False), (1, True)):
+        monkeypatch.setattr(page, "_LOOKED_AT", looked_at)
+        if indexed:
+            await index(db)
+            assert await keeping.waits(db) == 0
+        for text, wanted in FOUND.items():
+            assert await find(db, text) == [ids[one] for one in wanted], (text, looked_at, indexed)
+    assert await find(db, "timeout", limit=1) == [ids[9]]
+    assert await find(db, "timeout", before=ids[9]) == [ids[0], ids[10]]
+
+
+async def test_the_index_follows_whatever_becomes_of_a_run(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    old = await add(db, JobName="Old", Message="a porcupine")
+    gone = await add(db, JobName="Old", Message="a porcupine")
+    later = await add(db, JobName="Old", State="running", Message=None, CompletedAt=None)
+    await index(db)
+    await add(db, JobName="Newest")
+    c = job_run.c
+    change = sa.update(job_run)
+    await db.execute(change.where(c.Id == old).values(JobName="Renamed", Message="an echidna"))
+    await db.execute(sa.delete(job_run).where(c.Id == gone))
+    await db.execute(
+        change.where(c.Id == later).values(State="failed", Message="a porcupine", CompletedAt=NOW)
+    )
+    for _ in range(2):  # as noted, then by the index
+        assert await find(db, "porcupine") == [later]
+        assert await find(db, "echidna") == await find(db, "renamed") == [old]
+        await index(db)
+    entries = "SELECT count(*) FROM c_JobText"
+    assert await db.scalar(sa.text(entries)) == await db.scalar(
+        sa.select(sa.func.count()).select_from(job_run)
+    )
+
+
+async def test_runs_from_before_the_index_are_found_and_indexed_in_steps(
+    db: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    ids = [await add(db, JobName="Old", Message=f"number {n} of a porcupine") for n in range(10)]
+    await db.execute(sa.delete(job_text_due))
+    unseen = {"Name": keeping.UNSEEN, "Value": str(ids[-1]), "UpdatedAt": NOW}
+    await db.execute(sa.insert(job_setting).values(unseen))
+    assert await find(db, "porcupine") == ids[::-1]
+    assert await keeping.catch_up(db, 4) == 4
+    assert 0 < await keeping.unseen(db) < ids[-4]
+    assert await find(db, "porcupine", limit=3) == ids[:-4:-1]
+    assert await find(db, "porcupine") == ids[::-1]
+    await index(db)
+    assert await keeping.unseen(db) == 0
+    assert await find(db, '"number 3 of"') == [ids[3]]
+
+
+async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(page, "_LOOKED_AT", 1)
+    dialect = page.known.of(db)
+
+    async def no(_: AsyncConnection) -> bool:
+        return False
+
+    monkeypatch.setattr(dialect.texts, "is_there", no)
+    ids = [await add(db, JobName="Old", Message="a porcupine") for _ in range(3)]
+    await index(db)
+    assert await keeping.waits(db) == 0
+    assert await find(db, "porcupine") == ids[::-1]
