@@ -74,7 +74,8 @@ ADDRESSES = (
     "/api/audit",
     "/metrics",
 )
-TRIVIAL = "/health/live"
+PLAIN = "/api/audit"
+"""Its rows come by one index: what an address takes at least, however busy the machine is."""
 
 SERIES = {
     "sqlite": "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows}) SELECT n FROM s)",
@@ -109,7 +110,8 @@ def fill(url: str) -> None:
             said = statement.format(series=series, at=at, **known)
             connection.exec_driver_sql(said.replace("%", "%%") if kind != "sqlite" else said)
         index(connection, kind)
-        connection.exec_driver_sql("DELETE FROM c_JobTextDue")
+        emptied = "DELETE FROM" if kind == "sqlite" else "TRUNCATE"
+        connection.exec_driver_sql(f"{emptied} c_JobTextDue")
         connection.exec_driver_sql(
             f"UPDATE c_JobRun SET Message = 'A {NEEDLE}' WHERE Id = {LONG_AGO}"
         )
@@ -186,12 +188,12 @@ async def test_every_address_answers_soon(site: Site):
     busy = asyncio.create_task(keep_busy(site))
     found: dict[str, list[float]] = {}
     for _ in range(TIMES):
-        for path in (TRIVIAL, *ADDRESSES):
+        for path in ADDRESSES:
             client = viewer.client if path.startswith("/jobs") else program
             found.setdefault(path, []).append(await timed(client, path))
     busy.cancel()
-    base = statistics.median(found[TRIVIAL])
+    base = statistics.median(found[PLAIN])
     for path, times in sorted(found.items(), key=lambda one: statistics.median(one[1])):
         print(f"{statistics.median(times):8.1f} {max(times):8.1f} ms  {path}")  # noqa: T201
-    slow = {path: times for path, times in found.items() if statistics.median(times) > max(100, 100 * base)}  # fmt: skip
+    slow = {path: times for path, times in found.items() if statistics.median(times) > max(100, 20 * base)}  # fmt: skip
     assert not slow

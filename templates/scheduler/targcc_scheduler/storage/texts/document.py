@@ -96,8 +96,10 @@ def _class(milliseconds: int) -> int:
     return min(max(milliseconds, 0).bit_length(), _MOST_CLASS)
 
 
-def length_of(gram: str) -> int | None:
-    """Which class of lengths of time a gram means; ``None`` for all other grams."""
+def own_number(gram: str) -> int | None:
+    """A number below 256 for the grams that are asked for alone; ``None`` for all others."""
+    if gram == _OVER_CUT:
+        return _MOST_CLASS + 1
     return ord(gram[1]) - _CLASSES if gram[0] == gram[2] == TOOK else None
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..tables import job_run
-from .document import Clause, grams, length_of, together
+from .document import Clause, grams, own_number, together
 
 _FEW = 4
 _LEAST, _NUMBERS, _OWN = -0x8000, 0x10000, 0x100
@@ -76,10 +76,10 @@ def numbers(text: str) -> list[int]:
 
 
 def _number(gram: str) -> int:
-    """A gram of people's texts by its checksum; that of a length of time has a number to itself."""
-    length = length_of(gram)
-    if length is not None:
-        return _LEAST + length
+    """A gram of people's texts by its checksum; one that is asked for alone has a number to itself."""
+    own = own_number(gram)
+    if own is not None:
+        return _LEAST + own
     return _LEAST + _OWN + zlib.crc32(gram.encode("utf-8", "surrogatepass")) % (_NUMBERS - _OWN)
 
 
