@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.node import pruner
+from targcc_scheduler.node.chores import pace
 from targcc_scheduler.node.pruner import prune
 from targcc_scheduler.storage.engines import sync_engine
 from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
@@ -118,7 +118,7 @@ async def test_it_can_be_stopped_and_begun_again(store, migrated_url):
 
 
 async def test_a_step_looks_at_no_more_rows_than_it_may(store, migrated_url, monkeypatch):
-    monkeypatch.setattr(pruner, "_MOST", 200)
+    monkeypatch.setattr(pace, "_MOST", 200)
     shuffled = random.Random(7).sample(range(2_000), 2_000)
     fill(migrated_url, logged_job, [attempt(f"Job{n % 40}", 100 + n / 50) for n in shuffled])
     steps: list[int] = []

@@ -119,7 +119,7 @@ def test_the_search_of_the_manual():
         ("took:5m", 5, "took:>5m or took:<5m"),
         ("took:>long", 6, "is not a duration"),
         ("job:", 4, "needs a value, such as job:Daily*"),
-        ('say "nothing', 4, "never closed"),
+        ('say "nothing', 4, "not closed"),
         ("arg:42", 0, "arg.customer:42"),
         ("job.name:x", 0, "job has no parts"),
         ("job:>x", 0, "can only stand in took:>5m"),

@@ -98,7 +98,7 @@ def _word(text: str, place: int, *, listed: bool) -> tuple[Word, int]:
     if text[place : place + 1] == '"':
         found = _QUOTED.match(text, place)
         if found is None:
-            raise SearchError("this quotation mark is never closed", text=text, at=place)
+            raise SearchError("this quotation mark is not closed", text=text, at=place)
         return Word(_ESCAPED.sub(r"\1", found[1]), place, quoted=True), found.end()
     bare = _BARE[listed].match(text, place)
     said = bare[0] if bare is not None else ""
