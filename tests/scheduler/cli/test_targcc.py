@@ -177,7 +177,11 @@ def test_a_run_is_cancelled_and_done_again(targcc: Targcc):
     assert "there is nothing to cancel" in targcc("run", "cancel", "1", status=2).stderr
     result = targcc("job", "retry", "1", "--wait")
     assert "run 2 of DailyReport succeeded" in result.stdout
-    listed = targcc("run", "list", "--state", "cancelled").stdout
+    listed = targcc("run", "list", "job:daily*", "not state:succeeded since:1h").stdout
+    assert listed == targcc("run", "list", "--state", "cancelled").stdout
+    wrong = targcc("run", "list", "job:daily* sate:x", status=2).stderr
+    assert "at character 12: there is no key 'sate' (did you mean state?)" in wrong
+    assert "  job:daily* sate:x\n             ^^^^^^" in wrong
     assert listed.splitlines()[1].split()[:3] == ["1", "cancelled", "DailyReport"]
 
 

@@ -94,6 +94,8 @@ def test_many_runs_at_the_command_line(targcc):
     chosen = ("--job", "charge", "--state", "failed", "--since", "1h")
     counted = targcc("bulk", "do", "retry", *chosen, "--dry-run")
     assert counted.splitlines() == ["5 runs", "  failed 5", "  Charge 5"]
+    searched = ("state:failed job:Char* since:1h", "not job:Nothing")
+    assert targcc("bulk", "do", "retry", *searched, "--dry-run") == counted
     targcc("bulk", "do", "retry", *chosen, input="n\n", exit_code=1)
     assert targcc("bulk", "list") == "There was none.\n"
     done = targcc("bulk", "do", "retry", *chosen, "--rate", "0.5", input="y\n")

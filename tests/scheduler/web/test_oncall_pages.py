@@ -37,7 +37,7 @@ async def test_the_inbox_shows_each_cause_once_and_all_of_it_can_be_done_again(b
     assert "7 of 7" in operation
     assert "Take back" in operation
     assert "state:failed" not in operation
-    assert f"cause:{cause} open" in operation
+    assert f"cause:{cause} is:open" in operation
     entries = await person.get("/api/audit", params={"action": "bulk retry"})
     assert len(entries.json()) == 1
 

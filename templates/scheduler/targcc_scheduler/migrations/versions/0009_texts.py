@@ -1,6 +1,6 @@
 """An index of runs' texts, the notes from which it is kept up to date, and people's views.
 
-Revision: 0009, after 0005. It only adds: triggers note what nodes of the release before do with runs, so the index knows that too. Runs that
+Revision: 0009, after 0008. It only adds: triggers note what nodes of the release before do with runs, so the index knows that too. Runs that
 are there already are indexed later, in short steps.
 """
 
@@ -13,7 +13,7 @@ from alembic import op
 from sqlalchemy.sql import quoted_name
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -11,6 +11,8 @@ from ...storage.texts import keeping
 from ...storage.transactions import Store
 from .pace import Pace
 
+_STEP_SECONDS = 0.03
+"""Texts are taken apart on the scheduler's loop, on which all else waits meanwhile."""
 _MANY = 50
 """So many runs that ended since the last look mean that the database has better things to do."""
 _BESIDE_WORK = 30.0
@@ -29,7 +31,7 @@ class TextKeeper:
         self._store = store
         self._wait = pause
         self._usual = Pace.on(store).pause
-        self._pace = Pace.on(store)
+        self._pace = Pace(_STEP_SECONDS, self._usual)
 
     async def once(self, ended: Callable[[], bool]) -> None:
         """Take what there is, until all is to end."""

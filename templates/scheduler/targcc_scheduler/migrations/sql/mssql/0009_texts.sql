@@ -1,6 +1,6 @@
 BEGIN TRANSACTION;
 
--- Running upgrade 0005 -> 0009
+-- Running upgrade 0008 -> 0009
 
 CREATE TABLE c_JobTextDue (
     RunId BIGINT NOT NULL,
@@ -23,7 +23,7 @@ INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
 
 GO
 
-UPDATE c_AlembicVersion SET version_num='0009' WHERE c_AlembicVersion.version_num = '0005';
+UPDATE c_AlembicVersion SET version_num='0009' WHERE c_AlembicVersion.version_num = '0008';
 
 GO
 

@@ -1,6 +1,6 @@
 BEGIN;
 
--- Running upgrade 0005 -> 0009
+-- Running upgrade 0008 -> 0009
 
 CREATE TABLE c_JobTextDue (
     RunId BIGINT NOT NULL,
@@ -41,6 +41,6 @@ CREATE TRIGGER TR_c_JobRun_Gone AFTER DELETE ON c_JobRun FOR EACH ROW EXECUTE FU
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
     SELECT 'unindexed runs', CAST(max(Id) AS varchar(20)), CURRENT_TIMESTAMP FROM c_JobRun HAVING max(Id) IS NOT NULL;
 
-UPDATE c_alembicversion SET version_num='0009' WHERE c_alembicversion.version_num = '0005';
+UPDATE c_alembicversion SET version_num='0009' WHERE c_alembicversion.version_num = '0008';
 
 COMMIT;

@@ -1,4 +1,4 @@
--- Running upgrade 0005 -> 0009
+-- Running upgrade 0008 -> 0009
 
 CREATE TABLE c_JobTextDue (
     RunId INTEGER NOT NULL,
@@ -30,4 +30,4 @@ CREATE VIRTUAL TABLE c_JobText USING fts5(Body, tokenize = 'trigram', detail = n
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
     SELECT 'unindexed runs', CAST(max(Id) AS varchar(20)), CURRENT_TIMESTAMP FROM c_JobRun HAVING max(Id) IS NOT NULL;
 
-UPDATE c_AlembicVersion SET version_num='0009' WHERE c_AlembicVersion.version_num = '0005';
+UPDATE c_AlembicVersion SET version_num='0009' WHERE c_AlembicVersion.version_num = '0008';
