@@ -18,10 +18,11 @@ from ....queries.trail.entries import Filter
 from ....queries.trail.export import Format
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
+from ....search.moments import instant
 from ...api.audit import file_of, names_of
 from ..page_route import PageRoute
 from ..rendering import render
-from .common import SchedulerOf, Viewer, id_of, moment
+from .common import SchedulerOf, Viewer, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _PAGE = 100
@@ -56,12 +57,10 @@ class Asked(BaseModel):
 
 
 def _instant(text: str, clock: Clock) -> datetime | None:
-    """A span such as ``24h`` back from now, or an ISO instant or day, in the project's zone unless it names one."""
+    """What a search may say of an instant, such as ``24h`` or a day, in the project's zone unless it names one."""
     with contextlib.suppress(ValueError, OverflowError):
-        found = datetime.fromisoformat(text)
-        zoned = found if found.tzinfo else found.replace(tzinfo=parse_zone(current().timezone))
-        return zoned.astimezone(UTC)
-    return moment(text, clock.now())
+        return instant(text, clock.now(), parse_zone(current().timezone), end=False).astimezone(UTC)
+    return None
 
 
 AskedOf = Annotated[Asked, Query()]
