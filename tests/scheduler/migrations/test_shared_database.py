@@ -70,6 +70,8 @@ def test_a_table_of_the_application_that_begins_with_c_is_not_ours():
     assert not is_not_ours("c_jobrun", "table")
     assert not is_not_ours("c_AlembicVersion", "table")
     assert not is_not_ours("procrastinate_jobs", "table")
+    assert not is_not_ours("c_JobText_docsize", "table")
+    assert is_not_ours("c_JobTexts", "table")
     assert is_not_ours(None, "schema")
 
 
@@ -86,10 +88,10 @@ def test_no_statement_of_ours_names_a_table_of_somebody_else(url, tmp_path):
 
 
 _TARGET = re.compile(
-    r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE|JOIN|ON(?! TABLE)|ANALYZE)\s+([\"\w.]+)",
+    r"\b(?:TABLE(?: IF (?:NOT )?EXISTS)?|INTO|FROM|UPDATE(?! OF\b)|JOIN|ON(?! TABLE| CONFLICT)|ANALYZE)\s+([\"\w.]+)",
     re.IGNORECASE,
 )
-_CATALOGS = ("pg_", "sqlite_", "information_schema", "procrastinate_", "(", "anon_")
+_CATALOGS = ("pg_", "sqlite_", "pragma_", "information_schema", "procrastinate_", "(", "anon_")
 
 
 def _strangers(text: str) -> list[str]:
@@ -99,7 +101,7 @@ def _strangers(text: str) -> list[str]:
     if text.strip().upper() == "ANALYZE":
         return ["every table"]
     found = [name.strip('"').lower() for name in _TARGET.findall(text)]
-    return [name for name in found if name not in OWN and not name.startswith(_CATALOGS)]
+    return [name for name in found if is_not_ours(name, "table") and not name.startswith(_CATALOGS)]
 
 
 def test_such_a_statement_would_be_seen():

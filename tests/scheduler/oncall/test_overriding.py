@@ -21,9 +21,11 @@ from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.oncall import overriding
 from targcc_scheduler.oncall.overriding import Wish
 from targcc_scheduler.operations import Call
+from targcc_scheduler.queries.finding.filters import RunFilter
+from targcc_scheduler.queries.finding.page import list_runs
 from targcc_scheduler.queries.needs.why import why_job
-from targcc_scheduler.queries.runs import RunFilter, list_runs
 from targcc_scheduler.queries.trail.entries import audit
+from targcc_scheduler.search.terms import only
 from targcc_scheduler.storage import slots
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.worker.node_services import NodeServices
@@ -52,7 +54,7 @@ class AskedJob:
 
 
 async def runs_of(scheduler, name):
-    return (await scheduler.read(lambda db: list_runs(db, RunFilter(job=name)))).runs
+    return (await scheduler.read(lambda db: list_runs(db, RunFilter(search=only(job=name))))).runs
 
 
 async def test_another_process_changes_a_job_and_resets_it(make_scheduler):

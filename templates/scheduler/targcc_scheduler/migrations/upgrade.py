@@ -35,6 +35,8 @@ DIRECTORY = Path(__file__).resolve().parent
 _ALEMBIC = threading.Lock()
 """Alembic keeps what it works on in globals: two threads of one process take turns."""
 
+_TEXTS = "c_jobtext"
+"""The index of texts, which is no table of SQLAlchemy's."""
 _ENGINE_PREFIX = "procrastinate_"
 """How the names of the engine's tables begin; they are its own business."""
 
@@ -157,8 +159,13 @@ def is_not_ours(name: str | None, kind: str, _parents: object = None) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    known = {"c_alembicversion", *(table.lower() for table in metadata.tables)}
-    return name.lower() in known or is_partition(name) or name.startswith(_ENGINE_PREFIX)
+    known = {"c_alembicversion", _TEXTS, *(table.lower() for table in metadata.tables)}
+    return (
+        name.lower() in known
+        or name.lower().startswith(f"{_TEXTS}_")  # the tables of FTS5 behind it
+        or is_partition(name)
+        or name.startswith(_ENGINE_PREFIX)
+    )
 
 
 def _version_rows(table: str) -> sa.TableClause:
