@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from ..core.errors import UnknownJob
@@ -214,6 +213,8 @@ class JobRegistry:
                 _folded(definition.display_name),
             }:
                 return definition
+        from difflib import get_close_matches  # takes memory that a worker never needs
+
         near = get_close_matches(text, definitions, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise UnknownJob(f"there is no job {text!r}{hint}")

@@ -49,13 +49,6 @@ _END_OF_READING_SECONDS = 2
 Record = Mapping[str, Any]
 
 
-def external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
-    """What follows the jobs of the old server's table; ``None`` where the settings name none."""
-    if not settings.legacy_url:
-        return None
-    return SourceFollower(CJobSource(settings, clock), settings.legacy_poll_seconds)
-
-
 class CJobSource:
     """The jobs in ``c_Job``.
 

@@ -37,7 +37,6 @@ _NOT_ANSWERED = {
     "content": {_JSON: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
 }
 
-router = APIRouter(include_in_schema=False)
 _json = APIRouter(route_class=ApiRoute)
 _page = APIRouter(route_class=PageRoute)
 
@@ -145,5 +144,4 @@ async def page(
     return render(request, "pages/api.html", principal, operations=operations(), address=address)
 
 
-router.include_router(_json)
-router.include_router(_page)
+PARTS = (_json, _page)

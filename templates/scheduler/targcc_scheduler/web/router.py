@@ -13,7 +13,8 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..security.providers.base import IdentityProvider
 from ..settings import Settings
-from .hosts.guest import Guest, add_addresses, compress
+from .hosts.at_root import root_routes
+from .hosts.guest import Guest, compress
 from .hosts.login import HostLogin
 from .hosts.outer import Outer, both_lifespans
 
@@ -151,9 +152,8 @@ def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None 
     return app
 
 
-root_addresses = APIRouter()
+root_addresses = APIRouter(routes=root_routes())
 """For an app that is nothing but jobs: the API, the health checks and the metrics at ``/api``, ``/health`` and ``/metrics``, too."""
-add_addresses(root_addresses)
 
 scheduler_router = make_router()
 """For the project's ``main.py``: ``app.include_router(scheduler_router)``."""

@@ -6,6 +6,9 @@ from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
 
+PARTS = tuple(
+    part.router for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions)
+)
 router = APIRouter()
-for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions):
-    router.include_router(part.router)
+for part in PARTS:
+    router.include_router(part)

@@ -21,8 +21,6 @@ from ...security.oidc.client import OpenIDClient, Registration
 from ...security.providers.base import IdentityProvider
 from ...security.providers.registry import standard_providers
 from ...settings import Settings
-from .. import health, openapi
-from ..api import router as api
 from ..dashboard import router as dashboard
 from ..dashboard.page_route import PageRoute
 from ..dashboard.pages.login import router as login_pages
@@ -30,6 +28,7 @@ from ..dashboard.signing_in.oidc import router as oidc_pages
 from ..metrics import Metrics
 from ..problems import Problem
 from ..state import Web, remember
+from .at_root import add_addresses
 from .login import HostLogin
 from .prefix import scope_below
 
@@ -159,12 +158,6 @@ def _table(prefix: str, *, signs_in: bool) -> APIRouter:
             table.include_router(pages, prefix=prefix)
     table.include_router(_elsewhere, prefix=prefix)
     return table
-
-
-def add_addresses(router: APIRouter, prefix: str = "") -> None:
-    """Include what programs ask: the API, its description, the health checks and the metrics."""
-    for part in (api.router, openapi.router, health.router):
-        router.include_router(part, prefix=prefix, include_in_schema=False)
 
 
 _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
