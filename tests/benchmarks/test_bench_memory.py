@@ -32,10 +32,10 @@ _GENERATE = "from targcc_gen.cli import main; main()"
 _TARGCC = "from acme_jobs.scheduler import main; main()"
 READY = {"worker": "Queues", "serve": "Open"}
 MOST = {
-    ("worker", "sqlite"): 72,
+    ("worker", "sqlite"): 71,
     ("worker", "postgresql"): 84,
-    ("serve", "sqlite"): 93,
-    ("serve", "postgresql"): 106,
+    ("serve", "sqlite"): 90,
+    ("serve", "postgresql"): 103,
 }
 """Resident MiB. With PostgreSQL there are Procrastinate, Psycopg and its libraries beside SQLAlchemy: some 14 MiB."""
 

@@ -228,7 +228,7 @@ class Rehearsal:
     def _slots_are_handled(self) -> bool:
         """Whether the node has planned ahead, and nothing that came by the tables is left: it may not have heard of a switch yet."""
         node = self.scheduler.node
-        planned = node.slots._next
+        planned = node.slots._agenda._next
         now = self.clock.now()
         ahead = len(planned) == len(JOBS) and all(at is None or at > now for at in planned.values())
         return ahead and not any(list(slots_of(job, last, now)) for job, last in self._handled())

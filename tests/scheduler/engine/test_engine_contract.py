@@ -91,6 +91,19 @@ async def test_the_highest_priority_goes_first_and_then_the_oldest(node):
     assert node.begun == [high, first, second, low]
 
 
+async def test_what_becomes_due_while_more_wait_than_there_are_workers_has_its_turn(node):
+    node.may_end.clear()
+    for _ in range(3):
+        await node.create()
+    due = node.clock.now() + SOON
+    urgent = await node.create(due=SOON, priority=10)
+    node.work(default=1, critical=1)
+    await until(lambda: node.begun and node.clock.now() > due, "one has begun, and that is due")
+    node.may_end.set()
+    await until(lambda: len(node.ended) == 4, "all are performed")
+    assert node.begun[1] == urgent
+
+
 async def test_each_queue_has_its_own_workers(node):
     node.may_end.clear()
     many = [await node.create() for _ in range(4)]

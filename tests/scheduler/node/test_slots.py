@@ -11,6 +11,7 @@ from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.slots.agenda import Agenda
 from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import pauses
@@ -20,6 +21,19 @@ from targcc_scheduler.worker.node_services import NodeServices
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 DANA = Actor(ActorKind.MANUAL, "dana")
+
+
+def test_the_agenda_knows_which_slot_comes_first():
+    agenda = Agenda()
+    assert (agenda.first(), agenda.due(NOON)) == (None, [])
+    for name, at in (("a", NOON + HOUR), ("b", NOON), ("c", None), ("d", NOON + MINUTE)):
+        agenda.put(name, at)
+    assert (agenda.first(), agenda.due(NOON - SECOND), agenda.due(NOON)) == (NOON, [], ["b"])
+    assert agenda.due(NOON + HOUR) == ["a", "b", "d"]
+    agenda.put("b", None)
+    assert agenda.first() == NOON + MINUTE
+    agenda.keep({"a", "c"})
+    assert (agenda.first(), "d" in agenda, "c" in agenda) == (NOON + HOUR, False, True)
 
 
 def _nothing() -> None:

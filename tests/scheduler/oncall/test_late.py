@@ -9,12 +9,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from targcc_scheduler import JobContext, JobResult, Settings, job
 from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.errors import JobError
+from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.expectations import deadline_before, expectations
+from targcc_scheduler.node.chores.rounds import Rounds
 from targcc_scheduler.queries.needs import late
 from targcc_scheduler.queries.needs.concerns import concerns
+from targcc_scheduler.schedules import CronSchedule
 from targcc_scheduler.storage.tables import job_run, job_schedule
+from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.worker.node_services import NodeServices
 
 DANA = Actor("CLI", "dana")
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
@@ -152,6 +158,40 @@ async def test_people_are_told_once_and_hear_of_the_next_time(make_scheduler):
     jobs = scheduler.definitions.values()
     wrong = await scheduler.read(lambda db: concerns(db, jobs, now, lost_after=20))
     assert [one for one in wrong if one.kind == "at_least"] == []
+
+
+class CountingStore(Store):
+    """Counts the transactions that change something."""
+
+    writes = 0
+
+    def write(self):
+        self.writes += 1
+        return super().write()
+
+
+async def test_a_look_that_finds_nothing_new_finds_no_slot_again_and_writes_nothing(
+    scheduler, settings, monkeypatch
+):
+    now, last = datetime.now(UTC), job_schedule.c.LastSlot
+    row = {"JobName": "Nightly", "ScheduleText": "0 2 * * *", "LastSlot": now}
+    await scheduler.change(lambda db: db.execute(job_schedule.insert().values(row)))
+    store, clock = CountingStore(settings.database_url), SystemClock()
+    services = NodeServices(store, EmbeddedEngine(None, clock), clock, settings, print)
+    rounds = Rounds(services, scheduler.definitions, schedule=False)
+    await rounds.look_once()
+    assert store.writes == 1  # since when there are causes, and since when Often is known
+    found, following = [], CronSchedule.next
+    monkeypatch.setattr(
+        CronSchedule, "next", lambda one, *rest: found.append(one) or following(one, *rest)
+    )
+    await rounds.look_once()
+    assert (store.writes, found) == (1, [])
+    later = job_schedule.update().values({last: now + timedelta(seconds=1)})
+    await scheduler.change(lambda db: db.execute(later))
+    await rounds.look_once()
+    assert (store.writes, len(found)) == (1, 1)
+    await store.dispose()
 
 
 @pytest.fixture

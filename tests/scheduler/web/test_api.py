@@ -18,6 +18,21 @@ async def finished(client: httpx.AsyncClient, run_id: int, *states: str) -> dict
             await asyncio.sleep(0.02)
 
 
+async def test_the_addresses_at_the_root_answer_as_those_below_the_prefix(site: Site):
+    client = await site.program("viewer")
+    for method, path, status in (
+        ("GET", "/api/jobs", 200),
+        ("GET", "/api/jobs/DailyReport", 200),
+        ("PUT", "/api/jobs", 405),
+        ("GET", "/api/nothing", 404),
+        ("GET", "/api/openapi.json", 200),
+        ("GET", "/health/live", 200),
+        ("GET", "/metrics", 200),
+    ):
+        there = [await client.request(method, prefix + path) for prefix in ("", "/jobs")]
+        assert [answer.status_code for answer in there] == [status, status], path
+
+
 async def test_every_job_is_listed_with_schedule_and_next_run(site: Site):
     client = await site.program("viewer")
     jobs = {job["name"]: job for job in (await client.get("/api/jobs")).json()}

@@ -155,19 +155,23 @@ class EmbeddedEngine:
 
         if not self._plenty.isdisjoint(free):
             if time.monotonic() - self._staged >= _STAGE_SECONDS:
-                await self._stage(worker)
+                self._staged = time.monotonic()
+                await self._stage_due(worker, free)
             if claims := await worker.claim(offer):
                 return claims, None
-        waiting, next_due = await worker.due(free.keys())
+        waiting, next_due = await self._stage_due(worker, free)
         if not waiting:
             return [], next_due
-        if next_due is not None and next_due <= self._clock.now():
-            await self._stage(worker)
         return await worker.claim(offer), None
 
-    async def _stage(self, worker: Worker) -> None:
-        self._staged = time.monotonic()
-        await worker.stage()
+    async def _stage_due(
+        self, worker: Worker, queues: Mapping[str, int]
+    ) -> tuple[bool, datetime | None]:
+        """See whether there is work, and stage what has become due."""
+        waiting, next_due = await worker.due(queues.keys())
+        if next_due is not None and next_due <= self._clock.now():
+            await worker.stage()
+        return waiting, next_due
 
     def _begin(self, worker: Worker, claim: Claim) -> None:
         self._busy[claim.queue] += 1

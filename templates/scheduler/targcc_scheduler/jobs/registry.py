@@ -213,7 +213,7 @@ class JobRegistry:
                 _folded(definition.display_name),
             }:
                 return definition
-        from difflib import get_close_matches  # takes memory that a worker never needs
+        from difflib import get_close_matches  # a worker does without it
 
         near = get_close_matches(text, definitions, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""

@@ -134,7 +134,11 @@ class Store:
         """The SQLite file; ``None`` on PostgreSQL."""
         self.plain_address = self.dialect.plain_address(address)
         self.watch = FileWatch(self.file)
-        self._for_beats = self.dialect.make_inline_engine(address) or self._make_engine(address)
+        inline = self.dialect.make_inline_engine(address)
+        self._for_beats = (
+            self._make_engine(address) if inline is None else inline.execution_options(**WRITES)
+        )
+        self._beater = _Kept(self._for_beats)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = asyncio.Lock()
 
@@ -195,11 +199,11 @@ class Store:
             DatabaseReplaced: the file was deleted or replaced.
         """
         self.watch.check_file()
-        async with self._for_beats.connect() as connection:
-            if self._inline is None:
+        if self._inline is None:
+            async with self._for_beats.connect() as connection:
                 yield connection
-                return
-            await connection.execution_options(**WRITES)
+            return
+        async with self._beater.lend() as connection:
             await self.dialect.begin_write(connection)
             yield connection
             await connection.commit()
@@ -208,6 +212,7 @@ class Store:
         """Close every connection."""
         await self._reader.close()
         await self._writer.close()
+        await self._beater.close()
         await self.engine.dispose()
         await self._for_beats.dispose()
         if self._inline is not None:

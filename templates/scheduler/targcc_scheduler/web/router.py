@@ -153,7 +153,8 @@ def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None 
 
 
 root_addresses = APIRouter(routes=root_routes())
-"""For an app that is nothing but jobs: the API, the health checks and the metrics at ``/api``, ``/health`` and ``/metrics``, too."""
+"""For an app that is nothing but jobs: the API, the health checks and the metrics at ``/api``, ``/health`` and ``/metrics``, too.
+What the app sets for its own routes, such as dependencies, does not reach these."""
 
 scheduler_router = make_router()
 """For the project's ``main.py``: ``app.include_router(scheduler_router)``."""

@@ -312,7 +312,9 @@ class Executor:
             log.warning("run %d (%s) was lost to another node", claim.run_id, claim.job_name)
             return
         settlement = next_state(ended, claim, attempt.definition, server=self._server_name)
-        await self._finish(replace(settlement, log_lines=lines, progress=progress), ended)
+        if lines or progress is not None:
+            settlement = replace(settlement, log_lines=lines, progress=progress)
+        await self._finish(settlement, ended)
 
     async def _refuse(self, claim: Claim, definition: JobDefinition | None, message: str) -> None:
         ended = AttemptResult(ended_at=self._clock.now(), outcome=refused_outcome(message))

@@ -50,6 +50,7 @@ class Rounds:
         self._services = services
         self._definitions = definitions
         self._schedule = schedule
+        self._following = late.NextSlots()
         self._pings: asyncio.Queue[str] = asyncio.Queue(maxsize=_MOST_PINGS)
         self._pinged = float("-inf")
         self._refused: set[str] = set()
@@ -140,20 +141,23 @@ class Rounds:
         services, now = self._services, self._services.clock.now()
         jobs = list(self._definitions.values())
         async with services.store.read() as connection:
-            found = await late.late(connection, jobs, now)
-        broken = [one for one in found if one.kind in EXPECTED]
-        async with services.store.write() as connection:
-            new = [
-                one
-                for one in broken
-                if await concerns.note(connection, one.subject, one.kind, one.detail, now)
-            ]
-            still = {(one.subject, one.kind) for one in broken}
-            await concerns.remove_others(connection, EXPECTED, still)
-            for job in jobs:
-                if job.expectations.successes:
-                    await concerns.note(connection, job.name, concerns.WATCHED, "", now)
-            await groups.give_causes(connection, now)
+            found = await late.late(connection, jobs, now, self._following)
+            noted = await concerns.noted(connection)
+            lacking = await groups.lacking(connection)
+        broken = {(one.subject, one.kind): one for one in found if one.kind in EXPECTED}
+        right = {key for key in noted - broken.keys() if key[1] in EXPECTED}
+        watched = {(job.name, concerns.WATCHED) for job in jobs if job.expectations.successes}
+        new: list[late.Late] = []
+        if lacking or right or not noted.issuperset(broken.keys() | watched):
+            async with services.store.write() as connection:
+                for (subject, kind), one in broken.items():
+                    if await concerns.note(connection, subject, kind, one.detail, now):
+                        new.append(one)
+                for key in right:
+                    await concerns.remove(connection, *key)
+                for subject, kind in watched - noted:
+                    await concerns.note(connection, subject, kind, "", now)
+                await groups.give_causes(connection, now)
         for one in new:
             services.notify(AlertEvent("late", self._definitions[one.subject], None, one.detail))
         self._ping_if_well(found)

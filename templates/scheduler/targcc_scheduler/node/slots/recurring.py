@@ -29,6 +29,7 @@ from ...storage.owners.values import Owner
 from ...worker.node_services import NodeServices
 from ..fingerprint import schedule_of
 from ..overrides import OverrideWatch
+from .agenda import Agenda
 from .due_slots import ON_TIME, DueSlots, due_slots
 from .slot_runs import create_runs
 
@@ -68,7 +69,7 @@ class RecurringScheduler:
         self._definitions = definitions
         self._release = release
         self._overrides = overrides
-        self._next: dict[str, datetime | None] = {}
+        self._agenda = Agenda()
         self._planned: dict[str, tuple[datetime | None, str]] = {}
         """From which slot on, and by which schedule, the next one of a job was counted."""
         self._refreshed = float("-inf")
@@ -101,7 +102,7 @@ class RecurringScheduler:
         """A run of a job has ended on this node: what is counted from it may be due."""
         definition = self._definitions.get(job_name)
         if definition is not None and isinstance(definition.schedule, AfterRunSchedule):
-            self._next[job_name] = self._clock.now()
+            self._agenda.put(job_name, self._clock.now())
             self._wake.set()
 
     async def tick(self) -> datetime | None:
@@ -113,7 +114,7 @@ class RecurringScheduler:
             for start in range(0, len(due), _JOBS_A_TRANSACTION):
                 await self._create_runs(due[start : start + _JOBS_A_TRANSACTION])
                 await asyncio.sleep(0)  # heartbeats come first
-        return min((at for at in self._next.values() if at is not None), default=None)
+        return self._agenda.first()
 
     async def _look_at_owners(self) -> None:
         """Look at all jobs again when one has changed its owner: the slot from which it is ours may have come already."""
@@ -126,12 +127,8 @@ class RecurringScheduler:
             self._owners, self._refreshed = found, float("-inf")
 
     def _due(self) -> list[JobDefinition]:
-        now = self._clock.now()
-        return [
-            self._definitions[name]
-            for name, at in self._next.items()
-            if at is not None and at <= now and name in self._definitions
-        ]
+        due = self._agenda.due(self._clock.now())
+        return [self._definitions[name] for name in due if name in self._definitions]
 
     async def _refresh(self) -> None:
         """Read where every schedule stands; jobs that are new or have another schedule start from now."""
@@ -149,13 +146,12 @@ class RecurringScheduler:
                     return
                 await self._restart(connection, jobs, now)
                 known = await slots.load(connection)
-        for name in self._next.keys() - {job.name for job in jobs}:
-            del self._next[name]
+        self._agenda.keep({job.name for job in jobs})
         for index, job in enumerate(jobs):
             row = known[job.name]
             text = schedule_of(job)
             last = row.last_slot if row.text == text else None  # another release's
-            if job.name not in self._next or self._planned.get(job.name) != (last, text):
+            if job.name not in self._agenda or self._planned.get(job.name) != (last, text):
                 self._plan(job, last, now)
             if index % 100 == 0:
                 await asyncio.sleep(0)
@@ -230,7 +226,7 @@ class RecurringScheduler:
         """Up to where a job's slots are handled; ``None`` for one that has none to handle now."""
         if row is None or row.last_slot is None or row.text != schedule_of(job):
             # Somebody removed it, or another release has changed it: the next refresh looks whose it is.
-            self._next[job.name] = None
+            self._agenda.put(job.name, None)
             return None
         if row.is_paused(now):
             self._pass(job, now)
@@ -245,7 +241,7 @@ class RecurringScheduler:
         """Let the slots up to now pass silently; nothing is written, so that a pause costs nothing."""
         self._plan(job, now, now)
         if isinstance(job.schedule, AfterRunSchedule):
-            self._next[job.name] = now + _BUSY_CHECK
+            self._agenda.put(job.name, now + _BUSY_CHECK)
 
     async def _due_after_run(
         self,
@@ -256,7 +252,7 @@ class RecurringScheduler:
         now: datetime,
     ) -> DueSlots | None:
         """The slot of a job that waits for the end of its run before; remembers when to look again."""
-        self._next[job.name] = now + _BUSY_CHECK
+        self._agenda.put(job.name, now + _BUSY_CHECK)
         if (await slots.busy_runs(connection, [job.name]))[job.name]:
             return None
         before = await slots.last_run(connection, job.name)
@@ -266,23 +262,23 @@ class RecurringScheduler:
             else schedule.following(max(last, before[0]), max(last, before[1]), job.timezone)
         )
         if slot is None or slot > now:
-            self._next[job.name] = slot
+            self._agenda.put(job.name, slot)
             return None
         grace = ON_TIME if job.misfire == "skip" else job.misfire_grace
         if grace is None or now - slot <= grace:
             return DueSlots((slot,), (), last=slot)
-        self._next[job.name] = schedule.next(now, job.timezone)
+        self._agenda.put(job.name, schedule.next(now, job.timezone))
         return DueSlots((), (slot,), last=now)
 
     def _plan(self, job: JobDefinition, last: datetime | None, now: datetime) -> None:
         """Remember when the job's next slot comes."""
         self._planned[job.name] = last, schedule_of(job)
         if job.schedule is None or last is None:
-            self._next[job.name] = None
+            self._agenda.put(job.name, None)
         elif isinstance(job.schedule, AfterRunSchedule):
-            self._next[job.name] = now  # only the database knows when its last run ended
+            self._agenda.put(job.name, now)  # only the database knows when its last run ended
         else:
-            self._next[job.name] = job.schedule.next(last, job.timezone)
+            self._agenda.put(job.name, job.schedule.next(last, job.timezone))
 
 
 async def _record(

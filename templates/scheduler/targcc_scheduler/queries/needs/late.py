@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,8 @@ from ...core import humanize
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...jobs.expectations import deadline_before
-from ...schedules import AfterRunSchedule, parse_zone
+from ...schedules import AfterRunSchedule, Schedule, parse_zone
+from ...storage.dialects.frequent import FrequentStatement
 from ...storage.failures.concerns import watched_since
 from ...storage.owners import rows as owners
 from ...storage.pauses import paused_jobs
@@ -47,14 +48,46 @@ class Late:
     number: int = 1
 
 
+class NextSlots:
+    """The slot that follows the last one of each job; kept, as finding it for a thousand jobs takes far longer than to see that it is the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
+
+    def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
+        """The slot of a job after the one that was handled last."""
+        kept = self._kept.get(job.name)
+        if kept is not None and kept[0] is schedule and kept[1:3] == (job.timezone, last):
+            return kept[3]
+        slot = schedule.next(last, parse_zone(job.timezone))
+        self._kept[job.name] = (schedule, job.timezone, last, slot)
+        return slot
+
+
+_HANDLED = FrequentStatement(
+    sa.select(job_schedule.c.JobName, job_schedule.c.LastSlot).where(
+        job_schedule.c.LastSlot.is_not(None)
+    )
+)
+
+
 async def late(
-    connection: AsyncConnection, definitions: Iterable[JobDefinition], now: datetime
+    connection: AsyncConnection,
+    definitions: Iterable[JobDefinition],
+    now: datetime,
+    following: NextSlots | None = None,
 ) -> list[Late]:
-    """Everything that is late."""
+    """Everything that is late.
+
+    Args:
+        connection: To read by.
+        definitions: The jobs.
+        now: The instant it is.
+        following: For who asks again and again.
+    """
     jobs = list(definitions)
-    theirs = await owners.not_ours(connection, [job.name for job in jobs])
-    asleep = await paused_jobs(connection, now) | theirs.keys()
-    slots = await late_slots(connection, jobs, asleep, now)
+    asleep = await paused_jobs(connection, now) | (await owners.not_ours(connection)).keys()
+    slots = await late_slots(connection, jobs, asleep, now, following=following)
     runs = await late_runs(connection, now)
     return [*slots, *await broken(connection, jobs, asleep, now), *runs]
 
@@ -65,13 +98,14 @@ async def late_slots(
     asleep: Collection[str],
     now: datetime,
     grace: timedelta = SLOT_GRACE,
+    *,
+    following: NextSlots | None = None,
 ) -> list[Late]:
     """The jobs of which a slot has come that no node has handled."""
-    c = job_schedule.c
-    found = await connection.execute(
-        sa.select(c.JobName, c.LastSlot, c.ScheduleText).where(c.LastSlot.is_not(None))
-    )
-    handled = {row.JobName: row.LastSlot for row in found}
+    following = following or NextSlots()
+    handled: Mapping[str, datetime] = {
+        row.JobName: row.LastSlot for row in await _HANDLED.all(connection, {})
+    }
     slots = []
     for job in jobs:
         last = handled.get(job.name)
@@ -79,7 +113,7 @@ async def late_slots(
             continue
         if isinstance(job.schedule, AfterRunSchedule):
             continue  # counts from its last run, which may go on
-        slot = job.schedule.next(last, parse_zone(job.timezone))
+        slot = following.after(last, job, job.schedule)
         if slot is not None and slot + grace <= now:
             waited = humanize.duration(now - slot)
             detail = f"nobody has begun its slot of {slot:%H:%M}, {waited} ago"

@@ -11,9 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import UnknownBulk
+from ..dialects.frequent import FrequentStatement
 from ..tables import job_bulk, job_bulk_run
 
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
+_RUNNING = FrequentStatement(
+    sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,7 @@ async def get(connection: AsyncConnection, bulk_id: int) -> Any:
 
 async def running(connection: AsyncConnection) -> list[int]:
     """The operations that go on, the oldest first."""
-    found = sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
-    return list(await connection.scalars(found))
+    return [row.Id for row in await _RUNNING.all(connection, {})]
 
 
 async def advance(

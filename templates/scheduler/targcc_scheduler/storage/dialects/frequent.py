@@ -29,7 +29,7 @@ class FrequentStatement:
     ) -> Sequence[Any]:
         """Execute it; its rows, with their columns by name."""
         if connection.dialect.name == "sqlite":
-            return await connection.run_sync(self._on_sqlite.rows, parameters)
+            return await self._on_sqlite.rows(connection, parameters)
         if connection.dialect.driver == "psycopg":
             return await self._on_psycopg.rows(connection, parameters)
         return (await connection.execute(self._statement, dict(parameters))).all()
@@ -39,7 +39,7 @@ class FrequentStatement:
     ) -> list[int]:
         """Execute it for each set of parameters, on a connection of the scheduler's own; how many rows each has changed."""
         if connection.dialect.name == "sqlite":
-            return await connection.run_sync(self._on_sqlite.counts, many)
+            return await self._on_sqlite.counts(connection, many)
         return await self._on_psycopg.counts(connection, many)
 
     @cached_property

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ..texts.sqlite import SQLiteTexts
 from . import keepalive, sqlite_inline
 from .base import MOST, SUMS, Dialect, Insert, added
 from .frequent import FrequentStatement
+from .sqlite_driver import SQLiteStatement
 
 _BUSY_SECONDS = 15
 """How long SQLite waits for another process to finish writing."""
@@ -151,7 +153,7 @@ class SQLiteDialect:
             async_creator=lambda *_, **__: sqlite_inline.connect(file),
         )
         event.listen(engine.sync_engine, "connect", _on_inline_connect)
-        event.listen(engine.sync_engine, "begin", _on_begin)
+        event.listen(engine.sync_engine, "begin", _on_inline_begin)
         return engine
 
     def set_up(self, engine: sa.Engine) -> None:
@@ -328,5 +330,18 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def _on_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(_begin(connection))
+
+
+@cache
+def _statement(text: str) -> SQLiteStatement:
+    return SQLiteStatement(sa.text(text))
+
+
+def _on_inline_begin(connection: sa.Connection) -> None:
+    _statement(_begin(connection)).execute(connection)
+
+
+def _begin(connection: sa.Connection) -> str:
     writes = connection.get_execution_options().get("targcc_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    return "BEGIN IMMEDIATE" if writes else "BEGIN"

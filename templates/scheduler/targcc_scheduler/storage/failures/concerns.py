@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects import known
+from ..dialects.frequent import FrequentStatement
 from ..tables import job_concern
 
 NODE, ALERT, WATCHED = "node", "alert", "watched"
 """A node that was lost; an alert that did not go out. Since when a job is known, which is no concern. Other
 kinds are those of ``queries/needs/late.py``."""
+
+_NOTED = FrequentStatement(sa.select(job_concern.c.Subject, job_concern.c.Kind))
+
+
+async def noted(connection: AsyncConnection) -> set[tuple[str, str]]:
+    """Subject and kind of each."""
+    return {(row.Subject, row.Kind) for row in await _NOTED.all(connection, {})}
 
 
 async def note(
@@ -32,17 +39,6 @@ async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
         job_concern.c.Subject == subject, job_concern.c.Kind == kind
     )
     return (await connection.execute(gone)).rowcount == 1
-
-
-async def remove_others(
-    connection: AsyncConnection, kinds: Collection[str], still: Collection[tuple[str, str]]
-) -> None:
-    """Remove what is right again: of these kinds, whatever is not among ``still``."""
-    c = job_concern.c
-    rows = await connection.execute(sa.select(c.Subject, c.Kind).where(c.Kind.in_(sorted(kinds))))
-    for subject, kind in [tuple(row) for row in rows]:
-        if (subject, kind) not in still:
-            await remove(connection, subject, kind)
 
 
 async def watched_since(connection: AsyncConnection, job: str) -> datetime | None:

@@ -13,12 +13,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import UnknownFailure
 from ...core.states import RunState
 from ..dialects import known
+from ..dialects.frequent import FrequentStatement
 from ..tables import job_failure, job_run, job_server, job_setting
 from .cause import Cause, cause_of
 
 _NEWEST = 500
 _SINCE = "causes since"
 """The setting that says from when on failures have causes: since the first node of this release looked."""
+_BEGUN = sa.select(job_setting.c.UpdatedAt).where(job_setting.c.Name == _SINCE)
+_FAILED = (
+    sa.select(job_run.c.Id)
+    .where(job_run.c.State == RunState.FAILED)
+    .order_by(job_run.c.Id.desc())
+    .limit(_NEWEST)
+).subquery()
+_LACKS = sa.and_(
+    job_run.c.Id.in_(sa.select(_FAILED.c.Id)),
+    job_run.c.Cause.is_(None),
+    job_run.c.HandledAt.is_(None),
+    job_run.c.CompletedAt >= _BEGUN.scalar_subquery(),
+)
+_LACKING = FrequentStatement(
+    sa.select((~_BEGUN.exists()).label("first"), sa.exists().where(_LACKS).label("runs"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +160,22 @@ async def require(connection: AsyncConnection, cause: str) -> Any:
     return row
 
 
+async def lacking(connection: AsyncConnection) -> bool:
+    """Whether :func:`give_causes` has something to do."""
+    return any(row.first or row.runs for row in await _LACKING.all(connection, {}))
+
+
 async def give_causes(connection: AsyncConnection, now: datetime) -> int:
     """Give a cause to runs that a node of the release before has failed; how many got one.
 
     Only the newest failures are looked at, and those from before there were causes need nobody.
     """
     c = job_run.c
-    since = await connection.scalar(
-        sa.select(job_setting.c.UpdatedAt).where(job_setting.c.Name == _SINCE)
-    )
-    if since is None:
-        first = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
-        await connection.execute(first.values(Name=_SINCE, Value="", UpdatedAt=now))
-        return 0
-    newest = (
-        sa.select(c.Id).where(c.State == RunState.FAILED).order_by(c.Id.desc()).limit(_NEWEST)
-    ).subquery()
+    first = known.of(connection).insert_ignore(job_setting, [job_setting.c.Name])
+    await connection.execute(first.values(Name=_SINCE, Value="", UpdatedAt=now))
     found = await connection.execute(
         sa.select(c.Id, c.JobName, c.Message, c.CompletedAt, c.ServerId)
-        .where(c.Id.in_(sa.select(newest.c.Id)), c.Cause.is_(None), c.HandledAt.is_(None))
-        .where(c.CompletedAt >= since)
+        .where(_LACKS)
         .order_by(c.Id)
     )
     seen = [

@@ -32,6 +32,9 @@ IS_OURS_SQL = f"JobName NOT IN (SELECT JobName FROM c_JobOwner WHERE Owner <> '{
 _NOT_OURS = sa.select(job_owner.c.JobName, job_owner.c.Owner).where(
     job_owner.c.Owner != Owner.NEW, job_owner.c.JobName.in_(sa.bindparam("jobs", expanding=True))
 )
+_NONE_OF_OURS = FrequentStatement(
+    sa.select(job_owner.c.JobName, job_owner.c.Owner).where(job_owner.c.Owner != Owner.NEW)
+)
 _ALL = sa.select(
     job_owner,
     sa.select(sa.func.count())
@@ -83,8 +86,13 @@ async def unfinished(connection: AsyncConnection, now: datetime) -> list[Ownersh
     return [_ownership(row) for row in await connection.execute(_UNFINISHED, before)]
 
 
-async def not_ours(connection: AsyncConnection, jobs: Collection[str]) -> dict[str, Owner]:
-    """Those of the jobs that are not run from here, and who owns them."""
+async def not_ours(
+    connection: AsyncConnection, jobs: Collection[str] | None = None
+) -> dict[str, Owner]:
+    """Those of the jobs, or of all, that are not run from here, and who owns them."""
+    if jobs is None:
+        every_row = await _NONE_OF_OURS.all(connection, {})
+        return {row.JobName: Owner(row.Owner) for row in every_row}
     found: dict[str, Owner] = {}
     every = list(jobs)
     for start in range(0, len(every), _MANY):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -174,8 +173,7 @@ async def _become_running(
     asked = {**parameters_of(terms, most_lost), "ids": run_ids}
     rows = await _BECOME_RUNNING.all(connection, asked)
     return [
-        replace(claim_of(row, terms.limits), queue_limit=terms.queue_limits.get(row.Queue))
-        for row in rows
+        claim_of(row, terms.limits, queue_limit=terms.queue_limits.get(row.Queue)) for row in rows
     ]
 
 
@@ -219,13 +217,19 @@ def _unbegun(claim: Claim, cancelled_by: str | None, note: str) -> Settlement:
     )
 
 
-def claim_of(row: Row, limits: Mapping[str, int], started_at: datetime | None = None) -> Claim:
+def claim_of(
+    row: Row,
+    limits: Mapping[str, int],
+    started_at: datetime | None = None,
+    queue_limit: int | None = None,
+) -> Claim:
     """A row of ``c_JobRun`` as the claim of whoever it belongs to.
 
     Args:
         row: The row.
         limits: The jobs that have a limit.
         started_at: Stands in for the start of a run that has not begun.
+        queue_limit: How many runs of its queue may be running at once.
     """
     return Claim(
         run_id=row.Id,
@@ -243,4 +247,5 @@ def claim_of(row: Row, limits: Mapping[str, int], started_at: datetime | None = 
         server_id=row.ServerId,
         started_at=row.StartedAt or started_at or row.CreatedAt,
         limit=limits.get(row.JobName),
+        queue_limit=queue_limit,
     )

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from .. import health, openapi
 from ..api import router as api
@@ -20,9 +20,9 @@ def add_addresses(router: APIRouter, prefix: str = "") -> None:
         router.include_router(part, prefix=prefix, include_in_schema=False)
 
 
-def root_routes() -> list[Route]:
+def root_routes() -> list[BaseRoute]:
     """One route for each address. FastAPI's own would be made a second time, at once and for good; few apps are asked at the root."""
-    paths = dict.fromkeys(route.path for part in _PARTS for route in part.routes)  # type: ignore[attr-defined]  # BaseRoute
+    paths = dict.fromkeys(route.path for part in _PARTS for route in part.routes)
     return [Route(path, _Answers(), include_in_schema=False) for path in paths]
 
 
