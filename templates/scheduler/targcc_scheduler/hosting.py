@@ -24,7 +24,7 @@ from .engine.port import Engine, Submission
 from .enqueueing.within import within
 from .jobs.definition import JobDefinition
 from .jobs.registry import JobRegistry
-from .legacy.source import external_jobs
+from .legacy.external import external_jobs
 from .migrations.upgrade import refuse_newer
 from .node.alert_queue import AlertQueue, Notify
 from .node.identity import host_name

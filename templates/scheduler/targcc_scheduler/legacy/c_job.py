@@ -40,7 +40,7 @@ from .c_job_rows import (
 )
 from .classic.jobs import ClassicJobs
 from .classic.rows import check_classic, is_classic
-from .source import Reading, SourceFollower
+from .source import Reading
 
 _TWICE = "LastRun has moved: TaskManager still runs this row, so it runs twice. Stop TaskManager, then start this again"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from ..core.clock import Clock
 from ..core.errors import LegacyError
 from ..core.outage import Outage
 from ..core.secrets import mask
@@ -17,7 +16,6 @@ from ..jobs.definition import JobDefinition
 from ..jobs.discovery import BrokenModule
 from ..jobs.registry import JobRegistry
 from ..queries.models import Attempt
-from ..settings import Settings
 
 log = logging.getLogger("targcc.legacy.source")
 
@@ -177,12 +175,3 @@ class SourceFollower:
         text = mask(str(error))
         broken = BrokenModule(self._source.name, None, f"cannot be read: {text}", text)
         registry.report_external(broken)
-
-
-def external_jobs(settings: Settings, clock: Clock) -> SourceFollower | None:
-    """What follows the jobs of the old server's table; ``None`` where the settings name none, and then its modules are not loaded."""
-    if not settings.legacy_url:
-        return None
-    from .c_job import CJobSource
-
-    return SourceFollower(CJobSource(settings, clock), settings.legacy_poll_seconds)
