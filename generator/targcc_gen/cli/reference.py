@@ -72,7 +72,8 @@ class Command(NamedTuple):
 def commands(group: click.Group, name: str) -> Iterator[Command]:
     """Every command below `group`, groups before what is in them, in the order of the help."""
     # With its own settings: click keeps the help option that the first context asked for.
-    return _below(group, click.Context(group, info_name=name, **group.context_settings))
+    settings = {"terminal_width": 80, **group.context_settings}
+    return _below(group, click.Context(group, info_name=name, **settings))
 
 
 def _below(group: click.Group, context: click.Context) -> Iterator[Command]:
