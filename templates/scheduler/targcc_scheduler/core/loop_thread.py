@@ -20,6 +20,9 @@ log = logging.getLogger("targcc.core.loop_thread")
 
 T = TypeVar("T")
 
+_LAST_WAIT = 4.0
+"""Seconds that cancelled tasks have to end, as a query that is given up on the server: a loop that closes before them loses their connections."""
+
 
 class LoopCalls:
     """Calls of functions on a loop, asked for by any thread: those that are asked for together wake it once.
@@ -162,4 +165,4 @@ async def _cancel_rest() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=1) if tasks else None
+    await asyncio.wait(tasks, timeout=_LAST_WAIT) if tasks else None
