@@ -13,7 +13,14 @@ from targcc_gen.sync import apply, make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ROOT / "templates/scheduler"
-TESTERS = {"pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "jsonschema"}
+TESTERS = {
+    "pytest",
+    "pytest-asyncio",
+    "pytest-xdist",
+    "hypothesis",
+    "jsonschema",
+    "oidc-provider-mock",
+}
 SMOKE = (
     "tests/generator/readers",
     "tests/generator/spec",
@@ -53,7 +60,7 @@ def test_the_generator_and_the_scheduler(tmp_path):
         one for one in groups["dependency-groups"]["dev"] if Requirement(one).name in TESTERS
     ]
     assert len(testers) == len(TESTERS)
-    scheduler = f"{SCHEDULER}[run,postgresql,secrets]"
+    scheduler = f"{SCHEDULER}[run,postgresql,oidc,secrets]"
     programs = oldest(tmp_path, "--editable", ROOT, "--editable", scheduler, *testers)
     run(programs / "targcc-gen", "demo", "--check", cwd=tmp_path)
     smoke = ("-q", "-n", "2", "-p", "no:cacheprovider", *SMOKE)

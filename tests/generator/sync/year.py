@@ -22,8 +22,18 @@ from test_recovery import Killed, KillError
 APPLYING = importlib.import_module("targcc_gen.sync.apply")
 NAMES = [
     f"{what}{thing}"
-    for what in ("Daily", "Send", "Load", "Clean", "Check", "Export")
-    for thing in ("Orders", "Invoices", "Prices", "Mails", "Stock", "Logs")
+    for what in ("Daily", "Send", "Load", "Clean", "Check", "Export", "Count", "Sort", "Watch")
+    for thing in (
+        "Orders",
+        "Invoices",
+        "Prices",
+        "Mails",
+        "Stock",
+        "Logs",
+        "Files",
+        "Users",
+        "Bills",
+    )
 ]
 SCHEDULES = ('cron: "%d %d * * *"', "every: %dm", "type: manual")
 ONE_LINE = re.compile(r"^(@job\((?!.*priority)[^()\n]+)\)$", re.MULTILINE)

@@ -316,3 +316,21 @@ def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     ended = heard.get(timeout=30)
     assert (ended.interrupted, ended.outcome.ok, ctx.noticed) == (True, False, True)
     pool.stop()
+
+
+async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_run(
+    scheduler, monkeypatch
+):
+    """A process that is killed closes its pipes first; for a moment the system says that it runs."""
+    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    pool.warm_up()
+    [made] = await until(lambda: list(pool._all))
+    await until(lambda: pool._idle and made.is_ready)
+    made._process.kill()
+    made._reader.join(30)
+    monkeypatch.setattr(made._process, "poll", lambda: None)
+    heard = queue.SimpleQueue()
+    made.listen(heard.put)
+    assert heard.get(timeout=30) is None
+    assert pool._take() is None
+    pool.stop()

@@ -187,10 +187,8 @@ class ProcessInvocation:
         self._process, self._arguments_json = process, arguments_json
         process.runs += 1
         process.listen(self._heard)
-        if process.is_ready:
+        if process.is_ready and not self._over.is_set():
             self._begin(process)
-        if not process.alive:  # it may have ended before anybody listened
-            self._heard(None)
 
     def _begin(self, process: WorkerProcess) -> None:
         """Give the attempt to its process, unless it was told to stop while that started: then it may be another node's by now."""
@@ -311,7 +309,8 @@ class ProcessInvocation:
         self._over.set()
         process, self._process = self._process, None
         if process is not None:
-            if self._stopped and process.alive:  # a signal may be on its way to it
+            if self._stopped:  # a signal may be on its way to it
+                process.is_spent = True
                 process.kill()
             self._pool.give_back(process)
         self._on_end(finished)

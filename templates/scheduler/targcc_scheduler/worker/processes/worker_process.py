@@ -76,7 +76,9 @@ class WorkerProcess:
         """Whether it is not to run anything more."""
         self.killed_for: str | None = None
         """Why the node killed it."""
+        self._lock = threading.Lock()
         self._listener: Callable[[Message | None], None] | None = None
+        self._is_silent = False
         self._reader = threading.Thread(
             target=self._read, name=f"targcc-process {self.pid}", daemon=True
         )
@@ -89,12 +91,15 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process.poll() is None
+        """Whether it runs and can be heard. A process that ends closes its pipes first, and is there for a while yet."""
+        return not self._is_silent and self._process.poll() is None
 
     def listen(self, listener: Callable[[Message | None], None]) -> None:
-        """Give what it says to ``listener``, from another thread; ``None`` says that it has ended."""
-        self._listener = listener
+        """Give what it says to ``listener``, from another thread; ``None`` says that it has ended, at once if it has."""
+        with self._lock:
+            self._listener, is_silent = listener, self._is_silent
+        if is_silent:
+            listener(None)
 
     def send(self, kind: str, **values: Any) -> None:
         """Tell it something; nothing happens if it is gone, which its listener hears.
@@ -164,8 +169,10 @@ class WorkerProcess:
             log.exception("worker process %d said what is no message, and is killed", self.pid)
             self.kill("the job's process said what is no message to the node, and was killed")
         self.channel.close_source()
-        if self._listener is not None:
-            self._listener(None)
+        with self._lock:
+            self._is_silent, listener = True, self._listener
+        if listener is not None:
+            listener(None)
 
 
 def _exit_in_words(code: int) -> str:
