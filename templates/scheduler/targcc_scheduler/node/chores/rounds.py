@@ -27,7 +27,7 @@ log = logging.getLogger("targcc.node.chores.rounds")
 
 _BULK_SECONDS = 2.0
 _LATE_SECONDS = 15.0
-_TEXT_SECONDS = 1.0
+_TEXT_SECONDS = 3.0
 _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
 _PING_TIMEOUT_SECONDS = 10
