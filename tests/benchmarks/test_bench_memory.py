@@ -19,8 +19,8 @@ pytestmark = [
 ]
 
 IDLE_SECONDS = 5
-MOST_CPU = 0.8
-"""Per cent of a core that an idle worker on SQLite may take; 0.4 were measured, and the aim is 0.5."""
+MOST_CPU = 1.2
+"""Per cent of a core that an idle worker on SQLite may take; 0.5 were measured, and that is the aim; a slower core takes more."""
 SPEC = """targcc: 1
 scheduler: package
 project: {name: acme-jobs, package: acme_jobs}
@@ -32,12 +32,12 @@ _GENERATE = "from targcc_gen.cli import main; main()"
 _TARGCC = "from acme_jobs.scheduler import main; main()"
 READY = {"worker": "Queues", "serve": "Open"}
 MOST = {
-    ("worker", "sqlite"): 71,
-    ("worker", "postgresql"): 84,
-    ("serve", "sqlite"): 94,
-    ("serve", "postgresql"): 106,
+    ("worker", "sqlite"): 74,
+    ("worker", "postgresql"): 87,
+    ("serve", "sqlite"): 97,
+    ("serve", "postgresql"): 109,
 }
-"""Resident MiB; the aims are 70 and 90. With PostgreSQL there are Procrastinate, Psycopg and its libraries beside SQLAlchemy: some 14 MiB."""
+"""Resident MiB, 3 more than was measured: modules that a machine has to compile take as much. The aims are 70 and 90. With PostgreSQL there are Procrastinate, Psycopg and its libraries beside SQLAlchemy: some 14 MiB."""
 
 
 @pytest.fixture(scope="module")
