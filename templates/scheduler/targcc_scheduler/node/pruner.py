@@ -78,7 +78,7 @@ async def upkeep(
         await shadow.prune(connection, before)
         await bulks.remove_old(connection, before)
         await groups.remove_old(connection, before)
-        await answers.remove_old(connection, now - timedelta(days=1))
+        await answers.remove_old(connection, now)
     removed = await prune(
         store,
         before=before,

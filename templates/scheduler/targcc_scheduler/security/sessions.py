@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.actor import Actor
 from ..core.errors import AuthError
+from ..core.humanize import count
 from ..storage import accounts
+from ..storage.audit import audit
 from .digests import digest
 from .roles import Principal, Role
 
@@ -115,13 +118,19 @@ async def end_session(connection: AsyncConnection, secret: str) -> None:
 
 
 async def revoke(
-    connection: AsyncConnection, session_id: str, now: datetime, *, name: str | None = None
+    connection: AsyncConnection,
+    session_id: str,
+    by: Actor,
+    now: datetime,
+    *,
+    name: str | None = None,
 ) -> str:
-    """End the session with this id; whose it was.
+    """End the session with this id, and say so in the audit; whose it was.
 
     Args:
         connection: A transaction that writes.
         session_id: Its id.
+        by: Who ends it.
         now: The present instant.
         name: Only if it is this user's.
 
@@ -131,15 +140,22 @@ async def revoke(
     for row in await accounts.sessions(connection, now, _EVER, name):
         if row.TokenHash[:_ID] == session_id:
             await accounts.remove_session(connection, row.TokenHash)
+            await audit(connection, by, _ENDED, now, detail=f"{session_id} of {row.UserName}")
             return str(row.UserName)
     raise AuthError(f"there is no session {session_id}: it may have ended")
 
 
-async def revoke_all(connection: AsyncConnection, name: str | None = None) -> int:
-    """End all sessions, of one user or of everybody; how many there were."""
-    return await accounts.remove_sessions_of(connection, name)
+async def revoke_all(
+    connection: AsyncConnection, by: Actor, now: datetime, *, name: str | None = None
+) -> int:
+    """End all sessions, of one user or of everybody, and say so in the audit; how many there were."""
+    ended = await accounts.remove_sessions_of(connection, name)
+    detail = f"{count(ended, 'session')} of {name or 'everybody'}"
+    await audit(connection, by, _ENDED, now, detail=detail)
+    return ended
 
 
+_ENDED = "end session"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import timedelta
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +21,6 @@ from .state import get_scheduler
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-KEPT_FOR = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_FAULT = 500
 
@@ -42,9 +40,7 @@ async def once(handler: Handler, request: Request) -> Response:
     scheduler, scope = get_scheduler(request), _digest(principal.name, request.url.path)
     digest = _digest(request.url.query, (await request.body()).decode("latin-1"))
     now = scheduler.clock.now()
-    first = await scheduler.change(
-        lambda db: answers.begin(db, scope, key, digest=digest, now=now, expired=now - KEPT_FOR)
-    )
+    first = await scheduler.change(lambda db: answers.begin(db, scope, key, digest=digest, now=now))
     if first is not None:
         return _again(first, digest, key)
     return await _carry_out(scheduler, scope, key, handler, request)

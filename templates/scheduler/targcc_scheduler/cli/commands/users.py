@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...security import passwords, second_factor, sessions, tokens, users
+from ...security import passwords, second_factor, tokens, users
 from ...security.roles import Role
-from ...storage import audit
+from ...storage import accounts, audit
 from ..common import duration, opened, operator, run
 from ..group import Commands
 from ..output import json_option, print_json, print_table, when
@@ -159,7 +159,7 @@ def reset_second_factor(name: str) -> None:
 
     async def work(db: AsyncConnection, _: datetime) -> None:
         await second_factor.turn_off(db, name)
-        await sessions.revoke_all(db, name)
+        await accounts.remove_sessions_of(db, name)
 
     _change("reset second factor", name, work)
     click.echo(f"{name} signs in by password alone until they turn it on again")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects.known import of
 from ..tables import job_request
+
+KEPT_FOR = timedelta(hours=24)
+"""How long a request is known by its key."""
 
 _c = job_request.c
 
@@ -36,7 +39,6 @@ async def begin(
     *,
     digest: str,
     now: datetime,
-    expired: datetime,
 ) -> Kept | None:
     """Take a key for a request that is about to be carried out.
 
@@ -46,12 +48,13 @@ async def begin(
         key: What the caller named the request.
         digest: What it asks for, in hexadecimal.
         now: The time.
-        expired: What was begun before this is forgotten.
 
     Returns:
         The earlier request of this name, or ``None``: then this one is the first.
     """
-    await connection.execute(sa.delete(job_request).where(*_is(scope, key), _c.BegunAt < expired))
+    await connection.execute(
+        sa.delete(job_request).where(*_is(scope, key), _c.BegunAt < now - KEPT_FOR)
+    )
     insert = of(connection).insert_ignore(job_request, [_c.Scope, _c.RequestKey])
     row = {"Scope": scope, "RequestKey": key, "Digest": digest, "BegunAt": now}
     if (await connection.execute(insert.values(row))).rowcount:
@@ -73,9 +76,9 @@ async def forget(connection: AsyncConnection, scope: str, key: str) -> None:
     await connection.execute(sa.delete(job_request).where(*_is(scope, key), _c.Status.is_(None)))
 
 
-async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Remove requests that began before an instant."""
-    await connection.execute(sa.delete(job_request).where(_c.BegunAt < before))
+async def remove_old(connection: AsyncConnection, now: datetime) -> None:
+    """Remove the requests that are kept no longer."""
+    await connection.execute(sa.delete(job_request).where(_c.BegunAt < now - KEPT_FOR))
 
 
 def _is(scope: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import AuthError
 from ...core.humanize import count
 from ...security import sessions, tokens
 from ...security.roles import Principal, Role
-from ...storage.audit import audit
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
@@ -41,14 +39,10 @@ async def end_session(
 ) -> DoneOut:
     """End a session: one's own, or as an admin anybody's."""
     by, now, name = actor(request, principal), scheduler.clock.now(), _whose(principal)
-
-    async def work(db: AsyncConnection) -> str:
-        whose = await sessions.revoke(db, session_id, now, name=name)
-        await audit(db, by, "end session", now, detail=f"{session_id} of {whose}")
-        return whose
-
     try:
-        whose = await scheduler.change(work)
+        whose = await scheduler.change(
+            lambda db: sessions.revoke(db, session_id, by, now, name=name)
+        )
     except AuthError as error:
         raise Problem(404, "No such session", str(error)) from None
     return DoneOut(message=f"a session of {whose} has ended")
@@ -64,13 +58,7 @@ async def end_sessions(
     """End all sessions of a user."""
     by, now = actor(request, principal), scheduler.clock.now()
     name = _whose(principal, user) or principal.name
-
-    async def work(db: AsyncConnection) -> int:
-        ended = await sessions.revoke_all(db, name)
-        await audit(db, by, "end session", now, detail=f"{count(ended, 'session')} of {name}")
-        return ended
-
-    ended = await scheduler.change(work)
+    ended = await scheduler.change(lambda db: sessions.revoke_all(db, by, now, name=name))
     return DoneOut(message=f"{count(ended, 'session')} of {name} ended")
 
 

@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.humanize import count
 from ....security import sessions
-from ....storage.audit import audit
 from ...common import opened, operator, run
 from ...group import CliError, Commands
 from ...output import json_option, print_json, print_table, when
@@ -80,16 +79,13 @@ def end_sessions(session_id: str | None, *, user: str | None, everybody: bool) -
         async with opened() as scheduler:
             now = scheduler.clock.now()
 
-            async def both(db: AsyncConnection) -> str:
+            async def end(db: AsyncConnection) -> str:
                 if session_id is not None:
-                    whose = await sessions.revoke(db, session_id, now)
-                    said = f"{session_id} of {whose}"
-                else:
-                    ended = await sessions.revoke_all(db, user)
-                    said = f"{count(ended, 'session')} of {user or 'everybody'}"
-                await audit(db, operator(), "end session", now, detail=said)
-                return said
+                    whose = await sessions.revoke(db, session_id, operator(), now)
+                    return f"{session_id} of {whose}"
+                ended = await sessions.revoke_all(db, operator(), now, name=user)
+                return f"{count(ended, 'session')} of {user or 'everybody'}"
 
-            return await scheduler.change(both)
+            return await scheduler.change(end)
 
     click.echo(f"ended: {run(work())}")

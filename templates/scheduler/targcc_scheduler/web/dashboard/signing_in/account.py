@@ -9,7 +9,6 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.errors import AuthError
-from ....core.humanize import count
 from ....project import current
 from ....security import second_factor, sessions, tokens, totp, users
 from ....security.roles import Principal, Role
@@ -59,14 +58,10 @@ async def end_one(
     """End a session: one's own, or as an admin anybody's."""
     by, now = actor(request, principal), scheduler.clock.now()
     name = None if principal.covers(Role.ADMIN) else _own(principal)
-
-    async def work(db: AsyncConnection) -> str:
-        whose = await sessions.revoke(db, session_id, now, name=name)
-        await audit(db, by, "end session", now, detail=f"{session_id} of {whose}")
-        return whose
-
     try:
-        whose = await scheduler.change(work)
+        whose = await scheduler.change(
+            lambda db: sessions.revoke(db, session_id, by, now, name=name)
+        )
     except AuthError as error:
         return _back(request, Flash("bad", str(error)))
     return _back(request, Flash("good", f"A session of {whose} has ended."))
@@ -77,12 +72,7 @@ async def end_all(request: Request, principal: Viewer, scheduler: SchedulerOf) -
     """End all sessions of who is signed in, this one too."""
     by, now = actor(request, principal), scheduler.clock.now()
     name = _own(principal)
-
-    async def work(db: AsyncConnection) -> None:
-        ended = await sessions.revoke_all(db, name)
-        await audit(db, by, "end session", now, detail=f"{count(ended, 'session')} of {name}")
-
-    await scheduler.change(work)
+    await scheduler.change(lambda db: sessions.revoke_all(db, by, now, name=name))
     return RedirectResponse(f"{base_path(request)}/login", 303)
 
 
