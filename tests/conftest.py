@@ -27,6 +27,7 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("thorough"), max_examples=40)
 settings.load_profile(os.environ.get("TARGCC_TEST_PROFILE", "quick"))
 
+LONGEST = ("tests/e2e/", "tests/storms/test_storms.py")
 LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
@@ -69,7 +70,7 @@ def pytest_testnodedown(node: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the twins that ``left_to_soak.txt`` names."""
+    """Mark the twins that ``left_to_soak.txt`` names; begin with the longest tests, so that none is left alone at the end."""
     by_file: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         by_file[item.nodeid.partition("::")[0]].append(item)
@@ -84,6 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{LEFT_TO_SOAK.name} names a test that is not there: {line}")
         for item in found:
             item.add_marker(pytest.mark.soak)
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_collection_finish() -> None:

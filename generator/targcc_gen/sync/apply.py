@@ -227,12 +227,8 @@ def _journal(plan: Plan, writes: list[Change]) -> Journal:
     before = None if plan.lock_before is None else plan.lock_before.encode()
     after = digest_of(plan.lock_after.encode())
     steps.append(Step(LOCK_PATH, len(steps), before=digest_of(before), after=after))
-    missing = {
-        parent
-        for change in writes
-        for parent in _folders(change.path)
-        if not (plan.root / parent).is_dir()
-    }
+    folders = {parent for change in writes for parent in _folders(change.path)}
+    missing = {folder for folder in folders if not (plan.root / folder).is_dir()}
     return Journal(tuple(steps), tuple(sorted(missing - {PENDING_PATH.rpartition("/")[0]})))
 
 

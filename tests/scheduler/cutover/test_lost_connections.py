@@ -66,9 +66,10 @@ async def told(world):
 
 @pytest.mark.usefixtures("loses")
 @pytest.mark.parametrize("rehearsal", ["postgresql"], indirect=True)
-async def test_a_switch_comes_through_whichever_connection_it_loses(world):
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+async def test_a_switch_comes_through_whichever_connection_it_loses(world, step):
     made = {"new": 1, "old": 1}
-    for moment in count(1):
+    for moment in count(1, step):
         for side in made:
             cuts = Breaks(moment, moment)
             assert await switch(world, side, cuts)

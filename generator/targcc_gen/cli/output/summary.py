@@ -30,9 +30,10 @@ def show_new_project(plan: Plan, spec: Spec) -> None:
 def _rows(changes: list[Change], package: str) -> Iterator[tuple[str, str, str]]:
     """Place, owner and a few words: what people edit first, then folders, then single files."""
     told = [change for change in changes if change.summary]
-    jobs = [change for change in told if f"src/{package}/jobs/" in change.path]
+    place_of_jobs = f"src/{package}/jobs/"
+    jobs = [change for change in told if place_of_jobs in change.path]
     for change in told:
-        if change not in jobs:
+        if place_of_jobs not in change.path:
             yield change.path, change.owner.shown, change.summary
     for change in jobs[:_MAX_JOBS]:
         yield change.path, change.owner.shown, change.summary
@@ -47,7 +48,7 @@ def _rows(changes: list[Change], package: str) -> Iterator[tuple[str, str, str]]
             owner = owners.pop() if len(owners) == 1 else "both"
             files = "1 file" if len(inside) == 1 else f"{len(inside)} files"
             yield f"{folder}  ({files})", owner, note
-        rest = [change for change in rest if change not in inside]
+        rest = [change for change in rest if not change.path.startswith(folder)]
     if rest:
         names = [change.path for change in rest if "/" not in change.path]
         yield ", ".join(names[:4]) + ", …", "", ""
