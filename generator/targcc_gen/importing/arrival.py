@@ -25,6 +25,7 @@ class Request:
         partial: Whether the export has only some of its rows, so that the others are not gone.
         accept_rejected: Whether rows that can be no job are accepted as such.
         paused: Whether jobs that are new here arrive paused, whatever their rows say; the base has what the rows say.
+        scheduler: How a new project has the scheduler; None: as any project that does not say.
     """
 
     choices: Choices = field(default_factory=Choices)
@@ -32,6 +33,7 @@ class Request:
     partial: bool = False
     accept_rejected: bool = False
     paused: bool = False
+    scheduler: str | None = None
 
     def arriving(self, spec: JobSpec) -> JobSpec:
         """A new job as it arrives."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from targcc_gen.errors import InputError
-from targcc_gen.importing.arrival import SPEC_FILE, Arrival
+from targcc_gen.importing.arrival import SPEC_FILE, Arrival, Request
 from targcc_gen.importing.project import spec_of
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sources.model import Import
@@ -34,12 +34,14 @@ def check_mode(result: Import) -> None:
         )
 
 
-def new_hybrid_project(result: Import, root: Path, render: Callable[[Spec, str], Tree]) -> Arrival:
+def new_hybrid_project(
+    result: Import, root: Path, render: Callable[[Spec, str], Tree], request: Request | None = None
+) -> Arrival:
     """Plan a new project that runs the rows where they are; the arguments are those of ``new_project``."""
     from targcc_gen.spec import dump_spec
 
     check_mode(result)
-    spec = spec_of(result, root, {})
+    spec = spec_of(result, root, {}, request.scheduler if request else None)
     settings = _settings(result)
     text = "\n".join([dump_spec(spec), *_notes(result)]) + "\n"
     files = (

@@ -40,7 +40,8 @@ def new_project(
     from targcc_gen.spec import dump_spec
 
     request = request or Request()
-    spec = spec_of(result, root, {job.key: request.arriving(job.spec) for job in result.all_jobs})
+    jobs = {job.key: request.arriving(job.spec) for job in result.all_jobs}
+    spec = spec_of(result, root, jobs, request.scheduler)
     source = source_of(Base(), request.source, result.tables.main_shown)
     rows = matched(result, Base(), source, None)
     kept = [base_row(source, one.row, one.job) for one in rows if one.job]
@@ -54,13 +55,14 @@ def new_project(
     return Arrival(with_base(plan, base), accepted=len(accepted))
 
 
-def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec]) -> Spec:
+def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec], scheduler: str | None) -> Spec:
     """The spec of a new project.
 
     Args:
         result: The end of every row.
         root: The project's folder, after which it is named.
         jobs: Its jobs.
+        scheduler: How it has the scheduler; None: as any project that does not say.
 
     Raises:
         InputError: As for :func:`new_project`.
@@ -75,7 +77,8 @@ def spec_of(result: Import, root: Path, jobs: Mapping[str, JobSpec]) -> Spec:
     name = _NOT_IN_A_NAME.sub("-", root.resolve().name).strip("-._") or "jobs"
     project = {"name": name, "timezone": result.options.zone.key}
     used = {job.queue for job in jobs.values()}
-    return _checked(targcc=1, project=project, queues=queues_of(result, used), jobs=jobs)
+    way = {} if scheduler is None else {"scheduler": scheduler}
+    return _checked(targcc=1, project=project, queues=queues_of(result, used), jobs=jobs, **way)
 
 
 def _refuse(root: Path) -> None:

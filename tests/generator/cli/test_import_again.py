@@ -23,7 +23,9 @@ class Shop:
         self.stderr = ""
 
     def make(self, *rows, status=0, options=()):
-        return self._run(rows, "--new", str(self.root), *options, status=status)
+        return self._run(
+            rows, "--new", str(self.root), "--scheduler", "package", *options, status=status
+        )
 
     def again(self, *rows, status=0, options=()):
         return self._run(rows, "--into", str(self.root), *options, status=status)

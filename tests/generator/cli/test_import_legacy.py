@@ -203,8 +203,9 @@ def test_in_hybrid_mode_the_rows_stay_where_they_are_and_the_project_runs_them(r
 
 
 def test_hybrid_mode_joins_a_project_once(run, tmp_path):
-    run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs")
+    run(*example(), *ZONE, "--mode", "hybrid", "--new", "shop-jobs", "--scheduler", "package")
     project = tmp_path / "shop-jobs"
+    assert parse_spec((project / "targcc.yaml").read_text(encoding="utf-8")).scheduler == "package"
     before = files(project)
     run(*example(), *ZONE, "--mode", "hybrid", "--into", "shop-jobs")
 
@@ -301,7 +302,7 @@ def test_the_tests_of_imported_jobs_pass(run, tmp_path):
 def test_jobs_of_another_zone_say_so_and_a_job_that_the_project_has_otherwise_is_left_alone(
     run, tmp_path
 ):
-    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
+    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs", "--scheduler", "package")
     cron = (EXAMPLE / "c_Job.csv", "--into", "shop-jobs", "--accept-rejected", "--source", "tills")
     run(*cron, "--timezone", "GMT Standard Time")
     spec = (tmp_path / "shop-jobs/targcc.yaml").read_text()
@@ -394,6 +395,7 @@ def test_two_files_that_contradict_each_other_are_told_apart_from_the_rest(run, 
         (("--new", "full"), "is there already and not empty"),
         (("--into", "full"), "it has no targcc.yaml"),
         (("--new", "a", "--into", "b"), "exclude each other"),
+        (("--into", "full", "--scheduler", "package"), "is of a new project"),
         (("--report", "r.pdf"), "it must end in .md, .html, .json"),
         (("--encoding", "klingon"), 'no encoding "klingon"'),
         (("--procedure-map", "none.yaml"), "none.yaml"),
@@ -410,7 +412,7 @@ def test_what_cannot_be_done_is_refused(run, tmp_path, arguments, words):
 
 
 def test_a_file_in_the_way_is_a_conflict_for_people(run, tmp_path):
-    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs")
+    run(EXAMPLE / "classic/jobs.sql", *ZONE, "--new", "shop-jobs", "--scheduler", "package")
     (tmp_path / "shop-jobs/.targcc/legacy.jsonl").unlink()
     mine = tmp_path / "shop-jobs/src/shop_jobs/jobs/nightly_load.py"
     mine.write_text("mine = True\n")

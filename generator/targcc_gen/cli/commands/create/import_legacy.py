@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from targcc_gen.cli.options import scheduler_option
+
 _FILE = click.Path(path_type=Path)
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
@@ -18,6 +20,7 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option(
     "--into", "--project", metavar="DIR", type=_FILE, help="Add the jobs to this project."
 )
+@scheduler_option
 @click.option(
     "--mode",
     type=click.Choice(["import", "hybrid"]),
@@ -147,6 +150,7 @@ def import_legacy(
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --paused
       targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --mode hybrid
+      targcc-gen import-legacy dump/*.sql --timezone "Israel Standard Time" --new acme-jobs --scheduler package
       targcc-gen import-legacy mssql://reader@old-server/acme --timezone "Israel Standard Time" --report cutover.html
     """
     from datetime import UTC, datetime

@@ -84,7 +84,7 @@ def _planned(
     from targcc_gen.cli.output.progress import rendered
 
     if asked.hybrid:
-        return result, new_hybrid_project(result, asked.new, rendered)
+        return result, new_hybrid_project(result, asked.new, rendered, asked.joining())
     from targcc_gen.importing.project import new_project
 
     return result, new_project(result, asked.new, rendered, asked.joining())

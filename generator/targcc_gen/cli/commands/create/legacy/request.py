@@ -23,6 +23,7 @@ class Asked:
 
     new: Path | None
     into: Path | None
+    scheduler: str | None
     mode: str
     paused: bool
     report: tuple[Path, ...]
@@ -56,7 +57,9 @@ class Asked:
         from targcc_gen.importing.changes import Choices
 
         choices = Choices.of(self.mine, self.old)
-        return Request(choices, self.source, self.partial, self.accept_rejected, self.paused)
+        return Request(
+            choices, self.source, self.partial, self.accept_rejected, self.paused, self.scheduler
+        )
 
     def check(self) -> None:
         """Refuse what cannot be meant.
@@ -68,6 +71,8 @@ class Asked:
 
         if self.new is not None and self.into is not None:
             raise click.UsageError("--new and --into exclude each other")
+        if self.scheduler is not None and self.new is None:
+            raise click.UsageError("--scheduler is of a new project: --new DEST")
         if self.paused and self.hybrid:
             raise click.UsageError(
                 "--paused and --mode hybrid exclude each other: its rows stay there"
