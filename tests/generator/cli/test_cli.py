@@ -79,7 +79,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_plain_text_in_a_pipe(tmp_path):
-    done = in_process("new", "jobs", "--yes", "--diff", cwd=tmp_path)
+    done = in_process("new", "jobs", "--yes", "--diff", "--scheduler", "package", cwd=tmp_path)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -111,7 +111,7 @@ def on_terminal(*arguments: str, cwd: Path, **environment: str) -> str:
 
 
 def test_colours_on_a_terminal_unless_no_color(tmp_path):
-    in_process("new", ".", "--yes", "--name", "jobs", cwd=tmp_path)
+    run("new", str(tmp_path), "--yes", "--name", "jobs")
     add = ("job", "Report", "--manual", "--dry-run")
     assert "\x1b[32mcreate" in on_terminal(*add, cwd=tmp_path)
     assert "\x1b[" not in on_terminal(*add, cwd=tmp_path, NO_COLOR="1")
@@ -128,7 +128,7 @@ def test_any_text_in_any_locale(tmp_path):
 
 
 def test_a_reader_that_stops_reading_is_no_error(tmp_path):
-    in_process("new", ".", "--yes", "--name", "jobs", cwd=tmp_path)
+    run("new", str(tmp_path), "--yes", "--name", "jobs")
     process = subprocess.Popen(
         [*EXECUTABLE, "schema"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -139,7 +139,7 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path):
 
 
 def test_shell_completion_knows_commands_jobs_and_blueprints(tmp_path):
-    in_process("new", ".", "--yes", "--name", "jobs", cwd=tmp_path)
+    run("new", str(tmp_path), "--yes", "--name", "jobs")
 
     def completed(words: str) -> str:
         return in_process(
@@ -179,13 +179,13 @@ def test_blueprints_are_listed():
 
 class TestDoctor:
     def test_all_is_well(self, tmp_path):
-        in_process("new", ".", "--yes", "--name", "jobs", cwd=tmp_path)
+        run("new", str(tmp_path), "--yes", "--name", "jobs")
         done = in_process("doctor", cwd=tmp_path, TARGCC_PORT="0", TARGCC_DATABASE_URL="")
         assert done.returncode == 0, done.stdout
         assert "every file is what targcc.yaml asks for" in done.stdout
 
     def test_what_will_not_work_is_said(self, tmp_path):
-        in_process("new", ".", "--yes", "--name", "jobs", cwd=tmp_path)
+        run("new", str(tmp_path), "--yes", "--name", "jobs")
         lock = tmp_path / ".targcc/lock.jsonl"
         lock.write_text(lock.read_text()[:-200])
         (tmp_path / ".env").write_text("TARGCC_DATABASE_URL=postgresql://me:secret@127.0.0.1:1/x\n")
