@@ -28,8 +28,8 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         now: From when, aware; by default the present.
     """
     from targcc_scheduler.schedules import parse_zone
+    from targcc_scheduler.schedules.clocks.changes import notes_on
 
-    from targcc_gen.parity.clock_changes import notes_on
     from targcc_gen.render.job.jobs import schedule_words
 
     job, zone = spec.jobs[key], spec.job_zone(key)

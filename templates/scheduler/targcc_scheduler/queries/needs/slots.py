@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from ...core import humanize
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule, parse_zone
+from ...schedules.clocks.changes import clock_changes
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from .. import runs, system
@@ -72,29 +72,15 @@ def _next_slot(
 def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reason]:
     """What a change of the clock between the slot before and the next one does to them."""
     zone = parse_zone(job.timezone)
-    before = look.now - timedelta(days=1)
-    old, new = before.astimezone(zone).utcoffset(), coming.astimezone(zone).utcoffset()
-    if old is None or new is None or old == new:
+    change = next(clock_changes(zone, look.now - timedelta(days=1), coming), None)
+    if change is None:
         return []
-    changed = _when_changed(before, coming, zone)
-    day = changed.astimezone(zone).strftime("%A %d %B")
-    if new > old:
+    day = change.at.astimezone(zone).strftime("%A %d %B")
+    if change.size > timedelta(0):
         rule = "an hour is left out: a time in it comes at the first minute that there is"
     else:
         rule = "an hour comes twice: a fixed time in it runs once, in the first of them"
     return [Reason("clock-change", f"The clocks of {job.timezone} change on {day}; {rule}.")]
-
-
-def _when_changed(since: datetime, until: datetime, zone: ZoneInfo) -> datetime:
-    """The instant at which the clock of a zone changes."""
-    first = since.astimezone(zone).utcoffset()
-    while until - since > timedelta(minutes=1):
-        middle = since + (until - since) / 2
-        if middle.astimezone(zone).utcoffset() == first:
-            since = middle
-        else:
-            until = middle
-    return until
 
 
 def _last_slot(look: Look, job: JobDefinition, recent: Sequence[Run]) -> list[Reason]:
