@@ -32,9 +32,9 @@ TEXTS = (
     "5 0,12 * * 1-5",
     "10,40 30 2 * * *",
     "59 59 23 * * *",
-    "*/20 * * * * *",
+    "*/30 * 2 * * *",
 )
-INTERVALS = ("15m", "90m", "11m", "1d", "7h", "45s")
+INTERVALS = ("15m", "90m", "11m", "1d", "7h")
 
 
 def work() -> None:
@@ -53,11 +53,11 @@ def every_kind(zone: str) -> list[JobDefinition]:
 
 
 def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
-    """Both nights of two zones, seen from half past an hour, in a zone whose clock is not at a full hour too."""
-    jobs = [one for zone in (BERLIN, JERUSALEM, "Asia/Kolkata", "UTC") for one in every_kind(zone)]
-    for changes in NIGHTS.values():
+    """Both nights of two zones beside one that has none, seen from half past an hour, in a zone whose clock is not at a full hour too."""
+    for zone, changes in NIGHTS.items():
+        jobs = [*every_kind(zone), *every_kind("Asia/Kolkata")]
         for change in changes:
-            start, end = change - timedelta(hours=20, minutes=23), change + timedelta(hours=31)
+            start, end = change - timedelta(hours=20, minutes=23), change + timedelta(hours=6)
             counted = planned(jobs, start, end, listed=24)
             minutes, hours = defaultdict(list), Counter()
             for one in jobs:
@@ -76,10 +76,9 @@ def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
     assert {name.partition(" ")[2] for name in counted.frequent} == {
         "*/15 * * * *",
         "*/7 2-4 * * *",
-        "*/20 * * * * *",
+        "*/30 * 2 * * *",
         "every 15m",
         "every 11m",
-        "every 45s",
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from ..queries.timeline.heat import DayCounts
 from ..scheduler import Scheduler
 from ..security import login_links
 from ..security.login_links import LoginLinks
@@ -49,6 +50,7 @@ class Web:
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
         held_back: Says about which addresses the audit need not be told again.
+        day_counts: What ended on days that are over, for the heat map.
     """
 
     scheduler: Scheduler
@@ -65,6 +67,7 @@ class Web:
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)
     held_back: Seldom = field(default_factory=Seldom)
+    day_counts: DayCounts = field(default_factory=DayCounts)
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

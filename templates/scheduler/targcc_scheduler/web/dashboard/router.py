@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
+from .pages.timeline import calendar, heatmap, timeline
 from .signing_in import account, oidc
 
 ROUTERS = tuple(
@@ -16,6 +17,9 @@ ROUTERS = tuple(
         view_actions,
         overview,
         inbox,
+        calendar,
+        timeline,
+        heatmap,
         jobs,
         overrides,
         runs,

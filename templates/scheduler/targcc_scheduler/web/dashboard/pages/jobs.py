@@ -21,6 +21,7 @@ from ....queries.models import Attempt
 from ....queries.needs import why
 from ....queries.needs.reasons import Answer
 from ....queries.statistics import JobStats
+from ....queries.timeline.trend import Trend, trend
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
 from ....search.terms import only
@@ -32,7 +33,7 @@ from ..rendering import render
 from .common import SchedulerOf, Viewer, find_job, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_RUNS_OF_JOB = 20
+_RUNS_OF_JOB, _DAYS = 20, 30
 
 
 @router.get("/jobs")
@@ -113,17 +114,18 @@ async def show_job(
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer]:
+    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer, Trend]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
-            db, key, since=now - timedelta(days=29), until=now, zone=zone
+            db, key, since=now - timedelta(days=_DAYS - 1), until=now, zone=zone
         )
         runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
         reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
-        return (jobs[0] if jobs else None), figures, runs, earlier, reasons
+        days = await trend(db, key, now, days=_DAYS, zone=zone)
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days
 
-    job, figures, runs, earlier, reasons = await scheduler.read(query)
+    job, figures, runs, earlier, reasons, days = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     return render(
@@ -136,6 +138,7 @@ async def show_job(
         stats=figures,
         runs=runs,
         earlier=earlier,
+        trend=days,
         why=reasons,
         slots=_slots(job, now) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
