@@ -26,9 +26,9 @@ from ..models import Run, run_of
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _MOST_WAITING = 200
-_MOST_CROWDS = 8
-_CROWD = 3
-"""So many jobs in one minute are named as a crowd."""
+_MOST_CROWDS = 28
+_CROWD, _CROWD_ALL = 3, 8
+"""So many jobs in one minute are named as a crowd: of those that are not frequent, and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Counted:
             Crowd(at, tuple(sorted(names)), self._frequent_at(at))
             for at, names in ((self._base + n * _MINUTE, names) for n, names in sorted(full))
         )
-        return tuple(one for one in found if one.number >= _CROWD)
+        return tuple(one for one in found if len(one.jobs) >= _CROWD or one.number >= _CROWD_ALL)
 
     def _frequent_at(self, at: datetime) -> int:
         """How many frequent jobs have a slot in a minute."""

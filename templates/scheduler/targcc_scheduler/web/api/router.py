@@ -5,9 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .timeline import routes as timeline
 
 PARTS = tuple(
-    part.router for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions)
+    part.router
+    for part in (jobs, overrides, owners, runs, timeline, oncall, system, audit, sessions)
 )
 router = APIRouter()
 for part in PARTS:

@@ -20,6 +20,7 @@ from .base import STACK, Axis, joined, rect, scaled
 _LANE, _BAR = 15, 11
 _BINS = 96
 _LOAD = 20
+_SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = {
@@ -139,8 +140,8 @@ class GanttChart:
         start = max(bar.start, self.view.since)
         end = min(bar.end or self.view.now, self.view.until)
         x, y = self.axis.x(start), 3 + bar.lane * _LANE
-        width = max(self.axis.width(max(end - start, timedelta(0))), 0.25)
-        parts = [*self._planned(bar, y), rect(f"{bar.state} bar", x, y, width=width, height=_BAR)]
+        width = max(self.axis.width(max(end - start, timedelta(0))), _SEEN)
+        parts = [*self._planned(bar, y), rect(f"{bar.state} g-bar", x, y, width=width, height=_BAR)]
         if bar.state in _HATCHED:
             parts.append(
                 Markup(
@@ -153,10 +154,12 @@ class GanttChart:
         return Markup('<a href="{}/runs/{}" tabindex="-1">{}</a>').format(self.base, bar.run, whole)
 
     def _planned(self, bar: Bar, y: int) -> Iterable[Markup]:
-        """The slot of a bar, and the wait from there."""
+        """The slot of a bar and the wait from there, where that is long enough to be seen."""
         if bar.planned is None or bar.attempt > 1 or bar.planned < self.view.since:
             return
         x, start = self.axis.x(bar.planned), self.axis.x(bar.start)
+        if start - x < _SEEN:
+            return
         middle = y + _BAR / 2
         yield Markup(
             '<line class="k-wait" x1="{:.3f}%" x2="{:.3f}%" y1="{}" y2="{}"/>'

@@ -37,7 +37,7 @@ def load(hours: Sequence[tuple[str, int]], most: int, name: str) -> Markup:
         if n % _LABELLED == 0:
             drawn.append(
                 Markup('<text class="k-label" x="{:.3f}%" y="{}">{}</text>').format(
-                    n * width, _HEIGHT + 13, label
+                    n * width, _HEIGHT + 13, label[:2]
                 )
             )
     total = sum(number for _, number in hours)

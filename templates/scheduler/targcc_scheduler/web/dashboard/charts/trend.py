@@ -64,14 +64,16 @@ def _chart(ranges: Sequence[_Range], name: str, kind: str) -> Markup:
     ]
     drawn += _line(ranges, most, width, kind)
     drawn += [_day(one, n * width, width, most, kind) for n, one in enumerate(ranges)]
-    label = Markup('<text class="k-label halo" x="0" y="{}">{}</text>')
-    drawn += [
-        label.format(_TOP + 4, humanize.milliseconds(most)),
-        label.format(_TOP + _HEIGHT / 2 + 4, humanize.milliseconds(most // 2)),
-    ]
     return Markup(
-        '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
-    ).format(name, _TOP + _HEIGHT + 2, joined(drawn))
+        '<div class="plot"><div class="axis" aria-hidden="true"><span>{}</span><span>{}</span><span>0</span></div>'
+        '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg></div>'
+    ).format(
+        humanize.milliseconds(most),
+        humanize.milliseconds(most // 2),
+        name,
+        _TOP + _HEIGHT + 2,
+        joined(drawn),
+    )
 
 
 def _y(value: int, most: int) -> float:

@@ -15,7 +15,7 @@ from .....jobs.definition import JobDefinition
 from .....queries.models import Run
 from .....queries.next_run import schedule_words
 from .....queries.timeline.nights import Night, coming_nights, nights
-from .....queries.timeline.plan import Minute, Plan, plan
+from .....queries.timeline.plan import Crowd, Minute, Plan, plan
 from .....schedules import parse_zone
 from .....schedules.clocks.changes import Kind
 from ...page_route import PageRoute
@@ -28,13 +28,14 @@ _WEEK = 7
 _FURTHEST = timedelta(days=366)
 _LISTED_A_WEEK, _LISTED_A_DAY = 8, 48
 _LINES = 12
+_CROWDS = 6
 _MOST_NAMES = 200
 NIGHT_WORDS = {
-    Kind.MOVED: "their time is left out: they run at the first moment after it",
-    Kind.SKIPPED: "times are left out, and they go on at the first moment after",
-    Kind.ONCE: "their time comes twice: they run once, at the first",
-    Kind.TWICE: "times come twice, and they run at both",
-    Kind.SHIFTED: "they count hours that pass, and so move against the clock",
+    Kind.MOVED: "Its time is left out: it runs once, at the first moment after.",
+    Kind.SKIPPED: "Times of it are left out.",
+    Kind.ONCE: "Its time comes twice: it runs once.",
+    Kind.TWICE: "Times of it come twice: it runs at both.",
+    Kind.SHIFTED: "It counts hours that pass, so its time by the clock is another from then on.",
 }
 """What a clock change does to jobs, in words."""
 
@@ -46,6 +47,14 @@ class Line:
     at: datetime
     jobs: tuple[str, ...]
     hour: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdedTime:
+    """The same jobs at the same time of one day or several."""
+
+    crowd: Crowd
+    at: tuple[datetime, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
         lambda db: plan(db, jobs, now, start=start, end=end, listed=listed)
     )
     changes = nights(jobs, start, end, zone.key)
+    coming = coming_nights(jobs, now, zone.key)
     shown = [_day(one, found, changes, zone, merge=number > 1) for one in days]
     return render(
         request,
@@ -101,12 +111,13 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
         principal,
         plan=found,
         days=shown,
+        crowded=_crowded(found, zone),
         most=max((number for one in shown for _, number in one.hours), default=0),
         view="day" if number == 1 else "week",
         today=today,
         queue=queue,
         queues=queues_of(every),
-        changes=changes or coming_nights(jobs, now, zone.key),
+        changes=[one for one in changes or coming if one.jobs or one.zone == zone.key],
         night_words=NIGHT_WORDS,
         frequent=_frequent(found, scheduler.definitions),
         own_clock=partial(_own_clock, jobs=scheduler.definitions, zone=zone),
@@ -144,6 +155,15 @@ def _hours(
         hours.append((f"{at.astimezone(zone):%H:%M}", counts[full]))
         at += timedelta(hours=1)
     return tuple(hours)
+
+
+def _crowded(found: Plan, zone: ZoneInfo) -> list[CrowdedTime]:
+    """The crowded minutes, the fullest first; what comes at the same time of several days once."""
+    times: dict[tuple[str, tuple[str, ...]], list[Crowd]] = {}
+    for one in found.crowded:
+        times.setdefault((f"{one.at.astimezone(zone):%H:%M}", one.jobs), []).append(one)
+    every = (CrowdedTime(same[0], tuple(one.at for one in same)) for same in times.values())
+    return sorted(every, key=lambda one: -one.crowd.number)[:_CROWDS]
 
 
 def _by_hour(minutes: Sequence[Minute]) -> list[Line]:
