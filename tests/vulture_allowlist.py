@@ -97,3 +97,10 @@ _as_array
 _as_json
 _as_epoch
 _as_days
+
+# What pages and the API say of time.
+_.peak_at
+_.others_number
+_.late_since
+_.offset_before
+_.offset_after
