@@ -120,7 +120,7 @@ async def db(migrated_url: str) -> AsyncIterator[AsyncConnection]:
     """A connection to either database, with what ran in the last days."""
     engine = make_engine(migrated_url)
     async with engine.connect() as connection, connection.begin() as transaction:
-        await write(connection, list(past(4)))
+        await write(connection, list(past(3)))
         yield connection
         await transaction.rollback()
     await engine.dispose()
@@ -134,11 +134,11 @@ async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: Async
     until = NOW + timedelta(hours=2)
     found = await gantt(db, JOBS, NOW, since=EVENING, until=until)
     rows = rows_of(found)
-    here = [one for one in past(4) if EVENING <= (one.start or one.slot) < until]
+    here = [one for one in past(3) if EVENING <= (one.start or one.slot) < until]
     assert (found.number, found.others) == (len(here), 0)
     assert found.bad == sum(one.state is not RunState.SUCCEEDED for one in here)
     for name in ("Nightly", "Hourly"):
-        ran = [one for one in past(4) if one.job == name and one.start is not None]
+        ran = [one for one in past(3) if one.job == name and one.start is not None]
         inside = [one for one in ran if one.end >= EVENING]
         assert [(bar.run, bar.start, bar.end, bar.state) for bar in rows[name].bars] == [
             (one.id, one.start, one.end, one.state) for one in inside
@@ -204,12 +204,12 @@ async def _thousands(db: AsyncConnection) -> None:
 
 
 async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):
-    found = await trend(db, "Often", NOW, days=4, zone=BERLIN)
+    found = await trend(db, "Often", NOW, days=3, zone=BERLIN)
     by_day: dict[date, list[Past]] = defaultdict(list)
-    for one in past(4):
+    for one in past(3):
         if one.job == "Often":
             by_day[(one.start or one.slot).astimezone(BERLIN).date()].append(one)
-    assert [day.day for day in found.days] == [date(2026, 10, 23) + timedelta(days=n) for n in range(4)]  # fmt: skip
+    assert [day.day for day in found.days] == [date(2026, 10, 24) + timedelta(days=n) for n in range(3)]  # fmt: skip
     for day in found.days:
         runs = by_day[day.day]
         states = Counter(one.state for one in runs)
@@ -254,7 +254,7 @@ async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change
     for zone in (BERLIN, ZoneInfo("Asia/Kolkata")):
         for _ in range(2):  # counted, then kept
             found = await heat(db, NOW, weeks=1, zone=zone, kept=kept)
-            inside = [one for one in past(4) if (one.start or one.slot) >= found.since]
+            inside = [one for one in past(3) if (one.start or one.slot) >= found.since]
             local = [(one, (one.start or one.slot).astimezone(zone)) for one in inside]
             number = Counter((at.weekday(), at.hour) for _, at in local)
             bad = Counter((at.weekday(), at.hour) for one, at in local if one.state is not RunState.SUCCEEDED)  # fmt: skip
@@ -264,7 +264,7 @@ async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change
                 for hour in range(24)
             }
     assert found.since.astimezone(zone).hour == 0
-    assert (await heat(db, NOW, weeks=1, zone=BERLIN, job="Nightly")).total == 4
+    assert (await heat(db, NOW, weeks=1, zone=BERLIN, job="Nightly")).total == 3
     await _planned(db)
 
 
