@@ -9,6 +9,7 @@ from typing import Any
 
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.definition import JobDefinition
+from targcc_scheduler.queries.timeline.groups import grouped
 from targcc_scheduler.queries.timeline.nights import coming_nights, nights
 from targcc_scheduler.queries.timeline.plan import planned
 from targcc_scheduler.schedules import CronSchedule
@@ -58,7 +59,7 @@ def test_what_is_added_up_is_what_each_schedule_says_also_when_clocks_change():
         jobs = [*every_kind(zone), *every_kind("Asia/Kolkata")]
         for change in changes:
             start, end = change - timedelta(hours=20, minutes=23), change + timedelta(hours=6)
-            counted = planned(jobs, start, end, listed=24)
+            counted = planned(grouped(jobs), start, end, listed=24)
             minutes, hours = defaultdict(list), Counter()
             for one in jobs:
                 slots = list(one.schedule.between(start, end, one.timezone))
@@ -86,7 +87,7 @@ def test_crowded_minutes_are_named_with_the_frequent_jobs_that_fall_on_them():
     jobs = [job(f"Night{n:02}", "0 2 * * *") for n in range(14)]
     jobs += [job("Often", "*/10 * * * *"), job("Seldom", "1 2 * * *"), job("Even", every="5m")]
     start = datetime(2026, 11, 25, tzinfo=UTC)
-    [crowd] = planned(jobs, start, start + DAY, listed=24).crowds()
+    [crowd] = planned(grouped(jobs), start, start + DAY, listed=24).crowds()
     assert crowd.at == datetime(2026, 11, 25, 1, tzinfo=UTC)
     assert (len(crowd.jobs), crowd.frequent, crowd.number) == (14, 2, 16)
 
@@ -94,7 +95,9 @@ def test_crowded_minutes_are_named_with_the_frequent_jobs_that_fall_on_them():
 def test_jobs_that_begin_later_or_count_from_their_runs():
     start = datetime(2026, 11, 25, tzinfo=UTC)
     jobs = [job("Later", "0 * * * *"), job("Chain", every="1h", after="completion")]
-    counted = planned(jobs, start, start + DAY, listed=24, later={"Later": start + DAY / 2})
+    counted = planned(
+        grouped(jobs), start, start + DAY, listed=24, later={"Later": start + DAY / 2}
+    )
     assert [one.at.hour for one in counted.in_order()] == list(range(12, 24))
     assert counted.after_run == ["Chain"]
 
@@ -102,7 +105,9 @@ def test_jobs_that_begin_later_or_count_from_their_runs():
 def test_both_nights_say_what_becomes_of_each_job():
     for zone, (spring, autumn) in NIGHTS.items():
         jobs = every_kind(zone)
-        found = nights(jobs, datetime(2027, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC))
+        found = nights(
+            grouped(jobs), datetime(2027, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+        )
         assert [night.change.at for night in found] == [spring, autumn]
         forward, back = (
             {one.job.removeprefix(f"{zone} "): one.effect for one in night.jobs} for night in found
@@ -116,11 +121,11 @@ def test_both_nights_say_what_becomes_of_each_job():
         assert forward["every 90m"].kind is Kind.SHIFTED
         assert "0 3 * * *" not in forward
         assert back["*/15 * * * *"].kind is Kind.TWICE
-        [again] = nights([job("A", repeated, zone)], spring, autumn + DAY)[1:]
+        [again] = nights(grouped([job("A", repeated, zone)]), spring, autumn + DAY)[1:]
         assert [(one.effect.kind, one.effect.words) for one in again.jobs] == [
             (Kind.ONCE, f"it runs once, at the first 0{repeated[3]}:30")
         ]
-        assert {night.change.at for night in coming_nights(jobs, spring)} >= {autumn}
+        assert {night.change.at for night in coming_nights(grouped(jobs), spring)} >= {autumn}
 
 
 def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_takes():
@@ -140,7 +145,9 @@ def test_ten_thousand_schedules_are_added_up_in_a_third_of_what_asking_each_take
     def ask_each() -> int:
         return sum(1 for one in jobs[::10] for _ in one.schedule.between(start, end, one.timezone))
 
-    added, asked = timed(lambda: sum(planned(jobs, start, end, listed=24).hours)), timed(ask_each)
+    added, asked = timed(lambda: sum(planned(grouped(jobs), start, end, listed=24).hours)), timed(
+        ask_each
+    )
     assert (added[0], asked[0]) == (70_000, 7_000)
     assert added[1] < asked[1] * 10 / 3
 

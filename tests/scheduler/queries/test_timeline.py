@@ -15,6 +15,7 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.definition import JobDefinition
 from targcc_scheduler.queries.timeline.gantt import MOST_ROWS, Gantt, Row, gantt
+from targcc_scheduler.queries.timeline.groups import grouped
 from targcc_scheduler.queries.timeline.heat import DayCounts, heat
 from targcc_scheduler.queries.timeline.plan import plan
 from targcc_scheduler.queries.timeline.trend import trend
@@ -279,7 +280,9 @@ async def _planned(db: AsyncConnection) -> None:
     waiting = {"JobName": "Mail", "JobType": "Delayed", "State": "scheduled", "Queue": "default"}
     due = {"DueAt": NOW + timedelta(hours=1), "CreatedAt": NOW, "TriggeredBy": "System"}
     await db.execute(job_run.insert().values(Id=100_000, **waiting, **due))
-    found = await plan(db, JOBS, NOW, start=NOW - timedelta(days=1), end=NOW + timedelta(hours=5))
+    found = await plan(
+        db, grouped(JOBS), NOW, start=NOW - timedelta(days=1), end=NOW + timedelta(hours=5)
+    )
     assert found.start == NOW
     assert [(one.at.hour, one.jobs) for one in found.minutes] == [
         (9, ("Morning",)),

@@ -6,6 +6,7 @@ for bars is shown by its counts. So a night costs what is drawn of it, however m
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +28,8 @@ from .. import runs, system
 from ..jobs import BAD
 from ..needs.late import SLOT_GRACE
 from .bars import LONGEST, MOST_BARS, Bar, attempts_of, in_lanes, running_bar
-from .plan import Plan, plan
+from .groups import grouped
+from .plan import plan
 
 MOST_ROWS = 60
 """So many jobs are drawn."""
@@ -141,10 +143,12 @@ async def gantt(
     elif queue is not None:
         known &= jobs.keys()
     busy = Counter(run.job for run in going)
-    ranked = sorted(
-        known, key=lambda name: (-_bad(ended.get(name)), -busy[name], -_of(ended, name), name)
+    worst = heapq.nsmallest(
+        MOST_ROWS,
+        known,
+        key=lambda name: (-_bad(ended.get(name)), -busy[name], -_of(ended, name), name),
     )
-    chosen, marks = await look.with_slots(ranked[:MOST_ROWS], job)
+    chosen, marks = await look.with_slots(worst, job)
     few = [name for name in chosen if _of(ended, name) <= MOST_BARS]
     bars = await attempts_of(connection, few, since, until)
     for run in going:
@@ -172,7 +176,7 @@ async def gantt(
 
 
 def _bad(states: Counter[RunState] | None) -> int:
-    return sum(states[state] for state in BAD) if states else 0
+    return sum(states.get(state, 0) for state in BAD) if states else 0
 
 
 def _of(ended: Mapping[str, Counter[RunState]], name: str) -> int:
@@ -274,9 +278,9 @@ class _Look:
         """These jobs, and as there is room others with a slot to come or one that nobody has begun; with those slots."""
         marks: dict[str, list[Mark]] = defaultdict(list)
         asleep = await self._asleep()
-        coming = await self._coming() if self.until > self.now else set()
-        wanted = [name for name in self.jobs if job in (None, name)]
         room = MOST_ROWS - len(names)
+        coming = await self._coming() if room and self.until > self.now else set()
+        wanted = [name for name in self.jobs if job in (None, name)]
         first = sorted((name for name in wanted if name in coming), key=str.casefold)
         rest = wanted if len(wanted) <= 2 * MOST_ROWS else []
         more = [name for name in dict.fromkeys([*first, *rest]) if name not in set(names)]
@@ -294,9 +298,8 @@ class _Look:
         return paused.keys() | (await owners.not_ours(self.connection)).keys()
 
     async def _coming(self) -> set[str]:
-        found: Plan = await plan(
-            self.connection, self.jobs.values(), self.now, start=self.since, end=self.until
-        )
+        jobs = grouped(self.jobs.values())
+        found = await plan(self.connection, jobs, self.now, start=self.since, end=self.until)
         return {name for minute in found.minutes for name in minute.jobs} | found.frequent.keys()
 
     async def _handled(self, names: Collection[str]) -> dict[str, datetime]:

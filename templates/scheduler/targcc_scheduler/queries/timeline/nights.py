@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ...jobs.definition import JobDefinition
-from ...schedules import AfterRunSchedule, Schedule, parse_zone
+from ...schedules import AfterRunSchedule, parse_zone
 from ...schedules.clocks.changes import ClockChange, Effect, clock_changes, effect_of
+from .groups import Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +34,47 @@ class Night:
     jobs: tuple[Touched, ...]
 
 
-def nights(
-    definitions: Iterable[JobDefinition], start: datetime, end: datetime, *zones: str
-) -> tuple[Night, ...]:
+def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[Night, ...]:
     """The clock changes of the jobs' zones from ``start`` up to ``end``, the earliest first.
 
     Args:
-        definitions: The jobs.
+        jobs: The jobs, by their schedules.
         start: From when.
         end: Up to when.
         zones: Zones that are of interest without jobs too.
     """
-    by_zone: dict[str, dict[Schedule, list[str]]] = {zone: {} for zone in zones}
-    for job in definitions:
-        if job.schedule is not None and not isinstance(job.schedule, AfterRunSchedule):
-            schedules = by_zone.setdefault(job.timezone, {})
-            schedules.setdefault(job.schedule, []).append(job.name)
+    changes = {
+        zone: [one for one in _changes(zone, _full_hour(start), end) if start <= one.at < end]
+        for zone in {*zones, *(zone for _, zone in jobs)}
+    }
     found = [
-        Night(zone, change, _touched(schedules, change, zone))
-        for zone, schedules in by_zone.items()
-        for change in _changes(zone, start.astimezone(UTC).replace(minute=0, second=0), end)
-        if start <= change.at < end
+        Night(zone, change, _touched(jobs, change, zone))
+        for zone, within in changes.items()
+        for change in within
     ]
     return tuple(sorted(found, key=lambda night: (night.change.at, night.zone)))
 
 
-def coming_nights(
-    definitions: Iterable[JobDefinition], now: datetime, *zones: str
-) -> tuple[Night, ...]:
+def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]:
     """Those of the next year: in most zones two."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    within = nights(definitions, day, day + timedelta(days=366), *zones)
+    within = nights(jobs, day, day + timedelta(days=366), *zones)
     return tuple(night for night in within if night.change.at > now)
 
 
-def _touched(
-    schedules: dict[Schedule, list[str]], change: ClockChange, zone: str
-) -> tuple[Touched, ...]:
+def _touched(jobs: Groups, change: ClockChange, zone: str) -> tuple[Touched, ...]:
     found = [
         Touched(name, effect)
-        for schedule, names in schedules.items()
+        for (schedule, its), names in jobs.items()
+        if its == zone and not isinstance(schedule, AfterRunSchedule)
         if (effect := effect_of(schedule, change, parse_zone(zone))) is not None
         for name in names
     ]
     return tuple(sorted(found, key=lambda one: one.job))
+
+
+def _full_hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import functools
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import WAITING
-from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, CronSchedule, EverySchedule, Schedule, parse_zone
 from ...schedules.fields import numbers_in
 from ...storage.owners import rows as owners
@@ -23,6 +22,7 @@ from ...storage.tables import job_run
 from .. import system
 from ..finding.page import first_of
 from ..models import Run, run_of
+from .groups import Groups
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _MOST_WAITING = 200
@@ -87,7 +87,7 @@ class Plan:
 
 async def plan(
     connection: AsyncConnection,
-    definitions: Iterable[JobDefinition],
+    jobs: Groups,
     now: datetime,
     *,
     start: datetime,
@@ -98,7 +98,7 @@ async def plan(
 
     Args:
         connection: To read by.
-        definitions: The jobs.
+        jobs: The jobs, by their schedules.
         now: The instant it is.
         start: From when; slots that have passed are no plan.
         end: Up to when.
@@ -107,11 +107,8 @@ async def plan(
     start = max(start, now)
     paused = await system.pauses(connection, now)
     elsewhere = await owners.not_ours(connection)
-    asleep = {name for name, pause in paused.items() if pause.until is None}
-    jobs = {one.name: one for one in definitions if one.schedule is not None}
-    ours = [one for name, one in jobs.items() if name not in asleep and name not in elsewhere]
-    later = {name: pause.until for name, pause in paused.items() if pause.until is not None}
-    counted = planned(ours, start, end, listed=listed, later=later)
+    later = {name: pause.until for name, pause in paused.items() if name not in elsewhere}
+    counted = planned(jobs, start, end, listed=listed, later={**later, **dict.fromkeys(elsewhere)})
     return Plan(
         start=start,
         end=end,
@@ -119,8 +116,8 @@ async def plan(
         hours=tuple(counted.hours),
         frequent=dict(sorted(counted.frequent.items())),
         crowded=counted.crowds(),
-        paused=tuple(sorted(asleep & jobs.keys())),
-        elsewhere=tuple(sorted(elsewhere.keys() & jobs.keys())),
+        paused=tuple(name for name in counted.asleep if name not in elsewhere),
+        elsewhere=tuple(name for name in counted.asleep if name in elsewhere),
         after_run=tuple(sorted(counted.after_run)),
         waiting=await _waiting(connection, start, end),
     )
@@ -137,31 +134,35 @@ async def _waiting(connection: AsyncConnection, start: datetime, end: datetime) 
 
 
 def planned(
-    jobs: Iterable[JobDefinition],
+    jobs: Groups,
     start: datetime,
     end: datetime,
     *,
     listed: int,
-    later: Mapping[str, datetime] | None = None,
+    later: Mapping[str, datetime | None] | None = None,
 ) -> Counted:
-    """The slots of jobs, added up; jobs of one schedule are looked at once.
+    """The slots of jobs, added up.
 
     Args:
-        jobs: Those with a schedule.
+        jobs: The jobs, by their schedules.
         start: From when.
         end: Up to when.
         listed: Jobs with more slots than this in a day are only counted.
-        later: Jobs that begin later than ``start``.
+        later: Jobs that begin later than ``start``; ``None`` is not at all.
     """
     later = later or {}
-    groups: dict[tuple[Schedule, str, datetime], list[str]] = defaultdict(list)
-    for job in jobs:
-        if job.schedule is not None:
-            begins = max(later.get(job.name, start), start)
-            groups[job.schedule, job.timezone, begins].append(job.name)
     counted = Counted(start.astimezone(UTC), end.astimezone(UTC), listed)
-    for (schedule, zone, begins), names in groups.items():
-        counted.add(schedule, parse_zone(zone), begins, names)
+    for (schedule, zone), names in jobs.items():
+        for name in later.keys() & set(names) if later else ():
+            begins = later[name]
+            if begins is None:
+                counted.asleep.append(name)
+            else:
+                counted.add(schedule, parse_zone(zone), max(begins, counted.start), [name])
+        awake = [name for name in names if name not in later] if later else names
+        if awake:
+            counted.add(schedule, parse_zone(zone), counted.start, awake)
+    counted.asleep.sort()
     return counted
 
 
@@ -176,6 +177,7 @@ class Counted:
     hours: list[int] = field(init=False)
     frequent: dict[str, int] = field(default_factory=dict)
     after_run: list[str] = field(default_factory=list)
+    asleep: list[str] = field(default_factory=list)
     _base: datetime = field(init=False)
     _often: list[tuple[Schedule, ZoneInfo, int]] = field(default_factory=list)
     _days: dict[ZoneInfo, list[_Day]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import click
 
 from ....core import humanize
 from ....project import current
+from ....queries.timeline.groups import grouped
 from ....queries.timeline.nights import Night, nights
 from ....queries.timeline.plan import Plan, plan
 from ....scheduler import Scheduler
@@ -58,7 +59,7 @@ async def _coming(
 ) -> tuple[Plan, tuple[Night, ...]]:
     now = scheduler.clock.now()
     end = now + timedelta(days=days)
-    jobs = [one for one in scheduler.definitions.values() if queue in (None, one.queue)]
+    jobs = grouped(one for one in scheduler.definitions.values() if queue in (None, one.queue))
     found = await scheduler.read(lambda db: plan(db, jobs, now, start=now, end=end))
     return found, nights(jobs, now, end)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 
 from ....project import current
 from ....queries.timeline.gantt import LONGEST_RANGE, Gantt, gantt
+from ....queries.timeline.groups import grouped
 from ....queries.timeline.heat import Heat, heat
 from ....queries.timeline.nights import nights
 from ....queries.timeline.plan import plan
@@ -41,7 +42,7 @@ async def get_calendar(
     if begins > now + _FURTHEST:
         raise Problem(422, "Too far away", "start is at most a year from now")
     end = begins + timedelta(days=days)
-    jobs = [one for one in scheduler.definitions.values() if queue in (None, one.queue)]
+    jobs = grouped(one for one in scheduler.definitions.values() if queue in (None, one.queue))
     found = await scheduler.read(lambda db: plan(db, jobs, now, start=begins, end=end))
     return calendar_out(found, nights(jobs, begins, end))
 

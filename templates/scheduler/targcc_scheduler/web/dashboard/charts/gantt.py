@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -41,7 +42,7 @@ PATTERNS = Markup(
 """The hatchings of bars; once a page."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GanttChart:
     """Draws the rows of one Gantt.
 
@@ -81,7 +82,7 @@ class GanttChart:
         """The bars and marks of a job."""
         height = row.lanes * _LANE + 5
         drawn = [
-            *self._grid(height),
+            self._grid,
             *(self._block(block, row, height) for block in row.blocks),
             *(self._bar(bar) for bar in row.bars),
             *(self._mark(mark) for mark in row.marks),
@@ -110,7 +111,7 @@ class GanttChart:
         ).format(
             f"Runs at once in {group.queue}: at most {group.peak}",
             _LOAD + 1,
-            joined([*self._grid(_LOAD + 1), *columns]),
+            joined([self._grid, *columns]),
         )
 
     def _step(self) -> int:
@@ -125,16 +126,18 @@ class GanttChart:
                 yield at
             at += timedelta(hours=1)
 
-    def _grid(self, height: int) -> list[Markup]:
-        line = Markup('<line class="{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="{}"/>')
+    @cached_property
+    def _grid(self) -> Markup:
+        """The lines of the hours, and of now: the same in all rows."""
+        line = Markup('<line class="{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="100%"/>')
         drawn = []
         for at in self._full_hours(self._step()):
             x, local = self.axis.x(at), at.astimezone(self.zone)
-            drawn.append(line.format("k-grid" + " midnight" * (local.hour == 0), x, x, height))
+            drawn.append(line.format("k-grid" + " midnight" * (local.hour == 0), x, x))
         if self.view.since < self.view.now < self.view.until:
             x = self.axis.x(self.view.now)
-            drawn.append(line.format("k-now", x, x, height))
-        return drawn
+            drawn.append(line.format("k-now", x, x))
+        return joined(drawn)
 
     def _bar(self, bar: Bar) -> Markup:
         start = max(bar.start, self.view.since)

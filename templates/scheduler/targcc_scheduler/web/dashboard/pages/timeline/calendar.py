@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from .....jobs.definition import JobDefinition
 from .....queries.models import Run
 from .....queries.next_run import schedule_words
+from .....queries.timeline.groups import grouped
 from .....queries.timeline.nights import Night, coming_nights, nights
 from .....queries.timeline.plan import Crowd, Minute, Plan, plan
 from .....schedules import parse_zone
@@ -27,9 +29,9 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _WEEK = 7
 _FURTHEST = timedelta(days=366)
 _LISTED_A_WEEK, _LISTED_A_DAY = 8, 48
-_LINES = 12
+_LINES, _LINES_A_DAY = 12, 240
 _CROWDS = 6
-_MOST_NAMES = 200
+_MOST_NAMES = 60
 NIGHT_WORDS = {
     Kind.MOVED: "Its time is left out: it runs once, at the first moment after.",
     Kind.SKIPPED: "Times of it are left out.",
@@ -97,13 +99,13 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
     days = days_from(wanted, number)
     start, end = first_of(wanted, zone), first_of(days[-1] + timedelta(days=1), zone)
     every = [*scheduler.definitions.values()]
-    jobs = [one for one in every if queue in ("", one.queue)]
+    jobs = grouped(one for one in every if queue in ("", one.queue))
     listed = _LISTED_A_DAY if number == 1 else _LISTED_A_WEEK
     found = await scheduler.read(
         lambda db: plan(db, jobs, now, start=start, end=end, listed=listed)
     )
     changes = nights(jobs, start, end, zone.key)
-    coming = coming_nights(jobs, now, zone.key)
+    coming = changes or coming_nights(jobs, now, zone.key)
     shown = [_day(one, found, changes, zone, merge=number > 1) for one in days]
     return render(
         request,
@@ -117,7 +119,7 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
         today=today,
         queue=queue,
         queues=queues_of(every),
-        changes=[one for one in changes or coming if one.jobs or one.zone == zone.key],
+        changes=[one for one in coming if one.jobs or one.zone == zone.key],
         night_words=NIGHT_WORDS,
         frequent=_frequent(found, scheduler.definitions),
         own_clock=partial(_own_clock, jobs=scheduler.definitions, zone=zone),
@@ -129,13 +131,16 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
 
 
 def _day(day: date, found: Plan, changes: Iterable[Night], zone: ZoneInfo, *, merge: bool) -> Day:
-    begins, ends = (first_of(one, zone) for one in (day, day + timedelta(days=1)))
-    minutes = [one for one in found.minutes if begins <= one.at < ends]
-    lines = [Line(one.at, one.jobs) for one in minutes]
+    begins, ends = (first_of(at, zone).astimezone(UTC) for at in (day, day + timedelta(days=1)))
+    first, last = (bisect_left(found.minutes, at, key=lambda one: one.at) for at in (begins, ends))
+    minutes = found.minutes[first:last]
+    most = _LINES if merge else _LINES_A_DAY
     return Day(
         day,
         _hours(found, begins, ends, zone),
-        tuple(_by_hour(minutes) if merge and len(lines) > _LINES else lines),
+        tuple(
+            _by_hour(minutes) if len(minutes) > most else [Line(at.at, at.jobs) for at in minutes]
+        ),
         tuple(run for run in found.waiting if begins <= run.due_at < ends),
         tuple(one for one in changes if begins <= one.change.at < ends),
     )
