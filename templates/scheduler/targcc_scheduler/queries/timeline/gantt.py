@@ -134,7 +134,7 @@ async def gantt(
     """
     until = min(until, since + LONGEST_RANGE)
     jobs = {one.name: one for one in definitions if queue in (None, one.queue)}
-    look = _Look(connection, jobs, now, since, until)
+    look = _Look(connection, jobs, now, since, until, job)
     ended = await look.ended()
     going = [one for one in await runs.running_runs(connection) if (one.started_at or now) < until]
     known = ended.keys() | {run.job for run in going} | await look.went_on()
@@ -148,7 +148,7 @@ async def gantt(
         known,
         key=lambda name: (-_bad(ended.get(name)), -busy[name], -_of(ended, name), name),
     )
-    chosen, marks = await look.with_slots(worst, job)
+    chosen, marks = await look.with_slots(worst)
     few = [name for name in chosen if _of(ended, name) <= MOST_BARS]
     bars = await attempts_of(connection, few, since, until)
     for run in going:
@@ -240,6 +240,12 @@ class _Look:
     now: datetime
     since: datetime
     until: datetime
+    job: str | None
+
+    @property
+    def _asked(self) -> list[sa.ColumnElement[bool]]:
+        """The condition for the job that is asked for, if it is one."""
+        return [] if self.job is None else [job_stat.c.JobName == self.job]
 
     async def ended(self) -> dict[str, Counter[RunState]]:
         """How the runs of each job ended."""
@@ -251,6 +257,7 @@ class _Look:
                 c.BeginsAt >= quarter_of(self.since),
                 c.BeginsAt < self.until,
                 c.Outcome != RunState.RETRYING,
+                *self._asked,
             )
             .group_by(c.JobName, c.Outcome)
         ):
@@ -264,6 +271,7 @@ class _Look:
         found = await self.connection.execute(
             sa.select(c.JobName, c.BeginsAt, sa.func.max(c.MaxMs))
             .where(c.BeginsAt >= self.since - LONGEST, c.BeginsAt < self.since, c.MaxMs >= long)
+            .where(*self._asked)
             .group_by(c.JobName, c.BeginsAt)
         )
         return {
@@ -272,15 +280,13 @@ class _Look:
             if begins_at + QUARTER + timedelta(milliseconds=most) >= self.since
         }
 
-    async def with_slots(
-        self, names: Sequence[str], job: str | None
-    ) -> tuple[list[str], dict[str, list[Mark]]]:
+    async def with_slots(self, names: Sequence[str]) -> tuple[list[str], dict[str, list[Mark]]]:
         """These jobs, and as there is room others with a slot to come or one that nobody has begun; with those slots."""
         marks: dict[str, list[Mark]] = defaultdict(list)
         asleep = await self._asleep()
         room = MOST_ROWS - len(names)
         coming = await self._coming() if room and self.until > self.now else set()
-        wanted = [name for name in self.jobs if job in (None, name)]
+        wanted = [name for name in self.jobs if self.job in (None, name)]
         first = sorted((name for name in wanted if name in coming), key=str.casefold)
         rest = wanted if len(wanted) <= 2 * MOST_ROWS else []
         more = [name for name in dict.fromkeys([*first, *rest]) if name not in set(names)]

@@ -45,7 +45,7 @@ def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[N
     """
     changes = {
         zone: [one for one in _changes(zone, _full_hour(start), end) if start <= one.at < end]
-        for zone in {*zones, *(zone for _, zone in jobs)}
+        for zone in {*zones, *(group.zone for group in jobs)}
     }
     found = [
         Night(zone, change, _touched(jobs, change, zone))
@@ -65,10 +65,10 @@ def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]
 def _touched(jobs: Groups, change: ClockChange, zone: str) -> tuple[Touched, ...]:
     found = [
         Touched(name, effect)
-        for (schedule, its), names in jobs.items()
-        if its == zone and not isinstance(schedule, AfterRunSchedule)
-        if (effect := effect_of(schedule, change, parse_zone(zone))) is not None
-        for name in names
+        for group in jobs
+        if group.zone == zone and not isinstance(group.schedule, AfterRunSchedule)
+        if (effect := effect_of(group.schedule, change, parse_zone(zone))) is not None
+        for name in group.names
     ]
     return tuple(sorted(found, key=lambda one: one.job))
 

@@ -152,16 +152,17 @@ def planned(
     """
     later = later or {}
     counted = Counted(start.astimezone(UTC), end.astimezone(UTC), listed)
-    for (schedule, zone), names in jobs.items():
-        for name in later.keys() & set(names) if later else ():
+    for group in jobs:
+        zone = parse_zone(group.zone)
+        for name in later.keys() & group.names:
             begins = later[name]
             if begins is None:
                 counted.asleep.append(name)
             else:
-                counted.add(schedule, parse_zone(zone), max(begins, counted.start), [name])
-        awake = [name for name in names if name not in later] if later else names
+                counted.add(group.schedule, zone, max(begins, counted.start), [name])
+        awake = [name for name in group.names if name not in later]
         if awake:
-            counted.add(schedule, parse_zone(zone), counted.start, awake)
+            counted.add(group.schedule, zone, counted.start, awake)
     counted.asleep.sort()
     return counted
 
