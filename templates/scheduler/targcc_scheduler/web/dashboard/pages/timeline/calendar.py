@@ -28,7 +28,7 @@ from .asked import day_asked, days_from, first_of, query_with, queues_of
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _WEEK = 7
 _FURTHEST = timedelta(days=366)
-_LISTED_A_WEEK, _LISTED_A_DAY = 8, 48
+_LISTED_A_WEEK, _LISTED_A_DAY = 8, 24
 _LINES, _LINES_A_DAY = 12, 240
 _CROWDS = 6
 _MOST_NAMES = 60
