@@ -15,6 +15,8 @@ from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
+from .live.hub import RunHub
+from .live.limits import StreamLimits
 from .metrics import Metrics
 from .problems import Problem
 
@@ -49,6 +51,8 @@ class Web:
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
         held_back: Says about which addresses the audit need not be told again.
+        streams: Limits the open streams of events.
+        runs: Tells those streams, and requests that wait, of runs.
     """
 
     scheduler: Scheduler
@@ -65,6 +69,11 @@ class Web:
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)
     held_back: Seldom = field(default_factory=Seldom)
+    streams: StreamLimits = field(default_factory=StreamLimits)
+    runs: RunHub = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = RunHub(self.scheduler.read)
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

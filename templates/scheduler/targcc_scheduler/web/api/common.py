@@ -73,6 +73,11 @@ def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
         raise Problem(404, "No such job", str(error)) from None
 
 
+def no_such_run(run_id: int) -> Problem:
+    """The problem that there is no run of this id."""
+    return Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
+
+
 def link_next(request: Request, response: Response, cursor: object | None) -> None:
     """Name the page after this one in the header ``Link`` (RFC 8288); there is none without a cursor."""
     if cursor is not None:

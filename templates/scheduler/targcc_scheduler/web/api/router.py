@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .live import events
 
 PARTS = tuple(
-    part.router for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions)
+    part.router for part in (jobs, overrides, owners, runs, events, oncall, system, audit, sessions)
 )
 router = APIRouter()
 for part in PARTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .live import log
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .signing_in import account, oidc
 
@@ -19,6 +20,7 @@ ROUTERS = tuple(
         jobs,
         overrides,
         runs,
+        log,
         bulk,
         system,
         audit,
