@@ -195,6 +195,8 @@ def test_ten_megabytes_stay_smooth(browser: Chrome, link: str, log: Log):
         if run_id == large:
             browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input").send_keys("7777 word")
             wait(browser, lambda b: [one[:5] for one in lines(b)] == ["7777 "])
+            whole = browser.find_element(By.CSS_SELECTOR, ".log-earlier")
+            wait(browser, lambda _, whole=whole: not whole.is_displayed())
             field = browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input")
             field.clear()
             browser.execute_script("arguments[0].dispatchEvent(new Event('input'))", field)
