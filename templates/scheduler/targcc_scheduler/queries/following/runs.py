@@ -44,7 +44,21 @@ async def statuses(connection: AsyncConnection, ids: Collection[int]) -> dict[in
         .add_columns(c.Message, c.StartedAt, c.CompletedAt)
         .where(known.of(connection).among(c.Id, list(ids)))
     )
-    return {row.Id: RunStatus(*row[:3], RunState(row.State), *row[4:]) for row in rows}
+    return {
+        row.Id: RunStatus(
+            id=row.Id,
+            job=row.JobName,
+            queue=row.Queue,
+            state=RunState(row.State),
+            attempt=row.Attempt,
+            progress_done=row.ProgressDone,
+            progress_total=row.ProgressTotal,
+            message=row.Message,
+            started_at=row.StartedAt,
+            completed_at=row.CompletedAt,
+        )
+        for row in rows
+    }
 
 
 async def lines_after(

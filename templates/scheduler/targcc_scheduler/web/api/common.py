@@ -20,6 +20,8 @@ from ...core.errors import (
     UnknownRelease,
     UnknownRun,
     UnknownServer,
+    UnknownWebhook,
+    WebhookError,
 )
 from ...jobs.definition import JobDefinition
 from ...queries.models import Run
@@ -92,6 +94,8 @@ _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
     UnknownRelease: (404, "No such release"),
     UnknownFailure: (404, "No such failure"),
     UnknownBulk: (404, "No such operation"),
+    UnknownWebhook: (404, "No such webhook"),
+    WebhookError: (422, "No such webhook is possible"),
     RunStateError: (409, "Not in this state"),
     BulkError: (409, "It cannot be done"),
     OverrideError: (422, "It cannot be overridden so"),
