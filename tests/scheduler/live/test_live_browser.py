@@ -148,9 +148,7 @@ def test_a_log_is_followed_paused_and_searched(browser: Chrome, link: str, log: 
 
     other = log.run("running")
     blocked = "window.EventSource = class { static CLOSED = 2; addEventListener(name, f) { if (name === 'error') setTimeout(f); } close() {} readyState = 2; };"
-    script = browser.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument", {"source": blocked}
-    )
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
     browser.get(f"{base}/runs/{other}")
     log.write(other, ["polled"])
     wait(browser, lambda b: lines(b) == ["polled"])

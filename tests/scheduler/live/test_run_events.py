@@ -89,14 +89,15 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
             assert (refused.status_code, refused.json()["title"]) == (429, "Too many streams")
             assert (await client.get(f"/api/runs/{run_id}")).status_code == 200
             other = await site.user("viewer")
-            async with httpx.AsyncClient(base_url=address, cookies=dict(other.client.cookies)) as page:
-                async with stream(page, f"/jobs/runs/{run_id}/live") as one:
-                    await one.until("run")
+            async with httpx.AsyncClient(
+                base_url=address, cookies=dict(other.client.cookies)
+            ) as page, stream(page, f"/jobs/runs/{run_id}/live") as one:
+                await one.until("run")
             closing.set()
         async with asyncio.timeout(60):
             while (again := await client.get(f"/api/runs/{run_id}?wait=0")).status_code != 200:
                 await asyncio.sleep(0.01)
-            while site.app.state.targcc.streams._open:  # noqa: SLF001 - nothing is left
+            while site.app.state.targcc.streams._open:
                 await asyncio.sleep(0.01)
         assert again.json()["state"] == "running"
 
@@ -110,9 +111,7 @@ async def test_a_stream_ends_with_the_session_that_reads_it(
     async with httpx.AsyncClient(base_url=address, cookies=dict(reader.client.cookies)) as client:
         async with stream(client, f"/jobs/runs/{run_id}/live") as one:
             await one.until("run")
-            await reader.client.delete(
-                "/api/sessions", headers={"X-CSRF-Token": reader.csrf}
-            )
+            await reader.client.delete("/api/sessions", headers={"X-CSRF-Token": reader.csrf})
             assert await one.next() is None
 
 
@@ -123,7 +122,12 @@ async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
 
     token = await site.change(
         lambda db: tokens.create_token(
-            db, "starter", roles.Role("operator"), by="test", now=site.scheduler.clock.now(), jobs=["MailUser"]
+            db,
+            "starter",
+            roles.Role("operator"),
+            by="test",
+            now=site.scheduler.clock.now(),
+            jobs=["MailUser"],
         )
     )
     starter = (await site.stranger()).client

@@ -108,7 +108,11 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
     long_ago = scheduler.clock.now() - timedelta(days=4)
     await scheduler.change(
-        lambda db: db.execute(sa.update(job_webhook).where(job_webhook.c.Id == failing.id).values(FailingSince=long_ago))
+        lambda db: db.execute(
+            sa.update(job_webhook)
+            .where(job_webhook.c.Id == failing.id)
+            .values(FailingSince=long_ago)
+        )
     )
     await managed.redeliver(scheduler, failing.id, given_up.id, DANA)
     async with asyncio.timeout(60):
@@ -132,10 +136,14 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     note = "INSERT INTO c_JobTextDue (RunId) VALUES (:run)"
     await scheduler.change(lambda db: db.execute(sa.text(note), {"run": ran}))
     async with asyncio.timeout(60):
-        while await scheduler.read(lambda db: db.scalar(sa.text("SELECT count(*) FROM c_JobTextDue"))):
+        while await scheduler.read(
+            lambda db: db.scalar(sa.text("SELECT count(*) FROM c_JobTextDue"))
+        ):
             await asyncio.sleep(0.02)
     assert len(await until_ended(scheduler, every.id, 3)) == 3
-    stored = await scheduler.read(lambda db: db.execute(sa.select(job_audit.c.Action, job_audit.c.Detail)))
+    stored = await scheduler.read(
+        lambda db: db.execute(sa.select(job_audit.c.Action, job_audit.c.Detail))
+    )
     told = [(row.Action, row.Detail) for row in stored if "webhook" in row.Action]
     assert [action for action, _ in told].count("create webhook") == 4
     assert "s3cret" not in str(told)
@@ -178,7 +186,15 @@ async def test_what_was_sent_by_a_node_that_died_before_it_said_so_is_sent_again
 
 
 async def test_a_webhook_is_refused_that_cannot_be(working: Scheduler):
-    for url in ("ftp://a.example/", "https://", "http://a b/", "//a.example", "http://a:99999/", "http://[", "x"):
+    for url in (
+        "ftp://a.example/",
+        "https://",
+        "http://a b/",
+        "//a.example",
+        "http://a:99999/",
+        "http://[",
+        "x",
+    ):
         with pytest.raises(WebhookError):
             await managed.create(working, url, [], [], DANA)
     with pytest.raises(WebhookError, match="no event 'broken'"):

@@ -46,7 +46,9 @@ async def create(
         WebhookError: the address is none, or an event.
     """
     shown = _shown(url)
-    wanted, patterns = [one.lower() for one in events], [part for one in jobs for part in one.split()]
+    wanted, patterns = [one.lower() for one in events], [
+        part for one in jobs for part in one.split()
+    ]
     unknown = next((one for one in wanted if one not in EVENTS), None)
     if unknown is not None:
         raise WebhookError(f"there is no event {unknown!r}: {', '.join(EVENTS)}")

@@ -27,7 +27,9 @@ _MINE = job_setting.c.Name == UNSEEN
 
 
 _some = sa.select(job_text_due.c.RunId).limit(_COUNTED).subquery()
-_due = sa.select(job_delivery.c.Id).where(job_delivery.c.DueAt <= sa.bindparam("now", type_=UtcDateTime))
+_due = sa.select(job_delivery.c.Id).where(
+    job_delivery.c.DueAt <= sa.bindparam("now", type_=UtcDateTime)
+)
 _LOOK = FrequentStatement(
     sa.select(
         sa.select(sa.func.count()).select_from(_some).scalar_subquery().label("waits"),

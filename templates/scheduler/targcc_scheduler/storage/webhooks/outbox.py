@@ -62,9 +62,7 @@ def _of(row: Any) -> Delivery:
     )
 
 
-async def fill(
-    connection: AsyncConnection, ids: Sequence[int], now: datetime, page: str
-) -> None:
+async def fill(connection: AsyncConnection, ids: Sequence[int], now: datetime, page: str) -> None:
     """Make the messages about some runs, those of them that are over and news to somebody; one that is there stays as it is.
 
     Args:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
-from .live import events
+from .live import events, webhooks
 
 PARTS = tuple(
-    part.router for part in (jobs, overrides, owners, runs, events, oncall, system, audit, sessions)
+    part.router
+    for part in (
+        *(jobs, overrides, owners, runs, events, oncall),
+        *(system, webhooks, audit, sessions),
+    )
 )
 router = APIRouter()
 for part in PARTS:

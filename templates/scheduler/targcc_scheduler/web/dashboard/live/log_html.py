@@ -55,9 +55,11 @@ def message_html(text: str) -> Markup:
     if "\x1b" not in text:
         return _linked(text)
     return Markup("").join(
-        Markup('<span class="{}">{}</span>').format(" ".join(classes), _linked(part))
-        if classes
-        else _linked(part)
+        (
+            Markup('<span class="{}">{}</span>').format(" ".join(classes), _linked(part))
+            if classes
+            else _linked(part)
+        )
         for classes, part in _coloured(text)
     )
 
@@ -122,7 +124,9 @@ def _extended(codes: list[int]) -> int | None:
 
 
 def _of_256(number: int) -> int | None:
-    if number < 16:  # noqa: PLR2004 - xterm's table: the sixteen, a cube of six by six by six, 24 greys
+    if (
+        number < 16
+    ):
         return number
     if number < 232:  # noqa: PLR2004
         rest = number - 16
@@ -148,9 +152,9 @@ def _linked(text: str) -> Markup:
         end = found.start() + len(address)
         parts.append(escape(visible(text[place : found.start()], lines=True)))
         parts.append(
-            Markup('<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>').format(
-                visible(address)
-            )
+            Markup(
+                '<a href="{0}" rel="noopener noreferrer nofollow" target="_blank">{0}</a>'
+            ).format(visible(address))
         )
         place = end
     parts.append(escape(visible(text[place:], lines=True)))
