@@ -150,3 +150,32 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
                 await one.until("run")
                 found.should_exit = True
                 assert await one.next() is None
+
+
+async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings):
+    async with browse_site(settings) as (site, address):
+        program = await site.program("operator")
+        async with httpx.AsyncClient(
+            base_url=f"{address}/api", headers=program.headers, timeout=90
+        ) as client:
+            async with (
+                stream(client, "/events?job=daily*") as daily,
+                stream(client, "/events?queue=critical&state=running") as critical,
+            ):
+                exports = (await client.post("/jobs/slow_export/trigger")).json()["run_id"]
+                report = (await client.post("/jobs/DailyReport/trigger")).json()["run_id"]
+                seen = [await daily.until("run") for _ in range(3)]
+                assert {one.data["run_id"] for one in seen} == {report}
+                states = [one.data["state"] for one in seen]
+                assert states == ["enqueued", "running", "succeeded"]
+                began = (await critical.until("run")).data
+                assert (began["run_id"], began["state"]) == (exports, "running")
+            await client.post(f"/runs/{exports}/cancel")
+            await client.get(f"/runs/{exports}?wait=60")
+            back = {"Last-Event-ID": seen[0].key}
+            async with stream(client, "/events?state=succeeded&state=cancelled", **back) as again:
+                missed = [(await again.until("run")).data["run_id"] for _ in range(2)]
+                assert missed == [report, exports]
+            back = {"Last-Event-ID": "2026-01-01T00:00:00+00:00~1~running"}
+            async with stream(client, "/events", **back) as late:
+                assert (await late.until("gap")).data["after"].startswith("2026-01-01")

@@ -15,6 +15,7 @@ from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
+from .live.changes import ChangeFeed
 from .live.hub import RunHub
 from .live.limits import StreamLimits
 from .metrics import Metrics
@@ -53,6 +54,7 @@ class Web:
         held_back: Says about which addresses the audit need not be told again.
         streams: Limits the open streams of events.
         runs: Tells those streams, and requests that wait, of runs.
+        changes: Tells those streams of all that changes.
     """
 
     scheduler: Scheduler
@@ -71,9 +73,11 @@ class Web:
     held_back: Seldom = field(default_factory=Seldom)
     streams: StreamLimits = field(default_factory=StreamLimits)
     runs: RunHub = field(init=False)
+    changes: ChangeFeed = field(init=False)
 
     def __post_init__(self) -> None:
         self.runs = RunHub(self.scheduler.read)
+        self.changes = ChangeFeed(self.scheduler.read, self.scheduler.clock)
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

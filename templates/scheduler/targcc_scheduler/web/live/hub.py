@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import QueryTimeout
-from ...core.outage import OUTAGES, Outage
 from ...queries.following.runs import RunStatus, lines_after, statuses
 from ...queries.models import LogLine
+from .rounds import Read, Rounds
 
-log = logging.getLogger("targcc.web.live.hub")
-
-Read = Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Awaitable[Any]]
 MOST_LINES = 500
 """Lines of a run in one round; a reader that is behind gets the next ones in the next."""
 _ROUND_SECONDS = 0.5
@@ -83,15 +77,16 @@ class RunHub:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._watchers: set[Watcher] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._rounds = Rounds(
+            "following runs for open pages", self._round, lambda: bool(self._watchers)
+        )
 
     @contextlib.contextmanager
     def watch(self, run_id: int, after: int | None = None) -> Iterator[Watcher]:
         """Hear of a run, and of its log lines after a key, for as long as the context lasts."""
         watcher = Watcher(run_id, after)
         self._watchers.add(watcher)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="targcc live")
+        self._rounds.begin()
         try:
             yield watcher
         finally:
@@ -104,24 +99,13 @@ class RunHub:
                 while not watcher.ended:
                     await watcher.news(seconds)
 
-    async def _look(self) -> None:
-        outage = Outage(log, "following runs for open pages")
-        while self._watchers:
-            try:
-                behind = await self._round()
-                outage.over()
-                wait = 0.0 if behind else _ROUND_SECONDS
-            except (*OUTAGES, QueryTimeout) as error:
-                wait = outage.failed(error).total_seconds()
-            await asyncio.sleep(wait)
-
-    async def _round(self) -> bool:
-        """One look; whether somebody is behind and can take more at once."""
+    async def _round(self) -> float:
+        """One look; the seconds until the next: none if somebody is behind."""
         watchers = [one for one in self._watchers if not one.ended]
         ids = {one.run_id for one in watchers}
         places = {place for one in watchers if (place := one.place) is not None}
         if not ids:
-            return False
+            return _ROUND_SECONDS
 
         async def query(
             db: AsyncConnection,
@@ -140,4 +124,4 @@ class RunHub:
             mine = None if place is None else lines.get(place)
             one.hear(found.get(one.run_id), mine)
             behind = behind or len(mine or ()) == MOST_LINES
-        return behind
+        return 0.0 if behind else _ROUND_SECONDS

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,7 +46,7 @@ async def until_over(
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     after, pause = 0, _FIRST_PAUSE
     while True:
-        found, lines = await scheduler.read(lambda db, after=after: _look(db, run_id, after))
+        found, lines = await scheduler.read(partial(_look, run_id=run_id, after=after))
         for line in lines:
             after = line.id
             if say is not None:

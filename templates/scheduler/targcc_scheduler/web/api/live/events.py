@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
+from ....core.states import RunState
 from ....queries import runs
 from ....queries.models import Run
 from ....scheduler import Scheduler
 from ....security.roles import Principal, Role
 from ...api_route import ApiRoute
 from ...authentication import require_job
+from ...live.change_events import Wanted, change_events
 from ...live.run_events import run_events
 from ...live.text import log_as_text
-from ..common import PROBLEMS, Looker, SchedulerOf, no_such_run
+from ..common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_run
 from ..schemas.base import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -48,6 +50,25 @@ async def follow_run(
     known = last_event_id.isdecimal() and len(last_event_id) <= _MOST_DIGITS
     after = int(last_event_id) if known else 0
     return run_events(request, principal, run_id, run.job, after=after)
+
+
+@router.get("/events", tags=["runs"], responses=STREAM)
+async def follow_all(
+    request: Request,
+    principal: Viewer,
+    *,
+    job: Annotated[list[str] | None, Query(description="Of these, or by patterns: Daily*.")] = None,
+    queue: Annotated[list[str] | None, Query(description="Of runs of these queues.")] = None,
+    state: Annotated[list[RunState] | None, Query(description="To these states.")] = None,
+    last_event_id: Resumed = "",  # noqa: ARG001 - described here, read by the stream
+) -> Response:
+    """The changes of states of all runs as server-sent events: `run`, each with an id.
+
+    A reader that comes back with `Last-Event-ID` gets what it has missed in the last hour, some of it twice; `gap` says that there was more.
+    Whoever needs each end of a run uses a webhook.
+    """
+    wanted = Wanted(job or (), queue or (), state or ())
+    return change_events(request, principal, wanted)
 
 
 @router.get("/runs/{run_id}/log.txt", tags=["runs"], responses=_TEXT)
