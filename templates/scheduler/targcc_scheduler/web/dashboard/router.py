@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
-from .live import log
+from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .signing_in import account, oidc
 
@@ -23,6 +23,7 @@ ROUTERS = tuple(
         log,
         bulk,
         system,
+        webhooks,
         audit,
         account,
         static_files,
