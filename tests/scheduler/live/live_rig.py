@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,9 +25,7 @@ async def server(site: Site) -> AsyncIterator[uvicorn.Server]:
     config = uvicorn.Config(site.app, port=0, lifespan="off", log_config=None)
     found = uvicorn.Server(config)
     serving = asyncio.create_task(found.serve())
-    async with asyncio.timeout(PATIENCE):
-        while not found.started:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: found.started)
     try:
         yield found
     finally:
@@ -95,6 +94,16 @@ async def stream(client: httpx.AsyncClient, url: str, **headers: str) -> AsyncIt
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "content-encoding" not in answer.headers
         yield Stream(answer)
+
+
+async def eventually(look: Callable[[], Any]) -> None:
+    """Wait until a look, which may be awaited, finds something."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = look()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def write(site: Site, run_id: int, *texts: str) -> None:

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from live_rig import Stream, address_of, browse_site, server, stream, write
+from live_rig import Stream, address_of, browse_site, eventually, server, stream, write
 from targcc_scheduler import Settings
+from targcc_scheduler.security import roles, tokens
 from targcc_scheduler.web.live import limits, streams
 from web_fixtures import Site, running
 
@@ -83,23 +84,18 @@ async def test_streams_leave_room_for_pages_and_others(site: Site, address: str)
 
             for _ in range(limits.MOST_EACH):
                 group.create_task(keep_open())
-            while len(opened) < limits.MOST_EACH:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: len(opened) == limits.MOST_EACH)
             refused = await client.get(url)
             assert (refused.status_code, refused.json()["title"]) == (429, "Too many streams")
             assert (await client.get(f"/api/runs/{run_id}")).status_code == 200
             other = await site.user("viewer")
-            async with httpx.AsyncClient(
-                base_url=address, cookies=dict(other.client.cookies)
-            ) as page, stream(page, f"/jobs/runs/{run_id}/live") as one:
+            async with (
+                httpx.AsyncClient(base_url=address, cookies=dict(other.client.cookies)) as page,
+                stream(page, f"/jobs/runs/{run_id}/live") as one,
+            ):
                 await one.until("run")
             closing.set()
-        async with asyncio.timeout(60):
-            while (again := await client.get(f"/api/runs/{run_id}?wait=0")).status_code != 200:
-                await asyncio.sleep(0.01)
-            while site.app.state.targcc.streams._open:
-                await asyncio.sleep(0.01)
-        assert again.json()["state"] == "running"
+        await eventually(lambda: not site.app.state.targcc.streams._open)
 
 
 async def test_a_stream_ends_with_the_session_that_reads_it(
@@ -108,18 +104,19 @@ async def test_a_stream_ends_with_the_session_that_reads_it(
     monkeypatch.setattr(streams, "BEAT", timedelta())
     run_id = await site.add_run("DailyReport", "running")
     reader = await site.user("viewer")
-    async with httpx.AsyncClient(base_url=address, cookies=dict(reader.client.cookies)) as client:
-        async with stream(client, f"/jobs/runs/{run_id}/live") as one:
-            await one.until("run")
-            await reader.client.delete("/api/sessions", headers={"X-CSRF-Token": reader.csrf})
-            assert await one.next() is None
+    cookies = dict(reader.client.cookies)
+    async with (
+        httpx.AsyncClient(base_url=address, cookies=cookies) as client,
+        stream(client, f"/jobs/runs/{run_id}/live") as one,
+    ):
+        await one.until("run")
+        await reader.client.delete("/api/sessions", headers={"X-CSRF-Token": reader.csrf})
+        assert await one.next() is None
 
 
 async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
     run_id = await site.add_run("DailyReport", "running")
     stranger = (await site.stranger()).client
-    from targcc_scheduler.security import roles, tokens
-
     token = await site.change(
         lambda db: tokens.create_token(
             db,
@@ -145,11 +142,14 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
     async with running(settings, work=False) as site:
         run_id = await site.add_run("DailyReport", "running")
         program = await site.program("viewer")
-        async with server(site) as found, httpx.AsyncClient(headers=program.headers) as client:
-            async with stream(client, f"{address_of(found)}/api/runs/{run_id}/events") as one:
-                await one.until("run")
-                found.should_exit = True
-                assert await one.next() is None
+        async with (
+            server(site) as found,
+            httpx.AsyncClient(headers=program.headers) as client,
+            stream(client, f"{address_of(found)}/api/runs/{run_id}/events") as one,
+        ):
+            await one.until("run")
+            found.should_exit = True
+            assert await one.next() is None
 
 
 async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings):

@@ -1,6 +1,10 @@
 """Programs outside are told of runs: signed, again after failures, at least once."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -8,6 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from hook_rig import Sink, is_signed
+from live_rig import eventually
+from projects import PATH
 from targcc_scheduler import Scheduler, Settings
 from targcc_scheduler.core.actor import Actor
 from targcc_scheduler.core.errors import UnknownWebhook, WebhookError
@@ -105,41 +111,12 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     assert (third.status, third.attempts) == ("delivered", 3)  # a redirect is no success
     assert await scheduler.read(lambda db: outbox.deliveries(db, other.id, 50)) == []
 
-    # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
-    long_ago = scheduler.clock.now() - timedelta(days=4)
-    await scheduler.change(
-        lambda db: db.execute(
-            sa.update(job_webhook)
-            .where(job_webhook.c.Id == failing.id)
-            .values(FailingSince=long_ago)
-        )
-    )
-    await managed.redeliver(scheduler, failing.id, given_up.id, DANA)
-    async with asyncio.timeout(60):
-        while not [one for one in alerts if one.kind == "node" and "was turned off" in one.message]:
-            await asyncio.sleep(0.02)
-    hook = await scheduler.read(lambda db: rows.find(db, failing.id))
-    assert hook is not None
-    assert "answered 500" in managed.state_of(hook, scheduler.clock.now())
-    with pytest.raises(WebhookError, match="is off"):
-        await managed.test(scheduler, failing.id, DANA)
-    bad.answers = [200]
-    await managed.enable(scheduler, failing.id, DANA)
-    await managed.redeliver(scheduler, failing.id, given_up.id, DANA)
-    [at_last] = await until_ended(scheduler, failing.id, 1)
-    assert (at_last.status, at_last.message_id) == ("delivered", given_up.message_id)
-    await managed.test(scheduler, failing.id, DANA)
-    await until_ended(scheduler, failing.id, 2)
-    assert bad.got[-1][1]["type"] == "run.test"
-
+    await turned_off_and_on(scheduler, bad, failing.id, given_up, alerts)
     # A run that is taken note of again is told of once.
     note = "INSERT INTO c_JobTextDue (RunId) VALUES (:run)"
     await scheduler.change(lambda db: db.execute(sa.text(note), {"run": ran}))
-    async with asyncio.timeout(60):
-        while await scheduler.read(
-            lambda db: db.scalar(sa.text("SELECT count(*) FROM c_JobTextDue"))
-        ):
-            await asyncio.sleep(0.02)
+    due = sa.text("SELECT count(*) = 0 FROM c_JobTextDue")
+    await eventually(lambda: scheduler.read(lambda db: db.scalar(due)))
     assert len(await until_ended(scheduler, every.id, 3)) == 3
     stored = await scheduler.read(
         lambda db: db.execute(sa.select(job_audit.c.Action, job_audit.c.Detail))
@@ -147,6 +124,37 @@ async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any
     told = [(row.Action, row.Detail) for row in stored if "webhook" in row.Action]
     assert [action for action, _ in told].count("create webhook") == 4
     assert "s3cret" not in str(told)
+
+
+async def turned_off_and_on(
+    scheduler: Scheduler,
+    bad: Sink,
+    hook_id: int,
+    given_up: outbox.Delivery,
+    alerts: list[Any],
+) -> None:
+    # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
+    long_ago = scheduler.clock.now() - timedelta(days=4)
+    await scheduler.change(
+        lambda db: db.execute(
+            sa.update(job_webhook).where(job_webhook.c.Id == hook_id).values(FailingSince=long_ago)
+        )
+    )
+    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    await eventually(lambda: any("was turned off" in one.message for one in alerts))
+    hook = await scheduler.read(lambda db: rows.find(db, hook_id))
+    assert hook is not None
+    assert "answered 500" in managed.state_of(hook, scheduler.clock.now())
+    with pytest.raises(WebhookError, match="is off"):
+        await managed.test(scheduler, hook_id, DANA)
+    bad.answers = [200]
+    await managed.enable(scheduler, hook_id, DANA)
+    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    [at_last] = await until_ended(scheduler, hook_id, 1)
+    assert (at_last.status, at_last.message_id) == ("delivered", given_up.message_id)
+    await managed.test(scheduler, hook_id, DANA)
+    await until_ended(scheduler, hook_id, 2)
+    assert bad.got[-1][1]["type"] == "run.test"
 
 
 async def test_runs_are_told_of(working: Scheduler, sinks: list[Sink], alerts: list[Any]):
@@ -164,21 +172,19 @@ async def test_runs_are_told_of_over_postgresql(
         await told_of_runs(scheduler, sinks, alerts)
 
 
-async def test_what_was_sent_by_a_node_that_died_before_it_said_so_is_sent_again(
+async def test_what_was_sent_by_a_node_that_ended_before_it_said_so_is_sent_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
 ):
     """The node ends while the answer has not come: its word on the message is never written."""
     monkeypatch.setattr(webhooks, "TAKEN_FOR", timedelta(seconds=2))
     slow = Sink(200)
-    slow.hold = asyncio_safe = __import__("threading").Event()
+    slow.hold = threading.Event()
     sinks.append(slow)
     async for first in begun(settings, monkeypatch, alerts):
         hook = await managed.create(first, slow.url, [], [], DANA)
         await managed.test(first, hook.id, DANA)
-        async with asyncio.timeout(60):
-            while not slow.got:
-                await asyncio.sleep(0.02)
-    asyncio_safe.set()
+        await eventually(lambda: slow.got)
+    slow.hold.set()
     async for second in begun(settings, monkeypatch, alerts):
         [sent] = await until_ended(second, hook.id, 1)
     assert (sent.status, sent.attempts) == ("delivered", 2)
@@ -215,3 +221,33 @@ async def test_old_messages_go_and_those_that_wait_stay(working: Scheduler):
     await working.prune()
     left = await working.read(lambda db: outbox.deliveries(db, hook.id, 50))
     assert [one.id for one in left] == ids[1:]
+
+
+@pytest.mark.soak
+async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
+):
+    slow = Sink(200)
+    slow.hold = threading.Event()
+    sinks.append(slow)
+    idle = Scheduler(settings)
+    await idle.start(work=False, schedule=False)
+    hook = await managed.create(idle, slow.url, [], [], DANA)
+    await managed.test(idle, hook.id, DANA)
+    env = {**os.environ, "PYTHONPATH": PATH, "TARGCC_DATABASE_URL": settings.database_url}
+    words = [sys.executable, "-m", "web_jobs", "worker"]
+    node = await asyncio.to_thread(subprocess.Popen, words, env=env)
+    await eventually(lambda: slow.got)
+    node.kill()
+    await asyncio.to_thread(node.wait)
+    slow.hold.set()
+    [left] = await idle.read(lambda db: outbox.deliveries(db, hook.id, 9))
+    assert (left.status, left.attempts) == ("waiting", 1)
+    # The minute for which it was taken has passed.
+    now = idle.clock.now()
+    await idle.change(lambda db: db.execute(sa.update(job_delivery).values(DueAt=now)))
+    await idle.stop()
+    async for second in begun(settings, monkeypatch, alerts):
+        [sent] = await until_ended(second, hook.id, 1)
+    assert (sent.status, sent.attempts) == ("delivered", 2)
+    assert [headers["webhook-id"] for headers, _ in slow.got] == [sent.message_id] * 2

@@ -137,7 +137,7 @@ async def test(scheduler: Scheduler, webhook_id: int, by: Actor) -> int:
     async def work(db: AsyncConnection) -> int:
         now, hook = scheduler.clock.now(), await _used(db, webhook_id)
         data = {"project": current().name, "by": str(by)}
-        made = await outbox.put(db, outbox.message(hook, outbox.TEST, now, data, None, now))
+        made = await outbox.put(db, outbox.message(hook, outbox.TEST, now, data))
         await audit(db, by, "test webhook", now, detail=_named(hook))
         return made
 

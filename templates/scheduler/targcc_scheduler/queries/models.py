@@ -304,6 +304,7 @@ def _json_object(text: str | None) -> dict[str, Any]:
 
 
 def life_of(text: str) -> Iterator[StateChange]:
+    """The changes in a run's state history (the column ``LifeLog``), oldest first."""
     for line in text.splitlines():
         at, _, rest = line.partition(" ")
         state, _, note = rest.partition(" ")

@@ -81,7 +81,7 @@ async def fill(connection: AsyncConnection, ids: Sequence[int], now: datetime, p
         .where(among, c.CompletedAt > now - _NEWS)
     )
     new = [
-        message(hook, run.State, now, _about(run, page), run.Id, run.CompletedAt)
+        message(hook, run.State, now, _about(run, page), run_id=run.Id, at=run.CompletedAt)
         for run in ended
         if run.State in FINAL
         for hook in hooks
@@ -97,10 +97,21 @@ def message(
     event: str,
     now: datetime,
     data: Mapping[str, Any],
-    run_id: int | None,
-    at: datetime,
+    *,
+    run_id: int | None = None,
+    at: datetime | None = None,
 ) -> dict[str, Any]:
-    """The row of a message that is to be sent at once."""
+    """The row of a message that is to be sent at once.
+
+    Args:
+        hook: To whom.
+        event: What happened.
+        now: The present instant.
+        data: What is said about it.
+        run_id: The run.
+        at: When it happened. Default: now.
+    """
+    at = at or now
     made_of = f"{hook.id} {hook.created_at.isoformat()} {event} {run_id or at.isoformat()}"
     body = {"type": f"run.{event}", "timestamp": at.isoformat(), "data": dict(data)}
     return {

@@ -67,7 +67,9 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
             while await leave.goes_on() and not listener.behind:
                 found = await listener.news(LOOK_SECONDS)
                 said = "".join(
-                    event("run", one, one.key) for one in found if wanted.fits(one) and one.key != seen
+                    event("run", one, one.key)
+                    for one in found
+                    if wanted.fits(one) and one.key != seen
                 )
                 if said or leave.is_quiet():
                     yield said or COMMENT

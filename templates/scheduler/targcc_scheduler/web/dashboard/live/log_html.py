@@ -32,7 +32,9 @@ _PALETTE = (
     *((92, 92, 255), (255, 0, 255), (0, 255, 255), (255, 255, 255)),
 )
 _CUBE = (0, 95, 135, 175, 215, 255)
-_FOREGROUND, _BACKGROUND = 38, 48
+_GREYS = 232
+_EXTENDED = {38: "f", 48: "b"}
+_DEFAULTS = {39: "f", 49: "b"}
 _QUIET_LEVELS = {"info", "debug"}
 
 
@@ -90,10 +92,10 @@ def _obey(style: dict[str, str], parameters: str) -> None:
         elif code in _ENDS:
             for name in _ENDS[code]:
                 style.pop(name, None)
-        elif code in {_FOREGROUND, _BACKGROUND}:
-            _colour(style, "f" if code == _FOREGROUND else "b", _extended(codes))
-        elif code in {39, 49}:
-            style.pop("f" if code == 39 else "b", None)  # noqa: PLR2004 - ECMA-48's numbers
+        elif code in _EXTENDED:
+            _colour(style, _EXTENDED[code], _extended(codes))
+        elif code in _DEFAULTS:
+            style.pop(_DEFAULTS[code], None)
         else:
             _named_colour(style, code)
 
@@ -123,15 +125,15 @@ def _extended(codes: list[int]) -> int | None:
     return None
 
 
-def _of_256(number: int) -> int | None:
-    if (
-        number < 16
-    ):
+def _of_256(number: int) -> int:
+    """Of xterm's table: the sixteen, a cube of six by six by six, 24 greys."""
+    sixteen = len(_PALETTE)
+    if number < sixteen:
         return number
-    if number < 232:  # noqa: PLR2004
-        rest = number - 16
+    if number < _GREYS:
+        rest = number - sixteen
         return _nearest(_CUBE[rest // 36], _CUBE[rest // 6 % 6], _CUBE[rest % 6])
-    grey = 8 + (min(number, 255) - 232) * 10
+    grey = 8 + (min(number, 255) - _GREYS) * 10
     return _nearest(grey, grey, grey)
 
 
