@@ -74,9 +74,3 @@ async def lines_after(
     )
     return tuple(LogLine(*row) for row in await connection.execute(statement))
 
-
-async def lines_before(connection: AsyncConnection, run_id: int, before: int) -> int:
-    """How many lines of a run come before the one with this key."""
-    c = job_log_line.c
-    counted = sa.select(sa.func.count()).where(c.RunId == run_id, c.Id < before)
-    return int(await connection.scalar(counted) or 0)

@@ -88,10 +88,9 @@ COMMENT = ": still here\n\n"
 class EventStream(StreamingResponse):
     """The answer that streams events."""
 
-    media_type = "text/event-stream"
-
     def __init__(self, events: AsyncIterator[str]) -> None:
-        super().__init__(events, headers={"X-Accel-Buffering": "no"})
+        headers = {"X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
 
 
 def last_event(request: Request) -> str:
