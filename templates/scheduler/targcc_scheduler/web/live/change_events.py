@@ -63,8 +63,8 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
                 missed = await web.changes.missed(max(place, now - _LONGEST_AGO))
                 if missed.until is not None or now - place > _LONGEST_AGO:
                     yield event("gap", {"after": place})
-                listener.hear([one for one in missed.found if one.key != seen])
-            while await leave.goes_on() and not listener.behind:
+                listener.catch_up([one for one in missed.found if one.key != seen])
+            while await leave.goes_on():
                 found = await listener.news(LOOK_SECONDS)
                 said = "".join(
                     event("run", one, one.key)
@@ -74,6 +74,8 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
                 if said or leave.is_quiet():
                     yield said or COMMENT
                     leave.spoke()
+                if listener.behind:
+                    return
 
     return EventStream(events())
 

@@ -34,12 +34,16 @@ class Listener:
         self._news = asyncio.Event()
 
     def hear(self, found: Sequence[Change]) -> None:
-        """These have changed; what it has heard of is left out."""
+        """These have changed just now."""
+        self.catch_up(found)
+        self.behind = self.behind or len(self._waiting) > _MOST_WAITING
+
+    def catch_up(self, found: Sequence[Change]) -> None:
+        """These have changed, lately or while it was away; what it has heard of is left out."""
         for one in found:
             if one.at >= self._after and one.key not in self._told:
                 self._told[one.key] = one.at
                 self._waiting.append(one)
-        self.behind = self.behind or len(self._waiting) > _MOST_WAITING
         if self._waiting:
             self._news.set()
 
