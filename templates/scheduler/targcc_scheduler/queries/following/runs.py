@@ -73,4 +73,3 @@ async def lines_after(
         .limit(limit)
     )
     return tuple(LogLine(*row) for row in await connection.execute(statement))
-
