@@ -302,3 +302,19 @@ def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_u
     said = targcc("prune").stdout
     assert "The file keeps 2.9 MiB that are unused; to make it smaller" in said
     assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said
+
+
+def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
+    targcc("job", "run", "DailyReport", "--wait")
+    watched = targcc("run", "watch", "1")
+    assert "loading table=orders" in watched.stderr
+    assert watched.stdout.startswith("run 1 of DailyReport succeeded")
+    for more in ([], ["--follow"]):
+        printed = targcc("run", "log", "1", *more)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d info {4}loading table=orders\n", printed.stdout)
+    targcc("job", "run", "SlowExport")
+    assert (
+        "run 2 is still waiting" in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
+    )
+    assert targcc("run", "log", "2").stdout == ""
+    assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr

@@ -20,6 +20,8 @@ _SHOWN_AS_THEY_ARE = (
     errors.UnknownFailure,
     errors.UnknownBulk,
     errors.BulkError,
+    errors.UnknownWebhook,
+    errors.WebhookError,
     errors.OverrideError,
     errors.UnknownRelease,
     errors.RunStateError,

@@ -44,6 +44,7 @@ _MODULES = {
     "token": ("users", "token_group"),
     "session": ("safety.sessions", "session_group"),
     "secret": ("safety.secrets", "secret_group"),
+    "webhook": ("live.webhooks", "webhook_group"),
     "import-history": ("import_history", "import_history"),
 }
 

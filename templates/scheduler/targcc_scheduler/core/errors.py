@@ -51,6 +51,14 @@ class UnknownRelease(LookupError):  # noqa: N818 - reads as what it is
     """There is no release of this name, or several begin so; the message lists them."""
 
 
+class UnknownWebhook(LookupError):  # noqa: N818 - reads as what it is
+    """There is no webhook, or no message to it, of this number."""
+
+
+class WebhookError(ValueError):
+    """A webhook that cannot be made so, or not be used now; the message says why."""
+
+
 class BulkError(ValueError):
     """An operation on many runs that cannot be done, or not be taken back; the message says why."""
 

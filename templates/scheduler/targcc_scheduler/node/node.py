@@ -36,6 +36,7 @@ _END_THEMSELVES = (
     "targcc operations",
     "targcc rounds",
     "targcc texts",
+    "targcc webhooks",
 )
 """What ends by itself, when it is told to, so that no connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
@@ -148,6 +149,7 @@ class Node:
         self._begin(self.rounds.look, "rounds")
         self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")
+        self._begin(self.rounds.deliveries.run, "webhooks")
         self._begin(self.rounds.chain, "audit")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")

@@ -67,7 +67,7 @@ class Run:
     @property
     def life(self) -> tuple[StateChange, ...]:
         """Its state history, oldest first."""
-        return tuple(_life(self.life_log))
+        return tuple(life_of(self.life_log))
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -303,7 +303,8 @@ def _json_object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _life(text: str) -> Iterator[StateChange]:
+def life_of(text: str) -> Iterator[StateChange]:
+    """The changes in a run's state history (the column ``LifeLog``), oldest first."""
     for line in text.splitlines():
         at, _, rest = line.partition(" ")
         state, _, note = rest.partition(" ")

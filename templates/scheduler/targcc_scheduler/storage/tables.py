@@ -21,6 +21,7 @@ from .schema.failures import job_concern, job_failure
 from .schema.overrides import job_override
 from .schema.requests import job_request
 from .schema.texts import job_text_due, job_view
+from .schema.webhooks import job_delivery, job_webhook
 
 __all__ = [  # what other modules take from here
     "LongText",
@@ -30,6 +31,7 @@ __all__ = [  # what other modules take from here
     "job_bulk",
     "job_bulk_run",
     "job_concern",
+    "job_delivery",
     "job_failure",
     "job_log_line",
     "job_override",
@@ -49,6 +51,7 @@ __all__ = [  # what other modules take from here
     "job_token",
     "job_user",
     "job_view",
+    "job_webhook",
     "logged_job",
     "metadata",
 ]

@@ -16,6 +16,9 @@ from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
+from .live.changes import ChangeFeed
+from .live.hub import RunHub
+from .live.limits import StreamLimits
 from .metrics import Metrics
 from .problems import Problem
 
@@ -51,6 +54,9 @@ class Web:
         checks: Compares passwords.
         held_back: Says about which addresses the audit need not be told again.
         day_counts: What ended on days that are over, for the heat map.
+        streams: Limits the open streams of events.
+        runs: Tells those streams, and requests that wait, of runs.
+        changes: Tells those streams of all that changes.
     """
 
     scheduler: Scheduler
@@ -68,6 +74,13 @@ class Web:
     checks: PasswordChecks = field(default_factory=PasswordChecks)
     held_back: Seldom = field(default_factory=Seldom)
     day_counts: DayCounts = field(default_factory=DayCounts)
+    streams: StreamLimits = field(default_factory=StreamLimits)
+    runs: RunHub = field(init=False)
+    changes: ChangeFeed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = RunHub(self.scheduler.read)
+        self.changes = ChangeFeed(self.scheduler.read, self.scheduler.clock)
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

@@ -22,6 +22,7 @@ from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from . import bulk_work
 from .texts import TextKeeper
+from .webhooks import Deliveries
 
 log = logging.getLogger("targcc.node.chores.rounds")
 
@@ -55,11 +56,13 @@ class Rounds:
         self._pinged = float("-inf")
         self._refused: set[str] = set()
         self._ending = asyncio.Event()
-        self._texts = TextKeeper(services.store, self._pause)
+        self.deliveries = Deliveries(services)
+        self._texts = TextKeeper(services, self._pause, self.deliveries.wake)
 
     def end(self) -> None:
         """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
         self._ending.set()
+        self.deliveries.end()
 
     async def _again_and_again(
         self, what: str, once: Callable[[], Awaitable[None]], seconds: float

@@ -58,8 +58,9 @@ class PasswordProvider:
 
 
 def _is_refresh(request: Request) -> bool:
-    """Whether an open page looks again by itself: that is nobody's use of the session."""
-    return request.method == "GET" and "HX-Request" in request.headers
+    """Whether an open page looks again by itself, or has a stream of events: that is nobody's use of the session."""
+    streams = "text/event-stream" in request.headers.get("Accept", "")
+    return request.method == "GET" and ("HX-Request" in request.headers or streams)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .live import events, webhooks
 from .timeline import routes as timeline
 
 PARTS = tuple(
     part.router
-    for part in (jobs, overrides, owners, runs, timeline, oncall, system, audit, sessions)
+    for part in (
+        *(jobs, overrides, owners, runs, events, timeline, oncall),
+        *(system, webhooks, audit, sessions),
+    )
 )
 router = APIRouter()
 for part in PARTS:

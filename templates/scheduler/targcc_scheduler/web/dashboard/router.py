@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
 from .signing_in import account, oidc
@@ -23,8 +24,10 @@ ROUTERS = tuple(
         jobs,
         overrides,
         runs,
+        log,
         bulk,
         system,
+        webhooks,
         audit,
         account,
         static_files,
