@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from alert_sinks import WebhookSink
+from alert_sinks import WebhookSink, plain
 from targcc_scheduler import Settings
 from targcc_scheduler.alerts.channels.registry import standard_channels
 from targcc_scheduler.alerts.message import Notice
@@ -18,6 +18,8 @@ NOTICE = Notice(
     message="ValueError: no orders",
     details="Traceback: line 12",
     url="https://jobs.example.com/jobs/runs/7",
+    links=(("Open the run", "https://jobs.example.com/jobs/runs/7"),),
+    thread="3f2504e04f8911d3",
 )
 NAMES = ["mail", "slack", "teams", "webhook"]
 SAID = [NOTICE.title, NOTICE.message, NOTICE.details, NOTICE.url, "7, attempt 1"]
@@ -38,7 +40,7 @@ class Receiver:
         """What has arrived, as texts."""
         if not self.is_mail:
             return [str(body) for body in self._hook.bodies]
-        return [f"{mail['Subject']}\n{mail.get_content()}" for mail in self._mailbox.mails]
+        return [f"{mail['Subject']}\n{plain(mail)}" for mail in self._mailbox.mails]
 
 
 @pytest.fixture(params=NAMES)
@@ -82,6 +84,8 @@ async def test_a_webhook_gets_a_plain_json_object(slack):
     await standard_channels(Settings(_env_file=None))["webhook"].send(NOTICE, slack.url)
     assert slack.bodies == [
         {
+            "id": NOTICE.key,
+            "thread": "3f2504e04f8911d3",
             "event": "failure",
             "job": "DailyReport",
             "run_id": 7,
@@ -89,7 +93,9 @@ async def test_a_webhook_gets_a_plain_json_object(slack):
             "message": "ValueError: no orders",
             "details": "Traceback: line 12",
             "facts": {"Job": "DailyReport", "Run": "7, attempt 1"},
+            "sections": {},
             "url": "https://jobs.example.com/jobs/runs/7",
+            "links": {"Open the run": "https://jobs.example.com/jobs/runs/7"},
         }
     ]
 
