@@ -75,13 +75,13 @@ class Hours:
 
     @classmethod
     def of(cls, said: Mapping[str, Any], zone: str) -> Hours:
-        """Those that a mapping with ``from``, ``until``, ``days`` and ``timezone`` says; what it does not say is every day, all day."""
+        """Those that a mapping with ``start``, ``end``, ``days`` and ``timezone`` says; what it does not say is every day, all day."""
         days = said.get("days") or DAYS
         if unknown := [day for day in days if day not in DAYS]:
             raise ProjectError(f"alerts: no day of the week {unknown[0]!r}: {', '.join(DAYS)}")
         return cls(
-            _time(said.get("from", "00:00")),
-            _time(said.get("until", "00:00")),
+            _time(said.get("start", "00:00")),
+            _time(said.get("end", "00:00")),
             frozenset(DAYS.index(day) for day in days),
             parse_zone(said.get("timezone") or zone),
         )
@@ -245,7 +245,7 @@ def _quiet(said: Mapping[str, Any], zone: str) -> Quiet:
 
 
 def _daily(said: Mapping[str, Any], zone: str) -> Hours:
-    return Hours.of({**said, "from": said["at"]}, zone)
+    return Hours.of({**said, "start": said["at"]}, zone)
 
 
 def _rota(said: Mapping[str, Any], zone: str) -> Rota:
