@@ -87,6 +87,10 @@ class AlertSender:
         named = rule.to.targets or rule.to.oncall
         return self.policy.resolve(rule.to if named else self._general(), now)
 
+    def everybody(self) -> tuple[Target, ...]:
+        """Every recipient that the project as a whole names."""
+        return tuple(dict.fromkeys((*self._general().targets, *self.policy.everybody)))
+
     def _general(self) -> Recipients:
         """Where alerts go of jobs that name nobody."""
         mails = [Target("mail", one) for one in addresses(self._settings.alert_email)]

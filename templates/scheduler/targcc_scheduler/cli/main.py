@@ -23,6 +23,7 @@ _MODULES = {
     "run": ("runs", "run_group"),
     "inbox": ("oncall.inbox", "inbox_group"),
     "why": ("oncall.why", "why"),
+    "alert": ("oncall.alerts", "alert_group"),
     "alert-rules": ("oncall.prometheus", "alert_rules"),
     "bulk": ("oncall.bulk", "bulk_group"),
     "backfill": ("oncall.backfill", "backfill"),
