@@ -41,7 +41,7 @@ class WebhookSink:
 
 def plain(mail):
     """The plain text of a mail."""
-    return mail.get_body(("plain",)).get_content()
+    return mail.get_body(("plain",)).get_content().replace("\r\n", "\n")
 
 
 class Mailbox:

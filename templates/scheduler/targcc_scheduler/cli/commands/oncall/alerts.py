@@ -69,7 +69,8 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
                     detail=said,
                 )
 
-            await scheduler.change(note)
+            if tried:
+                await scheduler.change(note)
         return tried
 
     tried = run(work())
