@@ -85,6 +85,13 @@ jobs:
 * The file is UTF-8 and at most 5 MB.
 """
 
+_TYPES = {
+    "string": "text",
+    "boolean": "`true` or `false`",
+    "array": "list",
+    "object": "mapping",
+}
+
 
 def reference() -> str:
     """The whole page, in Markdown."""
@@ -112,9 +119,10 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
         "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
-        "other": "mapping", "days": "list of days", "channels": "channels", "urgent": "kinds of alerts", "quiet": "list of mappings",
-        "digest": "mapping", "escalation": "list of mappings", "people": "mapping", "rota": "list of mappings",
+        "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
     }  # fmt: skip
+    if "06:00" in schema.get("examples", ()):
+        return "time of the day"
     if key in named:
         return named[key]
     if key == "blueprint":
@@ -125,7 +133,7 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         return f"`{schema['const']}`"
     if "90s" in schema.get("examples", ()):
         return "duration"
-    return _number(schema) or {"string": "text", "boolean": "`true` or `false`"}[schema["type"]]
+    return _number(schema) or _TYPES[schema.get("type", "object")]
 
 
 def _number(schema: dict[str, Any]) -> str | None:
