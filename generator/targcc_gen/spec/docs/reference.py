@@ -85,6 +85,7 @@ jobs:
 * The file is UTF-8 and at most 5 MB.
 """
 
+_BY_EXAMPLE = {"90s": "duration", "06:00": "time of the day"}
 _TYPES = {
     "string": "text",
     "boolean": "`true` or `false`",
@@ -121,8 +122,9 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
         "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
     }  # fmt: skip
-    if "06:00" in schema.get("examples", ()):
-        return "time of the day"
+    for example, words in _BY_EXAMPLE.items():
+        if example in schema.get("examples", ()):
+            return words
     if key in named:
         return named[key]
     if key == "blueprint":
@@ -131,8 +133,6 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         return ", ".join(f"`{word}`" for word in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
-    if "90s" in schema.get("examples", ()):
-        return "duration"
     return _number(schema) or _TYPES[schema.get("type", "object")]
 
 
