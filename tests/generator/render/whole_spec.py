@@ -284,6 +284,15 @@ PLACE_JOB = {
     **{key: JOB[key] for key in ("timeout", "overlap", "concurrency", "paused")},
 }
 
+
+def needing(keys: dict[str, st.SearchStrategy[Any]], *needed: str) -> st.SearchStrategy[Any]:
+    """A mapping with some of the keys, these among them."""
+    return st.fixed_dictionaries(
+        {key: keys[key] for key in needed},
+        optional={key: value for key, value in keys.items() if key not in needed},
+    )
+
+
 TIME = mostly(["06:00", "22:00", "23:59"], "24:00")
 HOURS = {
     "days": st.lists(mostly(["mon", "sat", "sun"], "someday"), max_size=2),
@@ -308,12 +317,10 @@ ALERTING = {
     "timezone": ZONE,
     "recovered": st.booleans(),
     "urgent": st.lists(mostly(["failure", "late", "recovered"], "success!"), max_size=2),
-    "quiet": st.lists(
-        st.fixed_dictionaries({"start": TIME, "end": TIME}, optional=QUIET), max_size=1
-    ),
-    "digest": st.fixed_dictionaries({"at": TIME, "email": REACHED["email"]}, optional=DIGEST),
+    "quiet": st.lists(needing(QUIET, "start", "end"), max_size=1),
+    "digest": needing(DIGEST, "at", "email"),
     "escalation": st.lists(
-        st.fixed_dictionaries({"after": DURATION, "email": REACHED["email"]}, optional=STEP),
+        needing(STEP, "after", "email"),
         max_size=2,
     ),
     "channels": st.sampled_from([{}, {"ntfy": "smtplib:SMTP"}]),
@@ -322,7 +329,7 @@ SHIFT = {"who": st.just("dana"), "start": TIME, "end": TIME, "days": HOURS["days
 ONCALL = {
     "timezone": ZONE,
     "people": st.just({"dana": {"email": ["dana@example.com"]}}),
-    "rota": st.lists(st.fixed_dictionaries({"who": SHIFT["who"]}, optional=SHIFT), max_size=2),
+    "rota": st.lists(needing(SHIFT, "who"), max_size=2),
 }
 
 PROJECT = {

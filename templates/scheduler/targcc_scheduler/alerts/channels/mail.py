@@ -13,7 +13,6 @@ from ...project import current
 from ...services.smtp import send_by_smtp
 from ...settings import Settings
 from ..message import Notice
-from .mail_page import mail_page
 
 _NO_ATOM = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -45,6 +44,8 @@ def mail_of(message: Notice, sender: str, target: str) -> EmailMessage:
     Raises:
         AlertError: an address holds a line break.
     """
+    from .mail_page import mail_page  # the entities of HTML are large
+
     mail = EmailMessage()
     try:
         mail["From"], mail["To"] = sender, target

@@ -96,12 +96,12 @@ class AlertWatch:
             for row, over_at, waits in standing:
                 if over_at is not None:
                     await self._end(row, over_at, now)
+                elif row.LastAt < now - _FORGET:
+                    await self._forget(now - _FORGET)
                 elif not waits:
                     await self._calm(row)
                 elif self._step_is_due(row, now):
                     await self._escalate(row, now)
-                elif row.LastAt < now - _FORGET:
-                    await self._forget(now - _FORGET)
         if self._digest_is_due(now):
             await self._send_digest(now)
         await self._sender.send_due()
