@@ -15,7 +15,7 @@ from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.node.alerting.watch import AlertWatch
 from targcc_scheduler.project import Project
-from targcc_scheduler.storage.alerts import outbox
+from targcc_scheduler.storage.alerts import outbox, threads
 from targcc_scheduler.storage.failures import concerns, groups
 from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.tables import job_alert_thread, job_failure, job_notice, job_run
@@ -217,7 +217,11 @@ async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody
     one = night(alerts={"escalation": steps}, oncall={"people": people, "rota": rota})
     await one.fail()
     assert await one.look(minutes=14) == 0
+    async with one.stores[0].read() as db:
+        [row] = await threads.going_on(db)
     assert await one.look(minutes=2) == 1
+    async with one.stores[0].write() as db:
+        assert not await threads.escalate(db, row)  # a node that looked before
     assert one.mails[-1]["To"] == "dana@example.com"  # the night that began on Tuesday
     assert one.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
     assert one.mails[-1]["References"] == one.mails[0]["References"]
@@ -254,6 +258,11 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     text = plain(mail)
     assert "Export Invoices failed" in text
     assert "The next 24 hours\n  1 run by schedule" in text
+    late = AlertWatch(one.stores[0], one.senders[0], {one.job.name: one.job})
+    await late.once(
+        frozenset(), one.clock.now() + timedelta(hours=1)
+    )  # a node that has just come up
+    assert one.mails[-1] is mail
     assert await one.look(hours=24) == 0  # a Thursday
     one.clock.set(due + timedelta(days=2, minutes=1))
     assert await one.look() == 1

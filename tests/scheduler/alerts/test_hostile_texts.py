@@ -82,7 +82,8 @@ async def test_a_mail_has_what_mail_programs_sort_and_thread_by(mail_server):
     assert re.fullmatch(r".* <alerts\.rig-jobs\.example\.com>", one["List-Id"])
     assert re.fullmatch(r"<[\w.-]+@example\.com>", one["Message-ID"])
     assert one["Message-ID"] != other["Message-ID"] == again["Message-ID"]
-    assert one["In-Reply-To"] == one["References"] == other["References"] != one["Message-ID"]
+    assert one["References"] == "<thread.3f25.rig-jobs@example.com>"
+    assert one["In-Reply-To"] == other["In-Reply-To"] == other["References"] == one["References"]
     assert one.get_content_type() == "multipart/alternative"
     assert [part.get_content_type() for part in one.iter_parts()] == ["text/plain", "text/html"]
     assert EVIL in plain(one)
