@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from ..core.secrets import MASK
 from ..jobs.definition import JobDefinition
 from .dispatcher import AlertSender
 from .message import Notice, one_line, pages_of
@@ -20,13 +18,11 @@ class Tried:
     """What became of one test message.
 
     Args:
-        channel: The way it went.
-        to: To whom, without what is secret of it.
+        target: To whom, and the way it went.
         reason: Why it did not go out; ``None``: it did.
     """
 
-    channel: str
-    to: str
+    target: Target
     reason: str | None
 
 
@@ -67,14 +63,6 @@ async def try_out(
         *(sender.courier.bring(notice, target, tries=1) for target in wanted)
     )
     return [
-        Tried(target.channel, shown_target(target), reason and reason.partition(": ")[2])
+        Tried(target, reason and reason.partition(": ")[2])
         for target, reason in zip(wanted, reasons, strict=True)
     ]
-
-
-def shown_target(target: Target) -> str:
-    """A recipient as people may see it: of a webhook's address the host, since the rest is a password."""
-    if "://" not in target.address:
-        return target.address
-    parts = urlsplit(target.address)
-    return f"{parts.scheme}://{parts.hostname}/{MASK}"

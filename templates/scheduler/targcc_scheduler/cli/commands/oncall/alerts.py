@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 import click
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....alerts.dispatcher import AlertSender
-from ....alerts.message import Notice
-from ....alerts.policy import Target
-from ....alerts.trial import Tried, shown_target, try_out
+from ....alerts.trial import Tried, try_out
+from ....queries.needs.alerts import AlertsNow, alerts_now, shown_address
 from ....scheduler import Scheduler
-from ....storage.alerts import outbox, threads
 from ....storage.audit import audit
-from ....storage.failures.concerns import ALERT
-from ....storage.tables import job_concern
 from ...common import opened, operator, run
 from ...group import CliError, Commands
 from ...output import json_option, print_json, print_table, when
@@ -78,10 +73,18 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
         raise CliError(
             "there is nobody to tell: set TARGCC_ALERT_EMAIL, or alerts in targcc.yaml, or name a job"
         )
+    said = [
+        {
+            "channel": one.target.channel,
+            "to": shown_address(one.target.address),
+            "reason": one.reason,
+        }
+        for one in tried
+    ]
     if as_json:
-        print_json(tried)
+        print_json(said)
     else:
-        rows = [[one.channel, one.to, one.reason or "sent"] for one in tried]
+        rows = [[one["channel"] or "", one["to"] or "", one["reason"] or "sent"] for one in said]
         print_table(["CHANNEL", "TO", "RESULT"], rows)
     if any(one.reason is not None for one in tried):
         raise click.exceptions.Exit(1)
@@ -97,85 +100,42 @@ def list_alerts(*, as_json: bool) -> None:
       targcc alert list
     """
 
-    async def work() -> tuple[dict[str, Any], datetime]:
+    async def work() -> tuple[AlertsNow, str | None, datetime]:
         async with opened() as scheduler:
             now = scheduler.clock.now()
-            rota = _sender(scheduler).policy.rota
-            return {"on_call": rota.on_call(now), **await scheduler.read(_read)}, now
+            on_call = _sender(scheduler).policy.rota.on_call(now)
+            return await scheduler.read(alerts_now), on_call, now
 
-    found, now = run(work())
+    found, on_call, now = run(work())
     if as_json:
-        print_json(found)
-    else:
-        _print(found, now)
+        print_json({"on_call": on_call, **asdict(found)})
+        return
+    if on_call is not None:
+        click.echo(f"On call: {on_call}")
+    _print(found, now)
 
 
-async def _read(db: AsyncConnection) -> dict[str, Any]:
-    c = job_concern.c
-    failed = sa.select(c.Subject, c.Since, c.Detail).where(c.Kind == ALERT).order_by(c.Since)
-    return {
-        "going_on": [
-            {
-                "since": row.FirstAt,
-                "kind": row.Kind,
-                "job": row.JobName,
-                "times": row.Number,
-                "steps_taken": row.Step,
-                "title": row.Title,
-            }
-            for row in await threads.going_on(db)
-        ],
-        "waiting": [
-            {
-                "goes_at": row.DueAt,
-                "channel": row.Channel,
-                "to": shown_target(Target(row.Channel, row.Target)),
-                "tries": row.Tries,
-                "title": Notice.from_json(row.NoticeJson).title,
-            }
-            for row in await outbox.waiting(db)
-        ],
-        "failed": [
-            {"since": row.Since, "job": row.Subject, "reason": row.Detail}
-            for row in await db.execute(failed)
-        ],
-    }
-
-
-def _print(found: dict[str, Any], now: datetime) -> None:
-    if found["on_call"] is not None:
-        click.echo(f"On call: {found['on_call']}")
-    if found["going_on"]:
+def _print(found: AlertsNow, now: datetime) -> None:
+    if found.going_on:
         print_table(
             ["NOT OVER SINCE", "TIMES", "STEPS", "ALERT"],
             [
-                [
-                    when(one["since"], now),
-                    f"{one['times']:,}",
-                    str(one["steps_taken"]),
-                    one["title"],
-                ]
-                for one in found["going_on"]
+                [when(one.since, now), f"{one.times:,}", str(one.steps_taken), one.title]
+                for one in found.going_on
             ],
         )
-    if found["waiting"]:
+    if found.waiting:
         print_table(
             ["GOES", "CHANNEL", "TO", "TRIES", "MESSAGE"],
             [
-                [
-                    when(one["goes_at"], now),
-                    one["channel"],
-                    one["to"],
-                    str(one["tries"]),
-                    one["title"],
-                ]
-                for one in found["waiting"]
+                [when(one.goes_at, now), one.channel, one.to, str(one.tries), one.title]
+                for one in found.waiting
             ],
         )
-    for one in found["failed"]:
-        since = when(one["since"], now)
-        click.echo(f"An alert about {one['job']} did not go out, {since}: {one['reason']}")
-    if not (found["going_on"] or found["waiting"] or found["failed"]):
+    for one in found.failed:
+        since = when(one.since, now)
+        click.echo(f"An alert about {one.job} did not go out, {since}: {one.reason}")
+    if not found.any:
         click.echo("Every alert is over, and every message went out.")
 
 
