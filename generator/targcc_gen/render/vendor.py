@@ -228,7 +228,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_told(spec)}    ){_environments(spec)}
 )
 """
 
@@ -256,6 +256,16 @@ def _process_queues(spec: Spec) -> str:
     """The queues whose jobs run in processes of their own; nothing is said where there are none."""
     names = tuple(name for name, queue in spec.queues.items() if queue.isolation == "process")
     return f"        process_queues={pyliteral(names)},\n" if names else ""
+
+
+def _told(spec: Spec) -> str:
+    """Who is told of what, for the project as a whole; nothing is said where the spec says nothing."""
+    from targcc_gen.spec.writing.dump import section_values
+
+    said = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
+    return "".join(
+        f"        {name}={pyliteral(values)},\n" for name, values in said.items() if values
+    )
 
 
 def _plain(content: bytes) -> bytes:

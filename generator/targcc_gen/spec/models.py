@@ -19,6 +19,8 @@ from pydantic import (
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import Blueprint
+from targcc_gen.spec.oncall import policy
+from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.parts import (
     AlertsSpec,
@@ -250,6 +252,10 @@ class Spec(Frozen):
         description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
         " another one, of which `targcc-gen blueprints fetch` brings a copy.",
     )
+    alerts: AlertingSpec = Field(
+        default_factory=AlertingSpec, description="What holds for the alerts of all jobs."
+    )
+    oncall: OnCallSpec = Field(default_factory=OnCallSpec, description="Who is on call when.")
     environments: dict[QueueName, EnvironmentSpec] = Field(
         default_factory=dict,
         description="What is different where the project runs with `TARGCC_ENVIRONMENT` set to one of these names.",
@@ -299,7 +305,12 @@ def _as_written(spec: Spec) -> dict[str, Any]:
     return {
         "queues": spec.queues,
         "defaults": dict(spec.defaults),
-        "jobs": {key: {"queue": job.queue, "name": job.name} for key, job in spec.jobs.items()},
+        "jobs": {
+            key: {"queue": job.queue, "name": job.name, "alerts": job.alerts and dict(job.alerts)}
+            for key, job in spec.jobs.items()
+        },
+        "alerts": spec.alerts.model_dump(),
+        "oncall": spec.oncall.model_dump(),
         "environments": {
             name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
         },
@@ -320,6 +331,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "environment defaults": EnvironmentDefaults,
     "environment queue": EnvironmentQueue,
     "environment job": EnvironmentJob,
+    **policy.MODELS,
 }
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}

@@ -15,14 +15,12 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.spec.blueprint_names import own_params, taken_names
 from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.value_errors import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
-
-ALERT_CHANNELS = ("email", "slack", "teams", "webhook")
-"""The keys of `alerts:` that say who is told."""
 
 _SCHEDULES = ("cron", "every", "at", "type")
 
@@ -93,7 +91,7 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
     if isinstance(alerts, BaseModel):
         alerts = dict(alerts)
-    if isinstance(alerts, Mapping) and not any(alerts.get(key) for key in ALERT_CHANNELS):
+    if isinstance(alerts, Mapping) and not any(alerts.get(key) for key in RECIPIENTS):
         hint = "give email, slack, teams or webhook"
         yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint, at="key")
 
@@ -141,6 +139,7 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _same_names(jobs)
     yield from _environments(spec, jobs)
     yield from _moved(_mapping(spec.get("moved")), jobs)
+    yield from policy_findings(spec)
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:

@@ -31,6 +31,8 @@ class Project:
         process_queues: The queues whose jobs run in worker processes unless they say otherwise.
         timeout: How long a run may take, for jobs that do not say; ``None`` is no limit.
         job_options: By job, options of ``@job`` that count more here than what the job itself says.
+        alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``alerts/policy.py``.
+        oncall: The people who are on call, and the rota.
     """
 
     name: str
@@ -47,11 +49,15 @@ class Project:
     job_options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    alerts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    oncall: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queues", MappingProxyType(dict(self.queues)))
         object.__setattr__(self, "queue_limits", MappingProxyType(dict(self.queue_limits)))
         object.__setattr__(self, "job_options", MappingProxyType(dict(self.job_options)))
+        object.__setattr__(self, "alerts", MappingProxyType(dict(self.alerts)))
+        object.__setattr__(self, "oncall", MappingProxyType(dict(self.oncall)))
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
 

@@ -199,6 +199,9 @@ ALERTS: dict[str, st.SearchStrategy[Any]] = {
     "teams": ADDRESS,
     "webhook": ADDRESS,
     "max_per_hour": COUNT,
+    "other": st.sampled_from([*[{}] * 30, {"ntfy": "topic"}]),
+    "oncall": st.sampled_from([*[False] * 30, True]),
+    "urgent": st.booleans(),
 }
 PARAM = st.sampled_from(list(PARAM_EXAMPLES.values())) | mostly(
     [
@@ -282,18 +285,72 @@ PLACE_JOB = {
 }
 
 
+def needing(keys: dict[str, st.SearchStrategy[Any]], *needed: str) -> st.SearchStrategy[Any]:
+    """A mapping with some of the keys, these among them."""
+    return st.fixed_dictionaries(
+        {key: keys[key] for key in needed},
+        optional={key: value for key, value in keys.items() if key not in needed},
+    )
+
+
+TIME = mostly(["06:00", "22:00", "23:59"], "24:00")
+HOURS = {
+    "days": st.lists(mostly(["mon", "sat", "sun"], "someday"), max_size=2),
+    "timezone": ZONE,
+}
+REACHED: dict[str, st.SearchStrategy[Any]] = {
+    "email": st.lists(EMAIL, min_size=1, max_size=2),
+    **{key: ALERTS[key] for key in ("slack", "teams", "webhook", "other")},
+}
+TELL = {**REACHED, "oncall": ALERTS["oncall"]}
+QUIET = {
+    "start": TIME,
+    "end": TIME,
+    "channels": st.lists(mostly(["email", "slack"], "E-Mail"), max_size=1),
+    "email": REACHED["email"],
+    **HOURS,
+}
+DIGEST = {"at": TIME, **HOURS, **TELL}
+STEP = {"after": DURATION, **TELL}
+ALERTING = {
+    **TELL,
+    "timezone": ZONE,
+    "recovered": st.booleans(),
+    "urgent": st.lists(mostly(["failure", "late", "recovered"], "success!"), max_size=2),
+    "quiet": st.lists(needing(QUIET, "start", "end"), max_size=1),
+    "digest": needing(DIGEST, "at", "email"),
+    "escalation": st.lists(
+        needing(STEP, "after", "email"),
+        max_size=2,
+    ),
+    "channels": st.sampled_from([{}, {"ntfy": "smtplib:SMTP"}]),
+}
+SHIFT = {"who": st.just("dana"), "start": TIME, "end": TIME, "days": HOURS["days"]}
+ONCALL = {
+    "timezone": ZONE,
+    "people": st.just({"dana": {"email": ["dana@example.com"]}}),
+    "rota": st.lists(needing(SHIFT, "who"), max_size=2),
+}
+
 PROJECT = {
     "package": mostly(["acme_jobs", "_x"], "fastapi", "class"),
     "timezone": ZONE,
     "description": TEXT,
 }
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "queues", "jobs", "database", "defaults", "moved", "environments"},
+    "spec": {"targcc", "project", "scheduler", "queues", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall"},
     "project": {"name", *PROJECT},
     "queue": {*QUEUE_KEYS},
     "defaults": {*PLACE_DEFAULTS},
     "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
     "alerts": {*ALERTS, "email"},
+    "project alerts": {*ALERTING},
+    "quiet": {*QUIET},
+    "digest": {*DIGEST},
+    "step": {*STEP},
+    "oncall": {*ONCALL},
+    "person": {*REACHED},
+    "shift": {*SHIFT},
     "misfire": {"policy", "grace"},
     "environment": {"defaults", "queues", "jobs"},
     "environment defaults": {*PLACE_DEFAULTS},
@@ -353,6 +410,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "environments": st.dictionaries(
             st.sampled_from(["staging", "production"]), some(place, 3), max_size=2
         ),
+        "alerts": some(ALERTING, 3),
+        "oncall": some(ONCALL, 3),
     }
     whole |= draw(some(more, 3))
     if draw(SELDOM):

@@ -122,5 +122,8 @@ def _alert_arguments(alerts: AlertsSpec) -> list[str]:
         "teams": alerts.teams,
         "webhook": alerts.webhook,
         "max_per_hour": alerts.max_per_hour,
+        "other": alerts.other or None,
+        "oncall": alerts.oncall or None,
+        "urgent": alerts.urgent,
     }
     return [f"{name}={pyliteral(value)}" for name, value in arguments.items() if value is not None]

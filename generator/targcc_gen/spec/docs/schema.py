@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from targcc_gen.spec.models import Spec
 from targcc_gen.spec.values import WEBHOOK_PATTERN
 
 _TITLE = "targcc-gen spec"
+_TELL = ("AlertsSpec", "AlertingSpec", "DigestSpec", "StepSpec", "PersonSpec")
 _SCHEDULES = ("cron", "every", "at", "type")
 
 # Sections that may be there with nothing below them.
-_MAY_BE_EMPTY = ("queues", "defaults", "jobs", "environments", "moved")
+_MAY_BE_EMPTY = ("queues", "defaults", "jobs", "environments", "moved", "alerts", "oncall")
 
 
 def spec_schema() -> dict[str, Any]:
@@ -67,8 +69,8 @@ def _name_shapes(schema: dict[str, Any]) -> None:
     schema["properties"]["jobs"]["propertyNames"] = {
         "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"
     }
-    for alert in ("slack", "teams", "webhook"):
-        definitions["AlertsSpec"]["properties"][alert]["pattern"] = WEBHOOK_PATTERN
+    for name, alert in product(_TELL, ("slack", "teams", "webhook")):
+        definitions[name]["properties"][alert]["pattern"] = WEBHOOK_PATTERN
 
 
 def _one_schedule(job: dict[str, Any]) -> None:

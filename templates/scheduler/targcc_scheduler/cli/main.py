@@ -26,6 +26,7 @@ _MODULES = {
     "upcoming": ("timeline.coming", "upcoming"),
     "timeline": ("timeline.ran", "timeline"),
     "heatmap": ("timeline.ran", "heatmap"),
+    "alert": ("oncall.alerts", "alert_group"),
     "alert-rules": ("oncall.prometheus", "alert_rules"),
     "bulk": ("oncall.bulk", "bulk_group"),
     "backfill": ("oncall.backfill", "backfill"),

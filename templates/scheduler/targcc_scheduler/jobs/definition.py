@@ -60,6 +60,9 @@ class Alerts:
         teams: The URL of a Power Automate workflow that posts to Teams.
         webhook: A URL that takes the alert as a JSON object.
         max_per_hour: More alerts than this in an hour are not sent.
+        other: Targets by the name of a channel of the project's own.
+        oncall: Whether whoever is on call is told, too.
+        urgent: Whether they go through quiet hours and are escalated. Default: as ``alerts:`` of the project says for their kind.
     """
 
     on: tuple[str, ...] = ("failure",)
@@ -68,6 +71,9 @@ class Alerts:
     teams: str | None = field(default=None, repr=False)
     webhook: str | None = field(default=None, repr=False)
     max_per_hour: int | None = None
+    other: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    oncall: bool = False
+    urgent: bool | None = None
 
     def __post_init__(self) -> None:
         for kind in self.on:

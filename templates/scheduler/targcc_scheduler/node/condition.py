@@ -118,8 +118,10 @@ class Conditions:
         self._tell(
             f"node {beat.server_id} is lost: it has said nothing since {beat.at}{stuck}{had}",
             details=beat.stuck_in or "",
+            about=beat.server_id.partition(":")[0],
         )
 
-    def _tell(self, message: str, details: str = "") -> None:
+    def _tell(self, message: str, details: str = "", about: str = "") -> None:
         log.error(message)
-        self._services.notify(node_event(message, server=self._name, details=details))
+        event = node_event(message, server=self._name, details=details, about=about)
+        self._services.notify(event)

@@ -17,7 +17,8 @@ from ..core.outage import OUTAGES, Outage
 from ..core.version import __version__
 from ..engine.handover import hand_over
 from ..jobs.definition import JobDefinition
-from ..storage import alerts, nodes
+from ..storage import nodes
+from ..storage.alerts import admission
 from ..storage.failures import concerns
 from ..storage.runs.claim import running_on
 from ..storage.runs.values import ClaimKey, Settlement
@@ -151,7 +152,7 @@ class Heartbeat:
                 executor.strays.look()
                 running = await running_on(connection, me)
             others, orphans = await nodes.beats(connection)
-            self._alert_queue.alerted = await alerts.alerted_jobs(connection)
+            self._alert_queue.alerted = await admission.alerted_jobs(connection)
         if executor is not None:
             await self._tend(executor, me, running)
         lost = self._detector.observe([self._marked(beat) for beat in others], looked)

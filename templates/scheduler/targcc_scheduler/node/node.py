@@ -19,6 +19,7 @@ from ..worker.recorder import RecordWriter
 from ..worker.runner import JobLoop
 from ..worker.watchdog import watch
 from .alert_queue import AT_ONCE, AlertQueue
+from .alerting.watch import watch_of
 from .aliases import Aliases
 from .chores.rounds import Rounds
 from .heartbeat import Heartbeat
@@ -31,6 +32,7 @@ log = logging.getLogger("targcc.node.node")
 
 _AFTER_FAULT_SECONDS = 2.0
 _END_THEMSELVES = (
+    "targcc alert watch",
     "targcc heartbeat",
     "targcc look",
     "targcc operations",
@@ -107,7 +109,8 @@ class Node:
                 services, definitions, lambda: self.releases.release, overrides
             )
             self.releases.decided = self.aliases.taken = self.slots.wake
-        self.rounds = Rounds(services, definitions, schedule=schedule)
+        watch = watch_of(services.store, alert_queue.send, definitions)
+        self.rounds = Rounds(services, definitions, schedule=schedule, alerts=watch)
         self.executor: Executor | None = None
         if jobs is not None:
             self._heartbeat.jobs = jobs
@@ -147,6 +150,7 @@ class Node:
             self._begin(self.aliases.run, "aliases")
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.follow_alerts, "alert watch")
         self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")
         self._begin(self.rounds.deliveries.run, "webhooks")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from .schema.alerts import job_alert_thread, job_notice
 from .schema.bulk import job_bulk, job_bulk_run
 from .schema.columns import BIG_ID as _BIG_ID
 from .schema.columns import LONG as _LONG
@@ -27,6 +28,7 @@ __all__ = [  # what other modules take from here
     "LongText",
     "UtcDateTime",
     "job_alert",
+    "job_alert_thread",
     "job_audit",
     "job_bulk",
     "job_bulk_run",
@@ -34,6 +36,7 @@ __all__ = [  # what other modules take from here
     "job_delivery",
     "job_failure",
     "job_log_line",
+    "job_notice",
     "job_override",
     "job_owner",
     "job_queue",

@@ -176,13 +176,13 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
 def _with_blueprint_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """What a job of this kind needs, where nothing else was said."""
     from targcc_gen.render.job.blueprints import blueprint
-    from targcc_gen.spec.rules import ALERT_CHANNELS
+    from targcc_gen.spec.oncall.findings import RECIPIENTS
 
     if "blueprint" not in values:
         return values
     defaults = dict(blueprint(values["blueprint"]).defaults)
     alerts = {**defaults.pop("alerts", {}), **values.get("alerts", {})}
     # Alerts that nobody gets are none.
-    if any(alerts.get(channel) for channel in ALERT_CHANNELS) or "alerts" in values:
+    if any(alerts.get(channel) for channel in RECIPIENTS) or "alerts" in values:
         values = {**values, "alerts": alerts}
     return {**defaults, **values}

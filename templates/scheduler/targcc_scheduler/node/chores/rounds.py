@@ -20,6 +20,7 @@ from ...storage.failures import concerns, groups
 from ...storage.runs.values import Settlement
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
+from ..alerting.watch import AlertWatch
 from . import bulk_work
 from .texts import TextKeeper
 from .webhooks import Deliveries
@@ -43,11 +44,18 @@ class Rounds:
         services: Database, engine, clock, settings, and who hears of what is late.
         definitions: The jobs.
         schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
+        alerts: Looks after alerts that are not over; ``None``: nobody is told.
     """
 
     def __init__(
-        self, services: NodeServices, definitions: Mapping[str, JobDefinition], *, schedule: bool
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        schedule: bool,
+        alerts: AlertWatch | None = None,
     ) -> None:
+        self._alerts = alerts
         self._services = services
         self._definitions = definitions
         self._schedule = schedule
@@ -63,6 +71,8 @@ class Rounds:
         """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
         self._ending.set()
         self.deliveries.end()
+        if self._alerts is not None:
+            self._alerts.end()
 
     async def _again_and_again(
         self, what: str, once: Callable[[], Awaitable[None]], seconds: float
@@ -135,6 +145,11 @@ class Rounds:
         """Index what there is to index."""
         await self._texts.once(self._ending.is_set)
 
+    async def follow_alerts(self) -> None:
+        """Do what follows alerts, until cancelled."""
+        if self._alerts is not None:
+            await self._alerts.run()
+
     async def look(self) -> None:
         """See what is late and say so, and ping, until cancelled."""
         await self._again_and_again("looking for what is late", self.look_once, _LATE_SECONDS)
@@ -162,8 +177,11 @@ class Rounds:
                     await concerns.note(connection, subject, kind, "", now)
                 await groups.give_causes(connection, now)
         for one in new:
-            services.notify(AlertEvent("late", self._definitions[one.subject], None, one.detail))
+            job = self._definitions[one.subject]
+            services.notify(AlertEvent("late", job, None, one.detail, about=one.kind))
         self._ping_if_well(found)
+        if self._alerts is not None:
+            self._alerts.look(noted - right | broken.keys(), now)
 
     def _ping_if_well(self, found: list[late.Late]) -> None:
         """Tell the outside that the scheduler works: the database answers, and no slot is late."""
