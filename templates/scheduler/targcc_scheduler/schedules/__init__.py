@@ -30,6 +30,14 @@ from .intervals import (
     EverySchedule,
     OnceSchedule,
 )
+from .working.calendar import WorkingCalendar, calendars_of, read_calendar
+from .working.schedule import (
+    Handling,
+    OnHoliday,
+    WorkingAfterRunSchedule,
+    WorkingSchedule,
+    respecting,
+)
 from .zones import Zone, parse_zone
 
 __all__ = [
@@ -40,12 +48,20 @@ __all__ = [
     "CronError",
     "CronSchedule",
     "EverySchedule",
+    "Handling",
+    "OnHoliday",
     "OnceSchedule",
     "Schedule",
+    "WorkingAfterRunSchedule",
+    "WorkingCalendar",
+    "WorkingSchedule",
     "Zone",
+    "calendars_of",
     "convert",
     "duration_words",
     "format_duration",
     "parse_duration",
     "parse_zone",
+    "read_calendar",
+    "respecting",
 ]
