@@ -30,12 +30,13 @@ from .intervals import (
     EverySchedule,
     OnceSchedule,
 )
-from .working.calendar import WorkingCalendar, calendars_of, read_calendar
+from .working.calendar import WorkingCalendar, calendar_of, read_calendar
 from .working.schedule import (
     Handling,
     OnHoliday,
     WorkingAfterRunSchedule,
     WorkingSchedule,
+    calendars_text,
     respecting,
 )
 from .zones import Zone, parse_zone
@@ -56,7 +57,8 @@ __all__ = [
     "WorkingCalendar",
     "WorkingSchedule",
     "Zone",
-    "calendars_of",
+    "calendar_of",
+    "calendars_text",
     "convert",
     "duration_words",
     "format_duration",

@@ -139,44 +139,33 @@ def whole_day(day: date, why: str, zone: tzinfo) -> Closure:
     return Closure(why, start, end, is_day=True)
 
 
-def calendars_of(
-    said: Mapping[str, Mapping[str, Any]], folder: Path | None
-) -> Mapping[str, WorkingCalendar]:
-    """Return the calendars of a project.
-
-    Args:
-        said: By name, what each says, by :data:`KEYS`: texts, or lists of them.
-        folder: Where the files are that they name; None when they are not to be read.
-
-    Raises:
-        CronError: One cannot be read, includes one that there is not, or itself.
-    """
-    found: dict[str, WorkingCalendar] = {}
-    for name in said:
-        _add(name, said, folder, found, ())
-    return found
-
-
-def _add(
+def calendar_of(
     name: str,
     said: Mapping[str, Mapping[str, Any]],
     folder: Path | None,
-    found: dict[str, WorkingCalendar],
-    within: tuple[str, ...],
+    within: tuple[str, ...] = (),
 ) -> WorkingCalendar:
-    if name in found:
-        return found[name]
+    """Return a calendar of a project, with those that it includes.
+
+    Args:
+        name: Which.
+        said: All calendars by name, what each says, by :data:`KEYS`: texts, or lists of them.
+        folder: Where the files are that they name; None when they are not to be read.
+        within: The calendars that include it.
+
+    Raises:
+        CronError: It cannot be read, there is none of that name, or it includes itself.
+    """
     if name in within:
-        raise CronError(f"the calendar {name} includes itself", text=" includes ".join([*within, name]))
-    try:
-        wanted = said[name]
-    except KeyError:
-        raise _no_calendar(name, said) from None
-    included = tuple(
-        _add(one, said, folder, found, (*within, name)) for one in _texts(wanted.get("include"))
-    )
-    found[name] = read_calendar(name, wanted, folder, included)
-    return found[name]
+        raise CronError(
+            f"the calendar {name} includes itself", text=" includes ".join([*within, name])
+        )
+    if name not in said:
+        raise _no_calendar(name, said)
+    wanted = said[name]
+    within = (*within, name)
+    included = (calendar_of(one, said, folder, within) for one in _texts(wanted.get("include")))
+    return read_calendar(name, wanted, folder, tuple(included))
 
 
 def _no_calendar(name: str, known: Mapping[str, Any]) -> CronError:
@@ -190,7 +179,7 @@ def read_calendar(
     folder: Path | None,
     included: tuple[WorkingCalendar, ...] = (),
 ) -> WorkingCalendar:
-    """Return one calendar; see :func:`calendars_of`.
+    """Return one calendar; see :func:`calendar_of`.
 
     Raises:
         CronError: It cannot be read.
@@ -204,11 +193,11 @@ def read_calendar(
         else:
             dates |= days
     blackouts = [parse_blackout(text) for text in _texts(said.get("blackouts"))]
-    file = said.get("ics")
+    file: str = said.get("ics") or ""
     text = _text_of(name, folder / file) if file and folder is not None else ""
     return WorkingCalendar(
         name=name,
-        digest=_digest([said, text, [one.digest for one in included]]),
+        digest=digest_of([said, text, [one.digest for one in included]]),
         description=said.get("description", ""),
         dates=dates,
         rules=tuple(rules),
@@ -245,7 +234,8 @@ def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _digest(said: Any) -> str:
+def digest_of(said: Any) -> str:
+    """Return what is said in eight characters."""
     text = json.dumps(said, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from ..errors import CronError
@@ -102,9 +102,7 @@ class Repetition:
         start = date(day.year, 1, 1) if whole_year else day.replace(day=1)
         end = date(day.year, 12, 31) if whole_year else _month_end(day)
         places = {None, (day - start).days // _WEEK + 1, -((end - day).days // _WEEK) - 1}
-        return any(
-            weekday == day.weekday() and place in places for place, weekday in self.weekdays
-        )
+        return any(weekday == day.weekday() and place in places for place, weekday in self.weekdays)
 
 
 @dataclass(frozen=True)
@@ -258,7 +256,7 @@ def _moment(number: int, text: str, zone: str | None) -> date:
     try:
         if len(text) == len("20261225"):
             return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
-        plain = datetime.strptime(text.removesuffix("Z"), "%Y%m%dT%H%M%S")  # noqa: DTZ007 - its zone comes next
+        plain = datetime.strptime(text.removesuffix("Z"), "%Y%m%dT%H%M%S")
     except ValueError:
         raise _wrong(number, f'"{text}" is no date') from None
     if text.endswith("Z"):

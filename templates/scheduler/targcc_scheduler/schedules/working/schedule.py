@@ -11,7 +11,7 @@ from typing import Literal
 from ..base import Schedule
 from ..intervals import AfterRunSchedule
 from ..zones import Zone, as_zone, resolve, wall_clock
-from .calendar import Closure, WorkingCalendar, closure_at, whole_day
+from .calendar import Closure, WorkingCalendar, closure_at, digest_of, whole_day
 
 OnHoliday = Literal["skip", "next", "previous"]
 """What becomes of a slot on a day off: it is left out, or is moved to the next or the previous working day."""
@@ -80,7 +80,8 @@ class WorkingSchedule(Schedule):
 
     def skipped_before(self, after: datetime, until: datetime, zone: Zone) -> list[Handling]:
         """Return the first slots later than ``after`` and before ``until`` that are left out, at most one of each closed time."""
-        zone, found = as_zone(zone), []
+        zone = as_zone(zone)
+        found: list[Handling] = []
         slot = self.base.next(after, zone)
         while slot is not None and slot < until and len(found) < _FEW:
             closure = closure_at(self.calendars, slot, zone)
@@ -258,6 +259,17 @@ def respecting(
     if isinstance(schedule, AfterRunSchedule):
         return WorkingAfterRunSchedule(schedule.delay, base=schedule, calendars=tuple(calendars))
     return WorkingSchedule(schedule, tuple(calendars), on_holiday)
+
+
+def calendars_text(schedule: Schedule) -> str:
+    """Return the calendars of a schedule and what they say, in a few characters that differ when that does; empty without any."""
+    if isinstance(schedule, WorkingSchedule):
+        said = [(one.name, one.digest) for one in schedule.calendars] + [(schedule.on_holiday, "")]
+    elif isinstance(schedule, WorkingAfterRunSchedule):
+        said = [(one.name, one.digest) for one in schedule.calendars]
+    else:
+        return ""
+    return f" calendars {digest_of(said)}"
 
 
 def settled(
