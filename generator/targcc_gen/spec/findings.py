@@ -171,8 +171,8 @@ def kind_at(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     match path:
         case ():
             return "spec"
-        case ("queues", _):
-            return "queue"
+        case ("queues" | "calendars" as kind, _):
+            return str(kind[:-1])
         case ("jobs", _):
             return "job"
         case ("environments", _):
@@ -192,8 +192,8 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     match path:
         case ():
             return "the spec"
-        case ("queues", name):
-            return f"queue {shown(name)}"
+        case ("queues" | "calendars" as kind, name):
+            return f"{kind[:-1]} {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
         case ("environments", name):

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
+from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.params import PARAM_EXAMPLES
@@ -25,6 +26,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Spec),
     ("`project`", ProjectSpec),
     ("`queues`: each queue", QueueSpec),
+    ("`calendars`: each calendar", CalendarSpec),
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
@@ -96,6 +98,8 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
         "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
+        "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",
+        "off": "text, or list of texts", "work": "date, or list of dates", "blackouts": "text, or list of texts", "ics": "path",
     }  # fmt: skip
     if key in named:
         return named[key]

@@ -115,12 +115,21 @@ def _shared(spec: Spec) -> Iterator[str]:
     if "queues" in said:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])
+    if spec.calendars and "calendars" in said:
+        yield "\n".join(["calendars:", *_calendars(spec)])
     if spec.extends is None:
         yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
     elif spec.defaults.model_fields_set:
         own = spec.defaults.model_fields_set
         values = {name: _yaml_value(value) for name, value in spec.defaults if name in own}
         yield _block("defaults", values)
+
+
+def _calendars(spec: Spec) -> Iterator[str]:
+    for name, calendar in spec.calendars.items():
+        values = _plain(calendar)
+        yield f"  {scalar(name)}:" if values else f"  {scalar(name)}: {{}}"
+        yield from ("  " + line for line in _body(values, 2))
 
 
 def _environments(spec: Spec) -> str:

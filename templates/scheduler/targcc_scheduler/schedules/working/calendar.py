@@ -16,7 +16,7 @@ from ..zones import naive, resolve, wall_clock
 from .entries import DayRule, Hours, Span, parse_blackout, parse_date, parse_days
 from .ics import Closed, Event, closed_in, read_events
 
-KEYS = ("description", "off", "except", "blackouts", "ics", "include")
+KEYS = ("description", "off", "work", "blackouts", "ics", "include")
 """What a calendar may say."""
 
 _DAY = timedelta(days=1)
@@ -201,7 +201,7 @@ def read_calendar(
         description=said.get("description", ""),
         dates=dates,
         rules=tuple(rules),
-        worked=frozenset(parse_date(one) for one in _texts(said.get("except"))),
+        worked=frozenset(parse_date(one) for one in _texts(said.get("work"))),
         hours=tuple(one for one in blackouts if isinstance(one, Hours)),
         spans=tuple(one for one in blackouts if isinstance(one, Span)),
         events=_events(name, file, text) if text else (),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 
 from ..errors import CronError
@@ -21,6 +21,7 @@ _LENGTH = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _BY_DAY = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
 _READ = {"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYMONTH", "BYMONTHDAY", "BYDAY", "WKST"}
+_MOMENT = re.compile(r"(?P<day>\d{8})(?:T(?P<clock>\d{6})(?P<utc>Z)?)?")
 _ESCAPED = re.compile(r"\\(.)")
 _DAY = timedelta(days=1)
 _WEEK = 7
@@ -253,17 +254,18 @@ def _moments(number: int, options: str, value: str) -> list[date]:
 
 
 def _moment(number: int, text: str, zone: str | None) -> date:
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        raise _wrong(number, f'"{text}" is no date')
     try:
-        if len(text) == len("20261225"):
-            return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
-        plain = datetime.strptime(text.removesuffix("Z"), "%Y%m%dT%H%M%S")
-    except ValueError:
-        raise _wrong(number, f'"{text}" is no date') from None
-    if text.endswith("Z"):
-        return plain.replace(tzinfo=UTC)
-    try:
-        return plain.replace(tzinfo=as_zone(zone)) if zone else plain
-    except CronError as error:
+        day = date.fromisoformat(found["day"])
+        if found["clock"] is None:
+            return day
+        clock = time.fromisoformat(found["clock"])
+        if found["utc"]:
+            return datetime.combine(day, clock, UTC)
+        return datetime.combine(day, clock, as_zone(zone) if zone else None)
+    except ValueError as error:  # a CronError is one
         raise _wrong(number, str(error)) from None
 
 
