@@ -89,19 +89,44 @@ class WorkingCalendar:
         if self.day_off(day) is not None:
             return True
         start, end = resolve(naive(*_ymd(day)), zone), resolve(naive(*_ymd(day + _DAY)), zone)
-        within = (span.within(zone) for span in self._spans(day))
+        within = (span.within(zone) for span in self.spans_around(day))
         if any(since < end and until > start for since, until in within):
             return True
         return any(calendar.is_touched(day, zone) for calendar in self.included)
+
+    def family(self) -> Iterator[WorkingCalendar]:
+        """Yield this calendar, and those that it includes."""
+        yield self
+        for calendar in self.included:
+            yield from calendar.family()
+
+    def weekly(self) -> Iterator[tuple[str, str]]:
+        """Yield the weekdays that are off each week: as :meth:`day_off` calls such a day, and their name alone."""
+        for calendar in self.family():
+            for rule in calendar.rules:
+                if rule.is_weekly:
+                    yield f"{rule.name} (calendar {calendar.name})", rule.name
+
+    def blackout_texts(self, year: int) -> Iterator[str]:
+        """Yield the times without starts in a year, in words: first those of each day, then the others in order."""
+        for calendar in self.family():
+            for hours in calendar.hours:
+                yield f"{hours.start:%H:%M}-{hours.end:%H:%M} each day: {hours.name} (calendar {calendar.name})"
+        for calendar in self.family():
+            spans = dict.fromkeys(calendar.spans_around(date(year, 12, 31)))
+            for span in sorted(spans, key=lambda one: f"{one.start:%Y-%m-%d %H:%M}"):
+                if year in {span.start.year, span.end.year}:
+                    yield f"{span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M}: {span.name} (calendar {calendar.name})"
 
     def _times(self, day: date, zone: tzinfo) -> Iterator[tuple[str, datetime, datetime]]:
         for hours in self.hours:
             for begun in (day - _DAY, day):
                 yield hours.name, *hours.on(begun, zone)
-        for span in self._spans(day):
+        for span in self.spans_around(day):
             yield span.name, *span.within(zone)
 
-    def _spans(self, day: date) -> Iterator[Span]:
+    def spans_around(self, day: date) -> Iterator[Span]:
+        """Yield the single times without starts, those of its file from this year and the one before."""
         yield from self.spans
         if self.events:
             for year in (day.year - 1, day.year):

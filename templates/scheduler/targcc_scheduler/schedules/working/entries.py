@@ -53,6 +53,11 @@ class DayRule:
     weekday: int | None = None
     nth: int | None = None
 
+    @property
+    def is_weekly(self) -> bool:
+        """Whether it is one weekday, each week."""
+        return self.weekday is not None and self.nth is None
+
     def falls_on(self, day: date) -> bool:
         """Return whether a date is one of these days."""
         if self.month is not None and day.month != self.month:

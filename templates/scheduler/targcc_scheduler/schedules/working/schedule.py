@@ -78,19 +78,20 @@ class WorkingSchedule(Schedule):
         """Return the words of the schedule, and what calendars do to it."""
         return f"{self.base.describe()}, {calendar_words(self.calendars, self.on_holiday)}"
 
-    def skipped_before(self, after: datetime, until: datetime, zone: Zone) -> list[Handling]:
-        """Return the first slots later than ``after`` and before ``until`` that are left out, at most one of each closed time."""
+    def skipped(self, after: datetime, until: datetime, zone: Zone) -> Iterator[Handling]:
+        """Yield slots later than ``after`` and before ``until`` that are left out: of each closed time the first, of some hundred at most."""
         zone = as_zone(zone)
-        found: list[Handling] = []
         slot = self.base.next(after, zone)
-        while slot is not None and slot < until and len(found) < _FEW:
+        for _ in range(_MOST_STEPS):
+            if slot is None or slot >= until:
+                return
             closure = closure_at(self.calendars, slot, zone)
             if closure is None:
-                break
-            mine = [one for one in self._handled(_day(slot, zone), zone) if one.planned >= slot]
-            found += [one for one in mine if one.at is None][:1]
+                slot = self.base.next(slot, zone)
+                continue
+            mine = (one for one in self._handled(_day(slot, zone), zone) if one.planned >= slot)
+            yield from islice((one for one in mine if one.at is None), 1)
             slot = self.base.next(closure.end - _INSTANT, zone)
-        return found
 
     def moved_to(self, moment: datetime, zone: Zone) -> tuple[Handling, ...]:
         """Return the slots that were moved to a moment, in order; none for one that comes there by itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .calendars import page as calendars
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .signing_in import account, oidc
 
@@ -20,6 +21,7 @@ ROUTERS = tuple(
         overrides,
         runs,
         bulk,
+        calendars,
         system,
         audit,
         account,
