@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import Literal
 
 from ..base import Schedule
 from ..intervals import AfterRunSchedule
-from ..zones import Zone, as_zone, resolve, wall_clock
+from ..zones import Zone, as_zone, offset_of, resolve, wall_clock
 from .calendar import Closure, WorkingCalendar, closure_at, digest_of, whole_day
 
 OnHoliday = Literal["skip", "next", "previous"]
@@ -159,9 +159,11 @@ class WorkingSchedule(Schedule):
             closure = whole_day(day, why, zone)
             slots = list(islice(self._within(closure, zone), _MOST_MOVED + 1))
             moves = len(slots) <= _MOST_MOVED
-            yield from (
-                Handling(slot, self._settled(slot, zone) if moves else None, why) for slot in slots
-            )
+            for slot in slots:
+                for wall in _walls(self.base, slot, zone) if moves else ():
+                    yield Handling(slot, self._settled(slot, zone, wall), why)
+                if not moves:
+                    yield Handling(slot, None, why)
             return
         start = whole_day(day, "", zone).start
         for calendar in self.calendars:
@@ -176,11 +178,13 @@ class WorkingSchedule(Schedule):
         start = closure.start if since is None else max(since, closure.start)
         return self.base.between(start, closure.end, zone)
 
-    def _settled(self, slot: datetime, zone: tzinfo) -> datetime | None:
+    def _settled(
+        self, slot: datetime, zone: tzinfo, wall: datetime | None = None
+    ) -> datetime | None:
         """Return the moment to which a slot is moved; None when it is left out."""
         if self.on_holiday == "skip":
             return None
-        return settled(slot, zone, self.calendars, self.on_holiday)
+        return settled(slot, zone, self.calendars, self.on_holiday, wall=wall)
 
     def _until_clear(self, day: date, zone: tzinfo, step: int) -> Iterator[date]:
         """Yield the days from one on, without it, up to the second of two clear days, beyond which no slot is moved."""
@@ -274,17 +278,32 @@ def calendars_text(schedule: Schedule) -> str:
 
 
 def settled(
-    slot: datetime, zone: tzinfo, calendars: Sequence[WorkingCalendar], to: OnHoliday
+    slot: datetime,
+    zone: tzinfo,
+    calendars: Sequence[WorkingCalendar],
+    to: OnHoliday,
+    *,
+    wall: datetime | None = None,
 ) -> datetime | None:
-    """Return the open moment to which a slot is moved; itself when it is open, None when all is closed."""
+    """Return the open moment to which a slot is moved; itself when it is open, None when all is closed.
+
+    Args:
+        slot: The slot.
+        zone: Its zone.
+        calendars: What may close it.
+        to: ``next`` or ``previous``.
+        wall: The time of the clock for which it stands, where a clock change has moved it: it has that on another day.
+    """
     for _ in range(_MOST_STEPS):
         closure = closure_at(calendars, slot, zone)
         if closure is None:
             return slot
         if closure.is_day:
-            local = wall_clock(slot, zone).replace(tzinfo=None, fold=0)
-            slot = resolve(local + (_DAY if to == "next" else -_DAY), zone)
+            local = wall or _wall(slot, zone)
+            wall = local + (_DAY if to == "next" else -_DAY)
+            slot = resolve(wall, zone)
         else:
+            wall = None
             slot = closure.end if to == "next" else closure.start - _MINUTE
     return None
 
@@ -299,6 +318,22 @@ def calendar_words(calendars: Sequence[WorkingCalendar], on_holiday: OnHoliday) 
             return f"or when {names} is open again"
         case _:
             return f"or before {names} closes"
+
+
+def _walls(schedule: Schedule, slot: datetime, zone: tzinfo) -> list[datetime]:
+    """Return the times of the clock for which a slot stands: at the end of a gap also those that the clock leaves out there."""
+    before, after = offset_of(wall_clock(slot - _INSTANT, zone)), offset_of(wall_clock(slot, zone))
+    if before >= after:
+        return [_wall(slot, zone)]
+    old = timezone(before)
+    left_out = schedule.between(slot, slot + (after - before), old)
+    found = [_wall(one, old) for one in islice(left_out, _MOST_MOVED)]
+    is_its_own = schedule.next(slot - _INSTANT, timezone(after)) == slot
+    return [*found, _wall(slot, zone)] if is_its_own or not found else found
+
+
+def _wall(moment: datetime, zone: tzinfo) -> datetime:
+    return wall_clock(moment, zone).replace(tzinfo=None, fold=0)
 
 
 def _day(moment: datetime, zone: tzinfo) -> date:
