@@ -120,11 +120,16 @@ def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tup
 
 
 def moved_there(job: JobDefinition, slot: datetime) -> str:
-    """From where a slot was moved and why; empty for one that was not."""
+    """From where a slot was moved and why, or for which it stands too; empty for one that is as the schedule alone has it."""
     if not isinstance(job.schedule, WorkingSchedule):
         return ""
-    moved = job.schedule.moved_to(slot, parse_zone(job.timezone))
-    return f"moved from {_clock(moved[0].planned, job)}: {moved[0].why}" if moved else ""
+    zone = parse_zone(job.timezone)
+    moved = job.schedule.moved_to(slot, zone)
+    if not moved:
+        return ""
+    said = f"{_clock(moved[0].planned, job)}: {moved[0].why}"
+    own = job.schedule.has_own(slot, zone)
+    return f"also for the slot of {said}" if own else f"moved from {said}"
 
 
 def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
@@ -141,7 +146,7 @@ def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
     if job is None or run.scheduled_for is None:
         return []
     moved = moved_there(job, run.scheduled_for)
-    return [Reason("calendar-moved", f"Its slot was {moved}.")] if moved else []
+    return [Reason("calendar-moved", f"Its slot is {moved}.")] if moved else []
 
 
 def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import CronError
 from ..zones import naive, resolve, wall_clock
-from .entries import DayRule, Hours, Span, parse_blackout, parse_date, parse_days
+from .entries import UNNAMED, DayRule, Hours, Span, parse_blackout, parse_date, parse_days
 from .ics import Closed, Event, closed_in, read_events
 
 KEYS = ("description", "off", "work", "blackouts", "ics", "include")
@@ -111,12 +111,19 @@ class WorkingCalendar:
         """Yield the times without starts in a year, in words: first those of each day, then the others in order."""
         for calendar in self.family():
             for hours in calendar.hours:
-                yield f"{hours.start:%H:%M}-{hours.end:%H:%M} each day: {hours.name} (calendar {calendar.name})"
+                clock = f"{hours.start:%H:%M}-{hours.end:%H:%M} each day"
+                yield calendar.named(clock, hours.name)
         for calendar in self.family():
             spans = dict.fromkeys(calendar.spans_around(date(year, 12, 31)))
             for span in sorted(spans, key=lambda one: f"{one.start:%Y-%m-%d %H:%M}"):
                 if year in {span.start.year, span.end.year}:
-                    yield f"{span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M}: {span.name} (calendar {calendar.name})"
+                    clock = f"{span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M}"
+                    yield calendar.named(clock, span.name)
+
+    def named(self, clock: str, name: str) -> str:
+        """Return a time with its name and calendar."""
+        shown = "" if name.startswith(UNNAMED) else f": {name}"
+        return f"{clock}{shown} (calendar {self.name})"
 
     def _times(self, day: date, zone: tzinfo) -> Iterator[tuple[str, datetime, datetime]]:
         for hours in self.hours:

@@ -18,6 +18,9 @@ BLACKOUT_HINT = (
     "Write 22:00-23:30, or 2026-12-24 18:00 to 2026-12-27 06:00; a name may follow in parentheses."
 )
 
+UNNAMED = "blackout "
+"""How a time without starts is called that has no name of its own: before its clock."""
+
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
@@ -163,11 +166,11 @@ def parse_blackout(text: str) -> Hours | Span:
         if found := _HOURS.fullmatch(rule):
             start, end = (time.fromisoformat(one) for one in found.groups())
             if start != end:
-                return Hours(name or f"blackout {rule}", start, end)
+                return Hours(name or f"{UNNAMED}{rule}", start, end)
         elif found := _SPAN.fullmatch(rule):
             since, until = (datetime.fromisoformat(one) for one in found.groups())
             if since < until:
-                return Span(name or f"blackout {rule}", since, until)
+                return Span(name or f"{UNNAMED}{rule}", since, until)
     except ValueError as error:
         raise CronError(f'"{text}": {error}', text=text, allowed=BLACKOUT_HINT) from None
     raise CronError(

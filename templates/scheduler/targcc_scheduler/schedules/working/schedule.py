@@ -94,14 +94,18 @@ class WorkingSchedule(Schedule):
             slot = self.base.next(closure.end - _INSTANT, zone)
 
     def moved_to(self, moment: datetime, zone: Zone) -> tuple[Handling, ...]:
-        """Return the slots that were moved to a moment, in order; none for one that comes there by itself."""
+        """Return the slots that were moved to a moment, in order; the schedule alone may have one there too."""
         zone = as_zone(zone)
-        if self.base.next(moment - _INSTANT, zone) == moment or self.on_holiday == "skip":
+        if self.on_holiday == "skip":
             return ()
         step = -1 if self.on_holiday == "next" else 1
         days = [_day(moment, zone), *self._until_clear(_day(moment, zone), zone, step)]
         every = (one for day in sorted(days) for one in self._handled(day, zone))
         return tuple(one for one in every if one.at == moment)
+
+    def has_own(self, moment: datetime, zone: Zone) -> bool:
+        """Return whether the schedule alone has a slot at a moment."""
+        return self.base.next(moment - _INSTANT, zone) == moment
 
     def _nearest(self, moment: datetime, zone: tzinfo, *, forward: bool) -> datetime | None:
         """Return the slot nearest to a moment, on one side of it.

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from ....oncall import maintenance
+from ....project import current
 from ....queries.system import check_queue
+from ....schedules import parse_zone
 from ....storage.maintenance import rows
 from ....storage.maintenance.rows import KEPT, Window
 from ...common import instant, opened, operator, run
@@ -93,7 +95,9 @@ def _plan(
             f"window {window.id}: no run of {_which(window)} starts until {when(window.ends_at, now)}"
         )
     else:
-        times = f"from {when(window.starts_at, now)} until {when(window.ends_at, now)}"
+        zone = parse_zone(current().timezone)
+        since, until = (at.astimezone(zone) for at in (window.starts_at, window.ends_at))
+        times = f"from {since:%Y-%m-%d %H:%M} until {until:%Y-%m-%d %H:%M}"
         click.echo(f"window {window.id}: no run of {_which(window)} starts {times}")
 
 
