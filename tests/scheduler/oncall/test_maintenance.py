@@ -62,8 +62,7 @@ async def test_no_run_of_its_queues_starts_in_a_window_and_what_waits_starts_at_
 ):
     scheduler = make_scheduler()
     await scheduler.start(schedule=False)
-    now = scheduler.clock.now()
-    ends = now + timedelta(hours=2)
+    ends = scheduler.clock.now() + timedelta(hours=2)
     with pytest.raises(MaintenanceError, match="has a reason"):
         await scheduler.operate(
             maintenance.plan, None, DANA, starts_at=None, ends_at=ends, reason=" "
@@ -81,6 +80,8 @@ async def test_no_run_of_its_queues_starts_in_a_window_and_what_waits_starts_at_
     passed = [await scheduler.enqueue(OtherJob) for _ in range(3)]
     for run in passed:
         assert await scheduler.wait(run, timeout=60) is RunState.SUCCEEDED
+
+    now = scheduler.clock.now()
 
     async def look(db):
         states = [(await get_run(db, run)).state for run in held]
