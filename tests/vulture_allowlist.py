@@ -26,6 +26,9 @@ _.normal
 
 # FastAPI sends it.
 _.saved
+_.planned_by
+_.calendar_changes
+_.maintenance_until
 
 # Templates of the dashboard.
 _.failing_runs
@@ -97,3 +100,4 @@ _as_array
 _as_json
 _as_epoch
 _as_days
+_.ics  # the spec

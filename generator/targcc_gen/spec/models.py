@@ -20,7 +20,7 @@ from pydantic import (
 from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.calendars.models import CalendarSpec
-from targcc_gen.spec.calendars.values import CalendarName, CalendarNames
+from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.parts import (
     AlertsSpec,
@@ -170,7 +170,7 @@ class JobSpec(Frozen):
         default=None,
         description="Calendars by name: while one of them, or of its queue's, is closed, it does not start by itself.",
     )
-    on_holiday: Literal["skip", "next", "previous"] | None = Field(
+    on_holiday: OnHoliday | None = Field(
         default=None,
         description="What becomes of a slot then: `skip` it, or run at the same time on the `next` or the `previous`"
         " working day; by default what its queue says, else `skip`.",

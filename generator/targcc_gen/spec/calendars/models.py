@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from targcc_gen.spec.calendars.values import Blackouts, CalendarFile, CalendarNames, Dates, DaysOff
 from targcc_gen.spec.parts import Frozen
 from targcc_gen.spec.values import Text
-
-OnHoliday = Literal["skip", "next", "previous"]
-
 
 class CalendarSpec(Frozen):
     """A calendar: when nothing starts by itself. Runs that people or code ask for start all the same."""

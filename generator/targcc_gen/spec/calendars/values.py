@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
@@ -53,6 +53,9 @@ _NAME = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
 
 CalendarName = QueueName
 """A letter, then up to 49 letters, digits, - or _."""
+
+OnHoliday = Literal["skip", "next", "previous"]
+"""What becomes of a slot when a calendar is closed."""
 
 CalendarNames = Annotated[
     tuple[CalendarName, ...],
