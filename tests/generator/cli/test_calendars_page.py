@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from targcc_gen.cli.output.schedule_words import job_words
 from targcc_gen.render import render_project
 from targcc_gen.spec import dump_spec, parse_spec
 from targcc_scheduler.cli.main import main
@@ -84,6 +85,21 @@ def test_the_page_s_project_answers_as_the_page_says():
     assert moved_there(daily, coming).startswith("also for the slot of 2026-09-21 02:00")
     april = next_run(month, now=datetime(2026, 4, 20, tzinfo=UTC), pause=None)
     assert april.date() == date(2026, 4, 30)
+
+
+def test_the_generator_s_preview_of_a_job_respects_its_calendars():
+    page = PAGE.read_text(encoding="utf-8")
+    text = SPEC.search(page)["text"].replace(
+        "include: weekend", "include: weekend\n    ics: days.ics"
+    )
+    spec, eve = parse_spec(text), datetime(2026, 9, 20, 12, tzinfo=UTC)
+    words = job_words(spec, "DailySales", now=eve)
+    assert [one["local"][:16] for one in words["next"]] == ["2026-09-22T02:00", "2026-09-23T02:00"]
+    assert words["notes"][:2] == [
+        "or when office is open again",
+        "the days in days.ics are not counted here",
+    ]
+    assert job_words(spec, "MonthEnd", now=eve)["notes"][0] == "or before office closes"
 
 
 def test_a_calendar_s_file_is_read_in_the_package_s_folder_and_a_wrong_one_is_told(project):

@@ -8,6 +8,7 @@ from targcc_gen.spec.calendars.values import Blackouts, CalendarFile, CalendarNa
 from targcc_gen.spec.parts import Frozen
 from targcc_gen.spec.values import Text
 
+
 class CalendarSpec(Frozen):
     """A calendar: when nothing starts by itself. Runs that people or code ask for start all the same."""
 
