@@ -135,10 +135,11 @@ async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
         .where(c.UnknownSince.is_(None), c.Queue.not_in(paused))
         .group_by(c.Queue)
     )
-    closed = await windows.active(connection, now)
+    waiting = found.all()
+    closed = await windows.active(connection, now) if waiting else []
     return [
         Late(queue, "queue", _waits(number, now - since), since, number)
-        for queue, number, since in found
+        for queue, number, since in waiting
         if not any(one.covers(queue) for one in closed)
     ]
 
