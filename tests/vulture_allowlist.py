@@ -26,6 +26,9 @@ _.normal
 
 # FastAPI sends it.
 _.saved
+_.planned_by
+_.calendar_changes
+_.maintenance_until
 
 # Templates of the dashboard.
 _.failing_runs
@@ -104,3 +107,4 @@ _.others_number
 _.late_since
 _.offset_before
 _.offset_after
+_.ics  # the spec

@@ -169,6 +169,7 @@ def shown(value: object) -> str:
 _KINDS: dict[tuple[str | None, ...], str] = {
     (): "spec",
     ("queues", None): "queue",
+    ("calendars", None): "calendar",
     ("jobs", None): "job",
     ("environments", None): "environment",
     ("environments", None, "defaults"): "environment defaults",
@@ -198,8 +199,8 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     match path:
         case ():
             return "the spec"
-        case ("queues", name):
-            return f"queue {shown(name)}"
+        case ("queues" | "calendars" as kind, name):
+            return f"{kind[:-1]} {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
         case ("environments", name):

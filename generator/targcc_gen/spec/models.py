@@ -21,6 +21,8 @@ from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.oncall import policy
 from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
+from targcc_gen.spec.calendars.models import CalendarSpec
+from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.parts import (
     AlertsSpec,
@@ -76,6 +78,8 @@ JobArgument = Literal[
     "isolation",
     "memory_limit",
     "alerts",
+    "calendar",
+    "on_holiday",
     "paused",
 ]
 
@@ -164,6 +168,15 @@ class JobSpec(Frozen):
         le=2**20,
         description="MiB of memory; a run that uses more is ended and has failed. It runs in a process of its own.",
     )
+    calendar: CalendarNames | None = Field(
+        default=None,
+        description="Calendars by name: while one of them, or of its queue's, is closed, it does not start by itself.",
+    )
+    on_holiday: OnHoliday | None = Field(
+        default=None,
+        description="What becomes of a slot then: `skip` it, or run at the same time on the `next` or the `previous`"
+        " working day; by default what its queue says, else `skip`.",
+    )
     must_finish_by: TimeOfDay | None = Field(
         default=None,
         description="A time of the day in the job's zone: people are told if its last slot before has not succeeded by"
@@ -231,6 +244,10 @@ class Spec(Frozen):
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},
         description="Queues by name. `default` exists even when it is not listed.",
+    )
+    calendars: dict[CalendarName, CalendarSpec] = Field(
+        default_factory=dict,
+        description="Days off and times in which nothing starts, by name; jobs and queues name those that hold them.",
     )
     defaults: DefaultsSpec = Field(
         default_factory=DefaultsSpec, description="What a job gets when it says nothing else."
@@ -304,9 +321,15 @@ def _as_written(spec: Spec) -> dict[str, Any]:
     """What `rules.spec_findings` looks at, in the shape of the YAML."""
     return {
         "queues": spec.queues,
+        "calendars": spec.calendars,
         "defaults": dict(spec.defaults),
         "jobs": {
-            key: {"queue": job.queue, "name": job.name, "alerts": job.alerts and dict(job.alerts)}
+            key: {
+                "queue": job.queue,
+                "name": job.name,
+                "calendar": job.calendar,
+                "alerts": job.alerts and dict(job.alerts),
+            }
             for key, job in spec.jobs.items()
         },
         "alerts": spec.alerts.model_dump(),
@@ -323,6 +346,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "spec": Spec,
     "project": ProjectSpec,
     "queue": QueueSpec,
+    "calendar": CalendarSpec,
     "defaults": DefaultsSpec,
     "job": JobSpec,
     "alerts": AlertsSpec,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
 
 from targcc_gen.spec import rules
+from targcc_gen.spec.calendars.values import CalendarNames, OnHoliday
 from targcc_gen.spec.times import Duration, TimeLimit, Zone
 from targcc_gen.spec.value_errors import problem
 from targcc_gen.spec.values import (
@@ -78,6 +79,14 @@ class QueueSpec(Frozen):
     isolation: Literal["thread", "process"] = Field(
         default="thread",
         description="`process` runs each of its jobs in a process of its own, unless the job says `thread`.",
+    )
+    calendar: CalendarNames | None = Field(
+        default=None,
+        description="Calendars that hold all its jobs, besides their own: while one is closed, none starts by itself.",
+    )
+    on_holiday: OnHoliday | None = Field(
+        default=None,
+        description="What becomes of a slot then, for jobs that do not say; by default `skip`.",
     )
 
 

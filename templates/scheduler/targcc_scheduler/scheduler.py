@@ -16,9 +16,10 @@ from .core.states import RunState
 from .enqueueing.creating import Creating
 from .enqueueing.recording import RecordingHost
 from .hosting import Connection, Host
-from .jobs.declaration import RecurringOptions, define
+from .jobs.declaration import define
 from .jobs.definition import JobDefinition
 from .jobs.discovery import BrokenModule
+from .jobs.options.keywords import RecurringOptions
 from .jobs.registry import JobRef
 from .node.alert_queue import Notify
 from .node.node import Node

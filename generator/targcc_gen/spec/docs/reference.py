@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
+from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.oncall.policy import (
@@ -34,6 +35,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Spec),
     ("`project`", ProjectSpec),
     ("`queues`: each queue", QueueSpec),
+    ("`calendars`: each calendar", CalendarSpec),
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
@@ -121,6 +123,8 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
         "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
+        "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",
+        "off": "text, or list of texts", "work": "date, or list of dates", "blackouts": "text, or list of texts", "ics": "path",
     }  # fmt: skip
     for example, words in _BY_EXAMPLE.items():
         if example in schema.get("examples", ()):

@@ -13,7 +13,10 @@ _TELL = ("AlertsSpec", "AlertingSpec", "DigestSpec", "StepSpec", "PersonSpec")
 _SCHEDULES = ("cron", "every", "at", "type")
 
 # Sections that may be there with nothing below them.
-_MAY_BE_EMPTY = ("queues", "defaults", "jobs", "environments", "moved", "alerts", "oncall")
+_MAY_BE_EMPTY = (
+    *("queues", "calendars", "defaults", "jobs", "environments", "moved"),
+    *("alerts", "oncall"),
+)
 
 
 def spec_schema() -> dict[str, Any]:
@@ -62,7 +65,10 @@ def _name_shapes(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     job = definitions["JobSpec"]["properties"]
     job["params"]["propertyNames"] = {"pattern": "^[a-z][a-z0-9_]*$"}
-    schema["properties"]["queues"]["propertyNames"] = {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
+    for section in ("queues", "calendars"):
+        schema["properties"][section]["propertyNames"] = {
+            "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"
+        }
     places = schema["properties"]["environments"]
     places["propertyNames"] = {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
     places["additionalProperties"] = {"anyOf": [places["additionalProperties"], {"type": "null"}]}

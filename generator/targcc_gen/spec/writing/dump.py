@@ -121,6 +121,8 @@ def _shared(spec: Spec) -> Iterator[str]:
     if "queues" in said:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])
+    if spec.calendars and "calendars" in said:
+        yield "\n".join(["calendars:", *_calendars(spec)])
     if spec.extends is None:
         yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
     elif spec.defaults.model_fields_set:
@@ -134,6 +136,13 @@ def _told(spec: Spec) -> Iterator[str]:
     for name, section in (("alerts", spec.alerts), ("oncall", spec.oncall)):
         if values := section_values(section):
             yield _block(name, values)
+
+
+def _calendars(spec: Spec) -> Iterator[str]:
+    for name, calendar in spec.calendars.items():
+        values = _plain(calendar)
+        yield f"  {scalar(name)}:" if values else f"  {scalar(name)}: {{}}"
+        yield from ("  " + line for line in _body(values, 2))
 
 
 def _environments(spec: Spec) -> str:

@@ -131,16 +131,19 @@ def _normal(name: str, value: Any) -> Any:
 
     if not isinstance(value, str):
         return value
+    found: Any = value
     try:
         if name == SCHEDULE:
-            return ("cron", " ".join(value.split()))
-        if name in _DURATIONS:
-            return value if value == "none" else parse_duration(value)
-        if name in {"at", "anchor"}:
-            return datetime.fromisoformat(value)
+            found = ("cron", " ".join(value.split()))
+        elif name == "calendar":
+            found = (value,)
+        elif name in _DURATIONS and value != "none":
+            found = parse_duration(value)
+        elif name in {"at", "anchor"}:
+            found = datetime.fromisoformat(value)
     except ValueError:
         return value
-    return value
+    return found
 
 
 def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _SHOWN_AS_THEY_ARE = (
     errors.UnknownRelease,
     errors.RunStateError,
     errors.PauseError,
+    errors.MaintenanceError,
     errors.CutoverError,
     errors.AuditError,
     errors.AuthError,

@@ -32,6 +32,8 @@ _MODULES = {
     "backfill": ("oncall.backfill", "backfill"),
     "override": ("oncall.overrides", "override_group"),
     "queue": ("system", "queue_group"),
+    "calendar": ("calendars.calendar", "calendar_group"),
+    "maintenance": ("calendars.maintenance", "maintenance_group"),
     "server": ("server", "server_group"),
     "release": ("server", "release_group"),
     "doctor": ("doctor", "doctor"),

@@ -83,6 +83,10 @@ class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's e
     """The run belongs to another node now, since this one was declared lost."""
 
 
+class MaintenanceError(ValueError):
+    """A maintenance window cannot be: it ends before it begins or in the past, has no reason, or is over already."""
+
+
 class PauseError(ValueError):
     """A pause would end before it begins."""
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..core.clock import CLOCK_OFF_MS
 from ..core.states import FINAL, WAITING, RunState
+from ..storage.maintenance.rows import Window
 from ..storage.runs.refuse import Refusal, refusals_of
 
 
@@ -211,6 +212,8 @@ class Queue:
     pause: Pause | None
     limit: int | None = None
     """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
+    maintenance: Window | None = None
+    """The maintenance window in which none of its runs start now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from .schema.columns import only_where as _only_where
 from .schema.columns import table as _table
 from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
+from .schema.maintenance import job_maintenance
 from .schema.overrides import job_override
 from .schema.requests import job_request
 from .schema.texts import job_text_due, job_view
@@ -36,6 +37,7 @@ __all__ = [  # what other modules take from here
     "job_delivery",
     "job_failure",
     "job_log_line",
+    "job_maintenance",
     "job_notice",
     "job_override",
     "job_owner",

@@ -115,13 +115,15 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
     plain = (
         "cron", "every", "anchor", "after", "at", "timezone", "display_name", "description", "blueprint", "procedure",
         "queue", "priority", "retries", "backoff", "timeout", "overlap", "concurrency",
-        "isolation", "memory_limit",
+        "isolation", "memory_limit", "on_holiday",
     )  # fmt: skip
     values: dict[str, Any] = {key: options[key] for key in plain if options[key] is not None}
     if kind:
         values["type"] = kind
     if options["stable_name"]:
         values["name"] = options["stable_name"]
+    if options["calendar"]:
+        values["calendar"] = list(options["calendar"])
     if options["paused"]:
         values["paused"] = True
     values |= _misfire(options) | _alerts(options) | _params(options["params"])

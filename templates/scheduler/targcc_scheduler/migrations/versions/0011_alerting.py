@@ -1,6 +1,6 @@
 """Alerts that are not over, and messages on their way to people.
 
-Revision: 0011, after 0011. It only adds: code of the release before works with it, and knows neither.
+Revision: 0011, after 0010. It only adds: code of the release before works with it, and knows neither.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.sql import quoted_name
 
 revision = "0011"
-down_revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

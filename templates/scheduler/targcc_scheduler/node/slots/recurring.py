@@ -19,7 +19,7 @@ from ...core.actor import SYSTEM
 from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
 from ...jobs.definition import JobDefinition
-from ...schedules import AfterRunSchedule, OnceSchedule
+from ...schedules import AfterRunSchedule, OnceSchedule, WorkingSchedule
 from ...storage import slots
 from ...storage.deploy import releases
 from ...storage.deploy.releases import LOWEST
@@ -297,8 +297,9 @@ def _with(
 
 def _begin(job: JobDefinition, now: datetime) -> datetime:
     """From where a new schedule is handled; an instant that has passed already is not forgotten in silence."""
-    if isinstance(job.schedule, OnceSchedule) and job.schedule.at <= now:
-        return job.schedule.at - timedelta(microseconds=1)
+    schedule = job.schedule.base if isinstance(job.schedule, WorkingSchedule) else job.schedule
+    if isinstance(schedule, OnceSchedule) and schedule.at <= now:
+        return schedule.at - timedelta(microseconds=1)
     return now
 
 

@@ -17,6 +17,7 @@ from ...jobs.expectations import deadline_before
 from ...schedules import AfterRunSchedule, Schedule, parse_zone
 from ...storage.dialects.frequent import FrequentStatement
 from ...storage.failures.concerns import watched_since
+from ...storage.maintenance import rows as windows
 from ...storage.owners import rows as owners
 from ...storage.pauses import paused_jobs
 from ...storage.tables import job_queue, job_run, job_schedule
@@ -122,7 +123,7 @@ async def late_slots(
 
 
 async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
-    """The queues, of those that are not paused, in which runs have waited too long."""
+    """The queues, of those that are neither paused nor in maintenance, in which runs have waited too long."""
     c = job_run.c
     paused = sa.select(job_queue.c.Name).where(
         job_queue.c.PausedAt.is_not(None),
@@ -134,9 +135,12 @@ async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
         .where(c.UnknownSince.is_(None), c.Queue.not_in(paused))
         .group_by(c.Queue)
     )
+    waiting = found.all()
+    closed = await windows.active(connection, now) if waiting else []
     return [
         Late(queue, "queue", _waits(number, now - since), since, number)
-        for queue, number, since in found
+        for queue, number, since in waiting
+        if not any(one.covers(queue) for one in closed)
     ]
 
 

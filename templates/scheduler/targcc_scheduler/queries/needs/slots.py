@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from ...core import humanize
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
-from ...schedules import AfterRunSchedule, OnceSchedule, parse_zone
+from ...schedules import AfterRunSchedule, OnceSchedule, Schedule, WorkingSchedule, parse_zone
 from ...schedules.clocks.changes import clock_changes
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from .. import runs, system
 from ..models import Run
 from ..next_run import next_run
-from . import late
+from . import calendars, late
 from .reasons import Look, Reason, elsewhere, is_alive, of_final
 
 
@@ -55,11 +55,14 @@ def _next_slot(
         text = f"Its next slot is {look.at(coming)}"
         if own != look.zone:
             text += f", {humanize.clock(coming, look.now, own)} in {job.timezone}"
-        return [Reason("next-slot", f"{text}."), *_clock_change(look, job, coming)]
+        calendar = calendars.reasons_of_slot(job, coming, look.now)
+        return [Reason("next-slot", f"{text}."), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
         active = tuple(run.id for run in recent if not run.final)
         return [Reason("after-run", "Its next slot is counted from the end of its run.", active)]
-    if isinstance(job.schedule, OnceSchedule):
+    if closed := list(calendars.closed_for_good(job, look.now)):
+        return closed
+    if isinstance(_alone(job.schedule), OnceSchedule):
         return [Reason("over", "Its only slot has passed.")]
     return [
         Reason(
@@ -67,6 +70,11 @@ def _next_slot(
             f"Its schedule {job.schedule_text} names no day that ever comes, such as 31 February.",
         )
     ]
+
+
+def _alone(schedule: Schedule | None) -> Schedule | None:
+    """A schedule without its calendars."""
+    return schedule.base if isinstance(schedule, WorkingSchedule) else schedule
 
 
 def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reason]:

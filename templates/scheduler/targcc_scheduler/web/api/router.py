@@ -5,13 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .calendars import routes as calendars
 from .live import events, webhooks
 from .timeline import routes as timeline
 
 PARTS = tuple(
     part.router
     for part in (
-        *(jobs, overrides, owners, runs, events, timeline, oncall),
+        *(jobs, overrides, owners, runs, events, timeline, oncall, calendars),
         *(system, webhooks, audit, sessions),
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .calendars import page as calendars
 from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
@@ -26,6 +27,7 @@ ROUTERS = tuple(
         runs,
         log,
         bulk,
+        calendars,
         system,
         webhooks,
         audit,

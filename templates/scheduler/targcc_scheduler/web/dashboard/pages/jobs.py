@@ -19,6 +19,7 @@ from ....queries.finding.page import RunPage, list_runs
 from ....queries.jobs import JobOverview
 from ....queries.models import Attempt
 from ....queries.needs import why
+from ....queries.needs.calendars import calendars_of, changes, moved_there
 from ....queries.needs.reasons import Answer
 from ....queries.statistics import JobStats
 from ....queries.timeline.trend import Trend, trend
@@ -128,6 +129,7 @@ async def show_job(
     job, figures, runs, earlier, reasons, days = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
+    slots = _slots(job, now) if job is not None else []
     return render(
         request,
         "pages/job.html",
@@ -140,7 +142,9 @@ async def show_job(
         earlier=earlier,
         trend=days,
         why=reasons,
-        slots=_slots(job, now) if job is not None else [],
+        slots=slots,
+        skipped=_skipped(job, slots, now) if job is not None else [],
+        calendars=calendars_of(definition) if definition is not None else (),
         fields=forms.fields(definition, typed) if definition else [],
         lines=code_lines(definition) if definition else None,
         shown=shown,
@@ -150,14 +154,24 @@ async def show_job(
     )
 
 
-def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
-    """The next runs, each with its time in the job's zone where that is not the project's."""
+def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str, str]]:
+    """The next runs, each with its time in the job's zone where that is not the project's, and from where a calendar has moved it."""
     own = job.definition.timezone
     zone = parse_zone(own) if own != current().timezone else None
     return [
-        (slot, humanize.clock(slot, now, zone) if zone is not None else "")
+        (
+            slot,
+            humanize.clock(slot, now, zone) if zone is not None else "",
+            moved_there(job.definition, slot),
+        )
         for slot in upcoming.next_runs(job, 5)
     ]
+
+
+def _skipped(job: JobOverview, slots: list[tuple[datetime, str, str]], now: datetime) -> list[str]:
+    """The slots among the next ones that calendars leave out."""
+    every = changes(job.definition, [slot for slot, _, _ in slots], now)
+    return [one.text for one in every if one.at is None]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:
