@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.states import FINAL, RunState
-from targcc_scheduler.security import roles, sessions, tokens
+from targcc_scheduler.security import sessions, tokens
 from targcc_scheduler.security import users as user_rows
 from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.storage.failures import groups

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from . import operations
 from .core.actor import SYSTEM, Actor
 from .core.clock import Clock, DatabaseClock
+from .core.scope.visibility import visibility
 from .core.states import RunState
-from .core.visibility import visibility
 from .enqueueing.creating import Creating
 from .enqueueing.recording import RecordingHost
 from .hosting import Connection, Host

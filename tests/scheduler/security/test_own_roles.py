@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fastapi.routing import APIRoute
+from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
-from targcc_scheduler.security import own_roles
+from targcc_scheduler.security.rights import own_roles
 from targcc_scheduler.security.roles import Grant, Role
 from targcc_scheduler.storage.schema import narrowing
 from targcc_scheduler.storage.tables import (
@@ -28,7 +29,7 @@ from targcc_scheduler.storage.tables import (
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS
-from web_fixtures import Site, Visitor
+from web_fixtures import Site, Visitor, running
 
 HIDDEN = re.compile(r"hush|Sync.?Stock|slow.?export|warehouse", re.IGNORECASE)
 """What nobody may read who has no role for these jobs: their names, what they do, and whatever the test put into their rows."""
@@ -66,7 +67,9 @@ async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
         await site.add_run("SyncStock", "enqueued"),
         await site.add_run("SyncStock", "missed"),
     ]
-    await site.add_attempt("SyncStock", ids[0], Success=False, ErrorMessage="hush", StackTrace="hush")
+    await site.add_attempt(
+        "SyncStock", ids[0], Success=False, ErrorMessage="hush", StackTrace="hush"
+    )
     rows: list[tuple[sa.Table, dict[str, Any]]] = [
         (job_log_line, {"RunId": ids[0], "Attempt": 1, "At": NOW, "Level": "info", "Message": "hush"}),
         (job_step, {"RunId": ids[0], "Name": "hush", "ResultJson": '"hush"', "Attempt": 1, "CompletedAt": NOW, "DurationMs": 1}),
@@ -131,7 +134,11 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     admin, dana = await site.user("admin"), await site.user("reports", "dana")
 
-    told = [one for one, answer in (await walk(admin, values, "GET")).items() if HIDDEN.search(answer.text)]
+    told = [
+        one
+        for one, answer in (await walk(admin, values, "GET")).items()
+        if HIDDEN.search(answer.text)
+    ]
     assert len(told) > 30, "the walk does not see what an admin sees"
 
     before = await snapshot(site)
@@ -143,36 +150,64 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
             text = text.replace(part, "") if HIDDEN.search(part) else text
         assert not HIDDEN.search(text), f"{address}: {HIDDEN.search(text)}"
         assert answer.status_code < 500, address
-        if HIDDEN.search(asked) or any(f"/{one}" in asked for one in values["run_id"] + values["cause"]):
+        if HIDDEN.search(asked) or any(
+            f"/{one}" in asked for one in values["run_id"] + values["cause"]
+        ):
             assert answer.status_code in {403, 404}, (address, answer.status_code)
     after = await snapshot(site)
     assert after == {**before, "c_JobAudit": after["c_JobAudit"]}
     actions = await site.scheduler.read(
-        lambda db: db.scalars(sa.select(job_audit.c.Action).where(job_audit.c.Actor == "Manual (dana)"))
+        lambda db: db.scalars(
+            sa.select(job_audit.c.Action).where(job_audit.c.Actor == "Manual (dana)")
+        )
     )
     assert set(actions) <= {"sign in", "sign out", "end session"}
     assert seen
 
 
-async def test_lists_counts_and_searches_are_of_what_may_be_seen(site: Site):
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_lists_counts_and_searches_are_of_what_may_be_seen(
+    database: str, request: pytest.FixtureRequest, settings: Settings
+):
+    url = request.getfixturevalue(f"migrated_{database}_url")
+    async with running(settings.model_copy(update={"database_url": url}), work=False) as site:
+        await _look_at_lists(site)
+
+
+async def _look_at_lists(site: Site) -> None:
     values = await secrets_everywhere(site)
     seen = await site.add_run("DailyReport", "failed", Message="the printer is away")
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     dana = await site.user("reports", "dana")
 
-    assert [one["name"] for one in (await dana.get("/api/jobs")).json()] == ["DailyReport", "MailUser"]
+    assert [one["name"] for one in (await dana.get("/api/jobs")).json()] == [
+        "DailyReport",
+        "MailUser",
+    ]
     assert [one["id"] for one in (await dana.get("/api/runs")).json()["runs"]] == [seen]
-    searches = ("job:SyncStock", "hush", "-job:DailyReport", "is:open", 'by:"System"', f"run:{values['run_id'][0]}")
-    found = {q: [one["id"] for one in (await dana.get("/api/runs", params={"q": q})).json()["runs"]] for q in searches}
+    searches = (
+        "job:SyncStock",
+        "hush",
+        "-job:DailyReport",
+        "is:open",
+        'by:"System"',
+        f"run:{values['run_id'][0]}",
+    )
+    found = {
+        q: [one["id"] for one in (await dana.get("/api/runs", params={"q": q})).json()["runs"]]
+        for q in searches
+    }
     assert set(found["is:open"]) == {seen}
     assert all(set(ids) <= {seen} for ids in found.values()), found
     inbox = (await dana.get("/api/inbox")).json()
     assert [one["job"] for one in inbox["failures"]] == ["DailyReport"]
     counted = await dana.client.post(
-        "/api/bulk/count", json={"action": "retry", "filter": {}}, headers={"X-CSRF-Token": dana.csrf}
+        "/api/bulk/count",
+        json={"action": "retry", "filter": {}},
+        headers={"X-CSRF-Token": dana.csrf},
     )
     assert counted.json()["jobs"] == {"DailyReport": 1}
-    assert "1 failed" in (overview := await dana.page("/jobs")) or "failed" in overview
+    assert re.search("1</b>\\s*failed|1 failed", await dana.page("/jobs"))
     menu = await dana.page("/jobs/jobs")
     assert "/jobs/audit" not in menu
     assert "/jobs/system" not in menu
@@ -184,14 +219,16 @@ async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
     await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
     dana = await site.user("reports", "dana")
 
-    assert "/jobs/runs/%d/retry" % mine in await dana.page(f"/jobs/runs/{mine}")
-    assert "/jobs/runs/%d/retry" % theirs not in await dana.page(f"/jobs/runs/{theirs}")
+    assert f"/jobs/runs/{mine}/retry" in await dana.page(f"/jobs/runs/{mine}")
+    assert f"/jobs/runs/{theirs}/retry" not in await dana.page(f"/jobs/runs/{theirs}")
     assert (await dana.send(f"/jobs/runs/{theirs}/retry")).status_code == 403
     assert (await dana.send(f"/jobs/runs/{mine}/delete")).status_code == 403
     assert (await dana.send(f"/jobs/runs/{mine}/retry")).status_code == 303
     # a filter that fits everything acts on what they may act on
     begun = await dana.client.post(
-        "/api/bulk", json={"action": "retry", "filter": {"states": ["failed"]}}, headers={"X-CSRF-Token": dana.csrf}
+        "/api/bulk",
+        json={"action": "retry", "filter": {"states": ["failed"]}},
+        headers={"X-CSRF-Token": dana.csrf},
     )
     assert begun.status_code == 202, begun.text
     assert begun.json()["total"] == 1
@@ -223,7 +260,7 @@ async def test_names_and_patterns_of_roles_are_checked(site: Site):
     for name in ("admin", "Finance", "x" * 21, "a b", ""):
         with pytest.raises(AuthError):
             await role(site, name)
-    with pytest.raises(AuthError, match="no pattern|not a pattern"):
+    with pytest.raises(AuthError, match="not a pattern"):
         await role(site, "finance", ("viewer", "a\nb"))
     await role(site, "finance", ("viewer", "finance:*"))
     with pytest.raises(AuthError, match="already"):

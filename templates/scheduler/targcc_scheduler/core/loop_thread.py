@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from .visibility import everything_visible
+from .scope.visibility import everything_visible
 
 log = logging.getLogger("targcc.core.loop_thread")
 

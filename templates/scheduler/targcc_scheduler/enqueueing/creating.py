@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from .. import operations
 from ..core.actor import SYSTEM, Actor
 from ..core.errors import UnknownJob, UnknownRun
-from ..core.visibility import visibility
+from ..core.scope.visibility import visibility
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry

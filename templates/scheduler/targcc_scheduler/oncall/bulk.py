@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.actor import Actor
 from ..core.errors import BulkError, UnknownQueue
-from ..core.visibility import visibility
+from ..core.scope.visibility import visibility
 from ..node.chores import bulk_work
 from ..operations import Call
 from ..queries import system
@@ -86,7 +86,9 @@ def check(scheduler: Scheduler, wish: Wish) -> Wish:
         jobs = allowed.administered if wish.action == "delete" else allowed.operated
         if not jobs:
             raise BulkError(f"there are no jobs that you may {wish.action}")
-        theirs = replace(wish.wanted.search, terms=(*wish.wanted.search.terms, *only(job=sorted(jobs)).terms))
+        theirs = replace(
+            wish.wanted.search, terms=(*wish.wanted.search.terms, *only(job=sorted(jobs)).terms)
+        )
         wish = replace(wish, wanted=replace(wish.wanted, search=theirs))
     if wish.queue is not None:
         try:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..core.errors import QueryTimeout
 from ..core.loop_thread import LoopOnDemand
-from ..core.visibility import Visibility, visibility
+from ..core.scope.visibility import Visibility, visibility
 from ..storage.dialects import known
 from ..storage.schema.narrowing import narrow
 

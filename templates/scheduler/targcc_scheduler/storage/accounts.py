@@ -256,7 +256,5 @@ async def remove_role(connection: AsyncConnection, name: str) -> bool:
 
 async def holders(connection: AsyncConnection, role: str) -> list[str]:
     """Users and tokens that have a role, by name."""
-    found = [
-        sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)
-    ]
+    found = [sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)]
     return sorted(await connection.scalars(sa.union(*found)))

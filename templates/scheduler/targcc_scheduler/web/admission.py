@@ -12,9 +12,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 from fastapi import Request
 
-from ..core.visibility import Visibility, visibility
+from ..core.scope.visibility import Visibility, visibility
 from ..scheduler import Scheduler
-from ..security import own_roles
+from ..security.rights import own_roles
 from ..security.roles import BUILT_IN, Principal, Role
 from ..storage.tables import job_failure, job_run
 from .problems import Problem

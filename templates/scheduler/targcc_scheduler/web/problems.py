@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
-from ..core.visibility import everything_visible
+from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
 from .site_names import answers_to
 

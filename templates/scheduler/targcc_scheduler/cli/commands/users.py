@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...security import own_roles, passwords, second_factor, tokens, users
+from ...security import passwords, second_factor, tokens, users
+from ...security.rights import own_roles
 from ...security.roles import Role
 from ...storage import accounts
 from ..common import audited, duration, opened, operator, run
 from ..group import Commands
 from ..output import json_option, print_json, print_table, when
+
 
 @click.group("user", cls=Commands)
 def user_group() -> None:

@@ -16,9 +16,9 @@ branch_labels = None
 depends_on = None
 
 _LONG = sa.UnicodeText().with_variant(mssql.NVARCHAR(None), "mssql")
-_OLDEST_CODE = f"""
+_OLDEST_CODE = """
     INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code {revision}', '0004', CURRENT_TIMESTAMP)
+    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP)
 """
 
 
@@ -35,7 +35,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back to the version before: who has a role of one's own may do nothing any more."""
-    op.execute(f"DELETE FROM c_JobSetting WHERE Name = 'oldest_code {revision}'")
+    op.execute("DELETE FROM c_JobSetting WHERE Name = 'oldest_code 0010'")
     op.drop_table(_name("c_JobRole"))
 
 

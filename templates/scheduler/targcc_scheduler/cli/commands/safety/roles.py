@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ....security import own_roles
+from ....security.rights import own_roles
 from ....security.roles import Grant, Role
 from ...common import audited, opened, run
 from ...group import Commands

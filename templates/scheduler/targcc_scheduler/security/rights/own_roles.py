@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.errors import AuthError
-from ..storage import accounts
-from .roles import BUILT_IN, Grant, Role
+from ...core.errors import AuthError
+from ...storage import accounts
+from ..roles import BUILT_IN, Grant, Role
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,19}")
 _PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -131,4 +131,6 @@ async def _keep(connection: AsyncConnection, name: str, grants: Iterable[Grant])
 
 
 def _role(row: accounts.Row) -> OwnRole:
-    return OwnRole(row.Name, tuple(Grant(Role(may), jobs) for may, jobs in json.loads(row.GrantsJson)))
+    return OwnRole(
+        row.Name, tuple(Grant(Role(may), jobs) for may, jobs in json.loads(row.GrantsJson))
+    )
