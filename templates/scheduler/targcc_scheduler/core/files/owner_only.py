@@ -6,7 +6,6 @@ their well-known numbers, which are the same in every language.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -104,9 +103,11 @@ def _system_folder() -> str:
     import ctypes
 
     buffer = ctypes.create_unicode_buffer(260)
-    with contextlib.suppress(AttributeError):
-        ctypes.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
-    return buffer.value or "C:\\Windows\\System32"
+    kernel = getattr(
+        ctypes, "windll"
+    ).kernel32  # noqa: B009 - other systems' type checkers know no such thing
+    kernel.GetSystemDirectoryW(buffer, len(buffer))
+    return buffer.value
 
 
 WINDOWS = Windows(_run, _system_folder()) if sys.platform == "win32" else None
