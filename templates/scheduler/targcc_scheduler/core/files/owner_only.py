@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger("targcc.core.files.owner_only")
 
@@ -103,10 +104,8 @@ def _system_folder() -> str:
     import ctypes
 
     buffer = ctypes.create_unicode_buffer(260)
-    kernel = getattr(
-        ctypes, "windll"
-    ).kernel32  # noqa: B009 - other systems' type checkers know no such thing
-    kernel.GetSystemDirectoryW(buffer, len(buffer))
+    system: Any = ctypes  # which has no ``windll`` elsewhere
+    system.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
     return buffer.value
 
 
