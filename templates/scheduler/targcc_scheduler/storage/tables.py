@@ -22,6 +22,7 @@ from .schema.failures import job_concern, job_failure
 from .schema.maintenance import job_maintenance
 from .schema.overrides import job_override
 from .schema.requests import job_request
+from .schema.roles import job_role
 from .schema.texts import job_text_due, job_view
 from .schema.webhooks import job_delivery, job_webhook
 
@@ -44,6 +45,7 @@ __all__ = [  # what other modules take from here
     "job_queue",
     "job_release",
     "job_request",
+    "job_role",
     "job_run",
     "job_schedule",
     "job_server",
