@@ -11,10 +11,10 @@ from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
-from targcc_scheduler.node.slots import recurring
 from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import slots
+from targcc_scheduler.storage.lookout.seen import see
 from targcc_scheduler.storage.owners import rows, shadow
 from targcc_scheduler.storage.owners.values import Owner
 from targcc_scheduler.storage.transactions import Store
@@ -42,6 +42,7 @@ class World:
 
     async def at(self, instant):
         self.clock.set(instant)
+        self.node.see(await self.store.lookout.look())
         return await self.node.tick()
 
     async def runs(self):
@@ -61,8 +62,7 @@ def _job(cron="0 * * * *", **options):
 
 
 @pytest.fixture
-async def world(migrated_sqlite_url, monkeypatch):
-    monkeypatch.setattr(recurring, "_OWNERS_SECONDS", 0.0)
+async def world(migrated_sqlite_url):
     made = World(migrated_sqlite_url, _job())
     await made.node.tick()
     yield made
@@ -128,7 +128,7 @@ async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
         async with world.store.write() as connection:
             await rows.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
             await rows.put(connection, "Report", owner, DANA, at)
-            seen.append(await rows.version(connection))
+            seen.append((await see(connection)).owners)
     assert all(one != other for one, other in pairwise(seen))
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ..core.errors import DatabaseReplaced
 from .dialects import known
 from .dialects.base import WRITES
+from .lookout.lookout import Lookout
 
 
 class FileWatch:
@@ -141,6 +142,8 @@ class Store:
         self._beater = _Kept(self._for_beats)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = asyncio.Lock()
+        self.lookout = Lookout(self.read)
+        """Sees what others have changed."""
 
     def _make_engine(self, address: sa.URL) -> AsyncEngine:
         """Another engine, whose connections nobody else has."""
@@ -210,6 +213,7 @@ class Store:
 
     async def dispose(self) -> None:
         """Close every connection."""
+        await self.lookout.close()
         await self._reader.close()
         await self._writer.close()
         await self._beater.close()

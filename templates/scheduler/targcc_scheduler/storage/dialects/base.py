@@ -47,6 +47,7 @@ class Dialect(Protocol):
         speak_for_sql: How a keepalive process beats for its node; see ``keepalive.py``.
         running_sql: How it finds which runs that node has.
         texts: How it keeps the index of runs' texts.
+        clock: Its clock, in a statement; NULL where it is this machine's.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dialect(Protocol):
     speak_for_sql: str
     running_sql: str
     texts: TextIndex
+    clock: sa.ColumnElement[Any]
 
     def folded(self, name: str) -> str:
         """An unquoted name as the database keeps it; for looking whether a table is there."""

@@ -32,7 +32,9 @@ LOCK_KEY = 0x7461726763
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 """How long PostgreSQL may say nothing: seconds while connecting, milliseconds later. The system's own default is many minutes."""
 
-_CLOCK = FrequentStatement(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()).label("now")))
+_CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
+"""The server's clock, not that of the transaction's begin."""
+_READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
 _CANCEL_SECONDS = 10.0
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true)"
@@ -113,6 +115,7 @@ class PostgreSQLDialect:
     name = "postgresql"
     commits_cost = True
     many_writers = True
+    clock: sa.ColumnElement[Any] = _CLOCK
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = keepalive.speak_for(
         "%({})s",
@@ -135,8 +138,8 @@ class PostgreSQLDialect:
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
-        """The server's clock, not that of the transaction's begin."""
-        (found,) = await _CLOCK.all(connection, {})
+        """The server's clock."""
+        (found,) = await _READ_CLOCK.all(connection, {})
         now: datetime = found.now
         return now
 

@@ -20,6 +20,8 @@ UNSEEN = "unindexed runs"
 """The row of ``c_JobSetting`` that says up to which id there are runs from before the index."""
 _COUNTED = 1_000
 _MINE = job_setting.c.Name == UNSEEN
+WAITS = sa.or_(sa.exists().select_from(job_text_due), sa.exists().where(_MINE))
+"""Whether there may be something for a step to do."""
 
 
 async def waits(connection: AsyncConnection) -> int:
