@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ..core.clock import uptime
+from ..core.clock import together, uptime
 from ..core.outage import OUTAGES, Outage
 from ..core.version import __version__
 from ..engine.handover import hand_over
@@ -113,7 +113,7 @@ class Heartbeat:
                 wait = most
             except (*OUTAGES, TimeoutError) as error:
                 wait = min(outage.failed(error).total_seconds(), most)
-            await self._pause(wait)
+            await self._pause(together(wait))
 
     async def look(self) -> None:
         """See which nodes are not alive, and what is wanted of this one, until cancelled."""

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.clock import together
 from .seen import Seen, see
 
 _ENDS_SECONDS = 1.0
@@ -42,7 +43,7 @@ class Lookout:
         loop = asyncio.get_running_loop()
         if self._next is None:
             self._next = loop.create_future()
-        self._look_at(loop.time() + within)
+        self._look_at(loop.time() + together(within))
         return await asyncio.shield(self._next)
 
     def hurry(self) -> None:
