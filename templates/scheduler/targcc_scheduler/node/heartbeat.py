@@ -160,7 +160,7 @@ class Heartbeat:
         lost = self._detector.observe([self._marked(beat) for beat in seen.beats], seen.at)
         if lost or seen.orphans:
             await self._rescue(lost)
-        elif self._looks % _BEATS_BETWEEN_RESCUES == 0:
+        elif seen.waiting and self._looks % _BEATS_BETWEEN_RESCUES == 0:
             await self._services.engine.rescue([])
         self._looks += 1
 

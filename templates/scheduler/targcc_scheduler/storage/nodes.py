@@ -11,11 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.states import RunState
+from ..core.states import WAITING, RunState
 from .dialects import known
 from .dialects.frequent import FrequentStatement
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
+from .runs.transition import is_in_state
 from .runs.values import MOST_LOST_WORKERS, AttemptRecord, Claim, Settlement
 from .tables import UtcDateTime, job_run, job_server, job_setting
 
@@ -215,5 +216,7 @@ def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
 
 RUNNING = sa.exists().where(job_run.c.State == RunState.RUNNING)
 """Whether any run is running."""
+WAITING_RUNS = sa.exists().where(is_in_state(*sorted(WAITING)))
+"""Whether any run waits, perhaps for its time."""
 ORPHANS = sa.exists().where(_orphan())
 """Whether a running run belongs to a node that does not exist."""

@@ -36,6 +36,7 @@ class Seen:
         nodes: What each node says of itself.
         orphans: Whether a running run belongs to a node that does not exist.
         running: Whether any run is running.
+        waiting: Whether any run waits, perhaps for its time.
         alerts: Which jobs have rules.
         releases: Which releases there are.
         unknown: Since when runs wait for a node that knows them.
@@ -51,6 +52,7 @@ class Seen:
     nodes: tuple[NodeState, ...]
     orphans: bool
     running: bool
+    waiting: bool
     alerts: Mark
     releases: Mark
     unknown: refuse.Unknown
@@ -67,6 +69,7 @@ _LOOK = FrequentStatement(
     sa.select(
         nodes.ORPHANS.label("orphans"),
         nodes.RUNNING.label("running"),
+        nodes.WAITING_RUNS.label("waiting"),
         alerts.MARK.label("alerts"),
         releases.MARK.label("releases"),
         refuse.UNKNOWN_SINCE.label("unknown_since"),
@@ -105,6 +108,7 @@ async def see(connection: AsyncConnection) -> Seen:
         ),
         orphans=bool(first.orphans),
         running=bool(first.running),
+        waiting=bool(first.waiting),
         alerts=first.alerts,
         releases=first.releases,
         unknown=refuse.Unknown(first.unknown_since, first.untold_since),
