@@ -136,7 +136,10 @@ class ReleaseWatch:
             self._mark = seen.releases
         self._hold(seen.nodes)
         await self._lead(self._releases, seen.nodes)
-        await self._tend(seen.unknown)
+        if seen.unknown:
+            async with self._services.store.read() as connection:
+                unknown = await refuse.unknown(connection)
+            await self._tend(unknown)
 
     # What this node knows.
 

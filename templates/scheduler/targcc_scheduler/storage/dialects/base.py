@@ -89,6 +89,9 @@ class Dialect(Protocol):
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine | None:
         """An engine for short transactions on the event loop itself; ``None`` where there is no such thing."""
 
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Whether the database has not closed a connection; costs a system call at most."""
+
     def set_up(self, engine: sa.Engine) -> None:
         """Make the connections of a plain engine what the scheduler expects."""
 

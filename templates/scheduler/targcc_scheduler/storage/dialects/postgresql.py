@@ -196,6 +196,12 @@ class PostgreSQLDialect:
         """None: there is a server to wait for."""
         del url
 
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Whether the server has said nothing, as it does when it closes one."""
+        from .psycopg_driver import driver_of
+
+        return not _is_readable(driver_of(connection))
+
     def set_up(self, engine: sa.Engine) -> None:
         """Connections are as they should be."""
 
@@ -334,16 +340,17 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Give nobody a connection that the server has closed.
+    """Give nobody a connection that the server has closed."""
+    if _is_readable(connection.driver_connection):
+        raise InvalidatePoolError("PostgreSQL has closed the connection")
 
-    That makes its socket readable; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction.
-    """
-    socket = connection.driver_connection.fileno()
+
+def _is_readable(driver: Any) -> bool:
+    """Whether there is something to read on a connection, or it is closed; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction."""
+    if driver.closed:
+        return True
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(socket, select.POLLIN)
-        readable = bool(poll.poll(0))
-    else:
-        readable = bool(select.select([socket], [], [], 0)[0])
-    if readable:
-        raise InvalidatePoolError("PostgreSQL has closed the connection")
+        poll.register(driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([driver.fileno()], [], [], 0)[0])

@@ -39,7 +39,7 @@ class Seen:
         waiting: Whether any run waits, perhaps for its time.
         alerts: Which jobs have rules.
         releases: Which releases there are.
-        unknown: Since when runs wait for a node that knows them.
+        unknown: Whether runs wait for a node that knows them.
         owners: Who runs the jobs.
         overrides: What people have changed of jobs.
         bulk: Whether an operation on many runs goes on.
@@ -55,7 +55,7 @@ class Seen:
     waiting: bool
     alerts: Mark
     releases: Mark
-    unknown: refuse.Unknown
+    unknown: bool
     owners: Mark
     overrides: Mark
     bulk: bool
@@ -72,8 +72,7 @@ _LOOK = FrequentStatement(
         nodes.WAITING_RUNS.label("waiting"),
         alerts.MARK.label("alerts"),
         releases.MARK.label("releases"),
-        refuse.UNKNOWN_SINCE.label("unknown_since"),
-        refuse.UNTOLD_SINCE.label("untold_since"),
+        refuse.ARE_UNKNOWN.label("unknown"),
         *(part.label(f"owners_{number}") for number, part in enumerate(owners.MARKS)),
         overrides.MARK.label("overrides"),
         bulk.GOES_ON.label("bulk"),
@@ -111,7 +110,7 @@ async def see(connection: AsyncConnection) -> Seen:
         waiting=bool(first.waiting),
         alerts=first.alerts,
         releases=first.releases,
-        unknown=refuse.Unknown(first.unknown_since, first.untold_since),
+        unknown=bool(first.unknown),
         owners=(first.owners_0, first.owners_1, first.owners_2),
         overrides=first.overrides,
         bulk=bool(first.bulk),

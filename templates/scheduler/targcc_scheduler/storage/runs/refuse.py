@@ -151,13 +151,18 @@ class Unknown:
 
 
 _UNTOLD = sa.case((job_run.c.RefusedBy.not_like(f"%{_ALERTED}%"), job_run.c.UnknownSince))
-UNKNOWN_SINCE, UNTOLD_SINCE = (
-    sa.select(sa.func.min(since, type_=UtcDateTime()))
-    .where(job_run.c.UnknownSince.is_not(None), _WAITS)
-    .scalar_subquery()
-    for since in (job_run.c.UnknownSince, _UNTOLD)
-)
-"""The parts of :class:`Unknown`."""
+_IS_UNKNOWN = sa.and_(job_run.c.UnknownSince.is_not(None), _WAITS)
+ARE_UNKNOWN = sa.exists().where(_IS_UNKNOWN)
+"""Whether runs wait for a node that knows them."""
+_UNKNOWN = sa.select(
+    sa.func.min(job_run.c.UnknownSince, type_=UtcDateTime()),
+    sa.func.min(_UNTOLD, type_=UtcDateTime()),
+).where(_IS_UNKNOWN)
+
+
+async def unknown(connection: AsyncConnection) -> Unknown:
+    """Since when runs wait for a node that knows them."""
+    return Unknown(*(await connection.execute(_UNKNOWN)).one())
 
 
 async def to_tell(connection: AsyncConnection, before: datetime) -> dict[str, list[Row]]:
