@@ -81,6 +81,9 @@ class Lookout:
     async def _answer(self, asked: asyncio.Future[Seen]) -> None:
         try:
             asked.set_result(await self.look())
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - each of those who wait deals with it
             asked.set_exception(error)
             with contextlib.suppress(Exception):
