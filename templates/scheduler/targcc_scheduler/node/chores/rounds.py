@@ -21,7 +21,6 @@ from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
-from . import bulk_work
 from .texts import TextKeeper
 
 log = logging.getLogger("targcc.node.chores.rounds")
@@ -119,6 +118,8 @@ class Rounds:
 
     async def bulk_once(self) -> None:
         """Do what there is to do of operations."""
+        from . import bulk_work  # it finds runs as people do, and that takes memory
+
         services = self._services
         async with services.store.read() as connection:
             going_on = await rows.running(connection)
