@@ -11,6 +11,7 @@ from targcc_scheduler import Actor, ActorKind
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.engine.embedded import EmbeddedEngine
 from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.slots import recurring
 from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import slots
@@ -118,6 +119,23 @@ async def test_after_a_lost_connection_it_looks_again_though_its_clock_stands_st
     running = asyncio.create_task(world.node.run())
     await until(lambda: len(looks) >= 2)
     running.cancel()
+
+
+async def test_a_change_of_owners_wakes_the_node_and_nothing_else_does(world, monkeypatch):
+    woken, looks = [], []
+    monkeypatch.setattr(recurring, "_OWNERS_SECONDS", 0.01)
+    monkeypatch.setattr(world.node, "wake", lambda: woken.append(len(looks)))
+    see = world.node.see
+    monkeypatch.setattr(world.node, "see", lambda seen: (looks.append(seen), see(seen)))
+    following = asyncio.create_task(world.node.follow_owners())
+    await until(lambda: len(looks) >= 3)
+    assert woken == []
+    await world.own(Owner.OLD)
+    await until(lambda: woken)
+    count = len(looks)
+    await until(lambda: len(looks) >= count + 3)
+    assert len(woken) == 1
+    following.cancel()
 
 
 async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
