@@ -15,7 +15,6 @@ from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..queries import runs
 from ..storage.runs.values import NewRun
 
 P = ParamSpec("P")
@@ -147,6 +146,8 @@ class Creating:
             ArgumentsError: they do not fit the job any more.
         """
         definition = self.find(name)
+        from ..queries import runs
+
         found = await self._host.read(lambda db: runs.get_run(db, run_id))
         if found is None or found.job != definition.name:
             raise UnknownRun(f"{definition.name} has no run {run_id}")

@@ -39,6 +39,7 @@ _END_THEMSELVES = (
     "targcc rounds",
     "targcc texts",
     "targcc webhooks",
+    "targcc audit",
 )
 """What ends by itself, when it is told to, so that no connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
@@ -157,6 +158,7 @@ class Node:
         self._begin(self.rounds.chain, "audit")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")
+            self._begin(self.slots.follow_owners, "owners")
         jobs, executor = self._jobs, self.executor
         if jobs is not None and executor is not None:
             engine = self._services.engine
@@ -210,6 +212,7 @@ class Node:
     async def _end_heartbeat(self) -> None:
         self._heartbeat.end()
         self.rounds.end()
+        self._services.store.lookout.hurry()
         beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
         if beating:
             await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)

@@ -17,11 +17,11 @@ from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
 from ...storage.failures import concerns, groups
+from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from ..alerting.watch import AlertWatch
-from . import bulk_work
 from .texts import TextKeeper
 from .webhooks import Deliveries
 
@@ -87,6 +87,24 @@ class Rounds:
                 wait = outage.failed(error).total_seconds()
             await self._pause(wait)
 
+    async def _when_seen(
+        self,
+        what: str,
+        there_is_some: Callable[[Seen], bool],
+        once: Callable[[], Awaitable[None]],
+        within: float,
+    ) -> None:
+        """Do what a look has found that there is to do."""
+        lookout, outage, wait = self._services.store.lookout, Outage(log, what), within
+        while not self._ending.is_set():
+            try:
+                if there_is_some(await lookout.next(wait)):
+                    await once()
+                outage.over()
+                wait = within
+            except OUTAGES as error:
+                wait = outage.failed(error).total_seconds()
+
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ending.wait(), seconds)
@@ -107,10 +125,14 @@ class Rounds:
 
     async def work_off(self) -> None:
         """Go on with operations on many runs, until cancelled."""
-        await self._again_and_again("working on many runs", self.bulk_once, _BULK_SECONDS)
+        await self._when_seen(
+            "working on many runs", lambda seen: seen.bulk, self.bulk_once, _BULK_SECONDS
+        )
 
     async def bulk_once(self) -> None:
         """Do what there is to do of operations."""
+        from . import bulk_work  # it finds runs as people do, and that takes memory
+
         services = self._services
         async with services.store.read() as connection:
             going_on = await rows.running(connection)
@@ -127,19 +149,22 @@ class Rounds:
     async def chain(self) -> None:
         """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""
         if self._services.store.dialect.many_writers:
-            await self._again_and_again("chaining the audit", self.chain_once, _BULK_SECONDS)
+            await self._when_seen(
+                "chaining the audit", lambda seen: seen.unsealed, self.chain_once, _BULK_SECONDS
+            )
 
     async def chain_once(self) -> None:
         """Give all rows that have none a place."""
-        async with self._services.store.read() as connection:
-            more = await connection.run_sync(seal.is_unsealed)
+        more = True
         while more and not self._ending.is_set():
             async with self._services.store.write() as connection:
                 more = await connection.run_sync(seal.seal)
 
     async def index(self) -> None:
         """Keep the index of texts up to date, until cancelled."""
-        await self._again_and_again("indexing texts", self.index_once, _TEXT_SECONDS)
+        await self._when_seen(
+            "indexing texts", lambda seen: seen.texts, self.index_once, _TEXT_SECONDS
+        )
 
     async def index_once(self) -> None:
         """Index what there is to index."""

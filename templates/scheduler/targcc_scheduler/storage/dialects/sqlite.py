@@ -69,6 +69,7 @@ class SQLiteDialect:
     name = "sqlite"
     commits_cost = False
     many_writers = False
+    clock: sa.ColumnElement[Any] = sa.null()
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = keepalive.speak_for(
         ":{}",
@@ -155,6 +156,11 @@ class SQLiteDialect:
         event.listen(engine.sync_engine, "connect", _on_inline_connect)
         event.listen(engine.sync_engine, "begin", _on_inline_begin)
         return engine
+
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Nobody else closes it."""
+        del connection
+        return True
 
     def set_up(self, engine: sa.Engine) -> None:
         """WAL, and transactions that begin where SQLAlchemy says so.
