@@ -19,10 +19,10 @@ from pydantic import (
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import Blueprint
-from targcc_gen.spec.oncall import policy
-from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
+from targcc_gen.spec.oncall import policy
+from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.parts import (
     AlertsSpec,

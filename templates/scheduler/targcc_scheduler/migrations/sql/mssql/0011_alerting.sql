@@ -1,6 +1,6 @@
 BEGIN TRANSACTION;
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0010 -> 0011
 
 CREATE TABLE c_JobAlertThread (
     Thread NVARCHAR(100) NOT NULL,
@@ -43,11 +43,11 @@ CREATE UNIQUE INDEX UQ_c_JobNotice_Key ON c_JobNotice (NoticeKey);
 GO
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0011', '0004', CURRENT_TIMESTAMP);
 
 GO
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0011' WHERE c_AlembicVersion.version_num = '0010';
 
 GO
 

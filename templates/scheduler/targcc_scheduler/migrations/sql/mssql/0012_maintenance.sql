@@ -1,6 +1,6 @@
 BEGIN TRANSACTION;
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0011 -> 0012
 
 CREATE TABLE c_JobMaintenance (
     Id BIGINT NOT NULL IDENTITY,
@@ -17,11 +17,11 @@ CREATE TABLE c_JobMaintenance (
 GO
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0012', '0004', CURRENT_TIMESTAMP);
 
 GO
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0012' WHERE c_AlembicVersion.version_num = '0011';
 
 GO
 

@@ -1,6 +1,6 @@
 BEGIN TRANSACTION;
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0012 -> 0013
 
 CREATE TABLE c_JobRole (
     Name NVARCHAR(20) NOT NULL,
@@ -11,11 +11,11 @@ CREATE TABLE c_JobRole (
 GO
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0013', '0004', CURRENT_TIMESTAMP);
 
 GO
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0013' WHERE c_AlembicVersion.version_num = '0012';
 
 GO
 

@@ -1,6 +1,6 @@
 BEGIN;
 
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0012 -> 0013
 
 CREATE TABLE c_JobRole (
     Name VARCHAR(20) NOT NULL,
@@ -9,8 +9,8 @@ CREATE TABLE c_JobRole (
 );
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0013', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_alembicversion SET version_num='0010' WHERE c_alembicversion.version_num = '0009';
+UPDATE c_alembicversion SET version_num='0013' WHERE c_alembicversion.version_num = '0012';
 
 COMMIT;

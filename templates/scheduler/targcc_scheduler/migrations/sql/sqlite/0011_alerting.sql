@@ -1,4 +1,4 @@
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0010 -> 0011
 
 CREATE TABLE c_JobAlertThread (
     Thread VARCHAR(100) NOT NULL,
@@ -35,6 +35,6 @@ CREATE TABLE c_JobNotice (
 CREATE UNIQUE INDEX UQ_c_JobNotice_Key ON c_JobNotice (NoticeKey);
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0011', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0011' WHERE c_AlembicVersion.version_num = '0010';

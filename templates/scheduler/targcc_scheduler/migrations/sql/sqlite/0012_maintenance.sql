@@ -1,4 +1,4 @@
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0011 -> 0012
 
 CREATE TABLE c_JobMaintenance (
     Id INTEGER NOT NULL,
@@ -13,6 +13,6 @@ CREATE TABLE c_JobMaintenance (
 );
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0012', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0012' WHERE c_AlembicVersion.version_num = '0011';

@@ -1,4 +1,4 @@
--- Running upgrade 0009 -> 0010
+-- Running upgrade 0012 -> 0013
 
 CREATE TABLE c_JobRole (
     Name VARCHAR(20) NOT NULL,
@@ -7,6 +7,6 @@ CREATE TABLE c_JobRole (
 );
 
 INSERT INTO c_JobSetting (Name, Value, UpdatedAt)
-    VALUES ('oldest_code 0010', '0004', CURRENT_TIMESTAMP);
+    VALUES ('oldest_code 0013', '0004', CURRENT_TIMESTAMP);
 
-UPDATE c_AlembicVersion SET version_num='0010' WHERE c_AlembicVersion.version_num = '0009';
+UPDATE c_AlembicVersion SET version_num='0013' WHERE c_AlembicVersion.version_num = '0012';
