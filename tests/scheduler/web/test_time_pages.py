@@ -66,7 +66,8 @@ async def test_a_person_sees_what_comes_what_ran_and_what_the_clocks_do(furnishe
         assert re.search(rf'<a href="/jobs/runs/{run}" tabindex="-1"><title>Run {run}: {words}, ', line)  # fmt: skip
         assert f'href="/jobs/runs/{run}">#{run}</a>' in line  # in the table
     assert "40 s late" in line
-    assert 'fill="url(#hatch-failed)"' in line
+    [drawn] = re.findall(rf'<a href="/jobs/runs/{bad}" tabindex="-1">.*?</a>', line)
+    assert 'fill="url(#hatch-failed)"' in drawn  # not told by its colour alone
     heat = await viewer.page("/jobs/heatmap?weeks=1&zone=Asia/Kolkata")
     assert "Times are in Asia/Kolkata" in heat
     assert "<caption" in heat
