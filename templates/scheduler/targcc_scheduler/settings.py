@@ -161,9 +161,9 @@ class Settings(BaseSettings):
     """The claim that names people; choose one that they cannot change themselves."""
     oidc_role_claim: str = "groups"
     """The claim with their groups, or with one text."""
-    oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
-    """The role of each group, such as ``{"ops": "operator"}``; the highest counts."""
-    oidc_default_role: Literal["", "viewer", "operator", "admin"] = ""
+    oidc_roles: dict[str, str] = Field(default_factory=dict)
+    """The role of each group, such as ``{"ops": "operator"}``, built-in or of your own; the highest built-in one counts, else the first here."""
+    oidc_default_role: str = ""
     """The role of everybody else who signs in there; empty: they are refused."""
 
     smtp_host: str = ""

@@ -302,3 +302,26 @@ def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_u
     said = targcc("prune").stdout
     assert "The file keeps 2.9 MiB that are unused; to make it smaller" in said
     assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said
+
+
+def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tmp_path: Path):
+    said = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
+    assert said == "the role finance allows: operator of finance:*\n"
+    targcc("role", "grant", "finance", "viewer", "Daily*")
+    targcc("role", "revoke", "finance", "finance:*")
+    own = [one for one in json.loads(targcc("role", "list", "--json").stdout) if one["jobs"] != "*"]
+    assert own == [{"role": "finance", "may": "viewer", "jobs": "Daily*"}]
+    text = "a good long password\n"
+    targcc("user", "add", "dana", "--role", "finance", "--password-stdin", text=text)
+    targcc("token", "create", "ci", "--role", "finance")
+    wrong = targcc(
+        "user", "add", "eve", "--role", "fnance", "--password-stdin", text=text, status=2
+    )
+    assert "there is no role fnance: there are viewer, operator, admin, finance" in wrong.stderr
+    assert "ci, dana have the role" in targcc("role", "remove", "finance", status=2).stderr
+    targcc("role", "assign", "viewer", "dana")
+    targcc("token", "revoke", "ci")
+    targcc("role", "remove", "finance")
+    audit = rows(tmp_path / "jobs.db", "SELECT Action, Detail FROM c_JobAudit ORDER BY Id")
+    assert audit[0] == ("create role", "finance: operator of finance:*")
+    assert ("change role", "dana is viewer") in audit

@@ -39,6 +39,7 @@ _MODULES = {
     "history": ("history", "history_group"),
     "user": ("users", "user_group"),
     "token": ("users", "token_group"),
+    "role": ("safety.roles", "role_group"),
     "session": ("safety.sessions", "session_group"),
     "secret": ("safety.secrets", "secret_group"),
     "import-history": ("import_history", "import_history"),

@@ -9,7 +9,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .. import operations
 from ..core.actor import SYSTEM, Actor
-from ..core.errors import UnknownRun
+from ..core.errors import UnknownJob, UnknownRun
+from ..core.scope.visibility import visibility
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
@@ -33,7 +34,10 @@ class Creating:
         Raises:
             UnknownJob: there is none.
         """
-        return self._registry.find(job)
+        found, allowed = self._registry.find(job), visibility.get()
+        if allowed is not None and found.name not in allowed.seen:
+            raise UnknownJob(f"there is no job {job!r}")
+        return found
 
     async def enqueue(
         self,

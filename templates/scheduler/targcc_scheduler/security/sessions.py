@@ -14,7 +14,7 @@ from ..core.humanize import count
 from ..storage import accounts
 from ..storage.audit import audit
 from .digests import digest
-from .roles import Principal, Role
+from .roles import Principal
 
 LINK_SESSION_LIFE = timedelta(hours=12)
 """How long a browser stays signed in with a login link."""
@@ -43,7 +43,7 @@ class Session:
 
     id: str
     name: str
-    role: Role
+    role: str
     csrf: str = field(repr=False)
     created_at: datetime
     last_seen_at: datetime
@@ -64,7 +64,7 @@ class Session:
 async def start_session(
     connection: AsyncConnection,
     name: str,
-    role: Role,
+    role: str,
     now: datetime,
     life: timedelta,
     *,
@@ -163,7 +163,7 @@ def _session(row: accounts.Row) -> Session:
     return Session(
         row.TokenHash[:_ID],
         row.UserName,
-        Role(row.Role),
+        row.Role,
         row.CsrfToken,
         row.CreatedAt,
         row.LastSeenAt or row.CreatedAt,

@@ -20,6 +20,7 @@ from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
 from .schema.overrides import job_override
 from .schema.requests import job_request
+from .schema.roles import job_role
 from .schema.texts import job_text_due, job_view
 
 __all__ = [  # what other modules take from here
@@ -37,6 +38,7 @@ __all__ = [  # what other modules take from here
     "job_queue",
     "job_release",
     "job_request",
+    "job_role",
     "job_run",
     "job_schedule",
     "job_server",

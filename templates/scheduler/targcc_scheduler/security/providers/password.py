@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...project import current
 from .. import passwords, sessions, users
-from ..roles import Principal, Role
+from ..roles import Principal
 from .base import Database
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Login:
     """
 
     name: str
-    role: Role
+    role: str
     password_hash: str = field(repr=False)
     second_factor: bool = False
 

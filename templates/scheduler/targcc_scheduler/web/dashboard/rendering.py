@@ -20,6 +20,7 @@ from ...queries.jobs import display_names
 from ...schedules import parse_zone
 from ...search.terms import only
 from ...security.roles import Principal, Role
+from ..admission import job_of
 from ..state import get_web
 from . import time_tag
 from .charts.days import days
@@ -114,8 +115,18 @@ class Frame:
         return url.path + (f"?{url.query}" if url.query else "")
 
     def may(self, role: str) -> bool:
-        """Whether who is signed in may do what needs ``role``."""
-        return self.principal is not None and self.principal.covers(Role(role))
+        """Whether who is signed in may do what needs ``role``: with the job that the page is about, else with some."""
+        if self.principal is None:
+            return False
+        job = job_of(self.request)
+        if job is not None:
+            return self.principal.covers(Role(role), job)
+        return self.principal.covers_some(Role(role))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether who is signed in sees some jobs only."""
+        return self.principal is not None and self.principal.grants is not None
 
 
 def render(
