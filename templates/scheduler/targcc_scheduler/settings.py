@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .core.errors import SecretError
 from .core.masking.environment import know_environment, know_values
+from .core.masking.records import mask_our_records
 from .core.sealing.seals import SEALS, split_keys
 from .core.secrets import from_outside
 from .project import current
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
     """Names, separated by commas, that the site answers to beside the one in ``base_url``: ``jobs.example.com``, ``*.example.com``, or ``*`` for any."""
     trusted_proxies: str = ""
     """Addresses or networks, separated by commas, of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; ``*``: everybody's."""
+    connections_per_address: Annotated[int, Field(ge=1)] = 100
+    """How many connections ``targcc serve`` keeps of one address that is no trusted proxy; more are closed at once."""
     dashboard_path: str = "/jobs"
     """Where the pages, the API, the health checks and the metrics are."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -183,6 +186,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mask_from_now_on(self) -> Self:
+        mask_our_records()
         know_environment()
         know_values(vars(self).values())
         try:
