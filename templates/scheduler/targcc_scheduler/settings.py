@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     ping_seconds: Seconds = 60
     """How often, at least 15 s apart."""
 
+    require_second_factor: str = ""
+    """Roles, separated by commas, whose users sign in by password only with a second factor: who has none yet is led to turn it on."""
+
     oidc_issuer: str = ""
     """The OpenID provider at which people sign in, such as ``https://login.example.com/realms/acme``; needs the extra ``oidc``."""
     oidc_client_id: str = ""
@@ -194,6 +197,11 @@ class Settings(BaseSettings):
         except SecretError as error:
             raise ValueError(f"secret_key: {error}") from None
         return self
+
+    @property
+    def second_factor_roles(self) -> frozenset[str]:
+        """The roles of ``require_second_factor``."""
+        return frozenset(filter(None, map(str.strip, self.require_second_factor.split(","))))
 
     @field_validator("database_url")
     @classmethod

@@ -41,7 +41,8 @@ class Nothing:
     def write(self, level: str, message: str) -> None: ...
 
 
-def test_handlers_of_a_host_app_get_the_schedulers_records_without_secrets(factory: None):
+@pytest.mark.usefixtures("factory")
+def test_handlers_of_a_host_app_get_the_schedulers_records_without_secrets():
     Settings(database_url="sqlite:///x.db")
     register_secret(SECRET)
     root, host, text = logging.getLogger(), Host(), io.StringIO()
@@ -54,7 +55,7 @@ def test_handlers_of_a_host_app_get_the_schedulers_records_without_secrets(facto
         ours.warning("the key is %s", SECRET)
         ours.warning("%(key)s", {"key": SECRET})
         try:
-            raise ValueError(f"refused: {SECRET}")
+            raise ValueError(f"refused: {SECRET}")  # noqa: TRY301 - it is what is logged
         except ValueError:
             ours.exception("it failed with %r", [SECRET])
             RunLog(Nothing()).exception("job", key=SECRET)

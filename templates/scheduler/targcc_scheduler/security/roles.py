@@ -58,6 +58,7 @@ class Principal:
         session: The id of the browser's session; empty for others.
         jobs: All that a token may do is start these jobs and look at their runs; ``None``: whatever the role allows.
         grants: What a role of one's own allows; ``None`` for a built-in role.
+        second_factor: Whether a user who signed in by password has one; ``None`` of all others.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Principal:
     session: str = ""
     jobs: tuple[str, ...] | None = None
     grants: tuple[Grant, ...] | None = None
+    second_factor: bool | None = None
 
     def covers(self, needed: Role, job: str | None = None) -> bool:
         """Whether they may do what needs a role; what is about one job, if it is named."""

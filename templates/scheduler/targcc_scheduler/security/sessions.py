@@ -39,6 +39,7 @@ class Session:
         expires_at: When it ends, however much it is used.
         device: The browser and its system, in words.
         address: Where they signed in from.
+        second_factor: Whether its user has one; ``None`` of somebody who is no user here, or where it was not asked.
     """
 
     id: str
@@ -50,11 +51,14 @@ class Session:
     expires_at: datetime
     device: str
     address: str
+    second_factor: bool | None = None
 
     @property
     def principal(self) -> Principal:
         """Who sends a request with its cookie."""
-        return Principal(self.name, self.role, self.csrf, self.id)
+        return Principal(
+            self.name, self.role, self.csrf, self.id, second_factor=self.second_factor
+        )
 
     def is_worth_noting(self, now: datetime) -> bool:
         """Whether to store that it is used: at most once a minute, so that most requests write nothing."""
@@ -92,7 +96,7 @@ async def find_session(
 ) -> Session | None:
     """The session of a cookie; ``None`` when there is none, it has ended, or nobody has used it for ``idle``."""
     row = await accounts.find_session(connection, digest(secret), now, now - idle)
-    return None if row is None else _session(row)
+    return None if row is None else _session(row, row.SecondFactor)
 
 
 async def note_use(connection: AsyncConnection, secret: str, now: datetime) -> None:
@@ -159,7 +163,7 @@ _ENDED = "end session"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _session(row: accounts.Row) -> Session:
+def _session(row: accounts.Row, second_factor: bool | None = None) -> Session:
     return Session(
         row.TokenHash[:_ID],
         row.UserName,
@@ -170,4 +174,5 @@ def _session(row: accounts.Row) -> Session:
         row.ExpiresAt,
         row.Device or "",
         row.RemoteAddress or "",
+        None if second_factor is None else bool(second_factor),
     )

@@ -97,8 +97,11 @@ async def add_session(
 async def find_session(
     connection: AsyncConnection, digest: str, now: datetime, idle_since: datetime
 ) -> Row | None:
-    """The row of a session that has not ended."""
+    """The row of a session that has not ended; ``SecondFactor`` says whether its user has one, NULL of somebody who is no user here."""
+    has_one = sa.case((job_user.c.Name.is_(None), None), else_=job_user.c.TotpSecret.is_not(None))
     wanted = _open_sessions(now, idle_since).where(job_session.c.TokenHash == digest)
+    user = job_session.outerjoin(job_user, job_user.c.Name == job_session.c.UserName)
+    wanted = wanted.add_columns(has_one.label("SecondFactor")).select_from(user)
     return (await connection.execute(wanted)).first()
 
 

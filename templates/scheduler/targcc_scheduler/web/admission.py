@@ -32,8 +32,14 @@ LISTS = frozenset(
     }
 )
 """Addresses that are about no single job, and hold only what may be seen, or what is the person's own."""
+ENROLMENT = frozenset({"/account/second-factor", "/logout"})
+"""Addresses for somebody who has to turn a second factor on first."""
 _JOB_KEY = "targcc.job"
 """Where the job stands, in the scope of a request about one."""
+
+
+class SecondFactorNeeded(Problem):
+    """Their role asks for a second factor, and they have none: pages lead to where it is turned on."""
 
 
 async def with_grants(request: Request, principal: Principal) -> Principal:
@@ -51,12 +57,16 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
     Raises:
         Problem: they may not do this, or may not know whether what it is about exists.
     """
+    scheduler, template = get_web(request).scheduler, request.scope["route"].path
+    required = principal.role in scheduler.settings.second_factor_roles
+    if required and principal.second_factor is False and template not in ENROLMENT:
+        raise SecondFactorNeeded(
+            403, "Second factor needed", f"{principal.name} has to turn a second factor on first"
+        )
     if principal.grants is None:
         if not principal.role_covers(needed):
             raise _not_allowed(principal, needed)
         return
-    scheduler = get_web(request).scheduler
-    template = request.scope["route"].path
     find = _SUBJECTS.get(template.removeprefix("/api").split("{")[0])
     if find is None:
         if template not in LISTS or not principal.covers_some(needed):

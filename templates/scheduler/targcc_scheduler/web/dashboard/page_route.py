@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...security.roles import Principal, Role
-from ..admission import admit
+from ..admission import SecondFactorNeeded, admit
 from ..authentication import csrf_fits, find_principal, not_its_job
 from ..hosts.login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, with_database
@@ -34,6 +34,8 @@ class PageRoute(GuardedRoute):
             return keep_csrf(request, await with_database(handler, request))
         except LoginNeeded:
             return _to_login(request)
+        except SecondFactorNeeded:
+            return RedirectResponse(f"{base_path(request)}/account/second-factor", 303)
         except Problem as problem:
             web = getattr(request.app.state, "targcc", None)
             if problem.status == _UNAUTHORIZED and web is not None and web.login_url:
