@@ -136,10 +136,15 @@ async def test_who_has_to_have_one_comes_nowhere_before(settings):
         admin, viewer = await site.user("admin"), await site.user("viewer")
         for path in ("/jobs", "/jobs/runs", "/jobs/account", "/jobs/api/docs"):
             led = await admin.get(path)
-            assert (led.status_code, led.headers["Location"]) == (303, "/jobs/account/second-factor")
+            assert (led.status_code, led.headers["Location"]) == (
+                303,
+                "/jobs/account/second-factor",
+            )
         assert (await admin.get("/api/jobs")).json()["title"] == "Second factor needed"
         assert (await admin.send("/jobs/jobs/DailyReport/pause")).status_code == 303
-        assert not (await site.scheduler.read(lambda db: db.scalars(sa.select(job_schedule.c.PausedAt)))).all()
+        assert not (
+            await site.scheduler.read(lambda db: db.scalars(sa.select(job_schedule.c.PausedAt)))
+        ).all()
         assert (await viewer.get("/jobs")).status_code == 200
         assert (await (await site.program("admin")).get("/api/jobs")).status_code == 200
 

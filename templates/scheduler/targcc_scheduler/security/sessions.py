@@ -56,9 +56,7 @@ class Session:
     @property
     def principal(self) -> Principal:
         """Who sends a request with its cookie."""
-        return Principal(
-            self.name, self.role, self.csrf, self.id, second_factor=self.second_factor
-        )
+        return Principal(self.name, self.role, self.csrf, self.id, second_factor=self.second_factor)
 
     def is_worth_noting(self, now: datetime) -> bool:
         """Whether to store that it is used: at most once a minute, so that most requests write nothing."""
