@@ -39,7 +39,6 @@ def run(kind: str, seconds: float, folder: Path) -> dict:
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(sys.platform == "win32", reason="it limits and measures by the module resource")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_takes_a_reader_long_or_much_memory(kind: str, tmp_path: Path):
     """As long as ``TARGCC_FUZZ_SECONDS`` says, each."""

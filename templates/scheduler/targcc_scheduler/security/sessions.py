@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,7 +94,10 @@ async def find_session(
 ) -> Session | None:
     """The session of a cookie; ``None`` when there is none, it has ended, or nobody has used it for ``idle``."""
     row = await accounts.find_session(connection, digest(secret), now, now - idle)
-    return None if row is None else _session(row, row.SecondFactor)
+    if row is None:
+        return None
+    has_one = None if row.SecondFactor is None else bool(row.SecondFactor)
+    return replace(_session(row), second_factor=has_one)
 
 
 async def note_use(connection: AsyncConnection, secret: str, now: datetime) -> None:
@@ -161,7 +164,7 @@ _ENDED = "end session"
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _session(row: accounts.Row, second_factor: bool | None = None) -> Session:
+def _session(row: accounts.Row) -> Session:
     return Session(
         row.TokenHash[:_ID],
         row.UserName,
@@ -172,5 +175,4 @@ def _session(row: accounts.Row, second_factor: bool | None = None) -> Session:
         row.ExpiresAt,
         row.Device or "",
         row.RemoteAddress or "",
-        None if second_factor is None else bool(second_factor),
     )
