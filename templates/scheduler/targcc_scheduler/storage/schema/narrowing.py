@@ -1,7 +1,7 @@
 """What somebody sees of each table whose role is about some jobs only.
 
-Their questions are compiled so that each table is read through a subquery with their rows alone, wherever it stands in a statement: whatever a
-page counts, searches or joins, it never meets others. A table without a rule has no rows for them.
+Their questions are compiled so that each table is read through a subquery with their rows alone, wherever it stands in a statement: what a
+page counts, searches or joins is of these rows. A table without a rule has no rows for them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RULES = {
 """Which rows of a table they see."""
 
 _AS_IT_IS = frozenset({"c_JobText"})
-"""The index of texts: it is always joined with ``c_JobRun``, and gives no text back. SQLite's ``MATCH`` needs the table itself."""
+"""The index of texts: it is joined with ``c_JobRun``, and gives no text back. SQLite's ``MATCH`` needs the table itself."""
 _CATALOGUES = frozenset({"sqlite_master", "pragma_module_list", "pg_class"})
 """What a statement that is a plain text may ask."""
 _SOURCE = re.compile(r"\b(?:from|join)\s+([\w.]+)", re.IGNORECASE)
