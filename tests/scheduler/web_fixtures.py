@@ -24,6 +24,7 @@ from targcc_scheduler.storage.runs.history import imported_ending
 from targcc_scheduler.storage.statistics import counts
 from targcc_scheduler.storage.statistics.endings import Ending
 from targcc_scheduler.storage.tables import job_run, logged_job
+from targcc_scheduler.web.live import streams
 
 PASSWORD = "a good long password"
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -195,6 +196,12 @@ def settings(database_url: str) -> Settings:
         cancel_grace=0.5,
         poll_seconds=0.2,
     )
+
+
+@pytest.fixture
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams of events end after their beginning: whoever asks here reads answers to their end."""
+    monkeypatch.setattr(streams, "is_stopping", lambda: True)
 
 
 @pytest.fixture

@@ -6,5 +6,6 @@ from web_fixtures import (
     database_url,
     empty_database,
     settings,
+    short_streams,
     site,
 )

@@ -128,6 +128,7 @@ async def snapshot(site: Site) -> dict[str, int]:
     return dict(zip((str(one.name) for one in watched), row, strict=True))
 
 
+@pytest.mark.usefixtures("short_streams")
 async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
     values = await secrets_everywhere(site)
     seen = await site.add_run("DailyReport", "failed", Message="the printer is away")
