@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ _BINS = 96
 _LOAD = 20
 _SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
+_ORDER = {state: n for n, state in enumerate(RunState)}
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = {
     "missed": "missed: nobody could start it",
@@ -55,7 +55,7 @@ class GanttChart:
     zone: ZoneInfo
     base: str
 
-    @property
+    @cached_property
     def axis(self) -> Axis:
         """The time that is drawn."""
         return Axis(self.view.since, self.view.until)
@@ -150,7 +150,7 @@ class GanttChart:
                     f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{_BAR}" fill="url(#hatch-{_HATCHED[bar.state]})"/>'
                 )
             )
-        return self._linked(bar.run, self._words(bar), joined(parts))
+        return self._linked(bar.run, self._words(bar), "".join(parts))
 
     def _planned(self, bar: Bar, y: int) -> Iterable[Markup]:
         """The slot of a bar and the wait from there, where that is long enough to be seen."""
@@ -189,7 +189,7 @@ class GanttChart:
             shape = drawn(f'<circle class="m-{mark.kind}" cx="{x:.3f}%" cy="{y}" r="{size}"/>')
         return self._linked(mark.run, title, shape)
 
-    def _linked(self, run: int | None, title: str, shape: Markup) -> Markup:
+    def _linked(self, run: int | None, title: str, shape: str) -> Markup:
         """A shape with its words, as a link to its run."""
         whole = f"<title>{escape(title)}</title>{shape}"
         if run is None:
@@ -198,20 +198,27 @@ class GanttChart:
 
     def _block(self, block: Block, most: int, height: int) -> Markup:
         """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
-        ended, base, parts = Counter(block.ended), float(height - 2), []
-        whole = scaled(ended.total(), most, height - 4)
+        total, base, parts = sum(block.ended.values()), float(height - 2), []
+        whole = scaled(total, most, height - 4)
         x, width = self.axis.x(block.at), self.axis.width(block.until - block.at)
         for kind, members in STACK:
-            number = sum(ended[state] for state in members)
+            number = sum(n for state, n in block.ended.items() if state in members)
             if number:
-                high = max(3.0, whole * number / ended.total())
+                high = max(3.0, whole * number / total)
                 base -= high
                 parts.append(rect(kind, x, base, width=width * 0.9, height=high))
-        said = ", ".join(f"{ended[s]} {humanize.STATE_WORDS[s]}" for s in RunState if ended[s])
-        return self._linked(None, f"{self._clock(block.at)}: {said}", joined(parts))
+        said = ", ".join(
+            f"{number} {humanize.STATE_WORDS[state]}"
+            for state, number in sorted(block.ended.items(), key=_by_state)
+        )
+        return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
 
     def _clock(self, at: datetime) -> str:
         return humanize.clock(at, self.view.now, self.zone)
+
+
+def _by_state(one: tuple[RunState, int]) -> int:
+    return _ORDER[one[0]]
 
 
 def _upright(kind: str, x: float) -> Markup:
