@@ -69,11 +69,10 @@ class DayCounts:
         found = {day: self._kept[day][1] for day in days if day in self._kept}
         if missing := [day for day in days if day not in found]:
             begins, ends = missing[0], missing[-1] + timedelta(days=1)
-            read = {day: Counter() for day in days if begins <= day < ends}
+            read: dict[datetime, _Counts] = {day: Counter() for day in days if begins <= day < ends}
             for (at, bad), number in (await _counts(connection, begins, ends)).items():
                 read[at.replace(hour=0, minute=0)][at, bad] = number
-            fresh = {day: (now, one) for day, one in read.items() if day + _FRESH < now}
-            self._kept |= fresh
+            self._kept |= {day: (now, one) for day, one in read.items() if day + _FRESH < now}
             found |= read
         return found
 
