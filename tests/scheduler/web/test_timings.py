@@ -124,11 +124,12 @@ AT = {
 }
 FILL_RUNS = """
     INSERT INTO c_JobRun (JobName, JobType, State, Queue, ArgumentsJson, DueAt, CreatedAt, StartedAt, CompletedAt, Attempt,
-        ServerId, TriggeredBy, Message, Cause)
+        ServerId, TriggeredBy, Message, Cause, HandledAt, HandledBy, Handling)
     SELECT CASE n % 50 WHEN 0 THEN 'DailyReport' ELSE 'Old' || (n % 50) END, 'Recurring', CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'succeeded' END, 'default',
         CASE WHEN n % 2 = 0 THEN '{{"customer": ' || (n % {distinct}) || '}}' END, {at}, {at}, {at}, {at}, 1,
         'web-' || (n % 4) || ':1:machine:random', 'System', 'Processed ' || (n % {distinct}) || ' orders of the day',
-        CASE WHEN n % 20 = 0 THEN {cause} END
+        CASE WHEN n % 20 = 0 THEN {cause} END,
+        CASE WHEN n % 20 = 0 AND n < {open_since} THEN {at} END, 'Dana', 'discarded'
     FROM {series} AS series
 """
 QUARTER = {
@@ -152,7 +153,12 @@ def fill(url: str) -> None:
     """A million runs, their index as nodes would have made it, and the needle."""
     with sync_engine(url) as engine, engine.begin() as connection:
         kind = connection.dialect.name
-        known = {"distinct": DISTINCT, "success": "n % 20 <> 0", "cause": f"'{CAUSE.key}'"}
+        known = {
+            "distinct": DISTINCT,
+            "success": "n % 20 <> 0",
+            "cause": f"'{CAUSE.key}'",
+            "open_since": RUNS // 10 * 9,
+        }
         for statement, rows in ((FILL_RUNS, RUNS), (FILL_ATTEMPTS, ATTEMPTS)):
             series, at = SERIES[kind].format(rows=rows), AT[kind].format(rows=rows)
             said = statement.format(series=series, at=at, **known)

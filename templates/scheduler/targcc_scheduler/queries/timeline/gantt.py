@@ -34,11 +34,11 @@ from .plan import plan
 
 MOST_ROWS = 60
 """So many jobs are drawn."""
-MOST_DRAWN = 300
+MOST_DRAWN = 200
 """Jobs whose bars would be more than this with those before them are shown by their counts."""
 LONGEST_RANGE = timedelta(days=2)
 """So long a time is drawn at most."""
-_MOST_BLOCKS = 48
+_MOST_BLOCKS = 24
 _MOST_SLOTS = 60
 
 MarkKind = Literal["missed", "skipped", "cancelled", "late", "coming"]
@@ -55,7 +55,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """How many runs of a job ended that began in a part of the time, a quarter of an hour or some of them, by state."""
+    """How many runs of a job ended that began in a part of the time, one or several quarters of an hour, by state."""
 
     at: datetime
     until: datetime

@@ -24,11 +24,13 @@ def time_tag(
     if instant is None:
         return Markup('<span class="nothing">{}</span>').format(NOTHING)
     iso, title = instant.isoformat(timespec="seconds"), full(instant, zone)
-    at, ago = clock(instant, now, zone), relative(instant, now)
     tag = f'<time datetime="{iso}" title="{title}"'
-    relative_tag = f"{tag} data-relative>{ago}</time>"
+    if style == "full":
+        return Markup(f"{tag}>{title}</time>")  # noqa: S704 - figures and names of days
+    at = clock(instant, now, zone)
+    if style == "clock":
+        return Markup(f"{tag}>{at}</time>")  # noqa: S704
+    relative_tag = f"{tag} data-relative>{relative(instant, now)}</time>"
     if style == "relative":
-        return Markup(relative_tag)  # noqa: S704 - figures and names of days
-    if style == "both":
-        return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704
-    return Markup(f"{tag}>{title if style == 'full' else at}</time>")  # noqa: S704
+        return Markup(relative_tag)  # noqa: S704
+    return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
@@ -213,8 +213,10 @@ class GanttChart:
         )
         return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
 
-    def _clock(self, at: datetime) -> str:
-        return humanize.clock(at, self.view.now, self.zone)
+    @cached_property
+    def _clock(self) -> Callable[[datetime], str]:
+        """An instant in words; counts of many rows begin at the same ones."""
+        return cache(lambda at: humanize.clock(at, self.view.now, self.zone))
 
 
 def _by_state(one: tuple[RunState, int]) -> int:
