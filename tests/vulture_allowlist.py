@@ -100,6 +100,8 @@ _.inherit_cache
 _as_array
 _as_json
 _as_epoch
+_as_floor
+_as_integer
 _as_days
 
 # What pages and the API say of time.

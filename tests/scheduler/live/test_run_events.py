@@ -8,7 +8,7 @@ import pytest
 from live_rig import Stream, address_of, browse_site, eventually, server, stream, write
 from targcc_scheduler import Settings
 from targcc_scheduler.security import roles, tokens
-from targcc_scheduler.web.live import limits, streams
+from targcc_scheduler.web.live import hub, limits, streams
 from web_fixtures import Site, running
 
 
@@ -65,6 +65,20 @@ async def test_more_lines_than_one_round_brings_come_in_order_and_once(site: Sit
         assert [line.split(" ", 2)[2].strip() for line in whole.text.splitlines()] == texts
         later = await client.get(f"/api/runs/{run_id}/log", params={"after": 1_200})
         assert [line["message"] for line in later.json()] == texts[1_200:]
+
+
+async def test_who_comes_does_not_wait_for_a_round_of_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hub, "_ROUND_SECONDS", 600)
+    goes_on, over = [await site.add_run("DailyReport", state) for state in ("running", "failed")]
+    runs = hub.RunHub(site.scheduler.read)
+    with runs.watch(goes_on) as first:
+        await first.news(60)
+        assert first.status is not None
+        with runs.watch(over) as second:
+            await second.news(60)
+            assert second.ended
 
 
 async def test_streams_leave_room_for_pages_and_others(site: Site, address: str):

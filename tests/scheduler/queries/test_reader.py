@@ -156,3 +156,20 @@ def seconds_since_the_oldest_beat(database: Any) -> float:
 
 async def ignore(event: object) -> None:
     """Nobody is told."""
+
+
+async def test_each_question_is_planned_for_what_it_asks(
+    make_reader: Callable[[float], Reader], migrated_url: str
+):
+    if migrated_url.startswith("sqlite"):
+        pytest.skip("SQLite plans each statement once")
+
+    async def ask_often(db: AsyncConnection) -> Any:
+        for text in "abcdefghijklmnopqrst":
+            await db.execute(sa.select(job_run.c.Id).where(job_run.c.Message.contains(text)))
+        plans = "SELECT sum(custom_plans), sum(generic_plans) FROM pg_prepared_statements WHERE statement LIKE '%LIKE%'"
+        return (await db.execute(sa.text(plans))).one()
+
+    own, for_all = await make_reader(60).read(ask_often)
+    assert own > 10
+    assert not for_all

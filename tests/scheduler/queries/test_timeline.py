@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.definition import JobDefinition
-from targcc_scheduler.queries.timeline.gantt import MOST_ROWS, Gantt, Row, gantt
+from targcc_scheduler.queries.timeline.gantt import MOST_DRAWN, MOST_ROWS, Gantt, Row, gantt
 from targcc_scheduler.queries.timeline.groups import grouped
 from targcc_scheduler.queries.timeline.heat import DayCounts, heat
 from targcc_scheduler.queries.timeline.plan import plan
@@ -159,6 +159,7 @@ async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: Async
     assert [group.queue for group in found.groups] == ["critical", "default"]
     await _overlap(db)
     await _tried_again(db)
+    await _more_than_is_drawn(db)
     await _thousands(db)
 
 
@@ -189,6 +190,26 @@ async def _tried_again(db: AsyncConnection) -> None:
     found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Nightly")
     bars = [bar for bar in rows_of(found)["Nightly"].bars if bar.planned is None]
     assert [bar.state for bar in bars] == [RunState.RETRYING, RunState.FAILED]
+
+
+async def _more_than_is_drawn(db: AsyncConnection) -> None:
+    """Of many jobs with many runs the first have bars, the others counts of parts of the time."""
+    since, names = EVENING - timedelta(days=9), [f"Busy{n}" for n in range(8)]
+    at = [since + n * timedelta(minutes=50) for n in range(50)]
+    one = {"JobType": "Recurring", "CreatedAt": NOW, "Success": True}
+    rows = [{**one, "JobName": name, "StartedAt": n, "CompletedAt": n} for name in names for n in at]  # fmt: skip
+    await db.execute(logged_job.insert(), rows)
+    endings = [Ending(job=name, at=n, outcome=RunState.SUCCEEDED) for name in names for n in at]
+    await counts.add(db, endings, shard=0)
+    found = await gantt(db, JOBS, NOW, since=since, until=since + timedelta(days=2))
+    busy = [row for name, row in rows_of(found).items() if name in names]
+    assert sorted(len(row.bars) for row in busy) == [0, 0, 0, 0, *[50] * (MOST_DRAWN // 50)]
+    for row in busy[-4:]:
+        assert sum(sum(block.ended.values()) for block in row.blocks) == row.number == len(at)
+        for block in row.blocks:
+            assert block.until - block.at == timedelta(hours=2)
+            within = sum(block.at <= n < block.until for n in at)
+            assert dict(block.ended) == {RunState.SUCCEEDED: within}
 
 
 async def _thousands(db: AsyncConnection) -> None:
@@ -250,6 +271,17 @@ async def _slower(db: AsyncConnection) -> None:
     assert (await trend(db, "Slow", NOW, days=6, zone=BERLIN)).drift is None
 
 
+async def test_the_days_of_a_trend_are_those_of_the_clock_in_spring_too(db: AsyncConnection):
+    change = datetime(2027, 3, 28, 1, tzinfo=UTC)
+    hours = [change + n * timedelta(hours=1) for n in range(-48, 72)]
+    endings = [Ending(job="Spring", at=at, outcome=RunState.FAILED) for at in hours]
+    await counts.add(db, endings, shard=0)
+    found = await trend(db, "Spring", hours[-1], days=7, zone=BERLIN)
+    by_day = Counter(at.astimezone(BERLIN).date() for at in hours)
+    assert by_day[change.date()] == 23
+    assert {one.day: one.failed for one in found.days if one.failed} == by_day
+
+
 async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change(db: AsyncConnection):  # fmt: skip
     kept = DayCounts()
     for zone in (BERLIN, ZoneInfo("Asia/Kolkata")):
@@ -264,6 +296,8 @@ async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change
                 for day in range(7)
                 for hour in range(24)
             }
+        longer = [(await heat(db, NOW, weeks=2, zone=zone, kept=one)).total for one in (kept, None)]
+        assert longer == [found.total] * 2
     assert found.since.astimezone(zone).hour == 0
     assert (await heat(db, NOW, weeks=1, zone=BERLIN, job="Nightly")).total == 3
     await _planned(db)

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from targcc_scheduler import Settings
 from targcc_scheduler.queries import history
 from targcc_scheduler.queries import runs as run_rows
+from targcc_scheduler.queries.following.changes import changes_since
 from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.failures.cause import cause_of
@@ -54,7 +55,13 @@ PAGES = (
     "/jobs/timeline",
     "/jobs/timeline?since={ago}&hours=12",
     "/jobs/timeline?job=DailyReport&since={ago}",
+    "/jobs/timeline?since={ago}&hours=48",
     "/jobs/heatmap",
+    "/jobs/heatmap?job=DailyReport",
+    "/jobs/calendars",
+    "/jobs/webhooks",
+    "/jobs/runs/1500/live",
+    "/jobs/runs/1500/lines",
 )
 ENDPOINTS = (
     "/api/jobs",
@@ -73,6 +80,17 @@ ENDPOINTS = (
     "/api/runs/1500/why",
     "/api/jobs/DailyReport/why",
     "/api/timeline?since={ago}",
+    "/api/calendar",
+    "/api/heatmap",
+    "/api/heatmap?job=DailyReport",
+    "/api/calendars",
+    "/api/maintenance",
+    "/api/webhooks",
+    "/api/inbox/{cause}",
+    "/api/inbox?q=nothing",
+    "/api/releases",
+    "/api/runs/1500/log.txt",
+    "/api/runs/1500/events",
     "/api/jobs/DailyReport/trend",
     "/api/queues",
     "/api/servers",
@@ -197,14 +215,15 @@ def asked() -> Iterator[Asked]:
 
 
 async def test_no_question_reads_a_long_table_through(long_site: Site, asked: Asked):
-    viewer = await long_site.user("viewer")
-    program = await long_site.program("viewer")
+    viewer = await long_site.user("operator")
+    program = await long_site.program("operator")
     asked.statements.clear()
     times = {"ago": AGO.replace("+", "%2B"), "later": LATER.replace("+", "%2B"), "cause": CAUSE.key}
     for client, paths in ((viewer.client, PAGES), (program, ENDPOINTS)):
         for path in paths:
             answer = await client.get(path.format(**times))
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
+    await long_site.scheduler.read(lambda db: changes_since(db, datetime.fromisoformat(AGO)))
     for query in (history.history, history.known_jobs, entries.audit, run_rows.waiting_runs):
         await long_site.scheduler.read(query)  # as commands ask
     assert len(asked.statements) > 25

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
 from targcc_scheduler.storage.engines import sync_engine
+from targcc_scheduler.storage.failures import groups
+from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.texts import document, keeping
 from targcc_scheduler.storage.texts.postgresql import numbers
 from web_fixtures import Site, running
@@ -23,8 +25,9 @@ pytestmark = pytest.mark.soak
 RUNS = int(os.environ.get("TARGCC_TEST_RUNS", "1000000"))
 ATTEMPTS = RUNS // 5
 DISTINCT = 1_000
-TIMES = 7
+TIMES = 11
 NEEDLE, LONG_AGO = "porcupine 4711", RUNS // 10
+CAUSE = cause_of("DailyReport", "ValueError: 7")
 SEARCHES = (
     "",
     "state:failed",
@@ -63,21 +66,46 @@ ADDRESSES = (
     "/jobs/calendar?view=day",
     "/jobs/timeline",
     "/jobs/timeline?hours=48",
+    "/jobs/timeline?job=DailyReport",
     "/jobs/heatmap?weeks=8",
+    "/jobs/heatmap?job=DailyReport",
+    "/jobs/calendars",
+    "/jobs/webhooks",
+    "/jobs/jobs/SyncStock",
+    "/jobs/jobs/SyncStock/backfill",
+    "/jobs/jobs/SyncStock/override",
+    f"/jobs/runs/{RUNS // 2}/lines",
+    f"/jobs/runs/{RUNS // 2}/live",
+    f"/jobs/inbox/{CAUSE.key}",
+    "/jobs/account",
     "/api/jobs",
     "/api/jobs/DailyReport",
     "/api/jobs/DailyReport/history",
     "/api/jobs/DailyReport/stats?days=366",
     "/api/jobs/DailyReport/why",
     "/api/jobs/DailyReport/trend?days=90",
+    "/api/jobs/SyncStock/trend?days=90",
     "/api/timeline",
+    "/api/calendar",
+    "/api/heatmap",
     "/api/heatmap?job=DailyReport",
+    "/api/calendars",
+    "/api/maintenance",
+    "/api/webhooks",
+    f"/api/runs/{RUNS // 2}/log.txt",
+    f"/api/runs/{RUNS // 2}/events",
     "/api/runs?q=porcupine",
     "/api/runs?q=no+such+text",
     f"/api/runs/{RUNS // 2}",
     f"/api/runs/{RUNS // 2}/why",
     f"/api/runs/{RUNS // 2}/log",
     "/api/inbox",
+    f"/api/inbox/{CAUSE.key}",
+    "/api/bulk",
+    "/api/overrides",
+    "/api/owners",
+    "/api/releases",
+    "/api/system",
     "/api/queues",
     "/api/servers",
     "/api/audit",
@@ -96,12 +124,24 @@ AT = {
 }
 FILL_RUNS = """
     INSERT INTO c_JobRun (JobName, JobType, State, Queue, ArgumentsJson, DueAt, CreatedAt, StartedAt, CompletedAt, Attempt,
-        ServerId, TriggeredBy, Message)
+        ServerId, TriggeredBy, Message, Cause, HandledAt, HandledBy, Handling)
     SELECT CASE n % 50 WHEN 0 THEN 'DailyReport' ELSE 'Old' || (n % 50) END, 'Recurring', CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'succeeded' END, 'default',
         CASE WHEN n % 2 = 0 THEN '{{"customer": ' || (n % {distinct}) || '}}' END, {at}, {at}, {at}, {at}, 1,
-        'web-' || (n % 4) || ':1:machine:random', 'System', 'Processed ' || (n % {distinct}) || ' orders of the day'
+        'web-' || (n % 4) || ':1:machine:random', 'System', 'Processed ' || (n % {distinct}) || ' orders of the day',
+        CASE WHEN n % 20 = 0 THEN {cause} END,
+        CASE WHEN n % 20 = 0 AND n < {open_since} THEN {at} END, 'Dana', 'discarded'
     FROM {series} AS series
 """
+QUARTER = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', strftime('%s', StartedAt) / 900 * 900, 'unixepoch')",
+    "postgresql": "date_bin('15 minutes', StartedAt, TIMESTAMPTZ '2020-01-01 00:00:00Z')",
+}
+FILL_COUNTS = """
+    INSERT INTO c_JobStat (JobName, BeginsAt, Outcome, Bucket, Shard, Count, SumMs, MaxMs)
+    SELECT JobName, {quarter}, State, {bucket}, Id % 2, count(*), sum(Id % 5000), max(Id % 5000)
+    FROM c_JobRun GROUP BY 1, 2, 3, 4, 5
+"""
+"""As if two nodes had counted; durations of sixty classes, and failures without one."""
 FILL_ATTEMPTS = """
     INSERT INTO c_LoggedJob (JobName, JobId, JobType, StartedAt, CompletedAt, DurationMs, Success, ResultMessage, ServerName, TriggeredBy)
     SELECT CASE n % 50 WHEN 0 THEN 'DailyReport' ELSE 'Old' || (n % 50) END, CAST(n AS varchar(20)), 'Recurring', {at}, {at}, n % 5000, {success}, 'Processed', 'web-1', 'System'
@@ -113,19 +153,29 @@ def fill(url: str) -> None:
     """A million runs, their index as nodes would have made it, and the needle."""
     with sync_engine(url) as engine, engine.begin() as connection:
         kind = connection.dialect.name
-        known = {"distinct": DISTINCT, "success": "n % 20 <> 0"}
+        known = {
+            "distinct": DISTINCT,
+            "success": "n % 20 <> 0",
+            "cause": f"'{CAUSE.key}'",
+            "open_since": RUNS // 10 * 9,
+        }
         for statement, rows in ((FILL_RUNS, RUNS), (FILL_ATTEMPTS, ATTEMPTS)):
             series, at = SERIES[kind].format(rows=rows), AT[kind].format(rows=rows)
             said = statement.format(series=series, at=at, **known)
             connection.exec_driver_sql(said.replace("%", "%%") if kind != "sqlite" else said)
+        bucket = "CASE State WHEN 'failed' THEN -1 ELSE 20 + Id % 60 END"
+        counts = FILL_COUNTS.format(quarter=QUARTER[kind], bucket=bucket)
+        connection.exec_driver_sql(counts if kind == "sqlite" else counts.replace("%", "%%"))
         index(connection, kind)
         emptied = "DELETE FROM" if kind == "sqlite" else "TRUNCATE"
         connection.exec_driver_sql(f"{emptied} c_JobTextDue")
         connection.exec_driver_sql(
             f"UPDATE c_JobRun SET Message = 'A {NEEDLE}' WHERE Id = {LONG_AGO}"
         )
-        if kind == "postgresql":
-            connection.exec_driver_sql("ANALYZE")
+    if kind == "postgresql":  # as the server does by itself
+        with sync_engine(url) as engine, engine.connect() as connection:
+            in_no_transaction = connection.execution_options(isolation_level="AUTOCOMMIT")
+            in_no_transaction.exec_driver_sql("VACUUM ANALYZE")
 
 
 def index(connection: sa.Connection, kind: str) -> None:
@@ -172,6 +222,7 @@ async def site(migrated_url: str) -> AsyncIterator[Site]:
     print(f"\n{RUNS:,} runs in {took:.0f} s")  # noqa: T201 - the figures are what it is run for
     settings = Settings(database_url=migrated_url, heartbeat_seconds=1, lost_after_seconds=60)
     async with running(settings, work=True) as site:
+        await site.change(lambda db: groups.note(db, [groups.Seen(CAUSE, datetime.now(UTC))]))
         yield site
 
 
@@ -181,11 +232,13 @@ async def keep_busy(site: Site) -> None:
         await asyncio.sleep(0.02)
 
 
-async def timed(client: Any, path: str) -> float:
-    began = time.perf_counter()
+async def timed(client: Any, path: str) -> tuple[float, float]:
+    """Milliseconds that an answer took, by the clock and of this process's processor time."""
+    began, used = time.perf_counter(), time.process_time()
     answer = await client.get(path)
+    took, took_of = time.perf_counter() - began, time.process_time() - used
     assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
-    return (time.perf_counter() - began) * 1000
+    return took * 1000, took_of * 1000
 
 
 async def waits(db: AsyncConnection) -> int:
@@ -193,20 +246,26 @@ async def waits(db: AsyncConnection) -> int:
 
 
 async def test_every_address_answers_soon(site: Site):
-    viewer, program = await site.user("viewer"), await site.program("viewer")
+    viewer, program = await site.user("operator"), await site.program("operator")
+    for client in (viewer.client, program):
+        client.event_hooks = {}  # to compare with the description takes longer than to answer
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
     while await site.scheduler.read(waits):  # noqa: ASYNC110 - the database says it
         await asyncio.sleep(0.05)
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
     busy = asyncio.create_task(keep_busy(site))
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
         for path in ADDRESSES:
             client = viewer.client if path.startswith("/jobs") else program
             found.setdefault(path, []).append(await timed(client, path))
     busy.cancel()
-    base = statistics.median(found[PLAIN])
-    for path, times in sorted(found.items(), key=lambda one: statistics.median(one[1])):
-        print(f"{statistics.median(times):8.1f} {max(times):8.1f} ms  {path}")  # noqa: T201
-    slow = {path: times for path, times in found.items() if statistics.median(times) > max(100, 20 * base)}  # fmt: skip
-    assert not slow
+    medians = {}
+    print("  median   95 %    first  processor")  # noqa: T201
+    for path, every in sorted(found.items(), key=lambda one: statistics.median(one[1])):
+        times, used = ([one[n] for one in every] for n in (0, 1))
+        medians[path] = statistics.median(times)
+        figures = (medians[path], sorted(times)[-1 - len(times) // 20], times[0], statistics.median(used))  # fmt: skip
+        print(" ".join(f"{one:7.1f}" for one in figures), f"ms  {path}")  # noqa: T201
+    most = max(100, 20 * medians[PLAIN])
+    assert not {path: took for path, took in medians.items() if took > most}

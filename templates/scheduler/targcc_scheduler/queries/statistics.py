@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
+from ..storage.schema.elapsed import whole_seconds
 from ..storage.statistics import recount
 from ..storage.statistics.buckets import NO_DURATION, duration_of
 from ..storage.statistics.endings import QUARTER, quarter_of
 from ..storage.tables import job_stat, logged_job
 
+_DAY = timedelta(days=1)
 _RAN = (RunState.SUCCEEDED, RunState.FAILED)
 
 
@@ -122,12 +124,17 @@ async def job_stats(
         .group_by(c.Outcome, c.Bucket)
         .order_by(c.Bucket)
     )
-    quarters = await connection.execute(
-        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+    first, last = (at.astimezone(zone).date() for at in (since, until))
+    dates = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    begins = [datetime(at.year, at.month, at.day, tzinfo=zone).astimezone(UTC) for at in dates]
+    day = day_number(begins).label("Day")
+    by_day = await connection.execute(
+        sa.select(day, c.Outcome, sa.func.sum(c.Count))
         .where(*mine, c.Outcome.in_(_RAN))
-        .group_by(c.BeginsAt, c.Outcome)
+        .group_by(day, c.Outcome)
     )
-    days = _days(quarters.all(), since.astimezone(zone).date(), until.astimezone(zone).date(), zone)
+    counts = Counter({(dates[n], state): int(number) for n, state, number in by_day})
+    days = [Day(at, *(counts[at, state] for state in _RAN)) for at in dates]
     left = await recount.left(connection)
     return _summary(job, quarter_of(since), totals.all(), days, left)
 
@@ -148,6 +155,26 @@ async def last_success(connection: AsyncConnection, job: str) -> datetime | None
         )
     )
     return ended
+
+
+def day_number(begins: Sequence[datetime]) -> sa.ColumnElement[int]:
+    """Which of these days a row of ``c_JobStat`` counts in, from 0.
+
+    Args:
+        begins: The first instant of each of some days after another; also where the clock changes, and a day has 23 or 25 hours.
+    """
+    at = job_stat.c.BeginsAt
+    odd = [n for n in range(len(begins) - 1) if begins[n + 1] - begins[n] != _DAY]
+    cases: list[tuple[sa.ColumnElement[bool], sa.ColumnElement[int]]] = []
+    for n in reversed(odd):
+        cases += [(at >= begins[n + 1], _days_since(begins[n + 1]) + n + 1), (at >= begins[n], sa.literal(n))]  # fmt: skip
+    since_first = _days_since(begins[0])
+    return sa.case(*cases, else_=since_first) if cases else since_first
+
+
+def _days_since(instant: datetime) -> sa.ColumnElement[int]:
+    at = job_stat.c.BeginsAt
+    return whole_seconds(sa.literal(instant, at.type), at) // int(_DAY.total_seconds())
 
 
 def percentile(counts: Sequence[tuple[int, int]], share: float) -> int | None:
@@ -200,11 +227,3 @@ def _summary(
         days=tuple(days),
         still_counting=still_counting,
     )
-
-
-def _days(rows: Sequence[Any], first: date, last: date, zone: ZoneInfo) -> list[Day]:
-    counts: Counter[tuple[date, str]] = Counter()
-    for begins_at, outcome, number in rows:
-        counts[begins_at.astimezone(zone).date(), outcome] += int(number)
-    every = (first + timedelta(days=n) for n in range((last - first).days + 1))
-    return [Day(day, *(counts[day, state] for state in _RAN)) for day in every]

@@ -76,23 +76,46 @@ async def concerns(
     now: datetime,
     *,
     lost_after: float,
+    failures: Iterable[Failure] | None = None,
 ) -> tuple[Concern, ...]:
-    """Everything that is wrong, worst first."""
+    """Everything that is wrong, worst first; ``failures`` are what the inbox holds, for who has read it."""
     jobs = list(definitions)
-    names = {job.name: job.display_name for job in jobs}
+    failed = _failures(await inbox(connection, now) if failures is None else failures, _names(jobs))
+    others = await besides_failures(connection, jobs, now, lost_after=lost_after)
+    return _in_order([*failed, *others])
+
+
+async def besides_failures(
+    connection: AsyncConnection,
+    definitions: Iterable[JobDefinition],
+    now: datetime,
+    *,
+    lost_after: float,
+) -> tuple[Concern, ...]:
+    """What is wrong but for the failures of the inbox, worst first."""
+    jobs = list(definitions)
+    names = _names(jobs)
     queues = await system.queues(connection, system.queue_names(jobs), now)
-    found = [
-        *_servers(await system.servers(connection), jobs, now, lost_after),
-        *_late(await late.late(connection, jobs, now), names),
-        *_failures(await inbox(connection, now), names),
-        *await _written(connection, names),
-        *_unfinished(await owners.unfinished(connection, now), names),
-        *_unknown(await releases.count_unknown(connection), names),
-        *_paused(queues, await system.pauses(connection, now), names),
-        *_maintenance(await windows.active(connection, now), queues),
-    ]
-    found.sort(key=lambda one: (_WORST_FIRST.index(one.kind), -one.number, one.title))
-    return tuple(found)
+    return _in_order(
+        [
+            *_servers(await system.servers(connection), jobs, now, lost_after),
+            *_late(await late.late(connection, jobs, now), names),
+            *await _written(connection, names),
+            *_unfinished(await owners.unfinished(connection, now), names),
+            *_unknown(await releases.count_unknown(connection), names),
+            *_paused(queues, await system.pauses(connection, now), names),
+            *_maintenance(await windows.active(connection, now), queues),
+        ]
+    )
+
+
+def _names(jobs: Iterable[JobDefinition]) -> dict[str, str]:
+    return {job.name: job.display_name for job in jobs}
+
+
+def _in_order(found: Iterable[Concern]) -> tuple[Concern, ...]:
+    order = {kind: n for n, kind in enumerate(_WORST_FIRST)}
+    return tuple(sorted(found, key=lambda one: (order[one.kind], -one.number, one.title)))
 
 
 def _servers(

@@ -15,6 +15,7 @@ from ...core.humanize import last_line
 from ...core.states import ACTIVE, RunState
 from ...storage.failures.cause import MISSED
 from ...storage.failures.groups import is_open, require
+from ...storage.schema.elapsed import whole_seconds
 from ...storage.tables import job_failure, job_run
 from ..finding.filters import RunFilter, conditions
 from ..finding.page import with_names
@@ -256,18 +257,17 @@ async def _counts(
         .group_by(c.Cause)
     )
     found = {row[0]: (row[1], row[2]) for row in totals}
-    bars: Counter[tuple[str, int]] = Counter()
-    for back in range(DAYS):
-        until, since = now - timedelta(days=back), now - timedelta(days=back + 1)
-        of_day = await connection.execute(
-            sa.select(c.Cause, sa.func.count())
-            .where(c.Cause.is_not(None), c.Cause.in_(keys))
-            .where(c.CompletedAt > since, c.CompletedAt <= until)
-            .group_by(c.Cause)
-        )
-        for cause, number in of_day:
-            bars[cause, back] = number
-    trends = {key: tuple(bars[key, back] for back in reversed(range(DAYS))) for key in keys}
+    day = timedelta(days=1)
+    ago = whole_seconds(c.CompletedAt, sa.literal(now, c.CompletedAt.type))
+    back = (ago // int(day.total_seconds())).label("Back")
+    lately = await connection.execute(
+        sa.select(c.Cause, back, sa.func.count())
+        .where(c.Cause.is_not(None), c.Cause.in_(keys))
+        .where(c.CompletedAt > now - DAYS * day, c.CompletedAt <= now)
+        .group_by(c.Cause, back)
+    )
+    bars = Counter({(cause, days): number for cause, days, number in lately})
+    trends = {key: tuple(bars[key, n] for n in reversed(range(DAYS))) for key in keys}
     return found, trends
 
 

@@ -1,7 +1,7 @@
 """What ran beside what was planned: a night as rows of bars, by queue and job.
 
 Jobs are chosen by their counts in ``c_JobStat``, those that went wrong first; each is then read by its own index, and what runs too often
-for bars is shown by its counts. So a night costs what is drawn of it, however many jobs and runs there are.
+for bars, or comes when there are many of them, is shown by its counts. So a night costs what is drawn of it, however many jobs and runs there are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...jobs.definition import JobDefinition
 from ...project import current
 from ...schedules import AfterRunSchedule, parse_zone
 from ...storage.owners import rows as owners
+from ...storage.schema.elapsed import whole_seconds
 from ...storage.statistics.endings import QUARTER, quarter_of
 from ...storage.tables import job_run, job_schedule, job_stat
 from .. import runs, system
@@ -33,8 +34,11 @@ from .plan import plan
 
 MOST_ROWS = 60
 """So many jobs are drawn."""
+MOST_DRAWN = 200
+"""Jobs whose bars would be more than this with those before them are shown by their counts."""
 LONGEST_RANGE = timedelta(days=2)
 """So long a time is drawn at most."""
+_MOST_BLOCKS = 24
 _MOST_SLOTS = 60
 
 MarkKind = Literal["missed", "skipped", "cancelled", "late", "coming"]
@@ -51,9 +55,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """How many runs of a frequent job ended in one quarter of an hour, by state."""
+    """How many runs of a job ended that began in a part of the time, one or several quarters of an hour, by state."""
 
     at: datetime
+    until: datetime
     ended: Mapping[RunState, int]
 
 
@@ -64,7 +69,7 @@ class Row:
     Args:
         number: How many of its runs ended.
         bad: How many of them failed or were missed.
-        bars: Its attempts; none when it runs too often for that.
+        bars: Its attempts; none when there are too many for that.
         blocks: Its counts instead.
         lanes: How many bars are beside each other at most.
     """
@@ -149,7 +154,7 @@ async def gantt(
         key=lambda name: (-_bad(ended.get(name)), -busy[name], -_of(ended, name), name),
     )
     chosen, marks = await look.with_slots(worst)
-    few = [name for name in chosen if _of(ended, name) <= MOST_BARS]
+    few = _with_bars(chosen, ended)
     bars = await attempts_of(connection, few, since, until)
     for run in going:
         if run.job in bars:
@@ -177,6 +182,17 @@ async def gantt(
 
 def _bad(states: Counter[RunState] | None) -> int:
     return sum(states.get(state, 0) for state in BAD) if states else 0
+
+
+def _with_bars(names: Iterable[str], ended: Mapping[str, Counter[RunState]]) -> list[str]:
+    """Those of the jobs that there is room for, the first ones first."""
+    found, room = [], MOST_DRAWN
+    for name in names:
+        number = _of(ended, name)
+        if number <= min(room, MOST_BARS):
+            found.append(name)
+            room -= number
+    return found
 
 
 def _of(ended: Mapping[str, Counter[RunState]], name: str) -> int:
@@ -352,22 +368,26 @@ class _Look:
         return found
 
     async def blocks(self, names: Collection[str]) -> dict[str, list[Block]]:
-        """The counts of frequent jobs, by quarter of an hour."""
-        c = job_stat.c
-        counts: dict[tuple[str, datetime], Counter[RunState]] = defaultdict(Counter)
-        for name, at, state, number in await self.connection.execute(
-            sa.select(c.JobName, c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+        """The counts of jobs without bars, by some quarters of an hour."""
+        c, first = job_stat.c, quarter_of(self.since)
+        length = -(-(self.until - first) // (_MOST_BLOCKS * QUARTER)) * QUARTER
+        seconds = whole_seconds(sa.literal(first, c.BeginsAt.type), c.BeginsAt)
+        place = (seconds // int(length.total_seconds())).label("Place")
+        counts: dict[tuple[str, int], Counter[RunState]] = defaultdict(Counter)
+        for name, n, state, number in await self.connection.execute(
+            sa.select(c.JobName, place, c.Outcome, sa.func.sum(c.Count))
             .where(
                 c.JobName.in_(names),
-                c.BeginsAt >= quarter_of(self.since),
+                c.BeginsAt >= first,
                 c.BeginsAt < self.until,
                 c.Outcome.in_(sorted(FINAL)),
             )
-            .group_by(c.JobName, c.BeginsAt, c.Outcome)
-            .order_by(c.BeginsAt)
+            .group_by(c.JobName, place, c.Outcome)
+            .order_by(place)
         ):
-            counts[name, at][RunState(state)] += int(number)
+            counts[name, n][RunState(state)] += int(number)
         found: dict[str, list[Block]] = defaultdict(list)
-        for (name, at), ended in counts.items():
-            found[name].append(Block(at, ended))
+        for (name, n), ended in counts.items():
+            begins = first + n * length
+            found[name].append(Block(begins, begins + length, ended))
         return found

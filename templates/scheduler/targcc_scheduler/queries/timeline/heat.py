@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -60,15 +61,19 @@ class DayCounts:
     def __init__(self) -> None:
         self._kept: dict[datetime, tuple[datetime, _Counts]] = {}
 
-    async def of(self, connection: AsyncConnection, day: datetime, now: datetime) -> _Counts:
-        """The counts of a day of UTC."""
-        known = self._kept.get(day)
-        if known is not None and now - known[0] < _KEPT_FOR:
-            return known[1]
-        found = await _counts(connection, day, day + timedelta(days=1))
-        if day + _FRESH < now:
-            self._kept = {key: one for key, one in self._kept.items() if now - one[0] < _KEPT_FOR}
-            self._kept[day] = (now, found)
+    async def of(
+        self, connection: AsyncConnection, days: Sequence[datetime], now: datetime
+    ) -> dict[datetime, _Counts]:
+        """The counts of some days of UTC, one after another."""
+        self._kept = {key: one for key, one in self._kept.items() if now - one[0] < _KEPT_FOR}
+        found = {day: self._kept[day][1] for day in days if day in self._kept}
+        if missing := [day for day in days if day not in found]:
+            begins, ends = missing[0], missing[-1] + timedelta(days=1)
+            read: dict[datetime, _Counts] = {day: Counter() for day in days if begins <= day < ends}
+            for (at, bad), number in (await _counts(connection, begins, ends)).items():
+                read[at.replace(hour=0, minute=0)][at, bad] = number
+            self._kept |= {day: (now, one) for day, one in read.items() if day + _FRESH < now}
+            found |= read
         return found
 
 
@@ -104,13 +109,14 @@ async def heat(
 async def _by_days(
     connection: AsyncConnection, since: datetime, until: datetime, now: datetime, kept: DayCounts
 ) -> _Counts:
+    first = since.astimezone(UTC).replace(hour=0, minute=0)
+    number_of_days = -(-(until - first) // timedelta(days=1))
+    days = [first + timedelta(days=n) for n in range(number_of_days)]
     found: _Counts = Counter()
-    day = since.astimezone(UTC).replace(hour=0, minute=0)
-    while day < until:
-        for key, number in (await kept.of(connection, day, now)).items():
+    for counts in (await kept.of(connection, days, now)).values():
+        for key, number in counts.items():
             if since <= key[0] < until:
-                found[key] += number
-        day += timedelta(days=1)
+                found[key] = number
     return found
 
 
@@ -119,17 +125,16 @@ async def _counts(
 ) -> _Counts:
     """How many runs ended, by quarter of an hour and whether badly."""
     c = job_stat.c
+    bad = c.Outcome.in_(sorted(BAD)).label("Bad")
     statement = (
-        sa.select(c.BeginsAt, c.Outcome, sa.func.sum(c.Count))
+        sa.select(c.BeginsAt, bad, sa.func.sum(c.Count))
         .where(c.BeginsAt >= since, c.BeginsAt < until, c.Outcome.in_(_COUNTED))
-        .group_by(c.BeginsAt, c.Outcome)
+        .group_by(c.BeginsAt, bad)
     )
     if job is not None:
         statement = statement.where(c.JobName == job)
-    found: _Counts = Counter()
-    for at, state, number in await connection.execute(statement):
-        found[at, state in BAD] += int(number)
-    return found
+    rows = await connection.execute(statement)
+    return Counter({(at, bool(is_bad)): int(number) for at, is_bad, number in rows})
 
 
 def _by_clock(counts: _Counts, zone: ZoneInfo) -> tuple[Hour, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ...schedules import AfterRunSchedule, parse_zone
-from ...schedules.clocks.changes import ClockChange, Effect, clock_changes, effect_of
-from .groups import Groups
+from ...schedules.clocks.changes import ClockChange, Effect, Kind, clock_changes, effect_of
+from .groups import Group, Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class Night:
     change: ClockChange
     jobs: tuple[Touched, ...]
 
+    @property
+    def effects(self) -> list[tuple[Kind, str, list[str]]]:
+        """What becomes of the jobs: each effect with its words and the jobs that it is the same for."""
+        found: dict[tuple[Kind, str], list[str]] = {}
+        for one in self.jobs:
+            found.setdefault((one.effect.kind, one.effect.words), []).append(one.job)
+        return [(*key, found[key]) for key in sorted(found)]
+
 
 def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[Night, ...]:
     """The clock changes of the jobs' zones from ``start`` up to ``end``, the earliest first.
@@ -43,14 +51,14 @@ def nights(jobs: Groups, start: datetime, end: datetime, *zones: str) -> tuple[N
         end: Up to when.
         zones: Zones that are of interest without jobs too.
     """
-    changes = {
-        zone: [one for one in _changes(zone, _full_hour(start), end) if start <= one.at < end]
-        for zone in {*zones, *(group.zone for group in jobs)}
-    }
+    of_zone: dict[str, list[Group]] = {zone: [] for zone in zones}
+    for group in jobs:
+        of_zone.setdefault(group.zone, []).append(group)
     found = [
-        Night(zone, change, _touched(jobs, change, zone))
-        for zone, within in changes.items()
-        for change in within
+        Night(zone, change, _touched(groups, change, zone))
+        for zone, groups in of_zone.items()
+        for change in _changes(zone, _full_hour(start), end)
+        if start <= change.at < end
     ]
     return tuple(sorted(found, key=lambda night: (night.change.at, night.zone)))
 
@@ -62,12 +70,13 @@ def coming_nights(jobs: Groups, now: datetime, *zones: str) -> tuple[Night, ...]
     return tuple(night for night in within if night.change.at > now)
 
 
-def _touched(jobs: Groups, change: ClockChange, zone: str) -> tuple[Touched, ...]:
+def _touched(groups: Groups, change: ClockChange, zone: str) -> tuple[Touched, ...]:
+    clock = parse_zone(zone)
     found = [
         Touched(name, effect)
-        for group in jobs
-        if group.zone == zone and not isinstance(group.schedule, AfterRunSchedule)
-        if (effect := effect_of(group.schedule, change, parse_zone(zone))) is not None
+        for group in groups
+        if not isinstance(group.schedule, AfterRunSchedule)
+        if (effect := effect_of(group.schedule, change, clock)) is not None
         for name in group.names
     ]
     return tuple(sorted(found, key=lambda one: one.job))

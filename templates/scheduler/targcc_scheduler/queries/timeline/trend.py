@@ -16,7 +16,7 @@ from ...core.states import RunState
 from ...storage.statistics.buckets import NO_DURATION, duration_of
 from ...storage.statistics.endings import QUARTER
 from ...storage.tables import job_stat, logged_job
-from ..statistics import percentile
+from ..statistics import day_number, percentile
 
 MOST_DAYS = 90
 _MOST_STARTS = 2_000
@@ -124,23 +124,22 @@ def _spans(now: datetime, days: int, zone: ZoneInfo) -> Iterator[tuple[date, dat
 async def _counts(
     connection: AsyncConnection, job: str, spans: Sequence[tuple[date, datetime, datetime]]
 ) -> list[list[Any]]:
-    """The rows of each day, added up by outcome and class of duration; each day is found by the key of the table."""
+    """The rows of each day, added up by outcome and class of duration."""
     c = job_stat.c
-    parts = [
+    day = day_number([begins for _, begins, _ in spans]).label("Day")
+    found: list[list[Any]] = [[] for _ in spans]
+    for row in await connection.execute(
         sa.select(
-            sa.literal(n).label("Day"),
+            day,
             c.Outcome,
             c.Bucket,
             sa.func.sum(c.Count).label("Count"),
             sa.func.max(c.MaxMs).label("MaxMs"),
         )
-        .where(c.JobName == job, c.BeginsAt >= begins, c.BeginsAt < ends)
+        .where(c.JobName == job, c.BeginsAt >= spans[0][1], c.BeginsAt < spans[-1][2])
         .where(c.Outcome.in_(_DECIDED))
-        .group_by(c.Outcome, c.Bucket)
-        for n, (_, begins, ends) in enumerate(spans)
-    ]
-    found: list[list[Any]] = [[] for _ in spans]
-    for row in await connection.execute(sa.union_all(*parts)):
+        .group_by(day, c.Outcome, c.Bucket)
+    ):
         found[row.Day].append(row)
     return found
 

@@ -37,8 +37,10 @@ _CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
 _READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
 _CANCEL_SECONDS = 10.0
 _READ_ONLY = sa.text(
-    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true)"
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true), "
+    "set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
+"""Each question is planned for what it asks: a plan for any search would read all runs for a word that most of them hold."""
 _LONGEST_SILENCE = "5s"
 """How long a transaction may stand still between two statements. One of a process that is frozen, or of a machine that is cut off, holds its
 locks until then, and all others wait.

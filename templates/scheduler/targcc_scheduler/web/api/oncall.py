@@ -57,8 +57,10 @@ async def get_inbox(
     wanted = looked_for(scheduler, q)
 
     async def query(db: AsyncConnection) -> InboxOut:
-        wrong = await concerns(db, definitions, now, lost_after=lost_after)
-        found = await failures.inbox(db, now, everything=everything, wanted=wanted)
+        found = waiting = await failures.inbox(db, now)
+        if everything or wanted.search.terms:
+            found = await failures.inbox(db, now, everything=everything, wanted=wanted)
+        wrong = await concerns(db, definitions, now, lost_after=lost_after, failures=waiting)
         return InboxOut.model_validate({"failures": found, "concerns": wrong})
 
     return await scheduler.read(query)

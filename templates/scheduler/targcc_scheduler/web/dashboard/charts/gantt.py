@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ....core import humanize
 from ....core.states import RunState
 from ....queries.timeline.bars import Bar
 from ....queries.timeline.gantt import Block, Gantt, Group, Mark, Row
-from ....storage.statistics.endings import QUARTER
-from .base import STACK, Axis, joined, rect, scaled
+from .base import STACK, Axis, drawn, joined, rect, scaled
 
 _LANE, _BAR = 15, 11
 _BINS = 96
 _LOAD = 20
 _SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
+_ORDER = {state: n for n, state in enumerate(RunState)}
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = {
     "missed": "missed: nobody could start it",
@@ -56,7 +55,7 @@ class GanttChart:
     zone: ZoneInfo
     base: str
 
-    @property
+    @cached_property
     def axis(self) -> Axis:
         """The time that is drawn."""
         return Axis(self.view.since, self.view.until)
@@ -81,15 +80,16 @@ class GanttChart:
     def row(self, row: Row) -> Markup:
         """The bars and marks of a job."""
         height = row.lanes * _LANE + 5
-        drawn = [
+        most = max((sum(one.ended.values()) for one in row.blocks), default=0)
+        parts = [
             self._grid,
-            *(self._block(block, row, height) for block in row.blocks),
+            *(self._block(block, most, height) for block in row.blocks),
             *(self._bar(bar) for bar in row.bars),
             *(self._mark(mark) for mark in row.marks),
         ]
         return Markup(
             '<svg class="gantt" role="group" aria-label="{}" width="100%" height="{}">{}</svg>'
-        ).format(_said(row), height, joined(drawn))
+        ).format(_said(row), height, joined(parts))
 
     def load(self, group: Group) -> Markup:
         """How many bars of a queue are beside each other, over time."""
@@ -129,15 +129,14 @@ class GanttChart:
     @cached_property
     def _grid(self) -> Markup:
         """The lines of the hours, and of now: the same in all rows."""
-        line = Markup('<line class="{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="100%"/>')
-        drawn = []
+        parts = []
         for at in self._full_hours(self._step()):
             x, local = self.axis.x(at), at.astimezone(self.zone)
-            drawn.append(line.format("k-grid" + " midnight" * (local.hour == 0), x, x))
+            parts.append(_upright("k-grid" + " midnight" * (local.hour == 0), x))
         if self.view.since < self.view.now < self.view.until:
             x = self.axis.x(self.view.now)
-            drawn.append(line.format("k-now", x, x))
-        return joined(drawn)
+            parts.append(_upright("k-now", x))
+        return joined(parts)
 
     def _bar(self, bar: Bar) -> Markup:
         start = max(bar.start, self.view.since)
@@ -147,14 +146,11 @@ class GanttChart:
         parts = [*self._planned(bar, y), rect(f"{bar.state} g-bar", x, y, width=width, height=_BAR)]
         if bar.state in _HATCHED:
             parts.append(
-                Markup(
-                    '<rect x="{:.3f}%" y="{}" width="{:.3f}%" height="{}" fill="url(#hatch-{})"/>'
-                ).format(x, y, width, _BAR, _HATCHED[bar.state])
+                drawn(
+                    f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{_BAR}" fill="url(#hatch-{_HATCHED[bar.state]})"/>'
+                )
             )
-        whole = Markup("<title>{}</title>{}").format(self._words(bar), joined(parts))
-        if bar.run is None:
-            return Markup("<g>{}</g>").format(whole)
-        return Markup('<a href="{}/runs/{}" tabindex="-1">{}</a>').format(self.base, bar.run, whole)
+        return self._linked(bar.run, self._words(bar), "".join(parts))
 
     def _planned(self, bar: Bar, y: int) -> Iterable[Markup]:
         """The slot of a bar and the wait from there, where that is long enough to be seen."""
@@ -164,10 +160,10 @@ class GanttChart:
         if start - x < _SEEN:
             return
         middle = y + _BAR / 2
-        yield Markup(
-            '<line class="k-wait" x1="{:.3f}%" x2="{:.3f}%" y1="{}" y2="{}"/>'
-            '<line class="k-planned" x1="{:.3f}%" x2="{:.3f}%" y1="{}" y2="{}"/>'
-        ).format(x, start, middle, middle, x, x, y - 2, y + _BAR + 2)
+        yield drawn(
+            f'<line class="k-wait" x1="{x:.3f}%" x2="{start:.3f}%" y1="{middle}" y2="{middle}"/>'
+            f'<line class="k-planned" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 2}" y2="{y + _BAR + 2}"/>'
+        )
 
     def _words(self, bar: Bar) -> str:
         ends = "now" if bar.end is None else self._clock(bar.end)
@@ -185,39 +181,50 @@ class GanttChart:
         x, y = self.axis.x(mark.at), 3 + _BAR / 2
         title = f"{self._clock(mark.at)}: {MARK_WORDS[mark.kind]}"
         if mark.kind in {"missed", "late"}:
-            shape = Markup(
-                '<svg x="{:.3f}%" y="{}" overflow="visible"><path class="m-{}" d="M0-6 6 0 0 6-6 0Z"/></svg>'
-            ).format(x, y, mark.kind)
-        else:
-            shape = Markup('<circle class="m-{}" cx="{:.3f}%" cy="{}" r="{}"/>').format(
-                mark.kind, x, y, 3 if mark.kind == "coming" else 4
+            shape = drawn(
+                f'<svg x="{x:.3f}%" y="{y}" overflow="visible"><path class="m-{mark.kind}" d="M0-6 6 0 0 6-6 0Z"/></svg>'
             )
-        whole = Markup("<title>{}</title>{}").format(title, shape)
-        if mark.run is None:
-            return Markup("<g>{}</g>").format(whole)
-        return Markup('<a href="{}/runs/{}" tabindex="-1">{}</a>').format(
-            self.base, mark.run, whole
-        )
+        else:
+            size = 3 if mark.kind == "coming" else 4
+            shape = drawn(f'<circle class="m-{mark.kind}" cx="{x:.3f}%" cy="{y}" r="{size}"/>')
+        return self._linked(mark.run, title, shape)
 
-    def _block(self, block: Block, row: Row, height: int) -> Markup:
-        """A quarter of an hour of a job that runs too often for bars."""
-        most = max(sum(one.ended.values()) for one in row.blocks)
-        ended, base, parts = Counter(block.ended), float(height - 2), []
-        whole = scaled(ended.total(), most, height - 4)
-        x, width = self.axis.x(block.at), self.axis.width(QUARTER)
+    def _linked(self, run: int | None, title: str, shape: str) -> Markup:
+        """A shape with its words, as a link to its run."""
+        whole = f"<title>{escape(title)}</title>{shape}"
+        if run is None:
+            return drawn(f"<g>{whole}</g>")
+        return drawn(f'<a href="{escape(self.base)}/runs/{run}" tabindex="-1">{whole}</a>')
+
+    def _block(self, block: Block, most: int, height: int) -> Markup:
+        """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
+        total, base, parts = sum(block.ended.values()), float(height - 2), []
+        whole = scaled(total, most, height - 4)
+        x, width = self.axis.x(block.at), self.axis.width(block.until - block.at)
         for kind, members in STACK:
-            number = sum(ended[state] for state in members)
+            number = sum(n for state, n in block.ended.items() if state in members)
             if number:
-                high = max(3.0, whole * number / ended.total())
+                high = max(3.0, whole * number / total)
                 base -= high
                 parts.append(rect(kind, x, base, width=width * 0.9, height=high))
-        said = ", ".join(f"{ended[s]} {humanize.STATE_WORDS[s]}" for s in RunState if ended[s])
-        return Markup("<g><title>{}</title>{}</g>").format(
-            f"{self._clock(block.at)}: {said}", joined(parts)
+        said = ", ".join(
+            f"{number} {humanize.STATE_WORDS[state]}"
+            for state, number in sorted(block.ended.items(), key=_by_state)
         )
+        return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
 
-    def _clock(self, at: datetime) -> str:
-        return humanize.clock(at, self.view.now, self.zone)
+    @cached_property
+    def _clock(self) -> Callable[[datetime], str]:
+        """An instant in words; counts of many rows begin at the same ones."""
+        return cache(lambda at: humanize.clock(at, self.view.now, self.zone))
+
+
+def _by_state(one: tuple[RunState, int]) -> int:
+    return _ORDER[one[0]]
+
+
+def _upright(kind: str, x: float) -> Markup:
+    return drawn(f'<line class="{kind}" x1="{x:.3f}%" x2="{x:.3f}%" y1="0" y2="100%"/>')
 
 
 def _said(row: Row) -> str:

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ....core import humanize
 from ....core.states import RunState
 from ....queries.overview import Overview
 from ....storage.statistics.endings import QUARTER, quarter_of
-from .base import STACK, Axis, joined, rect, scaled
+from .base import STACK, Axis, drawn, joined, rect, scaled
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
@@ -41,7 +41,7 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     slots = Counter((at - start) // _STRIP_BIN for at in view.slots)
     most = max([*(total.total() for total in bins.values()), *slots.values(), 1])
     columns = _Columns(axis, most, zone, runs_url)
-    drawn = [
+    parts = [
         *(_hour(axis, at, zone) for at in _hours(axis, zone)),
         *(columns.runs(n, bins[n]) for n in sorted(bins) if n >= 0),
         *(columns.slots(n, slots[n]) for n in sorted(slots) if n >= 0),
@@ -50,7 +50,7 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
     label = _strip_label(view)
     return Markup(
         '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
-    ).format(label, joined(drawn))
+    ).format(label, joined(parts))
 
 
 def _strip_label(view: Overview) -> str:
@@ -86,18 +86,17 @@ class _Columns:
                 parts.append(self._bar(kind, x, base, height))
         said = ", ".join(f"{states[s]} {humanize.STATE_WORDS[s]}" for s in RunState if states[s])
         query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
-        return Markup('<a href="{}?{}" tabindex="-1"><title>{}</title>{}</a>').format(
-            self.runs_url, query, f"{_span(start, end, self.zone)}: {said}", joined(parts)
+        return drawn(
+            f'<a href="{escape(self.runs_url)}?{escape(query)}" tabindex="-1">'
+            f"<title>{_span(start, end, self.zone)}: {said}</title>{''.join(parts)}</a>"
         )
 
     def slots(self, n: int, number: int) -> Markup:
         start = self.axis.start + n * _STRIP_BIN
         height = scaled(number, self.most, _STRIP_HEIGHT)
         span = _span(start, start + _STRIP_BIN, self.zone)
-        return Markup("<g><title>{}</title>{}</g>").format(
-            f"{span}: {humanize.count(number, 'run')} to come",
-            self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height),
-        )
+        bar = self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height)
+        return drawn(f"<g><title>{span}: {humanize.count(number, 'run')} to come</title>{bar}</g>")
 
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
         width = self.axis.width(_STRIP_BIN)

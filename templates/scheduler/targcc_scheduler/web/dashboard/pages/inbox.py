@@ -13,7 +13,7 @@ from ....jobs.definition import shown_arguments
 from ....oncall.finding import looked_for
 from ....queries.finding.filters import RunFilter
 from ....queries.needs import failures
-from ....queries.needs.concerns import concerns
+from ....queries.needs.concerns import besides_failures
 from ....search.errors import SearchError
 from ...problems import Problem
 from ..page_route import PageRoute
@@ -41,10 +41,9 @@ async def inbox_page(
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
-        wrong = await concerns(db, definitions, now, lost_after=lost_after)
         return {
             "failures": await failures.inbox(db, now, everything=everything, wanted=wanted),
-            "wrong": [one for one in wrong if one.kind != "failure"],
+            "wrong": await besides_failures(db, definitions, now, lost_after=lost_after),
         }
 
     found = await scheduler.read(query)

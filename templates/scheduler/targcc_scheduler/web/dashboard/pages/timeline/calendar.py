@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ _FURTHEST = timedelta(days=366)
 _LISTED_A_WEEK, _LISTED_A_DAY = 8, 24
 _LINES, _LINES_A_DAY = 12, 240
 _CROWDS = 6
+_MOST_FREQUENT = 12
 _MOST_NAMES = 60
 NIGHT_WORDS = {
     Kind.MOVED: "Its time is left out: it runs once, at the first moment after.",
@@ -98,7 +100,8 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
     wanted = min(max(day_asked(day, today), today), today + _FURTHEST)
     days = days_from(wanted, number)
     start, end = first_of(wanted, zone), first_of(days[-1] + timedelta(days=1), zone)
-    every = [*scheduler.definitions.values()]
+    definitions = scheduler.definitions
+    every = [*definitions.values()]
     jobs = grouped(one for one in every if queue in ("", one.queue))
     listed = _LISTED_A_DAY if number == 1 else _LISTED_A_WEEK
     found = await scheduler.read(
@@ -121,8 +124,8 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
         queues=queues_of(every),
         changes=[one for one in coming if one.jobs or one.zone == zone.key],
         night_words=NIGHT_WORDS,
-        frequent=_frequent(found, scheduler.definitions),
-        own_clock=partial(_own_clock, jobs=scheduler.definitions, zone=zone),
+        frequent=_frequent(found, definitions),
+        own_clock=partial(_own_clock, jobs=definitions, zone=zone),
         link=partial(query_with, request),
         before=wanted - timedelta(days=number) if wanted > today else None,
         after=wanted + timedelta(days=number),
@@ -179,12 +182,9 @@ def _by_hour(minutes: Sequence[Minute]) -> list[Line]:
 
 
 def _frequent(found: Plan, definitions: Mapping[str, JobDefinition]) -> list[tuple[str, str, int]]:
-    """The jobs that run all day long: their names, when, and how often."""
-    return [
-        (name, schedule_words(definitions[name]), number)
-        for name, number in found.frequent.items()
-        if name in definitions
-    ]
+    """The first of the jobs that run all day long: their names, when, and how often."""
+    first = itertools.islice(found.frequent.items(), _MOST_FREQUENT)
+    return [(name, schedule_words(definitions[name]), number) for name, number in first]
 
 
 def _own_clock(
