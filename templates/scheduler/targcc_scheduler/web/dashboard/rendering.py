@@ -12,8 +12,12 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ...core import humanize
+from ...core.languages.catalogue import Catalogue, catalogue, languages
+from ...core.languages.isolation import harmless, isolated
+from ...core.languages.reader import reader, translated, translated_plural
 from ...core.states import RunState
 from ...project import current
 from ...queries.jobs import display_names
@@ -25,6 +29,7 @@ from . import time_tag
 from .charts.days import days
 from .charts.spark import spark
 from .charts.strip import strip
+from .reading import words
 from .flash import FLASH_COOKIE, base_path, read_flash
 
 STATIC = Path(__file__).parent / "static"
@@ -44,7 +49,11 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        finalize=_harmless,
     )
+    env.policies["ext.i18n.trimmed"] = True
+    env.install_gettext_callables(translated, translated_plural, newstyle=True)  # type: ignore[attr-defined]
     env.filters |= {
         "duration": humanize.duration,
         "milliseconds": humanize.milliseconds,
@@ -54,6 +63,8 @@ def environment() -> Environment:
         "who": humanize.who,
         "sentence": humanize.sentence,
         "pathquote": partial(quote, safe=""),
+        "bdi": _bdi,
+        "isolated": _isolated,
     }
     env.globals |= {
         "days": days,
@@ -61,6 +72,13 @@ def environment() -> Environment:
         "strip": strip,
         "count": humanize.count,
         "listed": humanize.listed,
+        "day_and_month": humanize.day_and_month,
+        "action_words": words.ACTIONS,
+        "bulk_states": words.BULK_STATES,
+        "standing_words": words.STANDINGS,
+        "overlap_words": words.OVERLAPS,
+        "misfire_words": words.MISFIRES,
+        "script_words": humanize.in_scripts,
         "state_words": humanize.STATE_WORDS,
         "state_help": humanize.STATE_HELP,
         "States": RunState,
@@ -68,6 +86,21 @@ def environment() -> Environment:
         "looking_for": looking_for,
     }
     return env
+
+
+def _harmless(value: object) -> object:
+    """What a template shows; a text of somebody does not turn around what stands beside it."""
+    return harmless(value) if type(value) is str else value
+
+
+def _bdi(text: object) -> Markup:
+    """A text of somebody, with its own direction."""
+    return Markup("<bdi>{}</bdi>").format(text if isinstance(text, Markup) else harmless(str(text)))
+
+
+def _isolated(text: object) -> str:
+    """The same where there are no elements, as in a title."""
+    return isolated(str(text), reader().catalogue.direction)
 
 
 @cache
@@ -95,7 +128,8 @@ class Frame:
         self.principal = principal
         self.project = current()
         self.base = base_path(request)
-        self.zone: ZoneInfo = parse_zone(self.project.timezone)
+        self.zone: ZoneInfo = reader().zone or parse_zone(self.project.timezone)
+        self.language = reader().catalogue
         self.flash = read_flash(request)
         self.fragment = is_refresh(request)
         web = getattr(request.app.state, "targcc", None)
@@ -106,6 +140,11 @@ class Frame:
     def layout(self) -> str:
         """The template that a page extends: the whole layout, or only the content when htmx refreshes it."""
         return "frames/fragment.html" if self.fragment else "frames/layout.html"
+
+    @property
+    def other_languages(self) -> list[Catalogue]:
+        """Those in which the page could be read instead."""
+        return [catalogue(one) for one in languages() if one != self.language.language]
 
     @property
     def here(self) -> str:

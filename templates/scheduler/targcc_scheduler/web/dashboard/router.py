@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
+from .reading import choosing
 from .signing_in import account, oidc
 
 ROUTERS = tuple(
@@ -23,6 +24,7 @@ ROUTERS = tuple(
         system,
         audit,
         account,
+        choosing,
         static_files,
     )
 )

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ....core import humanize
+from ....core.languages.reader import gettext
 from ....core.states import RunState
 from ....queries.overview import Overview
 from ....storage.statistics.endings import QUARTER, quarter_of
@@ -72,8 +73,10 @@ def _strip_label(view: Overview) -> str:
         RunState.RUNNING: len(view.running)
     }
     said = [f"{counts[state]} {humanize.STATE_WORDS[state]}" for state in RunState if counts[state]]
-    return (
-        f"The last 24 hours: {', '.join(said) or 'no runs'}; {len(view.slots)} to come in 6 hours"
+    return gettext(
+        "The last 24 hours: %(states)s; %(number)s to come in 6 hours",
+        states=", ".join(said) or gettext("no runs"),
+        number=len(view.slots),
     )
 
 
@@ -109,7 +112,7 @@ class _Columns:
         height = scaled(number, self.most, _STRIP_HEIGHT)
         span = _span(start, start + _STRIP_BIN, self.zone)
         return Markup("<g><title>{}</title>{}</g>").format(
-            f"{span}: {humanize.count(number, 'run')} to come",
+            gettext("%(when)s: %(runs)s to come", when=span, runs=humanize.count(number, "run")),
             self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height),
         )
 
@@ -119,7 +122,8 @@ class _Columns:
 
 
 def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    return f"{start.astimezone(zone):%a %H:%M}-{end.astimezone(zone):%H:%M}"
+    local = start.astimezone(zone)
+    return f"{humanize.weekday(local)} {local:%H:%M}-{end.astimezone(zone):%H:%M}"
 
 
 def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
@@ -135,7 +139,7 @@ def _hour(axis: _Axis, at: datetime, zone: ZoneInfo) -> Markup:
     local = at.astimezone(zone)
     x = axis.x(at)
     midnight = local.hour == 0
-    text = f"{local:%a %d}" if midnight else f"{local:%H:%M}"
+    text = f"{humanize.weekday(local)} {local.day}" if midnight else f"{local:%H:%M}"
     minor = "" if local.hour % 6 == 0 else " minor"
     return Markup(
         '<line class="k-grid{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="64"/>'

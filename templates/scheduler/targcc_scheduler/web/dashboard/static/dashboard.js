@@ -5,18 +5,19 @@
   const base = document.body.dataset.base;
   document.documentElement.classList.add("scripted");
 
-  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const words = JSON.parse(document.body.dataset.words);
+  const UNITS = [[86400, words.d], [3600, words.h], [60, words.min], [1, words.s]];
 
   function relative(instant) {
     const seconds = (instant - Date.now()) / 1000;
     const size = seconds > 0 ? Math.ceil(seconds) : -seconds;
-    for (const [unit, name] of UNITS) {
+    for (const [unit, words_of_unit] of UNITS) {
       if (size >= unit) {
-        const text = `${Math.floor(size / unit)} ${name}`;
-        return seconds > 0 ? `in ${text}` : `${text} ago`;
+        const time = words_of_unit.replace("%(number)s", Math.floor(size / unit));
+        return (seconds > 0 ? words.in : words.ago).replace("%(time)s", time);
       }
     }
-    return "now";
+    return words.now;
   }
 
   function tick() {
@@ -69,17 +70,17 @@
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
-      copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+      copy.textContent = words.copied;
+      setTimeout(() => { copy.textContent = words.copy; }, 1500);
     }
   });
 
   // The search box completes the term that is being written; without scripts the browser completes the first one.
   const search = document.querySelector("[data-search][list]");
-  const words = search ? [...search.list.options].map((option) => option.value) : [];
+  const known = search ? [...search.list.options].map((option) => option.value) : [];
   search?.addEventListener("input", () => {
     const [, before, term] = /^(.*\s-?|-?)(\S*)$/s.exec(search.value);
-    const fit = words.filter((word) => word.toLowerCase().startsWith(term.toLowerCase()));
+    const fit = known.filter((word) => word.toLowerCase().startsWith(term.toLowerCase()));
     search.list.replaceChildren(...fit.slice(0, 30).map((word) => new Option(word, before + word)));
   });
 
