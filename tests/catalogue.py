@@ -6,6 +6,7 @@ are shown in English.
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from typing import Any
 
 import targcc_scheduler
 from babel.messages import Catalog
-from babel.messages.extract import extract_python
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import babel_extract
@@ -31,7 +31,7 @@ HOW = (
 )
 KEYWORDS = {
     **dict.fromkeys(("_", "gettext", "marked", "translated"), None),
-    **dict.fromkeys(("ngettext", "count", "Problem"), None),
+    **dict.fromkeys(("ngettext", "count", "Problem", "problem_page"), None),
 }
 OPTIONS = {
     "trimmed": "true",
@@ -39,6 +39,18 @@ OPTIONS = {
     "trim_blocks": "true",
     "lstrip_blocks": "true",
 }
+_PAGES = ("web/dashboard/", "web/hosts/", "web/problems.py")
+_DATED = (
+    '"Project-Id',
+    '"Report-',
+    '"POT-',
+    '"PO-',
+    '"Last-',
+    '"Language-Team',
+    '"Generated',
+    "#, python-format",
+)
+"""Lines that would differ each time, or say nothing."""
 _LETTERS = re.compile("[A-Za-z]{2}")
 _ADDRESS = re.compile(r"/[\w?/]+")
 _SENTENCE = re.compile("[A-Z][a-z]|[a-z]{2} [a-z]{2}")
@@ -49,26 +61,40 @@ def extracted() -> Catalog:
     catalog = Catalog()
     for file in sorted([*PACKAGE.rglob("*.py"), *TEMPLATES.rglob("*.html")]):
         place = file.relative_to(PACKAGE).as_posix()
-        content = BytesIO(file.read_bytes())
-        if file.suffix == ".html":
-            found = babel_extract(content, KEYWORDS, [], OPTIONS)
-        else:
-            found = extract_python(content, KEYWORDS, [], {})
-        for _, function, messages, _ in found:
-            for message in _messages(function, messages):
-                catalog.add(message, locations=[(place, None)])  # type: ignore[list-item]  # without a line: fewer conflicts
+        calls = _of_template(file) if file.suffix == ".html" else _of_module(file)
+        for function, texts in calls:
+            if function.lower().startswith("problem") and not place.startswith(_PAGES):
+                continue  # programs read it, in English
+            for message in _messages(function, texts):
+                # Without a line: lines move all the time.
+                catalog.add(message, locations=[(place, None)])  # type: ignore[list-item]
     return catalog
 
 
-def _messages(function: str | None, said: Any) -> Iterator[str | tuple[str, str]]:
+def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each call that asks for a text, with the texts that it is given."""
+    for _, function, said, _ in babel_extract(BytesIO(file.read_bytes()), KEYWORDS, [], OPTIONS):
+        parts = (said,) if isinstance(said, str) else said or ()
+        yield function or "", [one for one in parts if isinstance(one, str)]
+
+
+def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func).rpartition(".")[2]
+            if function in KEYWORDS:
+                given = [one.value for one in node.args if isinstance(one, ast.Constant)]
+                yield function, [one for one in given if isinstance(one, str)]
+
+
+def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]]:
     """The messages of one call."""
-    texts = [said] if isinstance(said, str) else [one for one in said if isinstance(one, str)]
     if function == "count" and texts:
         one, many = (*texts, f"{texts[0]}s")[:2]
         yield f"%(num)s {one}", f"%(num)s {many}"
     elif function == "ngettext" and len(texts) > 1:
         yield texts[0], texts[1]
-    elif function == "Problem":
+    elif function.lower().startswith("problem"):
         yield from texts
     elif texts:
         yield texts[0]
@@ -85,63 +111,71 @@ def bare_texts() -> list[str]:
 
 def bare_texts_of(template: str) -> list[str]:
     """The same of one template."""
-    reader = _Bare()
-    asked: list[str] = []
-    inside, name, before, calls = "", "", "", []
+    texts, page, asking = [], [], _Asking()
+    translated = False
     for _, kind, value in Environment(extensions=["jinja2.ext.i18n"]).lex(template):
+        if kind == "name" and value in {"trans", "endtrans"}:
+            translated = value == "trans"
+        elif kind == "data" and not translated:
+            page.append(value)
+        elif kind == "variable_end":
+            page.append("\0")  # whatever it says
+        if text := asking.bare(kind, value):
+            texts.append(text)
+    reader = _Bare()
+    reader.feed("".join(page))
+    return texts + reader.found
+
+
+class _Asking:
+    """Follows the expressions of a template, to find texts that nobody asks the catalogue for."""
+
+    def __init__(self) -> None:
+        self._inside = self._before = ""
+        self._calls: list[str] = []
+
+    def bare(self, kind: str, value: str) -> str:
+        """The text, if this token is one."""
         if kind in {"block_begin", "variable_begin"}:
-            inside, name, calls = kind, "", []
-        elif kind in {"block_end", "variable_end"}:
-            asked.append("" if inside == "block_begin" else "\0")
-            inside = ""
-        elif kind == "data":
-            reader.translated or asked.append(value)
-        elif kind == "name":
-            reader.translated = {"trans": True, "endtrans": False}.get(value, reader.translated)
-            name = value
-        elif kind == "operator":
-            if value in "([{":
-                calls.append(name if value == "(" else value)
-            elif value in ")]}" and calls:
-                calls.pop()
-        elif kind == "string":
-            text = value[1:-1]
-            lone = (
-                inside == "variable_begin"
-                and not calls
-                and text.isalpha()
-                and before not in {"==", "!="}
-            )
-            if (lone or _SENTENCE.search(text)) and not set(calls) & set(KEYWORDS):
-                reader.found.append(text)
+            self._inside, self._calls = kind, []
+        elif value in {"(", "[", "{"}:
+            self._calls.append(self._before)
+        elif value in {")", "]", "}"} and self._calls:
+            self._calls.pop()
+        text = value[1:-1] if kind == "string" and self._is_bare(value[1:-1]) else ""
         if kind != "whitespace":
-            before = value
-        if kind == "operator" or (kind == "string"):
-            name = ""
-    reader.feed("".join(asked))
-    return reader.found
+            self._before = value
+        return text
+
+    def _is_bare(self, text: str) -> bool:
+        if not KEYWORDS.keys().isdisjoint(self._calls):
+            return False
+        alone = self._inside == "variable_begin" and not self._calls
+        word = alone and text.isalpha() and self._before not in {"==", "!="}
+        return word or _SENTENCE.search(text) is not None
+
+
+_READ = {"title", "placeholder", "aria-label", "data-label", "alt", "hx-confirm"}
+"""Attributes that people read."""
+_CODE = {"code", "pre", "kbd", "style", "script"}
 
 
 class _Bare(HTMLParser):
     """Collects the texts of a page that have letters, but those of code."""
 
-    READ = {"title", "placeholder", "aria-label", "data-label", "alt", "hx-confirm"}
-    CODE = {"code", "pre", "kbd", "style", "script"}
-
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
-        self.translated = False
         self._code = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._code += tag in self.CODE
+        self._code += tag in _CODE
         self.found += [
-            value for name, value in attrs if name in self.READ and value and _LETTERS.search(value)
+            value for name, value in attrs if name in _READ and value and _LETTERS.search(value)
         ]
 
     def handle_endtag(self, tag: str) -> None:
-        self._code -= tag in self.CODE
+        self._code -= tag in _CODE
 
     def handle_data(self, data: str) -> None:
         if not self._code and _LETTERS.search(_ADDRESS.sub("", data)):
@@ -154,14 +188,16 @@ def update(language: str) -> Catalog:
     if path.exists():
         with path.open(encoding="utf-8") as file:
             catalog = read_po(file, locale=language)
-        catalog.update(found, no_fuzzy_matching=True)
     else:
-        catalog = Catalog(locale=language, project="targcc-scheduler")
-        catalog.update(found)
+        catalog = Catalog(locale=language, header_comment=f"# The texts of the pages: {language}.")
+    catalog.update(found, no_fuzzy_matching=True)
     catalog.obsolete.clear()
+    catalog.fuzzy = False
     content = BytesIO()
-    write_po(content, catalog, width=140, sort_output=True, omit_header=False)
-    path.write_bytes(content.getvalue())
+    write_po(content, catalog, width=140, sort_output=True)
+    lines = content.getvalue().decode().splitlines(keepends=True)
+    kept = "".join(line for line in lines if not line.startswith(_DATED))
+    path.write_text(kept, encoding="utf-8", newline="\n")
     return catalog
 
 

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .languages.reader import Words, gettext, marked, ngettext, translated
+from .languages.catalogue import marked
+from .languages.reader import Words, gettext, ngettext, translated
 from .states import RunState
 
 NOTHING = "\N{EN DASH}"

@@ -15,6 +15,17 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 ENGLISH = "en"
+
+
+def marked(message: str) -> str:
+    """The message itself, for whoever collects the texts; it is translated where it is shown."""
+    return message
+
+
+_NAME = marked("English")
+"""Its translation is what those who read a language call it."""
+_DIRECTION = marked("default:LTR")
+"""Its translation is ``default:RTL`` in a language that is written from right to left, as GTK has it."""
 _LINE = re.compile(r'(?:(msgid_plural|msgid|msgstr(?:\[\d\])?)\s+)?(".*")\s*')
 
 
@@ -63,8 +74,9 @@ def catalogue(language: str) -> Catalogue:
     [header] = found.pop("")
     says = dict(line.split(": ", 1) for line in header.splitlines())
     rule = says["Plural-Forms"].partition("plural=")[2].rstrip(";")
-    direction = says.get("X-Direction", "ltr")
-    return Catalogue(language, says["X-Name"], direction, found, gettext.c2py(rule))
+    name, direction = (found.get(one, (one,))[0] for one in (_NAME, _DIRECTION))
+    side = direction.partition(":")[2].lower()
+    return Catalogue(language, name, side, found, gettext.c2py(rule))
 
 
 def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -72,7 +84,7 @@ def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     for block in re.split(r"\n\s*\n", po):
         lines = block.splitlines()
         if any(line.startswith("#,") and "fuzzy" in line for line in lines):
-            continue
+            continue  # somebody has to look at it again
         fields: dict[str, str] = {}
         name = ""
         for line in lines:

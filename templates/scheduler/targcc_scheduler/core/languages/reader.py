@@ -92,11 +92,6 @@ def _isolated(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def marked(message: str) -> str:
-    """The message itself; it is translated where it is shown."""
-    return message
-
-
 class Words(Mapping[K, str]):
     """Words that are looked up in the reader's language."""
 

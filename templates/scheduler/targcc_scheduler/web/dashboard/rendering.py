@@ -29,8 +29,8 @@ from . import time_tag
 from .charts.days import days
 from .charts.spark import spark
 from .charts.strip import strip
-from .reading import words
 from .flash import FLASH_COOKIE, base_path, read_flash
+from .reading import words
 
 STATIC = Path(__file__).parent / "static"
 

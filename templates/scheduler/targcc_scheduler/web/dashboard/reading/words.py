@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ....core.languages.reader import Words, marked
+from ....core.languages.catalogue import marked
+from ....core.languages.reader import Words
 
 ACTIONS = Words(
     {
