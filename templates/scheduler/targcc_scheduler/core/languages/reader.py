@@ -56,6 +56,11 @@ def reader() -> Reader:
     return _READER.get()
 
 
+def zone_of_reader(own: str) -> ZoneInfo:
+    """The zone in which the reader is shown times: theirs, else the one with this name."""
+    return reader().zone or ZoneInfo(own)
+
+
 def translated(message: str) -> str:
     """A message in the reader's language, with its placeholders."""
     return reader().catalogue.text(message)

@@ -10,12 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
-from ...core.languages.reader import gettext, ngettext, reader
+from ...core.languages.reader import gettext, ngettext, zone_of_reader
 from ...core.states import FINAL, RunState
 from ...jobs.definition import JobDefinition
 from ...jobs.overrides.effective import shown
 from ...project import current
-from ...schedules import parse_zone
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from ...storage.tables import job_run
@@ -33,7 +32,7 @@ def _look(
     now: datetime,
     lost_after: float,
 ) -> Look:
-    zone = reader().zone or parse_zone(current().timezone)
+    zone = zone_of_reader(current().timezone)
     return Look(connection, definitions, now, zone, lost_after)
 
 

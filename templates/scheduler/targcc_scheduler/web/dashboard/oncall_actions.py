@@ -118,7 +118,8 @@ async def _assign(press: Press) -> Flash:
     name = press.text("name")
     await press.scheduler.operate(inbox.assign, None, press.cause, press.by, name)
     return Flash(
-        "good", gettext("Assigned to %(name)s.", name=name) if name else gettext("Assigned to nobody.")
+        "good",
+        gettext("Assigned to %(name)s.", name=name) if name else gettext("Assigned to nobody."),
     )
 
 

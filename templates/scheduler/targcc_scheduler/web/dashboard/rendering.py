@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
@@ -17,11 +16,15 @@ from markupsafe import Markup
 from ...core import humanize
 from ...core.languages.catalogue import Catalogue, catalogue, languages
 from ...core.languages.isolation import harmless, isolated
-from ...core.languages.reader import reader, translated, translated_plural
+from ...core.languages.reader import (
+    reader,
+    translated,
+    translated_plural,
+    zone_of_reader,
+)
 from ...core.states import RunState
 from ...project import current
 from ...queries.jobs import display_names
-from ...schedules import parse_zone
 from ...search.terms import only
 from ...security.roles import Principal, Role
 from ..state import get_web
@@ -128,7 +131,7 @@ class Frame:
         self.principal = principal
         self.project = current()
         self.base = base_path(request)
-        self.zone: ZoneInfo = reader().zone or parse_zone(self.project.timezone)
+        self.zone = zone_of_reader(self.project.timezone)
         self.language = reader().catalogue
         self.flash = read_flash(request)
         self.fragment = is_refresh(request)
@@ -171,6 +174,7 @@ def render(
             frame=frame,
             now=now,
             time=partial(time_tag.time_tag, now=now, zone=frame.zone),
+            beside=partial(time_tag.beside, now=now, zone=frame.zone),
             display=display_names(web.scheduler.definitions),
             definitions=web.scheduler.definitions,
             broken=web.scheduler.broken,

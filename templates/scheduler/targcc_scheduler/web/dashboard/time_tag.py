@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ...core.humanize import NOTHING, clock, full, relative
+from ...core.languages.reader import gettext
 
 
 def time_tag(
@@ -35,3 +36,12 @@ def time_tag(
             tag.format(iso, title, "", at), again
         )
     return tag.format(iso, title, "", title if style == "full" else at)
+
+
+def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
+    """The same instant by the clock that a job goes by, where that is another than the reader's; else nothing."""
+    if own == zone.key:
+        return Markup("")
+    at = clock(instant, now, ZoneInfo(own))
+    said = gettext("%(time)s in %(zone)s", time=at, zone=own)
+    return Markup(' <span class="soft">{}</span>').format(said)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ....core import humanize
 from ....jobs.overrides.code_lines import code_lines
 from ....jobs.overrides.effective import shown
 from ....project import current
@@ -137,7 +136,7 @@ async def show_job(
         runs=runs,
         earlier=earlier,
         why=reasons,
-        slots=_slots(job, now) if job is not None else [],
+        slots=upcoming.next_runs(job, 5) if job is not None else [],
         fields=forms.fields(definition, typed) if definition else [],
         lines=code_lines(definition) if definition else None,
         shown=shown,
@@ -145,16 +144,6 @@ async def show_job(
         error=error,
         like=id_of((typed or {}).get("like", "")),
     )
-
-
-def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
-    """The next runs, each with its time in the job's zone where that is not the project's."""
-    own = job.definition.timezone
-    zone = parse_zone(own) if own != current().timezone else None
-    return [
-        (slot, humanize.clock(slot, now, zone) if zone is not None else "")
-        for slot in upcoming.next_runs(job, 5)
-    ]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:

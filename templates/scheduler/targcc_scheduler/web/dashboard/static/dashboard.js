@@ -28,6 +28,20 @@
   }
   setInterval(tick, 1000);
 
+  // Times are in the zone of who looks: a cookie tells the server, which writes the times anew.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const cookie = `targcc_zone=${zone}`;
+  if (zone && zone !== document.body.dataset.zone && !document.cookie.includes(cookie)) {
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${secure}`;
+    addEventListener("load", refresh);
+  }
+
+  function refresh() {
+    const live = document.getElementById("live");
+    if (live && window.htmx) window.htmx.trigger(live, "every");
+  }
+
   // Do not refresh a hidden page, nor one with an open menu or a text selection.
   function inUse() {
     const active = document.activeElement;
@@ -59,8 +73,7 @@
   }
 
   document.addEventListener("visibilitychange", () => {
-    const live = document.getElementById("live");
-    if (!document.hidden && live && window.htmx) window.htmx.trigger(live, "every");
+    if (!document.hidden) refresh();
   });
 
   document.addEventListener("click", async (event) => {
