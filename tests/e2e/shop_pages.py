@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import acme_history
-import httpx
 import pytest
 import uvicorn
-from fastapi.routing import APIRoute
+from page_routes import page_paths, picture_of
 from targcc_gen.render import render_project
 from targcc_gen.spec import load_spec
 from targcc_gen.sync import apply, make_plan
@@ -30,20 +29,14 @@ from targcc_scheduler.security.roles import Role
 from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.statistics import counts
 from targcc_scheduler.storage.statistics.endings import HISTORY_SHARD, Ending
-from targcc_scheduler.web.dashboard.router import ROUTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
 ZONE = "Asia/Jerusalem"
 LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"  # 77 letters
 HEBREW = "דוח \u202eלילי"  # noqa: RUF001 - Hebrew, with a mark that turns the writing around
-PARAMETERS = {
-    "name": "InvoiceBatch",
-    "run_id": "{failed}",
-    "cause": "{cause}",
-    "bulk_id": "1",
-}
-"""What stands for a part of an address; the braces are filled in from the database."""
+PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1"}
+"""What stands for a part of an address, besides what the database says."""
 QUERIES = {
     "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
     "/jobs/{name}/override": "schedule=30+18+*+*+SUN-THU&retries=5&reason=The+ledger+is+slow",
@@ -63,7 +56,6 @@ class Shop:
         self.base = base
         self.database = database
         self.cookie = {"name": session_cookie(), "value": secret}
-        self._client = httpx.Client(cookies={session_cookie(): secret}, timeout=60)
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as db, db:
@@ -71,40 +63,16 @@ class Shop:
 
     def addresses(self) -> dict[str, str]:
         """The address of each page, by the name of its picture; nameless ones by themselves."""
-        known = {
+        known = PARAMETERS | {
             "cause": self.rows("SELECT Cause FROM c_JobFailure")[0][0],
-            "failed": self.rows("SELECT max(Id) FROM c_JobRun WHERE State = 'failed'")[0][0],
+            "run_id": str(self.rows("SELECT max(Id) FROM c_JobRun WHERE State = 'failed'")[0][0]),
         }
         found = {}
         for path in page_paths():
-            address = re.sub(r"\{(\w+)(:\w+)?\}", lambda part: PARAMETERS[part[1]], path)
-            query = QUERIES.get(path, "")
-            whole = f"{self.base}{address}{'?' * bool(query)}{query}"
-            for name, value in known.items():
-                whole = whole.replace(f"{{{name}}}", str(value))
-            if self._is_page(whole):
-                found[picture_of(path)] = whole
+            address = re.sub(r"\{(\w+)(:\w+)?\}", lambda part: known[part[1]], path)
+            query = f"?{QUERIES[path]}" if path in QUERIES else ""
+            found[picture_of(path)] = f"{self.base}{address}{query}"
         return found | {name or path: f"{self.base}{path}" for path, name in EXTRA.items()}
-
-    def _is_page(self, address: str) -> bool:
-        with self._client.stream("GET", address, follow_redirects=False) as answer:
-            kind = answer.headers.get("Content-Type", "")
-            return answer.status_code == 200 and kind.startswith("text/html")
-
-
-def page_paths() -> list[str]:
-    """The path of each route that somebody may look at."""
-    routes = [route for router in ROUTERS for route in router.routes]
-    return [
-        route.path
-        for route in routes
-        if isinstance(route, APIRoute) and "GET" in route.methods and "/static/" not in route.path
-    ] + ["/api/docs"]
-
-
-def picture_of(path: str) -> str:
-    """The name of a page's picture: ``jobs-name`` of ``/jobs/{name}``."""
-    return re.sub(r"[^\w]+", "-", path).strip("-") or "overview"
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from ....core import humanize
 from ....core.languages.reader import gettext
+from ....core.states import RunState
 from ....queries.statistics import Day
-from .base import joined, rect, scaled
+from .base import joined, rect, scaled, table
 
 _DAYS_HEIGHT = 64
 
@@ -23,9 +24,20 @@ def days(figures: Sequence[Day]) -> Markup:
     label = gettext(
         "By day: %(succeeded)s succeeded, %(failed)s failed", succeeded=total[0], failed=total[1]
     )
-    return Markup(
+    drawn = Markup(
         '<svg class="days" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
     ).format(label, _DAYS_HEIGHT + 1, joined(columns))
+    rows = ((_day(day), day.succeeded, day.failed) for day in figures)
+    return drawn + table(label, _heads(), rows)
+
+
+def _heads() -> tuple[str, str, str]:
+    words = humanize.STATE_WORDS
+    return gettext("Day"), words[RunState.SUCCEEDED], words[RunState.FAILED]
+
+
+def _day(day: Day) -> str:
+    return f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}"
 
 
 def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
@@ -40,7 +52,7 @@ def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
         parts.append(rect("none", x + width * 0.1, base - 1, width=width * 0.8, height=1))
     title = gettext(
         "%(day)s: %(succeeded)s succeeded, %(failed)s failed",
-        day=f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}",
+        day=_day(day),
         succeeded=day.succeeded,
         failed=day.failed,
     )

@@ -16,7 +16,7 @@ from ....core.languages.reader import gettext
 from ....core.states import RunState
 from ....queries.overview import Overview
 from ....storage.statistics.endings import QUARTER, quarter_of
-from .base import STACK, joined, rect, scaled
+from .base import STACK, joined, rect, scaled, table
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
@@ -63,19 +63,20 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
         _now_mark(axis, view.now),
     ]
     label = _strip_label(view)
+    rows = [(columns.span(n), _said(bins[n])) for n in sorted(bins) if n >= 0]
+    rows += [(columns.span(n), columns.coming(slots[n])) for n in sorted(slots) if n >= 0]
     return Markup(
         '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
-    ).format(label, joined(drawn))
+    ).format(label, joined(drawn)) + table(label, (gettext("When"), gettext("Runs")), rows)
 
 
 def _strip_label(view: Overview) -> str:
     counts = {state: view.count(state) for state in RunState} | {
         RunState.RUNNING: len(view.running)
     }
-    said = [f"{counts[state]} {humanize.STATE_WORDS[state]}" for state in RunState if counts[state]]
     return gettext(
         "The last 24 hours: %(states)s; %(number)s to come in 6 hours",
-        states=", ".join(said) or gettext("no runs"),
+        states=_said(Counter(counts)) or gettext("no runs"),
         number=len(view.slots),
     )
 
@@ -101,29 +102,37 @@ class _Columns:
                 height = max(3.0, whole * number / states.total())
                 base -= height
                 parts.append(self._bar(kind, x, base, height))
-        said = ", ".join(f"{states[s]} {humanize.STATE_WORDS[s]}" for s in RunState if states[s])
         query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
         return Markup('<a href="{}?{}" tabindex="-1"><title>{}</title>{}</a>').format(
-            self.runs_url, query, f"{_span(start, end, self.zone)}: {said}", joined(parts)
+            self.runs_url, query, f"{self.span(n)}: {_said(states)}", joined(parts)
         )
 
     def slots(self, n: int, number: int) -> Markup:
         start = self.axis.start + n * _STRIP_BIN
         height = scaled(number, self.most, _STRIP_HEIGHT)
-        span = _span(start, start + _STRIP_BIN, self.zone)
         return Markup("<g><title>{}</title>{}</g>").format(
-            gettext("%(when)s: %(runs)s to come", when=span, runs=humanize.count(number, "run")),
+            f"{self.span(n)}: {self.coming(number)}",
             self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height),
         )
+
+    def span(self, n: int) -> str:
+        """From when to when a column is."""
+        start = self.axis.start + n * _STRIP_BIN
+        local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
+        return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
+
+    @staticmethod
+    def coming(number: int) -> str:
+        """How many runs are to come."""
+        return gettext("%(runs)s to come", runs=humanize.count(number, "run"))
 
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
         width = self.axis.width(_STRIP_BIN)
         return rect(kind, x + width * 0.08, y, width=width * 0.84, height=height)
 
 
-def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    local = start.astimezone(zone)
-    return f"{humanize.weekday(local)} {local:%H:%M}-{end.astimezone(zone):%H:%M}"
+def _said(states: Counter[RunState]) -> str:
+    return ", ".join(f"{states[s]} {humanize.STATE_WORDS[s]}" for s in RunState if states[s])
 
 
 def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
