@@ -19,6 +19,7 @@ from babel.messages import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import babel_extract
+from targcc_scheduler.core.languages.catalogue import in_context
 
 PACKAGE = Path(targcc_scheduler.__file__).parent
 LANGUAGES = PACKAGE / "core" / "languages"
@@ -30,7 +31,9 @@ HOW = (
 )
 KEYWORDS = {
     **dict.fromkeys(("_", "gettext", "marked", "translated"), None),
-    **dict.fromkeys(("ngettext", "count", "Problem", "problem_page"), None),
+    **dict.fromkeys(
+        ("ngettext", "pgettext", "marked_plural", "count", "Problem", "problem_page"), None
+    ),
 }
 OPTIONS = {
     "trimmed": "true",
@@ -41,6 +44,7 @@ OPTIONS = {
 _ENGLISH = ("cli/", "cutover/", "doctor/")
 """Rooms that no page asks."""
 _PAGES = ("web/dashboard/", "web/hosts/", "web/problems.py")
+_CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
 _DATED = (
     '"Project-Id',
     '"Report-',
@@ -69,8 +73,9 @@ def extracted() -> Catalog:
             if function.lower().startswith("problem") and not place.startswith(_PAGES):
                 continue  # programs read it, in English
             for message in _messages(function, texts):
+                context = texts[0] if function == "pgettext" else None
                 # Without a line: lines move all the time.
-                catalog.add(message, locations=[(place, None)])  # type: ignore[list-item]
+                catalog.add(message, locations=[(place, None)], context=context)  # type: ignore[list-item]
     return catalog
 
 
@@ -82,7 +87,10 @@ def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    source = file.read_text(encoding="utf-8")
+    if _CALL.search(source) is None:
+        return  # most have none, and parsing takes a second in all
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             function = ast.unparse(node.func).rpartition(".")[2]
             if function in KEYWORDS:
@@ -95,12 +103,20 @@ def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]
     if function == "count" and texts:
         one, many = (*texts, f"{texts[0]}s")[:2]
         yield f"%(num)s {one}", f"%(num)s {many}"
-    elif function == "ngettext" and len(texts) > 1:
+    elif function in {"ngettext", "marked_plural"} and len(texts) > 1:
         yield texts[0], texts[1]
+    elif function == "pgettext":
+        yield texts[1]
     elif function.lower().startswith("problem"):
         yield from texts
     elif texts:
         yield texts[0]
+
+
+def key_of(message: Message) -> str:
+    """What a message is known by."""
+    text = message.id if isinstance(message.id, str) else message.id[0]
+    return in_context(message.context or "", text)
 
 
 def is_translated(message: Message) -> bool:

@@ -38,14 +38,15 @@ def test_a_language_is_complete(language):
     path = texts.LANGUAGES / f"{language}.po"
     with path.open(encoding="utf-8") as file:
         there = read_po(file, locale=language)
-    wanted = {message.id for message in texts.extracted() if message.id}
-    known = {message.id: message for message in there if message.id}
+    wanted = {texts.key_of(message) for message in texts.extracted() if message.id}
+    known = {texts.key_of(message): message for message in there if message.id}
     empty = {key for key, message in known.items() if not texts.is_translated(message)}
     wrong = (sorted(map(str, one)) for one in (wanted - known.keys(), known.keys() - wanted, empty))
     missing, superfluous, untranslated = wrong
     said = f"run `{texts.COMMAND}`, and fill in what is empty in {path.name}"
     assert (missing, superfluous, untranslated) == ([], [], []), said
-    for key, message in known.items():
+    for message in known.values():
+        key = message.id
         forms = [message.string] if isinstance(message.string, str) else message.string
         parts = sorted(PLACEHOLDER.findall(key if isinstance(key, str) else key[-1]))
         *special, last = forms
@@ -61,9 +62,7 @@ def test_a_file_is_read_as_the_tools_of_gettext_read_it():
     ours = dict(messages(path.read_text(encoding="utf-8")))
     del ours[""]
     assert ours == {
-        (one.id if isinstance(one.id, str) else one.id[0]): (
-            (one.string,) if isinstance(one.string, str) else tuple(one.string)
-        )
+        texts.key_of(one): (one.string,) if isinstance(one.string, str) else tuple(one.string)
         for one in theirs
         if one.id
     }

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .languages.catalogue import marked
+from .languages.catalogue import marked, marked_plural
 from .languages.reader import Words, gettext, ngettext, translated
 from .states import RunState
 
@@ -33,6 +33,18 @@ STATE_WORDS = Words(
     }
 )
 """Each state in the words of the pages."""
+
+_STATE_COUNTS = {
+    RunState.SCHEDULED: marked_plural("%(num)s scheduled", "%(num)s scheduled"),
+    RunState.ENQUEUED: marked_plural("%(num)s waiting", "%(num)s waiting"),
+    RunState.RUNNING: marked_plural("%(num)s running", "%(num)s running"),
+    RunState.RETRYING: marked_plural("%(num)s will retry", "%(num)s will retry"),
+    RunState.SUCCEEDED: marked_plural("%(num)s succeeded", "%(num)s succeeded"),
+    RunState.FAILED: marked_plural("%(num)s failed", "%(num)s failed"),
+    RunState.CANCELLED: marked_plural("%(num)s cancelled", "%(num)s cancelled"),
+    RunState.SKIPPED: marked_plural("%(num)s skipped", "%(num)s skipped"),
+    RunState.MISSED: marked_plural("%(num)s missed", "%(num)s missed"),
+}
 
 STATE_HELP = Words(
     {
@@ -187,6 +199,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: ``1 run``, ``1,204 runs``."""
     nouns = (f"%(num)s {one}", f"%(num)s {many or one + 's'}")
     return ngettext(*nouns, number)
+
+
+def count_state(number: int, state: RunState) -> str:
+    """How many runs are in a state: ``3 failed``."""
+    return ngettext(*_STATE_COUNTS[state], number)
 
 
 def listed(names: list[str], most: int = 3) -> str:

@@ -22,11 +22,16 @@ def marked(message: str) -> str:
     return message
 
 
+def marked_plural(one: str, many: str) -> tuple[str, str]:
+    """The same of a message that says a number."""
+    return one, many
+
+
 _NAME = marked("English")
 """Its translation is what those who read a language call it."""
 _DIRECTION = marked("default:LTR")
 """Its translation is ``default:RTL`` in a language that is written from right to left, as GTK has it."""
-_LINE = re.compile(r'(?:(msgid_plural|msgid|msgstr(?:\[\d\])?)\s+)?(".*")\s*')
+_LINE = re.compile(r'(?:(msgctxt|msgid_plural|msgid|msgstr(?:\[\d\])?)\s+)?(".*")\s*')
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,9 @@ class Catalogue:
     texts: Mapping[str, tuple[str, ...]]
     form_of: Callable[[int], int]
 
-    def text(self, message: str) -> str:
-        """A message in this language."""
-        return self.texts.get(message, (message,))[0]
+    def text(self, message: str, context: str = "") -> str:
+        """A message in this language; in a context where English says the same of different things."""
+        return self.texts.get(in_context(context, message), (message,))[0]
 
     def plural(self, one: str, many: str, number: int) -> str:
         """A message that says a number, in the form that goes with it."""
@@ -79,6 +84,11 @@ def catalogue(language: str) -> Catalogue:
     return Catalogue(language, name, side, found, gettext.c2py(rule))
 
 
+def in_context(context: str, message: str) -> str:
+    """The key of a message that English says in the same words as another one, as gettext has it."""
+    return f"{context}\4{message}" if context else message
+
+
 def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each message of a file with its forms; those that nobody has translated, or looked at again, are left out."""
     for block in re.split(r"\n\s*\n", po):
@@ -93,4 +103,4 @@ def messages(po: str) -> Iterator[tuple[str, tuple[str, ...]]]:
                 fields[name] = fields.get(name, "") + json.loads(found[2])
         forms = tuple(text for field, text in fields.items() if field.startswith("msgstr"))
         if forms and all(forms):
-            yield fields["msgid"], forms
+            yield in_context(fields.get("msgctxt", ""), fields["msgid"]), forms

@@ -66,6 +66,11 @@ def translated(message: str) -> str:
     return reader().catalogue.text(message)
 
 
+def translated_in(context: str, message: str) -> str:
+    """The same of a message that English says in the same words as another one."""
+    return reader().catalogue.text(message, context)
+
+
 def translated_plural(one: str, many: str, number: int) -> str:
     """A message that says a number, with its placeholders, in the form that goes with the number."""
     return reader().catalogue.plural(one, many, number)

@@ -118,7 +118,7 @@ def _detail(view: Overview) -> str:
         return gettext("No job ran in the last 24 hours.")
     parts = [gettext("%(runs)s in the last 24 hours", runs=humanize.count(total, "run"))]
     parts += [
-        f"{number} {humanize.STATE_WORDS[state]}"
+        humanize.count_state(number, state)
         for state in (RunState.FAILED, RunState.MISSED)
         if (number := view.count(state))
     ]

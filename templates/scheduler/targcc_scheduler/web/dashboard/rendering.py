@@ -19,6 +19,7 @@ from ...core.languages.isolation import harmless, isolated
 from ...core.languages.reader import (
     reader,
     translated,
+    translated_in,
     translated_plural,
     zone_of_reader,
 )
@@ -56,7 +57,7 @@ def environment() -> Environment:
         finalize=_harmless,
     )
     env.policies["ext.i18n.trimmed"] = True
-    env.install_gettext_callables(translated, translated_plural, newstyle=True)  # type: ignore[attr-defined]
+    env.install_gettext_callables(translated, translated_plural, newstyle=True, pgettext=translated_in)  # type: ignore[attr-defined]
     env.filters |= {
         "duration": humanize.duration,
         "milliseconds": humanize.milliseconds,

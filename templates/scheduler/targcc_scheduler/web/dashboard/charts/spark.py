@@ -31,7 +31,7 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
         _spark_bar(run, (offset + index) * _SPARK_STEP, longest) for index, run in enumerate(shown)
     ]
     counts = Counter(run.state for run in shown)
-    said = ", ".join(f"{counts[s]} {humanize.STATE_WORDS[s]}" for s in RunState if counts[s])
+    said = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
         '<svg class="spark" role="img" aria-label="{}" width="{}" height="{}">{}</svg>'
     ).format(

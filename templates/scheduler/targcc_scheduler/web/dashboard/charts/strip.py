@@ -132,7 +132,7 @@ class _Columns:
 
 
 def _said(states: Counter[RunState]) -> str:
-    return ", ".join(f"{states[s]} {humanize.STATE_WORDS[s]}" for s in RunState if states[s])
+    return ", ".join(humanize.count_state(states[s], s) for s in RunState if states[s])
 
 
 def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
