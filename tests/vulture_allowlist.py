@@ -97,3 +97,6 @@ _as_array
 _as_json
 _as_epoch
 _as_days
+
+# What templates ask a frame for.
+_.other_languages

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from typing import get_args
 
 import catalogue as texts
 import pytest
@@ -12,7 +13,10 @@ from targcc_scheduler.core.languages import catalogue as catalogues
 from targcc_scheduler.core.languages.catalogue import catalogue, languages, messages
 from targcc_scheduler.core.languages.isolation import harmless, isolated
 from targcc_scheduler.core.languages.reader import Reader, gettext, reading
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.queries.needs import bulk, failures
 from targcc_scheduler.storage.tables import metadata
+from targcc_scheduler.web.dashboard.reading import words
 from web_fixtures import Site, running
 
 HEBREW = re.compile("[\u05d0-\u05ea]")
@@ -105,6 +109,12 @@ def test_hebrew_counts_by_its_own_rules():
         day = now.replace(month=3)
         assert humanize.clock(day, now, humanize.ZoneInfo("UTC")) == "24 ב\u2068מרץ\u2069 12:00"
     assert humanize.count(2, "run") == "2 runs"
+
+
+def test_each_word_of_the_code_has_one_for_people():
+    assert set(words.ACTIONS) == set(bulk.ACTIONS)
+    assert set(words.STANDINGS) == set(get_args(failures.Standing))
+    assert set(humanize.STATE_WORDS) == set(humanize.STATE_HELP) == set(RunState)
 
 
 def test_texts_of_people_keep_their_direction_to_themselves():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _OVERRIDES = re.compile("[\u202a-\u202e]")
 """Embeddings and overrides: nobody needs them in a name, and what they hide is worth seeing."""
@@ -11,20 +10,17 @@ _ISOLATES = re.compile("[\u2066-\u2069]")
 _FIRST_STRONG, _END = "\u2068", "\u2069"
 _FIGURE = re.compile(r"[\d.,:]*")
 """A number or a time of the day, which reads the same in both directions."""
-_RIGHT_TO_LEFT = {"R", "AL"}
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""Letters of Hebrew, Arabic and their relatives: the ranges that Unicode keeps for them."""
 
 
 def isolated(text: str, direction: str) -> str:
     """``text`` in a pair of marks that keep its direction within it, in a sentence of this ``direction``: ``ltr`` or ``rtl``."""
-    if _FIGURE.fullmatch(text) or (direction == "ltr" and not _has_right_to_left(text)):
+    if _FIGURE.fullmatch(text) or (direction == "ltr" and _RIGHT_TO_LEFT.search(text) is None):
         return harmless(text)
     return f"{_FIRST_STRONG}{harmless(text)}{_END}"
-
-
-def _has_right_to_left(text: str) -> bool:
-    return not text.isascii() and any(
-        unicodedata.bidirectional(one) in _RIGHT_TO_LEFT for one in text
-    )
 
 
 def harmless(text: str) -> str:

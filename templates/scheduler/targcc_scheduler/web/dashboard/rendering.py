@@ -69,6 +69,7 @@ def environment() -> Environment:
         "pathquote": partial(quote, safe=""),
         "bdi": _bdi,
         "isolated": _isolated,
+        "translated": translated,
     }
     env.globals |= {
         "days": days,
