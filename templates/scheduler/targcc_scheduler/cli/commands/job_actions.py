@@ -13,6 +13,9 @@ from ..common import Function, opened, operator, run
 from ..output import json_option, pause_options, print_json, wait_options, when
 from .jobs import job_group, overviews
 from .runs import follow, started
+from .timeline.moving import job_trend
+
+job_group.add_command(job_trend)
 
 
 def argument_options(command: Function) -> Function:

@@ -14,6 +14,7 @@ from ...project import current
 from ...queries import history, jobs, statistics, upcoming
 from ...queries.jobs import JobOverview
 from ...queries.models import Attempt
+from ...queries.needs.calendars import calendars_of, changes, moved_there
 from ...scheduler import Scheduler
 from ...schedules import format_duration, parse_zone
 from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values
@@ -122,7 +123,7 @@ def job_info(name: str, *, as_json: bool) -> None:
             job = (await overviews(scheduler, name))[0]
             slots = upcoming.next_runs(job, 5)
             if as_json:
-                print_json(job_detail_out(job, slots))
+                print_json(job_detail_out(job, slots, scheduler.clock.now()))
             else:
                 print_pairs(_info(job, slots, scheduler.clock.now()))
 
@@ -145,7 +146,9 @@ def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tu
         ("zone", definition.timezone),
         ("owner", f"{job.owner}, by {job.elsewhere.by}" if job.elsewhere else ""),
         ("paused", _paused(job, now)),
-        *[("next", _next(slot, now, definition.timezone)) for slot in slots],
+        *[("next", _next(slot, now, definition)) for slot in slots],
+        *[("skipped", one.text) for one in changes(definition, slots, now) if one.at is None],
+        ("calendars", ", ".join(calendars_of(definition))),
         *[("changed", _changed(one, now)) for one in definition.overrides],
         ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
         ("queue", definition.queue),
@@ -173,12 +176,13 @@ def _grace(definition: JobDefinition) -> str:
     return "however late" if grace is None else f"up to {format_duration(grace)} late"
 
 
-def _next(slot: datetime, now: datetime, own: str) -> str:
-    """A slot in the project's zone, and in the job's own where that is another."""
-    text = when(slot, now)
-    if own == current().timezone:
-        return text
-    return f"{text}, {humanize.clock(slot, now, parse_zone(own))} in {own}"
+def _next(slot: datetime, now: datetime, job: JobDefinition) -> str:
+    """A slot in the project's zone, and in the job's own where that is another; and from where a calendar has moved it."""
+    text, own = when(slot, now), job.timezone
+    if own != current().timezone:
+        text += f", {humanize.clock(slot, now, parse_zone(own))} in {own}"
+    moved = moved_there(job, slot)
+    return f"{text}, {moved}" if moved else text
 
 
 def _paused(job: JobOverview, now: datetime) -> str:

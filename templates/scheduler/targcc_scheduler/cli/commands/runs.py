@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from datetime import datetime, timedelta
 
 import click
@@ -24,7 +22,7 @@ from ...schedules import parse_zone
 from ...search.terms import joined, write
 from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_out
 from ..common import opened, operator, run
-from ..group import CliError, Commands
+from ..group import Commands
 from ..output import (
     as_shown,
     json_option,
@@ -32,9 +30,11 @@ from ..output import (
     print_json,
     print_pairs,
     print_table,
+    timeout_option,
     wait_options,
     when,
 )
+from .live.following import until_over
 
 _FAILED = 1
 
@@ -195,9 +195,53 @@ def _unknown(found: Run, now: datetime) -> str:
     return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(asked)}"
 
 
+def _to_stderr(line: LogLine) -> None:
+    click.echo(as_shown(_log_line(line), lines=True), err=True)
+
+
 def _log_line(line: LogLine) -> str:
     local = line.at.astimezone(parse_zone(current().timezone))
     return f"  {local:%H:%M:%S} {line.level.lower():<7} {line.message}"
+
+
+@run_group.command("watch")
+@click.argument("run_id", type=int)
+@timeout_option
+@json_option
+def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
+    """Follow a run until it is over: its log on stderr, then how it ended; exit status 1 unless it succeeded.
+
+    \b
+    Example:
+      targcc run watch 42 --timeout 10m
+    """
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            await _to_its_end(scheduler, run_id, timeout, as_json=as_json)
+
+    run(work())
+
+
+@run_group.command("log")
+@click.argument("run_id", type=int)
+@click.option("--follow", "-f", "following", is_flag=True, help="Go on until it is over.")
+def print_log(run_id: int, *, following: bool) -> None:
+    """Print all that a run has written.
+
+    \b
+    Example:
+      targcc run log 42 --follow
+    """
+
+    def say(line: LogLine) -> None:
+        click.echo(as_shown(_log_line(line).strip(), lines=True))
+
+    async def work() -> None:
+        async with opened() as scheduler:
+            await until_over(scheduler, run_id, None, say, once=not following)
+
+    run(work())
 
 
 @run_group.command("cancel")
@@ -287,11 +331,18 @@ async def follow(run_id: int, queue: str, patience: timedelta | None, *, as_json
     if not alive and not as_json:
         click.echo("no server is up: this process runs it", err=True)
     async with opened(work_on=None if alive else queue) as scheduler:
-        found = await _wait(scheduler, run_id, patience, quiet=as_json)
-        if as_json:
-            await _show(scheduler, run_id, as_json=True)
-        else:
-            await _print_end(scheduler, found)
+        await _to_its_end(scheduler, run_id, patience, as_json=as_json)
+
+
+async def _to_its_end(
+    scheduler: Scheduler, run_id: int, patience: timedelta | None, *, as_json: bool
+) -> None:
+    """Follow a run, and end with the status 1 unless it succeeds."""
+    found = await until_over(scheduler, run_id, patience, None if as_json else _to_stderr)
+    if as_json:
+        await _show(scheduler, run_id, as_json=True)
+    else:
+        await _print_end(scheduler, found)
     if found.state != RunState.SUCCEEDED:
         raise SystemExit(_FAILED)
 
@@ -304,24 +355,6 @@ async def _somebody_works(scheduler: Scheduler, queue: str) -> bool:
         and (now - server.heartbeat_at).total_seconds() <= lost_after
         for server in await scheduler.read(system.servers)
     )
-
-
-async def _wait(
-    scheduler: Scheduler, run_id: int, patience: timedelta | None, *, quiet: bool
-) -> Run:
-    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
-    shown, pause = 0, 0.02
-    while True:
-        found, _, lines = await _details(scheduler, run_id)
-        for line in lines[shown:] if not quiet else ():
-            click.echo(as_shown(_log_line(line), lines=True), err=True)
-        shown = len(lines)
-        if found.final:
-            return found
-        if deadline is not None and time.monotonic() >= deadline:
-            raise CliError(f"run {run_id} is still {humanize.STATE_WORDS[found.state]}; it goes on")
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
 
 
 async def _print_end(scheduler: Scheduler, found: Run) -> None:

@@ -13,6 +13,7 @@ from ...migrations.upgrade import DIRECTORY, downgrade
 from ...node.pruner import count_history
 from ...preparing import migrate as bring_up_to_date
 from ...queries import system
+from ...queries.models import Queue
 from ...storage.transactions import Store
 from ...web.api.schemas.system import queue_out
 from ..common import opened, operator, run, settings
@@ -119,13 +120,19 @@ def list_queues(*, as_json: bool) -> None:
                         str,
                         (one.waiting, one.running, one.limit or "", one.retrying, one.scheduled),
                     ),
-                    "paused" if one.pause is not None else "open",
+                    _state(one),
                 ]
                 for one in found
             ],
         )
 
     run(work())
+
+
+def _state(queue: Queue) -> str:
+    if queue.pause is not None:
+        return "paused"
+    return "maintenance" if queue.maintenance is not None else "open"
 
 
 @queue_group.command("pause")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ....security.roles import Role
 from .base import Schema
 
 
@@ -13,7 +12,7 @@ class SessionOut(Schema):
 
     id: str
     name: str
-    role: Role
+    role: str
     device: str
     address: str
     created_at: datetime
