@@ -32,9 +32,19 @@ HOW = (
 KEYWORDS = {
     **dict.fromkeys(("_", "gettext", "marked", "translated"), None),
     **dict.fromkeys(
-        ("ngettext", "pgettext", "marked_plural", "count", "Problem", "problem_page"), None
+        (
+            "ngettext",
+            "pgettext",
+            "translated_in",
+            "marked_plural",
+            "count",
+            "Problem",
+            "problem_page",
+        ),
+        None,
     ),
 }
+_IN_CONTEXT = {"pgettext", "translated_in"}
 OPTIONS = {
     "trimmed": "true",
     "newstyle_gettext": "true",
@@ -43,7 +53,7 @@ OPTIONS = {
 }
 _ENGLISH = ("cli/", "cutover/", "doctor/")
 """Rooms that no page asks."""
-_PAGES = ("web/dashboard/", "web/hosts/", "web/problems.py")
+_PAGES = ("web/dashboard/", "web/hosts/", "web/admission.py", "web/problems.py")
 _CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
 _DATED = (
     '"Project-Id',
@@ -58,6 +68,7 @@ _DATED = (
 """Lines that would differ each time, or say nothing."""
 _LETTERS = re.compile("[A-Za-z]{2}")
 _ADDRESS = re.compile(r"/[\w?/]+")
+_URL = re.compile(r"https://\S+")
 _SENTENCE = re.compile("[A-Z][a-z]|[a-z]{2} [a-z]{2}")
 
 
@@ -73,7 +84,7 @@ def extracted() -> Catalog:
             if function.lower().startswith("problem") and not place.startswith(_PAGES):
                 continue  # programs read it, in English
             for message in _messages(function, texts):
-                context = texts[0] if function == "pgettext" else None
+                context = texts[0] if function in _IN_CONTEXT else None
                 # Without a line: lines move all the time.
                 catalog.add(message, locations=[(place, None)], context=context)  # type: ignore[list-item]
     return catalog
@@ -105,7 +116,7 @@ def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]
         yield f"%(num)s {one}", f"%(num)s {many}"
     elif function in {"ngettext", "marked_plural"} and len(texts) > 1:
         yield texts[0], texts[1]
-    elif function == "pgettext":
+    elif function in _IN_CONTEXT:
         yield texts[1]
     elif function.lower().startswith("problem"):
         yield from texts
@@ -195,7 +206,9 @@ class _Bare(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._code += tag in _CODE
         self.found += [
-            value for name, value in attrs if name in _READ and value and _LETTERS.search(value)
+            value
+            for name, value in attrs
+            if name in _READ and value and _LETTERS.search(_URL.sub("", value))
         ]
 
     def handle_endtag(self, tag: str) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .languages.catalogue import marked, marked_plural
-from .languages.reader import Words, gettext, ngettext, translated
+from .languages.reader import (
+    Words,
+    gettext,
+    ngettext,
+    translated,
+    translated_in,
+    translated_plural,
+)
 from .states import RunState
 
 NOTHING = "\N{EN DASH}"
@@ -18,6 +25,7 @@ NOTHING = "\N{EN DASH}"
 
 _TENTHS_BELOW = 10  # seconds
 _DAYS_NAMED = 7
+_MANY = 5
 
 STATE_WORDS = Words(
     {
@@ -62,7 +70,7 @@ STATE_HELP = Words(
 """Each state explained in one sentence."""
 
 
-_WEEKDAYS = Words(
+WEEKDAYS = Words(
     {
         0: marked("Mon"),
         1: marked("Tue"),
@@ -73,6 +81,7 @@ _WEEKDAYS = Words(
         6: marked("Sun"),
     }
 )
+"""The short names of the days, by ``date.weekday()``."""
 _MONTHS = Words(
     {
         1: marked("Jan"),
@@ -131,8 +140,17 @@ def in_scripts() -> dict[str, str]:
         "now": "now",
         "copy": marked("Copy"),
         "copied": marked("Copied"),
+        "show_in": marked("Show in %(zone)s"),
+        "go_on": marked("Continue"),
+        "go_on_new": marked("Continue (%(number)s new)"),
     }
-    return {name: translated(message) for name, message in words.items()}
+    lines = ("%(num)s line", "%(num)s lines")
+    return {
+        **{name: translated(message) for name, message in words.items()},
+        "pause": translated_in("log", "Pause"),
+        "line": translated_plural(*lines, 1),
+        "lines": translated_plural(*lines, _MANY),
+    }
 
 
 def milliseconds(value: int | None) -> str:
@@ -168,7 +186,7 @@ def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
 
 def weekday(day: date) -> str:
     """The short name of a day: ``Tue``."""
-    return _WEEKDAYS[day.weekday()]
+    return WEEKDAYS[day.weekday()]
 
 
 def day_and_month(day: date) -> str:

@@ -263,15 +263,18 @@ def _paused(
 def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[Concern]:
     """The maintenance windows that have begun."""
     for window in active:
-        which = humanize.listed(list(window.queues)) if window.queues else "all queues"
+        which = humanize.listed(list(window.queues)) if window.queues else gettext("all queues")
         waiting = sum(queue.waiting for queue in queues if window.covers(queue.name))
-        verb = "waits" if waiting == 1 else "wait"
-        waits = f" {humanize.count(waiting, 'run')} {verb} for its end." if waiting else ""
+        many = ngettext("%(num)s run waits for its end.", "%(num)s runs wait for its end.", waiting)
+        waits = f" {many}" if waiting else ""
         yield Concern(
             kind="maintenance",
             subject=str(window.id),
-            title=f"Maintenance of {which}",
-            detail=f"By {humanize.who(window.by)}: {window.reason}.{waits}",
+            title=gettext("Maintenance of %(which)s", which=which),
+            detail=gettext(
+                "By %(name)s: %(reason)s.", name=humanize.who(window.by), reason=window.reason
+            )
+            + waits,
             since=window.starts_at,
             serious=False,
             number=max(waiting, 1),

@@ -83,10 +83,13 @@ class Look:
 
 def in_maintenance(look: Look, window: Window) -> Reason:
     """That no run starts in a window."""
-    which = f"queue {humanize.listed(list(window.queues))}" if window.queues else "all queues"
-    text = (
-        f"Maintenance of {which} until {look.at(window.ends_at)}: planned by {humanize.who(window.by)}"
-        f" because: {window.reason}. What waits starts then."
+    queues = humanize.listed(list(window.queues))
+    text = gettext(
+        "Maintenance of %(which)s until %(when)s: planned by %(name)s because: %(reason)s. What waits starts then.",
+        which=gettext("queue %(name)s", name=queues) if queues else gettext("all queues"),
+        when=look.at(window.ends_at),
+        name=humanize.who(window.by),
+        reason=window.reason,
     )
     return Reason("maintenance", text)
 
@@ -124,7 +127,7 @@ def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
     match run.state:
         case RunState.SKIPPED:
             if run.blocked_by is None and (run.message or "").startswith(_MAINTENANCE):
-                return [Reason("maintenance", f"It was skipped: {run.message}.")]
+                return [Reason("maintenance", gettext("It was skipped: %(why)s.", why=run.message))]
             policy = job.overlap if job is not None else "skip"
             blocked = (run.blocked_by,) if run.blocked_by else ()
             busy = (

@@ -86,6 +86,7 @@ def environment() -> Environment:
         "count": humanize.count,
         "listed": humanize.listed,
         "day_and_month": humanize.day_and_month,
+        "weekday": humanize.weekday,
         "action_words": words.ACTIONS,
         "bulk_states": words.BULK_STATES,
         "standing_words": words.STANDINGS,

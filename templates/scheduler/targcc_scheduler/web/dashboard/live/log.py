@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from ....core.languages.reader import zone_of_reader
 from ....project import current
 from ....queries import runs
 from ....queries.following.runs import lines_after
 from ....queries.models import LogLine
-from ....schedules import parse_zone
 from ...live.run_events import run_events
 from ...live.streams import event, last_event
 from ...live.text import log_as_text
@@ -39,7 +41,9 @@ async def live(
     if run is None:
         raise Problem(404, "No such run", f"There is no run {run_id}.")
     place = id_of(last_event(request)) or after
-    return run_events(request, principal, run_id, run.job, after=place, lines=_as_html)
+    zone = zone_of_reader(current().timezone)  # while it is known who reads
+    as_html = partial(_as_html, zone=zone)
+    return run_events(request, principal, run_id, run.job, after=place, lines=as_html)
 
 
 @router.get("/runs/{run_id}/lines")
@@ -65,10 +69,10 @@ async def download(_: Viewer, scheduler: SchedulerOf, run_id: int) -> Response:
 
 
 def shown(found: Sequence[LogLine]) -> str:
-    """Lines as HTML, in the project's zone."""
-    return lines_html(found, parse_zone(current().timezone))
+    """Lines as HTML, in the reader's zone."""
+    return lines_html(found, zone_of_reader(current().timezone))
 
 
-def _as_html(found: Iterable[LogLine]) -> str:
+def _as_html(found: Iterable[LogLine], zone: ZoneInfo) -> str:
     lines = list(found)
-    return event("log", shown(lines), lines[-1].id)
+    return event("log", lines_html(lines, zone), lines[-1].id)

@@ -47,3 +47,11 @@ MISFIRES = Words(
     }
 )
 """What happens to slots that passed during an outage."""
+DELIVERIES = Words(
+    {
+        "waiting": marked("waiting"),
+        "delivered": marked("delivered"),
+        "failed": marked("failed"),
+    }
+)
+"""How far a message to a webhook is."""

@@ -116,13 +116,12 @@
 
   function reveal() {
     for (const element of document.querySelectorAll("[data-help]")) element.hidden = false;
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     for (const link of document.querySelectorAll("a[data-zone]")) {
       if (!zone || link.dataset.zone === zone) continue;
       const there = new URL(location.href);
       there.searchParams.set("zone", zone);
       link.href = there;
-      link.textContent = `Show in ${zone}`;
+      link.textContent = words.show_in.replace("%(zone)s", zone);
       link.hidden = false;
     }
     if (!navigator.clipboard) return;
