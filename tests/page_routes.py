@@ -10,6 +10,9 @@ NO_PAGES = {
     "/login/oidc",
     "/login/oidc/answer",
     "/login/oidc/leave",
+    "/runs/{run_id}/lines",
+    "/runs/{run_id}/live",
+    "/runs/{run_id}/log.txt",
     "/static/{name}",
 }
 """Routes that answer with something else: files, redirects, streams."""

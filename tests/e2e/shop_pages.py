@@ -35,7 +35,7 @@ NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
 ZONE = "Asia/Jerusalem"
 LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"  # 77 letters
 HEBREW = "דוח \u202eלילי"  # noqa: RUF001 - Hebrew, with a mark that turns the writing around
-PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1"}
+PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1", "key": "1"}
 """What stands for a part of an address, besides what the database says."""
 QUERIES = {
     "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
@@ -43,10 +43,79 @@ QUERIES = {
     "/bulk/new": "do=retry&q=state:failed",
     "/runs": "q=job:Invoice*+state:failed",
     "/login": "next=",
+    "/timeline": "since=2026-03-17T06:00&hours=6",
 }
 """What a page is asked for where it shows little without."""
-EXTRA = {"/runs/999999": "problem", f"/jobs/{LONG}": "", "/jobs/DailySalesReport": ""}
+EXTRA = {
+    "/runs/999999": "problem",
+    f"/jobs/{LONG}": "",
+    "/jobs/DailySalesReport": "",
+    "/calendar?view=day&day=2026-03-27": "",  # the clock changes
+}
 """Addresses of a route that shows something else; those with a name have a picture, too."""
+
+
+OF_INVOICES = 'cron: "0 18 * * SUN-THU"'
+CALENDARS = """
+calendars:
+  office:
+    description: When the office is closed
+    off: [friday, saturday, 2026-04-02 (Passover), 2026-04-22 (Independence Day)]
+    blackouts: ["22:00-23:30 (backup)"]
+"""
+WRITTEN: dict[str, dict[str, Any]] = {
+    "c_JobMaintenance": {
+        "StartsAt": NOW + timedelta(hours=9),
+        "EndsAt": NOW + timedelta(hours=11),
+        "Queues": ",default,",
+        "Reason": "A new disk",
+        "PlannedBy": "Manual (dana)",
+        "PlannedAt": NOW - timedelta(hours=2),
+    },
+    "c_JobWebhook": {
+        "Shown": "https://shop.example.com/***",
+        "SealedJson": "{}",
+        "Events": "failed missed",
+        "Jobs": "Daily* InvoiceBatch",
+        "CreatedBy": "Manual (dana)",
+        "CreatedAt": NOW - timedelta(days=5),
+    },
+    "c_JobDelivery": {
+        "WebhookId": 1,
+        "MessageId": "msg_1",
+        "Event": "run.failed",
+        "RunId": 1,
+        "Body": "{}",
+        "Status": "delivered",
+        "Attempts": 2,
+        "Answer": "200 OK",
+        "CreatedAt": NOW - timedelta(hours=1),
+        "EndedAt": NOW - timedelta(minutes=59),
+    },
+    "c_JobAlertThread": {
+        "Thread": "failure:1",
+        "Kind": "failure",
+        "JobName": "InvoiceBatch",
+        "About": "1",
+        "Title": "InvoiceBatch failed",
+        "FirstAt": NOW - timedelta(hours=2),
+        "LastAt": NOW - timedelta(minutes=45),
+        "Number": 3,
+        "TargetsJson": "{}",
+        "Step": 1,
+    },
+    "c_JobNotice": {
+        "NoticeKey": "1",
+        "JobName": "InvoiceBatch",
+        "Channel": "email",
+        "Target": "ops@example.com",
+        "FromCode": False,
+        "NoticeJson": '{"title": "InvoiceBatch failed"}',
+        "DueAt": NOW + timedelta(minutes=40),
+        "Tries": 0,
+    },
+}
+"""A row of each table that pages show, besides those of the example's history."""
 
 
 class Shop:
@@ -78,7 +147,11 @@ class Shop:
 @contextlib.contextmanager
 def shop(root: Path) -> Iterator[Shop]:
     """The example project, served by this process."""
-    spec = load_spec(ROOT / "examples" / "acme" / "targcc.yaml")
+    example = (ROOT / "examples" / "acme" / "targcc.yaml").read_text("utf-8")
+    example = example.replace(OF_INVOICES, f"{OF_INVOICES}\n    calendar: office")
+    written = root.with_suffix(".yaml")
+    written.write_text(f"{example}\n{CALENDARS}", "utf-8")
+    spec = load_spec(written)
     apply(make_plan(render_project(spec.model_copy(update={"scheduler": "package"})), root))
     database = root / "shop.db"
     url = f"sqlite:///{database}"
@@ -140,6 +213,11 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
             (_text(NOW - timedelta(hours=3)),),
         )
 
+        for table, row in WRITTEN.items():
+            values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
+            places = ", ".join("?" * len(values))
+            db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
+
     async def work(connection: Any) -> str:
         await counts.add(connection, endings, HISTORY_SHARD)
         await user_rows.add_user(connection, "dana", "no password", Role.ADMIN, NOW)
@@ -168,6 +246,15 @@ def make_hostile(shop: Shop) -> None:
                 why.key if message else None,
             )
     shop.rows("UPDATE c_JobAudit SET Detail = ?", f"{'z' * 300} {HEBREW}")
+    for table, column in (
+        ("c_JobMaintenance", "Reason"),
+        ("c_JobWebhook", "Shown"),
+        ("c_JobDelivery", "Answer"),
+        ("c_JobAlertThread", "Title"),
+        ("c_JobLogLine", "Message"),
+    ):
+        shop.rows(f"UPDATE {table} SET {column} = ?", f"{'z' * 190} {HEBREW}")
+    shop.rows("UPDATE c_JobMaintenance SET StartsAt = ?", _text(NOW))
 
 
 def _text(moment: datetime) -> str:
