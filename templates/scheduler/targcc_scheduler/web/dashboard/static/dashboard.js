@@ -34,7 +34,11 @@
   if (zone && zone !== document.body.dataset.zone && !document.cookie.includes(cookie)) {
     const secure = location.protocol === "https:" ? "; secure" : "";
     document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${secure}`;
-    addEventListener("load", refresh);
+    document.addEventListener("htmx:after:init", function begun(event) {
+      if (event.target.id !== "live") return; // before that, nobody would hear
+      document.removeEventListener("htmx:after:init", begun);
+      refresh();
+    });
   }
 
   function refresh() {
