@@ -122,7 +122,10 @@ def test_no_module_imports_itself_by_a_detour():
     assert circles() == []
 
 
-@pytest.mark.parametrize("room", sorted({file.parent for file in modules().values()}))
+@pytest.mark.parametrize(
+    "room",
+    sorted({file.parent for file in modules().values() if file.parent.name != "versions"}),
+)  # revisions of the tables are history, of which nothing goes
 def test_a_folder_can_be_held_in_the_head(room):
     assert len(list(room.glob("*.py"))) <= MOST_FILES
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from .schema.alerts import job_alert_thread, job_notice
-from .schema.bulk import job_bulk, job_bulk_run
 from .schema.columns import BIG_ID as _BIG_ID
 from .schema.columns import LONG as _LONG
 from .schema.columns import LongText, UtcDateTime, metadata
@@ -19,7 +18,7 @@ from .schema.columns import only_where as _only_where
 from .schema.columns import table as _table
 from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
-from .schema.maintenance import job_maintenance
+from .schema.operating import job_bulk, job_bulk_run, job_maintenance
 from .schema.overrides import job_override
 from .schema.requests import job_request
 from .schema.roles import job_role

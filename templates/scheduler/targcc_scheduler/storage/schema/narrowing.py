@@ -24,6 +24,7 @@ NOTHING = "1 = 0"
 RULES = {
     "c_LoggedJob": _BY_JOB,
     "c_JobAlert": _BY_JOB,
+    "c_JobAlertThread": _BY_JOB,
     "c_JobRun": _BY_JOB,
     "c_JobSchedule": _BY_JOB,
     "c_JobStat": _BY_JOB,
@@ -42,11 +43,15 @@ RULES = {
     "c_JobSession": "UserName = {person}",
     "c_JobUser": "Name = {person}",
     "c_JobQueue": _ALL,
+    "c_JobMaintenance": _ALL,
     "c_JobServer": _ALL,
     "c_JobRelease": _ALL,
     "c_JobToken": NOTHING,
     "c_JobRole": NOTHING,
     "c_JobRequest": NOTHING,
+    "c_JobNotice": NOTHING,
+    "c_JobWebhook": NOTHING,
+    "c_JobDelivery": NOTHING,
     "c_JobSetting": "Name = 'unindexed runs'",
 }
 """Which rows of a table they see."""

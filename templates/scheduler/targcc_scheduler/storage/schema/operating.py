@@ -1,4 +1,4 @@
-"""The tables of operations on many runs at once."""
+"""The tables of what operators do: operations on many runs at once, maintenance windows."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ job_bulk_run = table(
     column("Previous", text(100)),
 )
 """What an operation did to each run, so that it can be taken back: the run that does it again, or what was there before."""
+
+job_maintenance = table(
+    "c_JobMaintenance",
+    column("Id", BIG_ID, primary_key=True, autoincrement=True),
+    column("StartsAt", UtcDateTime, nullable=False),
+    column("EndsAt", UtcDateTime, nullable=False),
+    column("Queues", text(500), nullable=False),
+    column("Reason", text(500), nullable=False),
+    column("PlannedBy", text(100), nullable=False),
+    column("PlannedAt", UtcDateTime, nullable=False),
+    column("EndedBy", text(100)),
+)
+"""One row for each window. From ``StartsAt`` up to ``EndsAt`` no run of its queues starts: ``,`` is all of them, ``,critical,slow,`` those two.
+Who ends one early moves its ``EndsAt`` and is ``EndedBy``.
+"""
