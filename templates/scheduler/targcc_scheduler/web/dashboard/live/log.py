@@ -14,7 +14,8 @@ from ....core.languages.reader import zone_of_reader
 from ....project import current
 from ....queries import runs
 from ....queries.following.runs import lines_after
-from ....queries.models import LogLine
+from ....queries.models import LogLine, Run
+from ....scheduler import Scheduler
 from ...live.run_events import run_events
 from ...live.streams import event, last_event
 from ...live.text import log_as_text
@@ -37,9 +38,7 @@ async def live(
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """The events of a run, with its lines as HTML."""
-    run = await scheduler.read(lambda db: runs.get_run(db, run_id))
-    if run is None:
-        raise Problem(404, "No such run", f"There is no run {run_id}.")
+    run = await _run(scheduler, run_id)
     place = id_of(last_event(request)) or after
     zone = zone_of_reader(current().timezone)  # while it is known who reads
     as_html = partial(_as_html, zone=zone)
@@ -65,7 +64,15 @@ async def lines(
 @router.get("/runs/{run_id}/log.txt")
 async def download(_: Viewer, scheduler: SchedulerOf, run_id: int) -> Response:
     """The whole log as a file."""
+    await _run(scheduler, run_id)
     return log_as_text(scheduler, run_id)
+
+
+async def _run(scheduler: Scheduler, run_id: int) -> Run:
+    run = await scheduler.read(lambda db: runs.get_run(db, run_id))
+    if run is None:
+        raise Problem(404, "No such run", f"There is no run {run_id}.")
+    return run
 
 
 def shown(found: Sequence[LogLine]) -> str:
