@@ -104,6 +104,9 @@ _as_floor
 _as_integer
 _as_days
 
+# What templates ask a frame for.
+_.other_languages
+
 # What pages and the API say of time.
 _.peak_at
 _.others_number

@@ -117,13 +117,3 @@ def test_the_first_page_tells_all_at_a_glance(browser: webdriver.Chrome, shop: S
         assert [text for text in TEXTS if text not in page] == [], picture
         assert browser.get_log("browser") == [], picture
         assert page_width(browser) <= size[0], picture
-
-
-@pytest.mark.parametrize("path", ["/jobs", "/jobs/InvoiceBatch", "/runs", "/audit", "/system"])
-def test_no_page_is_wider_than_a_phone(browser: webdriver.Chrome, shop: Shop, path: str):
-    browser.get_log("browser")
-
-    show(browser, PHONE, shop.base + path)
-
-    assert browser.get_log("browser") == []
-    assert page_width(browser) <= PHONE[0]

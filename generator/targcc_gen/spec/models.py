@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from targcc_gen.spec import rules
+from targcc_gen.spec import parts, rules
 from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
@@ -32,12 +32,8 @@ from targcc_gen.spec.parts import (
     ProjectSpec,
     QueueSpec,
 )
-from targcc_gen.spec.sharing.environments import (
-    EnvironmentDefaults,
-    EnvironmentJob,
-    EnvironmentQueue,
-    EnvironmentSpec,
-)
+from targcc_gen.spec.sharing.environments import MODELS as ENVIRONMENT_MODELS
+from targcc_gen.spec.sharing.environments import EnvironmentSpec
 from targcc_gen.spec.times import (
     AtLeast,
     Cron,
@@ -342,21 +338,8 @@ def _as_written(spec: Spec) -> dict[str, Any]:
     }
 
 
-_MODELS: dict[str, type[BaseModel]] = {
-    "spec": Spec,
-    "project": ProjectSpec,
-    "queue": QueueSpec,
-    "calendar": CalendarSpec,
-    "defaults": DefaultsSpec,
-    "job": JobSpec,
-    "alerts": AlertsSpec,
-    "misfire": MisfireSpec,
-    "environment": EnvironmentSpec,
-    "environment defaults": EnvironmentDefaults,
-    "environment queue": EnvironmentQueue,
-    "environment job": EnvironmentJob,
-    **policy.MODELS,
-}
+_OWN: dict[str, type[BaseModel]] = {"spec": Spec, "calendar": CalendarSpec, "job": JobSpec}
+_MODELS = {**_OWN, **parts.MODELS, **ENVIRONMENT_MODELS, **policy.MODELS}
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
 """The keys that each kind of mapping may have."""

@@ -168,3 +168,13 @@ class AlertsSpec(Frozen):
                 hint="use a mailing list",
             )
         return email
+
+
+MODELS: dict[str, type[Frozen]] = {
+    "project": ProjectSpec,
+    "queue": QueueSpec,
+    "defaults": DefaultsSpec,
+    "alerts": AlertsSpec,
+    "misfire": MisfireSpec,
+}
+"""The kinds of mapping that stand in a spec."""

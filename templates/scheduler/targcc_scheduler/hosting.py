@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .alerts.dispatcher import AlertSender
 from .alerts.events import node_event
 from .core.clock import Clock, DatabaseClock, uptime
+from .core.languages.reader import for_nobody
 from .core.loop_thread import LoopOnDemand
 from .core.masking.known import KNOWN
 from .core.sealing.seals import SEALS
@@ -302,14 +303,15 @@ class Host:
             self._source.close()
 
     async def _opened(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        try:
-            # One that fails closes what it opened, and nothing that others did.
-            async with self._opening:
-                await self._open()
-        except BaseException:
-            coroutine.close()
-            raise
-        return await coroutine
+        with for_nobody():  # what is written here is stored, or goes on for longer than a page
+            try:
+                # One that fails closes what it opened, and nothing that others did.
+                async with self._opening:
+                    await self._open()
+            except BaseException:
+                coroutine.close()
+                raise
+            return await coroutine
 
     async def _open(self) -> None:
         if self._store is None:
@@ -382,13 +384,8 @@ class Host:
             name: dict(value) if isinstance(value, Mapping) else value
             for name, value in vars(current()).items()
         }
-        return ProcessSetup(
-            project,
-            pickle.dumps(self._settings),
-            self._jobs_package,
-            KNOWN.lasting,
-            SEALS.keys,
-        )
+        settings = pickle.dumps(self._settings)
+        return ProcessSetup(project, settings, self._jobs_package, KNOWN.lasting, SEALS.keys)
 
     def _workers(self, wanted: Sequence[str] | None) -> dict[str, int]:
         """How many runs at a time from each queue; one that only a job names gets one worker."""

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     """How many connections ``targcc serve`` keeps of one address that is no trusted proxy; more are closed at once."""
     dashboard_path: str = "/jobs"
     """Where the pages, the API, the health checks and the metrics are."""
+    language: str = "en"
+    """The language of the pages where a person has chosen none and their browser asks for none that there is; ``en`` or ``he``."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """``auto``: colours on a terminal, JSON elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -105,7 +105,7 @@ def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
 def lines(browser: Chrome) -> list[str]:
     """The texts of the lines that are shown."""
     found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('#log li:not([hidden]) > span')].map(one => one.textContent)"
+        "return [...document.querySelectorAll('#log li:not([hidden]) > bdi')].map(one => one.textContent)"
     )
     return found
 

@@ -42,7 +42,7 @@ def test_colours_become_classes_addresses_links_and_all_else_is_text():
     line = LogLine(7, 1, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "warning", "slow")
     assert str(lines_html([line], ZoneInfo("Europe/Berlin"))) == (
         '<li class="l-warning" data-key="7"><time datetime="2026-01-02T03:04:05+00:00">04:04:05</time>'
-        " <b>warning</b> <span>slow</span></li>"
+        " <b>warning</b> <bdi>slow</bdi></li>"
     )
 
 
@@ -55,7 +55,7 @@ async def test_a_page_shows_the_end_of_a_log_and_its_earlier_parts_when_asked(si
     assert len(keys) == log.MOST_LINES
     assert "These are the last lines" in page
     earlier = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"before": keys[0]})
-    assert re.findall(r"<span>(.*?)</span>", earlier) == ["line 0", "line 1", "line 2"]
+    assert re.findall(r"<bdi>(.*?)</bdi>", earlier) == ["line 0", "line 1", "line 2"]
     after = await viewer.page(f"/jobs/runs/{run_id}/lines", params={"after": keys[-2]})
     assert re.findall(r'data-key="(\d+)"', after) == [str(keys[-1])]
     whole = await viewer.get(f"/jobs/runs/{run_id}/log.txt")

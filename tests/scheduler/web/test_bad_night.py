@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from projects import PATH
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from targcc_scheduler import migrate
 
@@ -247,44 +248,46 @@ def test_login_and_error_pages_are_not_stretched(browser: Chrome, night: Night):
 
 
 def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: Night):
-    """Each thing is found from the overview within three clicks."""
+    """Each thing is found and mended from the overview within three clicks; to say yes is one."""
     set_screen(browser, 1280, "light")
     browser.get(base(night))
     title = browser.find_element(By.ID, "banner").text
     assert "and 8 more things need you" in title
     assert "s-good" not in browser.page_source
 
-    shown(browser, "Queue slow is paused")
-    assert "the disk is full" in text(browser)
-    _press_beside(browser, "Queue slow is paused", "Resume")
+    with three_clicks(browser, night) as click:
+        shown(browser, "Queue slow is paused")
+        assert "the disk is full" in text(browser)
+        click(_beside(browser, "Queue slow is paused", "Resume").click)
     wait(browser, lambda b: "Queue slow is paused" not in text(b))
 
-    shown(browser, "is missing")
-    _press_beside(browser, "is missing", "Seen")
+    with three_clicks(browser, night) as click:
+        shown(browser, "is missing")
+        click(_beside(browser, "is missing", "Seen").click)
     wait(browser, lambda b: "is missing" not in text(b))
 
-    shown(browser, "Ledger is late")
-    _press_beside(browser, "Ledger is late", "Run now")
+    with three_clicks(browser, night) as click:
+        shown(browser, "Ledger is late")
+        click(_beside(browser, "Ledger is late", "Run now").click)
     closed = "SELECT 1 FROM c_JobRun WHERE JobName = 'Ledger' AND State = 'succeeded'"
     night.until(lambda: night.rows(closed))
 
     causes = night.rows("SELECT Cause FROM c_JobFailure ORDER BY Cause")
     assert len(causes) == 6
     for number, (cause,) in enumerate(causes):
-        browser.get(base(night))
-        assert (
-            browser.find_element(By.CSS_SELECTOR, ".banner").get_attribute("class") != "banner good"
-        )
-        browser.find_element(By.CSS_SELECTOR, f'a[href$="/inbox/{cause}"]').click()
-        if number:
-            browser.find_element(By.XPATH, "//button[starts-with(., 'Retry')]").click()
-            wait(browser, lambda b: b.switch_to.alert).accept()
-            shown(browser, "They are done again")
-        else:
-            browser.find_element(By.ID, "act").click()
-            browser.find_element(By.ID, "note").send_keys("known to the bank")
-            browser.find_element(By.XPATH, "//button[text()='Acknowledge']").click()
-            shown(browser, "Acknowledged")
+        with three_clicks(browser, night) as click:
+            banner = browser.find_element(By.CSS_SELECTOR, ".banner")
+            assert banner.get_attribute("class") != "banner good"
+            click(browser.find_element(By.CSS_SELECTOR, f'a[href$="/inbox/{cause}"]').click)
+            if number:
+                click(browser.find_element(By.XPATH, "//button[starts-with(., 'Retry')]").click)
+                click(wait(browser, lambda b: b.switch_to.alert).accept)
+                shown(browser, "They are done again")
+            else:
+                click(browser.find_element(By.ID, "act").click)
+                browser.find_element(By.ID, "note").send_keys("known to the bank")
+                click(browser.find_element(By.XPATH, "//button[text()='Acknowledge']").click)
+                shown(browser, "Acknowledged")
     waiting = "SELECT 1 FROM c_JobRun WHERE State IN ('enqueued', 'running', 'scheduled')"
     night.until(lambda: not night.rows(waiting))
     browser.get(base(night))
@@ -301,6 +304,21 @@ def test_the_night_is_mended_and_only_then_it_is_green(browser: Chrome, night: N
     shown(browser, "Nothing needs you")
 
 
-def _press_beside(browser: Chrome, what: str, label: str) -> None:
+@contextmanager
+def three_clicks(browser: Chrome, night: Night) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """A person at the overview, who has three clicks to mend one thing."""
+    done: list[Callable[[], None]] = []
+
+    def click(press: Callable[[], None]) -> None:
+        done.append(press)
+        press()
+
+    browser.get(base(night))
+    yield click
+    assert 0 < len(done) <= 3
+
+
+def _beside(browser: Chrome, what: str, label: str) -> WebElement:
+    """The button beside something that is wrong."""
     row = f"//li[.//b[contains(., '{what}')]]//button[text()='{label}']"
-    browser.find_element(By.XPATH, row).click()
+    return browser.find_element(By.XPATH, row)

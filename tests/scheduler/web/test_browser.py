@@ -114,23 +114,3 @@ def test_the_list_of_jobs_is_searched_while_typing(browser: Chrome, link: str):
     assert browser.find_elements(By.ID, "job-SyncStock")
     wait(browser, lambda b: "q=warehouse" in b.current_url)
     assert complaints(browser) == []
-
-
-@pytest.mark.parametrize("width", [1280, 380])
-def test_no_page_is_wider_than_the_screen(browser: Chrome, link: str, width: int):
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    base = link.partition("/login")[0]
-    browser.get(link)
-    for path in (
-        "",
-        "/jobs",
-        "/jobs/MailUser",
-        "/runs",
-        "/system",
-        "/audit",
-        "/account",
-        "/account/second-factor",
-    ):
-        browser.get(base + path)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path

@@ -27,7 +27,7 @@ async def test_people_see_calendars_and_plan_a_maintenance_window(site: Site):
     person, viewer = await site.user(), await site.user("viewer")
     page = await viewer.page("/jobs/calendars?year=2026")
     assert "&lt;b&gt;of&lt;/b&gt; the office" in page
-    assert "<dt>Fri 25 Dec</dt><dd>Christmas (calendar holidays)</dd>" in page
+    assert "<dt>Fri 25 Dec</dt><dd><bdi>Christmas (calendar holidays)</bdi></dd>" in page
     assert "the file of calendar broken cannot be read" in page
     assert 'href="/jobs/jobs/DailyReport"' in page
     assert "Plan a maintenance window" not in page

@@ -27,7 +27,7 @@ async def test_a_run_that_no_node_knows_says_since_when_and_who_was_asked(site: 
     for said in ("web-1", "release 118", "it knows no job Gone"):
         assert said in page
     assert "1 run waits for a server that knows them" in await dana.page("/jobs")
-    assert "1 run of Gone" in await dana.page("/jobs/system")
+    assert "1 run of <bdi>Gone</bdi>" in await dana.page("/jobs/system")
     shown = (await program.get(f"/api/runs/{run_id}")).json()
     assert shown["unknown_since"] is not None
     assert shown["refusals"] == [

@@ -19,7 +19,7 @@ from targcc_scheduler.web.dashboard.router import ROUTERS
 from targcc_scheduler.web.hosts import guest
 from web_fixtures import PASSWORD, Site, running
 
-OPEN = {"/health/live", "/health/ready", "/static/{name}"} | {
+OPEN = {"/health/live", "/health/ready", "/static/{name}", "/language"} | {
     f"/login{rest}" for rest in ("", "/code", "/oidc", "/oidc/answer", "/oidc/leave")
 }
 

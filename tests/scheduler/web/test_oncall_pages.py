@@ -68,7 +68,7 @@ async def test_an_operation_is_counted_then_begun_then_taken_back(site: Site):
     person, viewer = await site.user(), await site.user("viewer")
     asked = f"job=MailUser&state=failed&do=retry&rate=2&cause={cause}"
     page = await person.page(f"/jobs/bulk/new?{asked}")
-    assert "Retry 7 runs?" in page
+    assert "Retry: 7 runs?" in page
     assert "state:failed job:MailUser" in page
     form = {"job": "MailUser", "state": "failed", "do": "retry", "rate": "2", "most": "7"}
     assert (await viewer.send("/jobs/bulk", **form)).status_code == 403

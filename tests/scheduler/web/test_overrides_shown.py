@@ -24,12 +24,14 @@ async def test_a_person_changes_a_job_looks_before_and_takes_it_back(site: Site)
     assert answer.headers["location"] == "/jobs/jobs/DailyReport"
     page = await person.page("/jobs/jobs/DailyReport")
     assert "Changed while it is deployed" in page
-    assert "&lt;b&gt;late&lt;/b&gt; data; until it is reset" in page
+    assert "&lt;b&gt;late&lt;/b&gt; data</bdi>; until it is reset" in page
     assert "cron: &#34;30 4 * * *&#34;" in page
     assert "Its schedule is 30 4 * * * and not the code&#39;s 0 2 * * *" in page
-    assert "schedule, queue changed</span>" in await person.page("/jobs/jobs?show=changed")
+    assert "<bdi>schedule, queue</bdi> changed</span>" in await person.page(
+        "/jobs/jobs?show=changed"
+    )
     await person.send("/jobs/jobs/DailyReport/override/reset", field="queue")
-    assert "schedule changed</span>" in await person.page("/jobs/jobs")
+    assert "<bdi>schedule</bdi> changed</span>" in await person.page("/jobs/jobs")
     await person.send("/jobs/jobs/DailyReport/override/reset")
     page = await person.page("/jobs/jobs/DailyReport")
     assert "Changed while it is deployed" not in page

@@ -108,7 +108,7 @@ async def test_a_run_that_does_not_stop_is_shown_as_such(site: Site):
         "SlowExport", "running", StartedAt=datetime.now(UTC), Attempt=1, StopNote=note
     )
     visitor = await site.user("viewer")
-    assert f"It was {note}. It keeps its worker until it ends." in await visitor.page(
+    assert f"It was <bdi>{note}</bdi>. It keeps its worker until it ends." in await visitor.page(
         f"/jobs/runs/{run_id}"
     )
     client = await site.program("viewer")
@@ -389,7 +389,7 @@ async def test_a_job_in_another_zone_shows_its_own_clock_too(site: Site):
 async def test_the_system_page_says_which_scheduler_this_is(site: Site, monkeypatch, mode, words):
     monkeypatch.setattr("targcc_scheduler.web.dashboard.pages.system.MODE", mode)
     page = await (await site.user("viewer")).page("/jobs/system")
-    assert f"Scheduler {__version__}, {words}" in page
+    assert f"Scheduler <bdi>{__version__}</bdi>, {words}" in page
 
 
 async def test_the_system_page_shows_alerts_that_are_not_over_and_those_that_did_not_go_out(

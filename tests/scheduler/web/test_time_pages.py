@@ -59,17 +59,20 @@ async def test_a_person_sees_what_comes_what_ran_and_what_the_clocks_do(furnishe
     last = max(datetime(year, 3, day, tzinfo=BERLIN) for day in range(25, 32) if datetime(year, 3, day, tzinfo=BERLIN).weekday() == 6)  # fmt: skip
     spring = await viewer.page(f"/jobs/calendar?day={last:%Y-%m-%d}&view=day")
     assert "clocks jump from 02:00 to 03:00" in spring
-    assert re.search(r'n-moved"[^>]*>moved</span>\s*<span class="soft">it runs at 03:00:', spring)
+    assert re.search(
+        r'n-moved"[^>]*>moved</span>\s*<span class="soft"><span[^>]*>it runs at 03:00</span>:',
+        spring,
+    )
     assert "6 h" not in spring
     line = await viewer.page("/jobs/timeline")
     for run, words in ((good, "succeeded"), (bad, "failed")):
         assert re.search(rf'<a href="/jobs/runs/{run}" tabindex="-1"><title>Run {run}: {words}, ', line)  # fmt: skip
-        assert f'href="/jobs/runs/{run}">#{run}</a>' in line  # in the table
+        assert f'href="/jobs/runs/{run}"><bdi>#{run}</bdi></a>' in line  # in the table
     assert "40 s late" in line
     [drawn] = re.findall(rf'<a href="/jobs/runs/{bad}" tabindex="-1">.*?</a>', line)
     assert 'fill="url(#hatch-failed)"' in drawn  # not told by its colour alone
     heat = await viewer.page("/jobs/heatmap?weeks=1&zone=Asia/Kolkata")
-    assert "Times are in Asia/Kolkata" in heat
+    assert "Times are in <bdi>Asia/Kolkata</bdi>; jobs run by" in heat
     assert "<caption" in heat
     job = await viewer.page("/jobs/jobs/DailyReport")
     assert 'aria-label="Duration by day, median and 95%"' in job

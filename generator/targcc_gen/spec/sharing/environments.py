@@ -79,3 +79,12 @@ class EnvironmentSpec(Frozen):
     jobs: dict[JobKey, EnvironmentJob] = Field(
         default_factory=dict, description="Jobs that are different there."
     )
+
+
+MODELS: dict[str, type[Frozen]] = {
+    "environment": EnvironmentSpec,
+    "environment defaults": EnvironmentDefaults,
+    "environment queue": EnvironmentQueue,
+    "environment job": EnvironmentJob,
+}
+"""The kinds of mapping that environments add to a spec."""

@@ -1,13 +1,23 @@
-"""Values as people read them: times in the project's zone, durations, shares, states."""
+"""Values as people read them, in the reader's language: times, durations, shares, states."""
 
 from __future__ import annotations
 
 import json
 import math
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .languages.catalogue import marked, marked_plural
+from .languages.reader import (
+    Words,
+    gettext,
+    ngettext,
+    translated,
+    translated_in,
+    translated_plural,
+)
 from .states import RunState
 
 NOTHING = "\N{EN DASH}"
@@ -15,32 +25,79 @@ NOTHING = "\N{EN DASH}"
 
 _TENTHS_BELOW = 10  # seconds
 _DAYS_NAMED = 7
+_MANY = 5
 
-STATE_WORDS = {
-    RunState.SCHEDULED: "scheduled",
-    RunState.ENQUEUED: "waiting",
-    RunState.RUNNING: "running",
-    RunState.RETRYING: "will retry",
-    RunState.SUCCEEDED: "succeeded",
-    RunState.FAILED: "failed",
-    RunState.CANCELLED: "cancelled",
-    RunState.SKIPPED: "skipped",
-    RunState.MISSED: "missed",
-}
+STATE_WORDS = Words(
+    {
+        RunState.SCHEDULED: marked("scheduled"),
+        RunState.ENQUEUED: marked("waiting"),
+        RunState.RUNNING: marked("running"),
+        RunState.RETRYING: marked("will retry"),
+        RunState.SUCCEEDED: marked("succeeded"),
+        RunState.FAILED: marked("failed"),
+        RunState.CANCELLED: marked("cancelled"),
+        RunState.SKIPPED: marked("skipped"),
+        RunState.MISSED: marked("missed"),
+    }
+)
 """Each state in the words of the pages."""
 
-STATE_HELP = {
-    RunState.SCHEDULED: "Due later.",
-    RunState.ENQUEUED: "Due; waits for a free worker.",
-    RunState.RUNNING: "A worker runs it.",
-    RunState.RETRYING: "Its last attempt failed; the next one comes by itself.",
-    RunState.SUCCEEDED: "Done.",
-    RunState.FAILED: "Its last attempt failed and no further one comes.",
-    RunState.CANCELLED: "Somebody stopped it.",
-    RunState.SKIPPED: "Its slot came while the job was still busy.",
-    RunState.MISSED: "Its slot passed while nobody could start it.",
+_STATE_COUNTS = {
+    RunState.SCHEDULED: marked_plural("%(num)s scheduled", "%(num)s scheduled"),
+    RunState.ENQUEUED: marked_plural("%(num)s waiting", "%(num)s waiting"),
+    RunState.RUNNING: marked_plural("%(num)s running", "%(num)s running"),
+    RunState.RETRYING: marked_plural("%(num)s will retry", "%(num)s will retry"),
+    RunState.SUCCEEDED: marked_plural("%(num)s succeeded", "%(num)s succeeded"),
+    RunState.FAILED: marked_plural("%(num)s failed", "%(num)s failed"),
+    RunState.CANCELLED: marked_plural("%(num)s cancelled", "%(num)s cancelled"),
+    RunState.SKIPPED: marked_plural("%(num)s skipped", "%(num)s skipped"),
+    RunState.MISSED: marked_plural("%(num)s missed", "%(num)s missed"),
 }
+
+STATE_HELP = Words(
+    {
+        RunState.SCHEDULED: marked("Due later."),
+        RunState.ENQUEUED: marked("Due; waits for a free worker."),
+        RunState.RUNNING: marked("A worker runs it."),
+        RunState.RETRYING: marked("Its last attempt failed; the next one comes by itself."),
+        RunState.SUCCEEDED: marked("Done."),
+        RunState.FAILED: marked("Its last attempt failed and no further one comes."),
+        RunState.CANCELLED: marked("Somebody stopped it."),
+        RunState.SKIPPED: marked("Its slot came while the job was still busy."),
+        RunState.MISSED: marked("Its slot passed while nobody could start it."),
+    }
+)
 """Each state explained in one sentence."""
+
+
+WEEKDAYS = Words(
+    {
+        0: marked("Mon"),
+        1: marked("Tue"),
+        2: marked("Wed"),
+        3: marked("Thu"),
+        4: marked("Fri"),
+        5: marked("Sat"),
+        6: marked("Sun"),
+    }
+)
+"""The short names of the days, by ``date.weekday()``."""
+_MONTHS = Words(
+    {
+        1: marked("Jan"),
+        2: marked("Feb"),
+        3: marked("Mar"),
+        4: marked("Apr"),
+        5: marked("May"),
+        6: marked("Jun"),
+        7: marked("Jul"),
+        8: marked("Aug"),
+        9: marked("Sep"),
+        10: marked("Oct"),
+        11: marked("Nov"),
+        12: marked("Dec"),
+    }
+)
 
 
 def duration(value: timedelta | float | None) -> str:
@@ -49,19 +106,51 @@ def duration(value: timedelta | float | None) -> str:
         return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if seconds < 1:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return gettext("%(number)s ms", number=f"{max(seconds, 0) * 1000:.0f}")
     if seconds < _TENTHS_BELOW:
-        return f"{seconds:.1f} s"
+        return gettext("%(number)s s", number=f"{seconds:.1f}")
     whole = round(seconds)
-    for size, name, small, small_name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
+    for (size, unit), (small, small_unit) in pairwise(_units()):
         if whole >= size:
             rest = whole % size // small
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
+            first = unit % {"number": whole // size}
+            return f"{first} {small_unit % {'number': rest}}" if rest else first
+    return gettext("%(number)s s", number=whole)
+
+
+def _units() -> tuple[tuple[int, str], ...]:
+    """The units of durations with their seconds, the largest first."""
+    return (
+        (86400, translated("%(number)s d")),
+        (3600, translated("%(number)s h")),
+        (60, translated("%(number)s min")),
+        (1, translated("%(number)s s")),
+    )
+
+
+def in_scripts() -> dict[str, str]:
+    """The words that the script of the pages needs to keep relative times fresh."""
+    words = {
+        "d": "%(number)s d",
+        "h": "%(number)s h",
+        "min": "%(number)s min",
+        "s": "%(number)s s",
+        "ago": "%(time)s ago",
+        "in": "in %(time)s",
+        "now": "now",
+        "copy": marked("Copy"),
+        "copied": marked("Copied"),
+        "show_in": marked("Show in %(zone)s"),
+        "go_on": marked("Continue"),
+        "go_on_new": marked("Continue (%(number)s new)"),
+    }
+    lines = ("%(num)s line", "%(num)s lines")
+    return {
+        **{name: translated(message) for name, message in words.items()},
+        "pause": translated_in("log", "Pause"),
+        "line": translated_plural(*lines, 1),
+        "lines": translated_plural(*lines, _MANY),
+    }
 
 
 def milliseconds(value: int | None) -> str:
@@ -76,12 +165,10 @@ def relative(instant: datetime, now: datetime) -> str:
         math.ceil(seconds) if seconds > 0 else -seconds
     )  # "in 2 h" just after two hours were asked for
     if size < 1:
-        return "now"
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if size >= unit:
-            text = f"{int(size // unit)} {name}"
-            return f"in {text}" if seconds > 0 else f"{text} ago"
-    return "now"
+        return gettext("now")
+    number, unit = next((int(size // one), name) for one, name in _units() if size >= one)
+    text = unit % {"number": number}
+    return gettext("in %(time)s", time=text) if seconds > 0 else gettext("%(time)s ago", time=text)
 
 
 def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
@@ -91,19 +178,30 @@ def clock(instant: datetime, now: datetime, zone: ZoneInfo) -> str:
     if days == 0:
         return f"{local:%H:%M}"
     if abs(days) < _DAYS_NAMED:
-        return f"{local:%a %H:%M}"
+        return f"{weekday(local)} {local:%H:%M}"
     if local.year == today.year:
-        return f"{local.day} {local:%b %H:%M}"
-    return f"{local.day} {local:%b %Y}"
+        return f"{day_and_month(local)} {local:%H:%M}"
+    return f"{day_and_month(local)} {local.year}"
+
+
+def weekday(day: date) -> str:
+    """The short name of a day: ``Tue``."""
+    return WEEKDAYS[day.weekday()]
+
+
+def day_and_month(day: date) -> str:
+    """A day of the year: ``24 Nov``."""
+    return gettext("%(day)s %(month)s", day=day.day, month=_MONTHS[day.month])
 
 
 def full(instant: datetime, zone: ZoneInfo) -> str:
     """An instant with nothing left out: ``Tue 24 Nov 2026 02:00:00 +02:00 (00:00:00 UTC)``."""
     local = instant.astimezone(zone)
     utc = instant.astimezone(ZoneInfo("UTC"))
-    day = "" if utc.date() == local.date() else f"{utc:%a} "
+    day = "" if utc.date() == local.date() else f"{weekday(utc)} "
     offset = f"{local:%z}"
-    return f"{local:%a %d %b %Y %H:%M:%S} {offset[:3]}:{offset[3:5]} ({day}{utc:%H:%M:%S} UTC)"
+    date_text = f"{weekday(local)} {day_and_month(local)} {local.year}"
+    return f"{date_text} {local:%H:%M:%S} {offset[:3]}:{offset[3:5]} ({day}{utc:%H:%M:%S} UTC)"
 
 
 def percent(share: float | None) -> str:
@@ -117,14 +215,23 @@ def percent(share: float | None) -> str:
 
 def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: ``1 run``, ``1,204 runs``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    nouns = (f"%(num)s {one}", f"%(num)s {many or one + 's'}")
+    return ngettext(*nouns, number)
+
+
+def count_state(number: int, state: RunState) -> str:
+    """How many runs are in a state: ``3 failed``."""
+    return ngettext(*_STATE_COUNTS[state], number)
 
 
 def listed(names: list[str], most: int = 3) -> str:
     """Names in a sentence: ``A``, ``A and B``, ``A, B and 4 more``."""
     if len(names) > most:
-        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+        more = gettext("%(number)s more", number=len(names) - most + 1)
+        names = [*names[: most - 1], more]
+    if len(names) < 2:  # noqa: PLR2004 - an "and" stands between two
+        return "".join(names)
+    return gettext("%(names)s and %(last)s", names=", ".join(names[:-1]), last=names[-1])
 
 
 def who(actor: str) -> str:
@@ -133,7 +240,7 @@ def who(actor: str) -> str:
     name = rest.removesuffix(")")
     if not name:
         return actor
-    return name if kind == "Manual" else f"{name} by {kind}"
+    return name if kind == "Manual" else gettext("%(name)s by %(kind)s", name=name, kind=kind)
 
 
 def sentence(text: str) -> str:

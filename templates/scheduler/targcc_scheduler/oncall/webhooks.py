@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..alerts.hooks.signing import new_secret, sealed
 from ..core.actor import Actor
 from ..core.errors import UnknownWebhook, WebhookError
+from ..core.languages.reader import gettext, translated_in
 from ..core.secrets import MASK, know
 from ..project import current
 from ..scheduler import Scheduler
@@ -177,7 +178,8 @@ def _named(hook: Webhook) -> str:
 def state_of(hook: Webhook, now: datetime) -> str:
     """How it goes with a webhook, in words."""
     if hook.disabled_at is not None:
-        return f"off, by {hook.disabled_by}"
+        return gettext("off, by %(name)s", name=hook.disabled_by)
     if hook.failing_since is not None:
-        return f"fails for {int((now - hook.failing_since).total_seconds()) // 60} min"
-    return "on"
+        minutes = int((now - hook.failing_since).total_seconds()) // 60
+        return gettext("fails for %(time)s", time=gettext("%(number)s min", number=minutes))
+    return translated_in("webhook", "on")

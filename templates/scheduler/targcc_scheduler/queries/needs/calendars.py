@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
 
+from ...core import humanize
+from ...core.languages.reader import gettext
 from ...jobs.definition import JobDefinition
 from ...jobs.options.calendars import project_calendar
 from ...project import current
@@ -127,16 +129,20 @@ def moved_there(job: JobDefinition, slot: datetime) -> str:
     moved = job.schedule.moved_to(slot, zone)
     if not moved:
         return ""
-    said = f"{_clock(moved[0].planned, job)}: {moved[0].why}"
-    own = job.schedule.has_own(slot, zone)
-    return f"also for the slot of {said}" if own else f"moved from {said}"
+    said = {"time": _clock(moved[0].planned, job), "why": moved[0].why}
+    if job.schedule.has_own(slot, zone):
+        return gettext("also for the slot of %(time)s: %(why)s", **said)
+    return gettext("moved from %(time)s: %(why)s", **said)
 
 
 def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
     """What calendars do to the next slot of a job and to those before it."""
     found = list(islice(changes(job, [coming], now), _SHOWN))
     return [
-        Reason("calendar-moved" if one.at else "calendar-skipped", f"Its slot of {one.text}.")
+        Reason(
+            "calendar-moved" if one.at else "calendar-skipped",
+            gettext("Its slot of %(change)s.", change=one.text),
+        )
         for one in found
     ]
 
@@ -146,7 +152,9 @@ def reasons_of_run(job: JobDefinition | None, run: Run) -> list[Reason]:
     if job is None or run.scheduled_for is None:
         return []
     moved = moved_there(job, run.scheduled_for)
-    return [Reason("calendar-moved", f"Its slot is {moved}.")] if moved else []
+    return (
+        [Reason("calendar-moved", gettext("Its slot is %(moved)s.", moved=moved))] if moved else []
+    )
 
 
 def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
@@ -154,14 +162,22 @@ def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
     if isinstance(job.schedule, WorkingSchedule):
         first = job.schedule.base.next(now, parse_zone(job.timezone))
         if first is not None:
-            names = " and ".join(calendars_of(job))
-            text = f"Its schedule {job.schedule_text} names no time at which {names} is open."
+            names = humanize.listed(list(calendars_of(job)), most=_SHOWN * 3)
+            text = gettext(
+                "Its schedule %(schedule)s names no time at which %(calendars)s is open.",
+                schedule=job.schedule_text,
+                calendars=names,
+            )
             yield Reason("calendar-closed", text)
 
 
 def _change(one: Handling, job: JobDefinition) -> SlotChange:
-    what = "skipped" if one.at is None else f"moved to {_clock(one.at, job)}"
-    text = f"{_clock(one.planned, job)} is {what}: {one.why}"
+    slot = _clock(one.planned, job)
+    if one.at is None:
+        text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=one.why)
+    else:
+        at = _clock(one.at, job)
+        text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=one.why)
     return SlotChange(one.planned, one.at, one.why, text)
 
 

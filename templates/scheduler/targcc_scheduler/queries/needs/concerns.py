@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
 from ...core.actor import SYSTEM
+from ...core.languages.reader import gettext, ngettext
 from ...jobs.definition import JobDefinition
 from ...storage.failures import concerns as rows
 from ...storage.maintenance import rows as windows
@@ -126,8 +127,8 @@ def _servers(
         yield Concern(
             kind="no-server",
             subject="",
-            title="No server is up",
-            detail="Nothing runs until one is: targcc worker.",
+            title=gettext("No server is up"),
+            detail=gettext("Nothing runs until one is: targcc worker."),
             since=max((one.heartbeat_at for one in silent), default=None),
         )
         return
@@ -135,8 +136,12 @@ def _servers(
         yield Concern(
             kind="node",
             subject=one.name,
-            title=f"Server {one.name} says nothing",
-            detail=f"Process {one.process_id}, last heard of {humanize.relative(one.heartbeat_at, now)}.",
+            title=gettext("Server %(name)s says nothing", name=one.name),
+            detail=gettext(
+                "Process %(id)s, last heard of %(when)s.",
+                id=one.process_id,
+                when=humanize.relative(one.heartbeat_at, now),
+            ),
             since=one.heartbeat_at,
         )
     for one in servers:
@@ -144,7 +149,7 @@ def _servers(
             yield Concern(
                 kind="node",
                 subject=one.name,
-                title=f"Server {one.name} needs attention",
+                title=gettext("Server %(name)s needs attention", name=one.name),
                 detail=f"{humanize.sentence(one.trouble)}.",
                 since=one.stuck_since,
             )
@@ -157,7 +162,11 @@ def _late(found: Iterable[late.Late], names: Mapping[str, str]) -> Iterable[Conc
         yield Concern(
             kind=kind,
             subject=one.subject,
-            title=f"Queue {one.subject} is behind" if kind == "queue" else f"{subject} is late",
+            title=(
+                gettext("Queue %(name)s is behind", name=one.subject)
+                if kind == "queue"
+                else gettext("%(job)s is late", job=subject)
+            ),
             detail=f"{humanize.sentence(one.detail)}.",
             since=one.since,
             number=one.number,
@@ -167,13 +176,21 @@ def _late(found: Iterable[late.Late], names: Mapping[str, str]) -> Iterable[Conc
 def _failures(found: Iterable[Failure], names: Mapping[str, str]) -> Iterable[Concern]:
     for one in found:
         job = names.get(one.job, one.job)
-        hand = f", {one.in_hand} being done again" if one.in_hand else ""
-        word = "was missed" if one.kind == "Missed" else "failed"
-        times = "" if one.open == 1 else f" {one.open:,} times"
+        hand = (
+            f", {gettext('%(number)s being done again', number=one.in_hand)}" if one.in_hand else ""
+        )
+        if not one.open:
+            title = gettext("%(job)s is done again", job=job)
+        elif one.kind == "Missed":
+            title = ngettext(
+                "%(job)s was missed", "%(job)s was missed %(num)s times", one.open, job=job
+            )
+        else:
+            title = ngettext("%(job)s failed", "%(job)s failed %(num)s times", one.open, job=job)
         yield Concern(
             kind="failure",
             subject=one.cause,
-            title=f"{job} {word}{times}" if one.open else f"{job} is done again",
+            title=title,
             detail=f"{one.title}{hand}",
             since=one.first_at,
             serious=bool(one.open),
@@ -194,9 +211,9 @@ async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> lis
                 kind="node" if is_node else "alert",
                 subject=row.Subject,
                 title=(
-                    f"Server {name} is missing"
+                    gettext("Server %(name)s is missing", name=name)
                     if is_node
-                    else f"An alert about {name} did not go out"
+                    else gettext("An alert about %(name)s did not go out", name=name)
                 ),
                 detail=f"{humanize.sentence(row.Detail)}.",
                 since=row.Since,
@@ -213,20 +230,25 @@ def _unfinished(found: Iterable[Ownership], names: Mapping[str, str]) -> Iterabl
         yield Concern(
             kind="unfinished",
             subject=one.job,
-            title=f"{names.get(one.job, one.job)} is on neither side",
-            detail=f"Its change of sides is not finished: repeat {command}.",
+            title=gettext("%(job)s is on neither side", job=names.get(one.job, one.job)),
+            detail=gettext(
+                "Its change of sides is not finished: repeat %(command)s.", command=command
+            ),
             since=one.since,
         )
 
 
 def _unknown(found: Mapping[str, int], names: Mapping[str, str]) -> Iterable[Concern]:
     for job, number in found.items():
-        waits = "waits" if number == 1 else "wait"
         yield Concern(
             kind="unknown",
             subject=job,
-            title=f"No server knows {names.get(job, job)}, or not as it waits",
-            detail=f"{humanize.count(number, 'run')} {waits} for one that does.",
+            title=gettext("No server knows %(job)s, or not as it waits", job=names.get(job, job)),
+            detail=ngettext(
+                "%(num)s run waits for one that does.",
+                "%(num)s runs wait for one that does.",
+                number,
+            ),
             serious=False,
             number=number,
         )
@@ -238,14 +260,13 @@ def _paused(
     """What is paused with no end."""
     for queue in queues:
         if queue.pause is not None and queue.pause.until is None:
-            verb = "waits" if queue.waiting == 1 else "wait"
-            many = f" {humanize.count(queue.waiting, 'run')} {verb} in it."
-            waits = many if queue.waiting else ""
+            many = ngettext("%(num)s run waits in it.", "%(num)s runs wait in it.", queue.waiting)
+            waits = f" {many}" if queue.waiting else ""
             yield Concern(
                 kind="paused-queue",
                 subject=queue.name,
-                title=f"Queue {queue.name} is paused",
-                detail=f"{by(queue.pause)}, with no end.{waits}",
+                title=gettext("Queue %(name)s is paused", name=queue.name),
+                detail=gettext("%(by)s, with no end.", by=by(queue.pause)) + waits,
                 since=queue.pause.at,
                 serious=False,
                 number=max(queue.waiting, 1),
@@ -255,8 +276,8 @@ def _paused(
             yield Concern(
                 kind="paused-job",
                 subject=job,
-                title=f"{names[job]} is paused",
-                detail=f"{by(pause)}, with no end.",
+                title=gettext("%(job)s is paused", job=names[job]),
+                detail=gettext("%(by)s, with no end.", by=by(pause)),
                 since=pause.at,
                 serious=False,
             )
@@ -265,15 +286,18 @@ def _paused(
 def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[Concern]:
     """The maintenance windows that have begun."""
     for window in active:
-        which = humanize.listed(list(window.queues)) if window.queues else "all queues"
+        which = humanize.listed(list(window.queues)) if window.queues else gettext("all queues")
         waiting = sum(queue.waiting for queue in queues if window.covers(queue.name))
-        verb = "waits" if waiting == 1 else "wait"
-        waits = f" {humanize.count(waiting, 'run')} {verb} for its end." if waiting else ""
+        many = ngettext("%(num)s run waits for its end.", "%(num)s runs wait for its end.", waiting)
+        waits = f" {many}" if waiting else ""
         yield Concern(
             kind="maintenance",
             subject=str(window.id),
-            title=f"Maintenance of {which}",
-            detail=f"By {humanize.who(window.by)}: {window.reason}.{waits}",
+            title=gettext("Maintenance of %(which)s", which=which),
+            detail=gettext(
+                "By %(name)s: %(reason)s.", name=humanize.who(window.by), reason=window.reason
+            )
+            + waits,
             since=window.starts_at,
             serious=False,
             number=max(waiting, 1),
@@ -282,5 +306,7 @@ def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[
 
 def by(pause: Pause) -> str:
     """Who paused something, and why."""
-    said = f"By {humanize.who(pause.by)}"
-    return f"{said}: {pause.reason}" if pause.reason else said
+    name = humanize.who(pause.by)
+    if pause.reason:
+        return gettext("By %(name)s: %(reason)s", name=name, reason=pause.reason)
+    return gettext("By %(name)s", name=name)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
+from ...core.languages.reader import gettext, ngettext
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...jobs.expectations import deadline_before
@@ -153,7 +154,11 @@ async def late_slots(
         slot = following.after(last, job, job.schedule)
         if slot is not None and slot + grace <= now:
             waited = humanize.duration(now - slot)
-            detail = f"nobody has begun its slot of {slot:%H:%M}, {waited} ago"
+            detail = gettext(
+                "nobody has begun its slot of %(time)s, %(waited)s ago",
+                time=f"{slot:%H:%M}",
+                waited=waited,
+            )
             slots.append(Late(job.name, "slot", detail, slot))
     return slots
 
@@ -170,8 +175,12 @@ async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
 
 
 def _waits(number: int, waited: timedelta) -> str:
-    runs = humanize.count(number, "run")
-    return f"{runs} in it {'waits' if number == 1 else 'wait'} for a worker, the first for {humanize.duration(waited)}"
+    return ngettext(
+        "%(num)s run in it waits for a worker, the first for %(time)s",
+        "%(num)s runs in it wait for a worker, the first for %(time)s",
+        number,
+        time=humanize.duration(waited),
+    )
 
 
 async def broken(
@@ -212,7 +221,11 @@ async def _finished(
         return None
     if any(at >= slot for at in await _successes(connection, job.name, _NEWEST)):
         return None
-    detail = f"it has to finish by {by:%H:%M}, and its slot of {slot:%H:%M} has not succeeded"
+    detail = gettext(
+        "it has to finish by %(by)s, and its slot of %(slot)s has not succeeded",
+        by=f"{by:%H:%M}",
+        slot=f"{slot:%H:%M}",
+    )
     return Late(job.name, "must_finish_by", detail, deadline)
 
 
@@ -246,12 +259,19 @@ async def _started(
     limit = humanize.duration(within)
     if row is not None:
         waited = humanize.duration(now - row.DueAt)
-        detail = f"run {row.Id} has waited {waited} for a worker, and has to start within {limit}"
+        detail = gettext(
+            "run %(id)s has waited %(time)s for a worker, and has to start within %(limit)s",
+            id=row.Id,
+            time=waited,
+            limit=limit,
+        )
         return Late(job.name, "must_start_within", detail, row.DueAt + within)
     missing = await late_slots(connection, [job], {job.name} if asleep else (), now, within)
     if not missing:
         return None
-    detail = f"{missing[0].detail}, and has to start within {limit}"
+    detail = gettext(
+        "%(late)s, and has to start within %(limit)s", late=missing[0].detail, limit=limit
+    )
     return Late(job.name, "must_start_within", detail, missing[0].since + within)
 
 
@@ -275,8 +295,12 @@ async def _succeeded(
     if len(ends) >= wanted:
         return None
     broken_at = every[-1] + within if len(every) == wanted else known_since + within
-    there = humanize.count(len(ends), "success", "successes") if ends else "none"
-    detail = f"it has to have {job.expectations.at_least}, and there was {there}"
+    there = humanize.count(len(ends), "success", "successes") if ends else gettext("none")
+    detail = gettext(
+        "it has to have %(wanted)s, and there was %(there)s",
+        wanted=str(job.expectations.at_least),
+        there=there,
+    )
     return Late(job.name, "at_least", detail, broken_at)
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
+from ...core.languages.reader import gettext
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...storage.maintenance.rows import Window
@@ -50,7 +51,7 @@ class Answer:
     @property
     def short(self) -> str:
         """The first reason."""
-        return self.reasons[0].text if self.reasons else "Nothing is in its way."
+        return self.reasons[0].text if self.reasons else gettext("Nothing is in its way.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +65,44 @@ class Look:
     lost_after: float
 
     def at(self, instant: datetime) -> str:
-        """An instant for people, in the project's zone."""
+        """An instant for people, in the reader's zone."""
         shown = humanize.clock(instant, self.now, self.zone)
         return f"{shown} ({humanize.relative(instant, self.now)})"
 
     def paused(self, pause: Pause) -> str:
         """Who paused something, since when, why and until when."""
-        said = f"by {humanize.who(pause.by)} since {self.at(pause.at)}"
+        said = gettext(
+            "by %(name)s since %(when)s", name=humanize.who(pause.by), when=self.at(pause.at)
+        )
         if pause.reason:
-            said += f" because: {pause.reason}"
-        return said + (f"; until {self.at(pause.until)}" if pause.until else ", with no end")
+            said = gettext("%(said)s because: %(reason)s", said=said, reason=pause.reason)
+        if pause.until:
+            return gettext("%(said)s; until %(when)s", said=said, when=self.at(pause.until))
+        return gettext("%(said)s, with no end", said=said)
 
 
 def in_maintenance(look: Look, window: Window) -> Reason:
     """That no run starts in a window."""
-    which = f"queue {humanize.listed(list(window.queues))}" if window.queues else "all queues"
-    text = (
-        f"Maintenance of {which} until {look.at(window.ends_at)}: planned by {humanize.who(window.by)}"
-        f" because: {window.reason}. What waits starts then."
+    queues = humanize.listed(list(window.queues))
+    text = gettext(
+        "Maintenance of %(which)s until %(when)s: planned by %(name)s because: %(reason)s. What waits starts then.",
+        which=gettext("queue %(name)s", name=queues) if queues else gettext("all queues"),
+        when=look.at(window.ends_at),
+        name=humanize.who(window.by),
+        reason=window.reason,
     )
     return Reason("maintenance", text)
 
 
 def elsewhere(look: Look, owned: Ownership) -> Reason:
     """That the old server runs it."""
-    said = f": {owned.reason}" if owned.reason else ""
-    text = f"The old server runs it (owner {owned.owner}), set by {owned.by} {look.at(owned.since)}{said}."
+    text = gettext(
+        "The old server runs it (owner %(owner)s), set by %(name)s %(when)s",
+        owner=str(owned.owner),
+        name=owned.by,
+        when=look.at(owned.since),
+    )
+    text += gettext(": %(reason)s.", reason=owned.reason) if owned.reason else "."
     return Reason("old-server", text)
 
 
@@ -98,31 +111,49 @@ def is_alive(look: Look, server: Server) -> bool:
     return (look.now - server.heartbeat_at).total_seconds() <= look.lost_after
 
 
+def no_server() -> Reason:
+    """That nothing runs at all."""
+    text = gettext("No server is up: nothing runs until one is (targcc worker).")
+    return Reason("no-server", text)
+
+
 def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
     """What became of a run that is over."""
     ended = look.at(run.happened_at)
-    handled = (
-        f" {humanize.sentence(run.handling)} by {humanize.who(run.handled_by or '')}."
-        if run.handling
-        else ""
-    )
+    handled = ""
+    if run.handling:
+        done, name = humanize.sentence(run.handling), humanize.who(run.handled_by or "")
+        handled = f" {gettext('%(done)s by %(name)s.', done=done, name=name)}"
     match run.state:
         case RunState.SKIPPED:
             if run.blocked_by is None and (run.message or "").startswith(_MAINTENANCE):
-                return [Reason("maintenance", f"It was skipped: {run.message}.")]
+                return [Reason("maintenance", gettext("It was skipped: %(why)s.", why=run.message))]
             policy = job.overlap if job is not None else "skip"
             blocked = (run.blocked_by,) if run.blocked_by else ()
-            busy = f"run {run.blocked_by}" if run.blocked_by else "the job"
-            text = f"It was skipped, since {busy} was still going on and overlap is {policy}."
+            busy = (
+                gettext("run %(id)s", id=run.blocked_by) if run.blocked_by else gettext("the job")
+            )
+            text = gettext(
+                "It was skipped, since %(busy)s was still going on and overlap is %(policy)s.",
+                busy=busy,
+                policy=policy,
+            )
             return [Reason("overlap", text, blocked)]
         case RunState.MISSED:
-            rule = f" (misfire is {job.misfire})" if job is not None else ""
-            text = f"It was missed: its slot passed while nobody could start it{rule}."
+            text = gettext("It was missed: its slot passed while nobody could start it.")
+            if job is not None:
+                text = gettext(
+                    "It was missed: its slot passed while nobody could start it (misfire is %(rule)s).",
+                    rule=job.misfire,
+                )
             return [Reason("missed", text + handled)]
         case RunState.FAILED:
-            said = humanize.last_line(run.message or "") or "no reason was given"
-            return [Reason("failed", f"It failed {ended}: {said}.{handled}")]
+            said = humanize.last_line(run.message or "") or gettext("no reason was given")
+            failed = gettext("It failed %(when)s: %(said)s.", when=ended, said=said)
+            return [Reason("failed", failed + handled)]
         case RunState.CANCELLED:
-            return [Reason("cancelled", f"It is over: {run.message or 'cancelled'}, {ended}.")]
+            said = run.message or humanize.STATE_WORDS[RunState.CANCELLED]
+            over = gettext("It is over: %(said)s, %(when)s.", said=said, when=ended)
+            return [Reason("cancelled", over)]
         case _:
-            return [Reason("succeeded", f"It succeeded {ended}.")]
+            return [Reason("succeeded", gettext("It succeeded %(when)s.", when=ended))]

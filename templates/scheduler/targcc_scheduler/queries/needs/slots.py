@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ...core import humanize
+from ...core.languages.reader import gettext
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule, Schedule, WorkingSchedule, parse_zone
@@ -16,7 +17,7 @@ from .. import runs, system
 from ..models import Run
 from ..next_run import next_run
 from . import calendars, late
-from .reasons import Look, Reason, elsewhere, is_alive, of_final
+from .reasons import Look, Reason, elsewhere, is_alive, no_server, of_final
 
 
 async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
@@ -25,10 +26,12 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
     if job.schedule is None:
-        return [Reason("no-schedule", "It has no schedule: it runs when somebody asks.")]
+        return [Reason("no-schedule", gettext("It has no schedule: it runs when somebody asks."))]
     pause = (await system.pauses(look.connection, look.now)).get(job.name)
     if pause is not None:
-        return [Reason("paused", f"It is paused {look.paused(pause)}. It can be run by hand.")]
+        held = look.paused(pause)
+        text = gettext("It is paused %(held)s. It can be run by hand.", held=held)
+        return [Reason("paused", text)]
     recent = (await runs.recent_runs(look.connection, [job.name], 24))[job.name]
     coming = next_run(job, now=look.now, pause=None, recent=recent)
     reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, recent)]
@@ -40,9 +43,11 @@ async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
     behind = await late.late_slots(look.connection, [job], (), look.now)
     alive = [one for one in await system.servers(look.connection) if is_alive(look, one)]
     if not alive:
-        return [Reason("no-server", "No server is up: nothing runs until one is (targcc worker).")]
+        return [no_server()]
     if behind:
-        text = f"{humanize.sentence(behind[0].detail)}: no server that is up creates runs."
+        text = gettext(
+            "%(late)s: no server that is up creates runs.", late=humanize.sentence(behind[0].detail)
+        )
         return [Reason("late", text)]
     return []
 
@@ -52,22 +57,31 @@ def _next_slot(
 ) -> list[Reason]:
     if coming is not None:
         own = parse_zone(job.timezone)
-        text = f"Its next slot is {look.at(coming)}"
+        text = gettext("Its next slot is %(when)s.", when=look.at(coming))
         if own != look.zone:
-            text += f", {humanize.clock(coming, look.now, own)} in {job.timezone}"
+            text = gettext(
+                "Its next slot is %(when)s, %(time)s in %(zone)s.",
+                when=look.at(coming),
+                time=humanize.clock(coming, look.now, own),
+                zone=job.timezone,
+            )
         calendar = calendars.reasons_of_slot(job, coming, look.now)
-        return [Reason("next-slot", f"{text}."), *calendar, *_clock_change(look, job, coming)]
+        return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
         active = tuple(run.id for run in recent if not run.final)
-        return [Reason("after-run", "Its next slot is counted from the end of its run.", active)]
+        text = gettext("Its next slot is counted from the end of its run.")
+        return [Reason("after-run", text, active)]
     if closed := list(calendars.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
-        return [Reason("over", "Its only slot has passed.")]
+        return [Reason("over", gettext("Its only slot has passed."))]
     return [
         Reason(
             "dead-schedule",
-            f"Its schedule {job.schedule_text} names no day that ever comes, such as 31 February.",
+            gettext(
+                "Its schedule %(schedule)s names no day that ever comes, such as 31 February.",
+                schedule=job.schedule_text,
+            ),
         )
     ]
 
@@ -83,12 +97,23 @@ def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reas
     change = next(clock_changes(zone, look.now - timedelta(days=1), coming), None)
     if change is None:
         return []
-    day = change.at.astimezone(zone).strftime("%A %d %B")
+    local = change.at.astimezone(zone)
+    day = f"{humanize.weekday(local)} {humanize.day_and_month(local)}"
     if change.size > timedelta(0):
-        rule = "an hour is left out: a time in it comes at the first minute that there is"
+        text = gettext(
+            "The clocks of %(zone)s change on %(day)s; an hour is left out:"
+            " a time in it comes at the first minute that there is.",
+            zone=job.timezone,
+            day=day,
+        )
     else:
-        rule = "an hour comes twice: a fixed time in it runs once, in the first of them"
-    return [Reason("clock-change", f"The clocks of {job.timezone} change on {day}; {rule}.")]
+        text = gettext(
+            "The clocks of %(zone)s change on %(day)s; an hour comes twice:"
+            " a fixed time in it runs once, in the first of them.",
+            zone=job.timezone,
+            day=day,
+        )
+    return [Reason("clock-change", text)]
 
 
 def _last_slot(look: Look, job: JobDefinition, recent: Sequence[Run]) -> list[Reason]:
@@ -98,4 +123,5 @@ def _last_slot(look: Look, job: JobDefinition, recent: Sequence[Run]) -> list[Re
         return []
     [reason] = of_final(look, last, job)
     slot = look.at(last.scheduled_for or last.due_at)
-    return [Reason(reason.kind, f"Its slot of {slot}: {reason.text}", (last.id,))]
+    text = gettext("Its slot of %(slot)s: %(reason)s", slot=slot, reason=reason.text)
+    return [Reason(reason.kind, text, (last.id,))]

@@ -10,18 +10,27 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
+from ...core.languages.reader import gettext, ngettext, zone_of_reader
 from ...core.states import FINAL, RunState
 from ...jobs.definition import JobDefinition
 from ...jobs.overrides.effective import shown
 from ...project import current
-from ...schedules import parse_zone
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from ...storage.tables import job_run
 from .. import runs, system
 from ..models import Queue, Run, Server
 from . import calendars
-from .reasons import Answer, Look, Reason, elsewhere, in_maintenance, is_alive, of_final
+from .reasons import (
+    Answer,
+    Look,
+    Reason,
+    elsewhere,
+    in_maintenance,
+    is_alive,
+    no_server,
+    of_final,
+)
 from .slots import of_schedule
 
 _SHOWN = 5
@@ -34,7 +43,7 @@ def _look(
     now: datetime,
     lost_after: float,
 ) -> Look:
-    zone = parse_zone(current().timezone)
+    zone = zone_of_reader(current().timezone)
     return Look(connection, definitions, now, zone, lost_after)
 
 
@@ -65,10 +74,8 @@ async def why_job(
     definition = definitions.get(name)
     waits = await _first_waiting(look, name)
     if definition is None:
-        gone = Reason(
-            "not-in-code", "It is not in the code any more: no run of it comes by itself."
-        )
-        return Answer(name, (gone, *waits))
+        text = gettext("It is not in the code any more: no run of it comes by itself.")
+        return Answer(name, (Reason("not-in-code", text), *waits))
     schedule = [*await of_schedule(look, definition), *_changed(look, definition)]
     if schedule[0].kind != "next-slot":
         return Answer(name, (*schedule, *waits))
@@ -83,9 +90,17 @@ def _changed(look: Look, job: JobDefinition) -> list[Reason]:
     return [
         Reason(
             "override",
-            f"Its {one.field} is {one.shown} and not the code's {shown(job.coded, one.field)}: changed by"
-            f" {humanize.who(one.by)} {look.at(one.at)} because: {one.reason}"
-            f"{f'; until {look.at(one.until)}' if one.until else ''}.",
+            gettext(
+                "Its %(field)s is %(shown)s and not the code's %(code)s:"
+                " changed by %(name)s %(when)s because: %(reason)s",
+                field=one.field,
+                shown=one.shown,
+                code=shown(job.coded, one.field),
+                name=humanize.who(one.by),
+                when=look.at(one.at),
+                reason=one.reason,
+            )
+            + (gettext("; until %(when)s.", when=look.at(one.until)) if one.until else "."),
         )
         for one in job.overrides
         if one.field in {"schedule", "timezone"} and not one.problem
@@ -106,7 +121,14 @@ async def _first_waiting(look: Look, name: str) -> list[Reason]:
     if run is None:
         return []
     reasons = await _of_run(look, run)
-    return [Reason(one.kind, f"Run {run.id}: {one.text}", (run.id, *one.runs)) for one in reasons]
+    return [
+        Reason(
+            one.kind,
+            gettext("Run %(id)s: %(reason)s", id=run.id, reason=one.text),
+            (run.id, *one.runs),
+        )
+        for one in reasons
+    ]
 
 
 async def _of_run(look: Look, run: Run) -> list[Reason]:
@@ -118,22 +140,31 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
     if run.state is RunState.RETRYING and run.due_at > look.now:
-        said = f": {humanize.last_line(run.message)}" if run.message else ""
-        text = (
-            f"It waits for its retry at {look.at(run.due_at)}; attempt {run.attempt} failed{said}."
+        text = gettext(
+            "It waits for its retry at %(when)s; attempt %(number)s failed",
+            when=look.at(run.due_at),
+            number=run.attempt,
         )
-        return [Reason("retry", text)]
+        said = humanize.last_line(run.message)
+        return [Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))]
     if run.state is RunState.SCHEDULED and run.due_at > look.now:
-        return [Reason("not-due", f"It is due at {look.at(run.due_at)}.")]
+        return [Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))]
     return await _in_its_way(look, run)
 
 
 def _of_running(look: Look, run: Run) -> list[Reason]:
-    where = f" on {run.server.partition(':')[0]}" if run.server else ""
-    since = f" since {look.at(run.started_at)}" if run.started_at else ""
-    reasons = [Reason("running", f"It runs{where}{since}, attempt {run.attempt}.")]
+    text = gettext("It runs, attempt %(number)s.", number=run.attempt)
+    if run.server and run.started_at:
+        text = gettext(
+            "It runs on %(server)s since %(when)s, attempt %(number)s.",
+            server=run.server.partition(":")[0],
+            when=look.at(run.started_at),
+            number=run.attempt,
+        )
+    reasons = [Reason("running", text)]
     if run.cancel_requested_by:
-        text = f"{humanize.who(run.cancel_requested_by)} asked it to stop, and it has not yet."
+        name = humanize.who(run.cancel_requested_by)
+        text = gettext("%(name)s asked it to stop, and it has not yet.", name=name)
         reasons.insert(0, Reason("stopping", text))
     return reasons
 
@@ -162,7 +193,11 @@ def _unknown(look: Look, run: Run) -> list[Reason]:
     if run.unknown_since is None:
         return []
     asked = "; ".join(f"{one.node} (release {one.release}): {one.why}" for one in run.refusals)
-    text = f"No server has known it since {look.at(run.unknown_since)}: {asked or 'none was asked yet'}."
+    text = gettext(
+        "No server has known it since %(when)s: %(asked)s.",
+        when=look.at(run.unknown_since),
+        asked=asked or gettext("none was asked yet"),
+    )
     return [Reason("unknown", text)]
 
 
@@ -170,7 +205,8 @@ def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
     """That no run of a queue starts: it is in maintenance, or paused."""
     found = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
     if queue.pause is not None:
-        text = f"Its queue {queue.name} is paused {look.paused(queue.pause)}."
+        held = look.paused(queue.pause)
+        text = gettext("Its queue %(queue)s is paused %(held)s.", queue=queue.name, held=held)
         found.append(Reason("queue-paused", text))
     return found
 
@@ -182,30 +218,45 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
     mine = await _running(look, job_run.c.JobName == run.job)
     if job is not None and job.limit is not None and len(mine) >= job.limit:
         what = f"concurrency {job.concurrency}" if job.concurrency else f"overlap {job.overlap}"
-        text = f"It is limited by {what} of its job: {_named(mine)} {_run(mine)} already."
+        text = ngettext(
+            "It is limited by %(what)s of its job: %(runs)s runs already.",
+            "It is limited by %(what)s of its job: %(runs)s run already.",
+            len(mine),
+            what=what,
+            runs=_named(mine),
+        )
         found.append(Reason("job-limit", text, tuple(mine)))
     limit = current().queue_limits.get(run.queue)
     if limit is not None:
         there = await _running(look, job_run.c.Queue == run.queue)
         if len(there) >= limit:
-            text = f"The queue {run.queue} is limited to {limit} at once on all servers: {_named(there)}."
+            text = gettext(
+                "The queue %(queue)s is limited to %(limit)s at once on all servers: %(runs)s.",
+                queue=run.queue,
+                limit=limit,
+                runs=_named(there),
+            )
             found.append(Reason("queue-limit", text, tuple(there)))
     return found
 
 
 def _no_server(run: Run, servers: Sequence[Server]) -> list[Reason]:
     if not servers:
-        return [Reason("no-server", "No server is up: nothing runs until one is (targcc worker).")]
+        return [no_server()]
     theirs = [one for one in servers if run.queue in one.queues]
     if not theirs:
         named = humanize.listed([one.name for one in servers])
-        return [
-            Reason("no-worker", f"No server takes runs of the queue {run.queue}: {named} do not.")
-        ]
+        text = gettext(
+            "No server takes runs of the queue %(queue)s: %(servers)s do not.",
+            queue=run.queue,
+            servers=named,
+        )
+        return [Reason("no-worker", text)]
     if not any(one.takes_runs for one in theirs):
-        return [
-            Reason("draining", f"The servers of the queue {run.queue} are stopping or drained.")
-        ]
+        text = gettext(
+            "The servers of the queue %(queue)s are stopping or drained.", queue=run.queue
+        )
+        return [Reason("draining", text)]
     return []
 
 
@@ -217,11 +268,20 @@ async def _busy(look: Look, run: Run, queue: Queue, servers: Sequence[Server]) -
     )
     there = await _running(look, job_run.c.Queue == queue.name)
     if len(there) < workers:
-        return Reason("soon", "Nothing is in its way: a worker takes it in a moment.")
+        return Reason("soon", gettext("Nothing is in its way: a worker takes it in a moment."))
     ahead = await _ahead(look, run)
-    goes = "goes" if ahead == 1 else "go"
-    first = f"; {humanize.count(ahead, 'run')} {goes} before it" if ahead else "; it is the next"
-    text = f"It waits for a worker of queue {queue.name} ({len(there)} of {workers} busy: {_named(there)}){first}."
+    text = gettext(
+        "It waits for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
+        queue=queue.name,
+        busy=len(there),
+        workers=workers,
+        runs=_named(there),
+    )
+    text += (
+        ngettext("; %(num)s run goes before it.", "; %(num)s runs go before it.", ahead)
+        if ahead
+        else gettext("; it is the next.")
+    )
     return Reason("busy", text, tuple(there))
 
 
@@ -246,8 +306,4 @@ async def _running(look: Look, where: sa.ColumnElement[bool]) -> list[int]:
 
 
 def _named(ids: Sequence[int]) -> str:
-    return humanize.listed([f"run {one}" for one in ids], _SHOWN)
-
-
-def _run(ids: Sequence[int]) -> str:
-    return "runs" if len(ids) == 1 else "run"
+    return humanize.listed([gettext("run %(id)s", id=one) for one in ids], _SHOWN)

@@ -13,6 +13,7 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import ArgumentsError, RunStateError, UnknownJob
 from ...core.humanize import sentence
+from ...core.languages.reader import gettext
 from ...core.states import RunState
 from ...cutover import owning
 from ...project import current
@@ -69,13 +70,18 @@ async def _pause_job(press: Press) -> Flash:
     await press.scheduler.pause(
         definition, by=press.by, reason=reason or None, until=_local_time(until)
     )
-    return Flash("good", f"{definition.display_name} is paused; it can still be run by hand.")
+    return Flash(
+        "good",
+        gettext("%(job)s is paused; it can still be run by hand.", job=definition.display_name),
+    )
 
 
 async def _resume_job(press: Press) -> Flash:
     definition = press.scheduler.find(press.key)
     await press.scheduler.resume(definition, by=press.by)
-    return Flash("good", f"{definition.display_name} runs by its schedule again.")
+    return Flash(
+        "good", gettext("%(job)s runs by its schedule again.", job=definition.display_name)
+    )
 
 
 async def _set_owner(press: Press) -> Flash:
@@ -89,61 +95,77 @@ async def _set_owner(press: Press) -> Flash:
         reason=form.get("reason", "").strip() or None,
         old_is_off=bool(form.get("old_is_off")),
     )
-    where = "from here" if one.owner is Owner.NEW else "by the old server"
-    return Flash("good", f"{definition.display_name} is run {where}: its owner is {one.owner}.")
+    said = {"job": definition.display_name, "owner": str(one.owner)}
+    return Flash(
+        "good",
+        (
+            gettext("%(job)s is run from here: its owner is %(owner)s.", **said)
+            if one.owner is Owner.NEW
+            else gettext("%(job)s is run by the old server: its owner is %(owner)s.", **said)
+        ),
+    )
 
 
 async def _retry_run(press: Press) -> Flash:
     run_id = press.run_id
     again = await press.scheduler.retry(run_id, by=press.by)
-    done = "starts now" if again == run_id else f"is done again as run {again}"
-    return Flash("good", f"Run {run_id} {done}.", f"{press.base}/runs/{again}", "Watch it")
+    if again == run_id:
+        done = gettext("Run %(id)s starts now.", id=run_id)
+    else:
+        done = gettext("Run %(id)s is done again as run %(again)s.", id=run_id, again=again)
+    return Flash("good", done, f"{press.base}/runs/{again}", gettext("Watch it"))
 
 
 async def _cancel_run(press: Press) -> Flash:
-    state = await press.scheduler.cancel(press.run_id, by=press.by)
-    done = "has been told to stop" if state == RunState.RUNNING else "is cancelled"
-    return Flash("good", f"Run {press.run_id} {done}.")
+    run_id = press.run_id
+    state = await press.scheduler.cancel(run_id, by=press.by)
+    if state == RunState.RUNNING:
+        return Flash("good", gettext("Run %(id)s has been told to stop.", id=run_id))
+    return Flash("good", gettext("Run %(id)s is cancelled.", id=run_id))
 
 
 async def _delete_run(press: Press) -> Flash:
     await press.scheduler.delete(press.run_id, by=press.by)
-    return Flash("good", f"Run {press.run_id} is deleted; its attempts stay in c_LoggedJob.")
+    return Flash(
+        "good", gettext("Run %(id)s is deleted; its attempts stay in c_LoggedJob.", id=press.run_id)
+    )
 
 
 async def _pause_queue(press: Press) -> Flash:
     await press.scheduler.pause_queue(press.key, by=press.by)
-    return Flash("good", f"The queue {press.key} is paused; runs wait in it.")
+    return Flash("good", gettext("The queue %(name)s is paused; runs wait in it.", name=press.key))
 
 
 async def _resume_queue(press: Press) -> Flash:
     await press.scheduler.resume_queue(press.key, by=press.by)
-    return Flash("good", f"The queue {press.key} goes on.")
+    return Flash("good", gettext("The queue %(name)s goes on.", name=press.key))
 
 
 async def _fail_run(press: Press) -> Flash:
     await press.scheduler.operate(operations.fail, None, press.run_id, press.by)
-    return Flash("good", f"Run {press.run_id} is failed.")
+    return Flash("good", gettext("Run %(id)s is failed.", id=press.run_id))
 
 
 async def _drain_server(press: Press) -> Flash:
     await press.scheduler.operate(operations.drain, None, press.key, press.by)
-    return Flash("good", "It takes nothing new; what it runs goes on.")
+    return Flash("good", gettext("It takes nothing new; what it runs goes on."))
 
 
 async def _resume_server(press: Press) -> Flash:
     await press.scheduler.operate(operations.resume_server, None, press.key, press.by)
-    return Flash("good", "It takes runs again.")
+    return Flash("good", gettext("It takes runs again."))
 
 
 async def _use_release(press: Press) -> Flash:
     chosen = await press.scheduler.operate(operations.use_release, None, press.key, press.by)
-    return Flash("good", f"The schedules of release {chosen} hold from now on.")
+    return Flash(
+        "good", gettext("The schedules of release %(release)s hold from now on.", release=chosen)
+    )
 
 
 async def _use_newest(press: Press) -> Flash:
     await press.scheduler.operate(operations.use_release, None, None, press.by)
-    return Flash("good", "The schedules of the newest release hold from now on.")
+    return Flash("good", gettext("The schedules of the newest release hold from now on."))
 
 
 _ACTIONS: dict[str, tuple[Role, Callable[[Press], Awaitable[Flash]]]] = {
@@ -206,7 +228,12 @@ async def run_job(
     except (ArgumentsError, ValueError) as error:
         return await show_job(request, principal, scheduler, name, typed=form, error=str(error))
     page = f"{base_path(request)}/runs/{run_id}"
-    flash = Flash("good", f"{definition.display_name} started as run {run_id}.", page, "Watch it")
+    flash = Flash(
+        "good",
+        gettext("%(job)s started as run %(id)s.", job=definition.display_name, id=run_id),
+        page,
+        gettext("Watch it"),
+    )
     return back(request, flash, page if form.get("next") == "run" else form.get("next", ""))
 
 

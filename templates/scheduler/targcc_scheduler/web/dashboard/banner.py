@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...core import humanize
+from ...core.languages.reader import gettext, ngettext
 from ...core.states import RunState
 from ...jobs.discovery import BrokenModule
 from ...queries.needs.concerns import Concern
@@ -35,8 +36,12 @@ def status_banner(view: Overview, broken: Sequence[BrokenModule]) -> StatusBanne
     if serious:
         return StatusBanner("bad", _title(serious[0], len(wrong) - 1 + bool(broken)), detail)
     if broken:
-        noun = "job file" if all(one.path for one in broken) else "job"  # or a row of c_Job
-        return StatusBanner("bad", f"{humanize.count(len(broken), noun)} cannot be used", detail)
+        files = (
+            humanize.count(len(broken), "job file")
+            if all(one.path for one in broken)
+            else humanize.count(len(broken), "job")  # or a row of c_Job
+        )
+        return StatusBanner("bad", gettext("%(files)s cannot be used", files=files), detail)
     if wrong:
         return StatusBanner("warn", _title(wrong[0], len(wrong) - 1), detail)
     return _good(view, detail)
@@ -46,36 +51,49 @@ def _title(worst: Concern, others: int) -> str:
     """What is worst, and how much else there is."""
     if not others:
         return worst.title
-    return f"{worst.title}, and {humanize.count(others, 'more thing')} {'needs' if others == 1 else 'need'} you"
+    return ngettext(
+        "%(worst)s, and %(num)s more thing needs you",
+        "%(worst)s, and %(num)s more things need you",
+        others,
+        worst=worst.title,
+    )
 
 
 def _good(view: Overview, detail: str) -> StatusBanner:
     if not view.jobs:
         return StatusBanner(
-            "good", "No jobs yet", "Write one, and it runs; this page will tell how it went."
+            "good",
+            gettext("No jobs yet"),
+            gettext("Write one, and it runs; this page will tell how it went."),
         )
     if not any(job.recent for job in view.jobs):
-        return StatusBanner("good", "Nothing has run yet", _first(view))
+        return StatusBanner("good", gettext("Nothing has run yet"), _first(view))
     if view.count(RunState.FAILED, RunState.MISSED):
-        return StatusBanner("good", "Everything runs again", detail)
-    return StatusBanner("good", "Everything ran", detail)
+        return StatusBanner("good", gettext("Everything runs again"), detail)
+    return StatusBanner("good", gettext("Everything ran"), detail)
 
 
 def _first(view: Overview) -> str:
     soon = next((one for one in view.upcoming), None)
-    jobs = f"{humanize.count(len(view.jobs), 'job')} found."
+    jobs = gettext("%(jobs)s found.", jobs=humanize.count(len(view.jobs), "job"))
     if soon is None:
         return jobs
-    coming = humanize.relative(soon.at, view.now).replace("now", "in a moment")
-    return f"{jobs} The first run comes {coming}."
+    if (soon.at - view.now).total_seconds() < 1:
+        return f"{jobs} {gettext('The first run comes in a moment.')}"
+    coming = humanize.relative(soon.at, view.now)
+    return f"{jobs} {gettext('The first run comes %(when)s.', when=coming)}"
 
 
 def _unknown(view: Overview) -> str:
     number = sum(view.unknown.values())
     if not number:
         return ""
-    waits = "waits" if number == 1 else "wait"
-    return f" {humanize.count(number, 'run')} {waits} for a server that knows them."
+    waits = ngettext(
+        "%(num)s run waits for a server that knows them.",
+        "%(num)s runs wait for a server that knows them.",
+        number,
+    )
+    return f" {waits}"
 
 
 def _unfinished(view: Overview) -> str:
@@ -84,16 +102,24 @@ def _unfinished(view: Overview) -> str:
     if not commands:
         return ""
     jobs = humanize.listed([one.job for one in view.unfinished])
-    verb = "is" if len(view.unfinished) == 1 else "are"
-    return f" {jobs} {verb} on neither side: repeat {' and '.join(sorted(commands))}."
+    neither = ngettext(
+        "%(jobs)s is on neither side: repeat %(commands)s.",
+        "%(jobs)s are on neither side: repeat %(commands)s.",
+        len(view.unfinished),
+        jobs=jobs,
+        commands=humanize.listed(sorted(commands), len(commands)),
+    )
+    return f" {neither}"
 
 
 def _detail(view: Overview) -> str:
     total = view.window.total
     if not total:
-        return "No job ran in the last 24 hours."
-    parts = [f"{humanize.count(total, 'run')} in the last 24 hours"]
-    for state, word in ((RunState.FAILED, "failed"), (RunState.MISSED, "missed")):
-        if number := view.count(state):
-            parts.append(f"{number} {word}")
+        return gettext("No job ran in the last 24 hours.")
+    parts = [gettext("%(runs)s in the last 24 hours", runs=humanize.count(total, "run"))]
+    parts += [
+        humanize.count_state(number, state)
+        for state in (RunState.FAILED, RunState.MISSED)
+        if (number := view.count(state))
+    ]
     return f"{', '.join(parts)}."

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import pydantic
 from pydantic.fields import FieldInfo
 
+from ...core.languages.catalogue import marked
 from ...jobs.definition import JobDefinition
 
 
@@ -67,7 +68,7 @@ def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[st
 
 def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
     secret = name in definition.signature.secrets
-    look = _Look("password", "secret") if secret else _look(_without_none(info.annotation))
+    look = _Look("password", marked("secret")) if secret else _look(_without_none(info.annotation))
     changed = json.loads(definition.arguments_json)
     required = info.is_required() and name not in changed
     default = None if info.is_required() else info.get_default(call_default_factory=True)
@@ -77,7 +78,11 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
         kind=look.kind,
         value="" if secret else value,
         required=required and look.kind != "checkbox",
-        hint="secret; empty takes the default" if secret and not info.is_required() else look.hint,
+        hint=(
+            marked("secret; empty takes the default")
+            if secret and not info.is_required()
+            else look.hint
+        ),
         step=look.step,
         options=look.options,
     )
@@ -95,13 +100,13 @@ class _Look:
 
 _SIMPLE: dict[Any, _Look] = {
     bool: _Look("checkbox"),
-    int: _Look("number", "whole number", "1"),
-    float: _Look("number", "number", "any"),
+    int: _Look("number", marked("whole number"), "1"),
+    float: _Look("number", marked("number"), "any"),
     date: _Look("date"),
     datetime: _Look("datetime-local"),
-    str: _Look("text", "text"),
+    str: _Look("text", marked("text")),
     dict: _Look("textarea", "JSON"),
-    list: _Look("textarea", "one value a line"),
+    list: _Look("textarea", marked("one value a line")),
     Any: _Look("textarea", "JSON"),
 }
 

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 from ...core import humanize
 from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
+from ...core.languages.reader import gettext
 from ...oncall import bulk, inbox
 from ...oncall.backfill import backfill
 from ...oncall.bulk import Wish
@@ -71,7 +72,9 @@ async def _retry(press: Press) -> Flash:
     wanted = RunFilter(search=only(cause=press.cause, is_="open", run=press.run_ids))
     bulk_id = await begin(press.scheduler, Wish(action="retry", wanted=wanted), press.by)
     page = f"{press.base}/bulk/{bulk_id}"
-    return Flash("good", "They are done again.", page, f"Operation {bulk_id}")
+    return Flash(
+        "good", gettext("They are done again."), page, gettext("Operation %(id)s", id=bulk_id)
+    )
 
 
 async def _acknowledge(press: Press) -> Flash:
@@ -86,38 +89,44 @@ async def _acknowledge(press: Press) -> Flash:
         until=until,
         run_ids=press.run_ids,
     )
-    ends = until.strftime("until %d %b %H:%M") if until else humanize.count(done, "run")
-    return Flash("good", f"Acknowledged: {ends}.")
+    if until is None:
+        runs = humanize.count(done, "run")
+        return Flash("good", gettext("Acknowledged: %(runs)s.", runs=runs))
+    ends = f"{humanize.day_and_month(until)} {until:%H:%M}"
+    return Flash("good", gettext("Acknowledged: until %(when)s.", when=ends))
 
 
 async def _discard(press: Press) -> Flash:
     done = await press.scheduler.operate(
         inbox.discard, None, press.cause, press.by, run_ids=press.run_ids
     )
-    return Flash("good", f"{humanize.count(done, 'run')} discarded.")
+    return Flash("good", gettext("%(runs)s discarded.", runs=humanize.count(done, "run")))
 
 
 async def _mute(press: Press) -> Flash:
     note = press.text("note")
     await press.scheduler.operate(inbox.mute, None, press.cause, press.by, note=note)
-    return Flash("good", "Muted: runs that fail so need nobody.")
+    return Flash("good", gettext("Muted: runs that fail so need nobody."))
 
 
 async def _reopen(press: Press) -> Flash:
     await press.scheduler.operate(inbox.reopen, None, press.cause, press.by)
-    return Flash("good", "It is open again.")
+    return Flash("good", gettext("It is open again."))
 
 
 async def _assign(press: Press) -> Flash:
     name = press.text("name")
     await press.scheduler.operate(inbox.assign, None, press.cause, press.by, name)
-    return Flash("good", f"Assigned to {name}." if name else "Assigned to nobody.")
+    return Flash(
+        "good",
+        gettext("Assigned to %(name)s.", name=name) if name else gettext("Assigned to nobody."),
+    )
 
 
 async def _link(press: Press) -> Flash:
     ticket = press.text("ticket")
     await press.scheduler.operate(inbox.link, None, press.cause, press.by, ticket)
-    return Flash("good", "The ticket is noted.")
+    return Flash("good", gettext("The ticket is noted."))
 
 
 _ACTIONS: dict[str, Callable[[Press], Awaitable[Flash]]] = {
@@ -145,7 +154,9 @@ async def act_on_failure(
     by, base = actor(request, principal), base_path(request)
     press = Press(scheduler, by, cause, form, chosen if some else None, base)
     try:
-        flash = await act(press) if chosen or not some else Flash("bad", "Choose a run first.")
+        flash = (
+            await act(press) if chosen or not some else Flash("bad", gettext("Choose a run first."))
+        )
     except _WRONG as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
     return back(request, flash, press.text("next") or "")
@@ -159,7 +170,7 @@ async def seen(
     by = actor(request, principal)
     gone = await scheduler.operate(inbox.seen, None, subject, kind, by)
     form = await request.form()
-    text = "It is off the list." if gone else "It was off the list already."
+    text = gettext("It is off the list.") if gone else gettext("It was off the list already.")
     return back(request, Flash("good", text), _text(form, "next") or "")
 
 
@@ -175,7 +186,9 @@ async def begin_bulk(request: Request, principal: Operator, scheduler: Scheduler
         bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)
     except _WRONG as error:
         return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
-    return back(request, Flash("good", "It has begun."), f"{base_path(request)}/bulk/{bulk_id}")
+    return back(
+        request, Flash("good", gettext("It has begun.")), f"{base_path(request)}/bulk/{bulk_id}"
+    )
 
 
 @router.post("/bulk/{bulk_id}/{what}")
@@ -187,11 +200,11 @@ async def change_bulk(
     try:
         if what == "stop":
             await scheduler.operate(bulk.stop, None, bulk_id, by)
-            flash, shown = Flash("good", "It is stopped; what it has done stays."), bulk_id
+            flash, shown = Flash("good", gettext("It is stopped; what it has done stays.")), bulk_id
         elif what == "undo":
             shown = await scheduler.operate(bulk.undo, None, bulk_id, by)
             await scheduler.operate(bulk.step, None, shown)
-            flash = Flash("good", "It is taken back as far as that goes.")
+            flash = Flash("good", gettext("It is taken back as far as that goes."))
         else:
             raise Problem(404, "No such page", "The address is not one of a page.")
     except _WRONG as error:
@@ -219,7 +232,9 @@ async def begin_backfill(
     except (UnknownJob, ValueError) as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
     else:
-        flash = Flash("good", f"{humanize.count(made, 'run')} of the past wait.")
+        flash = Flash(
+            "good", gettext("%(runs)s of the past wait.", runs=humanize.count(made, "run"))
+        )
     return back(request, flash, f"{base_path(request)}/jobs/{quote(name, safe='')}")
 
 

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from ...core.languages.reader import reading, translated
 from ...security.roles import Principal, Role
 from ..admission import SecondFactorNeeded, admit
 from ..authentication import csrf_fits, find_principal, not_its_job
@@ -16,6 +17,7 @@ from ..hosts.login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, with_database
 from ..state import get_web
 from .flash import base_path
+from .reading.viewer import reader_of
 from .rendering import Frame, environment
 
 _UNAUTHORIZED = 401
@@ -29,7 +31,11 @@ class PageRoute(GuardedRoute):
     """A page: who is not signed in is sent to the login page, problems are shown as pages."""
 
     async def answer(self, handler: Handler, request: Request) -> Response:
-        """The handler's answer, the login page, or a page that says what is wrong."""
+        """The handler's answer, the login page, or a page that says what is wrong, in the language of who reads it."""
+        with reading(reader_of(request)):
+            return await self._answer(handler, request)
+
+    async def _answer(self, handler: Handler, request: Request) -> Response:
         try:
             return keep_csrf(request, await with_database(handler, request))
         except LoginNeeded:
@@ -67,7 +73,12 @@ def problem_page(request: Request, status: int, title: str, detail: str) -> Resp
     html = (
         environment()
         .get_template("pages/problem.html")
-        .render(frame=Frame(request, None), title=title, detail=detail, status=status)
+        .render(
+            frame=Frame(request, None),
+            title=translated(title),
+            detail=translated(detail),
+            status=status,
+        )
     )
     return HTMLResponse(html, status)
 

@@ -13,8 +13,18 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ...core import humanize
+from ...core.languages.catalogue import Catalogue, catalogue, languages
+from ...core.languages.isolation import harmless, isolated
+from ...core.languages.reader import (
+    reader,
+    translated,
+    translated_in,
+    translated_plural,
+    zone_of_reader,
+)
 from ...core.states import RunState
 from ...project import current
 from ...queries.jobs import display_names
@@ -30,6 +40,7 @@ from .charts.load import load
 from .charts.spark import spark
 from .charts.strip import strip
 from .flash import FLASH_COOKIE, base_path, read_flash
+from .reading import words
 
 STATIC = Path(__file__).parent / "static"
 
@@ -48,7 +59,11 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        finalize=_harmless,
     )
+    env.policies["ext.i18n.trimmed"] = True
+    env.install_gettext_callables(translated, translated_plural, newstyle=True, pgettext=translated_in)  # type: ignore[attr-defined]
     env.filters |= {
         "duration": humanize.duration,
         "milliseconds": humanize.milliseconds,
@@ -58,6 +73,9 @@ def environment() -> Environment:
         "who": humanize.who,
         "sentence": humanize.sentence,
         "pathquote": partial(quote, safe=""),
+        "bdi": _bdi,
+        "isolated": _isolated,
+        "translated": translated,
     }
     env.globals |= {
         "days": days,
@@ -67,6 +85,14 @@ def environment() -> Environment:
         "strip": strip,
         "count": humanize.count,
         "listed": humanize.listed,
+        "day_and_month": humanize.day_and_month,
+        "weekday": humanize.weekday,
+        "action_words": words.ACTIONS,
+        "bulk_states": words.BULK_STATES,
+        "standing_words": words.STANDINGS,
+        "overlap_words": words.OVERLAPS,
+        "misfire_words": words.MISFIRES,
+        "script_words": humanize.in_scripts,
         "state_words": humanize.STATE_WORDS,
         "state_help": humanize.STATE_HELP,
         "States": RunState,
@@ -74,6 +100,21 @@ def environment() -> Environment:
         "looking_for": looking_for,
     }
     return env
+
+
+def _harmless(value: object) -> object:
+    """What a template shows; a text of somebody does not turn around what stands beside it."""
+    return harmless(value) if type(value) is str else value
+
+
+def _bdi(text: object) -> Markup:
+    """A text of somebody, with its own direction."""
+    return Markup("<bdi>{}</bdi>").format(text if isinstance(text, Markup) else harmless(str(text)))
+
+
+def _isolated(text: object) -> str:
+    """The same where there are no elements, as in a title."""
+    return isolated(str(text), reader().catalogue.direction)
 
 
 @cache
@@ -89,10 +130,11 @@ def looking_for(**wanted: object) -> str:
 
 
 def zone_asked(request: Request) -> ZoneInfo:
-    """The zone in which a page shows its times: that of the address, such as ``?zone=Asia/Jerusalem``, else the project's."""
+    """The zone in which a page shows its times: that of the address, such as ``?zone=Asia/Jerusalem``, else the reader's."""
     with contextlib.suppress(CronError):
-        return parse_zone(request.query_params.get("zone") or current().timezone)
-    return parse_zone(current().timezone)
+        if name := request.query_params.get("zone"):
+            return parse_zone(name)
+    return zone_of_reader(current().timezone)
 
 
 class Frame:
@@ -109,6 +151,7 @@ class Frame:
         self.project = current()
         self.base = base_path(request)
         self.zone = zone_asked(request)
+        self.language = reader().catalogue
         self.flash = read_flash(request)
         self.fragment = is_refresh(request)
         web = getattr(request.app.state, "targcc", None)
@@ -119,6 +162,11 @@ class Frame:
     def layout(self) -> str:
         """The template that a page extends: the whole layout, or only the content when htmx refreshes it."""
         return "frames/fragment.html" if self.fragment else "frames/layout.html"
+
+    @property
+    def other_languages(self) -> list[Catalogue]:
+        """Those in which the page could be read instead."""
+        return [catalogue(one) for one in languages() if one != self.language.language]
 
     @property
     def here(self) -> str:
@@ -155,6 +203,7 @@ def render(
             frame=frame,
             now=now,
             time=partial(time_tag.time_tag, now=now, zone=frame.zone),
+            beside=partial(time_tag.beside, now=now, zone=frame.zone),
             display=display_names(web.scheduler.definitions),
             definitions=web.scheduler.definitions,
             broken=web.scheduler.broken,

@@ -7,6 +7,7 @@ from .calendars import page as calendars
 from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
+from .reading import choosing
 from .signing_in import account, oidc
 
 ROUTERS = tuple(
@@ -32,6 +33,7 @@ ROUTERS = tuple(
         webhooks,
         audit,
         account,
+        choosing,
         static_files,
     )
 )

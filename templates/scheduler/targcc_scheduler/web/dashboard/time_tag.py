@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ...core.humanize import NOTHING, clock, full, relative
+from ...core.languages.reader import gettext
 
 
 def time_tag(
@@ -34,3 +35,12 @@ def time_tag(
     if style == "relative":
         return Markup(relative_tag)  # noqa: S704
     return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704
+
+
+def beside(instant: datetime, own: str, now: datetime, zone: ZoneInfo) -> Markup:
+    """The same instant by the clock that a job goes by, where that is another than the reader's; else nothing."""
+    if own == zone.key:
+        return Markup("")
+    at = clock(instant, now, ZoneInfo(own))
+    said = gettext("%(time)s in %(zone)s", time=at, zone=own)
+    return Markup(' <span class="soft">{}</span>').format(said)

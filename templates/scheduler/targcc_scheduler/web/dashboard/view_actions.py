@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
+from ...core.languages.reader import gettext
 from ...storage.views import rows
 from .flash import Flash, back, base_path
 from .page_route import PageRoute
@@ -22,9 +23,13 @@ async def keep_view(request: Request, principal: Viewer, scheduler: SchedulerOf)
     search = str(form.get("q") or "").strip()
     page = f"{base_path(request)}/runs?{urlencode({'q': search})}"
     if not name or not search or len(search) > rows.LONGEST_SEARCH:
-        return back(request, Flash("bad", "A view has a name and a search."), page)
+        return back(request, Flash("bad", gettext("A view has a name and a search.")), page)
     kept = await scheduler.change(lambda db: rows.keep(db, principal.name, name, search))
-    said = f"{name} is kept." if kept else f"There are {rows.MOST} views already: remove one."
+    said = (
+        gettext("%(name)s is kept.", name=name)
+        if kept
+        else gettext("There are %(number)s views already: remove one.", number=rows.MOST)
+    )
     return back(request, Flash("good" if kept else "bad", said), page)
 
 
@@ -33,4 +38,8 @@ async def remove_view(request: Request, principal: Viewer, scheduler: SchedulerO
     """Remove a view."""
     name = str((await request.form()).get("name") or "")
     await scheduler.change(lambda db: rows.forget(db, principal.name, name))
-    return back(request, Flash("good", f"{name} is removed."), f"{base_path(request)}/runs")
+    return back(
+        request,
+        Flash("good", gettext("%(name)s is removed.", name=name)),
+        f"{base_path(request)}/runs",
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from ....core.errors import MaintenanceError, UnknownQueue
+from ....core.languages.reader import gettext
 from ....oncall import maintenance
 from ....project import current
 from ....queries import system
@@ -86,9 +87,9 @@ async def plan(request: Request, principal: Operator, scheduler: SchedulerOf) ->
             reason=str(form.get("reason") or ""),
             queues=queues,
         )
-        flash = Flash("good", f"Maintenance window {window.id} is planned.")
+        flash = Flash("good", gettext("Maintenance window %(id)s is planned.", id=window.id))
     except (MaintenanceError, UnknownQueue, ValueError) as error:
-        flash = Flash("bad", f"No window: {error}.")
+        flash = Flash("bad", gettext("No window: %(error)s.", error=str(error)))
     return back(request, flash, f"{base_path(request)}/calendars")
 
 
@@ -99,7 +100,9 @@ async def end(
     """End a window, or take it back."""
     try:
         await scheduler.operate(maintenance.end, None, window_id, actor(request, principal))
-        flash = Flash("good", f"Maintenance window {window_id} is over: runs start.")
+        flash = Flash(
+            "good", gettext("Maintenance window %(id)s is over: runs start.", id=window_id)
+        )
     except MaintenanceError as error:
         flash = Flash("bad", f"{error}.")
     return back(request, flash, f"{base_path(request)}/calendars")

@@ -48,6 +48,26 @@ def drawn(shape: str) -> Markup:
     return Markup(shape)  # noqa: S704 - whoever calls escapes what people wrote
 
 
+def table(label: str, heads: Iterable[str], rows: Iterable[tuple[object, ...]]) -> Markup:
+    """The figures behind a chart, for who cannot see it.
+
+    Args:
+        label: What the table is about.
+        heads: Of its columns.
+        rows: One each; the first cell says what the row is about.
+    """
+    head = joined(Markup('<th scope="col">{}</th>').format(one) for one in heads)
+    lines = (
+        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
+            first, joined(Markup("<td>{}</td>").format(one) for one in rest)
+        )
+        for first, *rest in rows
+    )
+    return Markup(
+        '<table class="hidden"><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
+    ).format(label, head, joined(lines))
+
+
 def joined(parts: Iterable[Markup]) -> Markup:
     """The parts of a chart, joined."""
     return Markup("").join(parts)

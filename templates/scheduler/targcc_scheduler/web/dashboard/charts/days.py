@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from ....core import humanize
+from ....core.languages.reader import gettext
+from ....core.states import RunState
 from ....queries.statistics import Day
-from .base import joined, rect, scaled
+from .base import joined, rect, scaled, table
 
 _DAYS_HEIGHT = 64
 
@@ -18,10 +21,23 @@ def days(figures: Sequence[Day]) -> Markup:
     width = 100 / max(len(figures), 1)
     columns = [_day_column(day, n * width, width, most) for n, day in enumerate(figures)]
     total = sum(day.succeeded for day in figures), sum(day.failed for day in figures)
-    label = f"By day: {total[0]} succeeded, {total[1]} failed"
-    return Markup(
+    label = gettext(
+        "By day: %(succeeded)s succeeded, %(failed)s failed", succeeded=total[0], failed=total[1]
+    )
+    drawn = Markup(
         '<svg class="days" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
     ).format(label, _DAYS_HEIGHT + 1, joined(columns))
+    rows = ((_day(day), day.succeeded, day.failed) for day in figures)
+    return drawn + table(label, _heads(), rows)
+
+
+def _heads() -> tuple[str, str, str]:
+    words = humanize.STATE_WORDS
+    return gettext("Day"), words[RunState.SUCCEEDED], words[RunState.FAILED]
+
+
+def _day(day: Day) -> str:
+    return f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}"
 
 
 def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
@@ -34,7 +50,10 @@ def _day_column(day: Day, x: float, width: float, most: int) -> Markup:
             parts.append(rect(kind, x + width * 0.1, base, width=width * 0.8, height=height))
     if not parts:
         parts.append(rect("none", x + width * 0.1, base - 1, width=width * 0.8, height=1))
-    title = (
-        f"{day.day:%a} {day.day.day} {day.day:%b}: {day.succeeded} succeeded, {day.failed} failed"
+    title = gettext(
+        "%(day)s: %(succeeded)s succeeded, %(failed)s failed",
+        day=_day(day),
+        succeeded=day.succeeded,
+        failed=day.failed,
     )
     return Markup("<g><title>{}</title>{}</g>").format(title, joined(parts))

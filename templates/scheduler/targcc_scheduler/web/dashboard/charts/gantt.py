@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from ....core import humanize
+from ....core.languages.catalogue import marked
+from ....core.languages.reader import Words, gettext
 from ....core.states import RunState
 from ....queries.timeline.bars import Bar
 from ....queries.timeline.gantt import Block, Gantt, Group, Mark, Row
@@ -23,13 +25,15 @@ _SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
 _ORDER = {state: n for n, state in enumerate(RunState)}
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
-MARK_WORDS = {
-    "missed": "missed: nobody could start it",
-    "skipped": "skipped: the job was still busy",
-    "cancelled": "cancelled before it began",
-    "late": "due, and nobody has begun it",
-    "coming": "comes",
-}
+MARK_WORDS = Words(
+    {
+        "missed": marked("missed: nobody could start it"),
+        "skipped": marked("skipped: the job was still busy"),
+        "cancelled": marked("cancelled before it began"),
+        "late": marked("due, and nobody has begun it"),
+        "coming": marked("comes"),
+    }
+)
 """What became of a slot without a bar, in words."""
 
 PATTERNS = Markup(
@@ -67,7 +71,7 @@ class GanttChart:
         for at in self._full_hours(step):
             local = at.astimezone(self.zone)
             minor = "" if (local.hour // step) % 2 == 0 else " minor"
-            text = f"{local:%a %d}" if local.hour == 0 else f"{local:%H:%M}"
+            text = f"{humanize.weekday(local)} {local:%d}" if local.hour == 0 else f"{local:%H:%M}"
             labels.append(
                 Markup(
                     '<text class="k-label{}" x="{:.3f}%" y="12" text-anchor="middle">{}</text>'
@@ -109,7 +113,11 @@ class GanttChart:
         return Markup(
             '<svg class="gantt" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
         ).format(
-            f"Runs at once in {group.queue}: at most {group.peak}",
+            gettext(
+                "Runs at once in %(queue)s: at most %(number)s",
+                queue=group.queue,
+                number=group.peak,
+            ),
             _LOAD + 1,
             joined([self._grid, *columns]),
         )
@@ -166,16 +174,19 @@ class GanttChart:
         )
 
     def _words(self, bar: Bar) -> str:
-        ends = "now" if bar.end is None else self._clock(bar.end)
+        ends = gettext("now") if bar.end is None else self._clock(bar.end)
         took = humanize.duration((bar.end or self.view.now) - bar.start)
-        said = f"{humanize.STATE_WORDS[bar.state]}, {self._clock(bar.start)} to {ends}, {took}"
+        span = gettext("%(first)s to %(last)s", first=self._clock(bar.start), last=ends)
+        said = f"{humanize.STATE_WORDS[bar.state]}, {span}, {took}"
         if bar.attempt > 1:
-            said += f", attempt {bar.attempt}"
+            said += f", {gettext('attempt %(number)s', number=bar.attempt)}"
         if bar.lateness is not None and bar.planned is not None:
-            said += f"; planned {self._clock(bar.planned)}"
+            said += f"; {gettext('planned %(when)s', when=self._clock(bar.planned))}"
             if bar.lateness >= timedelta(seconds=1):
-                said += f", {humanize.duration(bar.lateness)} late"
-        return f"Run {bar.run}: {said}" if bar.run is not None else humanize.sentence(said)
+                said += f", {gettext('%(time)s late', time=humanize.duration(bar.lateness))}"
+        if bar.run is None:
+            return humanize.sentence(said)
+        return f"{humanize.sentence(gettext('run %(id)s', id=bar.run))}: {said}"
 
     def _mark(self, mark: Mark) -> Markup:
         x, y = self.axis.x(mark.at), 3 + _BAR / 2
@@ -208,7 +219,7 @@ class GanttChart:
                 base -= high
                 parts.append(rect(kind, x, base, width=width * 0.9, height=high))
         said = ", ".join(
-            f"{number} {humanize.STATE_WORDS[state]}"
+            humanize.count_state(number, state)
             for state, number in sorted(block.ended.items(), key=_by_state)
         )
         return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
@@ -230,8 +241,8 @@ def _upright(kind: str, x: float) -> Markup:
 def _said(row: Row) -> str:
     parts = [humanize.count(row.number, "run")]
     if row.bad:
-        parts.append(f"{row.bad} failed or missed")
+        parts.append(gettext("%(number)s failed or missed", number=row.bad))
     coming = sum(mark.kind == "coming" for mark in row.marks)
     if coming:
-        parts.append(f"{coming} to come")
+        parts.append(gettext("%(runs)s to come", runs=coming))
     return f"{row.job}: {', '.join(parts)}"

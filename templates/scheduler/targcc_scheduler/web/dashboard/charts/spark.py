@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from ....core import humanize
+from ....core.languages.reader import gettext
 from ....core.states import RunState
 from ....queries.models import Run
 from .base import joined, rect
@@ -30,11 +31,15 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
         _spark_bar(run, (offset + index) * _SPARK_STEP, longest) for index, run in enumerate(shown)
     ]
     counts = Counter(run.state for run in shown)
-    said = ", ".join(f"{counts[s]} {humanize.STATE_WORDS[s]}" for s in RunState if counts[s])
+    said = ", ".join(humanize.count_state(counts[s], s) for s in RunState if counts[s])
     return Markup(
         '<svg class="spark" role="img" aria-label="{}" width="{}" height="{}">{}</svg>'
     ).format(
-        f"Last {humanize.count(len(shown), 'run')}: {said or 'none'}",
+        gettext(
+            "Last %(runs)s: %(states)s",
+            runs=humanize.count(len(shown), "run"),
+            states=said or gettext("none"),
+        ),
         most * _SPARK_STEP - (_SPARK_STEP - _SPARK_BAR),
         _SPARK_HEIGHT,
         joined(bars),
@@ -42,10 +47,13 @@ def spark(runs: Sequence[Run], most: int = 24) -> Markup:
 
 
 def _spark_bar(run: Run, x: int, longest: float) -> Markup:
-    took = run.duration.total_seconds() if run.duration else 0.0
-    height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(took / longest))
+    seconds = run.duration.total_seconds() if run.duration else 0.0
+    height = max(4.0, (_SPARK_HEIGHT - 2) * math.sqrt(seconds / longest))
     bar = rect(run.state, x, _SPARK_HEIGHT - height, width=_SPARK_BAR, height=height, unit="")
-    said = f"run {run.id}: {humanize.STATE_WORDS[run.state]}"
+    state = humanize.STATE_WORDS[run.state]
     if run.duration:
-        said += f" in {humanize.duration(run.duration)}"
+        took = humanize.duration(run.duration)
+        said = gettext("run %(id)s: %(state)s in %(time)s", id=run.id, state=state, time=took)
+    else:
+        said = gettext("run %(id)s: %(state)s", id=run.id, state=state)
     return Markup("<g><title>{}</title>{}</g>").format(said, bar)

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from ....core import humanize
+from ....core.languages.reader import gettext
 from ....core.states import RunState
 from ....queries.overview import Overview
 from ....storage.statistics.endings import QUARTER, quarter_of
-from .base import STACK, Axis, drawn, joined, rect, scaled
+from .base import STACK, Axis, drawn, joined, rect, scaled, table
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
@@ -48,18 +49,21 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
         _now_mark(axis, view.now),
     ]
     label = _strip_label(view)
+    rows = [(columns.span(n), _said(bins[n])) for n in sorted(bins) if n >= 0]
+    rows += [(columns.span(n), columns.coming(slots[n])) for n in sorted(slots) if n >= 0]
     return Markup(
         '<svg class="strip" role="group" aria-label="{}" width="100%" height="82">{}</svg>'
-    ).format(label, joined(parts))
+    ).format(label, joined(parts)) + table(label, (gettext("When"), gettext("Runs")), rows)
 
 
 def _strip_label(view: Overview) -> str:
     counts = {state: view.count(state) for state in RunState} | {
         RunState.RUNNING: len(view.running)
     }
-    said = [f"{counts[state]} {humanize.STATE_WORDS[state]}" for state in RunState if counts[state]]
-    return (
-        f"The last 24 hours: {', '.join(said) or 'no runs'}; {len(view.slots)} to come in 6 hours"
+    return gettext(
+        "The last 24 hours: %(states)s; %(number)s to come in 6 hours",
+        states=_said(Counter(counts)) or gettext("no runs"),
+        number=len(view.slots),
     )
 
 
@@ -84,27 +88,38 @@ class _Columns:
                 height = max(3.0, whole * number / states.total())
                 base -= height
                 parts.append(self._bar(kind, x, base, height))
-        said = ", ".join(f"{states[s]} {humanize.STATE_WORDS[s]}" for s in RunState if states[s])
         query = urlencode({"since": start.isoformat(), "until": end.isoformat()})
+        words = escape(f"{self.span(n)}: {_said(states)}")
         return drawn(
             f'<a href="{escape(self.runs_url)}?{escape(query)}" tabindex="-1">'
-            f"<title>{_span(start, end, self.zone)}: {said}</title>{''.join(parts)}</a>"
+            f"<title>{words}</title>{''.join(parts)}</a>"
         )
 
     def slots(self, n: int, number: int) -> Markup:
         start = self.axis.start + n * _STRIP_BIN
         height = scaled(number, self.most, _STRIP_HEIGHT)
-        span = _span(start, start + _STRIP_BIN, self.zone)
+        words = escape(f"{self.span(n)}: {self.coming(number)}")
         bar = self._bar("slot", self.axis.x(start), _STRIP_BASE - height, height)
-        return drawn(f"<g><title>{span}: {humanize.count(number, 'run')} to come</title>{bar}</g>")
+        return drawn(f"<g><title>{words}</title>{bar}</g>")
+
+    def span(self, n: int) -> str:
+        """From when to when a column is."""
+        start = self.axis.start + n * _STRIP_BIN
+        local, end = start.astimezone(self.zone), (start + _STRIP_BIN).astimezone(self.zone)
+        return f"{humanize.weekday(local)} {local:%H:%M}-{end:%H:%M}"
+
+    @staticmethod
+    def coming(number: int) -> str:
+        """How many runs are to come."""
+        return gettext("%(runs)s to come", runs=humanize.count(number, "run"))
 
     def _bar(self, kind: str, x: float, y: float, height: float) -> Markup:
         width = self.axis.width(_STRIP_BIN)
         return rect(kind, x + width * 0.08, y, width=width * 0.84, height=height)
 
 
-def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    return f"{start.astimezone(zone):%a %H:%M}-{end.astimezone(zone):%H:%M}"
+def _said(states: Counter[RunState]) -> str:
+    return ", ".join(humanize.count_state(states[s], s) for s in RunState if states[s])
 
 
 def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:
@@ -120,7 +135,7 @@ def _hour(axis: Axis, at: datetime, zone: ZoneInfo) -> Markup:
     local = at.astimezone(zone)
     x = axis.x(at)
     midnight = local.hour == 0
-    text = f"{local:%a %d}" if midnight else f"{local:%H:%M}"
+    text = f"{humanize.weekday(local)} {local.day}" if midnight else f"{local:%H:%M}"
     minor = "" if local.hour % 6 == 0 else " minor"
     return Markup(
         '<line class="k-grid{}" x1="{:.3f}%" x2="{:.3f}%" y1="0" y2="64"/>'

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ....core import humanize
+from ....core.languages.reader import gettext
 from ....queries.timeline.trend import TrendDay
 from .base import joined, rect
 
@@ -33,12 +34,16 @@ def durations(days: Sequence[TrendDay]) -> Markup:
             day,
             day.p50_ms,
             day.p95_ms,
-            f"median {humanize.milliseconds(day.p50_ms)}, 95% {humanize.milliseconds(day.p95_ms)}, "
-            f"longest {humanize.milliseconds(day.longest_ms)}",
+            gettext(
+                "median %(middle)s, 95%% %(high)s, longest %(longest)s",
+                middle=humanize.milliseconds(day.p50_ms),
+                high=humanize.milliseconds(day.p95_ms),
+                longest=humanize.milliseconds(day.longest_ms),
+            ),
         )
         for day in days
     ]
-    return _chart(ranges, "Duration by day, median and 95%", "took")
+    return _chart(ranges, gettext("Duration by day, median and 95%%"), "took")
 
 
 def lateness(days: Sequence[TrendDay]) -> Markup:
@@ -48,11 +53,15 @@ def lateness(days: Sequence[TrendDay]) -> Markup:
             day,
             day.late_p50_ms,
             day.late_most_ms,
-            f"median {humanize.milliseconds(day.late_p50_ms)} late, at most {humanize.milliseconds(day.late_most_ms)}",
+            gettext(
+                "median %(middle)s late, at most %(most)s",
+                middle=humanize.milliseconds(day.late_p50_ms),
+                most=humanize.milliseconds(day.late_most_ms),
+            ),
         )
         for day in days
     ]
-    return _chart(ranges, "Lateness by day, median and most", "late")
+    return _chart(ranges, gettext("Lateness by day, median and most"), "late")
 
 
 def _chart(ranges: Sequence[_Range], name: str, kind: str) -> Markup:
@@ -108,7 +117,7 @@ def _day(one: _Range, x: float, width: float, most: int, kind: str) -> Markup:
                 kind, x + width / 2, low
             )
         )
-    said = one.said if one.middle is not None else "none"
+    said = one.said if one.middle is not None else gettext("none")
     return Markup("<g><title>{}</title>{}</g>").format(f"{_named(one.day)}: {said}", joined(parts))
 
 
@@ -127,14 +136,13 @@ def success(days: Sequence[TrendDay]) -> Markup:
                 rect("failed", x, 0, width=inner, height=bad),
             ]
         total = day.succeeded + day.failed + day.missed
-        said = (
-            f"{_named(day)}: {humanize.percent(day.success_rate)} of {humanize.count(total, 'run')}"
-        )
+        rate, runs = humanize.percent(day.success_rate), humanize.count(total, "run")
+        said = f"{_named(day)}: {gettext('%(rate)s of %(runs)s', rate=rate, runs=runs)}"
         drawn.append(Markup("<g><title>{}</title>{}</g>").format(said, joined(parts)))
     return Markup(
-        '<svg class="trend-chart" role="img" aria-label="Success rate by day" width="100%" height="{}">{}</svg>'
-    ).format(_RATE_HEIGHT, joined(drawn))
+        '<svg class="trend-chart" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
+    ).format(gettext("Success rate by day"), _RATE_HEIGHT, joined(drawn))
 
 
 def _named(day: TrendDay) -> str:
-    return f"{day.day:%a} {day.day.day} {day.day:%b}"
+    return f"{humanize.weekday(day.day)} {humanize.day_and_month(day.day)}"

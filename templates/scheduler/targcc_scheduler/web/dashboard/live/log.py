@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from ....core.languages.reader import zone_of_reader
 from ....project import current
 from ....queries import runs
 from ....queries.following.runs import lines_after
-from ....queries.models import LogLine
-from ....schedules import parse_zone
+from ....queries.models import LogLine, Run
+from ....scheduler import Scheduler
 from ...live.run_events import run_events
 from ...live.streams import event, last_event
 from ...live.text import log_as_text
@@ -35,11 +38,11 @@ async def live(
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """The events of a run, with its lines as HTML."""
-    run = await scheduler.read(lambda db: runs.get_run(db, run_id))
-    if run is None:
-        raise Problem(404, "No such run", f"There is no run {run_id}.")
+    run = await _run(scheduler, run_id)
     place = id_of(last_event(request)) or after
-    return run_events(request, principal, run_id, run.job, after=place, lines=_as_html)
+    zone = zone_of_reader(current().timezone)  # while it is known who reads
+    as_html = partial(_as_html, zone=zone)
+    return run_events(request, principal, run_id, run.job, after=place, lines=as_html)
 
 
 @router.get("/runs/{run_id}/lines")
@@ -61,14 +64,22 @@ async def lines(
 @router.get("/runs/{run_id}/log.txt")
 async def download(_: Viewer, scheduler: SchedulerOf, run_id: int) -> Response:
     """The whole log as a file."""
+    await _run(scheduler, run_id)
     return log_as_text(scheduler, run_id)
 
 
+async def _run(scheduler: Scheduler, run_id: int) -> Run:
+    run = await scheduler.read(lambda db: runs.get_run(db, run_id))
+    if run is None:
+        raise Problem(404, "No such run", f"There is no run {run_id}.")
+    return run
+
+
 def shown(found: Sequence[LogLine]) -> str:
-    """Lines as HTML, in the project's zone."""
-    return lines_html(found, parse_zone(current().timezone))
+    """Lines as HTML, in the reader's zone."""
+    return lines_html(found, zone_of_reader(current().timezone))
 
 
-def _as_html(found: Iterable[LogLine]) -> str:
+def _as_html(found: Iterable[LogLine], zone: ZoneInfo) -> str:
     lines = list(found)
-    return event("log", shown(lines), lines[-1].id)
+    return event("log", lines_html(lines, zone), lines[-1].id)

@@ -48,7 +48,7 @@ def _item(line: LogLine, zone: ZoneInfo) -> Markup:
     shown = Markup("") if level in _QUIET_LEVELS else Markup("<b>{}</b> ").format(level)
     clock = line.at.astimezone(zone).strftime("%H:%M:%S")
     return Markup(
-        '<li class="l-{}" data-key="{}"><time datetime="{}">{}</time> {}<span>{}</span></li>'
+        '<li class="l-{}" data-key="{}"><time datetime="{}">{}</time> {}<bdi>{}</bdi></li>'
     ).format(level, line.id, line.at.isoformat(), clock, shown, message_html(line.message))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,6 +10,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from ....core import humanize
 from ....core.actor import Actor
 from ....core.errors import UnknownWebhook, WebhookError
+from ....core.languages.catalogue import marked
+from ....core.languages.reader import gettext
+from ....core.states import RunState
 from ....oncall import webhooks
 from ....oncall.webhooks import NewWebhook
 from ....scheduler import Scheduler
@@ -20,6 +23,7 @@ from ...problems import Problem
 from ..flash import Flash, back, base_path
 from ..page_route import PageRoute, page_needs
 from ..pages.common import SchedulerOf, id_of
+from ..reading import words
 from ..rendering import render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -46,6 +50,7 @@ async def _page(
         hooks=found,
         events=rows.EVENTS,
         state_of=webhooks.state_of,
+        named=_named,
         **values,
     )
 
@@ -74,7 +79,7 @@ async def webhook_page(
     number = _number(key)
     hook = await scheduler.read(lambda db: rows.find(db, number))
     if hook is None:
-        raise Problem(404, "No such webhook", f"There is no webhook {key}.")
+        raise Problem(404, "No such webhook", gettext("There is no webhook %(id)s.", id=key))
     found = await scheduler.read(lambda db: outbox.deliveries(db, number, _MESSAGES))
     return render(
         request,
@@ -83,7 +88,14 @@ async def webhook_page(
         hook=hook,
         deliveries=found,
         state_of=webhooks.state_of,
+        named=_named,
+        delivery_words=words.DELIVERIES,
     )
+
+
+def _named(events: Iterable[str]) -> str:
+    """The endings that a webhook hears of."""
+    return ", ".join(humanize.STATE_WORDS[RunState(one)] for one in events) or gettext("all")
 
 
 def _number(key: str) -> int:
@@ -100,7 +112,9 @@ async def redeliver(
     """Send a message again."""
     number, which = _number(key), _number(message)
     act = webhooks.redeliver(scheduler, number, which, actor(request, principal))
-    return await _done(request, act, f"Message {which} will be sent again.", f"/webhooks/{number}")
+    return await _done(
+        request, act, gettext("Message %(id)s will be sent again.", id=which), f"/webhooks/{number}"
+    )
 
 
 async def _done(request: Request, act: Awaitable[Any], said: str, page: str) -> Response:
@@ -114,10 +128,10 @@ async def _done(request: Request, act: Awaitable[Any], said: str, page: str) -> 
 
 _Act = Callable[[Scheduler, int, Actor], Awaitable[Any]]
 _ACTIONS: dict[str, tuple[_Act, str]] = {
-    "test": (webhooks.test, "A worker sends a message of the type run.test."),
-    "disable": (webhooks.disable, "It is off: what waited for it is given up."),
-    "enable": (webhooks.enable, "It is on: it hears of runs that end from now on."),
-    "delete": (webhooks.remove, "It is removed."),
+    "test": (webhooks.test, marked("A worker sends a message of the type run.test.")),
+    "disable": (webhooks.disable, marked("It is off: what waited for it is given up.")),
+    "enable": (webhooks.enable, marked("It is on: it hears of runs that end from now on.")),
+    "delete": (webhooks.remove, marked("It is removed.")),
 }
 
 
@@ -130,4 +144,6 @@ async def press(
         raise Problem(404, "No such page", "The address is not one of a page.")
     number, (act, said) = _number(key), _ACTIONS[action]
     page = "/webhooks" if action == "delete" else f"/webhooks/{number}"
-    return await _done(request, act(scheduler, number, actor(request, principal)), said, page)
+    return await _done(
+        request, act(scheduler, number, actor(request, principal)), gettext(said), page
+    )

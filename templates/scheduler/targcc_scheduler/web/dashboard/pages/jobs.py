@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ....core import humanize
 from ....jobs.overrides.code_lines import code_lines
 from ....jobs.overrides.effective import shown
 from ....project import current
@@ -129,7 +128,7 @@ async def show_job(
     job, figures, runs, earlier, reasons, days = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
-    slots = _slots(job, now) if job is not None else []
+    slots = _slots(job) if job is not None else []
     return render(
         request,
         "pages/job.html",
@@ -154,23 +153,14 @@ async def show_job(
     )
 
 
-def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str, str]]:
-    """The next runs, each with its time in the job's zone where that is not the project's, and from where a calendar has moved it."""
-    own = job.definition.timezone
-    zone = parse_zone(own) if own != current().timezone else None
-    return [
-        (
-            slot,
-            humanize.clock(slot, now, zone) if zone is not None else "",
-            moved_there(job.definition, slot),
-        )
-        for slot in upcoming.next_runs(job, 5)
-    ]
+def _slots(job: JobOverview) -> list[tuple[datetime, str]]:
+    """The next runs, each with from where a calendar has moved it."""
+    return [(slot, moved_there(job.definition, slot)) for slot in upcoming.next_runs(job, 5)]
 
 
-def _skipped(job: JobOverview, slots: list[tuple[datetime, str, str]], now: datetime) -> list[str]:
+def _skipped(job: JobOverview, slots: list[tuple[datetime, str]], now: datetime) -> list[str]:
     """The slots among the next ones that calendars leave out."""
-    every = changes(job.definition, [slot for slot, _, _ in slots], now)
+    every = changes(job.definition, [slot for slot, _ in slots], now)
     return [one.text for one in every if one.at is None]
 
 

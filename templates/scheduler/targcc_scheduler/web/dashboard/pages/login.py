@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core import humanize
 from ....core.actor import Actor, ActorKind
+from ....core.languages.reader import gettext
 from ....security import login_links, second_factor, sessions, users
 from ....security.devices import device_cookie, in_words, known_device, new_device
 from ....security.oidc.people import PREFIX
@@ -46,7 +47,9 @@ async def login_page(
     if not token:
         return await login_form(request, web, next=to, left=bool(left))
     if not web.links.use(token):
-        error = "This link has been used, or is older than ten minutes. Start the server again for a new one."
+        error = gettext(
+            "This link has been used, or is older than ten minutes. Start the server again for a new one."
+        )
         return await login_form(request, web, 403, error=error)
     return await sign_in(
         request,
@@ -83,7 +86,9 @@ async def log_in(request: Request, web: WebOf) -> Response:
         return await _later(request, web, 5, **shown)
     if login is None or not fits:
         await note(web, known_as, address, "sign-in refused")
-        return await login_form(request, web, 401, error="Name and password do not fit.", **shown)
+        return await login_form(
+            request, web, 401, error=gettext("Name and password do not fit."), **shown
+        )
     web.guard.succeeded(name, address, device)
     if login.second_factor:
         ticket = second_factor.new_ticket(
@@ -102,7 +107,9 @@ async def second_step(request: Request, web: WebOf) -> Response:
         raise Problem(403, "Not from this site", "The form was sent from another site.")
     login = await find_login(web.scheduler, form.get("name", ""))
     if login is None or not second_factor.ticket_fits(ticket, login.name, login.password_hash, now):
-        return await login_form(request, web, 403, error="That took too long. Sign in again.")
+        return await login_form(
+            request, web, 403, error=gettext("That took too long. Sign in again.")
+        )
     shown = {"name": login.name, "ticket": ticket, "next": form.get("next", "")}
     wait = web.codes.wait(login.name)
     if wait > 0:
@@ -114,7 +121,7 @@ async def second_step(request: Request, web: WebOf) -> Response:
     used = await web.scheduler.change(lambda db: second_factor.use(db, name, code, now))
     if used is None:
         await note(web, login.name, client_address(request), "second factor refused")
-        error = "That code does not fit, or was used before. Wait for the next one."
+        error = gettext("That code does not fit, or was used before. Wait for the next one.")
         return _code_form(request, 401, error=error, **shown)
     web.codes.forget(login.name)
     return await _let_in(request, web, login, form.get("next", ""), detail=used)
@@ -230,7 +237,9 @@ async def _later(request: Request, web: Web, wait: float, **shown: str) -> Respo
 
 
 def _later_text(wait: float) -> str:
-    return f"Too many attempts. Try again in {humanize.duration(math.ceil(wait))}."
+    return gettext(
+        "Too many attempts. Try again in %(time)s.", time=humanize.duration(math.ceil(wait))
+    )
 
 
 async def note(web: Web, name: str, address: str, what: str, detail: str | None = None) -> None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ....core import humanize
 from ....core.errors import UnknownQueue
+from ....core.languages.reader import gettext, ngettext
 from ....jobs.definition import JobDefinition
 from ....jobs.overrides.values import FIELDS
 from ....oncall import overriding
@@ -56,7 +57,9 @@ async def save_override(
     except (ValueError, UnknownQueue) as problem:
         flash = Flash("bad", f"{humanize.sentence(str(problem))}.")
     else:
-        flash = Flash("good", "It holds on all servers in a moment, and after the next deploy.")
+        flash = Flash(
+            "good", gettext("It holds on all servers in a moment, and after the next deploy.")
+        )
     return back(request, flash, _page(request, name))
 
 
@@ -77,9 +80,14 @@ async def reset_override(
         flash = Flash(
             "good",
             (
-                f"The code's {named} hold{'s' * (len(gone) == 1)} again."
+                ngettext(
+                    "The code's %(named)s holds again.",
+                    "The code's %(named)s hold again.",
+                    len(gone),
+                    named=named,
+                )
                 if gone
-                else "Nothing was overridden."
+                else gettext("Nothing was overridden.")
             ),
         )
     return back(request, flash, _page(request, name))

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.errors import AuthError
+from ....core.languages.reader import gettext
 from ....project import current
 from ....security import second_factor, sessions, tokens, totp, users
 from ....security.roles import Principal, Role
@@ -64,7 +65,7 @@ async def end_one(
         )
     except AuthError as error:
         return _back(request, Flash("bad", str(error)))
-    return _back(request, Flash("good", f"A session of {whose} has ended."))
+    return _back(request, Flash("good", gettext("A session of %(name)s has ended.", name=whose)))
 
 
 @router.post("/account/sessions/revoke")
@@ -135,7 +136,7 @@ async def leave(
     form, now, name = await request.form(), scheduler.clock.now(), _own(principal)
     code = str(form.get("code", ""))
     if web.codes.wait(name) > 0:
-        return _back(request, Flash("bad", "Too many attempts. Try again later."))
+        return _back(request, Flash("bad", gettext("Too many attempts. Try again later.")))
     web.codes.failed(name)
 
     async def work(db: AsyncConnection) -> bool:
@@ -146,6 +147,6 @@ async def leave(
         return True
 
     if not await scheduler.change(work):
-        return _back(request, Flash("bad", "That code does not fit, or was used before."))
+        return _back(request, Flash("bad", gettext("That code does not fit, or was used before.")))
     web.codes.forget(name)
-    return _back(request, Flash("good", "The second factor is off."))
+    return _back(request, Flash("good", gettext("The second factor is off.")))

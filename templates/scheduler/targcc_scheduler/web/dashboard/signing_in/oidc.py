@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from ....core.errors import AuthError
+from ....core.languages.reader import gettext
 from ....project import current
 from ....security.oidc.client import Attempt, OpenIDClient
 from ....security.oidc.people import name_of, role_of
@@ -57,7 +58,10 @@ async def begin(
         address = await _client(web).address(attempt, _address(request, web.scheduler.settings))
     except AuthError as error:
         return await login_form(
-            request, web, 502, error=f"Signing in there does not work: {error}."
+            request,
+            web,
+            502,
+            error=gettext("Signing in there does not work: %(error)s.", error=str(error)),
         )
     response = RedirectResponse(address, 303)
     kept = json.dumps([*astuple(attempt), to[:1_000]])
@@ -79,7 +83,9 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
     client, settings = _client(web), web.scheduler.settings
     attempt, to = _kept(request)
     if attempt is None or not secrets.compare_digest(state.encode(), attempt.state.encode()):
-        return await login_form(request, web, 403, error="That took too long. Sign in again.")
+        return await login_form(
+            request, web, 403, error=gettext("That took too long. Sign in again.")
+        )
     try:
         claims = await _claims(request, client, attempt, settings)
         name = name_of(claims, settings.oidc_name_claim)
@@ -88,10 +94,17 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
         )
     except AuthError as refusal:
         await note(web, "unknown name", client_address(request), "sign-in refused", str(refusal))
-        return await login_form(request, web, 403, error=f"Signing in did not work: {refusal}.")
+        return await login_form(
+            request,
+            web,
+            403,
+            error=gettext("Signing in did not work: %(error)s.", error=str(refusal)),
+        )
     if role is None:
         await note(web, name, client_address(request), "sign-in refused", "no role here")
-        return await login_form(request, web, 403, error="You have no role here. Ask an admin.")
+        return await login_form(
+            request, web, 403, error=gettext("You have no role here. Ask an admin.")
+        )
     response = await sign_in(
         request,
         web,
@@ -129,7 +142,10 @@ async def leave(request: Request, web: WebOf) -> Response:
         address = await _client(web).leave_address(back_to)
     except AuthError as error:
         return await login_form(
-            request, web, 502, error=f"Signing out there does not work: {error}."
+            request,
+            web,
+            502,
+            error=gettext("Signing out there does not work: %(error)s.", error=str(error)),
         )
     return RedirectResponse(address or f"{base_path(request)}/login", 303)
 

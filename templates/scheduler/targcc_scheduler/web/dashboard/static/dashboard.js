@@ -5,18 +5,19 @@
   const base = document.body.dataset.base;
   document.documentElement.classList.add("scripted");
 
-  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const words = JSON.parse(document.body.dataset.words);
+  const UNITS = [[86400, words.d], [3600, words.h], [60, words.min], [1, words.s]];
 
   function relative(instant) {
     const seconds = (instant - Date.now()) / 1000;
     const size = seconds > 0 ? Math.ceil(seconds) : -seconds;
-    for (const [unit, name] of UNITS) {
+    for (const [unit, words_of_unit] of UNITS) {
       if (size >= unit) {
-        const text = `${Math.floor(size / unit)} ${name}`;
-        return seconds > 0 ? `in ${text}` : `${text} ago`;
+        const time = words_of_unit.replace("%(number)s", Math.floor(size / unit));
+        return (seconds > 0 ? words.in : words.ago).replace("%(time)s", time);
       }
     }
-    return "now";
+    return words.now;
   }
 
   function tick() {
@@ -26,6 +27,24 @@
     }
   }
   setInterval(tick, 1000);
+
+  // Times are in the zone of who looks: a cookie tells the server, which writes the times anew.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const cookie = `targcc_zone=${zone}`;
+  if (zone && zone !== document.body.dataset.zone && !document.cookie.includes(cookie)) {
+    const secure = location.protocol === "https:" ? "; secure" : "";
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax${secure}`;
+    document.addEventListener("htmx:after:init", function begun(event) {
+      if (event.target.id !== "live") return; // before that, nobody would hear
+      document.removeEventListener("htmx:after:init", begun);
+      refresh();
+    });
+  }
+
+  function refresh() {
+    const live = document.getElementById("live");
+    if (live && window.htmx) window.htmx.trigger(live, "every");
+  }
 
   // Do not refresh a hidden page, nor one with an open menu or a text selection.
   function inUse() {
@@ -58,8 +77,7 @@
   }
 
   document.addEventListener("visibilitychange", () => {
-    const live = document.getElementById("live");
-    if (!document.hidden && live && window.htmx) window.htmx.trigger(live, "every");
+    if (!document.hidden) refresh();
   });
 
   document.addEventListener("click", async (event) => {
@@ -69,17 +87,17 @@
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
-      copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+      copy.textContent = words.copied;
+      setTimeout(() => { copy.textContent = words.copy; }, 1500);
     }
   });
 
   // The search box completes the term that is being written; without scripts the browser completes the first one.
   const search = document.querySelector("[data-search][list]");
-  const words = search ? [...search.list.options].map((option) => option.value) : [];
+  const known = search ? [...search.list.options].map((option) => option.value) : [];
   search?.addEventListener("input", () => {
     const [, before, term] = /^(.*\s-?|-?)(\S*)$/s.exec(search.value);
-    const fit = words.filter((word) => word.toLowerCase().startsWith(term.toLowerCase()));
+    const fit = known.filter((word) => word.toLowerCase().startsWith(term.toLowerCase()));
     search.list.replaceChildren(...fit.slice(0, 30).map((word) => new Option(word, before + word)));
   });
 
@@ -102,13 +120,12 @@
 
   function reveal() {
     for (const element of document.querySelectorAll("[data-help]")) element.hidden = false;
-    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    for (const link of document.querySelectorAll("[data-zone]")) {
+    for (const link of document.querySelectorAll("a[data-zone]")) {
       if (!zone || link.dataset.zone === zone) continue;
       const there = new URL(location.href);
       there.searchParams.set("zone", zone);
       link.href = there;
-      link.textContent = `Show in ${zone}`;
+      link.textContent = words.show_in.replace("%(zone)s", zone);
       link.hidden = false;
     }
     if (!navigator.clipboard) return;

@@ -10,6 +10,7 @@
   const pause = tools.querySelector("[data-pause]");
   const earlier = document.querySelector("[data-earlier]");
   const address = log.dataset.log;
+  const said = JSON.parse(document.body.dataset.words);
   const MOST = Number(log.dataset.most);
   const PART = 200; // lines of one list: what is out of sight is laid out in parts
   const REFRESH_MS = 1000, POLL_MS = 3000, PATIENCE_MS = 10000;
@@ -37,7 +38,7 @@
     place = key;
     held.push(html);
     count += lines;
-    if (paused) pause.textContent = `Continue (${count} new)`;
+    if (paused) pause.textContent = said.go_on_new.replace("%(number)s", count);
     else if (!drawing) drawing = requestAnimationFrame(draw);
   }
 
@@ -91,7 +92,7 @@
       item.hidden = !fit;
       if (fit) matches += 1;
     }
-    found.textContent = words ? `${matches} ${matches === 1 ? "line" : "lines"}` : "";
+    found.textContent = words ? (matches === 1 ? said.line : said.lines).replace("%(num)s", matches) : "";
   }
 
   async function look() {
@@ -111,14 +112,14 @@
 
   function proceed() {
     paused = false;
-    pause.textContent = "Pause";
+    pause.textContent = said.pause;
     following = true;
     draw();
   }
   pause?.addEventListener("click", () => {
     if (paused) return proceed();
     paused = true;
-    pause.textContent = "Continue";
+    pause.textContent = said.go_on;
   });
 
   // What comes.

@@ -7,12 +7,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 
+from .....core import humanize
+from .....core.languages.catalogue import marked
+from .....core.languages.reader import Words, gettext
 from .....jobs.definition import JobDefinition
 from .....queries.models import Run
 from .....queries.next_run import schedule_words
@@ -20,7 +23,7 @@ from .....queries.timeline.groups import grouped
 from .....queries.timeline.nights import Night, coming_nights, nights
 from .....queries.timeline.plan import Crowd, Minute, Plan, plan
 from .....schedules import parse_zone
-from .....schedules.clocks.changes import Kind
+from .....schedules.clocks.changes import ClockChange, Kind
 from ...page_route import PageRoute
 from ...rendering import render, zone_asked
 from ..common import SchedulerOf, Viewer
@@ -34,14 +37,28 @@ _LINES, _LINES_A_DAY = 12, 240
 _CROWDS = 6
 _MOST_FREQUENT = 12
 _MOST_NAMES = 60
-NIGHT_WORDS = {
-    Kind.MOVED: "Its time is left out: it runs once, at the first moment after.",
-    Kind.SKIPPED: "Times of it are left out.",
-    Kind.ONCE: "Its time comes twice: it runs once.",
-    Kind.TWICE: "Times of it come twice: it runs at both.",
-    Kind.SHIFTED: "It counts hours that pass, so its time by the clock is another from then on.",
-}
-"""What a clock change does to jobs, in words."""
+NIGHT_KINDS = Words(
+    {
+        Kind.MOVED: marked("moved"),
+        Kind.SKIPPED: marked("left out"),
+        Kind.ONCE: marked("once"),
+        Kind.TWICE: marked("twice"),
+        Kind.SHIFTED: marked("shifted"),
+    }
+)
+"""What a clock change does to jobs, in a word."""
+NIGHT_WORDS = Words(
+    {
+        Kind.MOVED: marked("Its time is left out: it runs once, at the first moment after."),
+        Kind.SKIPPED: marked("Times of it are left out."),
+        Kind.ONCE: marked("Its time comes twice: it runs once."),
+        Kind.TWICE: marked("Times of it come twice: it runs at both."),
+        Kind.SHIFTED: marked(
+            "It counts hours that pass, so its time by the clock is another from then on."
+        ),
+    }
+)
+"""The same in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,8 @@ async def calendar_page(  # noqa: PLR0917 - what may be asked for
         queues=queues_of(every),
         changes=[one for one in coming if one.jobs or one.zone == zone.key],
         night_words=NIGHT_WORDS,
+        night_kinds=NIGHT_KINDS,
+        change_words=_change_words,
         frequent=_frequent(found, definitions),
         own_clock=partial(_own_clock, jobs=definitions, zone=zone),
         link=partial(query_with, request),
@@ -198,5 +217,22 @@ def _own_clock(
     here = at.astimezone(zone)
     if own.utcoffset() == here.utcoffset():
         return ""
-    text = f"{own:%H:%M}" if own.date() == here.date() else f"{own:%a %H:%M}"
-    return f"{text} {job.timezone.rpartition('/')[2].replace('_', ' ')}"
+    day = "" if own.date() == here.date() else f"{humanize.weekday(own)} "
+    return f"{day}{own:%H:%M} {job.timezone.rpartition('/')[2].replace('_', ' ')}"
+
+
+def _change_words(change: ClockChange) -> str:
+    """What the clocks do, for the reader."""
+    old, new = (change.at.astimezone(timezone(one)) for one in (change.before, change.after))
+    far = abs(change.size) >= timedelta(days=1)
+    times = [
+        f"{humanize.weekday(one)} {one:%H:%M}" if far else f"{one:%H:%M}" for one in (old, new)
+    ]
+    said = {
+        "day": f"{humanize.weekday(old)} {humanize.day_and_month(old)} {old.year}",
+        "before": times[0],
+        "after": times[1],
+    }
+    if change.size > timedelta(0):
+        return gettext("on %(day)s clocks jump from %(before)s to %(after)s.", **said)
+    return gettext("on %(day)s clocks go back from %(before)s to %(after)s.", **said)

@@ -6,6 +6,7 @@ import math
 
 from fastapi import APIRouter, Request, Response
 
+from .....core import humanize
 from .....queries.timeline.heat import DAYS, HOURS, Heat, heat
 from ....state import get_web
 from ...page_route import PageRoute
@@ -39,7 +40,7 @@ async def heatmap_page(
         weeks=number,
         choices=_WEEKS,
         job=job,
-        weekdays=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+        weekdays=humanize.WEEKDAYS,
     )
 
 

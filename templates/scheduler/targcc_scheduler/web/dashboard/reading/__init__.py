@@ -1,0 +1,1 @@
+"""For whom a page is written: their language and time zone."""

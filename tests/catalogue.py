@@ -1,0 +1,248 @@
+"""The texts of the pages: found in the code, and merged into the file of each language.
+
+`uv run python tests/catalogue.py` brings every `xx.po` up to date; `… fr` begins another language. Texts that nobody has translated yet
+are shown in English.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import targcc_scheduler
+from babel.messages import Catalog, Message
+from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment
+from jinja2.ext import babel_extract
+from targcc_scheduler.core.languages.catalogue import in_context
+
+PACKAGE = Path(targcc_scheduler.__file__).parent
+LANGUAGES = PACKAGE / "core" / "languages"
+TEMPLATES = PACKAGE / "web" / "dashboard" / "templates"
+COMMAND = "uv run python tests/catalogue.py"
+HOW = (
+    'Mark it: {{ _("Text") }} or {% trans %} in a template, gettext("Text %(name)s", name=…) in Python. Then run'
+    f" `{COMMAND}` and fill in what is empty in {LANGUAGES.name}/*.po."
+)
+KEYWORDS = {
+    **dict.fromkeys(("_", "gettext", "marked", "translated"), None),
+    **dict.fromkeys(
+        (
+            "ngettext",
+            "pgettext",
+            "translated_in",
+            "marked_plural",
+            "count",
+            "Problem",
+            "problem_page",
+        ),
+        None,
+    ),
+}
+_IN_CONTEXT = {"pgettext", "translated_in"}
+OPTIONS = {
+    "trimmed": "true",
+    "newstyle_gettext": "true",
+    "trim_blocks": "true",
+    "lstrip_blocks": "true",
+}
+_ENGLISH = ("cli/", "cutover/", "doctor/")
+"""Rooms that no page asks."""
+_PAGES = ("web/dashboard/", "web/hosts/", "web/admission.py", "web/problems.py")
+_CALL = re.compile(rf"\b({'|'.join(KEYWORDS)})\(")
+_DATED = (
+    '"Project-Id',
+    '"Report-',
+    '"POT-',
+    '"PO-',
+    '"Last-',
+    '"Language-Team',
+    '"Generated',
+    "#, python-format",
+)
+"""Lines that would differ each time, or say nothing."""
+_LETTERS = re.compile("[A-Za-z]{2}")
+_ADDRESS = re.compile(r"/[\w?/]+")
+_URL = re.compile(r"https://\S+")
+_SENTENCE = re.compile("[A-Z][a-z]|[a-z]{2} [a-z]{2}")
+
+
+def extracted() -> Catalog:
+    """Every text of the pages."""
+    catalog = Catalog()
+    for file in sorted([*PACKAGE.rglob("*.py"), *TEMPLATES.rglob("*.html")]):
+        place = file.relative_to(PACKAGE).as_posix()
+        if place.startswith(_ENGLISH):
+            continue
+        calls = _of_template(file) if file.suffix == ".html" else _of_module(file)
+        for function, texts in calls:
+            if function.lower().startswith("problem") and not place.startswith(_PAGES):
+                continue  # programs read it, in English
+            for message in _messages(function, texts):
+                context = texts[0] if function in _IN_CONTEXT else None
+                # Without a line: lines move all the time.
+                catalog.add(message, locations=[(place, None)], context=context)  # type: ignore[list-item]
+    return catalog
+
+
+def _of_template(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each call that asks for a text, with the texts that it is given."""
+    for _, function, said, _ in babel_extract(BytesIO(file.read_bytes()), KEYWORDS, [], OPTIONS):
+        parts = (said,) if isinstance(said, str) else said or ()
+        yield function or "", [one for one in parts if isinstance(one, str)]
+
+
+def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
+    source = file.read_text(encoding="utf-8")
+    if _CALL.search(source) is None:
+        return  # most have none, and parsing takes a second in all
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func).rpartition(".")[2]
+            if function in KEYWORDS:
+                given = [one.value for one in node.args if isinstance(one, ast.Constant)]
+                yield function, [one for one in given if isinstance(one, str)]
+
+
+def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]]:
+    """The messages of one call."""
+    if function == "count" and texts:
+        one, many = (*texts, f"{texts[0]}s")[:2]
+        yield f"%(num)s {one}", f"%(num)s {many}"
+    elif function in {"ngettext", "marked_plural"} and len(texts) > 1:
+        yield texts[0], texts[1]
+    elif function in _IN_CONTEXT:
+        yield texts[1]
+    elif function.lower().startswith("problem"):
+        yield from texts
+    elif texts:
+        yield texts[0]
+
+
+def key_of(message: Message) -> str:
+    """What a message is known by."""
+    text = message.id if isinstance(message.id, str) else message.id[0]
+    return in_context(message.context or "", text)
+
+
+def is_translated(message: Message) -> bool:
+    """Whether each form of a message has a text."""
+    return bool(message.string) and all(message.string)
+
+
+def bare_texts() -> list[str]:
+    """What the templates say without asking the catalogue: place and text."""
+    found = []
+    for file in sorted(TEMPLATES.rglob("*.html")):
+        place = file.relative_to(TEMPLATES).as_posix()
+        found += [f"{place}: {text}" for text in bare_texts_of(file.read_text(encoding="utf-8"))]
+    return found
+
+
+def bare_texts_of(template: str) -> list[str]:
+    """The same of one template."""
+    texts, page, asking = [], [], _Asking()
+    translated = False
+    for _, kind, value in Environment(extensions=["jinja2.ext.i18n"]).lex(template):
+        if kind == "name" and value in {"trans", "endtrans"}:
+            translated = value == "trans"
+        elif kind == "data" and not translated:
+            page.append(value)
+        elif kind == "variable_end":
+            page.append("\0")  # whatever it says
+        if text := asking.bare(kind, value):
+            texts.append(text)
+    reader = _Bare()
+    reader.feed("".join(page))
+    return texts + reader.found
+
+
+class _Asking:
+    """Follows the expressions of a template, to find texts that nobody asks the catalogue for."""
+
+    def __init__(self) -> None:
+        self._inside = self._before = ""
+        self._calls: list[str] = []
+
+    def bare(self, kind: str, value: str) -> str:
+        """The text, if this token is one."""
+        if kind in {"block_begin", "variable_begin"}:
+            self._inside, self._calls = kind, []
+        elif value in {"(", "[", "{"}:
+            self._calls.append(self._before)
+        elif value in {")", "]", "}"} and self._calls:
+            self._calls.pop()
+        text = value[1:-1] if kind == "string" and self._is_bare(value[1:-1]) else ""
+        if kind != "whitespace":
+            self._before = value
+        return text
+
+    def _is_bare(self, text: str) -> bool:
+        if not KEYWORDS.keys().isdisjoint(self._calls):
+            return False
+        alone = self._inside == "variable_begin" and not self._calls
+        word = alone and text.isalpha() and self._before not in {"==", "!="}
+        return word or _SENTENCE.search(text) is not None
+
+
+_READ = {"title", "placeholder", "aria-label", "data-label", "alt", "hx-confirm"}
+"""Attributes that people read."""
+_CODE = {"code", "pre", "kbd", "style", "script"}
+
+
+class _Bare(HTMLParser):
+    """Collects the texts of a page that have letters, but those of code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._code = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._code += tag in _CODE
+        self.found += [
+            value
+            for name, value in attrs
+            if name in _READ and value and _LETTERS.search(_URL.sub("", value))
+        ]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code -= tag in _CODE
+
+    def handle_data(self, data: str) -> None:
+        if not self._code and _LETTERS.search(_ADDRESS.sub("", data)):
+            self.found.append(" ".join(data.split()))
+
+
+def update(language: str) -> Catalog:
+    """Bring the file of a language up to date, or begin it; the catalogue as it is now."""
+    path, found = LANGUAGES / f"{language}.po", extracted()
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            catalog = read_po(file, locale=language)
+    else:
+        catalog = Catalog(locale=language, header_comment=f"# The texts of the pages: {language}.")
+    catalog.update(found, no_fuzzy_matching=True)
+    catalog.obsolete.clear()
+    catalog.fuzzy = False
+    content = BytesIO()
+    write_po(content, catalog, width=140, sort_output=True)
+    lines = content.getvalue().decode().splitlines(keepends=True)
+    kept = "".join(line for line in lines if not line.startswith(_DATED))
+    path.write_text(kept, encoding="utf-8", newline="\n")
+    return catalog
+
+
+if __name__ == "__main__":
+    for one in sys.argv[1:] or sorted(file.stem for file in LANGUAGES.glob("*.po")):
+        missing = [
+            str(message.id) for message in update(one) if message.id and not is_translated(message)
+        ]
+        print(f"{one}: {len(missing)} to translate")  # noqa: T201 - a command
+    if texts := bare_texts():
+        sys.exit("\n".join(["Not marked:", *texts, HOW]))

@@ -1,0 +1,261 @@
+"""The example project as pages: a clock that stands still, a seeded past, and the address of each page that the router has."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import acme_history
+import pytest
+import uvicorn
+from page_routes import page_paths, picture_of
+from targcc_gen.render import render_project
+from targcc_gen.spec import load_spec
+from targcc_gen.sync import apply, make_plan
+from targcc_scheduler import Scheduler, Settings, create_app, migrate
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.security import sessions
+from targcc_scheduler.security import users as user_rows
+from targcc_scheduler.security.providers.password import session_cookie
+from targcc_scheduler.security.roles import Role
+from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.storage.statistics import counts
+from targcc_scheduler.storage.statistics.endings import HISTORY_SHARD, Ending
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
+ZONE = "Asia/Jerusalem"
+LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"  # 77 letters
+HEBREW = "דוח \u202eלילי"  # noqa: RUF001 - Hebrew, with a mark that turns the writing around
+PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1", "key": "1"}
+"""What stands for a part of an address, besides what the database says."""
+QUERIES = {
+    "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
+    "/jobs/{name}/override": "schedule=30+18+*+*+SUN-THU&retries=5&reason=The+ledger+is+slow",
+    "/bulk/new": "do=retry&q=state:failed",
+    "/runs": "q=job:Invoice*+state:failed",
+    "/login": "next=",
+    "/timeline": "since=2026-03-17T06:00&hours=6",
+}
+"""What a page is asked for where it shows little without."""
+EXTRA = {
+    "/runs/999999": "problem",
+    f"/jobs/{LONG}": "",
+    "/jobs/DailySalesReport": "",
+    "/calendar?view=day&day=2026-03-27": "",  # the clock changes
+}
+"""Addresses of a route that shows something else; those with a name have a picture, too."""
+
+
+OF_INVOICES = 'cron: "0 18 * * SUN-THU"'
+CALENDARS = """
+calendars:
+  office:
+    description: When the office is closed
+    off: [friday, saturday, 2026-04-02 (Passover), 2026-04-22 (Independence Day)]
+    blackouts: ["22:00-23:30 (backup)"]
+"""
+WRITTEN: dict[str, dict[str, Any]] = {
+    "c_JobMaintenance": {
+        "StartsAt": NOW + timedelta(hours=9),
+        "EndsAt": NOW + timedelta(hours=11),
+        "Queues": ",default,",
+        "Reason": "A new disk",
+        "PlannedBy": "Manual (dana)",
+        "PlannedAt": NOW - timedelta(hours=2),
+    },
+    "c_JobWebhook": {
+        "Shown": "https://shop.example.com/***",
+        "SealedJson": "{}",
+        "Events": "failed missed",
+        "Jobs": "Daily* InvoiceBatch",
+        "CreatedBy": "Manual (dana)",
+        "CreatedAt": NOW - timedelta(days=5),
+    },
+    "c_JobDelivery": {
+        "WebhookId": 1,
+        "MessageId": "msg_1",
+        "Event": "run.failed",
+        "RunId": 1,
+        "Body": "{}",
+        "Status": "delivered",
+        "Attempts": 2,
+        "Answer": "200 OK",
+        "CreatedAt": NOW - timedelta(hours=1),
+        "EndedAt": NOW - timedelta(minutes=59),
+    },
+    "c_JobAlertThread": {
+        "Thread": "failure:1",
+        "Kind": "failure",
+        "JobName": "InvoiceBatch",
+        "About": "1",
+        "Title": "InvoiceBatch failed",
+        "FirstAt": NOW - timedelta(hours=2),
+        "LastAt": NOW - timedelta(minutes=45),
+        "Number": 3,
+        "TargetsJson": "{}",
+        "Step": 1,
+    },
+    "c_JobNotice": {
+        "NoticeKey": "1",
+        "JobName": "InvoiceBatch",
+        "Channel": "email",
+        "Target": "ops@example.com",
+        "FromCode": False,
+        "NoticeJson": '{"title": "InvoiceBatch failed"}',
+        "DueAt": NOW + timedelta(minutes=40),
+        "Tries": 0,
+    },
+}
+"""A row of each table that pages show, besides those of the example's history."""
+
+
+class Shop:
+    """The site, and a person who is signed in."""
+
+    def __init__(self, base: str, database: Path, secret: str) -> None:
+        self.base = base
+        self.database = database
+        self.cookie = {"name": session_cookie(), "value": secret}
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        with contextlib.closing(sqlite3.connect(self.database, timeout=30)) as db, db:
+            return db.execute(sql, values).fetchall()
+
+    def addresses(self) -> dict[str, str]:
+        """The address of each page, by the name of its picture; nameless ones by themselves."""
+        known = PARAMETERS | {
+            "cause": self.rows("SELECT Cause FROM c_JobFailure")[0][0],
+            "run_id": str(self.rows("SELECT max(Id) FROM c_JobRun WHERE State = 'failed'")[0][0]),
+        }
+        found = {}
+        for path in page_paths():
+            address = re.sub(r"\{(\w+)(:\w+)?\}", lambda part: known[part[1]], path)
+            query = f"?{QUERIES[path]}" if path in QUERIES else ""
+            found[picture_of(path)] = f"{self.base}{address}{query}"
+        return found | {name or path: f"{self.base}{path}" for path, name in EXTRA.items()}
+
+
+@contextlib.contextmanager
+def shop(root: Path) -> Iterator[Shop]:
+    """The example project, served by this process."""
+    example = (ROOT / "examples" / "acme" / "targcc.yaml").read_text("utf-8")
+    example = example.replace(OF_INVOICES, f"{OF_INVOICES}\n    calendar: office")
+    written = root.with_suffix(".yaml")
+    written.write_text(f"{example}\n{CALENDARS}", "utf-8")
+    spec = load_spec(written)
+    apply(make_plan(render_project(spec.model_copy(update={"scheduler": "package"})), root))
+    database = root / "shop.db"
+    url = f"sqlite:///{database}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("targcc_scheduler.project._configured", None)
+        patch.syspath_prepend(root / "src")
+        patch.chdir(root)
+        patch.setenv("TARGCC_KEEPALIVE", "false")
+        patch.setenv("TARGCC_MODE", "embedded")
+        import acme_jobs.scheduler  # noqa: F401 - it tells the scheduler about the project
+
+        migrate(url)
+        settings = Settings(database_url=url, jobs_package="acme_jobs.jobs")
+        scheduler = Scheduler(settings, clock=ManualClock(NOW))
+        app = create_app(settings, scheduler=scheduler)
+        app.state.targcc_work = False
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            deadline = time.monotonic() + 60
+            while not server.started:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            yield Shop(f"http://127.0.0.1:{port}/jobs", database, _seed(scheduler, database))
+        finally:
+            server.should_exit = True
+            thread.join(60)
+            for name in [one for one in sys.modules if one.startswith("acme_jobs")]:
+                del sys.modules[name]
+
+
+def _seed(scheduler: Scheduler, database: Path) -> str:
+    """Write the past, and sign dana in; the secret of her session."""
+    acme_history.write(database, NOW)
+    acme_history.write_failure(database, NOW)
+    acme_history.write_present(database, NOW)
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        attempts = db.execute("SELECT JobName, StartedAt, Success, DurationMs FROM c_LoggedJob")
+        endings = [
+            Ending(
+                job=job,
+                at=datetime.fromisoformat(at).replace(tzinfo=UTC),
+                outcome=RunState.SUCCEEDED if well else RunState.FAILED,
+                duration_ms=took if well else None,
+            )
+            for job, at, well, took in attempts
+        ]
+        for level, message in (("info", "invoice 88416 posted"), ("warning", "the ledger is slow")):
+            db.execute(
+                "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message)"
+                " SELECT max(Id), 1, ?, ?, ? FROM c_JobRun WHERE State = 'failed'",
+                (_text(NOW - timedelta(minutes=45)), level, message),
+            )
+        db.execute(
+            "INSERT INTO c_JobBulk (Action, FilterJson, OptionsJson, Status, Total, Done, Ceiling, Actor, StartedAt)"
+            " VALUES ('retry', '{}', '{}', 'done', 46, 46, 0, 'Manual (dana)', ?)",
+            (_text(NOW - timedelta(hours=3)),),
+        )
+
+        for table, row in WRITTEN.items():
+            values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
+            places = ", ".join("?" * len(values))
+            db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
+
+    async def work(connection: Any) -> str:
+        await counts.add(connection, endings, HISTORY_SHARD)
+        await user_rows.add_user(connection, "dana", "no password", Role.ADMIN, NOW)
+        return await sessions.start_session(
+            connection, "dana", Role.ADMIN, NOW, timedelta(days=3), device="Firefox on Linux", address="10.0.0.7"
+        )  # fmt: skip
+
+    return asyncio.run(scheduler.change(work))
+
+
+def make_hostile(shop: Shop) -> None:
+    """Runs whose texts are as long, and as right to left, as texts get."""
+    error = f"Error: {'x' * 300}"
+    for job in (LONG, HEBREW):
+        why = cause_of(job, error)
+        shop.rows(
+            "INSERT INTO c_JobFailure (Cause, JobName, Kind, Place, Message, FirstAt) VALUES (?, ?, ?, ?, ?, ?)",
+            *(why.key, why.job, why.kind, why.place, why.message, _text(NOW)),
+        )
+        for state, message in (("failed", error), ("enqueued", None)):
+            shop.rows(
+                "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, ArgumentsJson, DueAt, CreatedAt, StartedAt, CompletedAt,"
+                " Attempt, TriggeredBy, Message, LifeLog, Cause) VALUES (?, 'Manual', ?, ?, 0, ?, ?, ?, ?, ?, 1, ?, ?, '', ?)",
+                *(job, state, HEBREW, '{"customer": "' + "y" * 200 + '"}', _text(NOW), _text(NOW)),
+                *(_text(NOW), _text(NOW) if message else None, f"Manual ({HEBREW})", message),
+                why.key if message else None,
+            )
+    shop.rows("UPDATE c_JobAudit SET Detail = ?", f"{'z' * 300} {HEBREW}")
+    for table, column in (
+        ("c_JobMaintenance", "Reason"),
+        ("c_JobWebhook", "Shown"),
+        ("c_JobDelivery", "Answer"),
+        ("c_JobAlertThread", "Title"),
+        ("c_JobLogLine", "Message"),
+    ):
+        shop.rows(f"UPDATE {table} SET {column} = ?", f"{'z' * 190} {HEBREW}")
+    shop.rows("UPDATE c_JobMaintenance SET StartsAt = ?", _text(NOW))
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")

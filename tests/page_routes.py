@@ -1,0 +1,30 @@
+"""Which pages the dashboard has, by its router: each is walked through in a browser and has a picture in the manual."""
+
+import re
+
+from fastapi.routing import APIRoute
+from targcc_scheduler.web.dashboard.router import ROUTERS
+
+NO_PAGES = {
+    "/audit/export",
+    "/login/oidc",
+    "/login/oidc/answer",
+    "/login/oidc/leave",
+    "/runs/{run_id}/lines",
+    "/runs/{run_id}/live",
+    "/runs/{run_id}/log.txt",
+    "/static/{name}",
+}
+"""Routes that answer with something else: files, redirects, streams."""
+
+
+def page_paths() -> list[str]:
+    """The path of each route that shows a page."""
+    routes = [route for router in ROUTERS for route in router.routes]
+    paths = [one.path for one in routes if isinstance(one, APIRoute) and "GET" in one.methods]
+    return [*(path for path in paths if path not in NO_PAGES), "/api/docs"]
+
+
+def picture_of(path: str) -> str:
+    """The name of a page's picture: ``jobs-name`` of ``/jobs/{name}``."""
+    return re.sub(r"[^\w]+", "-", path).strip("-") or "overview"

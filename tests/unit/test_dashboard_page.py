@@ -1,0 +1,27 @@
+"""The manual's page about the dashboard: a picture of each page that the router has."""
+
+import re
+from pathlib import Path
+
+from page_routes import page_paths, picture_of
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+COMMAND = (
+    "TARGCC_UPDATE_PICTURES=1 uv run --with pillow pytest -n 0 -m soak tests/e2e/test_every_page.py"
+)
+MOST_BYTES = 2_000_000
+
+
+def test_each_page_has_a_picture_in_the_manual():
+    shown = set(
+        re.findall(r"\(pictures/([\w-]+)\.png\)", (DOCS / "dashboard.md").read_text("utf-8"))
+    )
+    there = {file.stem: file.stat().st_size for file in (DOCS / "pictures").glob("*.png")}
+    wanted = {picture_of(path) for path in page_paths()}
+    how = (
+        f"make it with `{COMMAND}` and show it in docs/dashboard.md;"
+        " what is no page stands in NO_PAGES of tests/page_routes.py"
+    )
+    assert wanted - there.keys() == set(), how
+    assert shown == there.keys(), how
+    assert sum(there.values()) < MOST_BYTES
