@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ...core.humanize import NOTHING, clock, full, relative
 from ...core.languages.reader import gettext
@@ -24,14 +24,14 @@ def time_tag(
     """
     if instant is None:
         return Markup('<span class="nothing">{}</span>').format(NOTHING)
-    iso, title = instant.isoformat(timespec="seconds"), full(instant, zone)
+    iso, title = instant.isoformat(timespec="seconds"), escape(full(instant, zone))
     tag = f'<time datetime="{iso}" title="{title}"'
     if style == "full":
-        return Markup(f"{tag}>{title}</time>")  # noqa: S704 - figures and names of days
-    at = clock(instant, now, zone)
+        return Markup(f"{tag}>{title}</time>")  # noqa: S704 - texts in it are escaped
+    at = escape(clock(instant, now, zone))
     if style == "clock":
         return Markup(f"{tag}>{at}</time>")  # noqa: S704
-    relative_tag = f"{tag} data-relative>{relative(instant, now)}</time>"
+    relative_tag = f"{tag} data-relative>{escape(relative(instant, now))}</time>"
     if style == "relative":
         return Markup(relative_tag)  # noqa: S704
     return Markup(f'{tag}>{at}</time> <span class="soft">{relative_tag}</span>')  # noqa: S704
