@@ -44,7 +44,7 @@ class Seen:
         owners: Who runs the jobs.
         overrides: What people have changed of jobs.
         bulk: Whether an operation on many runs goes on.
-        texts: Whether texts wait for their index.
+        texts: Whether texts wait for their index, or messages for webhooks.
         unsealed: Whether a row of the audit has no place in its chain.
     """
 

@@ -24,8 +24,12 @@ UNSEEN = "unindexed runs"
 Tell = Callable[[AsyncConnection, Sequence[int]], Awaitable[None]]
 _COUNTED = 1_000
 _MINE = job_setting.c.Name == UNSEEN
-WAITS = sa.or_(sa.exists().select_from(job_text_due), sa.exists().where(_MINE))
-"""Whether there may be something for a step to do."""
+WAITS = sa.or_(
+    sa.exists().select_from(job_text_due),
+    sa.exists().where(_MINE),
+    sa.exists().where(job_delivery.c.DueAt.is_not(None)),
+)
+"""Whether there may be something for a step to do, or to send."""
 
 
 _some = sa.select(job_text_due.c.RunId).limit(_COUNTED).subquery()
