@@ -162,6 +162,29 @@ UNHEARD = replace(
     executions=(an_execution(end=10.9), AGAIN),
 )
 """A run whose end could not be written: its node was told to stop while the disk was full."""
+STALE = replace(
+    RESCUED,
+    nodes=(KILLED, B, replace(B, name="node3", pid=103)),
+    faults=(*RESCUED.faults, Fault("stop", ("node2",), 10.7, 16)),
+    executions=(
+        an_execution(end=None, outcome=""),
+        replace(AGAIN, start=16.1, end=16.6),
+    ),
+    runs=(
+        replace(
+            LOST,
+            completed=at(17),
+            life=life(
+                (10, "enqueued"),
+                (10.1, "running"),
+                (15, "enqueued", f"its worker {SERVER} was lost"),
+                (10.6, "running", f"on host:{B.pid}:machine:random"),
+                (17, "succeeded"),
+            ),
+        ),
+    ),
+)
+"""A run that was taken by a node which had read its clock before it was stopped."""
 SEEN_LATE = replace(RESCUED, nodes=(replace(KILLED, ended=12.4, struck=10.5), B))
 """A node that was seen to be gone when another one had its run already."""
 FROZEN_LONG = replace(
@@ -204,7 +227,7 @@ def short_lived(until: float) -> tuple[Node, ...]:
 
 UNWATCHED = replace(FROZEN_LONG, nodes=short_lived(until=25))
 """Nobody lived long enough to see that it was silent."""
-SOUND = [evidence(), RESCUED, SEEN_LATE, FROZEN, UNWATCHED, UNHEARD, slots(TICKS)]
+SOUND = [evidence(), RESCUED, SEEN_LATE, FROZEN, UNWATCHED, UNHEARD, STALE, slots(TICKS)]
 
 CASES = {
     "a run that was acknowledged is not there": ("acknowledged", evidence(runs=(), executions=(), logged=())),
@@ -333,6 +356,7 @@ CASES = {
         evidence(runs=(a_run(life=life((10, "enqueued"), (10, "running"), (10, "succeeded"), (11, "running"), (11, "succeeded"))),)),
     ),
     "time goes backwards": ("states", evidence(runs=(a_run(life=life((10, "enqueued"), (7, "running"), (11, "succeeded"))),))),
+    "a stop is too short to explain an old instant": ("states", replace(STALE, faults=(*RESCUED.faults, Fault("stop", ("node2",), 10.7, 12)))),
     "the state is not the last one": ("states", evidence(runs=(a_run(life=life((10, "enqueued"), (10, "running"))),))),
     "a life begins in the middle": ("states", evidence(runs=(a_run(life=life((10, "running"), (11, "succeeded"))),))),
     "it has ended and has no end": ("states", evidence(runs=(a_run(completed=None),))),

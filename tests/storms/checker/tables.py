@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
 from storms.checker.causes import crash_of, is_unwritten, silenced
-from storms.checker.evidence import FINAL, SKEW, Complaint, Evidence, Execution, Logged, Run
+from storms.checker.evidence import FINAL, SKEW, Change, Complaint, Evidence, Execution, Logged, Run
 
 _NEXT = {
     "scheduled": {"enqueued", "running", "cancelled", "failed"},
@@ -17,6 +18,7 @@ _NEXT = {
     "retrying": {"enqueued", "running", "cancelled", "failed"},
 }
 """As the guide of the scheduler has it, written down here once more on purpose."""
+_CLAIMED = re.compile(r"on [^:]+:(\d+):.*")
 _FIRST = {"scheduled", "enqueued", "skipped", "missed"}
 
 
@@ -32,12 +34,26 @@ def states_go_forward(evidence: Evidence) -> Iterator[Complaint]:
         for before, after in pairwise(run.life):
             if after.state not in _NEXT.get(before.state, set()):
                 yield Complaint("states", f"from {before.state} to {after.state}", run.id)
-            if after.wall < before.wall - SKEW and not evidence.clock_was_set():
+            back = after.wall < before.wall - SKEW and not evidence.clock_was_set()
+            if back and not _was_stopped_meanwhile(evidence, before, after):
                 yield Complaint("states", f"{after.state} is older than {before.state}", run.id)
         if states[-1] != run.state:
             yield Complaint("states", f"it is {run.state}, its life ends {states[-1]}", run.id)
         if (run.completed is not None) != (run.state in FINAL):
             yield Complaint("states", f"{run.state} with CompletedAt {run.completed}", run.id)
+
+
+def _was_stopped_meanwhile(evidence: Evidence, before: Change, after: Change) -> bool:
+    """Whether who wrote a change was stopped between reading the clock and writing, which no process can know of itself."""
+    claimed = _CLAIMED.fullmatch(after.note)
+    if claimed is None:
+        return False
+    start, end, skew = evidence.mono(after.wall), evidence.mono(before.wall), SKEW.total_seconds()
+    return any(
+        evidence.silent(node.name, start - skew, end + skew) > end - start - skew
+        for node in evidence.nodes
+        if node.pid == int(claimed[1])
+    )
 
 
 def nothing_runs_without_a_node(evidence: Evidence) -> Iterator[Complaint]:
