@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ..core.actor import Actor
+
 ACCOUNT_NAME = re.compile(r"[\w][\w.@+-]{0,63}")
 
 
@@ -32,6 +34,7 @@ class Principal:
         csrf: The CSRF token that every form must carry; ``None`` where no browser sends the credentials by itself.
         session: The id of the browser's session; empty for others.
         jobs: All that a token may do is start these jobs and look at their runs; ``None``: whatever the role allows.
+        caller: The actor to store; ``None``: it is made of the name and how the request came.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Principal:
     csrf: str | None = field(default=None, repr=False)
     session: str = ""
     jobs: tuple[str, ...] | None = None
+    caller: Actor | None = None
 
     def covers(self, needed: Role, job: str | None = None) -> bool:
         """Whether they may do what needs a role; what is about one job, if it is named."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
@@ -24,7 +24,18 @@ from ...security.roles import Role
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
-from .common import CONFLICT, PROBLEMS, SEARCH, Operator, SchedulerOf, Viewer, find_job, tried
+from .common import (
+    CONFLICT,
+    PROBLEMS,
+    SEARCH,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    find_job,
+    link_next,
+    tried,
+)
 from .schemas.base import DoneOut
 from .schemas.oncall import (
     AnswerOut,
@@ -33,9 +44,11 @@ from .schemas.oncall import (
     BulkIn,
     BulkOut,
     CountOut,
+    FailedRunOut,
     FailureActIn,
     FailureOut,
     InboxOut,
+    SeenIn,
 )
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
@@ -70,6 +83,39 @@ async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureO
     now = scheduler.clock.now()
     found = await tried(scheduler.read(lambda db: failures.get(db, cause, now)))
     return FailureOut.model_validate(found)
+
+
+@router.get("/inbox/{cause}/runs", tags=["inbox"])
+async def failed_runs(
+    cause: str, _: Viewer, scheduler: SchedulerOf, limit: Limit = 20
+) -> list[FailedRunOut]:
+    """The newest open runs of a failure."""
+
+    async def query(db: AsyncConnection) -> list[FailedRunOut]:
+        found = await failures.runs_of(db, cause, limit=limit)
+        again = await failures.done_since(db, found)
+        return [
+            FailedRunOut(
+                id=one.id,
+                job=one.job,
+                happened_at=one.happened_at,
+                message=one.message,
+                done_since=one.id in again,
+            )
+            for one in found
+        ]
+
+    return await scheduler.read(query)
+
+
+@router.post("/seen", tags=["inbox"])
+async def seen(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: SeenIn
+) -> DoneOut:
+    """Take a lost node, or an alert that did not go out, off the list of what is wrong."""
+    by = actor(request, principal)
+    gone = await scheduler.operate(inbox.seen, None, body.subject, body.kind, by)
+    return DoneOut(message="it is off the list" if gone else "it was not on the list")
 
 
 @router.post("/inbox/{cause}", tags=["inbox"], responses=CONFLICT)
@@ -188,9 +234,19 @@ async def begin_bulk(
 
 
 @router.get("/bulk", tags=["bulk"])
-async def list_bulk(_: Viewer, scheduler: SchedulerOf) -> list[BulkOut]:
-    """The last operations, newest first."""
-    return [BulkOut.model_validate(one) for one in await scheduler.read(bulks.latest)]
+async def list_bulk(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this operation.")] = None,
+) -> list[BulkOut]:
+    """The last operations, newest first. The header `Link` names the next page."""
+    found = await scheduler.read(lambda db: bulks.latest(db, limit, before=cursor))
+    link_next(request, response, found[-1].id if len(found) == limit else None)
+    return [BulkOut.model_validate(one) for one in found]
 
 
 @router.get("/bulk/{bulk_id}", tags=["bulk"])

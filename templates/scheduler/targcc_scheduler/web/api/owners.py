@@ -36,6 +36,8 @@ async def set_owner(
             actor(request, principal),
             reason=body.reason,
             old_is_off=body.old_is_off,
+            old_key=body.old_key,
+            runner=body.runner,
         )
     )
     return DoneOut(message=f"{definition.display_name} has the owner {body.owner}")

@@ -31,6 +31,7 @@ from .common import (
     Viewer,
     link_next,
     run_out_of,
+    started_out,
     tried,
 )
 from .schemas.base import DoneOut
@@ -41,6 +42,8 @@ router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 @router.get("/runs", tags=["runs"])
 async def list_runs(
+    request: Request,
+    response: Response,
     _: Viewer,
     scheduler: SchedulerOf,
     *,
@@ -53,8 +56,10 @@ async def list_runs(
     since: Annotated[datetime | None, Query(description="Created then or later.")] = None,
     limit: Limit = 50,
     before: Annotated[int | None, Query(description="Older than this run id.")] = None,
+    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
 ) -> RunsOut:
-    """Runs, newest first."""
+    """Runs, newest first. The header `Link` names the next page."""
+    before = cursor if cursor is not None else before
     if since is not None and since.tzinfo is None:
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
     asked = joined(
@@ -62,8 +67,9 @@ async def list_runs(
     )
     wanted = looked_for(scheduler, asked, limit=limit, before=before)
     page = await scheduler.read(lambda db: find_runs(db, wanted))
-    runs = [run_out_of(scheduler, run) for run in page.runs]
-    return RunsOut(runs=runs, next_before=page.next_before)
+    link_next(request, response, page.next_before)
+    found = [run_out_of(scheduler, run) for run in page.runs]
+    return RunsOut(runs=found, next_before=page.next_before)
 
 
 @router.get("/runs/{run_id}", tags=["runs"])
@@ -131,7 +137,9 @@ async def retry_run(
 ) -> StartedOut:
     """Do a run that is over again, as a new run; one that waits for its time starts now."""
     again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
-    return StartedOut(run_id=again, message=f"run {run_id} is done as run {again}")
+    found = await scheduler.read(lambda db: runs.get_run(db, again))
+    job = found.job if found is not None else ""
+    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}")
 
 
 @router.delete("/runs/{run_id}", tags=["runs"], responses=CONFLICT)

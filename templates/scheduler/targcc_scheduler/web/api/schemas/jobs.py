@@ -42,6 +42,11 @@ class JobDetailOut(JobOut):
     """A job with its settings."""
 
     next_runs: list[datetime]
+    owner_by: str | None = Field(
+        description="Who said that the old server runs it; null when it runs here."
+    )
+    aliases: list[str] = Field(description="The names that it had before.")
+    code: str = Field(description="Where it is in the code.")
     overrides: list[OverrideOut] = Field(
         description="What people have changed while it is deployed; all else here is with it."
     )
@@ -69,6 +74,12 @@ class OwnerIn(BaseModel):
         default=False,
         description="To `new`: that nothing runs the job at the old server any more; it is not asked.",
     )
+    old_key: Annotated[
+        str | None, Field(max_length=100, description="The ID of its row in the old table.")
+    ] = None
+    runner: Annotated[
+        str | None, Field(max_length=100, description="The old server's process that runs it.")
+    ] = None
 
 
 class OwnerOut(Schema):
@@ -127,6 +138,9 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
     return JobDetailOut(
         **job_values(job),
         next_runs=next_runs,
+        owner_by=job.elsewhere.by if job.elsewhere is not None else None,
+        aliases=list(definition.aliases),
+        code=f"{definition.module}.{definition.target.__qualname__}",
         overrides=overrides_out(definition),
         priority=definition.priority,
         retries=definition.retries,

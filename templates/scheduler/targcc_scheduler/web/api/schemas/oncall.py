@@ -19,6 +19,7 @@ class FailureOut(Schema):
     kind: str
     place: str
     message: str
+    title: Annotated[str, Field(description="What failed, in one line.")]
     sample: str
     standing: Literal["open", "snoozed", "muted", "done"]
     open: int
@@ -39,6 +40,27 @@ class FailureOut(Schema):
     muted_at: AwareDatetime | None
     assignee: str | None
     ticket: str | None
+
+
+class FailedRunOut(Schema):
+    """A run that failed of a cause."""
+
+    id: int
+    job: str
+    happened_at: AwareDatetime
+    message: str | None
+    done_since: Annotated[
+        bool, Field(description="A later run of the job with the same arguments succeeded.")
+    ]
+
+
+class SeenIn(BaseModel):
+    """Something that a person has looked at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["node", "alert"]
+    subject: Annotated[str, Field(max_length=500)]
 
 
 class ConcernOut(Schema):

@@ -68,6 +68,8 @@ class StartedOut(Schema):
     """The run that has been started."""
 
     run_id: int
+    job: str
+    url: str = Field(description="Its page.")
     message: str
 
 
