@@ -82,8 +82,19 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
     callback=_print_version,
     help="Show the version and exit.",
 )
-def main() -> None:
-    """Run and look after the jobs of this project."""
+@click.option(
+    "--server",
+    envvar="TARGCC_SERVER",
+    metavar="URL",
+    help="Ask the server with this dashboard instead of the project's database.",
+)
+@click.option("--token", envvar="TARGCC_TOKEN", help="The API token for it, ${NAME}, or file:PATH.")
+@click.option(
+    "--ca", envvar="TARGCC_CA", metavar="FILE", help="Certificates of the authority it trusts."
+)
+@click.option("--profile", metavar="NAME", help="A server of targcc profile; local is none.")
+def main(**_where: str | None) -> None:
+    """Run and look after the jobs of this project, here or at a server."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _show_without_secrets
 

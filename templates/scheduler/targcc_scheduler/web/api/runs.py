@@ -35,7 +35,7 @@ from .common import (
     tried,
 )
 from .schemas.base import DoneOut
-from .schemas.runs import RunDetailOut, RunsOut, StartedOut, run_detail_out
+from .schemas.runs import CancelledOut, RunDetailOut, RunsOut, StartedOut, run_detail_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -115,11 +115,12 @@ async def run_log(
 @router.post("/runs/{run_id}/cancel", tags=["runs"], responses=CONFLICT)
 async def cancel_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
-) -> DoneOut:
+) -> CancelledOut:
     """Cancel a run: at once if it waits, else its job is told and stopped after a grace."""
     state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
     told = state == RunState.RUNNING
-    return DoneOut(message=f"run {run_id} {'has been told to stop' if told else 'is cancelled'}")
+    said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
+    return CancelledOut(message=said, state=state)
 
 
 @router.post("/runs/{run_id}/fail", tags=["runs"], responses=CONFLICT)

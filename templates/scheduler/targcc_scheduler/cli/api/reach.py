@@ -1,0 +1,32 @@
+"""The one way in which commands reach the API: of a server that was chosen, else in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from .profiles import server
+
+if TYPE_CHECKING:
+    from .client import Api
+
+
+@contextlib.asynccontextmanager
+async def reached(*, work_on: str | None = None) -> AsyncIterator[Api]:
+    """The API for one command.
+
+    Args:
+        work_on: Without a server: a queue that this process takes runs from meanwhile.
+    """
+    profile = server()
+    if profile is None:
+        from .here import in_this_process
+
+        async with in_this_process(work_on=work_on) as api:
+            yield api
+    else:
+        from .there import at_server
+
+        async with at_server(profile) as api:
+            yield api
