@@ -83,7 +83,7 @@ def _show(text: str, *, terminal: bool, as_json: bool) -> None:
         sys.stdout.flush()
         return
     size = shutil.get_terminal_size()
-    lines = [f"{datetime.now():%H:%M:%S}", *text.splitlines()][: size.lines - 1]
+    lines = [f"{datetime.now().astimezone():%H:%M:%S}", *text.splitlines()][: size.lines - 1]
     # Home, each line with the rest of the old one erased, then what is below: nothing flickers.
     click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
     sys.stdout.flush()

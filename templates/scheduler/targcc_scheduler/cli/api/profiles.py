@@ -74,7 +74,9 @@ class Profiles:
 
 def file() -> Path:
     """Where the profiles are: in the place of this platform, else where ``TARGCC_PROFILES`` says."""
-    return Path(os.environ.get("TARGCC_PROFILES") or Path(click.get_app_dir("targcc"), "profiles.toml"))
+    return Path(
+        os.environ.get("TARGCC_PROFILES") or Path(click.get_app_dir("targcc"), "profiles.toml")
+    )
 
 
 def load() -> Profiles:
@@ -107,7 +109,9 @@ def save(profiles: Profiles) -> None:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # a basic string of TOML is written as JSON writes one
+    return json.dumps(
+        text, ensure_ascii=False
+    )  # a basic string of TOML is written as JSON writes one
 
 
 def added(profiles: Profiles, name: str, profile: Profile) -> Profiles:

@@ -93,7 +93,9 @@ def list_runs(
                 before=before,
             )
         if as_json:
-            print_json({"runs": found, "next_before": found[-1].id if len(found) == limit else None})
+            print_json(
+                {"runs": found, "next_before": found[-1].id if len(found) == limit else None}
+            )
         else:
             _print_runs(found, api.now)
 
@@ -291,9 +293,7 @@ async def _somebody_works(api: Api, queue: str) -> bool:
     )
 
 
-async def _wait(
-    api: Api, run_id: int, patience: timedelta | None, *, quiet: bool
-) -> RunDetailOut:
+async def _wait(api: Api, run_id: int, patience: timedelta | None, *, quiet: bool) -> RunDetailOut:
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     shown, pause = 0, 0.02
     while True:
@@ -310,7 +310,9 @@ async def _wait(
 
 
 def _print_end(found: RunDetailOut) -> None:
-    took = f" in {humanize.milliseconds(found.duration_ms)}" if found.duration_ms is not None else ""
+    took = (
+        f" in {humanize.milliseconds(found.duration_ms)}" if found.duration_ms is not None else ""
+    )
     said = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
     click.echo(as_shown(f"{said}: {found.message}" if found.message else said, lines=True))
     attempt = found.attempts[-1] if found.attempts else None

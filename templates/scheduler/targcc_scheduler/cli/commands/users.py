@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...security import passwords, second_factor, tokens, users
 from ...security.roles import Role
 from ...storage import accounts, audit
+from ...web.api.schemas.sessions import TokenOut, UserOut
+from ..api.client import path
+from ..api.reach import reached
 from ..common import duration, opened, operator, run
 from ..group import Commands
-from ..output import json_option, print_json, print_table, when
+from ..output import print_json, print_table, shows, when
 
 _ROLES = click.Choice([*Role], case_sensitive=False)
 
@@ -84,7 +87,7 @@ def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
 
 
 @user_group.command("list")
-@json_option
+@shows
 def list_users(*, as_json: bool) -> None:
     """Show who may sign in.
 
@@ -94,11 +97,10 @@ def list_users(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(users.users), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("users"), list[UserOut])
         if as_json:
-            names = ("name", "role", "created_at", "last_login_at", "second_factor")
-            print_json([{name: getattr(user, name) for name in names} for user in found])
+            print_json(found)
         elif not found:
             click.echo("There is no user yet: targcc user add NAME")
         else:
@@ -108,8 +110,8 @@ def list_users(*, as_json: bool) -> None:
                     [
                         u.name,
                         u.role,
-                        when(u.created_at, now),
-                        when(u.last_login_at, now),
+                        when(u.created_at, api.now),
+                        when(u.last_login_at, api.now),
                         "on" if u.second_factor else "",
                     ]
                     for u in found
@@ -239,7 +241,7 @@ async def _job_names(jobs: Sequence[str]) -> list[str]:
 
 
 @token_group.command("list")
-@json_option
+@shows
 def list_tokens(*, as_json: bool) -> None:
     """Show the tokens, without their secrets, which are not stored.
 
@@ -249,14 +251,10 @@ def list_tokens(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(tokens.tokens), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("tokens"), list[TokenOut])
         if as_json:
-            names = (
-                *("name", "role", "created_by", "created_at", "last_used_at", "expires_at"),
-                *("account", "scope", "prefix"),
-            )
-            print_json([{name: getattr(token, name) for name in names} for token in found])
+            print_json(found)
         elif not found:
             click.echo("There is no token yet: targcc token create NAME")
         else:
@@ -269,9 +267,9 @@ def list_tokens(*, as_json: bool) -> None:
                         t.scope,
                         t.prefix,
                         t.created_by,
-                        when(t.created_at, now),
-                        when(t.last_used_at, now),
-                        when(t.expires_at, now),
+                        when(t.created_at, api.now),
+                        when(t.last_used_at, api.now),
+                        when(t.expires_at, api.now),
                     ]
                     for t in found
                 ],

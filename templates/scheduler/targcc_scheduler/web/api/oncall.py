@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
+from ...core.humanize import count
 from ...oncall import backfill as backfills
 from ...oncall import bulk, inbox
 from ...oncall.bulk import Wish
@@ -137,19 +139,23 @@ async def act_on_failure(
                     run_ids=ids,
                 )
             )
-            return DoneOut(message=f"{number} runs acknowledged")
+            return DoneOut(message=f"{count(number, 'run')} acknowledged")
         case "discard":
             number = await tried(scheduler.operate(inbox.discard, None, cause, by, run_ids=ids))
-            return DoneOut(message=f"{number} runs discarded")
+            return DoneOut(message=f"{count(number, 'run')} discarded")
         case "mute":
             await tried(scheduler.operate(inbox.mute, None, cause, by, note=body.note))
+            said = f"{cause} is muted"
         case "reopen":
             await tried(scheduler.operate(inbox.reopen, None, cause, by))
+            said = f"{cause} is open"
         case "assign":
             await tried(scheduler.operate(inbox.assign, None, cause, by, body.assignee))
+            said = f"assigned to {body.assignee or 'nobody'}"
         case "link":
             await tried(scheduler.operate(inbox.link, None, cause, by, body.ticket))
-    return DoneOut(message=f"failure {cause}: {body.action}")
+            said = f"linked to {body.ticket or 'no ticket'}"
+    return DoneOut(message=said)
 
 
 @router.post("/jobs/{name}/backfill", tags=["jobs"], responses=CONFLICT)
@@ -175,7 +181,13 @@ async def backfill_job(
                 priority=body.priority,
             )
         )
-    return BackfillOut(slots=len(found.slots), missing=found.missing, created=created)
+    return BackfillOut(
+        job=job.name,
+        slots=len(found.slots),
+        there=Counter(map(str, found.there.values())),
+        missing=found.missing,
+        created=created,
+    )
 
 
 @router.get("/jobs/{name}/why", tags=["jobs"])
@@ -191,6 +203,7 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
 
     found = await scheduler.read(query)
     if found is None:
+        find_job(scheduler, name)  # which says what may have been meant
         raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
     return AnswerOut.model_validate(found)
 

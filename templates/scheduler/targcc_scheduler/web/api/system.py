@@ -21,7 +21,7 @@ from ..problems import Problem
 from .common import PROBLEMS, Operator, SchedulerOf, Viewer, tried
 from .jobs import pause_of
 from .schemas.base import DoneOut, PauseIn
-from .schemas.system import BusyOut, DrainOut, QueueOut, SystemOut, queue_out, system_out
+from .schemas.system import BusyOut, DrainOut, NodeOut, QueueOut, SystemOut, queue_out, system_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
@@ -116,7 +116,7 @@ async def resume_server(
 def _told(found: list[drain.Found], what: str) -> DrainOut:
     names = ", ".join(f"{one.name}:{one.process_id}" for one in found)
     said = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
-    return DrainOut(message=said, servers=[one.id for one in found])
+    return DrainOut(message=said, servers=[NodeOut.model_validate(one) for one in found])
 
 
 @router.get("/releases", tags=["system"])
@@ -132,4 +132,5 @@ async def use_release(
     """Let a release decide about schedules, whichever is newer; ``newest`` undoes that."""
     by, wanted = actor(request, principal), None if name == "newest" else name
     chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
-    return DoneOut(message=f"{f'release {chosen}' if chosen else 'the newest release'} decides")
+    which = f"release {chosen}" if chosen else "the newest release"
+    return DoneOut(message=f"the schedules of {which} hold")

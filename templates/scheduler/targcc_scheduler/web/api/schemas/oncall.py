@@ -129,7 +129,12 @@ class BackfillIn(BaseModel):
 class BackfillOut(Schema):
     """The slots of the range, those without a run (before), and how many runs were made."""
 
+    job: str
     slots: int
+    there: Annotated[
+        dict[str, int],
+        Field(description="The states of the runs that slots have, which they keep."),
+    ]
     missing: list[datetime]
     created: int
 

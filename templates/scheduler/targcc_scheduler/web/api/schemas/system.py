@@ -23,6 +23,8 @@ class VerdictOut(Schema):
     head: str
     unchained: int
     fault: Fault | None
+    too_old: bool
+    """The head is of a row that was removed for its age, so that it says nothing."""
 
 
 class BrokenOut(Schema):
@@ -75,10 +77,18 @@ def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> Sys
     )
 
 
+class NodeOut(Schema):
+    """A node that was named."""
+
+    id: str
+    name: str
+    process_id: int
+
+
 class DrainOut(DoneOut):
     """The nodes that were told."""
 
-    servers: list[str] = Field(description="Their ids.")
+    servers: list[NodeOut]
 
 
 class BusyOut(Schema):
