@@ -13,6 +13,7 @@ import click
 from ..core.secrets import mask
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
+from .api.completing import profile_names
 from .group import Commands
 
 _MODULES = {
@@ -41,6 +42,8 @@ _MODULES = {
     "token": ("users", "token_group"),
     "session": ("safety.sessions", "session_group"),
     "secret": ("safety.secrets", "secret_group"),
+    "profile": ("remote.profile", "profile_group"),
+    "completion": ("remote.completion", "completion"),
     "import-history": ("import_history", "import_history"),
 }
 
@@ -92,7 +95,12 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
 @click.option(
     "--ca", envvar="TARGCC_CA", metavar="FILE", help="Certificates of the authority it trusts."
 )
-@click.option("--profile", metavar="NAME", help="A server of targcc profile; local is none.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=profile_names,
+    help="A server of targcc profile; local is none.",
+)
 def main(**_where: str | None) -> None:
     """Run and look after the jobs of this project, here or at a server."""
     if sys.excepthook is sys.__excepthook__:

@@ -49,8 +49,12 @@ def watch_option(command: Function) -> Function:
     return cast("Function", option(repeated))
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
-    terminal = sys.stdout.isatty()
+    terminal = _is_terminal()
     screen = _Terminal() if terminal else io.StringIO()
     ends: BaseException | None = None
     try:

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,11 +19,6 @@ P = TypeVar("P")
 _MOST = 500
 """Rows that the API gives at once."""
 _CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
-
-
-def path(*parts: object) -> str:
-    """The address of something below ``/api``; a part may hold any character."""
-    return "/".join(["api", *(quote(str(part), safe="") for part in parts)])
 
 
 class Api:

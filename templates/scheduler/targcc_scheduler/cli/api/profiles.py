@@ -103,7 +103,7 @@ def save(profiles: Profiles) -> None:
     beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "w", encoding="utf-8") as writer:
+    with os.fdopen(handle, "w", encoding="utf-8") as writer:
         writer.write("\n".join(lines) + "\n")
     beside.replace(path)
 

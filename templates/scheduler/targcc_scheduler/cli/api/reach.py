@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from .profiles import server
 
 if TYPE_CHECKING:
     from .client import Api
+
+
+def path(*parts: object) -> str:
+    """The address of something below ``/api``; a part may hold any character."""
+    return "/".join(["api", *(quote(str(part), safe="") for part in parts)])
 
 
 @contextlib.asynccontextmanager

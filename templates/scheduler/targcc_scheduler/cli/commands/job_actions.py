@@ -12,8 +12,8 @@ import click
 from ...web.api.schemas.base import DoneOut, PauseIn
 from ...web.api.schemas.jobs import JobDetailOut, TriggerIn
 from ...web.api.schemas.runs import StartedOut
-from ..api.client import path
-from ..api.reach import reached
+from ..api.completing import job_names
+from ..api.reach import path, reached
 from ..common import Function, run
 from ..output import done, json_option, pause_options, wait_options, when
 from .jobs import job_group
@@ -30,7 +30,7 @@ def argument_options(command: Function) -> Function:
 
 
 @job_group.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @argument_options
 @click.option(
     "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
@@ -101,7 +101,7 @@ def _value(text: str) -> Any:
 
 
 @job_group.command("disable")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @pause_options
 @json_option
 def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
@@ -124,7 +124,7 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
 
 
 @job_group.command("enable")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @json_option
 def enable_job(name: str, *, as_json: bool) -> None:
     """Let a job run by its schedule again.

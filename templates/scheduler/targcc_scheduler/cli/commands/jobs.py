@@ -14,8 +14,8 @@ from ...schedules import format_duration, parse_zone
 from ...web.api.schemas.jobs import JobDetailOut, JobOut
 from ...web.api.schemas.overrides import OverrideOut
 from ...web.api.schemas.system import SystemOut
-from ..api.client import path
-from ..api.reach import reached
+from ..api.completing import job_names
+from ..api.reach import path, reached
 from ..common import run
 from ..group import Commands
 from ..output import as_shown, limit_option, print_json, print_pairs, print_table, shows, when
@@ -99,7 +99,7 @@ def _print_broken(system: SystemOut) -> None:
 
 
 @job_group.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @shows
 def job_info(name: str, *, as_json: bool) -> None:
     """Show one job: settings, next runs, arguments.
@@ -186,7 +186,7 @@ def _paused(job: JobOut, now: datetime) -> str:
 
 
 @job_group.command("history")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=job_names)
 @limit_option
 @shows
 def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
@@ -232,7 +232,7 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
 
 
 @job_group.command("stats")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option(
     "--days",
     type=click.IntRange(1, 366),

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +19,9 @@ from ...search.terms import joined
 from ...web.api.schemas.base import DoneOut
 from ...web.api.schemas.runs import CancelledOut, RunDetailOut, RunOut, RunsOut, StartedOut
 from ...web.api.schemas.system import SystemOut
-from ..api.client import Api, path
+from ..api.completing import job_names
 from ..api.profiles import server
-from ..api.reach import reached
+from ..api.reach import path, reached
 from ..common import run
 from ..group import CliError, Commands
 from ..output import (
@@ -35,6 +36,9 @@ from ..output import (
     wait_options,
     when,
 )
+
+if TYPE_CHECKING:
+    from ..api.client import Api
 
 _FAILED = 1
 
@@ -53,7 +57,7 @@ def run_group() -> None:
     type=click.Choice([*RunState], case_sensitive=False),
     help="Only in this state; may be repeated.",
 )
-@click.option("--job", help="Only of this job.")
+@click.option("--job", shell_complete=job_names, help="Only of this job.")
 @click.option(
     "--text", default="", help="Only with this in job, message, arguments or who started it."
 )

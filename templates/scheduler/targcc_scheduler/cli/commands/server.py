@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +15,8 @@ from ...queries.models import Server
 from ...queries.releases import Release
 from ...web.api.schemas.base import DoneOut
 from ...web.api.schemas.system import BusyOut, DrainOut
-from ..api.client import Api, path
-from ..api.reach import reached
+from ..api.completing import server_names
+from ..api.reach import path, reached
 from ..common import run
 from ..group import CliError, Commands
 from ..output import (
@@ -28,6 +29,9 @@ from ..output import (
     wait_options,
     when,
 )
+
+if TYPE_CHECKING:
+    from ..api.client import Api
 
 _LOOK_SECONDS = 0.5
 
@@ -104,7 +108,7 @@ def _state(server: Server) -> str:
 
 
 @server_group.command("drain")
-@click.argument("name")
+@click.argument("name", shell_complete=server_names)
 @wait_options
 @json_option
 def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
@@ -129,7 +133,7 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
 
 
 @server_group.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=server_names)
 @json_option
 def resume_server(name: str, *, as_json: bool) -> None:
     """Let a server that is being drained take runs again.

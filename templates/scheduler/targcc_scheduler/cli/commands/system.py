@@ -15,8 +15,8 @@ from ...preparing import migrate as bring_up_to_date
 from ...storage.transactions import Store
 from ...web.api.schemas.base import DoneOut, PauseIn
 from ...web.api.schemas.system import QueueOut
-from ..api.client import path
-from ..api.reach import reached
+from ..api.completing import queue_names
+from ..api.reach import path, reached
 from ..common import opened, operator, run, settings
 from ..group import CliError, Commands
 from ..output import (
@@ -132,7 +132,7 @@ def list_queues(*, as_json: bool) -> None:
 
 
 @queue_group.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=queue_names)
 @pause_options
 @json_option
 def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
@@ -153,7 +153,7 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_jso
 
 
 @queue_group.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=queue_names)
 @json_option
 def resume_queue(name: str, *, as_json: bool) -> None:
     """Let servers take runs from a queue again.

@@ -13,8 +13,7 @@ from ...security import passwords, second_factor, tokens, users
 from ...security.roles import Role
 from ...storage import accounts, audit
 from ...web.api.schemas.sessions import TokenOut, UserOut
-from ..api.client import path
-from ..api.reach import reached
+from ..api.reach import path, reached
 from ..common import duration, opened, operator, run
 from ..group import Commands
 from ..output import print_json, print_table, shows, when

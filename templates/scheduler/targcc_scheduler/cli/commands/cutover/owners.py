@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,11 +13,14 @@ from ....storage.owners import rows
 from ....storage.owners.values import Owner
 from ....web.api.schemas.base import DoneOut
 from ....web.api.schemas.jobs import JobDetailOut, OwnerIn, OwnerOut
-from ...api.client import Api, path
-from ...api.reach import reached
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import opened, operator, run
 from ...group import CliError, Commands
 from ...output import json_option, print_json, print_table, shows, when
+
+if TYPE_CHECKING:
+    from ...api.client import Api
 
 _OWNERS = click.Choice([owner.value for owner in Owner])
 
@@ -69,7 +73,7 @@ def _shown(one: OwnerOut) -> str:
 
 
 @owner_group.command("set")
-@click.argument("names", nargs=-1, metavar="JOB...")
+@click.argument("names", nargs=-1, metavar="JOB...", shell_complete=job_names)
 @click.argument("owner", type=_OWNERS)
 @click.option("--all", "every", is_flag=True, help="All jobs that the old server runs.")
 @click.option("--reason", help="What the next person should know.")

@@ -9,14 +9,14 @@ import click
 from ....core import humanize
 from ....oncall.backfill import BACKFILL
 from ....web.api.schemas.oncall import BackfillIn, BackfillOut
-from ...api.client import path
-from ...api.reach import reached
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import instant, run
 from ...output import json_option, print_json
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option("--since", type=instant, required=True, metavar="TIME", help="From this slot on.")
 @click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
 @click.option("--rate", type=float, help="At most so many runs a minute.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,8 @@ from ....scheduler import Scheduler
 from ....search.terms import joined
 from ....web.api.schemas.base import DoneOut
 from ....web.api.schemas.oncall import BulkIn, BulkOut, CountOut, RunFilterIn
-from ...api.client import Api, path
-from ...api.reach import reached
+from ...api.completing import job_names, queue_names
+from ...api.reach import path, reached
 from ...common import duration, run
 from ...group import Commands
 from ...output import (
@@ -31,6 +31,9 @@ from ...output import (
     shows,
     when,
 )
+
+if TYPE_CHECKING:
+    from ...api.client import Api
 
 _LOOK_SECONDS = 0.5
 
@@ -50,8 +53,8 @@ def bulk_group() -> None:
     type=click.Choice([*RunState], case_sensitive=False),
     help="Only in this state; may be repeated.",
 )
-@click.option("--job", help="Only of this job.")
-@click.option("--in-queue", help="Only in this queue.")
+@click.option("--job", shell_complete=job_names, help="Only of this job.")
+@click.option("--in-queue", shell_complete=queue_names, help="Only in this queue.")
 @click.option("--cause", help="Only runs that failed of this cause: see targcc inbox list.")
 @click.option("--open", "only_open", is_flag=True, help="Only what is open in the inbox.")
 @click.option("--text", default="", help="Only with this in job, message or who started it.")
@@ -59,7 +62,7 @@ def bulk_group() -> None:
     "--since", type=duration, metavar="DURATION", help="Only created so long ago, or later."
 )
 @click.option("--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated.")
-@click.option("--queue", help="With queue: the new one.")
+@click.option("--queue", shell_complete=queue_names, help="With queue: the new one.")
 @click.option("--priority", type=int, help="With priority: the new one.")
 @click.option("--rate", type=float, help="With retry and run-now: at most so many a minute.")
 @click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")

@@ -18,8 +18,7 @@ from ....web.api.schemas.oncall import (
     InboxOut,
     RunFilterIn,
 )
-from ...api.client import path
-from ...api.reach import reached
+from ...api.reach import path, reached
 from ...common import Function, instant, run
 from ...group import Commands
 from ...output import (

@@ -17,8 +17,8 @@ from ....web.api.schemas.overrides import (
     PreviewOut,
     ResetOut,
 )
-from ...api.client import path
-from ...api.reach import reached
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import instant, run
 from ...group import CliError, Commands
 from ...output import as_shown, json_option, print_json, print_table, shows, when
@@ -33,7 +33,7 @@ def override_group() -> None:
 
 
 @override_group.command("list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=job_names)
 @shows
 def list_overrides(name: str | None, *, as_json: bool) -> None:
     """Show what people have changed: of a job, or of all.
@@ -79,7 +79,7 @@ def _print(found: list[OverrideOut], now: datetime) -> None:
 
 
 @override_group.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option("--schedule", help='Such as "0 3 * * *", "every 15m", "every 1h after completion".')
 @click.option("--timezone", help="The zone of its schedule, such as Europe/London.")
 @argument_options
@@ -163,7 +163,7 @@ def _say(seen: PreviewOut, now: datetime) -> None:
 
 
 @override_group.command("reset")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.argument("fields", nargs=-1, type=_FIELD)
 @json_option
 def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None:
@@ -189,7 +189,7 @@ def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None
 
 
 @override_group.command("code")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @shows
 def show_code(name: str, *, as_json: bool) -> None:
     """Show the lines that make the code say what holds now.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from ....web.api.schemas.oncall import AnswerOut
-from ...api.client import path
-from ...api.reach import reached
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import run
 from ...output import as_shown, print_json, shows
 
 
 @click.command()
-@click.argument("name", metavar="NAME|RUN")
+@click.argument("name", metavar="NAME|RUN", shell_complete=job_names)
 @shows
 def why(name: str, *, as_json: bool) -> None:
     """Say why a job or a run does not run, or what it waits for.

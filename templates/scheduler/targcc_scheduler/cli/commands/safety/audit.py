@@ -13,8 +13,8 @@ from ....oncall import auditing
 from ....queries.models import AuditEntry
 from ....queries.trail.export import Format
 from ....web.api.schemas.system import VerdictOut
-from ...api.client import path
-from ...api.reach import reached
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import Function, instant, opened, operator, run
 from ...group import Commands
 from ...output import json_option, limit_option, print_json, print_table, shows, when
@@ -27,7 +27,7 @@ def filter_options(command: Function) -> Function:
         click.option("--since", type=instant, metavar="TIME", help="Only from then on."),
         click.option("--action", help="Only this, such as trigger."),
         click.option("--actor", help="Only of those whose name has this in it."),
-        click.option("--job", help="Only about this job."),
+        click.option("--job", shell_complete=job_names, help="Only about this job."),
     ):
         command = option(command)
     return command

@@ -6,8 +6,7 @@ import click
 
 from ....web.api.schemas.base import DoneOut
 from ....web.api.schemas.sessions import SessionOut
-from ...api.client import path
-from ...api.reach import reached
+from ...api.reach import path, reached
 from ...common import run
 from ...group import CliError, Commands
 from ...output import done, json_option, print_json, print_table, shows, when
