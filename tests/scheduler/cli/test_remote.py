@@ -179,7 +179,7 @@ def test_commands_say_at_a_server_what_they_say_here(twins: Twins):
     for words in REFUSED:
         status, _, said = twins.same(words)
         assert (status, said[:7]) == (2, "error: "), words
-    assert "did you mean DailyReport" in twins.same(REFUSED[0])[2]
+    assert "did you mean 'DailyReport'?" in twins.same(REFUSED[0])[2]
     exported = twins.same(["audit", "export"])[1]
     assert "override" in exported
 
@@ -218,7 +218,7 @@ def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):
         asked = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
         found = CliRunner().invoke(main, [], env=asked | environment, prog_name="targcc")
         assert found.stderr == ""
-        return [one.partition(",")[2] for one in found.stdout.splitlines()]
+        return [one.partition(",")[2] for one in found.stdout.split()]
 
     nowhere = {"TARGCC_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
     assert completed("targcc job info da", **nowhere) == ["DailyReport"]

@@ -89,5 +89,6 @@ def _show(text: str, *, terminal: bool, as_json: bool) -> None:
     size = shutil.get_terminal_size()
     lines = [f"{datetime.now().astimezone():%H:%M:%S}", *text.splitlines()][: size.lines - 1]
     # Home, each line with the rest of the old one erased, then what is below: nothing flickers.
-    click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False)
+    screen = "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+    click.echo(screen, nl=False, color=True)
     sys.stdout.flush()

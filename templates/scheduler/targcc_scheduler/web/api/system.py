@@ -41,6 +41,15 @@ async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
     return [queue_out(queue) for queue in found]
 
 
+@router.get("/queues/{name}", tags=["system"])
+async def get_queue(name: str, _: Viewer, scheduler: SchedulerOf) -> QueueOut:
+    """One queue."""
+    _check_queue(scheduler, name)
+    now = scheduler.clock.now()
+    found = await scheduler.read(lambda db: system.queues(db, [name], now))
+    return queue_out(next(one for one in found if one.name == name))
+
+
 @router.post("/queues/{name}/pause", tags=["system"])
 async def pause_queue(
     name: str,
