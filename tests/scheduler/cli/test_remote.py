@@ -1,22 +1,18 @@
 """The commands sent to a server, over real sockets: they say there what they say here."""
 
-import asyncio
 import contextlib
 import json
 import re
 import shutil
-import socket
 import sqlite3
 import stat
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
@@ -24,6 +20,7 @@ from starlette.routing import Route
 from targcc_scheduler import Settings, create_app
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.storage.failures.cause import cause_of
+from threads import serving
 
 CAUSE = cause_of("DailyReport", "ValueError: no card 7").key
 TOKENS = ("admin", "viewer")
@@ -79,20 +76,6 @@ REFUSED = [
     ["bulk", "show", "7"],
     ["server", "drain", "nowhere"],
 ]
-
-
-@contextlib.contextmanager
-def serving(app: Any, **options: Any) -> Iterator[str]:
-    """The address of an app that a thread serves."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, **options))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(60)
 
 
 def call(*words: str, status: int = 0, text: str | None = None) -> Result:

@@ -24,6 +24,7 @@ class ApiRoute(GuardedRoute):
     """The routes that show something, by their paths."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["operation_id"] = options.get("operation_id") or endpoint.__name__
         super().__init__(path, endpoint, **options)
         if "GET" in (self.methods or ()):
             self.reading[path] = self

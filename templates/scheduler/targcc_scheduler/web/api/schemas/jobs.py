@@ -18,10 +18,10 @@ from .runs import RunOut, run_out
 class JobOut(Schema):
     """A job with its next and last run."""
 
-    name: str
-    display_name: str
-    description: str
-    type: str
+    name: str = Field(examples=["DailyReport"])
+    display_name: str = Field(examples=["Daily Report"])
+    description: str = Field(examples=["Mails yesterday's sales to the managers"])
+    type: str = Field(examples=["Recurring"])
     schedule: str | None = Field(description="As it was written; null when it runs only if asked.")
     schedule_words: str
     timezone: str
@@ -66,7 +66,10 @@ class JobDetailOut(JobOut):
 class OwnerIn(BaseModel):
     """Who runs a job from now on."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"owner": "shadow", "reason": "two weeks of looking on"}},
+    )
 
     owner: Owner
     reason: Annotated[str, Field(max_length=500)] | None = None
@@ -101,7 +104,10 @@ class OwnerOut(Schema):
 class TriggerIn(BaseModel):
     """The arguments to run a job with."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"arguments": {"customer": 42}}},
+    )
 
     arguments: dict[str, Any] = Field(default_factory=dict)
     like: int | None = Field(

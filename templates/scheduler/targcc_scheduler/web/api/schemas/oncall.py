@@ -57,7 +57,10 @@ class FailedRunOut(Schema):
 class SeenIn(BaseModel):
     """Something that a person has looked at."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"kind": "node", "subject": "web-2"}},
+    )
 
     kind: Literal["node", "alert"]
     subject: Annotated[str, Field(max_length=500)]
@@ -85,7 +88,16 @@ class InboxOut(Schema):
 class FailureActIn(BaseModel):
     """What to do about a failure."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "action": "acknowledge",
+                "note": "the bank knows",
+                "until": "2026-12-31T08:00:00Z",
+            }
+        },
+    )
 
     action: Literal["acknowledge", "discard", "mute", "reopen", "assign", "link"]
     runs: Annotated[
@@ -115,7 +127,17 @@ class AnswerOut(Schema):
 class BackfillIn(BaseModel):
     """Which slots of the past to run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "since": "2026-11-01T00:00:00Z",
+                "until": "2026-11-08T00:00:00Z",
+                "rate": 10,
+                "dry_run": True,
+            }
+        },
+    )
 
     since: AwareDatetime
     until: AwareDatetime
@@ -142,7 +164,10 @@ class BackfillOut(Schema):
 class RunFilterIn(BaseModel):
     """Which runs."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"q": "job:Import* state:failed since:12h"}},
+    )
 
     q: Annotated[
         str, Field(max_length=2_000, description="A search; the others say the same as its terms.")
@@ -161,7 +186,16 @@ class RunFilterIn(BaseModel):
 class BulkIn(BaseModel):
     """What to do to many runs."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "action": "retry",
+                "filter": {"q": "job:Import* state:failed since:12h"},
+                "rate": 100,
+            }
+        },
+    )
 
     action: Literal["retry", "cancel", "delete", "run-now", "pause", "queue", "priority", "discard"]
     filter: RunFilterIn

@@ -16,7 +16,16 @@ from .base import Schema
 class OverrideIn(BaseModel):
     """What is to hold instead of the code's values; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "schedule": "0 4 * * *",
+                "reason": "the data comes late",
+                "until": "2026-12-31T08:00:00Z",
+            }
+        },
+    )
 
     schedule: str | None = Field(
         default=None,

@@ -72,10 +72,10 @@ class RunsOut(Schema):
 class StartedOut(Schema):
     """The run that has been started."""
 
-    run_id: int
-    job: str
-    url: str = Field(description="Its page.")
-    message: str
+    run_id: int = Field(examples=[4711])
+    job: str = Field(examples=["DailyReport"])
+    url: str = Field(description="Its page.", examples=["https://jobs.example.com/jobs/runs/4711"])
+    message: str = Field(examples=["Daily Report started as run 4711"])
 
 
 class CancelledOut(DoneOut):
