@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from starlette.applications import Starlette
@@ -303,3 +304,30 @@ def test_a_server_that_is_not_there_is_told_in_words():
             status=2,
         ).stderr
     )
+
+
+def test_every_command_that_shows_something_can_be_watched_and_read_by_programs():
+    """Those without ``--json`` run on, write a script or a secret, or ask before they convert."""
+    plainly: list[str] = []
+    watched: list[str] = []
+
+    def walk(command: click.Command, path: list[str]) -> None:
+        options = {name for one in command.params for name in one.opts}
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                assert found is not None
+                walk(found, [*path, name])
+        elif "--json" not in options:
+            plainly.append(" ".join(path))
+        elif "--watch" in options:
+            watched.append(" ".join(path))
+
+    walk(main, [])
+    assert plainly == [
+        *("serve", "worker", "alert-rules", "audit export", "history partition", "token create"),
+        *("secret key", "completion", "import-history"),
+    ]
+    shown = ("list", "show", "info", "history", "stats", "status", "report", "why", "doctor")
+    assert {one.split()[-1] for one in watched} >= set(shown)

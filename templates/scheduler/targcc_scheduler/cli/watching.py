@@ -56,7 +56,6 @@ def _is_terminal() -> bool:
 def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
     terminal = _is_terminal()
     screen = _Terminal() if terminal else io.StringIO()
-    ends: BaseException | None = None
     try:
         with contextlib.redirect_stdout(screen):
             command()
@@ -64,11 +63,9 @@ def _look(command: Callable[[], Any], *, first: bool, as_json: bool) -> None:
         if first:
             raise
         screen.write(f"error: {error.message}\n")  # a server may be back at the next look
-    except (SystemExit, click.exceptions.Exit) as error:
-        ends = error
+    except (SystemExit, click.exceptions.Exit):
+        pass  # a status, such as that of what doctor found: what is shown says it
     _show(screen.getvalue(), terminal=terminal, as_json=as_json)
-    if ends is not None:
-        raise ends
 
 
 class _Terminal(io.StringIO):

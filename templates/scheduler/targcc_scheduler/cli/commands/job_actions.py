@@ -143,3 +143,7 @@ def enable_job(name: str, *, as_json: bool) -> None:
         done(said, as_json=as_json, job=job.name, paused=False)
 
     run(work())
+
+
+job_group.add_command(disable_job, "pause")
+job_group.add_command(enable_job, "resume")

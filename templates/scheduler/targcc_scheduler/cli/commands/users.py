@@ -16,7 +16,7 @@ from ...web.api.schemas.sessions import TokenOut, UserOut
 from ..api.reach import path, reached
 from ..common import duration, opened, operator, run
 from ..group import Commands
-from ..output import print_json, print_table, shows, when
+from ..output import done, json_option, print_json, print_table, shows, when
 
 _ROLES = click.Choice([*Role], case_sensitive=False)
 
@@ -63,7 +63,8 @@ def _password(*, from_stdin: bool) -> str:
     help="What they may do. Default: admin for the first user, else viewer.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
+@json_option
+def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool) -> None:
     """Add a user.
 
     \b
@@ -82,7 +83,7 @@ def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
         f"{name} as {wanted}",
         lambda db, now: users.add_user(db, name, hashed, wanted, now),
     )
-    click.echo(f"{name} may sign in as {wanted}")
+    done(f"{name} may sign in as {wanted}", as_json=as_json, name=name, role=wanted)
 
 
 @user_group.command("list")
@@ -122,7 +123,8 @@ def list_users(*, as_json: bool) -> None:
 
 @user_group.command("remove")
 @click.argument("name")
-def remove_user(name: str) -> None:
+@json_option
+def remove_user(name: str, *, as_json: bool) -> None:
     """Remove a user and end their sessions.
 
     \b
@@ -130,13 +132,14 @@ def remove_user(name: str) -> None:
       targcc user remove dana
     """
     _change("remove user", name, lambda db, _: users.remove_user(db, name))
-    click.echo(f"{name} is removed")
+    done(f"{name} is removed", as_json=as_json, name=name)
 
 
 @user_group.command("password")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def change_password(name: str, *, password_stdin: bool) -> None:
+@json_option
+def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
     """Change a user's password and end their sessions.
 
     \b
@@ -145,12 +148,13 @@ def change_password(name: str, *, password_stdin: bool) -> None:
     """
     hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
     _change("change password", name, lambda db, _: users.change_password(db, name, hashed))
-    click.echo(f"{name} has another password")
+    done(f"{name} has another password", as_json=as_json, name=name)
 
 
 @user_group.command("reset-second-factor")
 @click.argument("name")
-def reset_second_factor(name: str) -> None:
+@json_option
+def reset_second_factor(name: str, *, as_json: bool) -> None:
     """Take the second factor of a user away who has lost it, and end their sessions.
 
     \b
@@ -163,7 +167,8 @@ def reset_second_factor(name: str) -> None:
         await accounts.remove_sessions_of(db, name)
 
     _change("reset second factor", name, work)
-    click.echo(f"{name} signs in by password alone until they turn it on again")
+    said = f"{name} signs in by password alone until they turn it on again"
+    done(said, as_json=as_json, name=name)
 
 
 @token_group.command("create")
@@ -279,7 +284,8 @@ def list_tokens(*, as_json: bool) -> None:
 
 @token_group.command("revoke")
 @click.argument("name")
-def revoke_token(name: str) -> None:
+@json_option
+def revoke_token(name: str, *, as_json: bool) -> None:
     """Revoke a token.
 
     \b
@@ -287,4 +293,4 @@ def revoke_token(name: str) -> None:
       targcc token revoke shop
     """
     _change("revoke token", name, lambda db, _: tokens.revoke_token(db, name))
-    click.echo(f"the token {name} is revoked")
+    done(f"the token {name} is revoked", as_json=as_json, name=name)

@@ -17,7 +17,7 @@ from ...api.completing import job_names
 from ...api.reach import path, reached
 from ...common import opened, operator, run
 from ...group import CliError, Commands
-from ...output import json_option, print_json, print_table, shows, when
+from ...output import done, json_option, print_json, print_table, shows, when
 
 if TYPE_CHECKING:
     from ...api.client import Api
@@ -141,7 +141,8 @@ async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
 @owner_group.command("import")
 @click.argument("file", type=click.Path(path_type=Path), default=owning.FILE)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
-def import_owners(file: Path, *, dry_run: bool) -> None:
+@json_option
+def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
     """Say that the old server runs the jobs which import-legacy --paused brought.
 
     FILE is what it wrote, by default legacy/cutover.json. From then on their owner keeps them from running here, and the
@@ -163,8 +164,7 @@ def import_owners(file: Path, *, dry_run: bool) -> None:
             if not dry_run:
                 new = await scheduler.operate(owning.register, None, moving, Owner.OLD, operator())
         would = "would be run" if dry_run else "are run"
-        click.echo(
-            f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
-        )
+        said = f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
+        done(said, as_json=as_json, jobs=len(new), saved=not dry_run)
 
     run(work())

@@ -11,7 +11,7 @@ from ...api import profiles
 from ...api.completing import profile_names
 from ...api.profiles import LOCAL, Profile
 from ...group import Commands
-from ...output import done, json_option, print_json, print_table
+from ...output import done, json_option, print_json, print_table, shows
 
 
 @click.group("profile", cls=Commands)
@@ -20,7 +20,7 @@ def profile_group() -> None:
 
 
 @profile_group.command("list")
-@json_option
+@shows
 def list_profiles(*, as_json: bool) -> None:
     """Show the servers, and which is in use. Tokens are not shown, but where they are kept.
 

@@ -17,7 +17,7 @@ from ...api.completing import job_names
 from ...api.reach import path, reached
 from ...common import Function, instant, opened, operator, run
 from ...group import Commands
-from ...output import json_option, limit_option, print_json, print_table, shows, when
+from ...output import done, json_option, limit_option, print_json, print_table, shows, when
 
 
 def filter_options(command: Function) -> Function:
@@ -81,7 +81,7 @@ async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     metavar="PLACE:HASH",
     help="What this command said some time ago: the chain has to hold it. Shows that its end was cut off.",
 )
-@json_option
+@shows
 def verify(*, head: str, as_json: bool) -> None:
     """Walk the audit's chain of hashes: exit status 1, and the first row that is wrong, if somebody has changed it.
 
@@ -153,7 +153,8 @@ def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
 
 @audit_group.command("adopt")
 @click.confirmation_option(prompt="Have you looked at each of these rows?")
-def adopt() -> None:
+@json_option
+def adopt(*, as_json: bool) -> None:
     """Take rows without a hash into the chain, at its end: a node of an earlier release wrote them during a deployment.
 
     \b
@@ -164,6 +165,7 @@ def adopt() -> None:
     async def work() -> None:
         async with opened() as scheduler:
             ids = await auditing.adopt(scheduler, operator())
-        click.echo(f"{count(len(ids), 'row')} taken into the chain")
+        said = f"{count(len(ids), 'row')} taken into the chain"
+        done(said, as_json=as_json, rows=len(ids))
 
     run(work())
