@@ -116,6 +116,8 @@ def calls(line: str) -> Iterator[list[str]]:
 def complaint(words: list[str], known: dict[str, set[str]]) -> str | None:
     """What is wrong with a call, as far as the manual's pages tell."""
     path, rest = words[0], words[1:]
+    while rest[:1] and rest[0] in {"--server", "--token", "--ca", "--profile"}:
+        rest = rest[2:]  # where the command is carried out
     while rest and f"{path} {rest[0]}" in known:
         path, rest = f"{path} {rest[0]}", rest[1:]
     if path not in known:

@@ -110,6 +110,7 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
     \b
     Example:
       targcc job disable DailyReport --reason "moving house" --until 2026-12-31T08:00
+      targcc job pause DailyReport --until 2h
     """
 
     async def work() -> None:
@@ -132,6 +133,7 @@ def enable_job(name: str, *, as_json: bool) -> None:
     \b
     Example:
       targcc job enable DailyReport
+      targcc job resume DailyReport
     """
 
     async def work() -> None:
