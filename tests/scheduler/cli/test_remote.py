@@ -53,7 +53,7 @@ READING = [
 CHANGING = [
     ["job", "run", "MailUser", "--arg", "user_id=3"],
     ["job", "disable", "SyncStock", "--reason", "moving house"],
-    ["job", "enable", "SyncStock"],
+    ["job", "resume", "SyncStock"],
     ["run", "retry", "1"],
     ["run", "cancel", "2"],
     ["queue", "pause", "default", "--reason", "the ledger is down"],
@@ -152,7 +152,7 @@ def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
         yield Twins({"TARGCC_DATABASE_URL": f"sqlite:///{here}"}, server)
 
 
-@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
 def test_commands_say_at_a_server_what_they_say_here(twins: Twins, step: int):
     for words in READING[::step]:
         assert twins.same(words)[0] == 0, words
