@@ -1,0 +1,23 @@
+"""Which module of the API has which addresses, so that a command imports no more than one."""
+
+from __future__ import annotations
+
+_PARTS = {
+    "jobs": ("jobs", "overrides", "owners", "oncall"),
+    "history": ("jobs",),
+    "overrides": ("overrides",),
+    "owners": ("owners",),
+    "runs": ("runs", "oncall"),
+    "inbox": ("oncall",),
+    "seen": ("oncall",),
+    "bulk": ("oncall",),
+    "audit": ("audit",),
+    "sessions": ("sessions",),
+    "tokens": ("sessions",),
+    "users": ("sessions",),
+}
+
+
+def part_names(path: str) -> tuple[str, ...]:
+    """The modules that may have a path such as ``/api/jobs/DailyReport/why``, the likeliest first."""
+    return _PARTS.get(path.removeprefix("/api/").partition("/")[0], ("system",))
