@@ -9,12 +9,17 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.routing import Route
@@ -184,6 +189,8 @@ def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
     refused = call("job", "run", "DailyReport", status=2).stderr
     assert "this needs the role operator; viewer-program is viewer" in refused
     assert f"{server} says so" in refused
+    stranger = call("--token", "tgc_other", "job", "list", status=2).stderr
+    assert "make one with: targcc token create NAME" in stranger
     local_only = call("migrate", status=2).stderr
     assert f"targcc migrate works where the project's database is, not at {server}" in local_only
     assert "--profile local" in local_only
@@ -288,6 +295,40 @@ def test_another_server_is_told_in_words(kind: str, said: str):
         if kind == "page":
             plain_http = call("--server", f"https://{address}", "job", "list", status=2).stderr
             assert "does not speak TLS: is it http:// instead?" in plain_http
+
+
+def self_signed(folder: Path) -> tuple[str, str]:
+    """The files of a certificate for this machine that nobody knows, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    certificate, secret = folder / "server.pem", folder / "server.key"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain_key = serialization.NoEncryption()
+    kind = serialization.PrivateFormat.PKCS8
+    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, plain_key))
+    return str(certificate), str(secret)
+
+
+def test_a_certificate_is_trusted_if_its_authority_is_named(tmp_path: Path):
+    certificate, key = self_signed(tmp_path)
+    with serving(stranger("missing"), ssl_certfile=certificate, ssl_keyfile=key) as address:
+        server = ("--server", f"https://{address}")
+        refused = call(*server, "job", "list", status=2).stderr
+        assert f"the certificate of https://{address} cannot be trusted: self-signed" in refused
+        assert "--ca FILE" in refused
+        trusted = call(*server, "--ca", certificate, "job", "list", status=2).stderr
+        assert "has no /api/jobs" in trusted  # it answers
+        http = call("--server", f"http://{address}", "job", "list", status=2).stderr
+        assert "cannot be reached" in http or "does not speak HTTP" in http
 
 
 def test_a_server_that_is_not_there_is_told_in_words():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ...scheduler import Scheduler
 from ..group import CliError
 from .refusals import refusal, unreachable
+
+if TYPE_CHECKING:
+    from ...scheduler import Scheduler
 
 T = TypeVar("T")
 P = TypeVar("P")

@@ -89,12 +89,19 @@ async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureO
 
 @router.get("/inbox/{cause}/runs", tags=["inbox"])
 async def failed_runs(
-    cause: str, _: Viewer, scheduler: SchedulerOf, limit: Limit = 20
+    cause: str,
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this run.")] = None,
 ) -> list[FailedRunOut]:
-    """The newest open runs of a failure."""
+    """The open runs of a failure, newest first. The header `Link` names the next page."""
 
     async def query(db: AsyncConnection) -> list[FailedRunOut]:
-        found = await failures.runs_of(db, cause, limit=limit)
+        found = await failures.runs_of(db, cause, limit=limit, before=cursor)
         again = await failures.done_since(db, found)
         return [
             FailedRunOut(
@@ -107,7 +114,9 @@ async def failed_runs(
             for one in found
         ]
 
-    return await scheduler.read(query)
+    found = await scheduler.read(query)
+    link_next(request, response, found[-1].id if len(found) == limit else None)
+    return found
 
 
 @router.post("/seen", tags=["inbox"])
