@@ -158,7 +158,9 @@ def twins(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.soak)])
-def test_commands_say_at_a_server_what_they_say_here(twins: Twins, step: int):
+def test_commands_say_at_a_server_what_they_say_here(
+    twins: Twins, step: int, monkeypatch: pytest.MonkeyPatch
+):
     for words in READING[::step]:
         assert twins.same(words)[0] == 0, words
         status, said, _ = twins.same([*words, "--json"])
@@ -173,6 +175,9 @@ def test_commands_say_at_a_server_what_they_say_here(twins: Twins, step: int):
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
     assert files[0].startswith("id,at,actor,action,job")
+    monkeypatch.setattr("targcc_scheduler.cli.api.client._MOST", 1)  # as many pages as rows
+    _, listed, _ = twins.same(["audit", "--json", "--limit", "3"])
+    assert len({one["id"] for one in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3
 
 
 def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
