@@ -26,6 +26,9 @@ _.normal
 
 # FastAPI sends it.
 _.saved
+_.planned_by
+_.calendar_changes
+_.maintenance_until
 
 # Templates of the dashboard.
 _.failing_runs
@@ -37,6 +40,7 @@ _.muted_by
 _.cancel_requested_by
 _.recovered
 _.layout
+_.is_limited
 _.may
 _.summary
 
@@ -97,3 +101,11 @@ _as_array
 _as_json
 _as_epoch
 _as_days
+
+# What pages and the API say of time.
+_.peak_at
+_.others_number
+_.late_since
+_.offset_before
+_.offset_after
+_.ics  # the spec

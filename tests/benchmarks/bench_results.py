@@ -96,7 +96,8 @@ def _aims() -> Iterator[Aim]:
     yield Aim(SLOTS, OURS_LITE, "slots handled", "median", 1_000, most=False)
     yield Aim(SMALL, "targcc worker, sqlite", "resident memory", "median", 70, most=True)
     yield Aim(SMALL, "targcc serve, sqlite", "resident memory", "median", 90, most=True)
-    yield Aim(SMALL, "targcc worker, sqlite", "idle", "median", 0.5, most=True)
+    for database in ("sqlite", "postgresql"):
+        yield Aim(SMALL, f"targcc worker, {database}", "idle", "median", 0.5, most=True)
 
 
 def measured(topic: str, subject: str, what: str, unit: str, samples: Sequence[float]) -> None:

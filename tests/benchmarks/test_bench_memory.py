@@ -19,8 +19,8 @@ pytestmark = [
 ]
 
 IDLE_SECONDS = 5
-MOST_CPU = 1.2
-"""Per cent of a core that an idle worker on SQLite may take; 0.5 were measured, and that is the aim; a slower core takes more."""
+MOST_CPU = {"sqlite": 0.8, "postgresql": 1.0}
+"""Per cent of a core that an idle worker may take; 0.3 and 0.45 were measured, 0.5 is the aim; a slower core takes more."""
 SPEC = """targcc: 1
 scheduler: package
 project: {name: acme-jobs, package: acme_jobs}
@@ -32,9 +32,9 @@ _GENERATE = "from targcc_gen.cli import main; main()"
 _TARGCC = "from acme_jobs.scheduler import main; main()"
 READY = {"worker": "Queues", "serve": "Open"}
 MOST = {
-    ("worker", "sqlite"): 74,
-    ("worker", "postgresql"): 87,
-    ("serve", "sqlite"): 97,
+    ("worker", "sqlite"): 73,
+    ("worker", "postgresql"): 86,
+    ("serve", "sqlite"): 96,
     ("serve", "postgresql"): 109,
 }
 """Resident MiB, 3 more than was measured: modules that a machine has to compile take as much. The aims are 70 and 90. With PostgreSQL there are Procrastinate, Psycopg and its libraries beside SQLAlchemy: some 14 MiB."""
@@ -48,6 +48,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-c", _GENERATE, "new", "acme-jobs", "--spec", "spec.yaml"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "acme-jobs"
+
+
+def database(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a new database."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    url: str = request.getfixturevalue("migrated_postgresql_url")
+    return url
 
 
 def start(project: Path, url: str, *words: str) -> subprocess.Popen[str]:
@@ -78,11 +86,7 @@ def resident(process: subprocess.Popen[str]) -> dict[str, float]:
 @pytest.mark.parametrize("words", [("worker",), ("serve", "--port", "0")], ids=" ".join)
 def test_an_idle_process_is_small(project, tmp_path, request, words, kind):
     """Measured at the second start, as in daily life: the first one migrates."""
-    url = (
-        f"sqlite:///{tmp_path / 'jobs.db'}"
-        if kind == "sqlite"
-        else request.getfixturevalue("migrated_postgresql_url")
-    )
+    url = database(kind, tmp_path, request)
     for _ in range(2):
         process = start(project, url, *words)
         time.sleep(IDLE_SECONDS)
@@ -102,17 +106,18 @@ def processor_seconds(process: subprocess.Popen[str]) -> float:
     return sum(int(file.read_text(encoding="utf-8").split()[0]) for file in files) / 1e9
 
 
-def test_an_idle_worker_leaves_the_processor_alone(project, tmp_path):
-    process = start(project, f"sqlite:///{tmp_path / 'jobs.db'}", "worker")
+@pytest.mark.parametrize("kind", list(MOST_CPU))
+def test_an_idle_worker_leaves_the_processor_alone(project, tmp_path, request, kind):
+    process = start(project, database(kind, tmp_path, request), "worker")
     time.sleep(IDLE_SECONDS)
     before, began = processor_seconds(process), time.monotonic()
     time.sleep(4 * IDLE_SECONDS)
     part = (processor_seconds(process) - before) / (time.monotonic() - began) * 100
     process.terminate()
     process.communicate(timeout=60)
-    measured(SMALL, "targcc worker, sqlite", "idle", "% of a core", [part])
-    print(f"\nidle worker on sqlite: {part:.2f} % of a core")  # noqa: T201 - as above
-    assert part <= MOST_CPU
+    measured(SMALL, f"targcc worker, {kind}", "idle", "% of a core", [part])
+    print(f"\nidle worker on {kind}: {part:.2f} % of a core")  # noqa: T201 - as above
+    assert part <= MOST_CPU[kind]
 
 
 _LIBRARIES = """

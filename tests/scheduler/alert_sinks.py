@@ -39,6 +39,11 @@ class WebhookSink:
         self.server.server_close()
 
 
+def plain(mail):
+    """The plain text of a mail."""
+    return mail.get_body(("plain",)).get_content().replace("\r\n", "\n")
+
+
 class Mailbox:
     """What a mail server got."""
 

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from projects import WEB
 from targcc_scheduler import Scheduler, Settings, create_app, migrate
 from targcc_scheduler.core.states import FINAL, RunState
-from targcc_scheduler.security import roles, sessions, tokens
+from targcc_scheduler.security import sessions, tokens
 from targcc_scheduler.security import users as user_rows
 from targcc_scheduler.security.providers.password import session_cookie
 from targcc_scheduler.storage.failures import groups
@@ -108,12 +108,12 @@ class Site:
         return visitor
 
     async def add_user(self, name: str, role: str = "admin") -> None:
-        wanted, now = roles.Role(role), datetime.now(UTC)
+        wanted, now = role, datetime.now(UTC)
         await self.change(lambda db: user_rows.add_user(db, name, PASSWORD_HASH, wanted, now))
 
     async def program(self, role: str = "operator") -> httpx.AsyncClient:
         """A program with an API token."""
-        wanted, now = roles.Role(role), datetime.now(UTC)
+        wanted, now = role, datetime.now(UTC)
         token = await self.change(
             lambda db: tokens.create_token(db, f"{role}-program", wanted, by="test", now=now)
         )

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules import Schedule
+from targcc_scheduler.schedules.clocks.changes import ClockChange, clock_changes
 
 from targcc_gen.old_runners.classic_row import ClassicRow, read_classic
 from targcc_gen.old_runners.classic_runner import ClassicRunner, Run, Settings
-from targcc_gen.parity.clock_changes import ClockChange, clock_changes
 from targcc_gen.parity.difference import Apart, Difference, apart, by_kind, change_at, season
 from targcc_gen.sources.model import ImportedJob, Options
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules import CronError, CronSchedule
+from targcc_scheduler.schedules.clocks.changes import ClockChange, clock_changes
 
 from targcc_gen.old_runners.cron_runner import Polling, cron_runs
 from targcc_gen.old_runners.cron_text import CronText, read_cron_text
-from targcc_gen.parity.clock_changes import ClockChange, clock_changes
 from targcc_gen.parity.difference import DAY, Apart, Difference, apart, by_kind, night_of, season
 from targcc_gen.parity.readings import read_as
 from targcc_gen.sources.model import ImportedJob, Options

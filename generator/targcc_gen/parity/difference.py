@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from targcc_gen.parity.clock_changes import ClockChange
+from targcc_scheduler.schedules.clocks.changes import ClockChange
+
 from targcc_gen.sources.model import ImportedJob
 
 DAY = timedelta(days=1)

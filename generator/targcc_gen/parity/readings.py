@@ -8,8 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
 from targcc_scheduler.schedules import CronError, CronSchedule, convert
-
-from targcc_gen.parity.clock_changes import clock_changes
+from targcc_scheduler.schedules.clocks.changes import clock_changes
 
 _FIELDS = 5
 _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4

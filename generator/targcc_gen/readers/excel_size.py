@@ -38,7 +38,14 @@ def refuse_bombs(path: Path) -> None:
     try:
         with ZipFile(path) as archive, path.open("rb") as stream:
             _Measure(path, stream).all(archive.infolist())
-    except (BadZipFile, zlib.error, expat.ExpatError, OSError, ValueError) as error:
+    except (
+        BadZipFile,
+        NotImplementedError,
+        zlib.error,
+        expat.ExpatError,
+        OSError,
+        ValueError,
+    ) as error:
         raise InputError(f"{path}: not a workbook: {error}") from None
 
 

@@ -28,7 +28,7 @@ def different(spec: Spec, place: EnvironmentSpec) -> str:
         found["job_options"] = {
             spec.stable_name(key): _said(job) for key, job in place.jobs.items()
         }
-    return _source(found)
+    return source(found)
 
 
 def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def _said(model: BaseModel) -> dict[str, Any]:
     }
 
 
-def _source(value: Any) -> str:
+def source(value: Any) -> str:
+    """A value as Python source; a mapping in braces."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{pyliteral(key)}: {_source(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{pyliteral(key)}: {source(one)}' for key, one in value.items())}}}"
     return pyliteral(value)

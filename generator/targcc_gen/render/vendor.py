@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from targcc_gen.render.literals import pyliteral
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+    from pydantic import BaseModel
 
     from targcc_gen.spec import Spec
 
@@ -228,7 +229,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_calendars(spec)}{_told(spec)}    ){_environments(spec)}
 )
 """
 
@@ -252,10 +253,42 @@ def _queue_limits(spec: Spec) -> str:
     return f"        queue_limits={{{shown}}},\n" if limits else ""
 
 
+def _calendars(spec: Spec) -> str:
+    """The calendars, and which of them hold a whole queue; nothing is said where there are none."""
+    from targcc_gen.render.environments import source
+
+    queues = {
+        name: _said(queue, ("calendar", "on_holiday"))
+        for name, queue in spec.queues.items()
+        if queue.calendar or queue.on_holiday
+    }
+    calendars = {
+        name: _said(calendar, type(calendar).model_fields)
+        for name, calendar in spec.calendars.items()
+    }
+    values = {"calendars": calendars, "queue_calendars": queues}
+    return "".join(f"        {name}={source(one)},\n" for name, one in values.items() if one)
+
+
+def _said(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:
+    """What a part of the spec says."""
+    return {key: value for key in keys if (value := getattr(model, key))}
+
+
 def _process_queues(spec: Spec) -> str:
     """The queues whose jobs run in processes of their own; nothing is said where there are none."""
     names = tuple(name for name, queue in spec.queues.items() if queue.isolation == "process")
     return f"        process_queues={pyliteral(names)},\n" if names else ""
+
+
+def _told(spec: Spec) -> str:
+    """Who is told of what, for the project as a whole; nothing is said where the spec says nothing."""
+    from targcc_gen.spec.writing.dump import section_values
+
+    said = {"alerts": section_values(spec.alerts), "oncall": section_values(spec.oncall)}
+    return "".join(
+        f"        {name}={pyliteral(values)},\n" for name, values in said.items() if values
+    )
 
 
 def _plain(content: bytes) -> bytes:

@@ -39,9 +39,13 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
     jobs = {**spec.jobs, key: job}
     if key in spec.jobs:
         raise InputError(f"the spec has a job {key} already", hint="choose another name")
-    views = {one: {"queue": each.queue, "name": each.name} for one, each in jobs.items()}
+    views = {
+        one: {"queue": each.queue, "name": each.name, "calendar": each.calendar}
+        for one, each in jobs.items()
+    }
     seen = {
         "queues": spec.queues,
+        "calendars": spec.calendars,
         "defaults": dict(spec.defaults),
         "jobs": views,
         "moved": spec.moved,

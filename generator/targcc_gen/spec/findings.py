@@ -166,25 +166,32 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
-def kind_at(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
-    """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts`, `misfire`, or those of an environment."""
-    match path:
-        case ():
-            return "spec"
-        case ("queues", _):
-            return "queue"
-        case ("jobs", _):
-            return "job"
-        case ("environments", _):
-            return "environment"
-        case ("environments", _, "defaults"):
-            return "environment defaults"
-        case ("environments", _, "queues", _):
-            return "environment queue"
-        case ("environments", _, "jobs", _):
-            return "environment job"
-        case _:
-            return str(path[-1])
+_KINDS: dict[tuple[str | None, ...], str] = {
+    (): "spec",
+    ("queues", None): "queue",
+    ("calendars", None): "calendar",
+    ("jobs", None): "job",
+    ("environments", None): "environment",
+    ("environments", None, "defaults"): "environment defaults",
+    ("environments", None, "queues", None): "environment queue",
+    ("environments", None, "jobs", None): "environment job",
+    ("alerts",): "project alerts",
+    ("alerts", "quiet", None): "quiet",
+    ("alerts", "escalation", None): "step",
+    ("oncall", "people", None): "person",
+    ("oncall", "rota", None): "shift",
+}
+"""Kinds of mappings by their paths; None stands for any key."""
+
+
+def kind_at(path: Steps) -> str:
+    """The kind of mapping at a path: `spec`, `project`, `queue`, `defaults`, `job`, `alerts`, `misfire`, or those of `_KINDS`."""
+    for shape, kind in _KINDS.items():
+        if len(shape) == len(path) and all(
+            one is None or one == step for one, step in zip(shape, path, strict=True)
+        ):
+            return kind
+    return str(path[-1])
 
 
 def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
@@ -192,8 +199,8 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     match path:
         case ():
             return "the spec"
-        case ("queues", name):
-            return f"queue {shown(name)}"
+        case ("queues" | "calendars" as kind, name):
+            return f"{kind[:-1]} {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
         case ("environments", name):

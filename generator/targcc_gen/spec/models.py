@@ -19,6 +19,10 @@ from pydantic import (
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.blueprint_names import Blueprint
+from targcc_gen.spec.calendars.models import CalendarSpec
+from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
+from targcc_gen.spec.oncall import policy
+from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
 from targcc_gen.spec.params import ParamName, ParamSpec
 from targcc_gen.spec.parts import (
     AlertsSpec,
@@ -74,6 +78,8 @@ JobArgument = Literal[
     "isolation",
     "memory_limit",
     "alerts",
+    "calendar",
+    "on_holiday",
     "paused",
 ]
 
@@ -162,6 +168,15 @@ class JobSpec(Frozen):
         le=2**20,
         description="MiB of memory; a run that uses more is ended and has failed. It runs in a process of its own.",
     )
+    calendar: CalendarNames | None = Field(
+        default=None,
+        description="Calendars by name: while one of them, or of its queue's, is closed, it does not start by itself.",
+    )
+    on_holiday: OnHoliday | None = Field(
+        default=None,
+        description="What becomes of a slot then: `skip` it, or run at the same time on the `next` or the `previous`"
+        " working day; by default what its queue says, else `skip`.",
+    )
     must_finish_by: TimeOfDay | None = Field(
         default=None,
         description="A time of the day in the job's zone: people are told if its last slot before has not succeeded by"
@@ -230,6 +245,10 @@ class Spec(Frozen):
         default_factory=lambda: {"default": QueueSpec()},
         description="Queues by name. `default` exists even when it is not listed.",
     )
+    calendars: dict[CalendarName, CalendarSpec] = Field(
+        default_factory=dict,
+        description="Days off and times in which nothing starts, by name; jobs and queues name those that hold them.",
+    )
     defaults: DefaultsSpec = Field(
         default_factory=DefaultsSpec, description="What a job gets when it says nothing else."
     )
@@ -250,6 +269,10 @@ class Spec(Frozen):
         description="Folders with blueprints of your own: `./blueprints` in this repository, or `git+https://…@TAG#FOLDER` in"
         " another one, of which `targcc-gen blueprints fetch` brings a copy.",
     )
+    alerts: AlertingSpec = Field(
+        default_factory=AlertingSpec, description="What holds for the alerts of all jobs."
+    )
+    oncall: OnCallSpec = Field(default_factory=OnCallSpec, description="Who is on call when.")
     environments: dict[QueueName, EnvironmentSpec] = Field(
         default_factory=dict,
         description="What is different where the project runs with `TARGCC_ENVIRONMENT` set to one of these names.",
@@ -298,8 +321,19 @@ def _as_written(spec: Spec) -> dict[str, Any]:
     """What `rules.spec_findings` looks at, in the shape of the YAML."""
     return {
         "queues": spec.queues,
+        "calendars": spec.calendars,
         "defaults": dict(spec.defaults),
-        "jobs": {key: {"queue": job.queue, "name": job.name} for key, job in spec.jobs.items()},
+        "jobs": {
+            key: {
+                "queue": job.queue,
+                "name": job.name,
+                "calendar": job.calendar,
+                "alerts": job.alerts and dict(job.alerts),
+            }
+            for key, job in spec.jobs.items()
+        },
+        "alerts": spec.alerts.model_dump(),
+        "oncall": spec.oncall.model_dump(),
         "environments": {
             name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
         },
@@ -312,6 +346,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "spec": Spec,
     "project": ProjectSpec,
     "queue": QueueSpec,
+    "calendar": CalendarSpec,
     "defaults": DefaultsSpec,
     "job": JobSpec,
     "alerts": AlertsSpec,
@@ -320,6 +355,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "environment defaults": EnvironmentDefaults,
     "environment queue": EnvironmentQueue,
     "environment job": EnvironmentJob,
+    **policy.MODELS,
 }
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
 
 from targcc_gen.spec import rules
+from targcc_gen.spec.calendars.values import CalendarNames, OnHoliday
 from targcc_gen.spec.times import Duration, TimeLimit, Zone
 from targcc_gen.spec.value_errors import problem
 from targcc_gen.spec.values import (
     AlertEvent,
+    ChannelName,
     Distribution,
     Email,
     Folder,
@@ -78,6 +80,14 @@ class QueueSpec(Frozen):
         default="thread",
         description="`process` runs each of its jobs in a process of its own, unless the job says `thread`.",
     )
+    calendar: CalendarNames | None = Field(
+        default=None,
+        description="Calendars that hold all its jobs, besides their own: while one is closed, none starts by itself.",
+    )
+    on_holiday: OnHoliday | None = Field(
+        default=None,
+        description="What becomes of a slot then, for jobs that do not say; by default `skip`.",
+    )
 
 
 class DefaultsSpec(Frozen):
@@ -110,6 +120,19 @@ class MisfireSpec(Frozen):
     )
 
 
+Mails = Annotated[tuple[Email, ...], Field(description="Mail addresses.")]
+SlackHook = Annotated[Webhook | None, Field(description="A Slack incoming webhook.")]
+TeamsHook = Annotated[Webhook | None, Field(description="A Microsoft Teams workflow webhook.")]
+WebHook = Annotated[Webhook | None, Field(description="It gets each alert as JSON.")]
+Others = Annotated[
+    dict[ChannelName, Annotated[Text, Field(max_length=500)]],
+    Field(
+        description="By channels of your own, `channels` of the project's `alerts`: the target of each."
+    ),
+]
+OnCall = Annotated[StrictBool, Field(description="Whoever is on call then, too.")]
+
+
 class AlertsSpec(Frozen):
     """Who is told about this job, and when. A webhook's address may be a reference: `${SLACK_URL}`, `file:/run/secrets/slack`."""
 
@@ -117,12 +140,18 @@ class AlertsSpec(Frozen):
         default=("failure",),
         description='What is worth telling: `failure`, `success`, `missed`, `"slower than 5m"`.',
     )
-    email: tuple[Email, ...] = Field(default=(), description="Mail addresses.")
-    slack: Webhook | None = Field(default=None, description="A Slack incoming webhook.")
-    teams: Webhook | None = Field(default=None, description="A Microsoft Teams workflow webhook.")
-    webhook: Webhook | None = Field(default=None, description="It gets each alert as JSON.")
+    email: Mails = ()
+    slack: SlackHook = None
+    teams: TeamsHook = None
+    webhook: WebHook = None
     max_per_hour: StrictInt | None = Field(
         default=None, ge=1, le=10_000, description="At most so many alerts an hour for this job."
+    )
+    other: Others = Field(default_factory=dict)
+    oncall: OnCall = False
+    urgent: StrictBool | None = Field(
+        default=None,
+        description="Whether they go through quiet hours and are escalated; by default as the project's `alerts` says.",
     )
 
     @property

@@ -14,15 +14,14 @@ from pydantic import BaseModel
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.spec.blueprint_names import own_params, taken_names
+from targcc_gen.spec.calendars.rules import calendar_findings
 from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.value_errors import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
-
-ALERT_CHANNELS = ("email", "slack", "teams", "webhook")
-"""The keys of `alerts:` that say who is told."""
 
 _SCHEDULES = ("cron", "every", "at", "type")
 
@@ -70,7 +69,7 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     for key in ("anchor", "after"):
         if key in job and "every" not in job:
             yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every", at="key")
-    for key in ("timezone", "misfire", "must_finish_by"):
+    for key in ("timezone", "misfire", "must_finish_by", "calendar", "on_holiday"):
         if key in job and kind is not None:
             yield Finding(
                 (key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule", at="key"
@@ -82,6 +81,9 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
             "with after there are no slots to miss",
             at="key",
         )
+    if "on_holiday" in job and "after" in job:
+        hint = "with after it waits until the calendar is open again"
+        yield Finding(("on_holiday",), f"on_holiday has no use in {job_is}", hint, at="key")
     if "memory_limit" in job and job.get("isolation") == "thread":
         hint = "remove one of them: it is for a job in a process of its own"
         yield Finding(("memory_limit",), f"memory_limit has no use in {job_is}", hint, at="key")
@@ -93,7 +95,7 @@ def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
 def _alerts(alerts: Any, job_is: str) -> Iterator[Finding]:
     if isinstance(alerts, BaseModel):
         alerts = dict(alerts)
-    if isinstance(alerts, Mapping) and not any(alerts.get(key) for key in ALERT_CHANNELS):
+    if isinstance(alerts, Mapping) and not any(alerts.get(key) for key in RECIPIENTS):
         hint = "give email, slack, teams or webhook"
         yield Finding(("alerts",), f"nobody gets the alerts of {job_is}", hint, at="key")
 
@@ -138,9 +140,11 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
     jobs = _mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
+    yield from calendar_findings(spec)
     yield from _same_names(jobs)
     yield from _environments(spec, jobs)
     yield from _moved(_mapping(spec.get("moved")), jobs)
+    yield from policy_findings(spec)
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def parsed_duration(text: str, column: int = 0) -> timedelta:
         return _positive(parse_duration(text))
     except CronError as error:
         error.column += column
-        raise _from_cron(error) from error
+        raise from_cron_error(error) from error
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -45,7 +45,7 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-def _from_cron(error: CronError) -> PydanticCustomError:
+def from_cron_error(error: CronError) -> PydanticCustomError:
     """A `CronError` in Pydantic's hands, with its column kept."""
     return problem(
         error.message,
@@ -121,7 +121,7 @@ def _zone(name: str) -> str:
     try:
         parse_zone(name)
     except CronError as error:
-        raise _from_cron(error) from error
+        raise from_cron_error(error) from error
     return name
 
 
@@ -147,7 +147,7 @@ def _cron(text: str) -> str:
     try:
         cron_schedule(text)
     except CronError as error:
-        raise _from_cron(error) from error
+        raise from_cron_error(error) from error
     return text
 
 

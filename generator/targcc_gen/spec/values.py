@@ -258,3 +258,28 @@ WEBHOOK_PATTERN = r"^(https://|file:\S|\$\{[A-Za-z_][A-Za-z0-9_]*\}$)"
 
 
 Webhook = Annotated[StrictStr, AfterValidator(_webhook), Field(max_length=500)]
+
+
+def _channel_name(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,49}", text):
+        raise problem(
+            f'"{text}" is no name for a channel',
+            hint="a small letter, then letters, digits, - or _",
+        )
+    return text
+
+
+ChannelName = Annotated[str, BeforeValidator(_channel_name)]
+"""How rules call a channel of alerts."""
+
+
+def _channel_place(text: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*", text):
+        raise problem(
+            f'"{text}" does not say where a class is', hint='write "acme_jobs.ntfy:NtfyChannel"'
+        )
+    return text
+
+
+ChannelPlace = Annotated[StrictStr, AfterValidator(_channel_place), Field(max_length=200)]
+"""A module and a name in it."""

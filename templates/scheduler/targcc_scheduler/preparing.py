@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from .engine.factory import schema_steps
 from .migrations.upgrade import require_current, upgrade
 from .settings import Settings
-from .storage.partitions.convert import partition_steps
 
 
 def migrate(url: str | sa.URL | None = None, *, partitions: str | None = None) -> str:
@@ -23,7 +22,12 @@ def migrate(url: str | sa.URL | None = None, *, partitions: str | None = None) -
     if url is None:
         settings = Settings()
         url, partitions = settings.database_url, partitions or settings.history_partitions
-    return upgrade(url, also=(*schema_steps(url), *partition_steps(partitions or "none")))
+    also = schema_steps(url)
+    if partitions == "month":
+        from .storage.partitions.convert import partition_steps
+
+        also = (*also, *partition_steps())
+    return upgrade(url, also=also)
 
 
 def prepare(settings: Settings) -> str:

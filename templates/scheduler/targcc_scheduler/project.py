@@ -30,7 +30,12 @@ class Project:
         queue_limits: For some queues, the number of runs that go on at once on all nodes together.
         process_queues: The queues whose jobs run in worker processes unless they say otherwise.
         timeout: How long a run may take, for jobs that do not say; ``None`` is no limit.
+        calendars: Calendars by name: days off and times in which nothing starts, as :data:`~.schedules.working.calendar.KEYS` has them.
+        queue_calendars: For some queues, the names of calendars that hold all their jobs (``calendar``), and what becomes of a slot on
+            a day off where a job does not say (``on_holiday``).
         job_options: By job, options of ``@job`` that count more here than what the job itself says.
+        alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``alerts/policy.py``.
+        oncall: The people who are on call, and the rota.
     """
 
     name: str
@@ -44,14 +49,22 @@ class Project:
     timeout: str | None = None
     process_queues: tuple[str, ...] = ()
     queue_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    calendars: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+    queue_calendars: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     job_options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    alerts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    oncall: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "queues", MappingProxyType(dict(self.queues)))
-        object.__setattr__(self, "queue_limits", MappingProxyType(dict(self.queue_limits)))
-        object.__setattr__(self, "job_options", MappingProxyType(dict(self.job_options)))
+        for name in (
+            *("queues", "queue_limits", "calendars", "queue_calendars", "job_options"),
+            *("alerts", "oncall"),
+        ):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
 

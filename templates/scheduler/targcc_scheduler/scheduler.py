@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from . import operations
 from .core.actor import SYSTEM, Actor
 from .core.clock import Clock, DatabaseClock
+from .core.scope.visibility import visibility
 from .core.states import RunState
 from .enqueueing.creating import Creating
 from .enqueueing.recording import RecordingHost
 from .hosting import Connection, Host
-from .jobs.declaration import RecurringOptions, define
+from .jobs.declaration import define
 from .jobs.definition import JobDefinition
 from .jobs.discovery import BrokenModule
+from .jobs.options.keywords import RecurringOptions
 from .jobs.registry import JobRef
 from .node.alert_queue import Notify
 from .node.node import Node
@@ -72,13 +74,17 @@ class Scheduler(Creating):
 
     @property
     def definitions(self) -> Mapping[str, JobDefinition]:
-        """The jobs by name; the jobs package is imported at the first look."""
-        return dict(self._registry.definitions)  # the registry's own may change meanwhile
+        """The jobs by name, of those that may be seen; the jobs package is imported at the first look."""
+        every = dict(self._registry.definitions)  # the registry's own may change meanwhile
+        allowed = visibility.get()
+        if allowed is None:
+            return every
+        return {name: job for name, job in every.items() if name in allowed.seen}
 
     @property
     def broken(self) -> Sequence[BrokenModule]:
-        """The job files that could not be used."""
-        return self._registry.broken
+        """The job files that could not be used; whose they would be is not known, so nobody sees them who sees some jobs only."""
+        return self._registry.broken if visibility.get() is None else ()
 
     @property
     def store(self) -> Store:
@@ -91,8 +97,9 @@ class Scheduler(Creating):
         return self._host.node
 
     def key_of(self, name: str) -> str:
-        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more stays as it is."""
-        return self._registry.key_of(name)
+        """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more, or hidden, stays as it is."""
+        key, allowed = self._registry.key_of(name), visibility.get()
+        return key if allowed is None or key in allowed.seen else name
 
     def add_recurring(
         self,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .core.errors import SecretError
 from .core.masking.environment import know_environment, know_values
+from .core.masking.records import mask_our_records
 from .core.sealing.seals import SEALS, split_keys
 from .core.secrets import from_outside
 from .project import current
@@ -64,6 +65,8 @@ class Settings(BaseSettings):
     """Names, separated by commas, that the site answers to beside the one in ``base_url``: ``jobs.example.com``, ``*.example.com``, or ``*`` for any."""
     trusted_proxies: str = ""
     """Addresses or networks, separated by commas, of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; ``*``: everybody's."""
+    connections_per_address: Annotated[int, Field(ge=1)] = 100
+    """How many connections ``targcc serve`` keeps of one address that is no trusted proxy; more are closed at once."""
     dashboard_path: str = "/jobs"
     """Where the pages, the API, the health checks and the metrics are."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -148,6 +151,9 @@ class Settings(BaseSettings):
     ping_seconds: Seconds = 60
     """How often, at least 15 s apart."""
 
+    require_second_factor: str = ""
+    """Roles, separated by commas, whose users sign in by password only with a second factor: who has none yet is led to turn it on."""
+
     oidc_issuer: str = ""
     """The OpenID provider at which people sign in, such as ``https://login.example.com/realms/acme``; needs the extra ``oidc``."""
     oidc_client_id: str = ""
@@ -161,9 +167,9 @@ class Settings(BaseSettings):
     """The claim that names people; choose one that they cannot change themselves."""
     oidc_role_claim: str = "groups"
     """The claim with their groups, or with one text."""
-    oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = Field(default_factory=dict)
-    """The role of each group, such as ``{"ops": "operator"}``; the highest counts."""
-    oidc_default_role: Literal["", "viewer", "operator", "admin"] = ""
+    oidc_roles: dict[str, str] = Field(default_factory=dict)
+    """The role of each group, such as ``{"ops": "operator"}``, built-in or of your own; the highest built-in one counts, else the first here."""
+    oidc_default_role: str = ""
     """The role of everybody else who signs in there; empty: they are refused."""
 
     smtp_host: str = ""
@@ -183,6 +189,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _mask_from_now_on(self) -> Self:
+        mask_our_records()
         know_environment()
         know_values(vars(self).values())
         try:
@@ -190,6 +197,11 @@ class Settings(BaseSettings):
         except SecretError as error:
             raise ValueError(f"secret_key: {error}") from None
         return self
+
+    @property
+    def second_factor_roles(self) -> frozenset[str]:
+        """The roles of ``require_second_factor``."""
+        return frozenset(filter(None, map(str.strip, self.require_second_factor.split(","))))
 
     @field_validator("database_url")
     @classmethod

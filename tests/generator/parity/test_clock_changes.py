@@ -5,7 +5,6 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from targcc_gen.parity.clock_changes import clock_changes, notes_on
 from targcc_gen.parity.readings import differences, read_as
 from targcc_scheduler.schedules import (
     CronError,
@@ -14,6 +13,7 @@ from targcc_scheduler.schedules import (
     OnceSchedule,
     parse_duration,
 )
+from targcc_scheduler.schedules.clocks.changes import clock_changes, notes_on
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)

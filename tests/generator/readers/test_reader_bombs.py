@@ -117,6 +117,15 @@ def test_a_part_whose_header_lies_of_its_length_is_refused(tmp_path):
         read(path)
 
 
+def test_an_archive_of_a_version_that_nobody_knows_is_refused(tmp_path):
+    path = workbook(tmp_path / "jobs.xlsx", GOOD)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 166  # the version that is needed, in the directory
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a workbook"):
+        read(path)
+
+
 def test_a_workbook_with_entities_is_refused(tmp_path):
     path = tmp_path / "a.xlsx"
     with zipfile.ZipFile(path, "w") as archive:

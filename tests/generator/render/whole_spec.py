@@ -199,6 +199,9 @@ ALERTS: dict[str, st.SearchStrategy[Any]] = {
     "teams": ADDRESS,
     "webhook": ADDRESS,
     "max_per_hour": COUNT,
+    "other": st.sampled_from([*[{}] * 30, {"ntfy": "topic"}]),
+    "oncall": st.sampled_from([*[False] * 30, True]),
+    "urgent": st.booleans(),
 }
 PARAM = st.sampled_from(list(PARAM_EXAMPLES.values())) | mostly(
     [
@@ -232,6 +235,16 @@ PROCEDURE = mostly(
     "a.b.c.d.e",
     "#tmp",
 )
+CALENDARS = mostly(["holidays", ["holidays", "nights"]], "nowhere", [])
+ON_HOLIDAY = mostly(["skip", "next", "previous"], "never")
+CALENDAR_KEYS: dict[str, st.SearchStrategy[Any]] = {
+    "description": TEXT,
+    "off": mostly(["saturday", ["2026-09-21 (Yom Kippur)", "12-25"]], "someday", ["13-25"]),
+    "work": mostly(["2026-10-03", ["2026-10-03"]], "monday"),
+    "blackouts": mostly(["22:00-23:30", ["2026-12-24 18:00 to 2026-12-27 06:00"]], "22:00"),
+    "ics": mostly(["calendars/holidays.ics"], "../holidays.ics", "holidays.txt"),
+    "include": mostly(["nights"], "nowhere"),
+}
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "timezone": ZONE,
     "display_name": TEXT,
@@ -248,6 +261,8 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     "concurrency": COUNT,
     "isolation": ISOLATION,
     "memory_limit": mostly([16, 256, 2**20], 1),
+    "calendar": CALENDARS,
+    "on_holiday": ON_HOLIDAY,
     "must_finish_by": mostly(["06:00", "6:00", "23:59"], "24:00", 360),
     "must_start_within": DURATION,
     "at_least": mostly(["1 success in 26h", "3 successes in 1d"], "0 success in 1h"),
@@ -275,12 +290,60 @@ PLACE_DEFAULTS = {
     "timeout": DURATION,
     "queue": QUEUE,
 }
-QUEUE_KEYS = {"workers": COUNT, "concurrency": COUNT, "isolation": ISOLATION}
+PLACE_QUEUE = {"workers": COUNT, "concurrency": COUNT, "isolation": ISOLATION}
+QUEUE_KEYS = {**PLACE_QUEUE, "calendar": CALENDARS, "on_holiday": ON_HOLIDAY}
 PLACE_JOB = {
     **{key: JOB[key] for key in ("queue", "priority", "retries", "backoff")},
     **{key: JOB[key] for key in ("timeout", "overlap", "concurrency", "paused")},
 }
 
+
+def needing(keys: dict[str, st.SearchStrategy[Any]], *needed: str) -> st.SearchStrategy[Any]:
+    """A mapping with some of the keys, these among them."""
+    return st.fixed_dictionaries(
+        {key: keys[key] for key in needed},
+        optional={key: value for key, value in keys.items() if key not in needed},
+    )
+
+
+TIME = mostly(["06:00", "22:00", "23:59"], "24:00")
+HOURS = {
+    "days": st.lists(mostly(["mon", "sat", "sun"], "someday"), max_size=2),
+    "timezone": ZONE,
+}
+REACHED: dict[str, st.SearchStrategy[Any]] = {
+    "email": st.lists(EMAIL, min_size=1, max_size=2),
+    **{key: ALERTS[key] for key in ("slack", "teams", "webhook", "other")},
+}
+TELL = {**REACHED, "oncall": ALERTS["oncall"]}
+QUIET = {
+    "start": TIME,
+    "end": TIME,
+    "channels": st.lists(mostly(["email", "slack"], "E-Mail"), max_size=1),
+    "email": REACHED["email"],
+    **HOURS,
+}
+DIGEST = {"at": TIME, **HOURS, **TELL}
+STEP = {"after": DURATION, **TELL}
+ALERTING = {
+    **TELL,
+    "timezone": ZONE,
+    "recovered": st.booleans(),
+    "urgent": st.lists(mostly(["failure", "late", "recovered"], "success!"), max_size=2),
+    "quiet": st.lists(needing(QUIET, "start", "end"), max_size=1),
+    "digest": needing(DIGEST, "at", "email"),
+    "escalation": st.lists(
+        needing(STEP, "after", "email"),
+        max_size=2,
+    ),
+    "channels": st.sampled_from([{}, {"ntfy": "smtplib:SMTP"}]),
+}
+SHIFT = {"who": st.just("dana"), "start": TIME, "end": TIME, "days": HOURS["days"]}
+ONCALL = {
+    "timezone": ZONE,
+    "people": st.just({"dana": {"email": ["dana@example.com"]}}),
+    "rota": st.lists(needing(SHIFT, "who"), max_size=2),
+}
 
 PROJECT = {
     "package": mostly(["acme_jobs", "_x"], "fastapi", "class"),
@@ -288,16 +351,24 @@ PROJECT = {
     "description": TEXT,
 }
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "queues", "jobs", "database", "defaults", "moved", "environments"},
+    "spec": {"targcc", "project", "scheduler", "queues", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall"},
     "project": {"name", *PROJECT},
     "queue": {*QUEUE_KEYS},
+    "calendar": {*CALENDAR_KEYS},
     "defaults": {*PLACE_DEFAULTS},
     "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
     "alerts": {*ALERTS, "email"},
+    "project alerts": {*ALERTING},
+    "quiet": {*QUIET},
+    "digest": {*DIGEST},
+    "step": {*STEP},
+    "oncall": {*ONCALL},
+    "person": {*REACHED},
+    "shift": {*SHIFT},
     "misfire": {"policy", "grace"},
     "environment": {"defaults", "queues", "jobs"},
     "environment defaults": {*PLACE_DEFAULTS},
-    "environment queue": {*QUEUE_KEYS},
+    "environment queue": {*PLACE_QUEUE},
     "environment job": {*PLACE_JOB},
 }  # fmt: skip
 """The keys that are drawn, by the kind of mapping: a test holds them to those that there are."""
@@ -339,11 +410,12 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "project": project,
         "scheduler": "package",
         "queues": {"critical": draw(some(QUEUE_KEYS, 2)), "slow-1": draw(some(QUEUE_KEYS, 2))},
+        "calendars": {"holidays": draw(some(CALENDAR_KEYS, 3)), "nights": {"off": "sunday"}},
         "jobs": named,
     }
     place = {
         "defaults": some(PLACE_DEFAULTS, 2),
-        "queues": st.dictionaries(QUEUE, some(QUEUE_KEYS, 2), max_size=1),
+        "queues": st.dictionaries(QUEUE, some(PLACE_QUEUE, 2), max_size=1),
         "jobs": st.dictionaries(st.sampled_from(keys[:-1]), some(PLACE_JOB, 3), max_size=1),
     }
     more: dict[str, st.SearchStrategy[Any]] = {
@@ -353,6 +425,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "environments": st.dictionaries(
             st.sampled_from(["staging", "production"]), some(place, 3), max_size=2
         ),
+        "alerts": some(ALERTING, 3),
+        "oncall": some(ONCALL, 3),
     }
     whole |= draw(some(more, 3))
     if draw(SELDOM):

@@ -46,6 +46,8 @@ OPTIONS: dict[str, list[Any]] = {
         {"email": ["a@example.com"]},
         {"on": ["success", "slower than 5m"], "slack": "${HOOK}", "max_per_hour": 3},
     ],
+    "calendar": ["weekend", ["weekend", "nights"]],
+    "on_holiday": ["skip", "next"],
     "paused": [True],
     "name": ["Turnover"],
 }
@@ -65,6 +67,7 @@ def spec_of(job: dict[str, Any]) -> Spec | None:
         "targcc": 1,
         "project": PROJECT,
         "queues": {"critical": {}},
+        "calendars": {"weekend": {"off": "saturday"}, "nights": {"blackouts": "22:00-05:00"}},
         "defaults": {"retries": 3},
         "jobs": {"Sales": job},
     }

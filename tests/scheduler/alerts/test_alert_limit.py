@@ -16,7 +16,7 @@ def report():
 
 
 async def test_nodes_that_alert_at_once_share_one_limit(cluster, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     settings = Settings(_env_file=None, database_url=cluster.url)  # there is no mail server
     definition = define(report, alerts=Alerts(email=("ops@example.com",), max_per_hour=2))
     engines = [make_engine(cluster.url) for _ in range(3)]

@@ -5,7 +5,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alert_sinks import WebhookSink, free_port
+from alert_sinks import WebhookSink, free_port, plain
 from rt_tools import QUICK, until
 from targcc_scheduler import Alerts, JobType, RunState, Settings, job
 from targcc_scheduler.alerts.dispatcher import AlertSender
@@ -77,7 +77,7 @@ async def test_a_failure_is_mailed_with_all_that_is_known_about_it(office, mailb
     assert mail["Subject"] == "Daily Report failed"
     assert mail["To"] == "ops@example.com, dana@example.com"
     assert mail["From"] == "rig-jobs@localhost"
-    text = mail.get_content()
+    text = plain(mail)
     assert text.splitlines()[0] == "ValueError: no orders"
     assert "https://jobs.example.com/jobs/runs/7" in text
     assert "7, attempt 3" in text
@@ -93,17 +93,21 @@ async def test_slack_gets_blocks_it_takes_and_nothing_of_the_error_is_markup(off
     )
     (body,) = slack.bodies
     assert body["text"] == "Daily Report failed"
-    header, message, facts, code, link = body["blocks"]
-    assert header == {
-        "type": "header",
-        "text": {"type": "plain_text", "text": "Daily Report failed"},
-    }
-    assert message["text"] == {"type": "plain_text", "text": "no <orders> & no @channel"}
-    assert {"type": "mrkdwn", "text": "*Job*\nDailyReport"} in facts["fields"]
+    header, message, facts, code, buttons = body["blocks"]
+    assert (header["type"], header["text"]["text"]) == ("header", "Daily Report failed")
+    assert message["text"]["text"] == "no &lt;orders&gt; &amp; no @channel"
+    assert "*Job*\nDailyReport" in [field["text"] for field in facts["fields"]]
     assert len(facts["fields"]) <= 10
+    assert code["text"]["text"].startswith("```…xxx")
     assert code["text"]["text"].endswith("&lt;script&gt; &amp; ''' end```")
     assert len(code["text"]["text"]) < 3_000
-    assert "https://jobs.example.com/jobs/runs/7" in link["elements"][0]["text"]
+    page = "https://jobs.example.com/jobs"
+    opened = {one["text"]["text"]: one["url"] for one in buttons["elements"]}
+    assert opened.pop("Open in the inbox").startswith(f"{page}/inbox/")
+    assert opened == {
+        "Open the run": f"{page}/runs/7",
+        "Open the job": f"{page}/jobs/DailyReport",
+    }
 
 
 async def test_teams_gets_an_adaptive_card_and_may_answer_202(office, teams, database):
@@ -140,7 +144,7 @@ async def test_a_run_that_took_too_long_is_told_as_slow(office, mailbox):
     await office.tell(alerts, kind="success", message="done", duration_ms=301_000)
     (mail,) = mailbox.mails
     assert mail["Subject"] == "Daily Report was slow"
-    assert "at most 5m" in mail.get_content()
+    assert "at most 5m" in plain(mail)
 
 
 async def test_missed_slots_are_told_to_those_who_want_to_hear_it(office, mailbox):
@@ -150,7 +154,7 @@ async def test_missed_slots_are_told_to_those_who_want_to_hear_it(office, mailbo
     await office.tell(Alerts(on=("missed",), email=("ops@example.com",)), **missed)
     (mail,) = mailbox.mails
     assert mail["Subject"] == "Daily Report was missed"
-    assert mail.get_content().rstrip().endswith("https://jobs.example.com/jobs")
+    assert "https://jobs.example.com/jobs/jobs/DailyReport" in plain(mail)
 
 
 async def test_a_row_in_the_table_goes_before_the_decorator(office, mailbox, database):
@@ -214,7 +218,7 @@ async def test_an_hour_has_room_for_so_many_and_the_next_one_says_what_was_held_
     office.clock.set(NOON + HOUR)  # the first has just left the hour
     await office.tell(alerts)
     assert len(mailbox.mails) == 4
-    assert "3 alerts before this one" in mailbox.mails[-1].get_content()
+    assert "3 alerts before this one" in plain(mailbox.mails[-1])
 
 
 async def test_two_nodes_share_one_count(office, mail_settings, mailbox):
@@ -232,7 +236,7 @@ async def test_two_nodes_share_one_count(office, mail_settings, mailbox):
 async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
     mail_settings, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     office = Office(
         mail_settings.model_copy(update={"smtp_port": free_port(), "smtp_user": "jobs"})
     )
@@ -246,7 +250,7 @@ async def test_an_unreachable_mail_server_is_audited_and_no_secret_is_logged(
 async def test_what_the_mail_server_refused_is_said_without_the_password(
     mail_settings, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     caplog.set_level(logging.DEBUG)
     password = type(mail_settings.smtp_password)("hunter2-secret")
     account = {"smtp_user": "jobs", "smtp_password": password}
@@ -260,7 +264,7 @@ async def test_what_the_mail_server_refused_is_said_without_the_password(
 async def test_a_webhook_that_refuses_is_audited_and_its_address_stays_secret(
     office, database, caplog, monkeypatch
 ):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     caplog.set_level(logging.INFO)
     gone = WebhookSink(404)
     await office.tell(Alerts(slack=gone.url))
@@ -291,7 +295,7 @@ async def test_a_webhook_whose_variable_is_not_set_is_audited_by_its_name(
 
 
 async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, database, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     monkeypatch.setenv("RIG_SLACK_URL", slack.url)
     database.change(
         "INSERT INTO c_JobAlert (JobName, AlertOnFailure, SlackWebhook) "
@@ -315,7 +319,7 @@ class Pager:
 
 
 async def test_a_channel_is_found_by_the_name_in_the_rule(mail_settings, database, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     pager = Pager()
     office = Office(mail_settings, {"mail": pager})
     await office.tell(Alerts(email=("ops@example.com",), teams="https://teams.example.com/x"))
@@ -325,7 +329,7 @@ async def test_a_channel_is_found_by_the_name_in_the_rule(mail_settings, databas
 
 
 async def test_one_channel_that_fails_keeps_no_other_from_being_told(office, teams, monkeypatch):
-    monkeypatch.setattr("targcc_scheduler.alerts.dispatcher._TRIES", 1)
+    monkeypatch.setattr("targcc_scheduler.alerts.courier._TRIES", 1)
     await office.tell(Alerts(slack=f"http://127.0.0.1:{free_port()}/x", teams=teams.url))
     assert len(teams.bodies) == 1
 
@@ -358,7 +362,7 @@ async def test_a_run_that_failed_for_good_is_told_once_and_not_for_each_attempt(
     assert await scheduler.wait(failed, 40) == RunState.FAILED
     assert await scheduler.wait(done, 40) == RunState.SUCCEEDED
     await until(lambda: len(mailbox.mails) == 2)
-    by_subject = {mail["Subject"]: mail.get_content() for mail in mailbox.mails}
+    by_subject = {mail["Subject"]: plain(mail) for mail in mailbox.mails}
     assert set(by_subject) == {"Breaks failed", "Works succeeded"}
     assert f"{failed}, attempt 2" in by_subject["Breaks failed"]
     assert 'raise ValueError("no orders")' in by_subject["Breaks failed"]

@@ -1,13 +1,16 @@
 """The contract of an alert channel, held by each that there is."""
 
 import logging
+import re
+import sys
+from pathlib import Path
 
 import pytest
-from alert_sinks import WebhookSink
+from alert_sinks import WebhookSink, plain
 from targcc_scheduler import Settings
-from targcc_scheduler.alerts.channels.registry import standard_channels
+from targcc_scheduler.alerts.channels.registry import make_channels, standard_channels
 from targcc_scheduler.alerts.message import Notice
-from targcc_scheduler.core.errors import AlertError
+from targcc_scheduler.core.errors import AlertError, ProjectError
 
 NOTICE = Notice(
     kind="failure",
@@ -18,8 +21,11 @@ NOTICE = Notice(
     message="ValueError: no orders",
     details="Traceback: line 12",
     url="https://jobs.example.com/jobs/runs/7",
+    links=(("Open the run", "https://jobs.example.com/jobs/runs/7"),),
+    thread="3f2504e04f8911d3",
 )
 NAMES = ["mail", "slack", "teams", "webhook"]
+PAGE = Path(__file__).parents[3] / "docs" / "alerts.md"
 SAID = [NOTICE.title, NOTICE.message, NOTICE.details, NOTICE.url, "7, attempt 1"]
 
 
@@ -31,18 +37,22 @@ class Receiver:
         self._hook = hook
         self._mailbox = mail_server.handler
         settings = Settings(_env_file=None, smtp_host="127.0.0.1", smtp_port=mail_server.port)
-        self.channel = standard_channels(settings)[name]
+        self.channel = make_channels(settings, {"ntfy": "ntfy_of_the_manual:NtfyChannel"})[name]
         self.target = "ops@example.com" if self.is_mail else hook.url
 
     def texts(self):
         """What has arrived, as texts."""
         if not self.is_mail:
             return [str(body) for body in self._hook.bodies]
-        return [f"{mail['Subject']}\n{mail.get_content()}" for mail in self._mailbox.mails]
+        return [f"{mail['Subject']}\n{plain(mail)}" for mail in self._mailbox.mails]
 
 
-@pytest.fixture(params=NAMES)
-def receiver(request, slack, mail_server):
+@pytest.fixture(params=[*NAMES, "ntfy"])
+def receiver(request, slack, mail_server, tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "ntfy_of_the_manual.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ntfy_of_the_manual", raising=False)
     return Receiver(request.param, slack, mail_server)
 
 
@@ -63,13 +73,18 @@ async def test_a_channel_sends_again_when_it_is_asked_again(receiver):
     assert len(receiver.texts()) == 2
 
 
-@pytest.mark.parametrize("name", ["slack", "teams", "webhook"])
-async def test_a_refusal_is_an_error_that_does_not_hold_the_address(name):
+async def test_a_refusal_is_an_error_that_does_not_hold_the_address(receiver):
+    if receiver.is_mail:
+        return  # what a mail server says is in test_alerts
     sink = WebhookSink(404)
-    channel = standard_channels(Settings(_env_file=None))[name]
-    with pytest.raises(AlertError, match=r"^the webhook answered 404$"):
-        await channel.send(NOTICE, sink.url)
+    with pytest.raises(AlertError, match=r"^(the webhook|ntfy) answered 404$"):
+        await receiver.channel.send(NOTICE, sink.url)
     sink.close()
+
+
+def test_an_own_channel_that_is_not_there_is_said_by_its_name():
+    with pytest.raises(ProjectError, match=r"the alert channel sms is 'no\.such:Sms'"):
+        make_channels(Settings(_env_file=None), {"sms": "no.such:Sms"})
 
 
 async def test_mail_needs_a_server():
@@ -82,6 +97,8 @@ async def test_a_webhook_gets_a_plain_json_object(slack):
     await standard_channels(Settings(_env_file=None))["webhook"].send(NOTICE, slack.url)
     assert slack.bodies == [
         {
+            "id": NOTICE.key,
+            "thread": "3f2504e04f8911d3",
             "event": "failure",
             "job": "DailyReport",
             "run_id": 7,
@@ -89,7 +106,9 @@ async def test_a_webhook_gets_a_plain_json_object(slack):
             "message": "ValueError: no orders",
             "details": "Traceback: line 12",
             "facts": {"Job": "DailyReport", "Run": "7, attempt 1"},
+            "sections": {},
             "url": "https://jobs.example.com/jobs/runs/7",
+            "links": {"Open the run": "https://jobs.example.com/jobs/runs/7"},
         }
     ]
 

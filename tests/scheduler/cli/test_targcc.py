@@ -302,3 +302,42 @@ def test_prune_says_how_an_older_file_becomes_smaller(targcc: Targcc, database_u
     said = targcc("prune").stdout
     assert "The file keeps 2.9 MiB that are unused; to make it smaller" in said
     assert f'sqlite3 {file} "PRAGMA auto_vacuum = INCREMENTAL; VACUUM"' in said
+
+
+def test_a_run_is_watched_and_its_log_printed(targcc: Targcc):
+    targcc("job", "run", "DailyReport", "--wait")
+    watched = targcc("run", "watch", "1")
+    assert "loading table=orders" in watched.stderr
+    assert watched.stdout.startswith("run 1 of DailyReport succeeded")
+    for more in ([], ["--follow"]):
+        printed = targcc("run", "log", "1", *more)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d info {4}loading table=orders\n", printed.stdout)
+    targcc("job", "run", "SlowExport")
+    assert (
+        "run 2 is still waiting" in targcc("run", "watch", "2", "--timeout", "1ms", status=2).stderr
+    )
+    assert targcc("run", "log", "2").stdout == ""
+    assert "there is no run 9" in targcc("run", "log", "9", "--follow", status=2).stderr
+
+
+def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tmp_path: Path):
+    said = targcc("role", "create", "finance", "--grant", "operator", "finance:*").stdout
+    assert said == "the role finance allows: operator of finance:*\n"
+    targcc("role", "grant", "finance", "viewer", "Daily*")
+    targcc("role", "revoke", "finance", "finance:*")
+    own = [one for one in json.loads(targcc("role", "list", "--json").stdout) if one["jobs"] != "*"]
+    assert own == [{"role": "finance", "may": "viewer", "jobs": "Daily*"}]
+    text = "a good long password\n"
+    targcc("user", "add", "dana", "--role", "finance", "--password-stdin", text=text)
+    targcc("token", "create", "ci", "--role", "finance")
+    wrong = targcc(
+        "user", "add", "eve", "--role", "fnance", "--password-stdin", text=text, status=2
+    )
+    assert "there is no role fnance: there are viewer, operator, admin, finance" in wrong.stderr
+    assert "ci, dana have the role" in targcc("role", "remove", "finance", status=2).stderr
+    targcc("role", "assign", "viewer", "dana")
+    targcc("token", "revoke", "ci")
+    targcc("role", "remove", "finance")
+    audit = rows(tmp_path / "jobs.db", "SELECT Action, Detail FROM c_JobAudit ORDER BY Id")
+    assert audit[0] == ("create role", "finance: operator of finance:*")
+    assert ("change role", "dana is viewer") in audit

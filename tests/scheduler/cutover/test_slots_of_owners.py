@@ -15,6 +15,7 @@ from targcc_scheduler.node.slots import recurring
 from targcc_scheduler.node.slots.recurring import RecurringScheduler
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage import slots
+from targcc_scheduler.storage.lookout.seen import see
 from targcc_scheduler.storage.owners import rows, shadow
 from targcc_scheduler.storage.owners.values import Owner
 from targcc_scheduler.storage.transactions import Store
@@ -42,6 +43,7 @@ class World:
 
     async def at(self, instant):
         self.clock.set(instant)
+        self.node.see(await self.store.lookout.look())
         return await self.node.tick()
 
     async def runs(self):
@@ -61,8 +63,7 @@ def _job(cron="0 * * * *", **options):
 
 
 @pytest.fixture
-async def world(migrated_sqlite_url, monkeypatch):
-    monkeypatch.setattr(recurring, "_OWNERS_SECONDS", 0.0)
+async def world(migrated_sqlite_url):
     made = World(migrated_sqlite_url, _job())
     await made.node.tick()
     yield made
@@ -120,6 +121,23 @@ async def test_after_a_lost_connection_it_looks_again_though_its_clock_stands_st
     running.cancel()
 
 
+async def test_a_change_of_owners_wakes_the_node_and_nothing_else_does(world, monkeypatch):
+    woken, looks = [], []
+    monkeypatch.setattr(recurring, "_OWNERS_SECONDS", 0.01)
+    monkeypatch.setattr(world.node, "wake", lambda: woken.append(len(looks)))
+    see = world.node.see
+    monkeypatch.setattr(world.node, "see", lambda seen: (looks.append(seen), see(seen)))
+    following = asyncio.create_task(world.node.follow_owners())
+    await until(lambda: len(looks) >= 3)
+    assert woken == []
+    await world.own(Owner.OLD)
+    await until(lambda: woken)
+    count = len(looks)
+    await until(lambda: len(looks) >= count + 3)
+    assert len(woken) == 1
+    following.cancel()
+
+
 async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
     """Of two transactions the one that began first may commit last, and clocks differ."""
     seen = []
@@ -128,7 +146,7 @@ async def test_an_owner_that_was_written_at_an_earlier_instant_is_seen(world):
         async with world.store.write() as connection:
             await rows.put(connection, "Other", Owner.OLD, DANA, NOON + HOUR)
             await rows.put(connection, "Report", owner, DANA, at)
-            seen.append(await rows.version(connection))
+            seen.append((await see(connection)).owners)
     assert all(one != other for one, other in pairwise(seen))
 
 

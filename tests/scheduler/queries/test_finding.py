@@ -111,7 +111,7 @@ async def test_every_way_to_search_finds_the_same(
         monkeypatch.setattr(page, "_LOOKED_AT", looked_at)
         if indexed:
             await index(db)
-            assert await keeping.waits(db) == 0
+            assert (await keeping.look(db, NOW)).waits == 0
         for text, wanted in FOUND.items():
             assert await find(db, text) == [ids[one] for one in wanted], (text, looked_at, indexed)
     assert await find(db, "timeout", limit=1) == [ids[9]]
@@ -172,5 +172,5 @@ async def test_without_an_index_runs_are_read(db: AsyncConnection, monkeypatch: 
     monkeypatch.setattr(dialect.texts, "is_there", no)
     ids = [await add(db, JobName="Old", Message="a porcupine") for _ in range(3)]
     await index(db)
-    assert await keeping.waits(db) == 0
+    assert (await keeping.look(db, NOW)).waits == 0
     assert await find(db, "porcupine") == ids[::-1]

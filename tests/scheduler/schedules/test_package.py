@@ -11,18 +11,23 @@ from pathlib import Path
 from targcc_scheduler import schedules
 
 FOLDER = Path(schedules.__file__).parent
-MODULES = {path.stem: path for path in FOLDER.glob("*.py")}
+MODULES = {
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts): path for path in FOLDER.rglob("*.py")
+}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """What a file imports, at its top or inside functions; a dot in front means relative."""
+    """What a file imports, at its top or inside functions; a dot in front means from this folder, more from outside."""
+    above = path.relative_to(FOLDER).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield "." * node.level + node.module
         elif isinstance(node, ast.ImportFrom):
-            yield from ("." * node.level + alias.name for alias in node.names)
+            up = node.level - 1
+            inside = above[: len(above) - up] if node.level else ()
+            dots = "." * (1 if 0 <= up <= len(above) else node.level)
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (dots + ".".join([*inside, name]) for name in names)
 
 
 def is_allowed(name: str) -> bool:

@@ -147,7 +147,7 @@ async def test_a_token_is_kept_as_a_digest_and_ends_when_it_says(db: AsyncConnec
     assert secret not in map(str, kept.values())
     token = await tokens.find_token(db, secret, NOW)
     assert token is not None
-    assert token.role is Role.OPERATOR
+    assert token.role == Role.OPERATOR
     assert await tokens.find_token(db, secret, NOW + timedelta(days=1)) is None
 
 

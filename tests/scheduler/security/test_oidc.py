@@ -221,7 +221,7 @@ def test_the_highest_role_counts_and_no_user_of_ours_has_such_a_name():
     assert role_of(["all", "bosses", "ops", 7], ROLES, "") is Role.ADMIN
     assert role_of("ops", ROLES, "") is Role.OPERATOR
     assert [role_of(said, ROLES, "") for said in (None, 5, [], "op")] == [None] * 4
-    assert role_of(None, ROLES, "viewer") is Role.VIEWER
+    assert role_of(None, ROLES, "viewer") == Role.VIEWER
     assert name_of({"email": " d@x.example "}, "email") == "oidc:d@x.example"
     for odd in (None, "", 5, "x" * 81, "a\x1b[31m"):
         with pytest.raises(AuthError):

@@ -5,14 +5,16 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from targcc_scheduler.core.errors import AuthError
 from targcc_scheduler.core.sealing.seals import Seals, new_key
 from targcc_scheduler.security import second_factor, totp
 from targcc_scheduler.security import users as user_rows
 from targcc_scheduler.security.roles import Role
 from targcc_scheduler.security.throttle import AttemptLimiter
+from targcc_scheduler.storage.tables import job_schedule
 from targcc_scheduler.storage.transactions import Store
-from web_fixtures import PASSWORD
+from web_fixtures import PASSWORD, running
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
@@ -126,3 +128,29 @@ async def test_it_is_turned_on_asked_for_and_turned_off_without_a_script(site):
 async def _after(visitor, **form):
     await visitor.send("/jobs/account/second-factor/off", **form)
     return await visitor.page("/jobs/account")
+
+
+async def test_who_has_to_have_one_comes_nowhere_before(settings):
+    needs = settings.model_copy(update={"require_second_factor": "admin, operator"})
+    async with running(needs, work=False) as site:
+        admin, viewer = await site.user("admin"), await site.user("viewer")
+        for path in ("/jobs", "/jobs/runs", "/jobs/account", "/jobs/api/docs"):
+            led = await admin.get(path)
+            assert (led.status_code, led.headers["Location"]) == (
+                303,
+                "/jobs/account/second-factor",
+            )
+        assert (await admin.get("/api/jobs")).json()["title"] == "Second factor needed"
+        assert (await admin.send("/jobs/jobs/DailyReport/pause")).status_code == 303
+        assert not (
+            await site.scheduler.read(lambda db: db.scalars(sa.select(job_schedule.c.PausedAt)))
+        ).all()
+        assert (await viewer.get("/jobs")).status_code == 200
+        assert (await (await site.program("admin")).get("/api/jobs")).status_code == 200
+
+        page = await admin.page("/jobs/account/second-factor")
+        secret = re.search(r'name="secret" value="(\w+)"', page)[1]
+        code = code_of(secret, datetime.now(UTC))
+        await admin.send("/jobs/account/second-factor", secret=secret, code=code)
+        assert (await admin.get("/jobs")).status_code == 200
+        assert (await admin.get("/api/jobs")).status_code == 200

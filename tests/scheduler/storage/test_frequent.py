@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from targcc_scheduler.storage import nodes
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
 from targcc_scheduler.storage.dialects.psycopg_driver import QuietConnection
+from targcc_scheduler.storage.lookout.seen import see
 from targcc_scheduler.storage.tables import job_server
 from targcc_scheduler.storage.transactions import Store
 
@@ -57,8 +58,7 @@ async def test_what_it_changes_is_committed_with_the_connection_of_whoever_it_be
         assert await ADD.counts(connection, [{"name": "a", "process": 1}]) == [1]
         await connection.commit()
     async with store.read() as connection:
-        said, _ = await nodes.beats(connection)
-    assert [one.server_id for one in said] == ["a"]
+        assert [one.server_id for one in (await see(connection)).beats] == ["a"]
 
 
 async def test_what_the_database_refuses_is_an_error_of_sqlalchemys_and_rolled_back(store):
@@ -66,7 +66,7 @@ async def test_what_the_database_refuses_is_an_error_of_sqlalchemys_and_rolled_b
         async with store.write() as connection:
             await ADD.counts(connection, [{"name": "a", "process": 1}] * 2)
     async with store.read() as connection:
-        assert await nodes.beats(connection) == ([], False)
+        assert (await see(connection)).beats == ()
 
 
 @pytest.mark.parametrize("begin", ["read", "write", "write_at_once", "beat"])
@@ -86,7 +86,7 @@ async def test_a_connection_that_the_server_has_ended_is_an_outage_and_nobody_ge
         await ask_twice()
     assert caught.value.connection_invalidated
     async with getattr(store, begin)() as connection:
-        assert await nodes.beats(connection) == ([], False)
+        assert (await see(connection)).beats == ()
 
 
 async def test_a_connection_that_listens_hears_at_once_and_does_not_wake_for_nothing(

@@ -107,7 +107,7 @@ def test_an_empty_one_is(migrated_postgresql_url):
 
 def test_a_row_that_comes_in_the_last_moment_is_not_lost(migrated_postgresql_url):
     """A node has looked whether the history is empty; another writes to it before the first one has locked it."""
-    [step] = convert.partition_steps("month")
+    [step] = convert.partition_steps()
     with connected(migrated_postgresql_url) as connection:
         assert not step.is_current(connection)
     add(migrated_postgresql_url, attempt("Report", NOW))

@@ -5,6 +5,9 @@ from html.parser import HTMLParser
 import pytest
 from targcc_scheduler import __version__
 from targcc_scheduler.jobs.discovery import BrokenModule
+from targcc_scheduler.storage.alerts import threads
+from targcc_scheduler.storage.alerts.threads import Happened
+from targcc_scheduler.storage.failures import concerns
 from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.tables import job_log_line, job_step
 from web_fixtures import Site
@@ -89,6 +92,10 @@ def paths(runs: dict[str, int]) -> list[str]:
         "/jobs/jobs/RemovedJob",
         "/jobs/runs",
         *(f"/jobs/runs/{run_id}" for run_id in runs.values()),
+        "/jobs/calendar",
+        "/jobs/calendar?view=day",
+        "/jobs/timeline",
+        "/jobs/heatmap",
         "/jobs/system",
         "/jobs/audit",
         "/api/docs",
@@ -383,6 +390,27 @@ async def test_the_system_page_says_which_scheduler_this_is(site: Site, monkeypa
     monkeypatch.setattr("targcc_scheduler.web.dashboard.pages.system.MODE", mode)
     page = await (await site.user("viewer")).page("/jobs/system")
     assert f"Scheduler {__version__}, {words}" in page
+
+
+async def test_the_system_page_shows_alerts_that_are_not_over_and_those_that_did_not_go_out(
+    site: Site,
+):
+    visitor = await site.user("viewer")
+    assert 'id="alerts"' not in await visitor.page("/jobs/system")
+
+    async def happens(db):
+        now = site.scheduler.clock.now()
+        told = Happened(
+            "x", "failure", "Daily", "", "<b>Daily</b> failed", None, "[]", escalates=False
+        )
+        await threads.note(db, told, now)
+        await concerns.note(db, "Daily", concerns.ALERT, "slack: nobody answers there", now)
+
+    await site.change(happens)
+    page = await visitor.page("/jobs/system")
+    assert "&lt;b&gt;Daily&lt;/b&gt; failed" in page
+    assert "did not go out" in page
+    assert "slack: nobody answers there" in page
 
 
 async def test_a_search_is_shown_as_chips_and_kept_under_a_name(site: Site):

@@ -50,6 +50,11 @@ PAGES = (
     "/jobs/audit?before=1000",
     "/jobs/audit?job=DailyReport&since={ago}",
     "/jobs/system",
+    "/jobs/calendar",
+    "/jobs/timeline",
+    "/jobs/timeline?since={ago}&hours=12",
+    "/jobs/timeline?job=DailyReport&since={ago}",
+    "/jobs/heatmap",
 )
 ENDPOINTS = (
     "/api/jobs",
@@ -67,6 +72,8 @@ ENDPOINTS = (
     "/api/inbox",
     "/api/runs/1500/why",
     "/api/jobs/DailyReport/why",
+    "/api/timeline?since={ago}",
+    "/api/jobs/DailyReport/trend",
     "/api/queues",
     "/api/servers",
     "/api/audit",

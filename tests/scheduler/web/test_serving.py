@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -191,3 +192,44 @@ def waited_for(condition: Callable[[], object], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.soak
+def test_slow_clients_hold_neither_health_checks_nor_other_people(command: Command):
+    """Two hundred connections that drip, from many addresses of this machine; another address is answered all the time."""
+    process = command("serve", "--port", "0", TARGCC_CONNECTIONS_PER_ADDRESS="40")
+    found = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
+    assert found is not None
+    port = int(found[1])
+    begins = [
+        b"GET /jobs HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST /jobs/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n",
+        b"GET /jobs/login HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200,
+        b"",
+    ]
+    with contextlib.ExitStack() as stack:
+        slow = []
+        for number in range(200):
+            address = (f"127.0.0.{2 + number % 4}", 0)
+            one = socket.create_connection(("127.0.0.1", port), 30, source_address=address)
+            slow.append(stack.enter_context(one))
+            with contextlib.suppress(OSError):  # more than its address may have
+                one.sendall(begins[number // 4 % 4])
+            one.setblocking(False)  # noqa: FBT003 - as sockets have it
+        left, deadline = set(slow), time.monotonic() + 120
+        while left and time.monotonic() < deadline:
+            assert opened(f"http://127.0.0.1:{port}/health/live")[0] == 200
+            assert opened(f"http://127.0.0.1:{port}/jobs/login")[0] == 200
+            left = {one for one in left if _drips(one)}
+        assert not left
+
+
+def _drips(connection: socket.socket) -> bool:
+    """Whether a connection is still there when one more byte is sent; what it hears is not read."""
+    try:
+        connection.send(b"a")
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True

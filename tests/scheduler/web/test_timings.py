@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
 from targcc_scheduler.storage.engines import sync_engine
 from targcc_scheduler.storage.texts import document, keeping
@@ -58,11 +59,19 @@ ADDRESSES = (
     "/jobs/inbox?q=no+such+text",
     "/jobs/audit",
     "/jobs/system",
+    "/jobs/calendar",
+    "/jobs/calendar?view=day",
+    "/jobs/timeline",
+    "/jobs/timeline?hours=48",
+    "/jobs/heatmap?weeks=8",
     "/api/jobs",
     "/api/jobs/DailyReport",
     "/api/jobs/DailyReport/history",
     "/api/jobs/DailyReport/stats?days=366",
     "/api/jobs/DailyReport/why",
+    "/api/jobs/DailyReport/trend?days=90",
+    "/api/timeline",
+    "/api/heatmap?job=DailyReport",
     "/api/runs?q=porcupine",
     "/api/runs?q=no+such+text",
     f"/api/runs/{RUNS // 2}",
@@ -179,10 +188,14 @@ async def timed(client: Any, path: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
+async def waits(db: AsyncConnection) -> int:
+    return (await keeping.look(db, datetime.now(UTC))).waits
+
+
 async def test_every_address_answers_soon(site: Site):
     viewer, program = await site.user("viewer"), await site.program("viewer")
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
-    while await site.scheduler.read(keeping.waits):  # noqa: ASYNC110 - the database says it
+    while await site.scheduler.read(waits):  # noqa: ASYNC110 - the database says it
         await asyncio.sleep(0.05)
     assert f'/jobs/runs/{LONG_AGO}"' in await viewer.page(f"/jobs/runs?q={quote(NEEDLE)}")
     busy = asyncio.create_task(keep_busy(site))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from targcc_gen.spec import JobSpec, Spec
 
 _RUNS = 2
+_NOTES = 3
 _YEAR = timedelta(days=366)
 
 
@@ -28,8 +29,8 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         now: From when, aware; by default the present.
     """
     from targcc_scheduler.schedules import parse_zone
+    from targcc_scheduler.schedules.clocks.changes import notes_on
 
-    from targcc_gen.parity.clock_changes import notes_on
     from targcc_gen.render.job.jobs import schedule_words
 
     job, zone = spec.jobs[key], spec.job_zone(key)
@@ -38,8 +39,9 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
     runs: list[datetime] = []
     notes: list[str] = []
     if schedule is not None:
-        runs = list(islice(schedule.iter(start, parse_zone(zone)), _RUNS))
-        notes = notes_on(schedule, zone, start, _YEAR)
+        held, said = _held(spec, job, schedule)
+        runs = list(islice(held.iter(start, parse_zone(zone)), _RUNS))
+        notes = [*said, *notes_on(schedule, zone, start, _YEAR)]
     return {
         "name": key,
         "schedule": schedule_words(job),
@@ -47,7 +49,7 @@ def job_words(spec: Spec, key: str, *, now: datetime | None = None) -> dict[str,
         "next": [
             {"local": run.isoformat(), "utc": run.astimezone(UTC).isoformat()} for run in runs
         ],
-        "notes": notes[:_RUNS],
+        "notes": notes[:_NOTES],
     }
 
 
@@ -65,6 +67,25 @@ def schedule_of(job: JobSpec, zone: str) -> Schedule | None:
     if job.every is not None and job.after is None:
         return EverySchedule(job.every, aware(job.anchor) if job.anchor else None)
     return None
+
+
+def _held(spec: Spec, job: JobSpec, schedule: Schedule) -> tuple[Schedule, list[str]]:
+    """The schedule as its calendars and those of its queue hold it, and what there is to say of them."""
+    from targcc_scheduler.schedules import WorkingSchedule, calendar_of, respecting
+
+    queue = spec.queues.get(job.queue or spec.defaults.queue)
+    named = [*(job.calendar or ()), *(queue.calendar or () if queue else ())]
+    said = {name: one.model_dump(exclude_none=True) for name, one in spec.calendars.items()}
+    # One that a file has which the spec extends is not known here.
+    calendars = [calendar_of(name, said, None) for name in dict.fromkeys(named) if name in said]
+    on_holiday = job.on_holiday or (queue.on_holiday if queue else None) or "skip"
+    held = respecting(schedule, calendars, on_holiday)
+    if not isinstance(held, WorkingSchedule):
+        return schedule, []
+    family = {one.name for calendar in calendars for one in calendar.family()}
+    files = [spec.calendars[name].ics for name in sorted(family) if spec.calendars[name].ics]
+    notes = [held.describe().removeprefix(f"{schedule.describe()}, ")]
+    return held, [*notes, *(f"the days in {file} are not counted here" for file in files)]
 
 
 def show_job(words: dict[str, Any]) -> None:

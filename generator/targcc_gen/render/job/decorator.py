@@ -99,12 +99,18 @@ def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
         "concurrency": job.concurrency,
         "isolation": job.isolation,
         "memory_limit": job.memory_limit,
+        "calendar": _names(job.calendar),
+        "on_holiday": job.on_holiday,
         "must_finish_by": job.must_finish_by,
         "must_start_within": within and format_duration(within),
         "at_least": job.at_least,
         "ping": job.ping,
         "paused": job.paused or None,
     }
+
+
+def _names(calendars: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    return calendars[0] if calendars is not None and len(calendars) == 1 else calendars
 
 
 def _overlap(job: JobSpec) -> str | None:
@@ -122,5 +128,8 @@ def _alert_arguments(alerts: AlertsSpec) -> list[str]:
         "teams": alerts.teams,
         "webhook": alerts.webhook,
         "max_per_hour": alerts.max_per_hour,
+        "other": alerts.other or None,
+        "oncall": alerts.oncall or None,
+        "urgent": alerts.urgent,
     }
     return [f"{name}={pyliteral(value)}" for name, value in arguments.items() if value is not None]

@@ -9,8 +9,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
+from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.oncall.policy import (
+    AlertingSpec,
+    DigestSpec,
+    OnCallSpec,
+    PersonSpec,
+    QuietSpec,
+    ShiftSpec,
+    StepSpec,
+)
 from targcc_gen.spec.params import PARAM_EXAMPLES
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.sharing.environments import (
@@ -25,10 +35,18 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Spec),
     ("`project`", ProjectSpec),
     ("`queues`: each queue", QueueSpec),
+    ("`calendars`: each calendar", CalendarSpec),
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
     ("`alerts` of a job", AlertsSpec),
+    ("`alerts` of the project", AlertingSpec),
+    ("`quiet` of the project's alerts: each entry", QuietSpec),
+    ("`digest` of the project's alerts", DigestSpec),
+    ("`escalation` of the project's alerts: each step", StepSpec),
+    ("`oncall`", OnCallSpec),
+    ("`people` of `oncall`: each person", PersonSpec),
+    ("`rota` of `oncall`: each line", ShiftSpec),
     ("`environments`: each environment", EnvironmentSpec),
     ("`defaults` of an environment", EnvironmentDefaults),
     ("`queues` of an environment", EnvironmentQueue),
@@ -69,6 +87,14 @@ jobs:
 * The file is UTF-8 and at most 5 MB.
 """
 
+_BY_EXAMPLE = {"90s": "duration", "06:00": "time of the day"}
+_TYPES = {
+    "string": "text",
+    "boolean": "`true` or `false`",
+    "array": "list",
+    "object": "mapping",
+}
+
 
 def reference() -> str:
     """The whole page, in Markdown."""
@@ -96,7 +122,13 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "anchor": "date and time", "project": "mapping", "queues": "mapping", "defaults": "mapping", "jobs": "mapping",
         "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
+        "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
+        "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",
+        "off": "text, or list of texts", "work": "date, or list of dates", "blackouts": "text, or list of texts", "ics": "path",
     }  # fmt: skip
+    for example, words in _BY_EXAMPLE.items():
+        if example in schema.get("examples", ()):
+            return words
     if key in named:
         return named[key]
     if key == "blueprint":
@@ -105,9 +137,7 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         return ", ".join(f"`{word}`" for word in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
-    if "90s" in schema.get("examples", ()):
-        return "duration"
-    return _number(schema) or {"string": "text", "boolean": "`true` or `false`"}[schema["type"]]
+    return _number(schema) or _TYPES[schema.get("type", "object")]
 
 
 def _number(schema: dict[str, Any]) -> str | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from targcc_gen.spec.models import Spec
 from targcc_gen.spec.values import WEBHOOK_PATTERN
 
 _TITLE = "targcc-gen spec"
+_TELL = ("AlertsSpec", "AlertingSpec", "DigestSpec", "StepSpec", "PersonSpec")
 _SCHEDULES = ("cron", "every", "at", "type")
 
 # Sections that may be there with nothing below them.
-_MAY_BE_EMPTY = ("queues", "defaults", "jobs", "environments", "moved")
+_MAY_BE_EMPTY = (
+    *("queues", "calendars", "defaults", "jobs", "environments", "moved"),
+    *("alerts", "oncall"),
+)
 
 
 def spec_schema() -> dict[str, Any]:
@@ -60,15 +65,18 @@ def _name_shapes(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     job = definitions["JobSpec"]["properties"]
     job["params"]["propertyNames"] = {"pattern": "^[a-z][a-z0-9_]*$"}
-    schema["properties"]["queues"]["propertyNames"] = {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
+    for section in ("queues", "calendars"):
+        schema["properties"][section]["propertyNames"] = {
+            "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"
+        }
     places = schema["properties"]["environments"]
     places["propertyNames"] = {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
     places["additionalProperties"] = {"anyOf": [places["additionalProperties"], {"type": "null"}]}
     schema["properties"]["jobs"]["propertyNames"] = {
         "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"
     }
-    for alert in ("slack", "teams", "webhook"):
-        definitions["AlertsSpec"]["properties"][alert]["pattern"] = WEBHOOK_PATTERN
+    for name, alert in product(_TELL, ("slack", "teams", "webhook")):
+        definitions[name]["properties"][alert]["pattern"] = WEBHOOK_PATTERN
 
 
 def _one_schedule(job: dict[str, Any]) -> None:

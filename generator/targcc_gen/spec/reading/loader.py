@@ -30,7 +30,16 @@ _TREES: dict[str, tuple[Node, list[Problem]]] = {}
 _REMEMBERED = 4
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MAY_BE_EMPTY = {("jobs",), ("queues",), ("defaults",), ("environments",), ("moved",)}
+_MAY_BE_EMPTY = {
+    ("jobs",),
+    ("queues",),
+    ("calendars",),
+    ("defaults",),
+    ("environments",),
+    ("moved",),
+    ("alerts",),
+    ("oncall",),
+}
 
 
 def load_spec(path: Path) -> Spec:

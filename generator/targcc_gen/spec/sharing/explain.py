@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
+from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.reading.nodes import Node
@@ -22,6 +23,12 @@ Steps = tuple[str, ...]
 
 _BY_DEFAULT = "the default"
 _JOB_KEY = len(("jobs", "Daily", "timeout"))
+_NAMED: dict[str, type[BaseModel]] = {
+    "jobs": JobSpec,
+    "queues": QueueSpec,
+    "calendars": CalendarSpec,
+}
+"""The sections whose entries have names, and what each of them may say."""
 _IN_DEFAULTS = frozenset(DefaultsSpec.model_fields)
 
 
@@ -118,12 +125,12 @@ def _known(steps: Steps, spec: Spec) -> Steps:
         raise _no_key(first, list(Spec.model_fields))
     if first in models:
         _check_keys(rest, models[first])
-    elif first in {"jobs", "queues"} and rest:
+    elif first in _NAMED and rest:
         known = list(getattr(spec, first))
         name = next((one for one in known if _key(one) == _key(rest[0])), None)
         if name is None:
             raise _no_key(rest[0], known, f"{first[:-1]} ")
-        _check_keys(rest[1:], JobSpec if first == "jobs" else QueueSpec)
+        _check_keys(rest[1:], _NAMED[first])
         return (first, name, *rest[1:])
     return steps
 
@@ -143,7 +150,7 @@ def _default(steps: Steps) -> Any:
     """What holds where nothing is said."""
     parts: dict[str, type[BaseModel]] = {
         "alerts": AlertsSpec, "misfire": MisfireSpec, "project": ProjectSpec,
-        "defaults": DefaultsSpec, "queues": QueueSpec, "jobs": JobSpec,
+        "defaults": DefaultsSpec, **_NAMED,
     }  # fmt: skip
     *above, key = steps
     holders = [parts[step] for step in above if step in parts]

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from targcc_gen.spec import rules
+from targcc_gen.spec.calendars.models import CalendarSpec
+from targcc_gen.spec.calendars.values import CalendarName
 from targcc_gen.spec.findings import findings_of
 from targcc_gen.spec.models import KEYS, Spec
 from targcc_gen.spec.parts import DefaultsSpec, Frozen, QueueSpec
@@ -31,7 +33,7 @@ MOST_FILES = 8
 
 _EXAMPLE = "../org-defaults.yaml"
 
-SECTIONS = ("database", "scheduler", "queues", "defaults", "environments")
+SECTIONS = ("database", "scheduler", "queues", "calendars", "defaults", "environments")
 """What a shared file may say."""
 
 
@@ -45,6 +47,7 @@ class SharedSpec(Frozen):
     database: Literal["sqlite", "postgresql"] | None = None
     scheduler: Literal["vendored", "package"] | None = None
     queues: dict[QueueName, QueueSpec] = Field(default_factory=dict)
+    calendars: dict[CalendarName, CalendarSpec] = Field(default_factory=dict)
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     environments: dict[str, EnvironmentSpec] = Field(default_factory=dict)
     blueprints: tuple[str, ...] = Field(default=())

@@ -52,6 +52,7 @@ def dump_spec(spec: Spec) -> str:
         _block("project", project),
         *_team(spec),
         *_shared(spec),
+        *_told(spec),
         _jobs(spec.jobs),
         *([_block("moved", spec.moved)] if spec.moved else []),
         *([_environments(spec)] if spec.environments else []),
@@ -92,6 +93,11 @@ def job_values(job: JobSpec) -> dict[str, Any]:
     return _plain(job)
 
 
+def section_values(section: BaseModel) -> dict[str, Any]:
+    """What a section says beyond the defaults, as YAML has it: durations are text."""
+    return _plain(section)
+
+
 def shown_default(value: Any) -> str:
     """A default value as a spec would write it; nothing for none."""
     return "" if value in (None, "", ()) else _inline(_yaml_value(value))
@@ -115,12 +121,28 @@ def _shared(spec: Spec) -> Iterator[str]:
     if "queues" in said:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])
+    if spec.calendars and "calendars" in said:
+        yield "\n".join(["calendars:", *_calendars(spec)])
     if spec.extends is None:
         yield _block("defaults", {"retries": spec.defaults.retries, **_plain(spec.defaults)})
     elif spec.defaults.model_fields_set:
         own = spec.defaults.model_fields_set
         values = {name: _yaml_value(value) for name, value in spec.defaults if name in own}
         yield _block("defaults", values)
+
+
+def _told(spec: Spec) -> Iterator[str]:
+    """Who is told of what, for the project as a whole."""
+    for name, section in (("alerts", spec.alerts), ("oncall", spec.oncall)):
+        if values := section_values(section):
+            yield _block(name, values)
+
+
+def _calendars(spec: Spec) -> Iterator[str]:
+    for name, calendar in spec.calendars.items():
+        values = _plain(calendar)
+        yield f"  {scalar(name)}:" if values else f"  {scalar(name)}: {{}}"
+        yield from ("  " + line for line in _body(values, 2))
 
 
 def _environments(spec: Spec) -> str:

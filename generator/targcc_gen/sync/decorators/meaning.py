@@ -27,7 +27,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "left_spec": False,
     "aliases": (),
 }
-_ALERT_DEFAULTS = {"on": ("failure",), "email": ()}
+_ALERT_DEFAULTS = {"on": ("failure",), "email": (), "other": {}, "oncall": False}
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,14 @@ def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
         case ast.Tuple() | ast.List():
             items = tuple(_value(item, constants) for item in node.elts)
             found = found if any(isinstance(item, Unread) for item in items) else items
+        case ast.Dict(keys=keys) if all(isinstance(key, ast.Constant) for key in keys):
+            items = tuple(_value(item, constants) for item in node.values)
+            said = dict(
+                zip(
+                    (key.value for key in keys if isinstance(key, ast.Constant)), items, strict=True
+                )
+            )
+            found = found if any(isinstance(item, Unread) for item in items) else said
         case ast.Name() if node.id in constants:
             found = _value(ast.parse(constants[node.id], mode="eval").body, {})
         case ast.Attribute() if node.attr in _TYPES:
@@ -123,16 +131,19 @@ def _normal(name: str, value: Any) -> Any:
 
     if not isinstance(value, str):
         return value
+    found: Any = value
     try:
         if name == SCHEDULE:
-            return ("cron", " ".join(value.split()))
-        if name in _DURATIONS:
-            return value if value == "none" else parse_duration(value)
-        if name in {"at", "anchor"}:
-            return datetime.fromisoformat(value)
+            found = ("cron", " ".join(value.split()))
+        elif name == "calendar":
+            found = (value,)
+        elif name in _DURATIONS and value != "none":
+            found = parse_duration(value)
+        elif name in {"at", "anchor"}:
+            found = datetime.fromisoformat(value)
     except ValueError:
         return value
-    return value
+    return found
 
 
 def spec_values(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import blake2b
 
 from ..jobs.definition import AlertKind, JobDefinition, stand_in
+from ..storage.failures.cause import cause_of, missed
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class AlertEvent:
         scheduled_for: The slot.
         duration_ms: How long the last attempt took.
         server: The node it ran on.
+        about: The expectation that is broken, or the node that was lost: what is well again one day.
     """
 
     kind: AlertKind
@@ -33,17 +36,31 @@ class AlertEvent:
     scheduled_for: datetime | None = None
     duration_ms: int | None = None
     server: str = ""
+    about: str = ""
 
 
-def node_event(message: str, *, server: str, details: str = "") -> AlertEvent:
+def node_event(message: str, *, server: str, details: str = "", about: str = "") -> AlertEvent:
     """Something is wrong with a node, not with a job: whoever hears of jobs that name nobody, or a row for ``Scheduler`` in ``c_JobAlert``.
 
     Args:
         message: One line.
         server: The node's machine.
         details: A stack, if there is one.
+        about: The node that was lost, if it is about that.
     """
-    return AlertEvent("node", _SCHEDULER, None, message, details=details, server=server)
+    event = AlertEvent("node", _SCHEDULER, None, message, details=details, server=server)
+    return replace(event, about=about)
+
+
+def thread_of(event: AlertEvent, kind: AlertKind) -> str:
+    """What keeps alerts about the same together: the failure as the inbox groups them, or the job and what it is about."""
+    name = event.definition.name
+    if kind == "failure":
+        return cause_of(name, event.message, event.details).key
+    if kind == "missed":
+        return missed(name).key
+    said = f"{kind}\0{name}\0{event.about}"
+    return f"{kind}-{blake2b(said.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
 
 
 _SCHEDULER = replace(

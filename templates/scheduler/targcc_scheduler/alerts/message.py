@@ -1,16 +1,25 @@
-"""What an alert says."""
+"""What an alert says, before a channel gives it its own form."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import quote
+from uuid import uuid4
 
 from ..core.secrets import mask
+from ..core.text import clean, visible
 from ..jobs.definition import AlertKind
 from ..schedules import format_duration
 from .events import AlertEvent
 
+NoticeKind = AlertKind | Literal["recovered", "escalation", "digest", "held", "test"]
 LONGEST_DETAILS = 2_500  # Slack refuses a block of more than 3,000 characters
+LONGEST_MESSAGE = 1_000
+_LONGEST_TITLE = 150
 _VERBS: dict[AlertKind, str] = {
     "failure": "failed",
     "success": "succeeded",
@@ -20,24 +29,43 @@ _VERBS: dict[AlertKind, str] = {
     "late": "is late",
     "node": "needs attention",
 }
+_IN_THE_INBOX = {"failure", "missed"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a longer message, such as a digest.
+
+    Args:
+        title: Its heading.
+        lines: Its lines, each a text and the page that tells more; an empty address for none.
+    """
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What an alert says, before a channel gives it its own form.
+    """What an alert says.
 
     Args:
         kind: What is told.
         job: The job's name.
         run_id: The run; ``None`` when there is none.
         title: One line.
-        facts: Names and values, in the order to show them; at least one.
+        facts: Names and values, in the order to show them.
         message: One line: the result, or the last line of the error.
         details: The end of the traceback, at most ``LONGEST_DETAILS`` characters.
-        url: The run on the dashboard.
+        url: The page that tells more.
+        links: The pages to open, each with what its button says.
+        sections: The parts of a digest, or of several alerts in one message.
+        thread: Alerts about the same have the same; a mail program shows them together.
+        key: Another for each alert, and the same each time that one is sent again.
+        at: When it was made.
     """
 
-    kind: AlertKind
+    kind: NoticeKind
     job: str
     run_id: int | None
     title: str
@@ -45,25 +73,34 @@ class Notice:
     message: str
     details: str
     url: str
+    links: tuple[tuple[str, str], ...] = ()
+    sections: tuple[Section, ...] = ()
+    thread: str = ""
+    key: str = field(default_factory=lambda: uuid4().hex)
+    at: datetime | None = None
 
     @classmethod
     def about(
         cls,
         event: AlertEvent,
         kind: AlertKind,
-        url: str,
+        page: str,
         *,
         held_back: int,
         slower_than_ms: int | None,
+        thread: str = "",
+        at: datetime | None = None,
     ) -> Notice:
         """The alert about an event.
 
         Args:
             event: What happened.
             kind: What is told about it.
-            url: The run on the dashboard.
+            page: The dashboard, without a slash at the end.
             held_back: How many alerts about this job were not sent since the last one.
             slower_than_ms: The limit that it exceeded, in an alert about a slow run.
+            thread: What keeps alerts about the same together.
+            at: The instant it is.
         """
         facts = [("Job", event.definition.name)]
         if event.run_id is not None:
@@ -78,16 +115,80 @@ class Notice:
             facts.append(("Server", event.server))
         if held_back:
             facts.append(("Not sent", f"{held_back} alerts before this one (limit per hour)"))
+        links = pages_of(
+            page,
+            job=event.definition.name if kind != "node" else None,
+            run_id=event.run_id,
+            cause=thread if kind in _IN_THE_INBOX else None,
+        )
         return cls(
             kind=kind,
             job=event.definition.name,
             run_id=event.run_id,
             title=one_line(f"{event.definition.display_name} {_VERBS[kind]}"),
             facts=tuple(facts),
-            message=mask(event.message),
-            details=mask(event.details)[-LONGEST_DETAILS:],
-            url=url,
+            message=clean(mask(event.message)),
+            details=ending(clean(mask(event.details)), LONGEST_DETAILS),
+            url=f"{page}/runs/{event.run_id}" if event.run_id is not None else page,
+            links=links,
+            thread=thread,
+            at=at,
         )
+
+    def to_json(self) -> str:
+        """As a row keeps it."""
+        said = asdict(self) | {"at": self.at.isoformat() if self.at else None}
+        return json.dumps(said, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Notice:
+        """What :meth:`to_json` has kept."""
+        said: dict[str, Any] = json.loads(text)
+        for name in ("facts", "links"):
+            said[name] = tuple((a, b) for a, b in said[name])
+        said["sections"] = tuple(
+            Section(one["title"], tuple((a, b) for a, b in one["lines"]))
+            for one in said["sections"]
+        )
+        said["at"] = datetime.fromisoformat(said["at"]) if said["at"] else None
+        return cls(**said)
+
+
+def together(notices: Sequence[Notice], page: str, key: str) -> Notice:
+    """Several alerts in one message: those that quiet hours have held, for one recipient."""
+    lines = tuple(
+        (f"{one.at:%H:%M} UTC {one.title}: {one.message}" if one.at else one.title, one.url)
+        for one in notices
+    )
+    return replace(
+        notices[0],
+        kind="held",
+        run_id=None,
+        title=f"{len(notices)} alerts from the quiet hours",
+        facts=(),
+        message="They were not urgent, so they waited until now.",
+        details="",
+        url=page,
+        links=(("Open the dashboard", page),),
+        sections=(Section("Alerts", lines),),
+        thread="quiet-hours",
+        key=key,
+        at=notices[-1].at,
+    )
+
+
+def pages_of(
+    page: str, *, job: str | None = None, run_id: int | None = None, cause: str | None = None
+) -> tuple[tuple[str, str], ...]:
+    """The pages about a run, a failure and a job, each with what its button says; without any of them the dashboard."""
+    links = []
+    if run_id is not None:
+        links.append(("Open the run", f"{page}/runs/{run_id}"))
+    if cause:
+        links.append(("Open in the inbox", f"{page}/inbox/{quote(cause, safe='')}"))
+    if job is not None:
+        links.append(("Open the job", f"{page}/jobs/{quote(job, safe='')}"))
+    return tuple(links) or (("Open the dashboard", page),)
 
 
 def _duration(milliseconds: int) -> str:
@@ -95,5 +196,15 @@ def _duration(milliseconds: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text on one line, each run of white space a blank."""
-    return " ".join(text.split())
+    """A text on one line, each run of white space a blank, what a terminal or a mail program would obey shown instead, and not too long."""
+    return shortened(visible(" ".join(text.split())), _LONGEST_TITLE)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The beginning of a text, with a mark where it was cut."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def ending(text: str, longest: int) -> str:
+    """The end of a text, with a mark where it was cut."""
+    return text if len(text) <= longest else f"…{text[len(text) - longest + 1 :]}"

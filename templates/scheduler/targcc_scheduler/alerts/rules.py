@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..jobs.definition import AlertKind, Alerts
 from .events import AlertEvent
+from .policy import NOBODY, Recipients, Target
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class AlertRule:
         on_unknown: Tell of runs that wait for a node that knows them.
         on_late: Tell of expectations that are broken.
         slower_than_ms: Tell of attempts that took more milliseconds than this.
-        targets: Where to send it, by the name of the channel.
+        to: Where to send it. Targets of the code may refer to secrets, such as ``${SLACK_URL}``. Those of a row of the table may not:
+            whoever may write rows could send any secret of the process to an address of theirs.
         max_per_hour: More alerts than this in an hour are not sent.
-        from_code: Whether the targets may refer to secrets, such as ``${SLACK_URL}``. A row of the table may not: whoever may
-            write rows could send any secret of the process to an address of theirs.
+        urgent: Whether they go through quiet hours and are escalated; ``None``: as the project says for their kind.
     """
 
     on_failure: bool = True
@@ -33,9 +33,9 @@ class AlertRule:
     on_unknown: bool = True
     on_late: bool = True
     slower_than_ms: int | None = None
-    targets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    to: Recipients = NOBODY
     max_per_hour: int | None = None
-    from_code: bool = False
+    urgent: bool | None = None
 
     @classmethod
     def from_decorator(cls, alerts: Alerts) -> AlertRule:
@@ -48,15 +48,17 @@ class AlertRule:
             on_unknown=bool({"failure", "unknown"} & set(alerts.on)),
             on_late=bool({"failure", "missed", "late"} & set(alerts.on)),
             slower_than_ms=None if slower is None else round(slower.total_seconds() * 1000),
-            targets=_targets(", ".join(alerts.email), alerts.slack, alerts.teams, alerts.webhook),
+            to=Recipients.of(vars(alerts)),
             max_per_hour=alerts.max_per_hour,
-            from_code=True,
+            urgent=alerts.urgent,
         )
 
     @classmethod
     def from_row(cls, row: Any) -> AlertRule:
         """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots and unknown runs too."""
-        mail = addresses(row.EmailRecipients or "")
+        urls = (("slack", row.SlackWebhook), ("teams", row.TeamsWebhook))
+        named = [("mail", one) for one in addresses(row.EmailRecipients or "")] + [*urls]
+        targets = [Target(channel, said, from_code=False) for channel, said in named if said]
         return cls(
             on_failure=row.AlertOnFailure,
             on_success=row.AlertOnSuccess,
@@ -64,7 +66,7 @@ class AlertRule:
             on_unknown=row.AlertOnFailure,
             on_late=row.AlertOnFailure,
             slower_than_ms=row.AlertOnDurationExceeds,
-            targets=_targets(mail, row.SlackWebhook, row.TeamsWebhook),
+            to=Recipients(tuple(targets)),
             max_per_hour=row.MaxAlertsPerHour,
         )
 
@@ -85,13 +87,6 @@ class AlertRule:
         return "slow" if slow else None
 
 
-def _targets(
-    mail: str, slack: str | None, teams: str | None, webhook: str | None = None
-) -> dict[str, str]:
-    every = {"mail": mail, "slack": slack, "teams": teams, "webhook": webhook}
-    return {channel: target for channel, target in every.items() if target}
-
-
-def addresses(text: str) -> str:
-    """Addresses that commas or semicolons separate, as a mail's ``To`` holds them: ``a@example.com, b@example.com``."""
-    return ", ".join(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+def addresses(text: str) -> list[str]:
+    """Addresses that commas or semicolons separate."""
+    return [one for part in text.replace(";", ",").split(",") if (one := part.strip())]

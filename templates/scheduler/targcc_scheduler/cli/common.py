@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import getpass
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 import pydantic
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
 from ..project import current
@@ -19,6 +20,7 @@ from ..scheduler import Scheduler
 from ..schedules import CronError, parse_duration, parse_zone
 from ..security import users
 from ..settings import Settings
+from ..storage.audit import audit
 from ..storage.engines import make_engine
 from .api.profiles import server
 from .group import CliError
@@ -89,6 +91,24 @@ async def opened(*, work_on: str | None = None) -> AsyncIterator[Scheduler]:
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine to its end."""
     return asyncio.run(coroutine)
+
+
+def audited(
+    action: str, detail: str, work: Callable[[AsyncConnection, datetime], Awaitable[None]]
+) -> None:
+    """Do ``work`` and write it into the audit, in one transaction."""
+
+    async def command() -> None:
+        async with opened() as scheduler:
+            now = scheduler.clock.now()
+
+            async def both(db: AsyncConnection) -> None:
+                await work(db, now)
+                await audit(db, operator(), action, now, detail=detail)
+
+            await scheduler.change(both)
+
+    run(command())
 
 
 def operator() -> Actor:

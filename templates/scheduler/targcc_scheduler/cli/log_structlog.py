@@ -7,6 +7,7 @@ import logging
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from ..core.masking.records import MaskedTraceback
 from ..core.masking.structures import masked
 
 
@@ -28,6 +29,7 @@ def configure_structlog(*, as_json: bool, colors: bool) -> logging.Formatter:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _with_masked_traceback,
             structlog.processors.format_exc_info,
             _without_secrets,
             # Plain: a pretty traceback shows local variables, and with them secrets.
@@ -40,6 +42,15 @@ def _console(*, colors: bool) -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback
     )
+
+
+def _with_masked_traceback(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Show the traceback that a record of the scheduler has as a text."""
+    said = event.get("exc_info")
+    if isinstance(said, tuple) and isinstance(said[1], MaskedTraceback):
+        del event["exc_info"]
+        event["exception"] = str(said[1])
+    return event
 
 
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -79,13 +79,16 @@ def wait_options(command: Function) -> Function:
     wait = click.option(
         "--wait", is_flag=True, help="Wait until it is over; exit status 1 unless it succeeds."
     )
-    timeout = click.option(
-        "--timeout",
-        type=duration,
-        metavar="DURATION",
-        help="With --wait: give up after this, such as 10m.",
-    )
-    return wait(timeout(command))
+    return wait(_timeout("With --wait: give up after this, such as 10m.")(command))
+
+
+def timeout_option(command: Function) -> Function:
+    """``--timeout`` of a command that waits."""
+    return _timeout("Give up after this, such as 10m.")(command)
+
+
+def _timeout(said: str) -> Callable[[Function], Function]:
+    return click.option("--timeout", type=duration, metavar="DURATION", help=said)
 
 
 def done(message: str, *, as_json: bool, **more: Any) -> None:

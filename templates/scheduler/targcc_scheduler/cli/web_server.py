@@ -21,6 +21,7 @@ from ..scheduler import Scheduler
 from ..security.login_links import LOGIN_LINKS
 from ..settings import Settings
 from .common import has_users
+from .connections import Limits, guarded
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts
 
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
             proxy_headers=bool(proxies),
             forwarded_allow_ips=proxies,
             timeout_graceful_shutdown=10,
+            http=guarded(Limits(per_address=chosen.connections_per_address, proxies=proxies)),
         )
         super().__init__(config)
         self._app = app

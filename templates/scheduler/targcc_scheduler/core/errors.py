@@ -51,6 +51,14 @@ class UnknownRelease(LookupError):  # noqa: N818 - reads as what it is
     """There is no release of this name, or several begin so; the message lists them."""
 
 
+class UnknownWebhook(LookupError):  # noqa: N818 - reads as what it is
+    """There is no webhook, or no message to it, of this number."""
+
+
+class WebhookError(ValueError):
+    """A webhook that cannot be made so, or not be used now; the message says why."""
+
+
 class BulkError(ValueError):
     """An operation on many runs that cannot be done, or not be taken back; the message says why."""
 
@@ -73,6 +81,10 @@ class NodeStuck(NodeUnknown):
 
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
     """The run belongs to another node now, since this one was declared lost."""
+
+
+class MaintenanceError(ValueError):
+    """A maintenance window cannot be: it ends before it begins or in the past, has no reason, or is over already."""
 
 
 class PauseError(ValueError):

@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from .scope.visibility import everything_visible
+
 log = logging.getLogger("targcc.core.loop_thread")
 
 T = TypeVar("T")
@@ -41,7 +43,8 @@ class LoopCalls:
         self._asked.append((function, arguments))
         if not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self._make)
+            with everything_visible():  # what runs there is nobody's request
+                self._loop.call_soon_threadsafe(self._make)
 
     def _make(self) -> None:
         self._is_woken = False  # first: what is asked for from now on wakes the loop again
@@ -87,8 +90,9 @@ class LoopThread:
         return self.submit(coroutine).result(timeout)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine here; the future says when it is done."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Run a coroutine here; the future says when it is done. It sees everything, whoever asks for it."""
+        with everything_visible():
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def stack(self) -> str:
         """What the thread is doing right now."""

@@ -6,8 +6,11 @@ import contextlib
 import gc
 import sys
 import time
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:  # it takes a megabyte, and an idle worker has no need of it
+    import psutil
 
 _FRESH_SECONDS = 0.005
 
@@ -16,7 +19,6 @@ class ResidentMemory:
     """How much memory this process has in use; the system is asked at most every few milliseconds, as that takes longer than a short job."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
         self._asked_at = float("-inf")
         self._size = 0
 
@@ -27,6 +29,12 @@ class ResidentMemory:
             self._size = int(self._process.memory_info().rss)
             self._asked_at = now
         return self._size
+
+    @cached_property
+    def _process(self) -> psutil.Process:
+        import psutil
+
+        return psutil.Process()
 
 
 def give_back() -> None:

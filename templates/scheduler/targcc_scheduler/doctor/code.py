@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from ..alerts.rules import AlertRule, addresses
+from ..alerts.policy import AlertPolicy, Recipients
+from ..alerts.rules import addresses
 from ..core.errors import SecretError
 from ..core.humanize import count, listed
 from ..core.sealing.seals import SEALS
 from ..core.secrets import resolve
 from ..jobs.definition import JobDefinition
 from ..jobs.registry import JobRegistry
+from ..project import current
 from ..queries.next_run import next_run
 from ..settings import Settings
 from .findings import Finding
@@ -59,13 +61,15 @@ def secret_arguments(definitions: Iterable[JobDefinition]) -> Iterator[Finding]:
 
 def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> Iterator[Finding]:
     """Alerts that could not be sent: a secret or the mail server is missing. No value is shown."""
-    rules = {job.name: AlertRule.from_decorator(job.alerts) for job in definitions if job.alerts}
-    mails = {name for name, rule in rules.items() if "mail" in rule.targets}
+    told = {job.name: Recipients.of(vars(job.alerts)).targets for job in definitions if job.alerts}
+    told["the project"] = AlertPolicy.of(current()).everybody
+    told = {name: targets for name, targets in told.items() if targets}
+    mails = {name for name, targets in told.items() if any(t.channel == "mail" for t in targets)}
     missing: dict[str, list[str]] = {}
-    for name, rule in rules.items():
-        for target in rule.targets.values():
+    for name, targets in told.items():
+        for target in targets:
             try:
-                resolve(target)
+                resolve(target.address)
             except SecretError as error:
                 missing.setdefault(str(error), []).append(name)
     for reason, jobs in missing.items():
@@ -81,5 +85,5 @@ def alert_targets(definitions: Iterable[JobDefinition], settings: Settings) -> I
             f"mails about {listed(sorted(mails))} cannot be sent: there is no mail server",
             "set TARGCC_SMTP_HOST",
         )
-    elif not missing and (rules or mails):
+    elif not missing and (told or mails):
         yield Finding("ok", "alerts", "what alerts need is there")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.files.owner_only import WINDOWS
 from .findings import Finding, Level, mib
 
 _INCREMENTAL = 2
@@ -95,7 +96,10 @@ def private(file: Path, holds: str) -> Iterator[Finding]:
         file: It is there.
         holds: What is in it.
     """
-    if os.name == "nt":
+    if WINDOWS is not None:
+        if WINDOWS.is_shared(file):
+            said = f"all users of this machine may read {file}, {holds}"
+            yield Finding("warn", "file", said, WINDOWS.advice)
         return
     mode = file.stat().st_mode
     if mode & stat.S_IWOTH:

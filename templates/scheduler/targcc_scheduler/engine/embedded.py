@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.clock import Clock
+from ..core.clock import Clock, together
 from ..core.errors import NodeUnknown
 from ..core.outage import OUTAGES, Outage
 from ..storage.runs.values import Claim, Offer
@@ -193,7 +193,7 @@ class EmbeddedEngine:
         seen, self._seen = self._seen, _size_and_time(self._log_file)
         if self._seen != seen:
             self._wake.set()
-        self._loop.call_later(_GLANCE_SECONDS, self._glance)
+        self._loop.call_later(together(_GLANCE_SECONDS), self._glance)
 
 
 def _size_and_time(file: str) -> tuple[int, int] | None:

@@ -9,12 +9,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .. import operations
 from ..core.actor import SYSTEM, Actor
-from ..core.errors import UnknownRun
+from ..core.errors import UnknownJob, UnknownRun
+from ..core.scope.visibility import visibility
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..queries import runs
 from ..storage.runs.values import NewRun
 
 P = ParamSpec("P")
@@ -33,7 +33,10 @@ class Creating:
         Raises:
             UnknownJob: there is none.
         """
-        return self._registry.find(job)
+        found, allowed = self._registry.find(job), visibility.get()
+        if allowed is not None and found.name not in allowed.seen:
+            raise UnknownJob(f"there is no job {job!r}")
+        return found
 
     async def enqueue(
         self,
@@ -143,6 +146,8 @@ class Creating:
             ArgumentsError: they do not fit the job any more.
         """
         definition = self.find(name)
+        from ..queries import runs
+
         found = await self._host.read(lambda db: runs.get_run(db, run_id))
         if found is None or found.job != definition.name:
             raise UnknownRun(f"{definition.name} has no run {run_id}")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, cast, get_args
+from typing import Any, Literal, TypeVar, Unpack, cast, get_args
 
 from ..core.errors import JobError
 from ..project import Project, current
@@ -22,6 +22,7 @@ from ..schedules import (
     CronSchedule,
     EverySchedule,
     OnceSchedule,
+    OnHoliday,
     Schedule,
     format_duration,
     parse_duration,
@@ -38,91 +39,13 @@ from .definition import (
     name_of,
 )
 from .expectations import expectations
+from .options.calendars import calendar_names, with_calendars
+from .options.keywords import Expected, JobOptions
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _ANY_PROJECT = Project(name="any", package="any")
 """Stands for the project while a declaration is checked."""
-
-
-class RecurringOptions(TypedDict, total=False):
-    """The options of ``Scheduler.add_recurring`` besides name, function, schedule and zone.
-
-    Durations are texts such as ``90s``, ``15m``, ``1h30m`` or ``2d``, or ``timedelta``.
-    """
-
-    every: str | timedelta | None
-    """An interval, instead of a cron expression."""
-    anchor: str | datetime | None
-    """With ``every``: when it runs first; the intervals are counted from there. An interval of whole days keeps its time of the clock."""
-    after: Literal["completion", "start"] | None
-    """With ``every``: count from the end or the start of the last run; a run that took longer than the interval is followed at once."""
-    at: str | datetime | None
-    """One instant, instead of a cron expression: it runs once."""
-    display_name: str | None
-    """Default: the name, in words."""
-    description: str | None
-    """Default: the first line of the docstring."""
-    queue: str | None
-    """Default: the project's default queue."""
-    priority: int
-    """Higher goes first within a queue."""
-    retries: int | None
-    """How many times a failure is tried again. Default: the project's."""
-    backoff: str | timedelta | None
-    """The wait before the first retry; it doubles each time. Default: the project's."""
-    timeout: str | timedelta | None
-    """How long an attempt may take, or ``"none"``. Default: the project's."""
-    overlap: Overlap | None
-    """``skip`` (default of recurring jobs): a slot that comes while the job is busy is recorded as skipped. ``queue``: it
-    waits. ``allow`` (default of all others): runs may overlap."""
-    misfire: Misfire
-    """What to do with slots that passed while no node was up. ``run_once`` (default): run the newest, record the others as
-    missed. ``run_all``: run each. ``skip``: a slot over a minute late is missed."""
-    misfire_grace: str | timedelta
-    """A slot older than this is missed under any policy; ``"none"`` is no limit. Default: a day."""
-    concurrency: int | None
-    """How many runs may run at once, on all nodes together."""
-    isolation: Isolation | None
-    """``thread``: it runs in this process; a plain job that does not stop when it is told keeps its place until it ends. ``process``: it runs in
-    a process of its own: it can be stopped whatever it does, and a crash costs this run alone. Default: what its queue says, else ``thread``."""
-    memory_limit: int | None
-    """MiB of resident memory of a run in a process of its own, which this implies; one that uses more is ended and has failed."""
-    alerts: Alerts | None
-    """Who gets alerts, and when."""
-    paused: bool
-    """Whether it is created paused, until somebody resumes it."""
-    must_finish_by: str | None
-    """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
-    must_start_within: str | timedelta | None
-    """People are told of a run that has waited longer than this for its worker, and of a slot that nobody has begun."""
-    at_least: str | None
-    """Such as ``"1 success in 26h"``: people are told when there were fewer."""
-    ping: str | None
-    """An address that is fetched after each run that succeeds, such as that of a dead-man's switch, or ``${NAME}`` of a variable with it."""
-
-
-class _Expected(TypedDict, total=False):
-    """Those of the options that say what people rely on."""
-
-    must_finish_by: str | None
-    must_start_within: str | timedelta | None
-    at_least: str | None
-    ping: str | None
-
-
-class JobOptions(RecurringOptions, total=False):
-    """The options of :func:`job` and :func:`define` besides the schedule."""
-
-    name: str | None
-    """The stable key, when the class was renamed. Default: the class name without ``Job``."""
-    timezone: str | None
-    """The zone the schedule is read in. Default: the project's."""
-    aliases: tuple[str, ...]
-    """Names that the job had before: its history, pause and schedule go on under the new one. Drop them once every database has been
-    used with the new name, and no code asks for an old one."""
-    left_spec: bool
-    """Written by ``targcc-gen regenerate``: targcc.yaml had this job and has it no more, so people are shown that it runs."""
 
 
 def job(
@@ -175,10 +98,10 @@ class Declaration:
 
         Raises:
             JobError: the options contradict each other.
-            CronError: the schedule, a duration or the zone cannot be read.
+            CronError: the schedule, a duration, the zone or a calendar cannot be read, or there is no such calendar.
         """
         there = cast("JobOptions", project.job_options.get(self.name, {}))
-        return _complete(self, project, **(self.options | there))
+        return with_calendars(_complete(self, project, **(self.options | there)), project)
 
 
 def declare(
@@ -191,7 +114,7 @@ def declare(
         CronError: the schedule, a duration or the zone cannot be read.
     """
     declaration = Declaration(target, schedule, options)
-    declaration.complete(_ANY_PROJECT)
+    _complete(declaration, _ANY_PROJECT, **options)
     return declaration
 
 
@@ -233,9 +156,11 @@ def _complete(
     memory_limit: int | None = None,
     alerts: Alerts | None = None,
     paused: bool = False,
+    calendar: str | tuple[str, ...] | None = None,
+    on_holiday: OnHoliday | None = None,
     aliases: tuple[str, ...] = (),
     left_spec: bool = False,
-    **expected: Unpack[_Expected],
+    **expected: Unpack[Expected],
 ) -> JobDefinition:
     target, schedule = declaration.target, declaration.schedule
     if inspect.isclass(target) and not callable(getattr(target, "execute", None)):
@@ -275,6 +200,8 @@ def _complete(
         module=declaration.module,
         aliases=tuple(aliases),
         left_spec=left_spec,
+        calendars=calendar_names(key, calendar, on_holiday),
+        on_holiday=on_holiday,
         expectations=expectations(key, **expected),
     )
 

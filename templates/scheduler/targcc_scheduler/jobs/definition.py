@@ -16,7 +16,7 @@ import pydantic
 
 from ..core.errors import JobError
 from ..core.secrets import MASK
-from ..schedules import Schedule, parse_duration
+from ..schedules import OnHoliday, Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 from .expectations import Expectations
 from .overrides.values import Override
@@ -60,6 +60,9 @@ class Alerts:
         teams: The URL of a Power Automate workflow that posts to Teams.
         webhook: A URL that takes the alert as a JSON object.
         max_per_hour: More alerts than this in an hour are not sent.
+        other: Targets by the name of a channel of the project's own.
+        oncall: Whether whoever is on call is told, too.
+        urgent: Whether they go through quiet hours and are escalated. Default: as ``alerts:`` of the project says for their kind.
     """
 
     on: tuple[str, ...] = ("failure",)
@@ -68,6 +71,9 @@ class Alerts:
     teams: str | None = field(default=None, repr=False)
     webhook: str | None = field(default=None, repr=False)
     max_per_hour: int | None = None
+    other: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    oncall: bool = False
+    urgent: bool | None = None
 
     def __post_init__(self) -> None:
         for kind in self.on:
@@ -111,6 +117,8 @@ class JobDefinition:
         left_spec: Whether targcc.yaml had it and has it no more: it is in the code, not in the spec.
         expectations: What must hold of it; people are told when it does not.
         arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
+        calendars: Calendars of the project that it names; those of its queue count too.
+        on_holiday: What becomes of a slot where one of them is closed, when it says so.
         overrides: What people have changed of it while it is deployed.
         code: The job as its code has it, where people have changed something.
     """
@@ -141,6 +149,8 @@ class JobDefinition:
     left_spec: bool = False
     expectations: Expectations = field(default_factory=Expectations)
     arguments_json: str = "{}"
+    calendars: tuple[str, ...] = ()
+    on_holiday: OnHoliday | None = None
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 

@@ -34,7 +34,7 @@ class AlertQueue:
     def __init__(self, send: Notify | None, definitions: Mapping[str, JobDefinition]) -> None:
         self.alerted: frozenset[str] = frozenset()
         """The jobs that have a row in ``c_JobAlert``."""
-        self._send = send
+        self.send = send
         self._definitions = definitions
         self._events: asyncio.Queue[AlertEvent] = asyncio.Queue(maxsize=_MOST_WAITING)
 
@@ -47,7 +47,7 @@ class AlertQueue:
 
     def put(self, event: AlertEvent) -> None:
         """Something happened that somebody may want to know."""
-        if self._send is None or not self._may_interest(event):
+        if self.send is None or not self._may_interest(event):
             return
         try:
             self._events.put_nowait(event)
@@ -75,10 +75,10 @@ class AlertQueue:
         return event.kind != "success" or job.alerts is not None or job.name in self.alerted
 
     async def _send_one(self, event: AlertEvent) -> None:
-        if self._send is None:
+        if self.send is None:
             return
         try:
-            await self._send(event)
+            await self.send(event)
         except Exception:
             log.exception("an alert about %s could not be sent", event.definition.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,12 +39,22 @@ class Conditions:
 
     async def read_clock(self, connection: AsyncConnection) -> None:
         """Compare this machine's clock with the database's, and follow the latter."""
-        clock = self._services.clock
+        asked = uptime()
+        self._follow(await self._services.store.dialect.read_clock(connection), asked)
+
+    def hear(self, answer: nodes.Answer, asked: float) -> None:
+        """What a beat has heard, which was asked then by :func:`..core.clock.uptime`.
+
+        Raises:
+            DatabaseReplaced: it is another database; until it is the right one again, nothing is read or written.
+        """
+        self._check(answer.database)
+        self._follow(answer.now, asked)
+
+    def _follow(self, said: datetime | None, asked: float) -> None:
+        clock, answered = self._services.clock, uptime()
         if not isinstance(clock, DatabaseClock):
             return
-        asked = uptime()
-        said = await self._services.store.dialect.read_clock(connection)
-        answered = uptime()
         if said is None:
             self._look_for_steps(clock)
             return
@@ -90,8 +100,11 @@ class Conditions:
         Raises:
             DatabaseReplaced: it is another; until it is the right one again, nothing is read or written.
         """
+        self._check(await nodes.database_id(connection))
+
+    def _check(self, found: str | None) -> None:
         watch = self._services.store.watch
-        if await nodes.database_id(connection) == self._database:
+        if found == self._database:
             watch.refuse(None)
             return
         watch.refuse(
@@ -118,8 +131,10 @@ class Conditions:
         self._tell(
             f"node {beat.server_id} is lost: it has said nothing since {beat.at}{stuck}{had}",
             details=beat.stuck_in or "",
+            about=beat.server_id.partition(":")[0],
         )
 
-    def _tell(self, message: str, details: str = "") -> None:
+    def _tell(self, message: str, details: str = "", about: str = "") -> None:
         log.error(message)
-        self._services.notify(node_event(message, server=self._name, details=details))
+        event = node_event(message, server=self._name, details=details, about=about)
+        self._services.notify(event)

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import psutil
-
 from ..storage.nodes import Beat
 from .identity import machine_of, this_machine
 
@@ -69,6 +67,8 @@ class FailureDetector:
 
 
 def _is_running(process_id: int) -> bool:
+    import psutil  # only with other nodes on this machine
+
     try:
         return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -10,9 +10,11 @@ from importlib import metadata
 from typing import Any
 
 from ..jobs.definition import JobDefinition
+from ..schedules import calendars_text
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LENGTH = 16
+_WIDTH = 300
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _PLAIN = {"int", "float", "bool", "str", "bytes", "None", "list", "dict", "set", "tuple", "Any"} | {
     *("frozenset", "datetime", "date", "time", "timedelta", "decimal", "Decimal", "uuid", "UUID"),
@@ -34,8 +36,11 @@ def fingerprint_of(jobs: Mapping[str, tuple[str, str]]) -> str:
 
 
 def schedule_of(job: JobDefinition) -> str:
-    """The schedule with its zone, as ``c_JobSchedule`` keeps it; empty without one."""
-    return f"{job.schedule_text} {job.timezone}"[:300] if job.schedule is not None else ""
+    """The schedule with its zone and calendars, as ``c_JobSchedule`` keeps it; empty without one."""
+    if job.schedule is None:
+        return ""
+    calendars = calendars_text(job.schedule)
+    return f"{job.schedule_text} {job.timezone}"[: _WIDTH - len(calendars)] + calendars
 
 
 def version_of(project: str) -> str:

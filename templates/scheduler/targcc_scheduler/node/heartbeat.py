@@ -9,16 +9,18 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ..core.clock import together, uptime
 from ..core.outage import OUTAGES, Outage
 from ..core.version import __version__
 from ..engine.handover import hand_over
 from ..jobs.definition import JobDefinition
-from ..storage import alerts, nodes
+from ..storage import nodes
+from ..storage.alerts import admission
 from ..storage.failures import concerns
+from ..storage.lookout.seen import Seen
 from ..storage.runs.claim import running_on
 from ..storage.runs.values import ClaimKey, Settlement
 from ..worker.executor import Executor, limits_of
@@ -69,6 +71,7 @@ class Heartbeat:
         self.keepalive = Keepalive(services.store, services.settings, self._files)
         self._detector = FailureDetector(self.id, services.settings.lost_after_seconds)
         self._looks = 0
+        self._alerts: object = None
         self._ending = asyncio.Event()
 
     async def register(self) -> None:
@@ -111,20 +114,20 @@ class Heartbeat:
                 wait = most
             except (*OUTAGES, TimeoutError) as error:
                 wait = min(outage.failed(error).total_seconds(), most)
-            await self._pause(wait)
+            await self._pause(together(wait))
 
     async def look(self) -> None:
         """See which nodes are not alive, and what is wanted of this one, until cancelled."""
         most, outage = self._services.settings.heartbeat_seconds, Outage(log, "looking after nodes")
+        wait = 0.0
         while not self._ending.is_set():
             try:
-                await self.look_once()
+                await self._see(await self._services.store.lookout.next(wait))
                 outage.over()
                 wait = most
             except OUTAGES as error:
                 self._detector.forget()
                 wait = min(outage.failed(error).total_seconds(), most)
-            await self._pause(wait)
 
     def end(self) -> None:
         """Let both loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
@@ -136,35 +139,39 @@ class Heartbeat:
         self._files.beat(self.id)
         self.conditions.see_jobs_loop(self.jobs.stuck_in if self.jobs is not None else None)
         async with services.store.beat() as connection:
-            await self.conditions.check_database(connection)
-            await self.conditions.read_clock(connection)
-            alive = await nodes.beat(connection, self.id, services.clock.now(), self.conditions.now)
-        if not alive:
+            asked = uptime()
+            now = services.clock.now()
+            answer = await nodes.beat(connection, self.id, now, self.conditions.now)
+            if answer is None:
+                await self.conditions.check_database(connection)
+            else:
+                self.conditions.hear(answer, asked)
+        if answer is None:
             await self._re_register()
 
-    async def look_once(self) -> None:
+    async def _see(self, seen: Seen) -> None:
         """See who is not alive and what is wanted of this node."""
-        looked, me, executor = time.monotonic(), self.id, self.executor
-        running: Mapping[ClaimKey, str | None] = {}
-        async with self._services.store.read() as connection:
-            if executor is not None:
-                executor.strays.look()
-                running = await running_on(connection, me)
-            others, orphans = await nodes.beats(connection)
-            self._alert_queue.alerted = await alerts.alerted_jobs(connection)
+        me, executor = self.id, self.executor
         if executor is not None:
-            await self._tend(executor, me, running)
-        lost = self._detector.observe([self._marked(beat) for beat in others], looked)
-        if lost or orphans:
+            await self._tend(executor, me, is_any=seen.running)
+        if seen.alerts != self._alerts:
+            async with self._services.store.read() as connection:
+                self._alert_queue.alerted = await admission.alerted_jobs(connection)
+            self._alerts = seen.alerts
+        lost = self._detector.observe([self._marked(beat) for beat in seen.beats], seen.at)
+        if lost or seen.orphans:
             await self._rescue(lost)
-        elif self._looks % _BEATS_BETWEEN_RESCUES == 0:
+        elif seen.waiting and self._looks % _BEATS_BETWEEN_RESCUES == 0:
             await self._services.engine.rescue([])
         self._looks += 1
 
-    async def _tend(
-        self, executor: Executor, me: str, running: Mapping[ClaimKey, str | None]
-    ) -> None:
-        """Tell runs that they are to be cancelled, and give back those that nobody here performs."""
+    async def _tend(self, executor: Executor, me: str, *, is_any: bool) -> None:
+        """Tell runs that they are to be cancelled, and give back those that nobody here performs; ``is_any``: if any node has any."""
+        running: Mapping[ClaimKey, str | None] = {}
+        if is_any:
+            executor.strays.look()
+            async with self._services.store.read() as connection:
+                running = await running_on(connection, me)
         for (run_id, _, _), by in running.items():
             if by is not None:
                 executor.cancel(run_id, by)

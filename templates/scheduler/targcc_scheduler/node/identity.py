@@ -9,8 +9,6 @@ import socket
 import uuid
 from pathlib import Path
 
-import psutil
-
 
 def new_server_id(name: str) -> str:
     """An id that no other node has had: ``host:process:machine:random``."""
@@ -35,5 +33,7 @@ def this_machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         boot += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
+        import psutil  # only where the kernel does not say it
+
         boot = str(round(psutil.boot_time() / 60))
     return hashlib.sha256(f"{socket.gethostname()}/{boot}".encode()).hexdigest()[:12]

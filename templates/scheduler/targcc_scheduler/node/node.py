@@ -19,6 +19,7 @@ from ..worker.recorder import RecordWriter
 from ..worker.runner import JobLoop
 from ..worker.watchdog import watch
 from .alert_queue import AT_ONCE, AlertQueue
+from .alerting.watch import watch_of
 from .aliases import Aliases
 from .chores.rounds import Rounds
 from .heartbeat import Heartbeat
@@ -31,11 +32,14 @@ log = logging.getLogger("targcc.node.node")
 
 _AFTER_FAULT_SECONDS = 2.0
 _END_THEMSELVES = (
+    "targcc alert watch",
     "targcc heartbeat",
     "targcc look",
     "targcc operations",
     "targcc rounds",
     "targcc texts",
+    "targcc webhooks",
+    "targcc audit",
 )
 """What ends by itself, when it is told to, so that no connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
@@ -106,7 +110,8 @@ class Node:
                 services, definitions, lambda: self.releases.release, overrides
             )
             self.releases.decided = self.aliases.taken = self.slots.wake
-        self.rounds = Rounds(services, definitions, schedule=schedule)
+        watch = watch_of(services.store, alert_queue.send, definitions)
+        self.rounds = Rounds(services, definitions, schedule=schedule, alerts=watch)
         self.executor: Executor | None = None
         if jobs is not None:
             self._heartbeat.jobs = jobs
@@ -146,11 +151,14 @@ class Node:
             self._begin(self.aliases.run, "aliases")
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.follow_alerts, "alert watch")
         self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")
+        self._begin(self.rounds.deliveries.run, "webhooks")
         self._begin(self.rounds.chain, "audit")
         if self.slots is not None:
             self._begin(self.slots.run, "slots")
+            self._begin(self.slots.follow_owners, "owners")
         jobs, executor = self._jobs, self.executor
         if jobs is not None and executor is not None:
             engine = self._services.engine
@@ -204,6 +212,7 @@ class Node:
     async def _end_heartbeat(self) -> None:
         self._heartbeat.end()
         self.rounds.end()
+        self._services.store.lookout.hurry()
         beating = [task for task in self._tasks if task.get_name() in _END_THEMSELVES]
         if beating:
             await asyncio.wait(beating, timeout=_HEARTBEAT_ENDS_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -53,13 +52,18 @@ class OverrideWatch:
             store: The database.
             ends: Whether this process ends overrides whose time is over: one that is a node does.
         """
+        within, mark = 0.0, object()
         while True:
             try:
-                await self.look(store, ends=ends())
+                seen = await store.lookout.next(within)
+                if seen.overrides != mark or any(map(self._is_over, self._seen)):
+                    await self.look(store, ends=ends())
+                    mark = seen.overrides
+                self._looked = uptime()
                 self._outage.over()
             except OUTAGES as error:
                 self._outage.failed(error)
-            await asyncio.sleep(LOOK_SECONDS)
+            within = LOOK_SECONDS
 
     async def look_again(self, store: Store) -> None:
         """Look if that was not done lately, from a process that does not :meth:`run`. Tables of an older release have no overrides."""

@@ -19,6 +19,7 @@ from ..jobs.definition import JobDefinition, stand_in
 from ..project import current
 from ..storage.deploy import releases
 from ..storage.deploy.releases import NodeState, Release
+from ..storage.lookout.seen import Mark, Seen
 from ..storage.runs import refuse
 from ..storage.runs.claim import Row
 from ..storage.runs.values import Identity, Settlement
@@ -77,8 +78,9 @@ class ReleaseWatch:
         self._refused = False
         self._looked_again = float("-inf")
         self._leader = _Leader(())
-        self._wake = asyncio.Event()
         self._roused = False
+        self._releases: Sequence[Release] = ()
+        self._mark: Mark = None
         self._outage = Outage(log, "looking at releases")
 
     async def start(self) -> None:
@@ -98,13 +100,14 @@ class ReleaseWatch:
 
     async def run(self) -> None:
         """Look every few seconds, or when something has happened, until cancelled."""
+        most, self._roused = self._services.settings.heartbeat_seconds, True
         while True:
+            within, self._roused = (0.0 if self._roused else most), False
             try:
-                await self.look()
+                await self.look(await self._services.store.lookout.next(within))
                 self._outage.over()
             except OUTAGES as error:
                 self._outage.failed(error)
-            await self._rest()
 
     def refused(self) -> None:
         """This node has refused runs: perhaps the files of their jobs were added meanwhile."""
@@ -115,31 +118,28 @@ class ReleaseWatch:
     def wake(self) -> None:
         """Look soon: the jobs of this process have changed, or what is known of the others."""
         self._roused = True
-        self._wake.set()
+        self._services.store.lookout.hurry()
 
-    async def look(self) -> None:
-        """See what has changed, here and with the others."""
+    async def look(self, seen: Seen | None = None) -> None:
+        """See what has changed, here and with the others, of which a look has seen that much."""
         if self._refused and self._may_look_again():
             self._refused, self._looked_again = False, time.monotonic()
             await asyncio.to_thread(self._look_again)
         if self._has_changed() or self._presented != self._server_id():
             known = list(self._definitions.values())
             await self._present(known, await asyncio.to_thread(described, known))
-        async with self._services.store.read() as connection:
-            nodes = await releases.node_states(connection)
-            seen = await releases.load(connection)
-            unknown = await refuse.unknown(connection)
-        self._hold(nodes)
-        await self._lead(seen, nodes)
-        await self._tend(unknown)
-
-    async def _rest(self) -> None:
-        """Wait for the next look; the clock's own waits are shorter."""
-        clock = self._services.clock
-        until = clock.now() + timedelta(seconds=self._services.settings.heartbeat_seconds)
-        while not self._roused and clock.now() < until:
-            await clock.wait(until, self._wake)
-        self._roused = False
+            seen = None  # it was before that
+        seen = seen or await self._services.store.lookout.look()
+        if seen.releases != self._mark:
+            async with self._services.store.read() as connection:
+                self._releases = await releases.load(connection)
+            self._mark = seen.releases
+        self._hold(seen.nodes)
+        await self._lead(self._releases, seen.nodes)
+        if seen.unknown:
+            async with self._services.store.read() as connection:
+                unknown = await refuse.unknown(connection)
+            await self._tend(unknown)
 
     # What this node knows.
 

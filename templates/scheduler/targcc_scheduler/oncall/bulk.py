@@ -6,11 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.actor import Actor
 from ..core.errors import BulkError, UnknownQueue
+from ..core.scope.visibility import visibility
 from ..node.chores import bulk_work
 from ..operations import Call
 from ..queries import system
@@ -18,6 +19,7 @@ from ..queries.finding.filters import RunFilter
 from ..queries.needs import bulk
 from ..queries.needs.bulk import ACTIONS, Bulk, Found
 from ..scheduler import Scheduler
+from ..search.terms import only
 from ..storage.audit import audit
 from ..storage.bulk import rows
 
@@ -73,12 +75,21 @@ class Wish:
 
 
 def check(scheduler: Scheduler, wish: Wish) -> Wish:
-    """Check that an operation can be done in this project; the same wish.
+    """Check that an operation can be done in this project; the wish, for the jobs that whoever asks may act on.
 
     Raises:
         BulkError: it cannot.
     """
     wish.check()
+    allowed = visibility.get()
+    if allowed is not None:
+        jobs = allowed.administered if wish.action == "delete" else allowed.operated
+        if not jobs:
+            raise BulkError(f"there are no jobs that you may {wish.action}")
+        theirs = replace(
+            wish.wanted.search, terms=(*wish.wanted.search.terms, *only(job=sorted(jobs)).terms)
+        )
+        wish = replace(wish, wanted=replace(wish.wanted, search=theirs))
     if wish.queue is not None:
         try:
             system.check_queue(wish.queue, scheduler.definitions.values())
@@ -93,8 +104,8 @@ async def count(scheduler: Scheduler, wish: Wish) -> Found:
     Raises:
         BulkError: it cannot be done.
     """
-    check(scheduler, wish)
-    return await scheduler.read(lambda db: bulk.find(db, wish.wanted))
+    checked = check(scheduler, wish)
+    return await scheduler.read(lambda db: bulk.find(db, checked.wanted))
 
 
 async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> int:

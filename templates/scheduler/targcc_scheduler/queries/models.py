@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..core.clock import CLOCK_OFF_MS
 from ..core.states import FINAL, WAITING, RunState
+from ..storage.maintenance.rows import Window
 from ..storage.runs.refuse import Refusal, refusals_of
 
 
@@ -67,7 +68,7 @@ class Run:
     @property
     def life(self) -> tuple[StateChange, ...]:
         """Its state history, oldest first."""
-        return tuple(_life(self.life_log))
+        return tuple(life_of(self.life_log))
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -211,6 +212,8 @@ class Queue:
     pause: Pause | None
     limit: int | None = None
     """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
+    maintenance: Window | None = None
+    """The maintenance window in which none of its runs start now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +306,8 @@ def _json_object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _life(text: str) -> Iterator[StateChange]:
+def life_of(text: str) -> Iterator[StateChange]:
+    """The changes in a run's state history (the column ``LifeLog``), oldest first."""
     for line in text.splitlines():
         at, _, rest = line.partition(" ")
         state, _, note = rest.partition(" ")

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..core.errors import QueryTimeout
 from ..core.loop_thread import LoopOnDemand
+from ..core.scope.visibility import Visibility, visibility
 from ..storage.dialects import known
+from ..storage.schema.narrowing import narrow
 
 T = TypeVar("T")
 
@@ -37,17 +39,18 @@ class Reader:
         )
         self._loop = LoopOnDemand("targcc reads")
         self._engine: AsyncEngine | None = None
+        self._narrowing: AsyncEngine | None = None
         self._asked: set[asyncio.Task[object]] = set()
         self._ending: set[asyncio.Task[object]] = set()
 
     async def read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What ``query`` finds. Cancelling the wait ends the query in the database too.
+        """What ``query`` finds, of what may be seen. Cancelling the wait ends the query in the database too.
 
         Raises:
             QueryTimeout: it took too long.
             sqlalchemy.exc.DBAPIError: the database does not answer, or the query tried to write.
         """
-        return await self._loop.open().call(self._read(query))
+        return await self._loop.open().call(self._read(query, visibility.get()))
 
     async def close(self) -> None:
         """End what is still asked, close every connection and end the loop; a later question opens it again."""
@@ -57,24 +60,42 @@ class Reader:
         for task in self._asked - self._ending:
             task.cancel()
         await asyncio.gather(*self._asked, return_exceptions=True)
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
+        engines = self._engine, self._narrowing
+        self._engine = self._narrowing = None
+        for engine in engines:
+            if engine is not None:
+                await engine.dispose()
 
-    async def _read(self, query: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        if self._engine is None:
-            self._engine = self._make(self._url, self._limit)
+    async def _read(
+        self, query: Callable[[AsyncConnection], Awaitable[T]], allowed: Visibility | None
+    ) -> T:
+        engine = self._engine_for(allowed)
         task = asyncio.current_task()
         assert task is not None
         self._asked.add(task)
+        seen = visibility.set(allowed)
         try:
-            async with self._engine.connect() as connection:
+            async with engine.connect() as connection:
+                if allowed is not None:
+                    await connection.execution_options(compiled_cache=None)
                 return await self._within_limit(task, connection, query)
         except sa.exc.TimeoutError as error:  # no connection became free
             raise QueryTimeout(f"other questions take longer than {self._limit:g} s") from error
         finally:
+            visibility.reset(seen)
             self._asked.discard(task)
             self._ending.discard(task)
+
+    def _engine_for(self, allowed: Visibility | None) -> AsyncEngine:
+        """The connections for a question; those for part of the jobs are apart."""
+        if allowed is None:
+            if self._engine is None:
+                self._engine = self._make(self._url, self._limit)
+            return self._engine
+        if self._narrowing is None:
+            self._narrowing = self._make(self._url, self._limit)
+            narrow(self._narrowing.sync_engine.dialect)
+        return self._narrowing
 
     async def _within_limit(
         self,

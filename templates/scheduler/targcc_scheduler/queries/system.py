@@ -13,6 +13,7 @@ from ..core.errors import UnknownQueue
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
 from ..project import current
+from ..storage.maintenance import rows as windows
 from ..storage.tables import job_queue, job_run, job_schedule, job_server
 from .models import Pause, Queue, Server, pause_of
 
@@ -78,6 +79,7 @@ async def queues(
             oldest[queue] = due
     rows = (await connection.execute(sa.select(job_queue))).all()
     paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
+    closed = await windows.active(connection, now)
     every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
     return tuple(
         Queue(
@@ -89,6 +91,7 @@ async def queues(
             oldest_due=oldest.get(name),
             pause=paused.get(name),
             limit=current().queue_limits.get(name),
+            maintenance=next((one for one in closed if one.covers(name)), None),
         )
         for name in every
     )

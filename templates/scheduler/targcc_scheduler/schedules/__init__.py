@@ -30,6 +30,15 @@ from .intervals import (
     EverySchedule,
     OnceSchedule,
 )
+from .working.calendar import WorkingCalendar, calendar_of, read_calendar
+from .working.schedule import (
+    Handling,
+    OnHoliday,
+    WorkingAfterRunSchedule,
+    WorkingSchedule,
+    calendars_text,
+    respecting,
+)
 from .zones import Zone, parse_zone
 
 __all__ = [
@@ -40,12 +49,21 @@ __all__ = [
     "CronError",
     "CronSchedule",
     "EverySchedule",
+    "Handling",
+    "OnHoliday",
     "OnceSchedule",
     "Schedule",
+    "WorkingAfterRunSchedule",
+    "WorkingCalendar",
+    "WorkingSchedule",
     "Zone",
+    "calendar_of",
+    "calendars_text",
     "convert",
     "duration_words",
     "format_duration",
     "parse_duration",
     "parse_zone",
+    "read_calendar",
+    "respecting",
 ]

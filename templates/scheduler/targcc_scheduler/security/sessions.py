@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,7 @@ from ..core.humanize import count
 from ..storage import accounts
 from ..storage.audit import audit
 from .digests import digest
-from .roles import Principal, Role
+from .roles import Principal
 
 LINK_SESSION_LIFE = timedelta(hours=12)
 """How long a browser stays signed in with a login link."""
@@ -39,22 +39,24 @@ class Session:
         expires_at: When it ends, however much it is used.
         device: The browser and its system, in words.
         address: Where they signed in from.
+        second_factor: Whether its user has one; ``None`` of somebody who is no user here, or where it was not asked.
     """
 
     id: str
     name: str
-    role: Role
+    role: str
     csrf: str = field(repr=False)
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
     device: str
     address: str
+    second_factor: bool | None = None
 
     @property
     def principal(self) -> Principal:
         """Who sends a request with its cookie."""
-        return Principal(self.name, self.role, self.csrf, self.id)
+        return Principal(self.name, self.role, self.csrf, self.id, second_factor=self.second_factor)
 
     def is_worth_noting(self, now: datetime) -> bool:
         """Whether to store that it is used: at most once a minute, so that most requests write nothing."""
@@ -64,7 +66,7 @@ class Session:
 async def start_session(
     connection: AsyncConnection,
     name: str,
-    role: Role,
+    role: str,
     now: datetime,
     life: timedelta,
     *,
@@ -92,7 +94,10 @@ async def find_session(
 ) -> Session | None:
     """The session of a cookie; ``None`` when there is none, it has ended, or nobody has used it for ``idle``."""
     row = await accounts.find_session(connection, digest(secret), now, now - idle)
-    return None if row is None else _session(row)
+    if row is None:
+        return None
+    has_one = None if row.SecondFactor is None else bool(row.SecondFactor)
+    return replace(_session(row), second_factor=has_one)
 
 
 async def note_use(connection: AsyncConnection, secret: str, now: datetime) -> None:
@@ -163,7 +168,7 @@ def _session(row: accounts.Row) -> Session:
     return Session(
         row.TokenHash[:_ID],
         row.UserName,
-        Role(row.Role),
+        row.Role,
         row.CsrfToken,
         row.CreatedAt,
         row.LastSeenAt or row.CreatedAt,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.errors import AuthError
 from ..storage import accounts
 from .digests import digest
-from .roles import ACCOUNT_NAME, Role
+from .roles import ACCOUNT_NAME
 
 _TOKEN_PREFIX = "tgc_"  # noqa: S105 - not a secret: it lets secret scanners recognise one
 _SHOWN = len(_TOKEN_PREFIX) + 6
@@ -27,7 +27,7 @@ class Token:
     """An API token."""
 
     name: str
-    role: Role
+    role: str
     created_by: str
     created_at: datetime
     last_used_at: datetime | None
@@ -39,13 +39,13 @@ class Token:
     @property
     def scope(self) -> str:
         """What it may do, in words."""
-        return str(self.role) if self.jobs is None else f"start {', '.join(self.jobs)}"
+        return self.role if self.jobs is None else f"start {', '.join(self.jobs)}"
 
 
 async def create_token(
     connection: AsyncConnection,
     name: str,
-    role: Role,
+    role: str,
     *,
     by: str,
     now: datetime,
@@ -127,7 +127,7 @@ async def note_token_use(connection: AsyncConnection, name: str, now: datetime) 
 def _token(row: Any) -> Token:
     return Token(
         row.Name,
-        Role(row.Role),
+        row.Role,
         row.CreatedBy,
         row.CreatedAt,
         row.LastUsedAt,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import AuthError
 from ..storage import accounts
-from .roles import ACCOUNT_NAME, Role
+from .roles import ACCOUNT_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class User:
     """A user of the dashboard."""
 
     name: str
-    role: Role
+    role: str
     created_at: datetime
     last_login_at: datetime | None
     second_factor: bool = False
 
 
 async def add_user(
-    connection: AsyncConnection, name: str, password_hash: str, role: Role, now: datetime
+    connection: AsyncConnection, name: str, password_hash: str, role: str, now: datetime
 ) -> None:
     """Add a user.
 
@@ -66,7 +66,7 @@ async def users(connection: AsyncConnection) -> tuple[User, ...]:
     """The users, by name."""
     rows = await accounts.users(connection)
     return tuple(
-        User(row.Name, Role(row.Role), row.CreatedAt, row.LastLoginAt, row.TotpSecret is not None)
+        User(row.Name, row.Role, row.CreatedAt, row.LastLoginAt, row.TotpSecret is not None)
         for row in rows
     )
 
@@ -76,12 +76,12 @@ async def has_users(connection: AsyncConnection) -> bool:
     return await accounts.has_users(connection)
 
 
-async def find_login(connection: AsyncConnection, name: str) -> tuple[str, Role, str, bool] | None:
+async def find_login(connection: AsyncConnection, name: str) -> tuple[str, str, str, bool] | None:
     """Name, role, password hash of a user, and whether they have a second factor; ``name`` may be in any case."""
     row = await accounts.find_user(connection, name)
     if row is None:
         return None
-    return (row.Name, Role(row.Role), row.PasswordHash, row.TotpSecret is not None)
+    return (row.Name, row.Role, row.PasswordHash, row.TotpSecret is not None)
 
 
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:

@@ -10,6 +10,7 @@ from mimetypes import guess_type
 from pathlib import Path
 from uuid import uuid4
 
+from ..core.files import owner_only
 from ..settings import Settings
 from .smtp import send_by_smtp
 
@@ -65,5 +66,5 @@ class Mailer:
     def _keep(self, message: EmailMessage) -> None:
         self._outbox.mkdir(parents=True, exist_ok=True)
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}.eml"
-        (self._outbox / name).touch(mode=0o600)
+        owner_only.create(self._outbox / name)
         (self._outbox / name).write_bytes(bytes(message))

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .tables import job_session, job_token, job_user
+from .tables import job_role, job_session, job_token, job_user
 
 Row = Any
 """A row of a table: its columns by name."""
@@ -50,6 +50,16 @@ async def remove_user(connection: AsyncConnection, name: str) -> bool:
     return gone.rowcount == 1
 
 
+async def change_role(connection: AsyncConnection, name: str, role: str) -> bool:
+    """Give a user another role, in their sessions too; whether there is such a user."""
+    change = job_user.update().where(job_user.c.Name == name).values(Role=role)
+    if (await connection.execute(change)).rowcount != 1:
+        return False
+    mine = job_session.c.UserName == name
+    await connection.execute(job_session.update().where(mine).values(Role=role))
+    return True
+
+
 async def note_login(connection: AsyncConnection, name: str, now: datetime) -> None:
     """Keep when a user last signed in."""
     change = job_user.update().where(job_user.c.Name == name).values(LastLoginAt=now)
@@ -87,8 +97,11 @@ async def add_session(
 async def find_session(
     connection: AsyncConnection, digest: str, now: datetime, idle_since: datetime
 ) -> Row | None:
-    """The row of a session that has not ended."""
+    """The row of a session that has not ended; ``SecondFactor`` says whether its user has one, NULL of somebody who is no user here."""
+    has_one = sa.case((job_user.c.Name.is_(None), None), else_=job_user.c.TotpSecret.is_not(None))
     wanted = _open_sessions(now, idle_since).where(job_session.c.TokenHash == digest)
+    user = job_session.outerjoin(job_user, job_user.c.Name == job_session.c.UserName)
+    wanted = wanted.add_columns(has_one.label("SecondFactor")).select_from(user)
     return (await connection.execute(wanted)).first()
 
 
@@ -219,3 +232,32 @@ async def use_recovery_code(
     c = job_user.c
     change = job_user.update().where(c.Name == name, c.RecoveryJson == before)
     return (await connection.execute(change.values(RecoveryJson=after))).rowcount == 1
+
+
+async def roles(connection: AsyncConnection) -> list[Row]:
+    """The rows of all roles of one's own, by name."""
+    return list(await connection.execute(sa.select(job_role).order_by(job_role.c.Name)))
+
+
+async def find_role(connection: AsyncConnection, name: str) -> Row | None:
+    """The row of a role."""
+    wanted = sa.select(job_role).where(job_role.c.Name == name)
+    return (await connection.execute(wanted)).first()
+
+
+async def keep_role(connection: AsyncConnection, name: str, grants_json: str) -> None:
+    """Write a role down as it is from now on."""
+    await remove_role(connection, name)
+    await connection.execute(job_role.insert().values(Name=name, GrantsJson=grants_json))
+
+
+async def remove_role(connection: AsyncConnection, name: str) -> bool:
+    """Remove a role; whether there was one."""
+    gone = await connection.execute(job_role.delete().where(job_role.c.Name == name))
+    return gone.rowcount == 1
+
+
+async def holders(connection: AsyncConnection, role: str) -> list[str]:
+    """Users and tokens that have a role, by name."""
+    found = [sa.select(table.c.Name).where(table.c.Role == role) for table in (job_user, job_token)]
+    return sorted(await connection.scalars(sa.union(*found)))

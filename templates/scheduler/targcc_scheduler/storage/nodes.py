@@ -6,22 +6,23 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.states import RunState
+from ..core.states import WAITING, RunState
 from .dialects import known
 from .dialects.frequent import FrequentStatement
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
+from .runs.transition import is_in_state
 from .runs.values import MOST_LOST_WORKERS, AttemptRecord, Claim, Settlement
 from .tables import UtcDateTime, job_run, job_server, job_setting
 
 _ID_NAME = "database id"
-_DATABASE_ID = FrequentStatement(
-    sa.select(job_setting.c.Value).where(job_setting.c.Name == _ID_NAME)
-)
+_ID_OF_DATABASE = sa.select(job_setting.c.Value).where(job_setting.c.Name == _ID_NAME)
+_DATABASE_ID = FrequentStatement(_ID_OF_DATABASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,23 @@ async def register(connection: AsyncConnection, server: Server, now: datetime) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a beat hears of the database.
+
+    Args:
+        database: The id that tells it from any other.
+        now: What its clock shows; ``None`` where that is this machine's.
+    """
+
+    database: str | None
+    now: datetime | None
+
+
 async def beat(
     connection: AsyncConnection, server_id: str, now: datetime, condition: Condition
-) -> bool:
-    """Say that a node is alive. ``False`` when its row is gone: another node declared it lost."""
+) -> Answer | None:
+    """Say that a node is alive. ``None`` when its row is gone: another node declared it lost, or it is another database."""
     said = {
         "server_id": server_id,
         "now": now,
@@ -95,7 +109,10 @@ async def beat(
         "stuck_since": condition.stuck_since,
         "stuck_in": condition.stuck_in,
     }
-    return await _BEAT.counts(connection, [said]) == [1]
+    dialect = known.of(connection)
+    statement = _BEATS.get(dialect.name) or _BEATS.setdefault(dialect.name, _beat(dialect.clock))
+    rows = await statement.all(connection, said)
+    return next((Answer(row.database, row.clock) for row in rows), None)
 
 
 async def database_id(connection: AsyncConnection) -> str | None:
@@ -121,13 +138,6 @@ async def mark_stopping(connection: AsyncConnection, server_id: str, now: dateti
 async def deregister(connection: AsyncConnection, server_id: str) -> None:
     """Remove a node that has stopped."""
     await connection.execute(sa.delete(job_server).where(job_server.c.Id == server_id))
-
-
-async def beats(connection: AsyncConnection) -> tuple[list[Beat], bool]:
-    """What each node said last, and whether a running run belongs to a node that does not exist."""
-    rows = await _BEATS.all(connection, {})
-    said = [Beat(row.Id, row.ProcessId, row.HeartbeatAt, stuck_in=row.StuckIn) for row in rows]
-    return said, any(row.orphans for row in rows)
 
 
 async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
@@ -186,22 +196,27 @@ def _lost(row: Row, claim: Claim, now: datetime, *, counts: bool) -> Settlement:
     )
 
 
-_BEAT = FrequentStatement(
-    sa.update(job_server)
-    .where(job_server.c.Id == sa.bindparam("server_id"))
-    .values(
-        HeartbeatAt=sa.bindparam("now", type_=UtcDateTime),
-        ClockOffsetMs=sa.bindparam("clock_offset_ms"),
-        StuckSince=sa.bindparam("stuck_since", type_=UtcDateTime),
-        StuckIn=sa.bindparam("stuck_in"),
+_BEATS: dict[str, FrequentStatement] = {}
+"""How to beat on each kind of database."""
+
+
+def _beat(clock: sa.ColumnElement[Any]) -> FrequentStatement:
+    return FrequentStatement(
+        sa.update(job_server)
+        .where(job_server.c.Id == sa.bindparam("server_id"))
+        .values(
+            HeartbeatAt=sa.bindparam("now", type_=UtcDateTime),
+            ClockOffsetMs=sa.bindparam("clock_offset_ms"),
+            StuckSince=sa.bindparam("stuck_since", type_=UtcDateTime),
+            StuckIn=sa.bindparam("stuck_in"),
+        )
+        .returning(_ID_OF_DATABASE.scalar_subquery().label("database"), clock.label("clock"))
     )
-)
-_BEATS = FrequentStatement(
-    sa.select(
-        job_server.c.Id,
-        job_server.c.ProcessId,
-        job_server.c.HeartbeatAt,
-        job_server.c.StuckIn,
-        sa.exists().where(_orphan()).label("orphans"),
-    )
-)
+
+
+RUNNING = sa.exists().where(job_run.c.State == RunState.RUNNING)
+"""Whether any run is running."""
+WAITING_RUNS = sa.exists().where(is_in_state(*sorted(WAITING)))
+"""Whether any run waits, perhaps for its time."""
+ORPHANS = sa.exists().where(_orphan())
+"""Whether a running run belongs to a node that does not exist."""

@@ -11,10 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.actor import Actor
 from ..core.errors import PauseError
 from .dialects import known
-from .tables import job_queue, job_schedule
+from .dialects.frequent import FrequentStatement
+from .tables import UtcDateTime, job_queue, job_schedule
 
 _LAST_YEAR = 9000
 """The end of a pause is shown in other zones, and counted from: it keeps away from the end of the calendar."""
+
+_PAUSED_JOBS = FrequentStatement(
+    sa.select(job_schedule.c.JobName).where(
+        job_schedule.c.PausedAt.is_not(None),
+        sa.or_(
+            job_schedule.c.PausedUntil.is_(None),
+            job_schedule.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+        ),
+    )
+)
 
 
 async def pause_job(
@@ -39,11 +50,7 @@ async def resume_job(connection: AsyncConnection, name: str, now: datetime) -> N
 
 async def paused_jobs(connection: AsyncConnection, now: datetime) -> set[str]:
     """The names of the jobs that are paused."""
-    until = job_schedule.c.PausedUntil
-    query = sa.select(job_schedule.c.JobName).where(
-        job_schedule.c.PausedAt.is_not(None), sa.or_(until.is_(None), until > now)
-    )
-    return set(await connection.scalars(query))
+    return {row.JobName for row in await _PAUSED_JOBS.all(connection, {"now": now})}
 
 
 async def pause_queue(

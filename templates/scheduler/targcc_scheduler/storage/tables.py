@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from .schema.alerts import job_alert_thread, job_notice
 from .schema.bulk import job_bulk, job_bulk_run
 from .schema.columns import BIG_ID as _BIG_ID
 from .schema.columns import LONG as _LONG
@@ -18,25 +19,33 @@ from .schema.columns import only_where as _only_where
 from .schema.columns import table as _table
 from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
+from .schema.maintenance import job_maintenance
 from .schema.overrides import job_override
 from .schema.requests import job_request
+from .schema.roles import job_role
 from .schema.texts import job_text_due, job_view
+from .schema.webhooks import job_delivery, job_webhook
 
 __all__ = [  # what other modules take from here
     "LongText",
     "UtcDateTime",
     "job_alert",
+    "job_alert_thread",
     "job_audit",
     "job_bulk",
     "job_bulk_run",
     "job_concern",
+    "job_delivery",
     "job_failure",
     "job_log_line",
+    "job_maintenance",
+    "job_notice",
     "job_override",
     "job_owner",
     "job_queue",
     "job_release",
     "job_request",
+    "job_role",
     "job_run",
     "job_schedule",
     "job_server",
@@ -49,6 +58,7 @@ __all__ = [  # what other modules take from here
     "job_token",
     "job_user",
     "job_view",
+    "job_webhook",
     "logged_job",
     "metadata",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,6 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ..core.errors import DatabaseReplaced
 from .dialects import known
 from .dialects.base import WRITES
+from .lookout.lookout import Lookout
+
+_SPARE = 2
+"""A pool that has more connections than that can do without the one that is kept."""
 
 
 class FileWatch:
@@ -80,19 +84,31 @@ class _Kept:
     """A connection that is kept from one use to the next: SQLAlchemy's pool takes longer to lend one than SQLite to answer.
 
     Args:
-        engine: Where it is from, and each further one that is wanted meanwhile; ``None`` for a database of which none is kept.
+        engine: Where it is from, and each further one that is wanted meanwhile.
+        is_open: Whether the database has not closed one that was kept.
+        keep: Whether any is kept.
     """
 
-    def __init__(self, engine: AsyncEngine | None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        is_open: Callable[[AsyncConnection], bool],
+        *,
+        keep: bool = True,
+    ) -> None:
         self._engine = engine
+        self._is_open = is_open
+        self._keep = keep
         self._idle: AsyncConnection | None = None
-        self._closed = False
 
     @contextlib.asynccontextmanager
     async def lend(self) -> AsyncIterator[AsyncConnection]:
         """A connection without a transaction; after an exception it is used no more."""
-        assert self._engine is not None
         connection, self._idle = self._idle, None
+        if connection is not None and not self._is_open(connection):
+            await connection.invalidate()
+            await connection.close()
+            connection = None
         if connection is None:
             connection = await self._engine.connect()
         try:
@@ -100,16 +116,16 @@ class _Kept:
             if connection.in_transaction():
                 await connection.rollback()
         except BaseException:
-            await connection.close()
+            await asyncio.shield(asyncio.create_task(connection.close()))
             raise
-        if self._idle is None and not self._closed:
+        if self._idle is None and self._keep:
             self._idle = connection
         else:
             await connection.close()
 
     async def close(self) -> None:
         """Close the one that is kept, and keep none from now on."""
-        self._closed = True
+        self._keep = False
         connection, self._idle = self._idle, None
         if connection is not None:
             await connection.close()
@@ -128,8 +144,11 @@ class Store:
         self.dialect = known.for_url(address)
         self.engine: AsyncEngine = self.dialect.make_engine(address, pool_size)
         self._inline = self.dialect.make_inline_engine(address)
-        writing = self._inline and self._inline.execution_options(**WRITES)
-        self._reader, self._writer = _Kept(self._inline), _Kept(writing)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        short, is_open = self._inline or self._autocommit, self.dialect.is_open
+        spare = self._inline is not None or pool_size is None or pool_size > _SPARE
+        self._reader = _Kept(short, is_open, keep=spare)
+        self._writer = _Kept(short.execution_options(**WRITES), is_open)
         self.file = self.dialect.file(address)
         """The SQLite file; ``None`` on PostgreSQL."""
         self.plain_address = self.dialect.plain_address(address)
@@ -138,9 +157,10 @@ class Store:
         self._for_beats = (
             self._make_engine(address) if inline is None else inline.execution_options(**WRITES)
         )
-        self._beater = _Kept(self._for_beats)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._beater = _Kept(self._for_beats, is_open)
         self._turn = asyncio.Lock()
+        self.lookout = Lookout(self.read)
+        """Sees what others have changed."""
 
     def _make_engine(self, address: sa.URL) -> AsyncEngine:
         """Another engine, whose connections nobody else has."""
@@ -176,7 +196,7 @@ class Store:
             async with self.write() as connection:
                 yield connection
             return
-        async with self._autocommit.connect() as connection:
+        async with self._reader.lend() as connection:
             yield connection
 
     @contextlib.asynccontextmanager
@@ -187,8 +207,7 @@ class Store:
             DatabaseReplaced: the database is not the one that was opened.
         """
         self.watch.check()
-        connect = self._autocommit.connect if self._inline is None else self._reader.lend
-        async with connect() as connection:
+        async with self._reader.lend() as connection:
             yield connection
 
     @contextlib.asynccontextmanager
@@ -199,17 +218,17 @@ class Store:
             DatabaseReplaced: the file was deleted or replaced.
         """
         self.watch.check_file()
-        if self._inline is None:
-            async with self._for_beats.connect() as connection:
-                yield connection
-            return
         async with self._beater.lend() as connection:
+            if self._inline is None:
+                yield connection
+                return
             await self.dialect.begin_write(connection)
             yield connection
             await connection.commit()
 
     async def dispose(self) -> None:
         """Close every connection."""
+        await self.lookout.close()
         await self._reader.close()
         await self._writer.close()
         await self._beater.close()

@@ -11,6 +11,7 @@ from fastapi import Request
 from ..core.actor import Actor, ActorKind
 from ..core.errors import CredentialsRefused
 from ..security.roles import Principal, Role
+from .admission import admit, with_grants
 from .problems import Problem
 from .site_names import is_same_origin
 from .state import get_web
@@ -33,7 +34,7 @@ async def find_principal(request: Request) -> Principal | None:
         except CredentialsRefused:
             return None
         if principal is not None:
-            return principal
+            return await with_grants(request, principal)
     return None
 
 
@@ -74,12 +75,7 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
             )
         if principal.jobs is not None and not one_job:
             raise not_its_job(principal)
-        if not principal.role.covers(role):
-            raise Problem(
-                403,
-                "Not allowed",
-                f"this needs the role {role}; {principal.name} is {principal.role}",
-            )
+        await admit(request, principal, role)
         if not await csrf_fits(request, principal):
             raise Problem(403, "Not from this site", f"send the session's token as {CSRF_HEADER}")
         return principal

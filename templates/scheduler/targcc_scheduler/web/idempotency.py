@@ -38,7 +38,8 @@ async def once(handler: Handler, request: Request) -> Response:
     if not _KEY.fullmatch(key):
         raise Problem(422, "No such key", f"{HEADER} is 1 to 200 visible characters of ASCII")
     scheduler, scope = get_scheduler(request), _digest(principal.name, request.url.path)
-    digest = _digest(request.url.query, (await request.body()).decode("latin-1"))
+    rights = f"{principal.role} {principal.jobs} {principal.grants}"
+    digest = _digest(rights, request.url.query, (await request.body()).decode("latin-1"))
     now = scheduler.clock.now()
     first = await scheduler.change(lambda db: answers.begin(db, scope, key, digest=digest, now=now))
     if first is not None:
@@ -65,7 +66,7 @@ def _again(first: answers.Kept, digest: str, key: str) -> Response:
         raise Problem(
             422,
             "Key of another request",
-            f"{HEADER} {key} was sent with another body: take a new one",
+            f"{HEADER} {key} was sent with another body, or with other rights: take a new one",
         )
     if first.status is None:
         raise Problem(

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
 from .site_names import answers_to
 
@@ -84,7 +85,8 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             chosen = handler if self._is_meant(request) else _refuse_host
-            response = await while_somebody_waits(self.answer(chosen, request), request)
+            with everything_visible():  # until it is known who asks
+                response = await while_somebody_waits(self.answer(chosen, request), request)
             response.headers.setdefault("Cache-Control", "no-store")
             if _is_encrypted(request):
                 response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from ..queries.timeline.heat import DayCounts
 from ..scheduler import Scheduler
 from ..security import login_links
 from ..security.login_links import LoginLinks
@@ -15,6 +16,9 @@ from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
+from .live.changes import ChangeFeed
+from .live.hub import RunHub
+from .live.limits import StreamLimits
 from .metrics import Metrics
 from .problems import Problem
 
@@ -49,6 +53,10 @@ class Web:
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
         held_back: Says about which addresses the audit need not be told again.
+        day_counts: What ended on days that are over, for the heat map.
+        streams: Limits the open streams of events.
+        runs: Tells those streams, and requests that wait, of runs.
+        changes: Tells those streams of all that changes.
     """
 
     scheduler: Scheduler
@@ -65,6 +73,14 @@ class Web:
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)
     held_back: Seldom = field(default_factory=Seldom)
+    day_counts: DayCounts = field(default_factory=DayCounts)
+    streams: StreamLimits = field(default_factory=StreamLimits)
+    runs: RunHub = field(init=False)
+    changes: ChangeFeed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = RunHub(self.scheduler.read)
+        self.changes = ChangeFeed(self.scheduler.read, self.scheduler.clock)
 
 
 NOT_RUNNING = Problem(503, "Not running", "the scheduler of this app is not running")

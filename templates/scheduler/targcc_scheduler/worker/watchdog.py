@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from ..core.clock import together
 from .runner import JobLoop
 
 log = logging.getLogger("targcc.worker.watchdog")
@@ -22,7 +23,7 @@ async def watch(jobs: JobLoop, *, blocked_seconds: float = BLOCKED_SECONDS) -> N
         blocked_seconds: No answer for so long is said in the log, once, and so is the next answer.
     """
     while True:
-        await asyncio.sleep(blocked_seconds / 5)
+        await asyncio.sleep(together(blocked_seconds / 5))
         if jobs.contexts:
             await _ask(jobs, blocked_seconds)
 

@@ -115,13 +115,15 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
     plain = (
         "cron", "every", "anchor", "after", "at", "timezone", "display_name", "description", "blueprint", "procedure",
         "queue", "priority", "retries", "backoff", "timeout", "overlap", "concurrency",
-        "isolation", "memory_limit",
+        "isolation", "memory_limit", "on_holiday",
     )  # fmt: skip
     values: dict[str, Any] = {key: options[key] for key in plain if options[key] is not None}
     if kind:
         values["type"] = kind
     if options["stable_name"]:
         values["name"] = options["stable_name"]
+    if options["calendar"]:
+        values["calendar"] = list(options["calendar"])
     if options["paused"]:
         values["paused"] = True
     values |= _misfire(options) | _alerts(options) | _params(options["params"])
@@ -176,13 +178,13 @@ def _params(texts: Sequence[str]) -> dict[str, Any]:
 def _with_blueprint_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """What a job of this kind needs, where nothing else was said."""
     from targcc_gen.render.job.blueprints import blueprint
-    from targcc_gen.spec.rules import ALERT_CHANNELS
+    from targcc_gen.spec.oncall.findings import RECIPIENTS
 
     if "blueprint" not in values:
         return values
     defaults = dict(blueprint(values["blueprint"]).defaults)
     alerts = {**defaults.pop("alerts", {}), **values.get("alerts", {})}
     # Alerts that nobody gets are none.
-    if any(alerts.get(channel) for channel in ALERT_CHANNELS) or "alerts" in values:
+    if any(alerts.get(channel) for channel in RECIPIENTS) or "alerts" in values:
         values = {**values, "alerts": alerts}
     return {**defaults, **values}

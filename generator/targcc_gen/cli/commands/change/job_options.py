@@ -115,6 +115,17 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
         help="Ends a run, in its own process, that uses more.",
     ),
     click.option(
+        "--calendar",
+        metavar="NAME",
+        multiple=True,
+        help="A calendar of the spec: it does not start while that is closed. May be given more than once.",
+    ),
+    click.option(
+        "--on-holiday",
+        type=click.Choice(["skip", "next", "previous"]),
+        help="What becomes of a slot then: skip it, or run on the next or previous working day.",
+    ),
+    click.option(
         "--alert-on",
         metavar="EVENT",
         multiple=True,

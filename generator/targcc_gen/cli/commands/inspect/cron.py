@@ -126,8 +126,7 @@ def _answer(
     from itertools import islice
 
     from targcc_scheduler.schedules import CronSchedule
-
-    from targcc_gen.parity.clock_changes import clock_changes, notes_on
+    from targcc_scheduler.schedules.clocks.changes import clock_changes, notes_on
 
     day, year = timedelta(days=1), timedelta(days=365)
     runs = list(islice(schedule.iter(start, zone), count))

@@ -20,8 +20,14 @@ class WebhookChannel:
 
 
 def webhook_body(message: Notice) -> dict[str, Any]:
-    """An alert as a JSON object: ``event`` is failure, success, slow or missed; ``run_id`` is null when there is no run."""
+    """An alert as a JSON object.
+
+    ``event`` is failure, success, slow, missed, late, node, unknown, recovered, escalation, held, digest or test; ``run_id`` is null when
+    there is no run; ``id`` is the same each time that it is sent, ``thread`` that of all alerts about the same.
+    """
     return {
+        "id": message.key,
+        "thread": message.thread,
         "event": message.kind,
         "job": message.job,
         "run_id": message.run_id,
@@ -29,5 +35,9 @@ def webhook_body(message: Notice) -> dict[str, Any]:
         "message": message.message,
         "details": message.details,
         "facts": dict(message.facts),
+        "sections": {
+            section.title: [text for text, _ in section.lines] for section in message.sections
+        },
         "url": message.url,
+        "links": dict(message.links),
     }

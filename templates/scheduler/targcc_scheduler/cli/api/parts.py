@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 _PARTS = {
-    "jobs": ("jobs", "overrides", "owners", "oncall"),
+    "jobs": ("jobs", "overrides", "owners", "oncall", "timeline.routes"),
     "history": ("jobs",),
     "overrides": ("overrides",),
     "owners": ("owners",),
-    "runs": ("runs", "oncall"),
+    "runs": ("runs", "oncall", "live.events"),
+    "events": ("live.events",),
+    "calendar": ("timeline.routes",),
+    "timeline": ("timeline.routes",),
+    "heatmap": ("timeline.routes",),
+    "calendars": ("calendars.routes",),
+    "maintenance": ("calendars.routes",),
+    "webhooks": ("live.webhooks",),
     "inbox": ("oncall",),
     "seen": ("oncall",),
     "bulk": ("oncall",),

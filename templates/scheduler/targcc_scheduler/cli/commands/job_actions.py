@@ -18,6 +18,9 @@ from ..common import Function, run
 from ..output import done, json_option, pause_options, wait_options, when
 from .jobs import job_group
 from .runs import started
+from .timeline.moving import job_trend
+
+job_group.add_command(job_trend)
 
 
 def argument_options(command: Function) -> Function:

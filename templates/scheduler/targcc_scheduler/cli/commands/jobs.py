@@ -137,7 +137,9 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         ("zone", job.timezone),
         ("owner", f"{job.owner}, by {job.owner_by}" if job.owner_by is not None else ""),
         ("paused", _paused(job, now)),
-        *[("next", _next(slot, now, job.timezone, zone)) for slot in job.next_runs],
+        *[("next", _next(slot, now, job, zone)) for slot in job.next_runs],
+        *[("skipped", one.text) for one in job.calendar_changes if one.at is None],
+        ("calendars", ", ".join(job.calendars)),
         *[("changed", _changed(one, now)) for one in job.overrides],
         ("last", f"{last.state} {when(last.happened_at, now)}" if last else ""),
         ("queue", job.queue),
@@ -169,12 +171,13 @@ def _grace(job: JobDetailOut) -> str:
     return "however late" if grace is None else f"up to {_seconds(grace)} late"
 
 
-def _next(slot: datetime, now: datetime, own: str, zone: str) -> str:
-    """A slot in the project's zone, and in the job's own where that is another."""
-    text = when(slot, now)
-    if own == zone:
-        return text
-    return f"{text}, {humanize.clock(slot, now, parse_zone(own))} in {own}"
+def _next(slot: datetime, now: datetime, job: JobDetailOut, zone: str) -> str:
+    """A slot in the project's zone, and in the job's own where that is another; and from where a calendar has moved it."""
+    text, own = when(slot, now), job.timezone
+    if own != zone:
+        text += f", {humanize.clock(slot, now, parse_zone(own))} in {own}"
+    moved = next((one.there for one in job.calendar_changes if one.at == slot), "")
+    return f"{text}, {moved}" if moved else text
 
 
 def _paused(job: JobOut, now: datetime) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...core import humanize
-from ...core.states import FINAL, RunState
+from ...core.states import RunState
 from ...project import current
 from ...queries.models import LogLine, Server
 from ...schedules import parse_zone
@@ -23,7 +21,7 @@ from ..api.completing import job_names
 from ..api.profiles import server
 from ..api.reach import path, reached
 from ..common import run
-from ..group import CliError, Commands
+from ..group import Commands
 from ..output import (
     as_shown,
     done,
@@ -33,9 +31,11 @@ from ..output import (
     print_pairs,
     print_table,
     shows,
+    timeout_option,
     wait_options,
     when,
 )
+from .live.following import until_over
 
 if TYPE_CHECKING:
     from ..api.client import Api
@@ -189,9 +189,58 @@ def _unknown(found: RunOut, now: datetime) -> str:
     return f"no node knows it since {when(found.unknown_since, now)}; asked: {'; '.join(asked)}"
 
 
+def _to_stderr(line: LogLine) -> None:
+    click.echo(as_shown(_log_line(line), lines=True), err=True)
+
+
 def _log_line(line: LogLine) -> str:
     local = line.at.astimezone(parse_zone(current().timezone))
     return f"  {local:%H:%M:%S} {line.level.lower():<7} {line.message}"
+
+
+@run_group.command("watch")
+@click.argument("run_id", type=int)
+@timeout_option
+@json_option
+def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
+    """Follow a run until it is over: its log on stderr, then how it ended; exit status 1 unless it succeeded.
+
+    \b
+    Example:
+      targcc run watch 42 --timeout 10m
+    """
+
+    async def work() -> None:
+        async with reached() as api:
+            await _to_its_end(api, run_id, timeout, as_json=as_json)
+
+    run(work())
+
+
+@run_group.command("log")
+@click.argument("run_id", type=int)
+@click.option("--follow", "-f", "following", is_flag=True, help="Go on until it is over.")
+@json_option
+def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
+    """Print all that a run has written.
+
+    \b
+    Example:
+      targcc run log 42 --follow
+    """
+    lines: list[LogLine] = []
+
+    def say(line: LogLine) -> None:
+        click.echo(as_shown(_log_line(line).strip(), lines=True))
+
+    async def work() -> None:
+        async with reached() as api:
+            said = lines.append if as_json else say
+            await until_over(api, run_id, None, said, once=not following)
+        if as_json:
+            print_json(lines)
+
+    run(work())
 
 
 @run_group.command("cancel")
@@ -278,11 +327,16 @@ async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> 
     if work_on is not None and not as_json:
         click.echo("no server is up: this process runs it", err=True)
     async with reached(work_on=work_on) as api:
-        found = await _wait(api, run_id, patience, quiet=as_json)
-        if as_json:
-            _show(found, api.now, as_json=True)
-        else:
-            _print_end(found)
+        await _to_its_end(api, run_id, patience, as_json=as_json)
+
+
+async def _to_its_end(api: Api, run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
+    """Follow a run, and end with the status 1 unless it succeeds."""
+    found = await until_over(api, run_id, patience, None if as_json else _to_stderr)
+    if as_json:
+        _show(found, api.now, as_json=True)
+    else:
+        _print_end(found)
     if found.state != RunState.SUCCEEDED:
         raise SystemExit(_FAILED)
 
@@ -295,22 +349,6 @@ async def _somebody_works(api: Api, queue: str) -> bool:
         and (api.now - server.heartbeat_at).total_seconds() <= system.lost_after_seconds
         for server in await api.get(path("servers"), list[Server])
     )
-
-
-async def _wait(api: Api, run_id: int, patience: timedelta | None, *, quiet: bool) -> RunDetailOut:
-    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
-    shown, pause = 0, 0.02
-    while True:
-        found = await _details(api, run_id)
-        for line in found.log[shown:] if not quiet else ():
-            click.echo(as_shown(_log_line(line), lines=True), err=True)
-        shown = len(found.log)
-        if found.state in FINAL:
-            return found
-        if deadline is not None and time.monotonic() >= deadline:
-            raise CliError(f"run {run_id} is still {humanize.STATE_WORDS[found.state]}; it goes on")
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
 
 
 def _print_end(found: RunDetailOut) -> None:

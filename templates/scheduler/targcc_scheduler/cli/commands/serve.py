@@ -13,7 +13,6 @@ import click
 
 from ...core.memory import give_back
 from ...preparing import prepare
-from ...queries.system import check_queue
 from ...scheduler import Scheduler
 from ...settings import Settings
 from ..common import has_users, run, settings
@@ -136,8 +135,11 @@ async def _work(chosen: Settings, queues: list[str] | None) -> None:
         loop.call_soon_threadsafe(click.echo, HANDS_BACK)
 
     Interrupts(leave, hurry).install()
-    for name in queues or ():
-        check_queue(name, scheduler.definitions.values())
+    if queues:
+        from ...queries.system import check_queue
+
+        for name in queues:
+            check_queue(name, scheduler.definitions.values())
     await scheduler.start(queues=queues)
     try:
         give_back()

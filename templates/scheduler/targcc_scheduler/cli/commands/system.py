@@ -122,13 +122,19 @@ def list_queues(*, as_json: bool) -> None:
                         str,
                         (one.waiting, one.running, one.limit or "", one.retrying, one.scheduled),
                     ),
-                    "paused" if one.paused is not None else "open",
+                    _state(one),
                 ]
                 for one in found
             ],
         )
 
     run(work())
+
+
+def _state(queue: QueueOut) -> str:
+    if queue.paused is not None:
+        return "paused"
+    return "maintenance" if queue.maintenance_until is not None else "open"
 
 
 @queue_group.command("pause")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...security import passwords, second_factor, tokens, users
+from ...security.rights import own_roles
 from ...security.roles import Role
-from ...storage import accounts, audit
+from ...storage import accounts
 from ...web.api.schemas.sessions import TokenOut, UserOut
 from ..api.reach import path, reached
-from ..common import duration, opened, operator, run
+from ..common import audited, duration, opened, operator, run
 from ..group import Commands
 from ..output import done, json_option, print_json, print_table, shows, when
-
-_ROLES = click.Choice([*Role], case_sensitive=False)
 
 
 @click.group("user", cls=Commands)
@@ -31,24 +30,6 @@ def token_group() -> None:
     """Manage the tokens that programs use for the REST API."""
 
 
-def _change(
-    action: str, detail: str, work: Callable[[AsyncConnection, datetime], Awaitable[None]]
-) -> None:
-    """Do ``work`` and write it into the audit, in one transaction."""
-
-    async def command() -> None:
-        async with opened() as scheduler:
-            now = scheduler.clock.now()
-
-            async def both(db: AsyncConnection) -> None:
-                await work(db, now)
-                await audit.audit(db, operator(), action, now, detail=detail)
-
-            await scheduler.change(both)
-
-    run(command())
-
-
 def _password(*, from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
@@ -59,8 +40,9 @@ def _password(*, from_stdin: bool) -> str:
 @click.argument("name")
 @click.option(
     "--role",
-    type=_ROLES,
-    help="What they may do. Default: admin for the first user, else viewer.",
+    type=str.lower,
+    metavar="ROLE",
+    help="What they may do: viewer, operator, admin, or a role of your own. Default: admin for the first user, else viewer.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @json_option
@@ -77,12 +59,13 @@ def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool
         async with opened() as scheduler:
             return not await scheduler.read(users.has_users)
 
-    wanted = Role(role) if role else (Role.ADMIN if run(first()) else Role.VIEWER)
-    _change(
-        "add user",
-        f"{name} as {wanted}",
-        lambda db, now: users.add_user(db, name, hashed, wanted, now),
-    )
+    wanted = role or (Role.ADMIN if run(first()) else Role.VIEWER)
+
+    async def work(db: AsyncConnection, now: datetime) -> None:
+        await own_roles.check_role(db, wanted)
+        await users.add_user(db, name, hashed, wanted, now)
+
+    audited("add user", f"{name} as {wanted}", work)
     done(f"{name} may sign in as {wanted}", as_json=as_json, name=name, role=wanted)
 
 
@@ -131,7 +114,7 @@ def remove_user(name: str, *, as_json: bool) -> None:
     Example:
       targcc user remove dana
     """
-    _change("remove user", name, lambda db, _: users.remove_user(db, name))
+    audited("remove user", name, lambda db, _: users.remove_user(db, name))
     done(f"{name} is removed", as_json=as_json, name=name)
 
 
@@ -147,7 +130,7 @@ def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
       targcc user password dana
     """
     hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
-    _change("change password", name, lambda db, _: users.change_password(db, name, hashed))
+    audited("change password", name, lambda db, _: users.change_password(db, name, hashed))
     done(f"{name} has another password", as_json=as_json, name=name)
 
 
@@ -166,7 +149,7 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
         await second_factor.turn_off(db, name)
         await accounts.remove_sessions_of(db, name)
 
-    _change("reset second factor", name, work)
+    audited("reset second factor", name, work)
     said = f"{name} signs in by password alone until they turn it on again"
     done(said, as_json=as_json, name=name)
 
@@ -175,10 +158,11 @@ def reset_second_factor(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=_ROLES,
+    type=str.lower,
+    metavar="ROLE",
     default=str(Role.VIEWER),
     show_default=True,
-    help="What its holder may do.",
+    help="What its holder may do: viewer, operator, admin, or a role of your own.",
 )
 @click.option(
     "--expires",
@@ -219,10 +203,11 @@ def create_token(
     """
     made: list[str] = []
     keys = run(_job_names(jobs)) if jobs else None
-    wanted = Role(role) if keys is None else Role.OPERATOR
+    wanted = role if keys is None else Role.OPERATOR
     may = str(wanted) if keys is None else f"starter of {', '.join(keys)}"
 
     async def work(db: AsyncConnection, now: datetime) -> None:
+        await own_roles.check_role(db, wanted)
         by = str(operator())
         made.append(
             await tokens.create_token(
@@ -230,7 +215,7 @@ def create_token(
             )
         )
 
-    _change("create token", f"{name} as {may}", work)
+    audited("create token", f"{name} as {may}", work)
     if quiet:
         click.echo(made[0])
         return
@@ -292,5 +277,5 @@ def revoke_token(name: str, *, as_json: bool) -> None:
     Example:
       targcc token revoke shop
     """
-    _change("revoke token", name, lambda db, _: tokens.revoke_token(db, name))
+    audited("revoke token", name, lambda db, _: tokens.revoke_token(db, name))
     done(f"the token {name} is revoked", as_json=as_json, name=name)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ...core.clock import Clock
+from ...core.clock import Clock, together
 from ...core.outage import Outage
 from ...core.states import RunState
 from ...storage.dialects import known
@@ -241,4 +241,6 @@ class ProcrastinateEngine:
         left = self._poll if due is None else due - self._clock.now()
         if left < -_BEHIND:  # something holds it up
             return self._poll
-        return min(self._poll, max(left, _SHORTEST_LOOK))
+        if left < self._poll:
+            return max(left, _SHORTEST_LOOK)
+        return timedelta(seconds=together(self._poll.total_seconds()))

@@ -39,7 +39,12 @@ _GATHER_SECONDS = 0.001
 NOT_PAUSED = """NOT EXISTS (
     SELECT 1 FROM c_JobQueue
     WHERE Name = {queue} AND PausedAt IS NOT NULL AND (PausedUntil IS NULL OR PausedUntil > now())
+) AND NOT EXISTS (
+    SELECT 1 FROM c_JobMaintenance
+    WHERE StartsAt <= now() AND EndsAt > now()
+    AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
 )"""
+"""That a queue is neither paused nor in maintenance."""
 _NEXT = f"""
     SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
     WHERE status = 'todo' AND queue_name = :queue

@@ -12,6 +12,7 @@ from ...project import Project
 from ...schedules import format_duration, parse_duration, parse_zone
 from ..declaration import isolation_of, schedule_from
 from ..definition import JobDefinition
+from ..options.calendars import with_calendars
 from .schedule_text import options_of
 from .values import FIELDS, Override
 
@@ -36,6 +37,7 @@ def effective(
         except (ValueError, LookupError) as error:
             kept.append(one.with_problem(str(error)))
     kept.sort(key=lambda one: FIELDS.index(one.field))
+    found = with_calendars(found, project)  # of the queue that holds now
     return replace(found, overrides=tuple(kept), code=code)
 
 

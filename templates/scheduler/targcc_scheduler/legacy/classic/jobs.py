@@ -22,7 +22,7 @@ from ...jobs.discovery import BrokenModule
 from ...jobs.result import JobResult
 from ...project import current
 from ...queries.models import Attempt
-from ...schedules import CronSchedule, EverySchedule, OnceSchedule
+from ...schedules import CronSchedule, EverySchedule, OnceSchedule, WorkingSchedule
 from ...services.database import Database
 from ...services.procedures import ProcedureResult, procedure_call
 from ...settings import Settings
@@ -288,7 +288,7 @@ def _is_own_instant(definition: JobDefinition, at: datetime, now: datetime) -> b
     match definition.schedule:
         case OnceSchedule():
             return True
-        case CronSchedule() | EverySchedule() as schedule:
+        case CronSchedule() | EverySchedule() | WorkingSchedule() as schedule:
             following = schedule.next(at, definition.timezone, inclusive=True)
             return now - at < _ASKED and following != at
     return False

@@ -17,11 +17,13 @@ from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
 from ...storage.failures import concerns, groups
+from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
-from . import bulk_work
+from ..alerting.watch import AlertWatch
 from .texts import TextKeeper
+from .webhooks import Deliveries
 
 log = logging.getLogger("targcc.node.chores.rounds")
 
@@ -42,11 +44,18 @@ class Rounds:
         services: Database, engine, clock, settings, and who hears of what is late.
         definitions: The jobs.
         schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
+        alerts: Looks after alerts that are not over; ``None``: nobody is told.
     """
 
     def __init__(
-        self, services: NodeServices, definitions: Mapping[str, JobDefinition], *, schedule: bool
+        self,
+        services: NodeServices,
+        definitions: Mapping[str, JobDefinition],
+        *,
+        schedule: bool,
+        alerts: AlertWatch | None = None,
     ) -> None:
+        self._alerts = alerts
         self._services = services
         self._definitions = definitions
         self._schedule = schedule
@@ -55,11 +64,15 @@ class Rounds:
         self._pinged = float("-inf")
         self._refused: set[str] = set()
         self._ending = asyncio.Event()
-        self._texts = TextKeeper(services.store, self._pause)
+        self.deliveries = Deliveries(services)
+        self._texts = TextKeeper(services, self._pause, self.deliveries.wake)
 
     def end(self) -> None:
         """Let the loops return when they have done what they are at; a connection that is cut off in the middle is lost."""
         self._ending.set()
+        self.deliveries.end()
+        if self._alerts is not None:
+            self._alerts.end()
 
     async def _again_and_again(
         self, what: str, once: Callable[[], Awaitable[None]], seconds: float
@@ -73,6 +86,24 @@ class Rounds:
             except OUTAGES as error:
                 wait = outage.failed(error).total_seconds()
             await self._pause(wait)
+
+    async def _when_seen(
+        self,
+        what: str,
+        there_is_some: Callable[[Seen], bool],
+        once: Callable[[], Awaitable[None]],
+        within: float,
+    ) -> None:
+        """Do what a look has found that there is to do."""
+        lookout, outage, wait = self._services.store.lookout, Outage(log, what), within
+        while not self._ending.is_set():
+            try:
+                if there_is_some(await lookout.next(wait)):
+                    await once()
+                outage.over()
+                wait = within
+            except OUTAGES as error:
+                wait = outage.failed(error).total_seconds()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -94,10 +125,14 @@ class Rounds:
 
     async def work_off(self) -> None:
         """Go on with operations on many runs, until cancelled."""
-        await self._again_and_again("working on many runs", self.bulk_once, _BULK_SECONDS)
+        await self._when_seen(
+            "working on many runs", lambda seen: seen.bulk, self.bulk_once, _BULK_SECONDS
+        )
 
     async def bulk_once(self) -> None:
         """Do what there is to do of operations."""
+        from . import bulk_work  # it finds runs as people do, and that takes memory
+
         services = self._services
         async with services.store.read() as connection:
             going_on = await rows.running(connection)
@@ -114,23 +149,31 @@ class Rounds:
     async def chain(self) -> None:
         """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""
         if self._services.store.dialect.many_writers:
-            await self._again_and_again("chaining the audit", self.chain_once, _BULK_SECONDS)
+            await self._when_seen(
+                "chaining the audit", lambda seen: seen.unsealed, self.chain_once, _BULK_SECONDS
+            )
 
     async def chain_once(self) -> None:
         """Give all rows that have none a place."""
-        async with self._services.store.read() as connection:
-            more = await connection.run_sync(seal.is_unsealed)
+        more = True
         while more and not self._ending.is_set():
             async with self._services.store.write() as connection:
                 more = await connection.run_sync(seal.seal)
 
     async def index(self) -> None:
         """Keep the index of texts up to date, until cancelled."""
-        await self._again_and_again("indexing texts", self.index_once, _TEXT_SECONDS)
+        await self._when_seen(
+            "indexing texts", lambda seen: seen.texts, self.index_once, _TEXT_SECONDS
+        )
 
     async def index_once(self) -> None:
         """Index what there is to index."""
         await self._texts.once(self._ending.is_set)
+
+    async def follow_alerts(self) -> None:
+        """Do what follows alerts, until cancelled."""
+        if self._alerts is not None:
+            await self._alerts.run()
 
     async def look(self) -> None:
         """See what is late and say so, and ping, until cancelled."""
@@ -159,8 +202,11 @@ class Rounds:
                     await concerns.note(connection, subject, kind, "", now)
                 await groups.give_causes(connection, now)
         for one in new:
-            services.notify(AlertEvent("late", self._definitions[one.subject], None, one.detail))
+            job = self._definitions[one.subject]
+            services.notify(AlertEvent("late", job, None, one.detail, about=one.kind))
         self._ping_if_well(found)
+        if self._alerts is not None:
+            self._alerts.look(noted - right | broken.keys(), now)
 
     def _ping_if_well(self, found: list[late.Late]) -> None:
         """Tell the outside that the scheduler works: the database answers, and no slot is late."""

@@ -1,14 +1,16 @@
-"""Keeping the index of runs' texts up to date, behind everybody else."""
+"""Keeping the index of runs' texts up to date and telling webhooks of the same runs, behind everybody else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...storage.texts import keeping
-from ...storage.transactions import Store
+from ...storage.webhooks import outbox
+from ...worker.node_services import NodeServices
 from .pace import Pace
 
 _STEP_SECONDS = 0.03
@@ -23,25 +25,39 @@ class TextKeeper:
     """Does the steps.
 
     Args:
-        store: The database.
+        services: Database, clock and settings.
         pause: Waits so many seconds, or until all is to end.
+        sends: Hears that messages to webhooks are due.
     """
 
-    def __init__(self, store: Store, pause: Callable[[float], Awaitable[None]]) -> None:
-        self._store = store
+    def __init__(
+        self,
+        services: NodeServices,
+        pause: Callable[[float], Awaitable[None]],
+        sends: Callable[[], None],
+    ) -> None:
+        self._store = services.store
+        self._clock = services.clock
+        self._page = services.settings.dashboard_url
+        self._sends = sends
         self._wait = pause
-        self._usual = Pace.on(store).pause
+        self._usual = Pace.on(services.store).pause
         self._pace = Pace(_STEP_SECONDS, self._usual)
 
     async def once(self, ended: Callable[[], bool]) -> None:
         """Take what there is, until all is to end."""
         more = True
         while more and not ended():
+            now = self._clock.now()
             async with self._store.read() as connection:
-                waits, unseen = await keeping.waits(connection), await keeping.unseen(connection)
-            self._pace.pause = _BESIDE_WORK if waits >= _MANY else self._usual
-            more = waits > 0 and await self._step(keeping.step)
-            if unseen:
+                found = await keeping.look(connection, now)
+            if found.sends:
+                self._sends()
+            self._pace.pause = _BESIDE_WORK if found.waits >= _MANY else self._usual
+            tell = partial(outbox.fill, now=now, page=self._page)
+            step = partial(keeping.step, tell=tell)
+            more = found.waits > 0 and await self._step(step)
+            if found.unseen:
                 more = await self._step(keeping.catch_up) or more
 
     async def _step(self, step: Callable[[AsyncConnection, int], Awaitable[int]]) -> bool:

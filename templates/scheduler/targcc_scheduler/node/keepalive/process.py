@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from ...core.clock import together
 from ...settings import Settings
 from ...storage.transactions import Store
 from .files import BeatFiles
@@ -65,7 +66,7 @@ class Keepalive:
                 if self._stacks is not None:
                     self._stacks.turned()
                 before = time.monotonic()
-                await asyncio.sleep(self._turn)
+                await asyncio.sleep(together(self._turn))
                 self._tell_delay(time.monotonic() - before - self._turn)
         finally:
             self._stop()

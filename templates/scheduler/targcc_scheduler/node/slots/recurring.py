@@ -19,10 +19,11 @@ from ...core.actor import SYSTEM
 from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
 from ...jobs.definition import JobDefinition
-from ...schedules import AfterRunSchedule, OnceSchedule
+from ...schedules import AfterRunSchedule, OnceSchedule, WorkingSchedule
 from ...storage import slots
 from ...storage.deploy import releases
 from ...storage.deploy.releases import LOWEST
+from ...storage.lookout.seen import Mark, Seen
 from ...storage.owners import rows as owners
 from ...storage.owners import shadow
 from ...storage.owners.values import Owner
@@ -73,8 +74,7 @@ class RecurringScheduler:
         self._planned: dict[str, tuple[datetime | None, str]] = {}
         """From which slot on, and by which schedule, the next one of a job was counted."""
         self._refreshed = float("-inf")
-        self._owners: tuple[object, ...] = ()
-        self._owners_read = float("-inf")
+        self._owners: Mark = None
         self._wake = asyncio.Event()
         self._outage = Outage(log, "creating the runs of recurring jobs")
 
@@ -105,9 +105,26 @@ class RecurringScheduler:
             self._agenda.put(job_name, self._clock.now())
             self._wake.set()
 
+    async def follow_owners(self) -> None:
+        """Look again at all jobs when one has changed its owner, until cancelled: the slot from which it is ours may have come already."""
+        outage = Outage(log, "looking who runs the jobs")
+        while True:
+            try:
+                self.see(await self._store.lookout.next(_OWNERS_SECONDS))
+                outage.over()
+            except OUTAGES as error:
+                outage.failed(error)
+
+    def see(self, seen: Seen) -> None:
+        """See whether a job has changed its owner."""
+        if seen.owners != self._owners:
+            self._owners = seen.owners
+            self.wake()
+
     async def tick(self) -> datetime | None:
         """Handle every slot that has come; returns when the next one comes, if there is one."""
-        await self._look_at_owners()
+        if self._owners is None:
+            self._owners = (await self._store.lookout.look()).owners
         if time.monotonic() - self._refreshed >= _REFRESH_SECONDS:
             await self._refresh()
         while due := self._due():
@@ -115,16 +132,6 @@ class RecurringScheduler:
                 await self._create_runs(due[start : start + _JOBS_A_TRANSACTION])
                 await asyncio.sleep(0)  # heartbeats come first
         return self._agenda.first()
-
-    async def _look_at_owners(self) -> None:
-        """Look at all jobs again when one has changed its owner: the slot from which it is ours may have come already."""
-        if time.monotonic() - self._owners_read < _OWNERS_SECONDS:
-            return
-        self._owners_read = time.monotonic()
-        async with self._store.read() as connection:
-            found = await owners.version(connection)
-        if found != self._owners:
-            self._owners, self._refreshed = found, float("-inf")
 
     def _due(self) -> list[JobDefinition]:
         due = self._agenda.due(self._clock.now())
@@ -297,8 +304,9 @@ def _with(
 
 def _begin(job: JobDefinition, now: datetime) -> datetime:
     """From where a new schedule is handled; an instant that has passed already is not forgotten in silence."""
-    if isinstance(job.schedule, OnceSchedule) and job.schedule.at <= now:
-        return job.schedule.at - timedelta(microseconds=1)
+    schedule = job.schedule.base if isinstance(job.schedule, WorkingSchedule) else job.schedule
+    if isinstance(schedule, OnceSchedule) and schedule.at <= now:
+        return schedule.at - timedelta(microseconds=1)
     return now
 
 

@@ -16,6 +16,8 @@ from ...core.states import RunState
 from ...engine.port import Submission
 from ...jobs.definition import JobDefinition, JobType
 from ...storage import slots
+from ...storage.maintenance import rows as windows
+from ...storage.maintenance.rows import Window
 from ...storage.runs import create
 from ...storage.runs.values import NewRun
 from .due_slots import ON_TIME, DueSlots
@@ -36,7 +38,11 @@ async def create_runs(
     """
     careful = [job.name for job, item in due if item.run and job.overlap == "skip"]
     busy = await slots.busy_runs(connection, careful)
-    jobs = [_JobSlots(job, item, busy.get(job.name, []), now) for job, item in due]
+    closed = await windows.active(connection, now) if due else []
+    jobs = [
+        _JobSlots(job, item, busy.get(job.name, []), now, _skipping(job, closed))
+        for job, item in due
+    ]
     submitted: list[Submission] = []
     while runs := [run for job in jobs for run in job.next_round()]:
         ids = await create.insert_slots(connection, runs, now)
@@ -53,10 +59,19 @@ class _JobSlots:
         due: What to do about them.
         busy: The runs of the job that are in the way.
         now: The present instant.
+        window: The maintenance window in which they are skipped, if they are.
     """
 
-    def __init__(self, job: JobDefinition, due: DueSlots, busy: list[int], now: datetime) -> None:
+    def __init__(
+        self,
+        job: JobDefinition,
+        due: DueSlots,
+        busy: list[int],
+        now: datetime,
+        window: Window | None = None,
+    ) -> None:
         self._job = job
+        self._window = window
         self._busy = busy
         self._missed = list(_missed(job, due))
         self._left = list(due.run)
@@ -70,6 +85,11 @@ class _JobSlots:
         missed, self._missed = self._missed, []
         if not self._left:
             return missed
+        if self._window is not None:
+            note = f"maintenance: {self._window.reason}"
+            skipped = [_run(self._job, slot, RunState.SKIPPED, note) for slot in self._left]
+            self._left = []
+            return missed + skipped
         room = (self._job.limit or 1) - len(self._busy) if self._careful else len(self._left)
         if room <= 0:
             skipped = [_skipped(self._job, slot, self._busy[0]) for slot in self._left]
@@ -86,6 +106,13 @@ class _JobSlots:
                 self._busy.append(run_id)
                 yield Submission(run_id, self._job.queue, self._job.priority, slot)
         self._begun = []
+
+
+def _skipping(job: JobDefinition, closed: Sequence[Window]) -> Window | None:
+    """The window in which slots are skipped; those of other jobs have runs that wait for its end."""
+    if job.misfire != "skip":
+        return None
+    return next((window for window in closed if window.covers(job.queue)), None)
 
 
 def _missed(job: JobDefinition, due: DueSlots) -> Iterator[NewRun]:

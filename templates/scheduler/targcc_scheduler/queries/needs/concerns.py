@@ -14,6 +14,8 @@ from ...core import humanize
 from ...core.actor import SYSTEM
 from ...jobs.definition import JobDefinition
 from ...storage.failures import concerns as rows
+from ...storage.maintenance import rows as windows
+from ...storage.maintenance.rows import Window
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Ownership
 from ...storage.tables import job_concern
@@ -36,10 +38,11 @@ Kind = Literal[
     "unknown",
     "paused-queue",
     "paused-job",
+    "maintenance",
 ]
 """From the worst on."""
 _WORST_FIRST: tuple[Kind, ...] = get_args(Kind)
-_WARNINGS = frozenset({"unknown", "paused-queue", "paused-job"})
+_WARNINGS = frozenset({"unknown", "paused-queue", "paused-job", "maintenance"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ async def concerns(
         *_unfinished(await owners.unfinished(connection, now), names),
         *_unknown(await releases.count_unknown(connection), names),
         *_paused(queues, await system.pauses(connection, now), names),
+        *_maintenance(await windows.active(connection, now), queues),
     ]
     found.sort(key=lambda one: (_WORST_FIRST.index(one.kind), -one.number, one.title))
     return tuple(found)
@@ -233,6 +237,24 @@ def _paused(
                 since=pause.at,
                 serious=False,
             )
+
+
+def _maintenance(active: Iterable[Window], queues: Sequence[Queue]) -> Iterable[Concern]:
+    """The maintenance windows that have begun."""
+    for window in active:
+        which = humanize.listed(list(window.queues)) if window.queues else "all queues"
+        waiting = sum(queue.waiting for queue in queues if window.covers(queue.name))
+        verb = "waits" if waiting == 1 else "wait"
+        waits = f" {humanize.count(waiting, 'run')} {verb} for its end." if waiting else ""
+        yield Concern(
+            kind="maintenance",
+            subject=str(window.id),
+            title=f"Maintenance of {which}",
+            detail=f"By {humanize.who(window.by)}: {window.reason}.{waits}",
+            since=window.starts_at,
+            serious=False,
+            number=max(waiting, 1),
+        )
 
 
 def by(pause: Pause) -> str:

@@ -16,10 +16,12 @@ from ...jobs.definition import JobDefinition
 from ...jobs.expectations import deadline_before
 from ...schedules import AfterRunSchedule, Schedule, parse_zone
 from ...storage.dialects.frequent import FrequentStatement
+from ...storage.dialects.listed import is_among, listed
 from ...storage.failures.concerns import watched_since
+from ...storage.maintenance import rows as windows
 from ...storage.owners import rows as owners
 from ...storage.pauses import paused_jobs
-from ...storage.tables import job_queue, job_run, job_schedule
+from ...storage.tables import UtcDateTime, job_queue, job_run, job_schedule
 
 SLOT_GRACE = timedelta(minutes=2)
 """A slot that has no run after this is late: no node creates runs."""
@@ -27,6 +29,7 @@ RUN_GRACE = timedelta(minutes=10)
 """A run that has waited so long for a worker is late."""
 _DAY = timedelta(days=1)
 _NEWEST = 10
+_ALL_AGAIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,24 @@ class Late:
 
 
 class NextSlots:
-    """The slot that follows the last one of each job; kept, as finding it for a thousand jobs takes far longer than to see that it is the same."""
+    """The slot that follows the last one of each job, for who asks again and again: until that slot is late there is nothing to read about the job."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Schedule, str, datetime, datetime | None]] = {}
+        self._rounds = 0
+
+    def doubtful(self, jobs: Iterable[JobDefinition], before: datetime) -> list[JobDefinition]:
+        """Those of the jobs of which a slot from before an instant may have no run; now and then all, as a wrong clock may have been set right."""
+        self._rounds += 1
+        if self._rounds % _ALL_AGAIN == 0:
+            return list(jobs)
+        return [job for job in jobs if not self._comes_later(job, before)]
+
+    def _comes_later(self, job: JobDefinition, before: datetime) -> bool:
+        kept = self._kept.get(job.name)
+        if kept is None or kept[0] is not job.schedule or kept[1] != job.timezone:
+            return False
+        return kept[3] is None or kept[3] > before
 
     def after(self, last: datetime, job: JobDefinition, schedule: Schedule) -> datetime | None:
         """The slot of a job after the one that was handled last."""
@@ -66,8 +83,27 @@ class NextSlots:
 
 _HANDLED = FrequentStatement(
     sa.select(job_schedule.c.JobName, job_schedule.c.LastSlot).where(
-        job_schedule.c.LastSlot.is_not(None)
+        job_schedule.c.LastSlot.is_not(None),
+        is_among(job_schedule.c.JobName, listed("jobs", sa.Text)),
     )
+)
+_C = job_run.c
+_PAUSED = sa.select(job_queue.c.Name).where(
+    job_queue.c.PausedAt.is_not(None),
+    sa.or_(
+        job_queue.c.PausedUntil.is_(None),
+        job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
+    ),
+)
+_WAITING_RUNS = FrequentStatement(
+    sa.select(
+        _C.Queue,
+        sa.func.count().label("number"),
+        sa.func.min(_C.DueAt, type_=_C.DueAt.type).label("since"),
+    )
+    .where(_C.State == RunState.ENQUEUED, _C.DueAt < sa.bindparam("before", type_=UtcDateTime))
+    .where(_C.UnknownSince.is_(None), _C.Queue.not_in(_PAUSED))
+    .group_by(_C.Queue)
 )
 
 
@@ -103,16 +139,17 @@ async def late_slots(
 ) -> list[Late]:
     """The jobs of which a slot has come that no node has handled."""
     following = following or NextSlots()
-    handled: Mapping[str, datetime] = {
-        row.JobName: row.LastSlot for row in await _HANDLED.all(connection, {})
-    }
+    awake = (job for job in jobs if job.schedule is not None and job.name not in asleep)
+    asked = following.doubtful(awake, now - grace)
+    handled: Mapping[str, datetime] = {}
+    if asked:
+        names = {"jobs": [job.name for job in asked]}
+        handled = {row.JobName: row.LastSlot for row in await _HANDLED.all(connection, names)}
     slots = []
-    for job in jobs:
+    for job in asked:
         last = handled.get(job.name)
-        if last is None or job.name in asleep or job.schedule is None:
-            continue
-        if isinstance(job.schedule, AfterRunSchedule):
-            continue  # counts from its last run, which may go on
+        if last is None or job.schedule is None or isinstance(job.schedule, AfterRunSchedule):
+            continue  # what counts from its last run, which may go on, is not late
         slot = following.after(last, job, job.schedule)
         if slot is not None and slot + grace <= now:
             waited = humanize.duration(now - slot)
@@ -122,21 +159,13 @@ async def late_slots(
 
 
 async def late_runs(connection: AsyncConnection, now: datetime) -> list[Late]:
-    """The queues, of those that are not paused, in which runs have waited too long."""
-    c = job_run.c
-    paused = sa.select(job_queue.c.Name).where(
-        job_queue.c.PausedAt.is_not(None),
-        sa.or_(job_queue.c.PausedUntil.is_(None), job_queue.c.PausedUntil > now),
-    )
-    found = await connection.execute(
-        sa.select(c.Queue, sa.func.count(), sa.func.min(c.DueAt, type_=c.DueAt.type))
-        .where(c.State == RunState.ENQUEUED, c.DueAt < now - RUN_GRACE)
-        .where(c.UnknownSince.is_(None), c.Queue.not_in(paused))
-        .group_by(c.Queue)
-    )
+    """The queues, of those that are neither paused nor in maintenance, in which runs have waited too long."""
+    waiting = await _WAITING_RUNS.all(connection, {"now": now, "before": now - RUN_GRACE})
+    closed = await windows.active(connection, now) if waiting else []
     return [
         Late(queue, "queue", _waits(number, now - since), since, number)
-        for queue, number, since in found
+        for queue, number, since in waiting
+        if not any(one.covers(queue) for one in closed)
     ]
 
 

@@ -12,8 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core import humanize
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
+from ...storage.maintenance.rows import Window
 from ...storage.owners.values import Ownership
 from ..models import Pause, Run, Server
+
+_MAINTENANCE = "maintenance: "
+"""How the note of a slot begins that was skipped in a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,16 @@ class Look:
         return said + (f"; until {self.at(pause.until)}" if pause.until else ", with no end")
 
 
+def in_maintenance(look: Look, window: Window) -> Reason:
+    """That no run starts in a window."""
+    which = f"queue {humanize.listed(list(window.queues))}" if window.queues else "all queues"
+    text = (
+        f"Maintenance of {which} until {look.at(window.ends_at)}: planned by {humanize.who(window.by)}"
+        f" because: {window.reason}. What waits starts then."
+    )
+    return Reason("maintenance", text)
+
+
 def elsewhere(look: Look, owned: Ownership) -> Reason:
     """That the old server runs it."""
     said = f": {owned.reason}" if owned.reason else ""
@@ -94,6 +108,8 @@ def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:
     )
     match run.state:
         case RunState.SKIPPED:
+            if run.blocked_by is None and (run.message or "").startswith(_MAINTENANCE):
+                return [Reason("maintenance", f"It was skipped: {run.message}.")]
             policy = job.overlap if job is not None else "skip"
             blocked = (run.blocked_by,) if run.blocked_by else ()
             busy = f"run {run.blocked_by}" if run.blocked_by else "the job"

@@ -20,10 +20,12 @@ from ...storage.owners.values import Owner
 from ...storage.tables import job_run
 from .. import runs, system
 from ..models import Queue, Run, Server
-from .reasons import Answer, Look, Reason, elsewhere, is_alive, of_final
+from . import calendars
+from .reasons import Answer, Look, Reason, elsewhere, in_maintenance, is_alive, of_final
 from .slots import of_schedule
 
 _SHOWN = 5
+_CLOSED = {"queue-paused", "maintenance"}
 
 
 def _look(
@@ -46,7 +48,8 @@ async def why_run(
 ) -> Answer:
     """Why a run is as it is."""
     look = _look(connection, definitions, now, lost_after)
-    return Answer(f"run {run.id}", tuple(await _of_run(look, run)))
+    moved = calendars.reasons_of_run(definitions.get(run.job), run)
+    return Answer(f"run {run.id}", (*await _of_run(look, run), *moved))
 
 
 async def why_job(
@@ -69,9 +72,9 @@ async def why_job(
     schedule = [*await of_schedule(look, definition), *_changed(look, definition)]
     if schedule[0].kind != "next-slot":
         return Answer(name, (*schedule, *waits))
-    held = _queue_paused(look, await _queue(look, definition.queue))
+    held = _queue_closed(look, await _queue(look, definition.queue))
     if held:
-        waits = [reason for reason in waits if reason.kind != "queue-paused"]
+        waits = [reason for reason in waits if reason.kind not in _CLOSED]
     return Answer(name, (*held, *schedule, *waits))
 
 
@@ -141,7 +144,7 @@ async def _in_its_way(look: Look, run: Run) -> list[Reason]:
     servers = [one for one in await system.servers(look.connection) if is_alive(look, one)]
     reasons = [
         *_unknown(look, run),
-        *_queue_paused(look, queue),
+        *_queue_closed(look, queue),
         *await _limited(look, run),
         *_no_server(run, servers),
     ]
@@ -163,10 +166,13 @@ def _unknown(look: Look, run: Run) -> list[Reason]:
     return [Reason("unknown", text)]
 
 
-def _queue_paused(look: Look, queue: Queue) -> list[Reason]:
-    if queue.pause is None:
-        return []
-    return [Reason("queue-paused", f"Its queue {queue.name} is paused {look.paused(queue.pause)}.")]
+def _queue_closed(look: Look, queue: Queue) -> list[Reason]:
+    """That no run of a queue starts: it is in maintenance, or paused."""
+    found = [] if queue.maintenance is None else [in_maintenance(look, queue.maintenance)]
+    if queue.pause is not None:
+        text = f"Its queue {queue.name} is paused {look.paused(queue.pause)}."
+        found.append(Reason("queue-paused", text))
+    return found
 
 
 async def _limited(look: Look, run: Run) -> list[Reason]:

@@ -27,8 +27,10 @@ def name_of(claims: Mapping[str, Any], claim: str) -> str:
     return PREFIX + said.strip()
 
 
-def role_of(said: object, roles: Mapping[str, str], default: str) -> Role | None:
-    """The highest role that a claim gives: a text, or a list of groups; ``None`` when it gives none and there is no default.
+def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:
+    """The role that a claim gives: a text, or a list of groups; ``None`` when it gives none and there is no default.
+
+    The highest built-in one counts before roles of one's own, of which the first in ``roles`` does.
 
     Args:
         said: The claim's value.
@@ -36,8 +38,7 @@ def role_of(said: object, roles: Mapping[str, str], default: str) -> Role | None
         default: The role of everybody else; empty for none.
     """
     groups = [said] if isinstance(said, str) else said
-    known = groups if isinstance(groups, Iterable) else ()
-    given = [Role(roles[one]) for one in known if isinstance(one, str) and one in roles]
-    if given:
-        return max(given, key=list(Role).index)
-    return Role(default) if default else None
+    known = {one for one in groups if isinstance(one, str)} if isinstance(groups, Iterable) else ()
+    given = [role for group, role in roles.items() if group in known]
+    built_in = [role for role in Role if role in given]
+    return built_in[-1] if built_in else next(iter(given), default or None)

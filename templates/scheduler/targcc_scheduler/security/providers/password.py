@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...project import current
 from .. import passwords, sessions, users
-from ..roles import Principal, Role
+from ..roles import Principal
 from .base import Database
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class PasswordProvider:
 
 
 def _is_refresh(request: Request) -> bool:
-    """Whether an open page looks again by itself: that is nobody's use of the session."""
-    return request.method == "GET" and "HX-Request" in request.headers
+    """Whether an open page looks again by itself, or has a stream of events: that is nobody's use of the session."""
+    streams = "text/event-stream" in request.headers.get("Accept", "")
+    return request.method == "GET" and ("HX-Request" in request.headers or streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Login:
     """
 
     name: str
-    role: Role
+    role: str
     password_hash: str = field(repr=False)
     second_factor: bool = False
 

@@ -19,6 +19,9 @@ _RUNNING = FrequentStatement(
     sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
 )
 
+GOES_ON = sa.exists().where(job_bulk.c.Status == sa.literal_column(f"'{RUNNING}'"))
+"""Whether there is an operation that goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Did:

@@ -88,14 +88,19 @@ _RELEASES = FrequentStatement(
         job_release.c.ChosenAt,
     ).order_by(job_release.c.FirstSeenAt.desc(), job_release.c.Release)
 )
-_NODES = FrequentStatement(
-    sa.select(
-        job_server.c.Id,
-        job_server.c.HeartbeatAt,
-        job_server.c.Release,
-        job_server.c.Fingerprint,
-        job_server.c.DrainRequestedBy,
+_CHOSEN_AT = sa.func.coalesce(sa.cast(job_release.c.ChosenAt, sa.Text), "")
+MARK = sa.select(
+    sa.func.aggregate_strings(
+        job_release.c.Release + " " + sa.cast(job_release.c.FirstSeenAt, sa.Text) + _CHOSEN_AT, ","
     )
+).scalar_subquery()
+"""Another value when there is another release, or another may decide."""
+_NODES = sa.select(
+    job_server.c.Id,
+    job_server.c.HeartbeatAt,
+    job_server.c.Release,
+    job_server.c.Fingerprint,
+    job_server.c.DrainRequestedBy,
 )
 
 
@@ -117,7 +122,7 @@ async def ranks(connection: AsyncConnection) -> dict[str, Rank]:
 
 async def node_states(connection: AsyncConnection) -> list[NodeState]:
     """What every node says of itself."""
-    return [NodeState(*row) for row in await _NODES.all(connection, {})]
+    return [NodeState(*row) for row in await connection.execute(_NODES)]
 
 
 async def present(connection: AsyncConnection, node: Presented, now: datetime) -> None:

@@ -47,6 +47,7 @@ class Dialect(Protocol):
         speak_for_sql: How a keepalive process beats for its node; see ``keepalive.py``.
         running_sql: How it finds which runs that node has.
         texts: How it keeps the index of runs' texts.
+        clock: Its clock, in a statement; NULL where it is this machine's.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dialect(Protocol):
     speak_for_sql: str
     running_sql: str
     texts: TextIndex
+    clock: sa.ColumnElement[Any]
 
     def folded(self, name: str) -> str:
         """An unquoted name as the database keeps it; for looking whether a table is there."""
@@ -86,6 +88,9 @@ class Dialect(Protocol):
 
     def make_inline_engine(self, url: sa.URL) -> AsyncEngine | None:
         """An engine for short transactions on the event loop itself; ``None`` where there is no such thing."""
+
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Whether the database has not closed a connection; costs a system call at most."""
 
     def set_up(self, engine: sa.Engine) -> None:
         """Make the connections of a plain engine what the scheduler expects."""

@@ -20,7 +20,7 @@ class DriverStatement:
     """
 
     def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
         self._fixed: dict[str, Any] = compiled.params
         self._given = {

@@ -32,7 +32,9 @@ LOCK_KEY = 0x7461726763
 _PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 """How long PostgreSQL may say nothing: seconds while connecting, milliseconds later. The system's own default is many minutes."""
 
-_CLOCK = FrequentStatement(sa.select(sa.func.clock_timestamp(type_=UtcDateTime()).label("now")))
+_CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
+"""The server's clock, not that of the transaction's begin."""
+_READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
 _CANCEL_SECONDS = 10.0
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true)"
@@ -113,6 +115,7 @@ class PostgreSQLDialect:
     name = "postgresql"
     commits_cost = True
     many_writers = True
+    clock: sa.ColumnElement[Any] = _CLOCK
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = keepalive.speak_for(
         "%({})s",
@@ -135,8 +138,8 @@ class PostgreSQLDialect:
         return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     async def read_clock(self, connection: AsyncConnection) -> datetime | None:
-        """The server's clock, not that of the transaction's begin."""
-        (found,) = await _CLOCK.all(connection, {})
+        """The server's clock."""
+        (found,) = await _READ_CLOCK.all(connection, {})
         now: datetime = found.now
         return now
 
@@ -192,6 +195,12 @@ class PostgreSQLDialect:
     def make_inline_engine(self, url: sa.URL) -> None:
         """None: there is a server to wait for."""
         del url
+
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Whether the server has said nothing, as it does when it closes one."""
+        from .psycopg_driver import driver_of
+
+        return not _is_readable(driver_of(connection))
 
     def set_up(self, engine: sa.Engine) -> None:
         """Connections are as they should be."""
@@ -331,16 +340,17 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Give nobody a connection that the server has closed.
+    """Give nobody a connection that the server has closed."""
+    if _is_readable(connection.driver_connection):
+        raise InvalidatePoolError("PostgreSQL has closed the connection")
 
-    That makes its socket readable; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction.
-    """
-    socket = connection.driver_connection.fileno()
+
+def _is_readable(driver: Any) -> bool:
+    """Whether there is something to read on a connection, or it is closed; looking costs a system call, where ``pool_pre_ping`` costs a round trip for each transaction."""
+    if driver.closed:
+        return True
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(socket, select.POLLIN)
-        readable = bool(poll.poll(0))
-    else:
-        readable = bool(select.select([socket], [], [], 0)[0])
-    if readable:
-        raise InvalidatePoolError("PostgreSQL has closed the connection")
+        poll.register(driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([driver.fileno()], [], [], 0)[0])

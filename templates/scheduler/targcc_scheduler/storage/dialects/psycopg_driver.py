@@ -42,8 +42,10 @@ class PsycopgStatement(DriverStatement):
     async def _execute(
         self, connection: AsyncConnection, parameters: Mapping[str, Any]
     ) -> psycopg.AsyncCursor[Any]:
-        raw = await connection.get_raw_connection()
-        driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
+        plain = connection.sync_connection
+        if plain is None or plain.invalidated:
+            await connection.get_raw_connection()  # it connects again, or says why not
+        driver = driver_of(connection)
         if not (driver.autocommit or connection.in_transaction()):
             await connection.begin()  # so that whoever it belongs to can commit
         try:
@@ -59,6 +61,13 @@ class PsycopgStatement(DriverStatement):
                 connection_invalidated=bool(driver.closed),
                 dialect=_PSYCOPG,
             ) from error
+
+
+def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[Any]:
+    """The connection of Psycopg; of one that is open SQLAlchemy says it without the greenlet in which it would connect."""
+    assert connection.sync_connection is not None
+    driver = connection.sync_connection.connection.driver_connection
+    return cast("psycopg.AsyncConnection[Any]", driver)
 
 
 class QuietConnection(psycopg.AsyncConnection[Any]):

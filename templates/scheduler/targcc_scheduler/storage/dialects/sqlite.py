@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
+from ...core.files import owner_only
 from ..runs.transition import SETTLE
 from ..statistics.endings import Ending, added_up
 from ..tables import UtcDateTime, job_run, job_stat, logged_job
@@ -69,6 +69,7 @@ class SQLiteDialect:
     name = "sqlite"
     commits_cost = False
     many_writers = False
+    clock: sa.ColumnElement[Any] = sa.null()
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = keepalive.speak_for(
         ":{}",
@@ -155,6 +156,11 @@ class SQLiteDialect:
         event.listen(engine.sync_engine, "connect", _on_inline_connect)
         event.listen(engine.sync_engine, "begin", _on_inline_begin)
         return engine
+
+    def is_open(self, connection: AsyncConnection) -> bool:
+        """Nobody else closes it."""
+        del connection
+        return True
 
     def set_up(self, engine: sa.Engine) -> None:
         """WAL, and transactions that begin where SQLAlchemy says so.
@@ -290,11 +296,14 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_do_connect(_dialect: Any, _record: Any, given: Sequence[Any], _options: Any) -> None:
-    """A file that is not there yet is its owner's alone from its first moment; SQLite gives its ``-wal`` and ``-shm`` the same mode."""
+    """A file that is not there yet is its owner's alone from its first moment; SQLite gives its ``-wal`` and ``-shm`` the same mode, but no access list."""
     file = str(given[0]) if given else ""
     if file and not file.startswith((":", "file:")):
-        with contextlib.suppress(OSError):  # it is there, or SQLite says better what is wrong
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with contextlib.suppress(OSError):  # SQLite says better what is wrong
+            owner_only.create(Path(file))
+        if owner_only.WINDOWS is not None:
+            beside = [Path(f"{file}{end}") for end in ("-wal", "-shm")]
+            owner_only.WINDOWS.follow(Path(file), beside)
 
 
 def _on_reading_connect(connection: Any, _record: Any) -> None:

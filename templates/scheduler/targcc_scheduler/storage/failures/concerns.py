@@ -9,17 +9,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
-from ..tables import job_concern
+from ..tables import job_alert_thread, job_concern, job_notice
 
 NODE, ALERT, WATCHED = "node", "alert", "watched"
 """A node that was lost; an alert that did not go out. Since when a job is known, which is no concern. Other
 kinds are those of ``queries/needs/late.py``."""
 
-_NOTED = FrequentStatement(sa.select(job_concern.c.Subject, job_concern.c.Kind))
+ALERTS_GO_ON = ("", "alerts go on")
+"""Stands among what :func:`noted` finds while alerts are not over, or some are still to be sent."""
+
+_NOTED = FrequentStatement(
+    sa.select(job_concern.c.Subject, job_concern.c.Kind).union_all(
+        sa.select(*map(sa.literal_column, ("''", "'alerts go on'"))).where(
+            sa.or_(
+                sa.exists(sa.select(job_alert_thread.c.Thread)),
+                sa.exists(sa.select(job_notice.c.Id)),
+            )
+        )
+    )
+)
 
 
 async def noted(connection: AsyncConnection) -> set[tuple[str, str]]:
-    """Subject and kind of each."""
+    """Subject and kind of each, and :data:`ALERTS_GO_ON` while they do."""
     return {(row.Subject, row.Kind) for row in await _NOTED.all(connection, {})}
 
 

@@ -20,6 +20,10 @@ _ALL = FrequentStatement(
         _C.JobName, _C.Field, _C.ValueJson, _C.SetBy, _C.SetAt, _C.Reason, _C.EndsAt
     ).order_by(_C.JobName, _C.Field)
 )
+MARK = sa.select(
+    sa.func.aggregate_strings(sa.cast(_C.SetAt, sa.Text) + _C.ValueJson, ",")
+).scalar_subquery()
+"""Another value when somebody has changed something."""
 _ENDED = sa.and_(_C.EndsAt.is_not(None), _C.EndsAt <= sa.bindparam("now", type_=UtcDateTime))
 
 

@@ -47,15 +47,15 @@ UNFINISHED_AFTER = timedelta(minutes=1)
 _UNFINISHED = _ALL.where(
     job_owner.c.Step.is_not(None), job_owner.c.Since <= sa.bindparam("before", type_=UtcDateTime)
 )
-_VERSION = FrequentStatement(
-    sa.select(
-        sa.func.count().label("count"),
-        sa.func.count()
-        .filter(job_owner.c.Owner == sa.literal_column(f"'{Owner.NEW}'"))
-        .label("new"),
-        sa.func.max(job_owner.c.Since, type_=UtcDateTime()).label("since"),
-    ).select_from(job_owner)
+MARKS = tuple(
+    sa.select(value).select_from(job_owner).scalar_subquery()
+    for value in (
+        sa.func.count(),
+        sa.func.count().filter(job_owner.c.Owner == sa.literal_column(f"'{Owner.NEW}'")),
+        sa.func.max(job_owner.c.Since, type_=UtcDateTime()),
+    )
 )
+"""Other values when a job has changed its owner; transactions commit in another order than that of their instants."""
 _NEEDS_THIS_RELEASE = (
     sa.update(job_setting)
     .where(job_setting.c.Name == "oldest_code 0004", job_setting.c.Value != "0004")
@@ -100,12 +100,6 @@ async def not_ours(
         rows = await connection.execute(_NOT_OURS, asked)
         found |= {row.JobName: Owner(row.Owner) for row in rows}
     return found
-
-
-async def version(connection: AsyncConnection) -> tuple[Any, ...]:
-    """Another value when a job has changed its owner; transactions commit in another order than that of their instants."""
-    (found,) = await _VERSION.all(connection, {})
-    return tuple(found)
 
 
 async def lock(connection: AsyncConnection, job: str) -> Ownership | None:

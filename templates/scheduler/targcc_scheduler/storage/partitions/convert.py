@@ -125,10 +125,8 @@ def install(connection: sa.Connection, now: datetime) -> None:
     execute(connection, f"DROP TABLE {BEFORE}")
 
 
-def partition_steps(wanted: str) -> tuple[SchemaStep, ...]:
-    """What brings an empty history into the form that the settings want; one that has rows stays as it is."""
-    if wanted != "month":
-        return ()
+def partition_steps() -> tuple[SchemaStep, ...]:
+    """What keeps an empty history by month; one that has rows stays as it is."""
     return (SchemaStep(_is_as_wanted, lambda connection: install(connection, datetime.now(UTC))),)
 
 

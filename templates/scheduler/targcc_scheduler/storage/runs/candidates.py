@@ -14,8 +14,9 @@ from ...core.states import RunState
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
+from ..maintenance import rows as windows
 from ..owners.rows import IS_OURS
-from ..tables import UtcDateTime, job_queue, job_run
+from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
 from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, OfferedRun
@@ -78,15 +79,18 @@ _COUNT_QUEUES = (
     )
     .group_by(job_run.c.Queue)
 )
-_PAUSED = FrequentStatement(
-    sa.select(job_queue.c.Name).where(
+_CLOSED = FrequentStatement(
+    sa.select(job_queue.c.Name)
+    .where(
         job_queue.c.PausedAt.is_not(None),
         sa.or_(
             job_queue.c.PausedUntil.is_(None),
             job_queue.c.PausedUntil > sa.bindparam("now", type_=UtcDateTime),
         ),
     )
+    .union_all(sa.select(job_maintenance.c.Queues).where(windows.HAS_BEGUN))
 )
+"""The names of paused queues, and the queues of maintenance windows as their column has them."""
 
 
 @dataclass
@@ -136,18 +140,25 @@ class Choice:
 async def next_waiting(
     connection: AsyncConnection, wanted: Mapping[str, int], terms: ClaimTerms
 ) -> Choice:
-    """The next runs of each queue that is not paused: highest priority, then longest due, then oldest."""
+    """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest."""
     if not wanted:
         return Choice({}, Counter(), terms.poison_here, terms.fits)
     busy = await _running(connection, terms.limits)
     room = await _room(connection, wanted, terms)
     choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, room)
-    paused = {row.Name for row in await _PAUSED.all(connection, {"now": terms.now})}
+    closed = {row[0] for row in await _CLOSED.all(connection, {"now": terms.now})}
     for queue, count in wanted.items():
         most = min(count, room.get(queue, count))
-        if most > 0 and queue not in paused:
+        if most > 0 and not _is_closed(queue, closed):
             await _choose(connection, choice, queue, most, refused_by(terms.identity.fingerprint))
     return choice
+
+
+def _is_closed(queue: str, closed: Collection[str]) -> bool:
+    if queue in closed:
+        return True
+    in_window = (text for text in closed if text.startswith(","))
+    return any(text == windows.written(()) or f",{queue}," in text for text in in_window)
 
 
 async def offered(

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import RunStateError, UnknownRun
 from ...core.states import WAITING, RunState
 from ..dialects import known
-from ..dialects.frequent import FrequentStatement
 from ..tables import UtcDateTime, job_run, job_server
 from .claim import Row, claim_of
 from .settle import settle
@@ -152,18 +151,18 @@ class Unknown:
 
 
 _UNTOLD = sa.case((job_run.c.RefusedBy.not_like(f"%{_ALERTED}%"), job_run.c.UnknownSince))
-_UNKNOWN = FrequentStatement(
-    sa.select(
-        sa.func.min(job_run.c.UnknownSince, type_=UtcDateTime()).label("since"),
-        sa.func.min(_UNTOLD, type_=UtcDateTime()).label("untold_since"),
-    ).where(job_run.c.UnknownSince.is_not(None), _WAITS)
-)
+_IS_UNKNOWN = sa.and_(job_run.c.UnknownSince.is_not(None), _WAITS)
+ARE_UNKNOWN = sa.exists().where(_IS_UNKNOWN)
+"""Whether runs wait for a node that knows them."""
+_UNKNOWN = sa.select(
+    sa.func.min(job_run.c.UnknownSince, type_=UtcDateTime()),
+    sa.func.min(_UNTOLD, type_=UtcDateTime()),
+).where(_IS_UNKNOWN)
 
 
 async def unknown(connection: AsyncConnection) -> Unknown:
     """Since when runs wait for a node that knows them."""
-    (found,) = await _UNKNOWN.all(connection, {})
-    return Unknown(*found)
+    return Unknown(*(await connection.execute(_UNKNOWN)).one())
 
 
 async def to_tell(connection: AsyncConnection, before: datetime) -> dict[str, list[Row]]:

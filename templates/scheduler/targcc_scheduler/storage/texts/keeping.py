@@ -6,36 +6,72 @@ are taken from the newest on, down from the id that ``c_JobSetting`` names. A se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL
 from ..dialects import known
-from ..tables import job_run, job_setting, job_text_due
+from ..dialects.frequent import FrequentStatement
+from ..tables import UtcDateTime, job_delivery, job_run, job_setting, job_text_due
 from .document import document
 
 UNSEEN = "unindexed runs"
 """The row of ``c_JobSetting`` that says up to which id there are runs from before the index."""
+Tell = Callable[[AsyncConnection, Sequence[int]], Awaitable[None]]
 _COUNTED = 1_000
 _MINE = job_setting.c.Name == UNSEEN
+WAITS = sa.or_(sa.exists().select_from(job_text_due), sa.exists().where(_MINE))
+"""Whether there may be something for a step to do."""
 
 
-async def waits(connection: AsyncConnection) -> int:
-    """How many runs wait for a step, of those of the next."""
-    some = sa.select(job_text_due.c.RunId).limit(_COUNTED).subquery()
-    return int(await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0)
+_some = sa.select(job_text_due.c.RunId).limit(_COUNTED).subquery()
+_due = sa.select(job_delivery.c.Id).where(
+    job_delivery.c.DueAt <= sa.bindparam("now", type_=UtcDateTime)
+)
+_LOOK = FrequentStatement(
+    sa.select(
+        sa.select(sa.func.count()).select_from(_some).scalar_subquery().label("waits"),
+        sa.select(job_setting.c.Value).where(_MINE).scalar_subquery().label("unseen"),
+        _due.limit(1).scalar_subquery().label("due"),
+    )
+)
 
 
-async def step(connection: AsyncConnection, most: int) -> int:
-    """Take up to ``most`` runs that ended or went, in a transaction; how many."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is to do.
+
+    Args:
+        waits: How many runs wait for a step, of those of the next.
+        unseen: Up to which id there may be runs from before the index that it does not know; 0: there are none.
+        sends: Whether a message to a webhook is due.
+    """
+
+    waits: int
+    unseen: int
+    sends: bool
+
+
+async def look(connection: AsyncConnection, now: datetime) -> Look:
+    """See what there is to do, in one statement."""
+    [row] = await _LOOK.all(connection, {"now": now})
+    return Look(row.waits, int(row.unseen or 0), row.due is not None)
+
+
+async def step(connection: AsyncConnection, most: int, tell: Tell | None = None) -> int:
+    """Take up to ``most`` runs that ended or went, in a transaction; how many. ``tell`` hears of them in it."""
     c = job_text_due.c
     ids = list(await connection.scalars(sa.select(c.RunId).order_by(c.RunId).limit(most)))
     if not ids:
         return 0
     dialect = known.of(connection)
     await connection.execute(sa.delete(job_text_due).where(dialect.among(c.RunId, ids)))
+    if tell is not None:
+        await tell(connection, ids)
     if await dialect.texts.is_there(connection):
         await _index(connection, ids)
     return len(ids)

@@ -19,9 +19,10 @@ ANCHOR = "audit_anchor"
 """The row of ``c_JobSetting`` that holds the last place whose row was removed for its age."""
 _MOST = 500
 _C = job_audit.c
-_UNSEALED = (
-    sa.select(job_audit).where(_C.Seq.is_(None), _C.Hash.is_not(None)).order_by(_C.Id).limit(_MOST)
-)
+_HAS_NO_PLACE = sa.and_(_C.Seq.is_(None), _C.Hash.is_not(None))
+_UNSEALED = sa.select(job_audit).where(_HAS_NO_PLACE).order_by(_C.Id).limit(_MOST)
+IS_UNSEALED = sa.exists().where(_HAS_NO_PLACE)
+"""Whether a row has no place yet."""
 _HEAD = sa.select(_C.Seq, _C.Hash).where(_C.Seq.is_not(None)).order_by(_C.Seq.desc()).limit(1)
 _ANCHOR = sa.select(job_setting.c.Value).where(job_setting.c.Name == ANCHOR)
 _GIVE = (
@@ -48,11 +49,6 @@ def seal(connection: sa.Connection) -> bool:
     if given:
         connection.execute(_GIVE, given)
     return len(rows) == _MOST and bool(given)
-
-
-def is_unsealed(connection: sa.Connection) -> bool:
-    """Whether a row has no place yet."""
-    return connection.execute(_UNSEALED.limit(1)).first() is not None
 
 
 def head(connection: sa.Connection) -> Link:

@@ -12,9 +12,13 @@ import re
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 _MOVES: dict[str, frozenset[str]] = {
-    "/api/jobs/{name}": frozenset({"next_run", "next_runs", "last_run", "success_rate"}),
+    "/api/jobs/{name}": frozenset(
+        {"next_run", "next_runs", "calendar_changes", "last_run", "success_rate"}
+    ),
     "/api/jobs/{name}/overrides": frozenset(),
-    "/api/queues/{name}": frozenset({"waiting", "scheduled", "retrying", "running", "oldest_due"}),
+    "/api/queues/{name}": frozenset(
+        {"waiting", "scheduled", "retrying", "running", "oldest_due", "maintenance_until"}
+    ),
     "/api/runs/{run_id}": frozenset({"log", "steps", "progress_done", "progress_total"}),
     "/api/inbox/{cause}": frozenset({"last_at", "trend", "works_since", "total", "in_hand"}),
     "/api/bulk/{bulk_id}": frozenset({"done", "refused"}),

@@ -20,6 +20,8 @@ from ...core.errors import (
     UnknownRelease,
     UnknownRun,
     UnknownServer,
+    UnknownWebhook,
+    WebhookError,
 )
 from ...jobs.definition import JobDefinition
 from ...queries.models import Run
@@ -73,6 +75,11 @@ def find_job(scheduler: Scheduler, name: str) -> JobDefinition:
         raise Problem(404, "No such job", str(error)) from None
 
 
+def no_such_run(run_id: int) -> Problem:
+    """The problem that there is no run of this id."""
+    return Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
+
+
 def link_next(request: Request, response: Response, cursor: object | None) -> None:
     """Name the page after this one in the header ``Link`` (RFC 8288); there is none without a cursor."""
     if cursor is not None:
@@ -87,6 +94,8 @@ _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
     UnknownRelease: (404, "No such release"),
     UnknownFailure: (404, "No such failure"),
     UnknownBulk: (404, "No such operation"),
+    UnknownWebhook: (404, "No such webhook"),
+    WebhookError: (422, "No such webhook is possible"),
     RunStateError: (409, "Not in this state"),
     BulkError: (409, "It cannot be done"),
     OverrideError: (422, "It cannot be overridden so"),

@@ -58,7 +58,7 @@ async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     """One job with its settings and its next five runs; the name in any case, with or without `Job`."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
     jobs = await scheduler.read(lambda db: jobs_rows.job_overviews(db, [definition], now))
-    return job_detail_out(jobs[0], upcoming.next_runs(jobs[0], 5))
+    return job_detail_out(jobs[0], upcoming.next_runs(jobs[0], 5), now)
 
 
 @router.post("/jobs/{name}/trigger", tags=["jobs"])

@@ -247,7 +247,7 @@ async def begin_bulk(
     request: Request, principal: Operator, scheduler: SchedulerOf, body: BulkIn
 ) -> BulkOut:
     """Begin an operation on all runs that fit; servers do it. `delete` needs the role admin."""
-    if body.action == "delete" and not principal.covers(Role.ADMIN):
+    if body.action == "delete" and not principal.covers_some(Role.ADMIN):
         raise Problem(403, "Not allowed", "deleting runs needs the role admin")
     by = actor(request, principal)
     bulk_id = await tried(_begin(scheduler, body, by))

@@ -5,9 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .calendars import routes as calendars
+from .live import events, webhooks
+from .timeline import routes as timeline
 
 PARTS = tuple(
-    part.router for part in (jobs, overrides, owners, runs, oncall, system, audit, sessions)
+    part.router
+    for part in (
+        *(jobs, overrides, owners, runs, events, timeline, oncall, calendars),
+        *(system, webhooks, audit, sessions),
+    )
 )
 router = APIRouter()
 for part in PARTS:

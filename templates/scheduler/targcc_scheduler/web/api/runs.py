@@ -9,16 +9,18 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
-from ...core.states import RunState
+from ...core.states import FINAL, RunState
 from ...oncall.finding import looked_for
 from ...queries import runs
 from ...queries.finding.page import list_runs as find_runs
+from ...queries.following.runs import lines_after
 from ...queries.models import LogLine
 from ...search.terms import joined, write
 from ...security.roles import Role
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
 from ..problems import Problem
+from ..state import get_web
 from .common import (
     CONFLICT,
     PROBLEMS,
@@ -30,6 +32,7 @@ from .common import (
     SchedulerOf,
     Viewer,
     link_next,
+    no_such_run,
     run_out_of,
     started_out,
     tried,
@@ -73,7 +76,16 @@ async def list_runs(
 
 
 @router.get("/runs/{run_id}", tags=["runs"])
-async def get_run(run_id: int, principal: Looker, scheduler: SchedulerOf) -> RunDetailOut:
+async def get_run(
+    request: Request,
+    run_id: int,
+    principal: Looker,
+    scheduler: SchedulerOf,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=60, description="Answer when it is over, or after so many seconds."),
+    ] = 0,
+) -> RunDetailOut:
     """One run with its state changes, attempts, log and steps."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
@@ -89,9 +101,13 @@ async def get_run(run_id: int, principal: Looker, scheduler: SchedulerOf) -> Run
         )
 
     found = await scheduler.read(query)
+    if found is not None:
+        require_job(principal, Role.VIEWER, found.job)
+        if wait and found.state not in FINAL:
+            await get_web(request).runs.until_final(run_id, wait)
+            found = await scheduler.read(query)
     if found is None:
-        raise Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
-    require_job(principal, Role.VIEWER, found.job)
+        raise no_such_run(run_id)
     return found
 
 
@@ -105,8 +121,11 @@ async def run_log(
     *,
     limit: Limit = 500,
     cursor: Annotated[int | None, Query(description="Older than this line.")] = None,
+    after: Annotated[int | None, Query(description="Instead, those after this line.")] = None,
 ) -> list[LogLine]:
     """The last lines that a run wrote, oldest first. The header `Link` names the page with the lines before them."""
+    if after is not None:
+        return list(await scheduler.read(lambda db: lines_after(db, run_id, after, limit)))
     lines = await scheduler.read(lambda db: runs.log_lines(db, run_id, limit, cursor))
     link_next(request, response, lines[0].id if len(lines) == limit else None)
     return list(lines)

@@ -36,8 +36,8 @@ _WRONG = (UnknownFailure, UnknownBulk, BulkError, ValueError)
 
 async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = None) -> int:
     """Begin an operation and do its first step at once; nodes do the rest. Its id."""
-    bulk.check(scheduler, wish)
-    bulk_id = await scheduler.operate(bulk.begin, None, wish, by, most)
+    checked = bulk.check(scheduler, wish)
+    bulk_id = await scheduler.operate(bulk.begin, None, checked, by, most)
     await scheduler.operate(bulk.step, None, bulk_id)
     return bulk_id
 
@@ -169,7 +169,7 @@ async def begin_bulk(request: Request, principal: Operator, scheduler: Scheduler
     form = await request.form()
     asked = asked_of({name: str(value) for name, value in form.items()})
     try:
-        if asked.do == "delete" and not principal.covers(Role.ADMIN):
+        if asked.do == "delete" and not principal.covers_some(Role.ADMIN):
             raise BulkError("deleting runs needs the role admin")
         most = int(_text(form, "most") or "0") or None
         bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)

@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ...security.roles import Principal, Role
-from ..authentication import csrf_fits, find_principal
+from ..admission import SecondFactorNeeded, admit
+from ..authentication import csrf_fits, find_principal, not_its_job
 from ..hosts.login import keep_csrf
 from ..problems import GuardedRoute, Handler, Problem, with_database
 from ..state import get_web
@@ -33,6 +34,8 @@ class PageRoute(GuardedRoute):
             return keep_csrf(request, await with_database(handler, request))
         except LoginNeeded:
             return _to_login(request)
+        except SecondFactorNeeded:
+            return RedirectResponse(f"{base_path(request)}/account/second-factor", 303)
         except Problem as problem:
             web = getattr(request.app.state, "targcc", None)
             if problem.status == _UNAUTHORIZED and web is not None and web.login_url:
@@ -76,12 +79,9 @@ def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
         principal = await find_principal(request)
         if principal is None:
             raise LoginNeeded
-        if not principal.covers(role):
-            raise Problem(
-                403,
-                "Not allowed",
-                f"This needs the role {role}; {principal.name} is {principal.role}.",
-            )
+        if principal.jobs is not None:
+            raise not_its_job(principal)
+        await admit(request, principal, role)
         if not await csrf_fits(request, principal):
             raise Problem(
                 403,

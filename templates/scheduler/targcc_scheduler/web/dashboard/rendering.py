@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import cache, partial
 from pathlib import Path
@@ -17,12 +18,15 @@ from ...core import humanize
 from ...core.states import RunState
 from ...project import current
 from ...queries.jobs import display_names
-from ...schedules import parse_zone
+from ...schedules import CronError, parse_zone
 from ...search.terms import only
 from ...security.roles import Principal, Role
+from ..admission import job_of
 from ..state import get_web
 from . import time_tag
+from .charts import trend
 from .charts.days import days
+from .charts.load import load
 from .charts.spark import spark
 from .charts.strip import strip
 from .flash import FLASH_COOKIE, base_path, read_flash
@@ -57,6 +61,8 @@ def environment() -> Environment:
     }
     env.globals |= {
         "days": days,
+        "load": load,
+        "trend_charts": trend,
         "spark": spark,
         "strip": strip,
         "count": humanize.count,
@@ -82,6 +88,13 @@ def looking_for(**wanted: object) -> str:
     return urlencode({"q": str(only(**wanted))})
 
 
+def zone_asked(request: Request) -> ZoneInfo:
+    """The zone in which a page shows its times: that of the address, such as ``?zone=Asia/Jerusalem``, else the project's."""
+    with contextlib.suppress(CronError):
+        return parse_zone(request.query_params.get("zone") or current().timezone)
+    return parse_zone(current().timezone)
+
+
 class Frame:
     """What every template needs to know about the request it answers.
 
@@ -95,7 +108,7 @@ class Frame:
         self.principal = principal
         self.project = current()
         self.base = base_path(request)
-        self.zone: ZoneInfo = parse_zone(self.project.timezone)
+        self.zone = zone_asked(request)
         self.flash = read_flash(request)
         self.fragment = is_refresh(request)
         web = getattr(request.app.state, "targcc", None)
@@ -114,8 +127,18 @@ class Frame:
         return url.path + (f"?{url.query}" if url.query else "")
 
     def may(self, role: str) -> bool:
-        """Whether who is signed in may do what needs ``role``."""
-        return self.principal is not None and self.principal.covers(Role(role))
+        """Whether who is signed in may do what needs ``role``: with the job that the page is about, else with some."""
+        if self.principal is None:
+            return False
+        job = job_of(self.request)
+        if job is not None:
+            return self.principal.covers(Role(role), job)
+        return self.principal.covers_some(Role(role))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether who is signed in sees some jobs only."""
+        return self.principal is not None and self.principal.grants is not None
 
 
 def render(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .calendars import page as calendars
+from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
+from .pages.timeline import calendar, heatmap, timeline
 from .signing_in import account, oidc
 
 ROUTERS = tuple(
@@ -16,11 +19,17 @@ ROUTERS = tuple(
         view_actions,
         overview,
         inbox,
+        calendar,
+        timeline,
+        heatmap,
         jobs,
         overrides,
         runs,
+        log,
         bulk,
+        calendars,
         system,
+        webhooks,
         audit,
         account,
         static_files,

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from ...core.errors import CredentialsRefused
 from ...project import current
 from ...security.providers.base import IdentityProvider
-from ...security.roles import Principal, Role
+from ...security.roles import Principal
 from ..problems import Problem
 
 _FORBIDDEN = 403
@@ -132,10 +132,10 @@ def _principal(said: Any, request: Request) -> Principal:
     if isinstance(said, Principal):
         name, role = said.name, said.role
     elif isinstance(said, tuple) and len(said) == _PAIR and isinstance(said[0], str):
-        name, role = said[0], Role(said[1])
+        name, role = said[0], str(said[1])
     else:
         raise TypeError(
-            f"identify= returned {type(said).__qualname__}: return (name, role), with the role viewer, operator or admin, or None"
+            f"identify= returned {type(said).__qualname__}: return (name, role), with the name of a role, or None"
         )
     return Principal(name, role, csrf_of(request))
 

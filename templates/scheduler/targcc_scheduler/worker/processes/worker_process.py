@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from .messages import Channel, Message, TooLongError
 
 log = logging.getLogger("targcc.worker.processes")
@@ -131,6 +129,8 @@ class WorkerProcess:
 
     def resident_mb(self) -> int:
         """Its resident memory now, in MiB; 0 when it is gone."""
+        import psutil  # only where jobs have processes
+
         try:
             return int(psutil.Process(self.pid).memory_info().rss) // 2**20
         except psutil.Error:

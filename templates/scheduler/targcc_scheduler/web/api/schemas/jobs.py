@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ....queries.jobs import JobOverview
 from ....queries.models import Pause
+from ....queries.needs.calendars import SlotChange, calendars_of, changes
 from ....storage.owners.values import Owner
 from .base import Schema
 from .overrides import OverrideOut, overrides_out
@@ -47,6 +48,10 @@ class JobDetailOut(JobOut):
     )
     aliases: list[str] = Field(description="The names that it had before.")
     code: str = Field(description="Where it is in the code.")
+    calendars: list[str] = Field(description="Those that it respects: its own and its queue's.")
+    calendar_changes: list[SlotChange] = Field(
+        description="What they do to slots up to the last of `next_runs`; `at` is null for a slot that is skipped."
+    )
     overrides: list[OverrideOut] = Field(
         description="What people have changed while it is deployed; all else here is with it."
     )
@@ -136,7 +141,7 @@ def job_values(job: JobOverview) -> dict[str, Any]:
     }
 
 
-def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
+def job_detail_out(job: JobOverview, next_runs: list[datetime], now: datetime) -> JobDetailOut:
     """A job with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
@@ -147,6 +152,8 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime]) -> JobDetailOut:
         owner_by=job.elsewhere.by if job.elsewhere is not None else None,
         aliases=list(definition.aliases),
         code=f"{definition.module}.{definition.target.__qualname__}",
+        calendars=list(calendars_of(definition)),
+        calendar_changes=list(changes(definition, next_runs, now)),
         overrides=overrides_out(definition),
         priority=definition.priority,
         retries=definition.retries,

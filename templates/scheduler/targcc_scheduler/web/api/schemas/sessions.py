@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ....security.roles import Role
 from .base import Schema
 
 
@@ -13,7 +12,7 @@ class SessionOut(Schema):
 
     id: str
     name: str
-    role: Role
+    role: str
     device: str
     address: str
     created_at: datetime
@@ -25,7 +24,7 @@ class TokenOut(Schema):
     """A token of a program, without its secret."""
 
     name: str
-    role: Role
+    role: str
     account: str
     scope: str
     prefix: str
@@ -39,7 +38,7 @@ class UserOut(Schema):
     """Somebody who may sign in with a password."""
 
     name: str
-    role: Role
+    role: str
     created_at: datetime
     last_login_at: datetime | None
     second_factor: bool

@@ -59,6 +59,8 @@ class QueueOut(Schema):
     running: int
     oldest_due: datetime | None
     paused: Pause | None
+    maintenance_until: datetime | None
+    """Until when none of its runs start, by a maintenance window."""
     limit: int | None
     """How many of its runs may go on at once on all nodes together; null: as many as there are workers."""
 
@@ -99,6 +101,8 @@ class BusyOut(Schema):
 
 def queue_out(queue: Queue) -> QueueOut:
     """A queue as the API shows it."""
-    names = [name for name in QueueOut.model_fields if name != "paused"]
-    values = {name: getattr(queue, name) for name in names}
-    return QueueOut.model_validate({**values, "paused": queue.pause})
+    other = {"paused", "maintenance_until"}
+    values = {name: getattr(queue, name) for name in QueueOut.model_fields if name not in other}
+    window = queue.maintenance
+    until = window.ends_at if window is not None else None
+    return QueueOut.model_validate({**values, "paused": queue.pause, "maintenance_until": until})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
@@ -16,6 +18,22 @@ STACK = (  # from the base line up, the states that need attention first
     ("active", frozenset({RunState.RUNNING, RunState.RETRYING, RunState.ENQUEUED})),
     ("succeeded", frozenset({RunState.SUCCEEDED})),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Instants as per cent of the width."""
+
+    start: datetime
+    end: datetime
+
+    def x(self, instant: datetime) -> float:
+        """Where an instant is."""
+        return 100 * (instant - self.start) / (self.end - self.start)
+
+    def width(self, span: timedelta) -> float:
+        """How wide a time is."""
+        return 100 * span / (self.end - self.start)
 
 
 def rect(kind: str, x: float, y: float, *, width: float, height: float, unit: str = "%") -> Markup:

@@ -15,25 +15,11 @@ from ....core import humanize
 from ....core.states import RunState
 from ....queries.overview import Overview
 from ....storage.statistics.endings import QUARTER, quarter_of
-from .base import STACK, joined, rect, scaled
+from .base import STACK, Axis, joined, rect, scaled
 
 _STRIP_BIN = QUARTER
 _STRIP_HEIGHT = 56
 _STRIP_BASE = 60  # where the bars stand, in pixels from the top
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Instants as per cent of the width."""
-
-    start: datetime
-    end: datetime
-
-    def x(self, instant: datetime) -> float:
-        return 100 * (instant - self.start) / (self.end - self.start)
-
-    def width(self, span: timedelta) -> float:
-        return 100 * span / (self.end - self.start)
 
 
 def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
@@ -45,7 +31,7 @@ def strip(view: Overview, zone: ZoneInfo, runs_url: str) -> Markup:
         runs_url: The page that lists runs; each column links to its own.
     """
     start = quarter_of(view.since)
-    axis = _Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
+    axis = Axis(start, quarter_of(view.horizon) + _STRIP_BIN)
     bins: dict[int, Counter[RunState]] = {}
     for (at, state), number in view.window.by_quarter.items():
         bins.setdefault((at - start) // _STRIP_BIN, Counter())[state] += number
@@ -81,7 +67,7 @@ def _strip_label(view: Overview) -> str:
 class _Columns:
     """Draws the columns of the strip; ``n`` counts quarters of an hour from its beginning."""
 
-    axis: _Axis
+    axis: Axis
     most: int
     zone: ZoneInfo
     runs_url: str
@@ -122,7 +108,7 @@ def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     return f"{start.astimezone(zone):%a %H:%M}-{end.astimezone(zone):%H:%M}"
 
 
-def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
+def _hours(axis: Axis, zone: ZoneInfo) -> Iterable[datetime]:
     """Every third full hour of the zone inside the axis."""
     at = axis.start.replace(minute=0) + timedelta(hours=1)
     while at < axis.end:
@@ -131,7 +117,7 @@ def _hours(axis: _Axis, zone: ZoneInfo) -> Iterable[datetime]:
         at += timedelta(hours=1)
 
 
-def _hour(axis: _Axis, at: datetime, zone: ZoneInfo) -> Markup:
+def _hour(axis: Axis, at: datetime, zone: ZoneInfo) -> Markup:
     local = at.astimezone(zone)
     x = axis.x(at)
     midnight = local.hour == 0
@@ -143,7 +129,7 @@ def _hour(axis: _Axis, at: datetime, zone: ZoneInfo) -> Markup:
     ).format(" midnight" if midnight else "", x, x, minor, x, text)
 
 
-def _now_mark(axis: _Axis, now: datetime) -> Markup:
+def _now_mark(axis: Axis, now: datetime) -> Markup:
     x = axis.x(now)
     return Markup(
         '<line class="k-base" x1="0" x2="100%" y1="60.5" y2="60.5"/>'

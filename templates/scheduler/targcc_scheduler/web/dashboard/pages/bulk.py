@@ -82,8 +82,8 @@ async def new_bulk_page(
     wish, error, found = Wish(action=asked.do, wanted=RunFilter()), "", NOTHING
     try:
         wish = replace(wish, wanted=asked.wanted(scheduler))
-        found = await scheduler.read(lambda db: bulk.find(db, wish.wanted))
         wish = check(scheduler, asked.wish(scheduler))
+        found = await scheduler.read(lambda db: bulk.find(db, wish.wanted))
     except (BulkError, SearchError) as problem:
         error = f"{humanize.sentence(str(problem))}."
     runs = f"{request.url.path.rpartition('/bulk/')[0]}/runs"

@@ -19,8 +19,10 @@ from ....queries.finding.page import RunPage, list_runs
 from ....queries.jobs import JobOverview
 from ....queries.models import Attempt
 from ....queries.needs import why
+from ....queries.needs.calendars import calendars_of, changes, moved_there
 from ....queries.needs.reasons import Answer
 from ....queries.statistics import JobStats
+from ....queries.timeline.trend import Trend, trend
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
 from ....search.terms import only
@@ -32,7 +34,7 @@ from ..rendering import render
 from .common import SchedulerOf, Viewer, find_job, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_RUNS_OF_JOB = 20
+_RUNS_OF_JOB, _DAYS = 20, 30
 
 
 @router.get("/jobs")
@@ -113,19 +115,21 @@ async def show_job(
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer]:
+    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer, Trend]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
-            db, key, since=now - timedelta(days=29), until=now, zone=zone
+            db, key, since=now - timedelta(days=_DAYS - 1), until=now, zone=zone
         )
         runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
         reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
-        return (jobs[0] if jobs else None), figures, runs, earlier, reasons
+        days = await trend(db, key, now, days=_DAYS, zone=zone)
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days
 
-    job, figures, runs, earlier, reasons = await scheduler.read(query)
+    job, figures, runs, earlier, reasons, days = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
+    slots = _slots(job, now) if job is not None else []
     return render(
         request,
         "pages/job.html",
@@ -136,8 +140,11 @@ async def show_job(
         stats=figures,
         runs=runs,
         earlier=earlier,
+        trend=days,
         why=reasons,
-        slots=_slots(job, now) if job is not None else [],
+        slots=slots,
+        skipped=_skipped(job, slots, now) if job is not None else [],
+        calendars=calendars_of(definition) if definition is not None else (),
         fields=forms.fields(definition, typed) if definition else [],
         lines=code_lines(definition) if definition else None,
         shown=shown,
@@ -147,14 +154,24 @@ async def show_job(
     )
 
 
-def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str]]:
-    """The next runs, each with its time in the job's zone where that is not the project's."""
+def _slots(job: JobOverview, now: datetime) -> list[tuple[datetime, str, str]]:
+    """The next runs, each with its time in the job's zone where that is not the project's, and from where a calendar has moved it."""
     own = job.definition.timezone
     zone = parse_zone(own) if own != current().timezone else None
     return [
-        (slot, humanize.clock(slot, now, zone) if zone is not None else "")
+        (
+            slot,
+            humanize.clock(slot, now, zone) if zone is not None else "",
+            moved_there(job.definition, slot),
+        )
         for slot in upcoming.next_runs(job, 5)
     ]
+
+
+def _skipped(job: JobOverview, slots: list[tuple[datetime, str, str]], now: datetime) -> list[str]:
+    """The slots among the next ones that calendars leave out."""
+    every = changes(job.definition, [slot for slot, _, _ in slots], now)
+    return [one.text for one in every if one.at is None]
 
 
 async def _earlier(db: AsyncConnection, job: str, runs: RunPage) -> tuple[Attempt, ...]:

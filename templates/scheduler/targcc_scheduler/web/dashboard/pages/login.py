@@ -191,7 +191,7 @@ async def sign_in(
     web: Web,
     *,
     name: str,
-    role: Role,
+    role: str,
     life: timedelta,
     to: str,
     detail: str | None = None,

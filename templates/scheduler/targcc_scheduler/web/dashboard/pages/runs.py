@@ -24,6 +24,7 @@ from ....search.terms import Term, joined, write
 from ....storage.owners import rows as owners
 from ....storage.views import rows as views
 from ...problems import Problem
+from ..live import log
 from ..page_route import PageRoute
 from ..rendering import is_refresh, render
 from .common import SchedulerOf, Viewer, id_of
@@ -132,9 +133,13 @@ async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
 
 @router.get("/runs/{run_id}")
 async def run_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, run_id: int
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    run_id: int,
+    every: Annotated[int, Query(ge=0, le=3600)] = 0,
 ) -> Response:
-    """One run."""
+    """One run. ``every``: the browser is told to load the page again after so many seconds, for those without scripts."""
     now, definitions = scheduler.clock.now(), scheduler.definitions
     lost_after = scheduler.settings.lost_after_seconds
 
@@ -144,7 +149,7 @@ async def run_page(
             return None, {}
         return run, {
             "attempts": await runs.attempts_of_run(db, run),
-            "log": await runs.log_lines(db, run_id),
+            "log": () if is_refresh(request) else await runs.log_lines(db, run_id, log.MOST_LINES),
             "steps": await runs.steps(db, run_id),
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
@@ -157,7 +162,7 @@ async def run_page(
             404, "No such run", f"There is no run {run_id}; old ones are removed in time."
         )
     attempts: tuple[Attempt, ...] = details["attempts"]
-    return render(
+    page = render(
         request,
         "pages/run.html",
         principal,
@@ -165,5 +170,11 @@ async def run_page(
         shown_arguments=shown_arguments(scheduler.definitions.get(run.job), run.arguments),
         failure=next((a for a in reversed(attempts) if not a.success), None),
         metadata=attempts[-1].metadata if attempts else {},
+        log_html=log.shown(details["log"]),
+        most_lines=log.MOST_LINES,
+        every=every,
         **details,
     )
+    if every and not run.final:
+        page.headers["Refresh"] = str(every)
+    return page

@@ -7,8 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ....alerts.policy import AlertPolicy
 from ....core.version import MODE, __version__
+from ....project import current
 from ....queries import releases, system
+from ....queries.needs.alerts import alerts_now
 from ..page_route import PageRoute
 from ..rendering import render
 from .common import SchedulerOf, Viewer
@@ -29,6 +32,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
             "servers": await system.servers(db),
             "releases": shown_releases(await releases.releases(db)),
             "unknown": await releases.count_unknown(db),
+            "alerts": await alerts_now(db),
         }
 
     found = await scheduler.read(query)
@@ -40,6 +44,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         lost_after=lost_after,
         version=__version__,
         mode=MODE,
+        on_call=AlertPolicy.of(current()).rota.on_call(now),
         **found,
     )
 

@@ -84,7 +84,7 @@
   });
 
   const help = document.getElementById("help");
-  const pages = { o: "", j: "/jobs", r: "/runs", i: "/inbox", s: "/system", a: "/audit" };
+  const pages = { o: "", j: "/jobs", r: "/runs", i: "/inbox", c: "/calendar", t: "/timeline", s: "/system", a: "/audit" };
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -102,6 +102,15 @@
 
   function reveal() {
     for (const element of document.querySelectorAll("[data-help]")) element.hidden = false;
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const link of document.querySelectorAll("[data-zone]")) {
+      if (!zone || link.dataset.zone === zone) continue;
+      const there = new URL(location.href);
+      there.searchParams.set("zone", zone);
+      link.href = there;
+      link.textContent = `Show in ${zone}`;
+      link.hidden = false;
+    }
     if (!navigator.clipboard) return;
     for (const element of document.querySelectorAll("[data-copy]")) element.hidden = false;
   }

@@ -9,14 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..core.actor import SYSTEM
-from .audit import audit
-from .dialects import known
-from .dialects.frequent import FrequentStatement
-from .failures import concerns
-from .tables import job_alert, job_audit
+from ...core.actor import SYSTEM
+from ..audit import audit
+from ..dialects import known
+from ..dialects.frequent import FrequentStatement
+from ..failures import concerns
+from ..tables import job_alert, job_audit
 
 _ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
+MARK = sa.select(sa.func.aggregate_strings(job_alert.c.JobName, ",")).scalar_subquery()
+"""Another value when another job has a rule, or one has none any more."""
 
 
 async def alerted_jobs(connection: AsyncConnection) -> frozenset[str]:

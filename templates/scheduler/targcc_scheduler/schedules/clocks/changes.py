@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import StrEnum
 
-from targcc_scheduler.schedules import (
-    CronSchedule,
-    EverySchedule,
-    Schedule,
-    duration_words,
-    parse_zone,
-)
+from ..base import Schedule
+from ..cron import CronSchedule
+from ..durations import duration_words
+from ..intervals import EverySchedule
+from ..zones import parse_zone
 
 _LISTED = 3
 """Lost or repeated times that a note names one by one."""
@@ -48,6 +47,31 @@ class ClockChange:
         return (
             f"on {old:%a %d %b %Y} clocks {verb} from {days[0]}{old:%H:%M} to {days[1]}{new:%H:%M}"
         )
+
+
+class Kind(StrEnum):
+    """What becomes of a schedule's times at a clock change."""
+
+    MOVED = "moved"  # the time is left out: it runs at the first moment after
+    SKIPPED = "skipped"  # likewise, and that moment is one of its times anyway
+    ONCE = "once"  # the time comes twice: it runs at the first
+    TWICE = "twice"  # likewise: it runs at both
+    SHIFTED = "shifted"  # it counts elapsed time, and so moves against the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a schedule does at a clock change.
+
+    Attributes:
+        kind: In one word.
+        words: In a sentence that goes on after "on that night".
+        touched: Its times that are left out or repeated, by the clock as it was before.
+    """
+
+    kind: Kind
+    words: str
+    touched: tuple[datetime, ...]
 
 
 def clock_changes(zone: tzinfo, start: datetime, end: datetime) -> Iterator[ClockChange]:
@@ -98,36 +122,49 @@ def notes_on(
         Sentences such as "on Sun 28 Mar 2027 clocks jump from 02:00 to 03:00: it runs at 03:00".
     """
     zone = parse_zone(zone) if isinstance(zone, str) else zone
-    changes = clock_changes(zone, after, after + within)
-    return [f"{change}: {words}" for change in changes if (words := _words(schedule, change, zone))]
+    effects = (
+        (change, effect_of(schedule, change, zone))
+        for change in clock_changes(zone, after, after + within)
+    )
+    return [f"{change}: {effect.words}" for change, effect in effects if effect is not None]
 
 
-def _words(schedule: Schedule, change: ClockChange, zone: tzinfo) -> str:
-    """Say what a schedule does at one clock change; nothing when that is nothing special."""
+def effect_of(schedule: Schedule, change: ClockChange, zone: tzinfo) -> Effect | None:
+    """Return what a schedule does at one clock change; None when that is nothing special."""
     if isinstance(schedule, EverySchedule) and schedule.interval % timedelta(days=1):
         return _moved(schedule, change)
-    # As a clock that did not change would show them: the times that are left out, or the first pass.
-    unchanged, length = timezone(change.before), abs(change.size)
-    start = change.at if change.size > timedelta(0) else change.at - length
-    touched = list(schedule.between(start, start + length, unchanged))
+    touched = _touched(schedule, change)
     if not touched:
-        return ""
-    interval = isinstance(schedule, CronSchedule) and schedule.interval
+        return None
     if change.size > timedelta(0):
         new = change.at.astimezone(zone)
-        goes_on = isinstance(schedule, CronSchedule) and schedule.matches(new)
-        return f"it {'goes on' if goes_on else 'runs'} at {new:%H:%M}"
-    if interval:
-        return "it runs through both passes of the repeated time"
-    if len(touched) > _LISTED:
-        return "it runs once, in the first pass of the repeated time"
+        if isinstance(schedule, CronSchedule) and schedule.matches(new):
+            return Effect(Kind.SKIPPED, f"it goes on at {new:%H:%M}", touched)
+        return Effect(Kind.MOVED, f"it runs at {new:%H:%M}", touched)
+    if isinstance(schedule, CronSchedule) and schedule.interval:
+        return Effect(Kind.TWICE, "it runs through both passes of the repeated time", touched)
     times = " and ".join(f"{moment:%H:%M}" for moment in touched)
-    return f"it runs once, at the first {times}"
+    few = len(touched) <= _LISTED
+    which = f"at the first {times}" if few else "in the first pass of the repeated time"
+    return Effect(Kind.ONCE, f"it runs once, {which}", touched)
 
 
-def _moved(schedule: EverySchedule, change: ClockChange) -> str:
+def _touched(schedule: Schedule, change: ClockChange) -> tuple[datetime, ...]:
+    """The times that are left out, or those of the first pass, as a clock that did not change would show them."""
+    unchanged, length = timezone(change.before), abs(change.size)
+    start = change.at if change.size > timedelta(0) else change.at - length
+    if isinstance(schedule, CronSchedule):  # most name none of these hours, which is soon said
+        first = start.astimezone(unchanged).hour
+        hours = range(first, first + length // timedelta(hours=1) + 2)
+        if not any(schedule.hour >> hour % 24 & 1 for hour in hours):
+            return ()
+    return tuple(schedule.between(start, start + length, unchanged))
+
+
+def _moved(schedule: EverySchedule, change: ClockChange) -> Effect | None:
     """Say how an interval of elapsed time moves against the wall clock."""
     if not change.size % schedule.interval:
-        return ""
+        return None
     later = "later" if change.size > timedelta(0) else "earlier"
-    return f"its times are {duration_words(abs(change.size))} {later} by the clock from then on"
+    words = f"its times are {duration_words(abs(change.size))} {later} by the clock from then on"
+    return Effect(Kind.SHIFTED, words, ())

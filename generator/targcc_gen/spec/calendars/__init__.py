@@ -1,0 +1,1 @@
+"""Calendars of a spec: days off, and times in which nothing starts."""

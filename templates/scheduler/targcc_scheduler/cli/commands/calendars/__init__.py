@@ -1,0 +1,1 @@
+"""The commands about when nothing runs: calendars, and maintenance windows."""

@@ -1,0 +1,1 @@
+"""Commands about what happens: runs that are followed, webhooks."""

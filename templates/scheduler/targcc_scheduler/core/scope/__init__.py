@@ -1,0 +1,1 @@
+"""What whoever asks may see, where that is not everything."""

@@ -1,0 +1,1 @@
+"""Reading what changes: in short queries that are repeated while somebody watches."""

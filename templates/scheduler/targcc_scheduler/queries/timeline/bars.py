@@ -1,0 +1,137 @@
+"""The bars of a Gantt: the attempts of jobs in a time, each read by the job's own index."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import FINAL, RunState
+from ...storage.tables import job_run, logged_job
+from ..models import Run
+
+MOST_BARS = 60
+"""A job with more runs than this is shown by its counts."""
+LONGEST = timedelta(days=1)
+"""An attempt that began longer before a time is not looked for in it."""
+_MOST_LANES = 4
+_IDS_A_STATEMENT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One attempt.
+
+    Args:
+        run: The id of its run; ``None`` for one that is not kept or was imported.
+        end: ``None`` while it goes on.
+        state: What became of it; ``retrying`` when another attempt followed.
+        attempt: Which attempt of its run it was.
+        planned: Its slot, if it had one.
+        lane: Its place where several are beside each other, from 0.
+    """
+
+    run: int | None
+    start: datetime
+    end: datetime | None
+    state: RunState
+    attempt: int
+    planned: datetime | None
+    lane: int = 0
+
+    @property
+    def lateness(self) -> timedelta | None:
+        """How long after its slot its first attempt began."""
+        if self.planned is None or self.attempt > 1:
+            return None
+        return max(self.start - self.planned, timedelta(0))
+
+
+def running_bar(run: Run) -> Bar:
+    """The bar of a run that goes on."""
+    return Bar(
+        run=run.id,
+        start=run.started_at or run.due_at,
+        end=None,
+        state=run.state,
+        attempt=run.attempt,
+        planned=run.scheduled_for,
+    )
+
+
+async def attempts_of(
+    connection: AsyncConnection, names: Sequence[str], since: datetime, until: datetime
+) -> dict[str, list[Bar]]:
+    """The attempts of each of these jobs that were going on in a time; the newest, up to :data:`MOST_BARS`."""
+    c = logged_job.c
+    parts = [
+        sa.select(
+            c.JobName, c.JobId, c.StartedAt, c.CompletedAt, c.Success, c.Attempt, c.ScheduledFor
+        )
+        .where(c.JobName == name, c.StartedAt >= since - LONGEST, c.StartedAt < until)
+        .where(sa.func.coalesce(c.CompletedAt, c.StartedAt) >= since)
+        .order_by(c.StartedAt.desc())
+        .limit(MOST_BARS)
+        .subquery()
+        for name in names
+    ]
+    if not parts:
+        return {}
+    rows = (await connection.execute(sa.union_all(*(sa.select(one) for one in parts)))).all()
+    states = await _states(connection, rows)
+    last: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows:
+        last[row.JobName, row.JobId] = max(last[row.JobName, row.JobId], row.Attempt)
+    found: dict[str, list[Bar]] = {name: [] for name in names}
+    for row in rows:
+        goes_on = row.JobId is not None and row.Attempt < last[row.JobName, row.JobId]
+        found[row.JobName].append(_bar(row, states.get(row.JobId), goes_on=goes_on))
+    return found
+
+
+async def _states(
+    connection: AsyncConnection, rows: Iterable[sa.Row[Any]]
+) -> dict[str | None, RunState]:
+    """The states of the runs that are kept, by their ids as the history has them."""
+    ids = sorted({int(row.JobId) for row in rows if (row.JobId or "").isdecimal()})
+    c = job_run.c
+    found: dict[str | None, RunState] = {}
+    for start in range(0, len(ids), _IDS_A_STATEMENT):
+        some = c.Id.in_(ids[start : start + _IDS_A_STATEMENT])
+        for key, state in await connection.execute(sa.select(c.Id, c.State).where(some)):
+            found[str(key)] = RunState(state)
+    return found
+
+
+def _bar(row: sa.Row[Any], state: RunState | None, *, goes_on: bool) -> Bar:
+    if row.Success:
+        became = RunState.SUCCEEDED
+    elif goes_on or (state is not None and state not in FINAL):
+        became = RunState.RETRYING
+    else:
+        became = state if state is RunState.CANCELLED else RunState.FAILED
+    return Bar(
+        run=int(row.JobId) if state is not None else None,
+        start=row.StartedAt,
+        end=row.CompletedAt or row.StartedAt,
+        state=became,
+        attempt=row.Attempt,
+        planned=row.ScheduledFor,
+    )
+
+
+def in_lanes(bars: Iterable[Bar]) -> tuple[tuple[Bar, ...], int]:
+    """The bars in order, beside each other where they overlap, and how many lanes that takes."""
+    ends: list[datetime | None] = []
+    placed = []
+    for bar in sorted(bars, key=lambda one: one.start):
+        free = (n for n, end in enumerate(ends) if end is not None and end <= bar.start)
+        lane = next(free, len(ends) if len(ends) < _MOST_LANES else _MOST_LANES - 1)
+        ends[lane : lane + 1] = [bar.end]
+        placed.append(replace(bar, lane=lane))
+    return tuple(placed), max(len(ends), 1)

@@ -1,0 +1,1 @@
+"""Days on which, and hours in which, nothing starts: named calendars, and schedules that respect them."""

@@ -1,0 +1,1 @@
+"""One look at the database for all that wait for a change there."""

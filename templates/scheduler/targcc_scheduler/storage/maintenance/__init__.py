@@ -1,0 +1,1 @@
+"""Maintenance windows: times in which no run of some queues, or of any, starts."""

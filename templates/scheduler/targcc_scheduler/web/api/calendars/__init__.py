@@ -1,0 +1,1 @@
+"""The API of when nothing runs: calendars, and maintenance windows."""

@@ -1,0 +1,1 @@
+"""The API of what happens: streams of events, whole logs, webhooks."""

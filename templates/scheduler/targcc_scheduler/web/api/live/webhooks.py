@@ -1,0 +1,112 @@
+"""The API of webhooks: made, listed, tried, turned off and on, removed; what was sent to each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from ....oncall import webhooks
+from ....storage.webhooks import outbox, rows
+from ...api_route import ApiRoute
+from ...authentication import actor
+from ...idempotency import HEADER
+from ...problems import Problem
+from ..common import PROBLEMS, Admin, Limit, Operator, SchedulerOf, link_next, tried
+from ..schemas.base import DoneOut
+from ..schemas.webhooks import (
+    DeliveryMadeOut,
+    DeliveryOut,
+    WebhookIn,
+    WebhookMadeOut,
+    WebhookOut,
+)
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["webhooks"])
+
+
+@router.get("/webhooks")
+async def list_webhooks(_: Operator, scheduler: SchedulerOf) -> list[WebhookOut]:
+    """The addresses that are told of runs."""
+    return [WebhookOut.model_validate(one) for one in await scheduler.read(rows.webhooks)]
+
+
+@router.post("/webhooks")
+async def create_webhook(
+    request: Request, principal: Admin, scheduler: SchedulerOf, body: WebhookIn
+) -> WebhookMadeOut:
+    """Tell an address of runs that end from now on. The answer holds a secret, so that it is not kept for an `Idempotency-Key`."""
+    if HEADER in request.headers:
+        raise Problem(
+            422,
+            "Not with a key",
+            f"the answer holds a secret, which is not stored as {HEADER} would need: list the webhooks first",
+        )
+    by = actor(request, principal)
+    made = await tried(webhooks.create(scheduler, body.url, body.events, body.jobs, by))
+    return WebhookMadeOut(id=made.id, secret=made.secret, message=f"webhook {made.id} is on")
+
+
+@router.delete("/webhooks/{webhook_id}")
+async def delete_webhook(
+    webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DoneOut:
+    """Remove a webhook, with what was sent to it."""
+    await tried(webhooks.remove(scheduler, webhook_id, actor(request, principal)))
+    return DoneOut(message=f"webhook {webhook_id} is removed")
+
+
+@router.post("/webhooks/{webhook_id}/disable")
+async def disable_webhook(
+    webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DoneOut:
+    """Send nothing to a webhook; what waits is given up."""
+    await tried(webhooks.disable(scheduler, webhook_id, actor(request, principal)))
+    return DoneOut(message=f"webhook {webhook_id} is off")
+
+
+@router.post("/webhooks/{webhook_id}/enable")
+async def enable_webhook(
+    webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DoneOut:
+    """Tell a webhook of runs that end from now on."""
+    await tried(webhooks.enable(scheduler, webhook_id, actor(request, principal)))
+    return DoneOut(message=f"webhook {webhook_id} is on")
+
+
+@router.post("/webhooks/{webhook_id}/test")
+async def test_webhook(
+    webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DeliveryMadeOut:
+    """Send a message of the type `run.test`, which is about no run."""
+    made = await tried(webhooks.test(scheduler, webhook_id, actor(request, principal)))
+    return DeliveryMadeOut(delivery_id=made, message=f"message {made} will be sent")
+
+
+@router.get("/webhooks/{webhook_id}/deliveries")
+async def list_deliveries(
+    webhook_id: int,
+    request: Request,
+    response: Response,
+    _: Operator,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 50,
+    cursor: Annotated[int | None, Query(description="Older than this message.")] = None,
+) -> list[DeliveryOut]:
+    """The messages to a webhook, newest first. The header `Link` names the next page."""
+    if await scheduler.read(lambda db: rows.find(db, webhook_id)) is None:
+        raise Problem(404, "No such webhook", f"there is no webhook {webhook_id}")
+    found = await scheduler.read(lambda db: outbox.deliveries(db, webhook_id, limit, cursor))
+    link_next(request, response, found[-1].id if len(found) == limit else None)
+    return [DeliveryOut.model_validate(one) for one in found]
+
+
+@router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
+async def redeliver(
+    webhook_id: int, delivery_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> DoneOut:
+    """Send a message again, under the same id."""
+    by = actor(request, principal)
+    await tried(webhooks.redeliver(scheduler, webhook_id, delivery_id, by))
+    return DoneOut(message=f"message {delivery_id} will be sent again")

@@ -1,0 +1,1 @@
+"""The API of time: what comes, what ran beside what was planned, which hours are busy, how a job moves."""

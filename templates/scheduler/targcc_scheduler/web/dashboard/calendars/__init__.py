@@ -1,0 +1,1 @@
+"""The page of when nothing runs: calendars, and maintenance windows."""

@@ -1,0 +1,98 @@
+"""Server-sent events: how one is written, and when a stream ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_jsonable_python
+
+from ...core.clock import uptime
+from ...core.errors import QueryTimeout
+from ...core.outage import OUTAGES
+from ...security.roles import Role
+from ..authentication import find_principal
+
+LOOK_SECONDS = 0.5
+"""How often a stream that has nothing to say sees whether it is to end."""
+BEAT = timedelta(seconds=15)
+"""After so long without an event there is a comment, so that proxies keep the connection, and the reader is asked for again."""
+_AGAIN_MS = 3_000
+
+
+class Leave:
+    """Whether a stream may go on: its reader is still somebody who may look, and the server goes on.
+
+    Args:
+        request: The request that it answers.
+        job: The run's job, for readers that may see the runs of some jobs only.
+    """
+
+    def __init__(self, request: Request, job: str | None = None) -> None:
+        self._request = request
+        self._job = job
+        self._spoke = self._asked = uptime()
+
+    def spoke(self) -> None:
+        """Something was sent."""
+        self._spoke = uptime()
+
+    def is_quiet(self) -> bool:
+        """Whether it is time for a comment."""
+        return uptime() - self._spoke >= BEAT.total_seconds()
+
+    async def goes_on(self) -> bool:
+        """Whether there is more to come."""
+        if is_stopping():
+            return False
+        if uptime() - self._asked >= BEAT.total_seconds():
+            self._asked = uptime()
+            with contextlib.suppress(*OUTAGES, QueryTimeout):  # the database is away for a while
+                principal = await find_principal(self._request)
+                return principal is not None and principal.covers(Role.VIEWER, self._job)
+        return True
+
+
+def is_stopping() -> bool:
+    """Whether uvicorn was told to stop, which waits for open answers first: it is who handles the signals."""
+    for one in (signal.SIGTERM, signal.SIGINT):
+        server = getattr(signal.getsignal(one), "__self__", None)
+        if getattr(server, "should_exit", False) is True:
+            return True
+    return False
+
+
+def event(name: str, data: Any, key: object | None = None) -> str:
+    """An event with a value as JSON.
+
+    Args:
+        name: What it is.
+        data: Anything that pydantic can write.
+        key: What a reader that comes back sends as ``Last-Event-ID``.
+    """
+    text = json.dumps(to_jsonable_python(data), ensure_ascii=False, separators=(",", ":"))
+    number = "" if key is None else f"id: {key}\n"
+    return f"{number}event: {name}\ndata: {text}\n\n"
+
+
+BEGINNING = f"retry: {_AGAIN_MS}\n\n"
+COMMENT = ": still here\n\n"
+
+
+class EventStream(StreamingResponse):
+    """The answer that streams events."""
+
+    def __init__(self, events: AsyncIterator[str]) -> None:
+        headers = {"X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+
+
+def last_event(request: Request) -> str:
+    """What a reader that comes back has seen last."""
+    return request.headers.get("Last-Event-ID", "")

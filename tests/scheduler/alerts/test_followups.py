@@ -1,0 +1,320 @@
+"""What follows an alert, on both databases and with two nodes at once: recoveries, quiet hours, escalation, the digest."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from alert_sinks import plain
+from rt_tools import QUICK, until
+from targcc_scheduler import Alerts, JobContext, JobResult, RunState, Settings, job
+from targcc_scheduler.alerts.dispatcher import AlertSender
+from targcc_scheduler.alerts.events import AlertEvent, node_event
+from targcc_scheduler.alerts.policy import AlertPolicy
+from targcc_scheduler.core.clock import ManualClock
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.alerting.watch import AlertWatch
+from targcc_scheduler.project import Project
+from targcc_scheduler.storage.alerts import outbox, threads
+from targcc_scheduler.storage.failures import concerns, groups
+from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.storage.tables import job_alert_thread, job_failure, job_notice, job_run
+from targcc_scheduler.storage.transactions import Store
+
+TEN_PAST_TWO = datetime(2026, 6, 10, 0, 10, tzinfo=UTC)  # a Wednesday, in Berlin
+ERROR = "ValueError: no orders"
+OPS = Alerts(email=("ops@example.com",))
+
+
+def _export():
+    """A job's work."""
+
+
+class Night:
+    """Two nodes that share a database, a clock that the test sets, and what happens."""
+
+    def __init__(self, url, mail_server, alerts=None, oncall=None, job_alerts=OPS):
+        self.clock = ManualClock(TEN_PAST_TWO)
+        settings = Settings(
+            _env_file=None,
+            database_url=url,
+            smtp_host="127.0.0.1",
+            smtp_port=mail_server.port,
+            smtp_from="jobs@example.com",
+            base_url="https://jobs.example.com",
+        )
+        project = Project(
+            "rig-jobs", "rig_jobs", "Europe/Berlin", alerts=alerts or {}, oncall=oncall or {}
+        )
+        self.job = define(
+            _export, "0 2 * * *", name="ExportInvoices", display_name="Export Invoices",
+            alerts=job_alerts,
+        )  # fmt: skip
+        self.stores = [Store(url), Store(url)]
+        policy = AlertPolicy.of(project)
+        self.senders = [
+            AlertSender(store.engine, settings, self.clock, policy=policy) for store in self.stores
+        ]
+        self.watches = [
+            AlertWatch(store, sender, {self.job.name: self.job})
+            for store, sender in zip(self.stores, self.senders, strict=True)
+        ]
+        self.mails = mail_server.handler.mails
+
+    async def run(self, state, arguments=None):
+        """A run that ended now; its id."""
+        now, cause = self.clock.now(), cause_of(self.job.name, ERROR)
+        failed = state == RunState.FAILED
+        row = {
+            "JobName": self.job.name, "JobType": "Recurring", "State": state, "Queue": "default",
+            "DueAt": now, "CreatedAt": now, "CompletedAt": now, "TriggeredBy": "System",
+            "ArgumentsJson": arguments, "Cause": cause.key if failed else None,
+        }  # fmt: skip
+        async with self.stores[0].write() as db:
+            if failed:
+                await groups.note(db, [groups.Seen(cause, now)])
+            return (await db.execute(sa.insert(job_run).values(row))).inserted_primary_key[0]
+
+    async def fail(self, arguments=None):
+        run_id = await self.run(RunState.FAILED, arguments)
+        await self.tell("failure", run_id=run_id)
+
+    async def tell(self, kind, run_id=None, message=ERROR, **more):
+        await self.senders[0](AlertEvent(kind, self.job, run_id, message, **more))
+
+    async def look(self, **passes):
+        """Both nodes look at once, after some time; how many mails that made."""
+        self.clock.advance(timedelta(**passes))
+        before, now = len(self.mails), self.clock.now()
+        async with self.stores[0].read() as db:
+            noted = await concerns.noted(db)
+        await asyncio.gather(*(watch.once(noted, now) for watch in self.watches))
+        return len(self.mails) - before
+
+    async def count(self, table):
+        async with self.stores[0].read() as db:
+            return await db.scalar(sa.select(sa.func.count()).select_from(table))
+
+    async def close(self):
+        for store in self.stores:
+            await store.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def night(request, mail_server):
+    fixture = "database" if request.param == "sqlite" else "cluster"
+    made = []
+
+    def make(**said):
+        made.append(Night(request.getfixturevalue(fixture).url, mail_server, **said))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_same_thread(night):
+    one = night()
+    for customer in ("1", "2"):
+        await one.fail(f'{{"customer": {customer}}}')
+        one.clock.advance(timedelta(hours=1))
+    assert await one.look() == 0
+    await one.run(RunState.SUCCEEDED, '{"customer": 2}')
+    assert await one.look(minutes=1) == 0  # that of customer 1 is still to be done
+    one.clock.set(TEN_PAST_TWO + timedelta(hours=3, minutes=30))
+    await one.run(RunState.SUCCEEDED, '{"customer": 1}')
+    assert await one.look(minutes=1) == 1
+    assert await one.look(minutes=1) == 0
+    first, second, again = one.mails
+    assert again["Subject"] == "Export Invoices works again after 2 failures, 02:10-04:10"
+    assert first["References"] == second["References"] == again["References"]
+    assert len({mail["Message-ID"] for mail in one.mails}) == 3
+    assert again["To"] == "ops@example.com"
+    assert await one.count(job_alert_thread) == await one.count(job_notice) == 0
+
+    quiet = night(alerts={"recovered": False})
+    await quiet.fail()
+    await quiet.run(RunState.SUCCEEDED)
+    assert await quiet.look(minutes=1) == 0
+    assert await quiet.count(job_alert_thread) == 0
+
+
+async def test_what_was_late_or_lost_is_well_again_when_it_is(night):
+    one = night(
+        job_alerts=Alerts(on=("late",), email=("ops@example.com",)),
+        alerts={"email": ["ops@example.com"]},
+    )
+    async with one.stores[0].write() as db:
+        await concerns.note(db, one.job.name, "at_least", "none", one.clock.now())
+        await concerns.note(db, "web-2", concerns.NODE, "process 7", one.clock.now())
+    await one.tell("late", message="it has to have 1 success", about="at_least")
+    await one.senders[0](node_event("node web-2:7 is lost", server="web-1", about="web-2"))
+    await one.senders[0](node_event("the clock of web-1 was set back", server="web-1"))
+    assert await one.look(minutes=20) == 0
+    async with one.stores[0].write() as db:
+        await concerns.remove(db, one.job.name, "at_least")
+        await concerns.remove(db, "web-2", concerns.NODE)  # by a person: it is not up
+    assert await one.look(minutes=20) == 1
+    assert one.mails[-1]["Subject"] == "Export Invoices is on time again, 02:10-02:50"
+    assert await one.count(job_alert_thread) == 0
+
+
+async def test_quiet_hours_hold_what_is_not_urgent_and_end_in_one_message(night):
+    one = night(
+        alerts={"quiet": [{"start": "22:00", "end": "07:00"}]},
+        job_alerts=Alerts(on=("success", "failure"), email=("ops@example.com",)),
+    )
+    await one.tell("success", message="17 orders")
+    one.clock.advance(timedelta(hours=1))
+    await one.tell("success", message="18 orders")
+    assert (one.mails, await one.look()) == ([], 0)
+    await one.fail()  # urgent
+    assert [mail["Subject"] for mail in one.mails] == ["Export Invoices failed"]
+    await one.run(RunState.SUCCEEDED)
+    assert await one.look(minutes=1) == 0  # that it works again waits, too
+    one.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
+    assert await one.look() == 1
+    held = one.mails[-1]
+    assert held["Subject"] == "3 alerts from the quiet hours"
+    text = plain(held)
+    assert ("17 orders" in text, "18 orders" in text, "works again" in text) == (True, True, True)
+    await one.tell("success", message="19 orders")
+    assert one.mails[-1]["Subject"] == "Export Invoices succeeded"  # the day has begun
+
+
+async def test_a_message_that_a_dead_node_had_claimed_is_sent_again_with_the_same_id(
+    night, monkeypatch
+):
+    one = night(
+        alerts={"quiet": [{"start": "22:00", "end": "07:00"}]},
+        job_alerts=Alerts(on=("missed",), email=("ops@example.com",)),
+    )
+    await one.tell("missed", message="its slot passed")
+    one.clock.set(datetime(2026, 6, 10, 5, 0, tzinfo=UTC))
+
+    async def dies(*_):
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "sent", dies)
+        with pytest.raises(ConnectionResetError):
+            await one.senders[0].send_due()  # sent, and the node dies before it can say so
+    sent = len(one.mails)
+    assert await one.look() == 0
+    assert await one.look(seconds=outbox.CLAIM.total_seconds() + 1) == 1
+    assert one.mails[-1]["Message-ID"] == one.mails[sent - 1]["Message-ID"]
+    assert await one.look(hours=1) == 0
+
+
+async def test_nobody_takes_it_up_so_others_are_told_step_by_step_until_somebody_does(night):
+    steps = [{"after": "15m", "oncall": True}, {"after": "45m", "email": ["head@example.com"]}]
+    people = {"dana": {"email": ["dana@example.com"]}, "noam": {"email": ["noam@example.com"]}}
+    rota = [
+        {"who": "dana", "days": ["tue"], "start": "20:00", "end": "08:00"},
+        {"who": "noam"},
+    ]
+    one = night(alerts={"escalation": steps}, oncall={"people": people, "rota": rota})
+    await one.fail()
+    assert await one.look(minutes=14) == 0
+    async with one.stores[0].read() as db:
+        [row] = await threads.going_on(db)
+    assert await one.look(minutes=2) == 1
+    async with one.stores[0].write() as db:
+        assert not await threads.escalate(db, row)  # a node that looked before
+    assert one.mails[-1]["To"] == "dana@example.com"  # the night that began on Tuesday
+    assert one.mails[-1]["Subject"] == "Nobody has taken this up: Export Invoices failed"
+    assert one.mails[-1]["References"] == one.mails[0]["References"]
+    assert await one.look(minutes=10) == 0
+    cause = cause_of(one.job.name, ERROR).key
+    async with one.stores[0].write() as db:
+        await groups.change(db, cause, Assignee="dana")
+    assert await one.look(hours=1) == 0
+    async with one.stores[0].write() as db:
+        await groups.change(db, cause, Assignee=None)
+    await one.fail()  # it begins anew
+    assert await one.look(minutes=14) == 0
+    one.clock.set(datetime(2026, 6, 10, 9, tzinfo=UTC))
+    assert await one.look() + await one.look() == 2  # both steps are due
+    assert {mail["To"] for mail in one.mails[-2:]} == {"noam@example.com", "head@example.com"}
+    assert await one.look(hours=9) == 0
+    async with one.stores[0].write() as db:
+        assert await db.scalar(sa.select(job_failure.c.Assignee)) is None
+
+
+async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_comes(night):
+    digest = {"at": "07:30", "days": ["wed", "fri"], "email": ["team@example.com"]}
+    one = night(alerts={"digest": digest})
+    await one.run(RunState.FAILED)
+    due = datetime(2026, 6, 10, 5, 30, tzinfo=UTC)
+    for watch in one.watches:
+        watch.look(frozenset(), one.clock.now())
+    one.clock.set(due - timedelta(seconds=1))
+    assert await one.look() == 0
+    assert await one.look(seconds=20) == 1
+    mail = one.mails[-1]
+    assert mail["To"] == "team@example.com"
+    assert mail["Subject"].endswith("a person")
+    text = plain(mail)
+    assert "Export Invoices failed" in text
+    assert "The next 24 hours\n  1 run by schedule" in text
+    late = AlertWatch(one.stores[0], one.senders[0], {one.job.name: one.job})
+    await late.once(
+        frozenset(), one.clock.now() + timedelta(hours=1)
+    )  # a node that has just come up
+    assert one.mails[-1] is mail
+    assert await one.look(hours=24) == 0  # a Thursday
+    one.clock.set(due + timedelta(days=2, minutes=1))
+    assert await one.look() == 1
+
+
+async def test_a_node_with_nothing_open_is_not_woken(night):
+    one = night()
+    watch = one.watches[0]
+    async with one.stores[0].read() as db:
+        noted = await concerns.noted(db)
+    watch.look(noted, one.clock.now())
+    assert not watch._wake.is_set()
+    await one.fail()
+    async with one.stores[0].read() as db:
+        noted = await concerns.noted(db)
+    watch.look(noted, one.clock.now())
+    assert watch._wake.is_set()
+
+
+works = {"well": False}
+
+
+@job("0 0 1 1 *", retries=0, alerts=OPS)
+class MendedJob:
+    """Fails until it is mended."""
+
+    def execute(self, _ctx: JobContext) -> JobResult:
+        if not works["well"]:
+            raise ValueError("no orders")
+        return JobResult.success("done")
+
+
+async def test_a_node_says_by_itself_that_a_job_works_again(
+    make_scheduler, database, mail_server, monkeypatch
+):
+    monkeypatch.setattr("targcc_scheduler.node.chores.rounds._LATE_SECONDS", 0.2)
+    works["well"] = False
+    settings = Settings(
+        _env_file=None,
+        database_url=database.url,
+        smtp_host="127.0.0.1",
+        smtp_port=mail_server.port,
+        **QUICK,
+    )
+    scheduler = make_scheduler(settings=settings, notify=None)
+    await scheduler.start(schedule=False)
+    failed = await scheduler.enqueue(MendedJob)
+    assert await scheduler.wait(failed, 40) == RunState.FAILED
+    mails = mail_server.handler.mails
+    await until(lambda: mails)
+    works["well"] = True
+    assert await scheduler.wait(await scheduler.enqueue(MendedJob), 40) == RunState.SUCCEEDED
+    await until(lambda: len(mails) > 1)
+    assert mails[1]["Subject"].startswith("Mended works again after 1 failure, ")
+    assert mails[1]["References"] == mails[0]["References"]

@@ -1,0 +1,206 @@
+"""The live log in Chromium: it follows, pauses, is searched, survives without events, and stays smooth with ten megabytes."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import PATH
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+pytestmark = pytest.mark.soak
+RED = "\x1b[31m"
+
+
+class Log:
+    """The database that the server has, and what is written into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def change(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        connection = sqlite3.connect(self.path, timeout=60)
+        with connection:
+            connection.executemany(sql, rows)
+        connection.close()
+
+    def run(self, state: str) -> int:
+        """A run that nobody performs."""
+        connection = sqlite3.connect(self.path, timeout=60)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        with connection:
+            row = ("DailyReport", "Recurring", state, "default", now, now, "System", "")
+            cursor = connection.execute(
+                "INSERT INTO c_JobRun (JobName, JobType, State, Queue, DueAt, CreatedAt, TriggeredBy, LifeLog)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        connection.close()
+        return int(cursor.lastrowid or 0)
+
+    def write(self, run_id: int, texts: list[str]) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        sql = "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message) VALUES (?, 1, ?, 'info', ?)"
+        self.change(sql, [(run_id, now, text) for text in texts])
+
+    def end(self, run_id: int) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        sql = "UPDATE c_JobRun SET State = 'succeeded', CompletedAt = ? WHERE Id = ?"
+        self.change(sql, [(now, run_id)])
+
+
+@pytest.fixture
+def log(database_url: str) -> Log:
+    return Log(Path(database_url.removeprefix("sqlite:///")))
+
+
+@pytest.fixture
+def link(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """The login link of a server that runs nothing."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "web_jobs", "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "PYTHONPATH": PATH,
+            "PYTHONUNBUFFERED": "1",
+            "TARGCC_DATABASE_URL": database_url,
+            "TARGCC_MODE": "pages",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield next(line.split()[1] for line in process.stdout if line.startswith("Open"))
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.set_script_timeout(120)
+    yield driver
+    driver.quit()
+
+
+def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:
+    return WebDriverWait(browser, 60, poll_frequency=0.05).until(condition)
+
+
+def lines(browser: Chrome) -> list[str]:
+    """The texts of the lines that are shown."""
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('#log li:not([hidden]) > span')].map(one => one.textContent)"
+    )
+    return found
+
+
+def press(browser: Chrome, selector: str) -> None:
+    browser.find_element(By.CSS_SELECTOR, selector).click()
+
+
+def test_a_log_is_followed_paused_and_searched(browser: Chrome, link: str, log: Log):
+    run_id = log.run("running")
+    log.write(run_id, ["begun"])
+    browser.get(link)
+    base = link.partition("/login")[0]
+    browser.get(f"{base}/runs/{run_id}")
+    log.write(run_id, [f"{RED}red & <b>\x1b[0m see https://a.example/x.", "second"])
+    wait(browser, lambda b: len(lines(b)) == 3)
+    assert lines(browser) == ["begun", "red & <b> see https://a.example/x.", "second"]
+    red = browser.find_element(By.CSS_SELECTOR, "#log .a-f1")
+    plain = browser.find_element(By.CSS_SELECTOR, "#log li")
+    assert red.value_of_css_property("color") != plain.value_of_css_property("color")
+    anchor = browser.find_element(By.CSS_SELECTOR, "#log a")
+    assert (anchor.text, anchor.get_attribute("rel")) == (
+        "https://a.example/x",
+        "noopener noreferrer nofollow",
+    )
+    press(browser, "[data-pause]")
+    log.write(run_id, ["while paused"])
+    wait(browser, lambda b: "1 new" in b.find_element(By.CSS_SELECTOR, "[data-pause]").text)
+    assert "while paused" not in lines(browser)
+    press(browser, "[data-pause]")
+    wait(browser, lambda b: lines(b)[-1] == "while paused")
+    browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input").send_keys("SECOND")
+    wait(browser, lambda b: lines(b) == ["second"])
+    log.write(run_id, ["a second one", "another"])
+    wait(browser, lambda b: lines(b) == ["second", "a second one"])
+    assert browser.find_element(By.CSS_SELECTOR, "[data-found]").text == "2 lines"
+    log.end(run_id)
+    wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#live [data-final]"))
+    assert "succeeded" in browser.find_element(By.CSS_SELECTOR, "#live h1").text.lower()
+
+    other = log.run("running")
+    blocked = "window.EventSource = class { static CLOSED = 2; addEventListener(name, f) { if (name === 'error') setTimeout(f); } close() {} readyState = 2; };"
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
+    browser.get(f"{base}/runs/{other}")
+    log.write(other, ["polled"])
+    wait(browser, lambda b: lines(b) == ["polled"])
+    log.end(other)
+    wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#live [data-final]"))
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get(f"{base}/runs/{other}")
+    assert browser.find_element(By.CSS_SELECTOR, "#log li > span").text == "polled"
+    assert not browser.find_element(By.CSS_SELECTOR, "[data-log-tools]").is_displayed()
+    assert [one["message"] for one in browser.get_log("browser")] == []
+
+
+MEASURE = """
+const done = arguments[arguments.length - 1];
+const log = document.getElementById('log');
+const frames = [];
+let last = performance.now(), left = 90;
+function frame(now) {
+  frames.push(now - last);
+  last = now;
+  log.scrollTop = (left * 7919) % log.scrollHeight;
+  if (left--) requestAnimationFrame(frame);
+  else done(frames.slice(2).sort((a, b) => a - b));
+}
+requestAnimationFrame(frame);
+"""
+
+
+def test_ten_megabytes_stay_smooth(browser: Chrome, link: str, log: Log):
+    small, large = log.run("running"), log.run("running")
+    log.write(small, ["x" * 1_000] * 50)
+    text = "word " * 190
+    log.write(large, [f"{number} {text}" for number in range(10_500)])
+    browser.get(link)
+    base = link.partition("/login")[0]
+    took = {}
+    for run_id in (small, large):
+        browser.get(f"{base}/runs/{run_id}")
+        wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#log li"))
+        if run_id == large:
+            browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input").send_keys("7777 word")
+            wait(browser, lambda b: [one[:5] for one in lines(b)] == ["7777 "])
+            whole = browser.find_element(By.CSS_SELECTOR, ".log-earlier")
+            wait(browser, lambda _, whole=whole: not whole.is_displayed())
+            field = browser.find_element(By.CSS_SELECTOR, "[data-log-tools] input")
+            field.clear()
+            browser.execute_script("arguments[0].dispatchEvent(new Event('input'))", field)
+            wait(browser, lambda b: len(lines(b)) == 10_500)
+        took[run_id] = browser.execute_async_script(MEASURE)
+    middle = {run_id: frames[len(frames) // 2] for run_id, frames in took.items()}
+    assert middle[large] < 4 * middle[small] + 20, took
+    log.write(large, ["the newest"])
+    wait(browser, lambda b: lines(b)[-1] == "the newest")

@@ -1,0 +1,253 @@
+"""Programs outside are told of runs: signed, again after failures, at least once."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hook_rig import Sink, is_signed
+from live_rig import eventually
+from projects import PATH
+from targcc_scheduler import Scheduler, Settings
+from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.errors import UnknownWebhook, WebhookError
+from targcc_scheduler.node.chores import rounds, webhooks
+from targcc_scheduler.oncall import webhooks as managed
+from targcc_scheduler.storage.tables import job_audit, job_delivery, job_webhook
+from targcc_scheduler.storage.webhooks import outbox, rows
+
+DANA = Actor("dana")
+
+
+@pytest.fixture
+def sinks() -> Iterator[list[Sink]]:
+    made: list[Sink] = []
+    yield made
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+async def alerts() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+async def working(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, alerts: list[Any]
+) -> AsyncIterator[Scheduler]:
+    """A scheduler that works, looks all the time, and tries again at once."""
+    async for one in begun(settings, monkeypatch, alerts):
+        yield one
+
+
+async def begun(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, alerts: list[Any]
+) -> AsyncIterator[Scheduler]:
+    monkeypatch.setattr(rounds, "_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(webhooks, "WAITS", (timedelta(),) * 3)
+
+    async def notify(event: Any) -> None:
+        alerts.append(event)
+
+    scheduler = Scheduler(settings, notify=notify)
+    await scheduler.start(schedule=False)
+    yield scheduler
+    await scheduler.stop()
+
+
+async def until_ended(scheduler: Scheduler, hook: int, count: int) -> list[outbox.Delivery]:
+    """The messages to a webhook, once so many are delivered or given up."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await scheduler.read(lambda db: outbox.deliveries(db, hook, 50))
+            if len(found) >= count and all(one.ended_at for one in found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def told_of_runs(scheduler: Scheduler, sinks: list[Sink], alerts: list[Any]) -> None:
+    good, bad, moved = Sink(), Sink(500), Sink(301, 503, 204)
+    sinks += [good, bad, moved]
+    every = await managed.create(scheduler, good.url, [], [], DANA)
+    failing = await managed.create(scheduler, bad.url, ["failed"], ["sync*"], DANA)
+    again = await managed.create(scheduler, moved.url, ["succeeded"], ["DailyReport"], DANA)
+    other = await managed.create(scheduler, bad.url, ["missed"], [], DANA)
+    ran = await scheduler.enqueue("DailyReport")
+    broke = await scheduler.enqueue("SyncStock")
+    cancelled = await scheduler.schedule("DailyReport", delay="1h")
+    for run_id in (ran, broke):
+        await scheduler.wait(run_id, 60)
+    await scheduler.cancel(cancelled, by=DANA)
+
+    delivered = await until_ended(scheduler, every.id, 3)
+    assert {one.status for one in delivered} == {"delivered"}
+    by_run = {body["data"]["run_id"]: body for _, body in good.got}
+    assert {run: body["type"] for run, body in by_run.items()} == {
+        ran: "run.succeeded",
+        broke: "run.failed",
+        cancelled: "run.cancelled",
+    }
+    said = by_run[broke]["data"]
+    assert said["message"].startswith("WarehouseError") or "503" in said["message"]
+    assert said["url"].endswith(f"/jobs/runs/{broke}")
+    assert "arguments" not in said
+    for (headers, _), body in zip(good.got, good.raw, strict=True):
+        assert is_signed(every.secret, headers, body)
+        assert not is_signed(failing.secret, headers, body)
+
+    [given_up] = await until_ended(scheduler, failing.id, 1)
+    assert (given_up.status, given_up.attempts, given_up.answer) == ("failed", 4, "answered 500")
+    assert len(bad.got) == 4  # and nothing about what was missed
+    assert len({headers["webhook-id"] for headers, _ in bad.got}) == 1
+
+    [third] = await until_ended(scheduler, again.id, 1)
+    assert (third.status, third.attempts) == ("delivered", 3)  # a redirect is no success
+    assert await scheduler.read(lambda db: outbox.deliveries(db, other.id, 50)) == []
+
+    await turned_off_and_on(scheduler, bad, failing.id, given_up, alerts)
+    # A run that is taken note of again is told of once.
+    note = "INSERT INTO c_JobTextDue (RunId) VALUES (:run)"
+    await scheduler.change(lambda db: db.execute(sa.text(note), {"run": ran}))
+    due = sa.text("SELECT count(*) = 0 FROM c_JobTextDue")
+    await eventually(lambda: scheduler.read(lambda db: db.scalar(due)))
+    assert len(await until_ended(scheduler, every.id, 3)) == 3
+    stored = await scheduler.read(
+        lambda db: db.execute(sa.select(job_audit.c.Action, job_audit.c.Detail))
+    )
+    told = [(row.Action, row.Detail) for row in stored if "webhook" in row.Action]
+    assert [action for action, _ in told].count("create webhook") == 4
+    assert "s3cret" not in str(told)
+
+
+async def turned_off_and_on(
+    scheduler: Scheduler,
+    bad: Sink,
+    hook_id: int,
+    given_up: outbox.Delivery,
+    alerts: list[Any],
+) -> None:
+    # Nothing has arrived for long: the next that is given up turns it off, and people hear of it.
+    long_ago = scheduler.clock.now() - timedelta(days=4)
+    await scheduler.change(
+        lambda db: db.execute(
+            sa.update(job_webhook).where(job_webhook.c.Id == hook_id).values(FailingSince=long_ago)
+        )
+    )
+    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    await eventually(lambda: any("was turned off" in one.message for one in alerts))
+    hook = await scheduler.read(lambda db: rows.find(db, hook_id))
+    assert hook is not None
+    assert "answered 500" in managed.state_of(hook, scheduler.clock.now())
+    with pytest.raises(WebhookError, match="is off"):
+        await managed.test(scheduler, hook_id, DANA)
+    bad.answers = [200]
+    await managed.enable(scheduler, hook_id, DANA)
+    await managed.redeliver(scheduler, hook_id, given_up.id, DANA)
+    [at_last] = await until_ended(scheduler, hook_id, 1)
+    assert (at_last.status, at_last.message_id) == ("delivered", given_up.message_id)
+    await managed.test(scheduler, hook_id, DANA)
+    await until_ended(scheduler, hook_id, 2)
+    assert bad.got[-1][1]["type"] == "run.test"
+
+
+async def test_runs_are_told_of(working: Scheduler, sinks: list[Sink], alerts: list[Any]):
+    await told_of_runs(working, sinks, alerts)
+
+
+async def test_runs_are_told_of_over_postgresql(
+    migrated_postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    sinks: list[Sink],
+    alerts: list[Any],
+):
+    settings = Settings(database_url=migrated_postgresql_url, heartbeat_seconds=0.2)
+    async for scheduler in begun(settings, monkeypatch, alerts):
+        await told_of_runs(scheduler, sinks, alerts)
+
+
+async def test_what_was_sent_by_a_node_that_ended_before_it_said_so_is_sent_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
+):
+    """The node ends while the answer has not come: its word on the message is never written."""
+    monkeypatch.setattr(webhooks, "TAKEN_FOR", timedelta(seconds=2))
+    slow = Sink(200)
+    slow.hold = threading.Event()
+    sinks.append(slow)
+    async for first in begun(settings, monkeypatch, alerts):
+        hook = await managed.create(first, slow.url, [], [], DANA)
+        await managed.test(first, hook.id, DANA)
+        await eventually(lambda: slow.got)
+    slow.hold.set()
+    async for second in begun(settings, monkeypatch, alerts):
+        [sent] = await until_ended(second, hook.id, 1)
+    assert (sent.status, sent.attempts) == ("delivered", 2)
+    assert [headers["webhook-id"] for headers, _ in slow.got] == [sent.message_id] * 2
+
+
+async def test_a_webhook_is_refused_that_cannot_be(working: Scheduler):
+    for url in (
+        "ftp://a.example/",
+        "https://",
+        "http://a b/",
+        "//a.example",
+        "http://a:99999/",
+        "http://[",
+        "x",
+    ):
+        with pytest.raises(WebhookError):
+            await managed.create(working, url, [], [], DANA)
+    with pytest.raises(WebhookError, match="no event 'broken'"):
+        await managed.create(working, "https://a.example/", ["broken"], [], DANA)
+    with pytest.raises(UnknownWebhook):
+        await managed.disable(working, 7, DANA)
+
+
+async def test_old_messages_go_and_those_that_wait_stay(working: Scheduler):
+    hook = await managed.create(working, "http://127.0.0.1:9/", [], [], DANA)
+    now = working.clock.now()
+    ids = [await managed.test(working, hook.id, DANA) for _ in range(2)]
+    await managed.disable(working, hook.id, DANA)
+    old = {"CreatedAt": now - outbox.KEPT_FOR - timedelta(days=1)}
+    await working.change(lambda db: db.execute(sa.update(job_delivery).values(old)))
+    waits = sa.update(job_delivery).where(job_delivery.c.Id == ids[1])
+    await working.change(lambda db: db.execute(waits.values(DueAt=now + timedelta(hours=1))))
+    await working.prune()
+    left = await working.read(lambda db: outbox.deliveries(db, hook.id, 50))
+    assert [one.id for one in left] == ids[1:]
+
+
+@pytest.mark.soak
+async def test_what_was_sent_by_a_node_that_was_killed_before_it_said_so_is_sent_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, sinks: list[Sink], alerts: list[Any]
+):
+    slow = Sink(200)
+    slow.hold = threading.Event()
+    sinks.append(slow)
+    idle = Scheduler(settings)
+    await idle.start(work=False, schedule=False)
+    hook = await managed.create(idle, slow.url, [], [], DANA)
+    await managed.test(idle, hook.id, DANA)
+    env = {**os.environ, "PYTHONPATH": PATH, "TARGCC_DATABASE_URL": settings.database_url}
+    words = [sys.executable, "-m", "web_jobs", "worker"]
+    node = await asyncio.to_thread(subprocess.Popen, words, env=env)
+    await eventually(lambda: slow.got)
+    node.kill()
+    await asyncio.to_thread(node.wait)
+    slow.hold.set()
+    [left] = await idle.read(lambda db: outbox.deliveries(db, hook.id, 9))
+    assert (left.status, left.attempts) == ("waiting", 1)
+    # The minute for which it was taken has passed.
+    now = idle.clock.now()
+    await idle.change(lambda db: db.execute(sa.update(job_delivery).values(DueAt=now)))
+    await idle.stop()
+    async for second in begun(settings, monkeypatch, alerts):
+        [sent] = await until_ended(second, hook.id, 1)
+    assert (sent.status, sent.attempts) == ("delivered", 2)
+    assert [headers["webhook-id"] for headers, _ in slow.got] == [sent.message_id] * 2

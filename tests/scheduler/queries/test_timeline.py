@@ -1,0 +1,294 @@
+"""The timeline, the trend and the heat map, beside what the rows say one by one; on both databases."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.jobs.definition import JobDefinition
+from targcc_scheduler.queries.timeline.gantt import MOST_ROWS, Gantt, Row, gantt
+from targcc_scheduler.queries.timeline.groups import grouped
+from targcc_scheduler.queries.timeline.heat import DayCounts, heat
+from targcc_scheduler.queries.timeline.plan import plan
+from targcc_scheduler.queries.timeline.trend import trend
+from targcc_scheduler.storage.engines import make_engine
+from targcc_scheduler.storage.statistics import counts
+from targcc_scheduler.storage.statistics.endings import Ending
+from targcc_scheduler.storage.tables import job_run, job_schedule, logged_job
+
+NOW = datetime(2026, 10, 26, 8, 5, tzinfo=UTC)  # the morning after a clock change
+BERLIN = ZoneInfo("Europe/Berlin")
+EVENING = datetime(2026, 10, 25, 20, tzinfo=UTC)
+
+
+def work() -> None:
+    """A job's work."""
+
+
+def job(name: str, schedule: str, **more: Any) -> JobDefinition:
+    return define(work, schedule, name=name, timezone="Europe/Berlin", **more)
+
+
+JOBS = [
+    job("Nightly", "30 0 * * *"),
+    job("Hourly", "0 * * * *", queue="critical"),
+    job("Often", "*/10 * * * *"),
+    job("Morning", "0 10 * * *", queue="critical"),
+    job("Forgotten", "15 7 * * *"),
+]
+
+
+@dataclass(frozen=True)
+class Past:
+    """One run as it was."""
+
+    id: int
+    job: str
+    slot: datetime
+    start: datetime | None
+    end: datetime
+    state: RunState
+    attempts: int = 1
+
+    @property
+    def ms(self) -> int:
+        return (self.end - (self.start or self.end)) // timedelta(milliseconds=1)
+
+
+def past(days: int) -> Iterator[Past]:
+    """What ran in the last days, the same each time."""
+    dice, number = random.Random(7), 0
+    for one in JOBS[:3]:
+        assert one.schedule is not None
+        for slot in one.schedule.between(NOW - timedelta(days=days), NOW, one.timezone):
+            number += 1
+            at, drawn = slot.astimezone(UTC), dice.random()
+            state = RunState.SUCCEEDED
+            if drawn < 0.15:
+                state = RunState.FAILED if drawn < 0.1 else RunState.MISSED
+            start = at + timedelta(seconds=round(dice.expovariate(0.2), 3))
+            took = dice.lognormvariate(4, 0.5) * (9 if dice.random() < 0.03 else 1)
+            end = start + timedelta(milliseconds=round(took * 1000))
+            if state is RunState.MISSED:
+                yield Past(number, one.name, at, None, at, state, attempts=0)
+            elif end < NOW:
+                yield Past(number, one.name, at, start, end, state)
+
+
+async def write(db: AsyncConnection, every: list[Past]) -> None:
+    base = {"JobType": "Recurring", "TriggeredBy": "System", "LifeLog": "", "Queue": "default"}
+    rows = [
+        {**base, "Id": one.id, "JobName": one.job, "State": one.state, "DueAt": one.slot, "CreatedAt": one.slot}
+        | {"ScheduledFor": one.slot, "StartedAt": one.start, "CompletedAt": one.end, "Attempt": one.attempts}
+        for one in every
+    ]  # fmt: skip
+    attempts = [
+        {"JobName": one.job, "JobId": str(one.id), "JobType": "Recurring", "StartedAt": one.start, "Attempt": 1}
+        | {"CompletedAt": one.end, "DurationMs": one.ms, "ScheduledFor": one.slot, "CreatedAt": one.end}
+        | {"Success": one.state is RunState.SUCCEEDED}
+        for one in every
+        if one.start is not None
+    ]  # fmt: skip
+    await db.execute(job_run.insert(), rows)
+    await db.execute(logged_job.insert(), attempts)
+    endings = [
+        Ending(
+            job=one.job,
+            at=one.start or one.slot,
+            outcome=one.state,
+            duration_ms=one.ms if one.state is RunState.SUCCEEDED else None,
+        )
+        for one in every
+    ]
+    for shard in (0, 1):  # two nodes
+        await counts.add(db, endings[shard::2], shard=shard)
+    handled = {"Forgotten": NOW - timedelta(days=2)}
+    for one in JOBS:
+        last = handled.get(one.name, NOW)
+        await db.execute(job_schedule.insert().values(JobName=one.name, LastSlot=last))
+
+
+@pytest.fixture
+async def db(migrated_url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection to either database, with what ran in the last days."""
+    engine = make_engine(migrated_url)
+    async with engine.connect() as connection, connection.begin() as transaction:
+        await write(connection, list(past(3)))
+        yield connection
+        await transaction.rollback()
+    await engine.dispose()
+
+
+def rows_of(found: Gantt) -> dict[str, Row]:
+    return {row.job: row for group in found.groups for row in group.rows}
+
+
+async def test_the_timeline_shows_each_run_of_the_night_and_what_comes(db: AsyncConnection):
+    until = NOW + timedelta(hours=2)
+    found = await gantt(db, JOBS, NOW, since=EVENING, until=until)
+    rows = rows_of(found)
+    here = [one for one in past(3) if EVENING <= (one.start or one.slot) < until]
+    assert (found.number, found.others) == (len(here), 0)
+    assert found.bad == sum(one.state is not RunState.SUCCEEDED for one in here)
+    for name in ("Nightly", "Hourly"):
+        ran = [one for one in past(3) if one.job == name and one.start is not None]
+        inside = [one for one in ran if one.end >= EVENING]
+        assert [(bar.run, bar.start, bar.end, bar.state) for bar in rows[name].bars] == [
+            (one.id, one.start, one.end, one.state) for one in inside
+        ]
+        assert [bar.lateness for bar in rows[name].bars] == [one.start - one.slot for one in inside if one.start]  # fmt: skip
+        missed = [m.at for m in rows[name].marks if m.kind == "missed"]
+        assert missed == [one.slot for one in here if one.job == name and one.start is None]
+    often = [one for one in here if one.job == "Often"]
+    assert not rows["Often"].bars
+    assert sum(sum(block.ended.values()) for block in rows["Often"].blocks) == len(often)
+    assert [(m.kind, m.at) for m in rows["Morning"].marks] == [
+        ("coming", datetime(2026, 10, 26, 9, tzinfo=UTC))
+    ]
+    assert [(m.kind, m.at) for m in rows["Forgotten"].marks] == [
+        ("late", datetime(2026, 10, 26, 6, 15, tzinfo=UTC))
+    ]
+    assert [group.queue for group in found.groups] == ["critical", "default"]
+    await _overlap(db)
+    await _tried_again(db)
+    await _thousands(db)
+
+
+async def _overlap(db: AsyncConnection) -> None:
+    """Bars that overlap have lanes and a peak."""
+    one = {"JobName": "Both", "JobType": "Manual", "CreatedAt": NOW, "Success": True}
+    for minute, took in ((0, 30), (10, 5), (12, 40), (30, 2)):
+        start = EVENING + timedelta(minutes=minute)
+        end = start + timedelta(minutes=took)
+        await db.execute(logged_job.insert().values(**one, StartedAt=start, CompletedAt=end))
+        await counts.add(db, [Ending(job="Both", at=start, outcome=RunState.SUCCEEDED)], shard=0)
+    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Both")
+    [group] = found.groups
+    [row] = group.rows
+    assert (group.queue, group.peak, group.peak_at) == ("", 3, EVENING + timedelta(minutes=12))
+    assert ([bar.lane for bar in row.bars], row.lanes) == ([0, 1, 2, 0], 3)
+    assert row.bars[0].run is None
+
+
+async def _tried_again(db: AsyncConnection) -> None:
+    """An attempt that was followed by another is told apart."""
+    tried = {"JobName": "Nightly", "JobId": "999", "JobType": "Recurring", "CreatedAt": NOW}
+    for attempt in (1, 2):
+        start = EVENING + timedelta(hours=attempt)
+        end = start + timedelta(minutes=1)
+        row = {**tried, "StartedAt": start, "CompletedAt": end, "Attempt": attempt}
+        await db.execute(logged_job.insert().values(**row, Success=False))
+    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW, job="Nightly")
+    bars = [bar for bar in rows_of(found)["Nightly"].bars if bar.planned is None]
+    assert [bar.state for bar in bars] == [RunState.RETRYING, RunState.FAILED]
+
+
+async def _thousands(db: AsyncConnection) -> None:
+    """Of very many jobs those are drawn that went wrong, up to a number."""
+    good = [Ending(job=f"Job{n}", at=EVENING, outcome=RunState.SUCCEEDED) for n in range(999)]
+    bad = Ending(job="Job999", at=EVENING, outcome=RunState.FAILED)
+    await counts.add(db, [*good, bad], shard=0)
+    found = await gantt(db, JOBS, NOW, since=EVENING, until=NOW)
+    rows = [row for group in found.groups for row in group.rows]
+    assert len(rows) == MOST_ROWS
+    assert "Job999" in {row.job for row in rows}
+    assert found.others == 1000 + len({"Nightly", "Hourly", "Often", "Both"}) - MOST_ROWS
+    assert found.others_number + sum(row.number for row in rows) == found.number
+
+
+async def test_the_trend_says_what_the_runs_say(db: AsyncConnection):
+    found = await trend(db, "Often", NOW, days=3, zone=BERLIN)
+    by_day: dict[date, list[Past]] = defaultdict(list)
+    for one in past(3):
+        if one.job == "Often":
+            by_day[(one.start or one.slot).astimezone(BERLIN).date()].append(one)
+    assert [day.day for day in found.days] == [date(2026, 10, 24) + timedelta(days=n) for n in range(3)]  # fmt: skip
+    for day in found.days:
+        runs = by_day[day.day]
+        states = Counter(one.state for one in runs)
+        good = sorted(one.ms for one in runs if one.state is RunState.SUCCEEDED)
+        late = sorted((one.start - one.slot) // timedelta(milliseconds=1) for one in runs if one.start)  # fmt: skip
+        assert (day.succeeded, day.failed, day.missed) == tuple(
+            states[state] for state in (RunState.SUCCEEDED, RunState.FAILED, RunState.MISSED)
+        )
+        assert day.success_rate == pytest.approx(len(good) / len(runs))
+        assert day.longest_ms == good[-1]
+        assert day.p50_ms == pytest.approx(good[(len(good) - 1) // 2], rel=0.05)
+        assert day.p95_ms == pytest.approx(good[-(-len(good) * 95 // 100) - 1], rel=0.05)
+        assert (day.late_p50_ms, day.late_most_ms) == (late[(len(late) - 1) // 2], late[-1])
+    times = {one.id: one.ms for day in found.days for one in by_day[day.day] if one.state is RunState.SUCCEEDED}  # fmt: skip
+    usual = median(times.values())
+    outliers = {one.run: one.duration_ms for one in found.outliers}
+    assert outliers.items() <= times.items()
+    longest = sorted(times, key=lambda key: -times[key])[:8]
+    assert set(outliers) == {key for key in longest if times[key] > 3.2 * usual}
+    await _slower(db)
+
+
+async def _slower(db: AsyncConnection) -> None:
+    """A job that has become slower says so."""
+    endings = [
+        Ending(
+            job="Slow",
+            at=NOW - timedelta(days=day, hours=1),
+            outcome=RunState.SUCCEEDED,
+            duration_ms=2000 if day < 6 else 1000,
+        )
+        for day in range(20)
+    ]
+    await counts.add(db, endings, shard=0)
+    found = await trend(db, "Slow", NOW, days=30, zone=BERLIN)
+    assert found.drift == pytest.approx(2, rel=0.1)
+    assert (await trend(db, "Slow", NOW, days=6, zone=BERLIN)).drift is None
+
+
+async def test_the_heat_map_counts_by_the_clock_of_a_zone_through_a_clock_change(db: AsyncConnection):  # fmt: skip
+    kept = DayCounts()
+    for zone in (BERLIN, ZoneInfo("Asia/Kolkata")):
+        for _ in range(2):  # counted, then kept
+            found = await heat(db, NOW, weeks=1, zone=zone, kept=kept)
+            inside = [one for one in past(3) if (one.start or one.slot) >= found.since]
+            local = [(one, (one.start or one.slot).astimezone(zone)) for one in inside]
+            number = Counter((at.weekday(), at.hour) for _, at in local)
+            bad = Counter((at.weekday(), at.hour) for one, at in local if one.state is not RunState.SUCCEEDED)  # fmt: skip
+            assert {(h.weekday, h.hour): (h.number, h.bad) for h in found.hours} == {
+                (day, hour): (number[day, hour], bad[day, hour])
+                for day in range(7)
+                for hour in range(24)
+            }
+    assert found.since.astimezone(zone).hour == 0
+    assert (await heat(db, NOW, weeks=1, zone=BERLIN, job="Nightly")).total == 3
+    await _planned(db)
+
+
+async def _planned(db: AsyncConnection) -> None:
+    """A plan leaves out what sleeps, and has what waits."""
+    rows = {"Nightly": (NOW, None), "Hourly": (NOW, NOW + timedelta(hours=3))}
+    for name, (at, until) in rows.items():
+        c = job_schedule.c
+        await db.execute(
+            job_schedule.update().where(c.JobName == name).values(PausedAt=at, PausedUntil=until)
+        )
+    waiting = {"JobName": "Mail", "JobType": "Delayed", "State": "scheduled", "Queue": "default"}
+    due = {"DueAt": NOW + timedelta(hours=1), "CreatedAt": NOW, "TriggeredBy": "System"}
+    await db.execute(job_run.insert().values(Id=100_000, **waiting, **due))
+    found = await plan(
+        db, grouped(JOBS), NOW, start=NOW - timedelta(days=1), end=NOW + timedelta(hours=5)
+    )
+    assert found.start == NOW
+    assert [(one.at.hour, one.jobs) for one in found.minutes] == [
+        (9, ("Morning",)),
+        (12, ("Hourly",)),
+        (13, ("Hourly",)),
+    ]
+    assert found.paused == ("Nightly",)
+    assert dict(found.frequent) == {"Often": 30}
+    assert [run.job for run in found.waiting] == ["Mail"]

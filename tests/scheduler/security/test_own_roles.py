@@ -1,0 +1,277 @@
+"""Somebody whose role is about some jobs: what they come to, and that nothing of other jobs reaches them by any address."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from fastapi.routing import APIRoute
+from targcc_scheduler import Settings
+from targcc_scheduler.core.errors import AuthError
+from targcc_scheduler.security.rights import own_roles
+from targcc_scheduler.security.roles import Grant, Role
+from targcc_scheduler.storage.schema import narrowing
+from targcc_scheduler.storage.tables import (
+    job_audit,
+    job_bulk,
+    job_concern,
+    job_log_line,
+    job_override,
+    job_owner,
+    job_run,
+    job_schedule,
+    job_server,
+    job_step,
+    job_view,
+    metadata,
+)
+from targcc_scheduler.web import health, openapi
+from targcc_scheduler.web.api.router import PARTS as API_PARTS
+from targcc_scheduler.web.dashboard.router import ROUTERS
+from web_fixtures import Site, Visitor, running
+
+HIDDEN = re.compile(r"hush|Sync.?Stock|slow.?export|warehouse", re.IGNORECASE)
+"""What nobody may read who has no role for these jobs: their names, what they do, and whatever the test put into their rows."""
+NOW = datetime.now(UTC)
+
+
+async def role(site: Site, name: str, *grants: tuple[str, str]) -> None:
+    given = [Grant(Role(may), jobs) for may, jobs in grants]
+    await site.change(lambda db: own_roles.create(db, name, given))
+
+
+def every_route() -> list[tuple[str, str]]:
+    """Method and address of every route, as the app has them."""
+    routers = [
+        *(("", one) for one in API_PARTS),
+        *(("", one) for one in openapi.PARTS),
+        ("", health.router),
+        *(("/jobs", one) for one in ROUTERS),
+    ]
+    return [
+        (method, f"{prefix}{route.path}")
+        for prefix, router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and not re.search("^/(login|static)", route.path)
+        for method in sorted(route.methods)
+        if method == "GET" or not re.search("logout|sessions", route.path)  # those end the walk
+    ]
+
+
+async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
+    """Rows of a hidden job in every table; what to put into addresses, by parameter."""
+    ids = [
+        await site.add_run("SyncStock", "failed", Message="hush: it failed"),
+        await site.add_run("slow_export", "running", ServerId="hush-node", StartedAt=NOW),
+        await site.add_run("SyncStock", "enqueued"),
+        await site.add_run("SyncStock", "missed"),
+    ]
+    await site.add_attempt(
+        "SyncStock", ids[0], Success=False, ErrorMessage="hush", StackTrace="hush"
+    )
+    rows: list[tuple[sa.Table, dict[str, Any]]] = [
+        (job_log_line, {"RunId": ids[0], "Attempt": 1, "At": NOW, "Level": "info", "Message": "hush"}),
+        (job_step, {"RunId": ids[0], "Name": "hush", "ResultJson": '"hush"', "Attempt": 1, "CompletedAt": NOW, "DurationMs": 1}),
+        (job_audit, {"At": NOW, "Actor": "Manual (boss)", "Action": "pause", "JobName": "SyncStock", "Detail": "hush"}),
+        (job_audit, {"At": NOW, "Actor": "Manual (boss)", "Action": "sign in", "Detail": "hush"}),
+        (job_override, {"JobName": "SyncStock", "Field": "retries", "ValueJson": "7", "SetBy": "boss", "SetAt": NOW, "Reason": "hush"}),
+        (job_owner, {"JobName": "SyncStock", "Owner": "new", "Since": NOW, "ChangedBy": "boss", "Reason": "hush"}),
+        (job_schedule, {"JobName": "SyncStock", "PausedAt": NOW, "PausedBy": "boss", "PauseReason": "hush"}),
+        (job_concern, {"Subject": "SyncStock", "Kind": "expectation", "Since": NOW, "Detail": "hush"}),
+        (job_server, {"Id": "n1", "Name": "n1", "ProcessId": 1, "Queues": "default", "Workers": 1, "Version": "1", "StartedAt": NOW, "HeartbeatAt": NOW, "StuckSince": NOW, "StuckIn": "hush"}),
+        (job_view, {"Person": "boss", "Name": "hush", "Search": "job:SyncStock"}),
+        (job_bulk, {"Action": "retry", "FilterJson": '{"q": "job:SyncStock"}', "OptionsJson": "{}", "Status": "done", "Total": 1, "Ceiling": 9, "Actor": "Manual (boss)", "StartedAt": NOW}),
+    ]  # fmt: skip
+    for table, row in rows:
+        await site.change(lambda db, table=table, row=row: db.execute(table.insert().values(row)))
+    causes = await site.scheduler.read(lambda db: db.scalars(sa.select(job_run.c.Cause)))
+    return {
+        "run_id": list(map(str, ids[:2])),
+        "name": ["SyncStock", "slow export"],
+        "cause": [one for one in causes if one][:1],
+        "bulk_id": ["1"],
+        "subject": ["SyncStock"],
+    }
+
+
+def addresses(path: str, values: dict[str, list[str]]) -> list[str]:
+    """An address for each value of its first parameter; the others are anything."""
+    kind = "run_id" if "/runs/{" in path else "name"
+    named = {**values, "key": values[kind], "what": ["stop", "undo", "retry"]}
+    found = [path]
+    for parameter in re.findall(r"\{(\w+)\}", path):
+        one_of = named.get(parameter, ["x"])
+        found = [path.replace(f"{{{parameter}}}", one) for path in found for one in one_of]
+    return found
+
+
+async def walk(visitor: Visitor, values: dict[str, list[str]], *methods: str) -> dict[str, Any]:
+    """The answer of each address."""
+    answers = {}
+    for method, path in every_route():
+        if method in methods:
+            for address in addresses(path, values):
+                form = {"csrf": visitor.csrf, "action": "retry"}
+                sent = {"data": form} if method == "POST" and address.startswith("/jobs") else {}
+                answers[f"{method} {address}"] = await visitor.client.request(
+                    method, address, headers={"X-CSRF-Token": visitor.csrf}, **sent
+                )
+    return answers
+
+
+async def snapshot(site: Site) -> dict[str, int]:
+    """How many rows each table has that an action would change."""
+    watched = (job_run, job_audit, job_override, job_schedule, job_bulk, job_concern)
+    counted = [sa.select(sa.func.count()).select_from(one).scalar_subquery() for one in watched]
+    row = (await site.scheduler.read(lambda db: db.execute(sa.select(*counted)))).one()
+    return dict(zip((str(one.name) for one in watched), row, strict=True))
+
+
+async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
+    values = await secrets_everywhere(site)
+    seen = await site.add_run("DailyReport", "failed", Message="the printer is away")
+    await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
+    admin, dana = await site.user("admin"), await site.user("reports", "dana")
+
+    told = [
+        one
+        for one, answer in (await walk(admin, values, "GET")).items()
+        if HIDDEN.search(answer.text)
+    ]
+    assert len(told) > 30, "the walk does not see what an admin sees"
+
+    before = await snapshot(site)
+    for address, answer in (await walk(dana, values, "GET", "POST", "DELETE", "PATCH")).items():
+        # what was asked for may come back: a name in the address is no secret to who wrote it
+        asked = address.partition(" ")[2]
+        text = answer.text
+        for part in [asked, *asked.split("/")]:
+            text = text.replace(part, "") if HIDDEN.search(part) else text
+        assert not HIDDEN.search(text), f"{address}: {HIDDEN.search(text)}"
+        assert answer.status_code < 500, address
+        if HIDDEN.search(asked) or any(
+            f"/{one}" in asked for one in values["run_id"] + values["cause"]
+        ):
+            assert answer.status_code in {403, 404}, (address, answer.status_code)
+    after = await snapshot(site)
+    assert after == {**before, "c_JobAudit": after["c_JobAudit"]}
+    actions = await site.scheduler.read(
+        lambda db: db.scalars(
+            sa.select(job_audit.c.Action).where(job_audit.c.Actor == "Manual (dana)")
+        )
+    )
+    assert set(actions) <= {"sign in", "sign out", "end session"}
+    assert seen
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_lists_counts_and_searches_are_of_what_may_be_seen(
+    database: str, request: pytest.FixtureRequest, settings: Settings
+):
+    url = request.getfixturevalue(f"migrated_{database}_url")
+    async with running(settings.model_copy(update={"database_url": url}), work=False) as site:
+        await _look_at_lists(site)
+
+
+async def _look_at_lists(site: Site) -> None:
+    values = await secrets_everywhere(site)
+    seen = await site.add_run("DailyReport", "failed", Message="the printer is away")
+    await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
+    dana = await site.user("reports", "dana")
+
+    assert [one["name"] for one in (await dana.get("/api/jobs")).json()] == [
+        "DailyReport",
+        "MailUser",
+    ]
+    assert [one["id"] for one in (await dana.get("/api/runs")).json()["runs"]] == [seen]
+    searches = (
+        "job:SyncStock",
+        "hush",
+        "-job:DailyReport",
+        "is:open",
+        'by:"System"',
+        f"run:{values['run_id'][0]}",
+    )
+    found = {
+        q: [one["id"] for one in (await dana.get("/api/runs", params={"q": q})).json()["runs"]]
+        for q in searches
+    }
+    assert set(found["is:open"]) == {seen}
+    assert all(set(ids) <= {seen} for ids in found.values()), found
+    inbox = (await dana.get("/api/inbox")).json()
+    assert [one["job"] for one in inbox["failures"]] == ["DailyReport"]
+    counted = await dana.client.post(
+        "/api/bulk/count",
+        json={"action": "retry", "filter": {}},
+        headers={"X-CSRF-Token": dana.csrf},
+    )
+    assert counted.json()["jobs"] == {"DailyReport": 1}
+    assert re.search("1</b>\\s*failed|1 failed", await dana.page("/jobs"))
+    menu = await dana.page("/jobs/jobs")
+    assert "/jobs/audit" not in menu
+    assert "/jobs/system" not in menu
+
+
+async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
+    await secrets_everywhere(site)
+    mine, theirs = [await site.add_run(one, "failed") for one in ("DailyReport", "MailUser")]
+    await role(site, "reports", ("operator", "daily*"), ("viewer", "MailUser"))
+    dana = await site.user("reports", "dana")
+
+    assert f"/jobs/runs/{mine}/retry" in await dana.page(f"/jobs/runs/{mine}")
+    assert f"/jobs/runs/{theirs}/retry" not in await dana.page(f"/jobs/runs/{theirs}")
+    assert (await dana.send(f"/jobs/runs/{theirs}/retry")).status_code == 403
+    assert (await dana.send(f"/jobs/runs/{mine}/delete")).status_code == 403
+    assert (await dana.send(f"/jobs/runs/{mine}/retry")).status_code == 303
+    # a filter that fits everything acts on what they may act on
+    begun = await dana.client.post(
+        "/api/bulk",
+        json={"action": "retry", "filter": {"states": ["failed"]}},
+        headers={"X-CSRF-Token": dana.csrf},
+    )
+    assert begun.status_code == 202, begun.text
+    assert begun.json()["total"] == 1
+    assert (await dana.get(f"/api/bulk/{begun.json()['id']}")).status_code == 200
+    c = job_run.c
+    retried = await site.scheduler.read(
+        lambda db: db.scalars(sa.select(c.JobName).where(c.RetryOf.is_not(None)).distinct())
+    )
+    assert list(retried) == ["DailyReport"]
+
+
+async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
+    await role(site, "reports", ("operator", "daily*"))
+    program = await site.program("reports")
+    trigger = "/api/jobs/DailyReport/trigger"
+    headers = {"Idempotency-Key": "once"}
+    assert (await program.post(trigger, headers=headers)).status_code == 200
+    assert (await program.post("/api/jobs/SyncStock/trigger")).status_code == 404
+    await site.change(lambda db: own_roles.grant(db, "reports", Grant(Role.VIEWER, "daily*")))
+    assert (await program.post(trigger)).status_code == 403
+    assert (await program.post(trigger, headers=headers)).status_code == 422  # no answer of before
+    await site.change(lambda db: own_roles.revoke(db, "reports", "daily*"))
+    assert (await program.get("/api/jobs/DailyReport")).status_code == 404
+    with pytest.raises(AuthError, match="have the role"):
+        await site.change(lambda db: own_roles.remove(db, "reports"))
+
+
+async def test_names_and_patterns_of_roles_are_checked(site: Site):
+    for name in ("admin", "Finance", "x" * 21, "a b", ""):
+        with pytest.raises(AuthError):
+            await role(site, name)
+    with pytest.raises(AuthError, match="not a pattern"):
+        await role(site, "finance", ("viewer", "a\nb"))
+    await role(site, "finance", ("viewer", "finance:*"))
+    with pytest.raises(AuthError, match="already"):
+        await role(site, "finance")
+    for work in (own_roles.remove, lambda db, name: own_roles.revoke(db, name, "*")):
+        with pytest.raises(AuthError, match="built-in"):
+            await site.change(lambda db, work=work: work(db, "viewer"))
+    assert Grant(Role.VIEWER, "finance:*").fits("Finance:Daily")
+    assert not Grant(Role.VIEWER, "finance:*").fits("financeDaily")
+    assert not Grant(Role.VIEWER, "a[bc]").fits("ab")
+
+
+def test_every_table_says_what_is_seen_of_it():
+    assert set(narrowing.RULES) == {str(one) for one in metadata.tables}
