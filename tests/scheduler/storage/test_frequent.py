@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 import sqlalchemy as sa
+from rt_tools import until
 from sqlalchemy.exc import IntegrityError, OperationalError
 from targcc_scheduler.storage import nodes
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
@@ -87,6 +88,22 @@ async def test_a_connection_that_the_server_has_ended_is_an_outage_and_nobody_ge
     assert caught.value.connection_invalidated
     async with getattr(store, begin)() as connection:
         assert (await see(connection)).beats == ()
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+async def test_one_that_was_kept_and_that_the_server_has_closed_meanwhile_is_lent_to_nobody(
+    store, migrated_url
+):
+    async with store.read() as kept:
+        driver = (await kept.get_raw_connection()).driver_connection
+    async with store.read() as again:
+        assert again is kept
+    with psycopg.connect(migrated_url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", (driver.info.backend_pid,))
+    await until(lambda: not store.dialect.is_open(kept))
+    async with store.read() as another:
+        assert another is not kept
+        assert (await see(another)).beats == ()
 
 
 async def test_a_connection_that_listens_hears_at_once_and_does_not_wake_for_nothing(
