@@ -54,6 +54,14 @@ READING = [
     ["audit", "verify"],
     ["session", "list"],
     ["user", "list"],
+    ["upcoming", "--queue", "default"],
+    ["timeline", "--since", "2026-11-25T00:00", "--job", "dailyreport"],
+    ["heatmap", "--weeks", "1"],
+    ["job", "trend", "DailyReport"],
+    ["run", "log", "1"],
+    ["calendar", "list"],
+    ["maintenance", "list", "--all"],
+    ["webhook", "list"],
 ]
 CHANGING = [
     ["job", "run", "MailUser", "--arg", "user_id=3"],
@@ -71,6 +79,11 @@ CHANGING = [
     ["bulk", "do", "cancel", "job:mail*", "--dry-run"],
     ["owner", "set", "DailyReport", "old", "--reason", "looking on"],
     ["session", "end", "--user", "nobody"],
+    ["maintenance", "plan", "--from", "2030-01-05T22:00", "--until", "2030-01-06T04:00", "--reason", "new switch"],
+    ["maintenance", "end", "1"],
+    ["maintenance", "start", "--until", "2031-01-01T00:00", "--queue", "critical", "--reason", "new disk"],
+    ["queue", "list"],
+    ["maintenance", "list"],
 ]  # fmt: skip
 REFUSED = [
     ["job", "info", "DailyRepotr"],
@@ -81,6 +94,13 @@ REFUSED = [
     ["queue", "pause", "nix"],
     ["bulk", "show", "7"],
     ["server", "drain", "nowhere"],
+    ["run", "log", "99"],
+    ["timeline", "--for", "72h"],
+    ["calendar", "show", "nix"],
+    ["maintenance", "end", "9"],
+    ["maintenance", "start", "--until", "2020-01-01T00:00", "--reason", "late"],
+    ["webhook", "create", "nowhere"],
+    ["webhook", "deliveries", "7"],
 ]
 
 
@@ -175,6 +195,14 @@ def test_commands_say_at_a_server_what_they_say_here(
     files = [twins.at(["audit", "export"], where)[1] for where in (twins.here, twins.there)]
     assert [file.count("SOMEBODY") for file in files] == [files[0].count("SOMEBODY")] * 2
     assert files[0].startswith("id,at,actor,action,job")
+    assert twins.same(["run", "watch", "1"])[0] == 1  # it failed
+    for where in (twins.here, twins.there):
+        _, made, _ = twins.at(["webhook", "create", "https://example.com/s3cret", "--json"], where)
+        assert json.loads(made)["secret"].startswith("whsec_")
+    for words in (["test"], ["deliveries"], ["redeliver", "1"], ["disable"], ["enable"]):
+        assert twins.same(["webhook", words[0], "1", *words[1:]])[0] == 0
+    assert "https://example.com/" in twins.same(["webhook", "list"])[1]
+    assert twins.same(["webhook", "delete", "1", "--json"])[0] == 0
     monkeypatch.setattr("targcc_scheduler.cli.api.client._MOST", 1)  # as many pages as rows
     _, listed, _ = twins.same(["audit", "--json", "--limit", "3"])
     assert len({one["id"] for one in json.loads(re.sub(r"\bTIME\b", "0", listed))}) == 3

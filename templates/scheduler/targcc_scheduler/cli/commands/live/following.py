@@ -6,14 +6,17 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ....core import humanize
 from ....core.states import FINAL
 from ....queries.models import LogLine
 from ....web.api.schemas.runs import RunDetailOut
-from ...api.client import Api
 from ...api.reach import path
 from ...group import CliError
+
+if TYPE_CHECKING:
+    from ...api.client import Api
 
 _LINES = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5

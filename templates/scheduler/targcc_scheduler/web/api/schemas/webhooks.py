@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from .base import Schema
 
@@ -37,7 +37,10 @@ class WebhookOut(Schema):
     """An address that is told of runs."""
 
     id: int
-    address: str = Field(validation_alias="shown", description="Without what may be secret in it.")
+    address: str = Field(
+        validation_alias=AliasChoices("address", "shown"),
+        description="Without what may be secret in it.",
+    )
     events: tuple[Event, ...]
     jobs: tuple[str, ...]
     created_by: str
