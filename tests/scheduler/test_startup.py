@@ -72,6 +72,13 @@ def test_a_job_imports_neither_web_part_nor_database(project):
 def test_the_help_imports_no_more_than_the_command_line(project):
     found = run(project, command("--help"))
     assert "click" in found
+    assert not found & (WEB | {"alembic", "httpx"})
+
+
+def test_a_command_at_a_server_imports_nothing_of_the_web_part(project):
+    code = command("--server", "http://127.0.0.1:1", "job", "list")
+    found = run(project, code.replace("not end.code", "end.code == 2"))
+    assert "httpx" in found
     assert not found & (WEB | {"alembic"})
 
 

@@ -68,6 +68,8 @@ def test_each_command_and_option_of_a_project_says_what_it_does_and_shows_how(pr
         is_group = "COMMAND [ARGS]..." in text
         example = path.replace("targcc job cancel", "targcc run cancel")
         example = example.replace("targcc job retry", "targcc run retry")
+        example = example.replace("targcc job pause", "targcc job disable")
+        example = example.replace("targcc job resume", "targcc job enable")
         if not is_group and f"```console\n$ {example}" not in text:
             silent.append(f"{path}: no example")
         options = re.findall(r"^\| `(.+?)` \| (.*) \|$", text, re.MULTILINE)
@@ -116,6 +118,8 @@ def calls(line: str) -> Iterator[list[str]]:
 def complaint(words: list[str], known: dict[str, set[str]]) -> str | None:
     """What is wrong with a call, as far as the manual's pages tell."""
     path, rest = words[0], words[1:]
+    while rest[:1] and rest[0] in {"--server", "--token", "--ca", "--profile"}:
+        rest = rest[2:]  # where the command is carried out
     while rest and f"{path} {rest[0]}" in known:
         path, rest = f"{path} {rest[0]}", rest[1:]
     if path not in known:

@@ -52,6 +52,9 @@ Settings come from environment variables that start with `TARGCC_`, and from `.e
 | 2 | it cannot be done; the message says why |
 
 What an operator does here, `job run` or `job disable` say, stands in the audit as `CLI` with the name of the system's user.
+
+Before the command: `--server URL` with `--token`, or `--profile NAME`, sends it to a server; see [from another machine](remote.md). With `--json` a command speaks to programs;
+with `--watch [SECONDS]` it shows anew what it shows.
 """
 
 

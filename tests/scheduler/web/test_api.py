@@ -312,11 +312,15 @@ async def test_queues_are_paused_and_servers_told(busy_site: Site):
 
 async def test_the_system_says_which_scheduler_this_is(site: Site):
     client = await site.program("viewer")
-    assert (await client.get("/api/system")).json() == {
+    said = (await client.get("/api/system")).json()
+    assert [one["module"] for one in said.pop("broken")] == ["web_jobs.jobs.broken_import"]
+    assert said == {
         "project": "web-jobs",
+        "package": "web_jobs",
         "version": __version__,
         "mode": "package",
         "timezone": "Europe/Berlin",
+        "lost_after_seconds": site.scheduler.settings.lost_after_seconds,
     }
 
 

@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 from projects import WEB
+from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.web.answers import versions
 from web_fixtures import Site
 
 HELD = replace(
@@ -106,3 +109,33 @@ async def test_the_api_says_and_plans_the_same(site: Site):
     assert (await viewer.get("/api/maintenance")).json() == []
     [kept] = (await viewer.get("/api/maintenance", params={"all": True})).json()
     assert (kept["id"], kept["ended_by"]) == (made["id"], "API (operator-program)")
+
+
+def test_the_command_line_says_the_same(database_url: str):
+    def targcc(*words: str) -> str:
+        environment = {"TARGCC_DATABASE_URL": database_url}
+        found = CliRunner().invoke(main, words, env=environment, prog_name="targcc")
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    job = targcc("job", "info", "DailyReport")
+    assert "calendars    holidays\n" in job
+    assert "also for the slot of" in job or "moved from" in job  # a Monday is among the next five
+    assert "holidays  DailyReport" in targcc("calendar", "list")
+    assert "Christmas (calendar holidays)" in targcc("calendar", "show", "holidays")
+    said = targcc("maintenance", "start", "--until", "2h", "--queue", "default", "--reason", "disk")
+    assert said.startswith("window 1: no run of queue default starts until ")
+    states = {line.split()[0]: line.split()[-1] for line in targcc("queue", "list").splitlines()}
+    assert (states["default"], states["critical"]) == ("maintenance", "open")
+    assert targcc("maintenance", "end", "1") == "window 1 is over: runs of queue default start\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/api/jobs/{name}", "calendar_changes"), ("/api/queues/{name}", "maintenance_until")],
+)
+def test_what_calendars_and_windows_do_by_themselves_is_no_change_of_anybody(path: str, field: str):
+    before, after = (f'{{"name": "x", "{field}": "{said}"}}'.encode() for said in "ab")
+    seen = versions.tag(path, before, before)
+    assert versions.fits(seen, versions.tag(path, after, after))
+    assert not versions.fits(seen, versions.tag(path, after, after), exactly=True)

@@ -74,6 +74,25 @@ async def test_the_log_of_a_run(site: Site):
     assert pages[0][0]["id"] > pages[1][1]["id"]
 
 
+async def test_runs_the_whole_history_and_the_runs_of_a_failure(site: Site):
+    async def add() -> None:
+        await site.add_attempt("SyncStock", None)
+        await site.add_run("SyncStock", "failed", Message="ValueError: no")
+
+    for _ in range(5):
+        await add()
+    client = await site.program("viewer")
+    inbox = (await client.get("/api/inbox")).json()
+    assert len(await all_pages(client, "/api/history?limit=2", add)) == 3
+    of_cause = f"/api/inbox/{inbox['failures'][0]['cause']}/runs?limit=3"
+    for address in ("/api/runs?limit=3", of_cause):
+        pages: list[Any] = await all_pages(client, address, add)
+        rows = [row for page in pages for row in (page if isinstance(page, list) else page["runs"])]
+        ids = [row["id"] for row in rows]
+        assert ids == sorted(set(ids), reverse=True)
+        assert ids[-1] == 1
+
+
 @pytest.mark.parametrize("cursor", ["7", "yesterday~1", "2026-11-25T08:00:00~1", ""])
 async def test_a_cursor_that_nobody_gave_is_refused(site: Site, cursor: str):
     client = await site.program("viewer")

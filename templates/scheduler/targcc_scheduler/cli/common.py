@@ -22,6 +22,7 @@ from ..security import users
 from ..settings import Settings
 from ..storage.audit import audit
 from ..storage.engines import make_engine
+from .api.profiles import server
 from .group import CliError
 
 T = TypeVar("T")
@@ -32,8 +33,9 @@ def settings(**overrides: Any) -> Settings:
     """The settings; those that are not ``None`` in ``overrides`` go before the environment.
 
     Raises:
-        CliError: one of them is wrong, or the scheduler is off.
+        CliError: one of them is wrong, the scheduler is off, or the command is sent to a server.
     """
+    _refuse_server()
     try:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
@@ -46,6 +48,15 @@ def settings(**overrides: Any) -> Settings:
         raise CliError("the scheduler is off: TARGCC_MODE says so")
     # A command is meant to do something, also when a test starts it.
     return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
+
+
+def _refuse_server() -> None:
+    profile = server()
+    if profile is not None:
+        raise CliError(
+            f"{click.get_current_context().command_path} works where the project's database is, not at {profile.server}:"
+            " leave --server out, or say targcc --profile local"
+        )
 
 
 async def has_users(chosen: Settings) -> bool:

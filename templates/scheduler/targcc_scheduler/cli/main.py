@@ -13,6 +13,7 @@ import click
 from ..core.secrets import mask
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
+from .api.completing import profile_names
 from .group import Commands
 
 _MODULES = {
@@ -49,6 +50,8 @@ _MODULES = {
     "session": ("safety.sessions", "session_group"),
     "secret": ("safety.secrets", "secret_group"),
     "webhook": ("live.webhooks", "webhook_group"),
+    "profile": ("remote.profile", "profile_group"),
+    "completion": ("remote.completion", "completion"),
     "import-history": ("import_history", "import_history"),
 }
 
@@ -90,8 +93,24 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
     callback=_print_version,
     help="Show the version and exit.",
 )
-def main() -> None:
-    """Run and look after the jobs of this project."""
+@click.option(
+    "--server",
+    envvar="TARGCC_SERVER",
+    metavar="URL",
+    help="Ask the server with this dashboard instead of the project's database.",
+)
+@click.option("--token", envvar="TARGCC_TOKEN", help="The API token for it, ${NAME}, or file:PATH.")
+@click.option(
+    "--ca", envvar="TARGCC_CA", metavar="FILE", help="Certificates of the authority it trusts."
+)
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=profile_names,
+    help="A server of targcc profile; local is none.",
+)
+def main(**_where: str | None) -> None:
+    """Run and look after the jobs of this project, here or at a server."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _show_without_secrets
 

@@ -19,12 +19,18 @@ from ..core.text import visible, visible_json
 from ..project import current
 from ..schedules import parse_zone
 from .common import Function, duration, instant
+from .watching import watch_option
 
 
 def json_option(command: Function) -> Function:
     """``--json``: for programs."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     return option(command)
+
+
+def shows(command: Function) -> Function:
+    """``--json`` and ``--watch`` of a command that shows something and changes nothing."""
+    return json_option(watch_option(command))
 
 
 def limit_option(command: Function) -> Function:
@@ -83,6 +89,14 @@ def timeout_option(command: Function) -> Function:
 
 def _timeout(said: str) -> Callable[[Function], Function]:
     return click.option("--timeout", type=duration, metavar="DURATION", help=said)
+
+
+def done(message: str, *, as_json: bool, **more: Any) -> None:
+    """Say what a command has done; ``more`` is for programs."""
+    if as_json:
+        print_json({**more, "message": message})
+    else:
+        click.echo(as_shown(message, lines=True))
 
 
 def print_json(value: Any) -> None:

@@ -175,11 +175,11 @@ def _named(hook: Webhook) -> str:
     return f"webhook {hook.id}: {hook.shown}"
 
 
-def state_of(hook: Webhook, now: datetime) -> str:
+def state_of(disabled_by: str | None, failing_since: datetime | None, now: datetime) -> str:
     """How it goes with a webhook, in words."""
-    if hook.disabled_at is not None:
-        return gettext("off, by %(name)s", name=hook.disabled_by)
-    if hook.failing_since is not None:
-        minutes = int((now - hook.failing_since).total_seconds()) // 60
+    if disabled_by is not None:
+        return gettext("off, by %(name)s", name=disabled_by)
+    if failing_since is not None:
+        minutes = int((now - failing_since).total_seconds()) // 60
         return gettext("fails for %(time)s", time=gettext("%(number)s min", number=minutes))
     return translated_in("webhook", "on")

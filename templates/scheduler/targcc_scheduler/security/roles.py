@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from ..core.actor import Actor
+
 ACCOUNT_NAME = re.compile(r"[\w][\w.@+-]{0,63}")
 
 
@@ -57,6 +59,7 @@ class Principal:
         csrf: The CSRF token that every form must carry; ``None`` where no browser sends the credentials by itself.
         session: The id of the browser's session; empty for others.
         jobs: All that a token may do is start these jobs and look at their runs; ``None``: whatever the role allows.
+        caller: The actor to store; ``None``: it is made of the name and how the request came.
         grants: What a role of one's own allows; ``None`` for a built-in role.
         second_factor: Whether a user who signed in by password has one; ``None`` of all others.
     """
@@ -66,6 +69,7 @@ class Principal:
     csrf: str | None = field(default=None, repr=False)
     session: str = ""
     jobs: tuple[str, ...] | None = None
+    caller: Actor | None = None
     grants: tuple[Grant, ...] | None = None
     second_factor: bool | None = None
 

@@ -1,13 +1,18 @@
-"""The routes of the REST API: what goes wrong is answered as problem JSON, and a repeated request is carried out once."""
+"""The routes of the REST API: problem JSON, versions and chosen fields of what is shown, a repeated request carried out once."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from .answers import versions
+from .answers.sparse import chosen_fields, fields_of, is_json, only
 from .idempotency import HEADER, once
 from .problems import GuardedRoute, Handler, Problem, with_database
 
@@ -15,9 +20,27 @@ from .problems import GuardedRoute, Handler, Problem, with_database
 class ApiRoute(GuardedRoute):
     """A route of the REST API: whatever goes wrong is answered as problem JSON."""
 
+    reading: ClassVar[dict[str, ApiRoute]] = {}
+    """The routes that show something, by their paths."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["operation_id"] = options.get("operation_id") or endpoint.__name__
+        super().__init__(path, endpoint, **options)
+        if "GET" in (self.methods or ()):
+            self.reading[path] = self
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The names that ``fields`` may choose from; empty where nothing can be chosen."""
+        return fields_of(self.response_model)
+
     async def answer(self, handler: Handler, request: Request) -> Response:
         """The handler's answer, or the problem."""
         try:
+            if request.method == "GET":
+                return await self._shown(handler, request)
+            if "If-Match" in request.headers:
+                handler = partial(self._if_unchanged, handler)
             if request.method == "POST" and HEADER in request.headers:
                 handler = partial(once, handler)
             return await with_database(handler, request)
@@ -27,6 +50,42 @@ class ApiRoute(GuardedRoute):
             return _unprocessable(error).response()
         except HTTPException as error:
             return Problem(error.status_code, "Refused", str(error.detail)).response()
+
+    async def _shown(self, handler: Handler, request: Request) -> Response:
+        """What a route shows: only the fields that are asked for, with its version; nothing when the caller has that version."""
+        chosen = chosen_fields(request, self.fields)
+        answer = await with_database(handler, request)
+        if not is_json(answer):
+            return answer
+        whole = bytes(answer.body)
+        answer = only(answer, chosen) if chosen else answer
+        tag = versions.tag(self.path, whole, bytes(answer.body))
+        if versions.fits(request.headers.get("If-None-Match"), tag, exactly=True):
+            return Response(status_code=304, headers={"ETag": tag})
+        answer.headers["ETag"] = tag
+        return answer
+
+    async def _if_unchanged(self, handler: Handler, request: Request) -> Response:
+        """Carry a change out if what it changes is as the caller has seen it.
+
+        Raises:
+            Problem: somebody changed it meanwhile, or this route changes nothing that has a version.
+        """
+        path = versions.changed_by(self.path)
+        if path is None:
+            raise Problem(
+                412, "Changed meanwhile", "what this changes has no version: leave If-Match out"
+            )
+        shown = Request({**request.scope, "method": "GET", "query_string": b""}, request.receive)
+        now = await with_database(APIRoute.get_route_handler(self.reading[path]), shown)
+        body = bytes(now.body)
+        if not versions.fits(request.headers["If-Match"], versions.tag(path, body, body)):
+            raise Problem(
+                412,
+                "Changed meanwhile",
+                "somebody changed it since it was read: read it again, and decide anew",
+            )
+        return await handler(request)
 
 
 def _unprocessable(error: RequestValidationError) -> Problem:

@@ -101,5 +101,7 @@ def not_its_job(principal: Principal) -> Problem:
 
 def actor(request: Request, principal: Principal) -> Actor:
     """The actor to store with a run and in the audit."""
+    if principal.caller is not None:
+        return principal.caller
     kind = ActorKind.API if principal.csrf is None else ActorKind.MANUAL
     return Actor(kind, principal.name, client_address(request))

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from ..core.version import __version__
 from ..project import current
 from ..security.roles import Principal, Role
+from .answers import sparse, versions
 from .api.router import router as api_router
 from .api_route import ApiRoute
 from .authentication import api_needs
@@ -32,9 +33,23 @@ _KEY = {
     "schema": {"type": "string", "maxLength": 200},
     "description": "A name of your own for this request. Sent again within 24 hours, it gets the first answer and does nothing more.",
 }
-_NOT_ANSWERED = {
-    "description": "The first request with this key has no answer yet",
-    "content": {_JSON: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+_NOT_ANSWERED = "The first request with this key has no answer yet"
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The `ETag` of what is changed, as it was read: if somebody has changed it since, nothing is done, and the status is 412.",
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The `ETag` of an earlier answer: if this one would be the same, the status is 304, without a body.",
+}
+
+_LINK = {
+    "schema": {"type": "string"},
+    "description": 'The next page: `<…?cursor=…>; rel="next"`; not there on the last one.',
 }
 
 _json = APIRouter(route_class=ApiRoute)
@@ -71,14 +86,56 @@ def schema() -> dict[str, Any]:
 
 def _say_problems(found: dict[str, Any]) -> None:
     """Add what every route does. FastAPI takes errors for JSON of the success's kind; they are problem details."""
-    for methods in found["paths"].values():
+    for path, methods in found["paths"].items():
         for method, said in methods.items():
+            parameters = said.setdefault("parameters", [])
             if method == "post":
-                said["parameters"] = [*said.get("parameters", ()), _KEY]
-                said["responses"].setdefault("409", dict(_NOT_ANSWERED))
+                parameters.append(_KEY)
+                said["responses"].setdefault("409", _problem(_NOT_ANSWERED))
+            if method == "get":
+                _say_shown(path, said)
+            else:
+                said["responses"]["412"] = _problem("It is not what the caller has seen")
+                if versions.changed_by(path) is not None:
+                    parameters.append(_IF_MATCH)
             for status, response in said["responses"].items():
-                if status >= "400" and _JSON in response["content"]:
+                if status >= "400" and _JSON in response.get("content", ()):
                     response["content"] = {_PROBLEM: response["content"][_JSON]}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemOut"}
+    return {"description": description, "content": {_JSON: {"schema": schema}}}
+
+
+def _say_shown(path: str, said: dict[str, Any]) -> None:
+    """Add versions and the choice of fields."""
+    content, fields = said["responses"]["200"]["content"], ApiRoute.reading[path].fields
+    if fields:
+        a_row = {"type": "object"}
+        is_list = content[_JSON]["schema"].get("type") == "array"
+        content[sparse.MEDIA_TYPE] = {
+            "schema": {"type": "array", "items": a_row} if is_list else a_row
+        }
+        said["parameters"] += [
+            {
+                "name": sparse.PARAMETER,
+                "in": "query",
+                "schema": {"type": "string"},
+                "description": f"Only these fields, with commas between them; of {', '.join(sorted(fields))}. The answer has the media type `{sparse.MEDIA_TYPE}`.",
+            }
+        ]
+    if _JSON in content:
+        said["parameters"].append(_IF_NONE_MATCH)
+        said["responses"]["304"] = {"description": "The caller has it"}
+        said["responses"]["200"]["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Its version."},
+            **({"Link": _LINK} if _is_paged(said) else {}),
+        }
+
+
+def _is_paged(said: dict[str, Any]) -> bool:
+    return any(one["name"] == "cursor" for one in said["parameters"])
 
 
 def operations() -> list[Operation]:

@@ -182,6 +182,7 @@ async def with_database(handler: Handler, request: Request) -> Response:
             422,
             "The search cannot be understood",
             str(error),
+            search=error.text,
             position=error.at,
             length=error.length,
         ) from None

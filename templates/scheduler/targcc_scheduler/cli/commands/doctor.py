@@ -12,7 +12,7 @@ from ...doctor.checkup import checkup
 from ...doctor.findings import Finding
 from ..common import run, settings
 from ..group import CliError
-from ..output import as_shown, json_option, print_json
+from ..output import as_shown, print_json, shows
 
 _COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
 
@@ -30,7 +30,7 @@ _COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
     is_flag=True,
     help="Look at a database server that only a file of this repository names, too.",
 )
-@json_option
+@shows
 def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
     """Look for what is wrong, and say what to do about it, worst first.
 

@@ -14,7 +14,7 @@ from ...storage.engines import sync_engine
 from ...storage.partitions import convert, months
 from ..common import operator, settings
 from ..group import CliError, Commands
-from ..output import json_option, print_json, print_table, progress_line
+from ..output import print_json, print_table, progress_line, shows
 
 
 @click.group("history", cls=Commands)
@@ -23,7 +23,7 @@ def history_group() -> None:
 
 
 @history_group.command("show")
-@json_option
+@shows
 def show(*, as_json: bool) -> None:
     """Show the parts of the history.
 

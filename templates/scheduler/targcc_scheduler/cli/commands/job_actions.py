@@ -9,10 +9,15 @@ from typing import Any
 
 import click
 
-from ..common import Function, opened, operator, run
-from ..output import json_option, pause_options, print_json, wait_options, when
-from .jobs import job_group, overviews
-from .runs import follow, started
+from ...web.api.schemas.base import DoneOut, PauseIn
+from ...web.api.schemas.jobs import JobDetailOut, TriggerIn
+from ...web.api.schemas.runs import StartedOut
+from ..api.completing import job_names
+from ..api.reach import path, reached
+from ..common import Function, run
+from ..output import done, json_option, pause_options, wait_options, when
+from .jobs import job_group
+from .runs import started
 from .timeline.moving import job_trend
 
 job_group.add_command(job_trend)
@@ -28,7 +33,7 @@ def argument_options(command: Function) -> Function:
 
 
 @job_group.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @argument_options
 @click.option(
     "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
@@ -58,14 +63,10 @@ def run_job(
     given = arguments_of(pairs, arguments)
 
     async def work() -> None:
-        async with opened() as scheduler:
-            definition = scheduler.find(name)
-            before = await scheduler.arguments_of(definition, like) if like is not None else {}
-            run_id = await scheduler.trigger(definition, before | given, by=operator())
-            if not wait:
-                started(scheduler, run_id, definition.display_name, as_json=as_json)
-                return
-        await follow(run_id, definition.queue, timeout, as_json=as_json)
+        async with reached() as api:
+            wish = TriggerIn(arguments=given, like=like)
+            begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
+        await started(begun, wait=wait, patience=timeout, as_json=as_json)
 
     run(work())
 
@@ -103,7 +104,7 @@ def _value(text: str) -> Any:
 
 
 @job_group.command("disable")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @pause_options
 @json_option
 def disable_job(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
@@ -112,22 +113,22 @@ def disable_job(name: str, *, reason: str | None, until: datetime | None, as_jso
     \b
     Example:
       targcc job disable DailyReport --reason "moving house" --until 2026-12-31T08:00
+      targcc job pause DailyReport --until 2h
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            definition = scheduler.find(name)
-            await scheduler.pause(definition, by=operator(), reason=reason, until=until)
-            ends = f" until {when(until, scheduler.clock.now())}" if until is not None else ""
-            _say(
-                definition.name, f"{definition.name} is paused{ends}", paused=True, as_json=as_json
-            )
+        async with reached() as api:
+            wish = PauseIn(reason=reason, until=until)
+            await api.post(path("jobs", name, "pause"), DoneOut, wish)
+            job = await api.get(path("jobs", name), JobDetailOut)
+        ends = f" until {when(until, api.now)}" if until is not None else ""
+        done(f"{job.name} is paused{ends}", as_json=as_json, job=job.name, paused=True)
 
     run(work())
 
 
 @job_group.command("enable")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @json_option
 def enable_job(name: str, *, as_json: bool) -> None:
     """Let a job run by its schedule again.
@@ -135,22 +136,19 @@ def enable_job(name: str, *, as_json: bool) -> None:
     \b
     Example:
       targcc job enable DailyReport
+      targcc job resume DailyReport
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            definition = scheduler.find(name)
-            await scheduler.resume(definition, by=operator())
-            job = (await overviews(scheduler, definition.name))[0]
-            coming = when(job.next_run, scheduler.clock.now())
-            said = f"{definition.name} runs again{f', next {coming}' if coming else ''}"
-            _say(definition.name, said, paused=False, as_json=as_json)
+        async with reached() as api:
+            await api.post(path("jobs", name, "resume"), DoneOut)
+            job = await api.get(path("jobs", name), JobDetailOut)
+        coming = when(job.next_run, api.now)
+        said = f"{job.name} runs again{f', next {coming}' if coming else ''}"
+        done(said, as_json=as_json, job=job.name, paused=False)
 
     run(work())
 
 
-def _say(name: str, message: str, *, paused: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"job": name, "paused": paused, "message": message})
-    else:
-        click.echo(message)
+job_group.add_command(disable_job, "pause")
+job_group.add_command(enable_job, "resume")

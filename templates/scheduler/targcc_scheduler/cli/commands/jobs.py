@@ -8,19 +8,17 @@ from datetime import datetime, timedelta
 import click
 
 from ...core import humanize
-from ...jobs.definition import JobDefinition
-from ...jobs.overrides.values import Override
-from ...project import current
-from ...queries import history, jobs, statistics, upcoming
-from ...queries.jobs import JobOverview
 from ...queries.models import Attempt
-from ...queries.needs.calendars import calendars_of, changes, moved_there
-from ...scheduler import Scheduler
+from ...queries.statistics import JobStats
 from ...schedules import format_duration, parse_zone
-from ...web.api.schemas.jobs import JobOut, job_detail_out, job_values
-from ..common import opened, run
+from ...web.api.schemas.jobs import JobDetailOut, JobOut
+from ...web.api.schemas.overrides import OverrideOut
+from ...web.api.schemas.system import SystemOut
+from ..api.completing import job_names
+from ..api.reach import path, reached
+from ..common import run
 from ..group import Commands
-from ..output import as_shown, json_option, limit_option, print_json, print_pairs, print_table, when
+from ..output import as_shown, limit_option, print_json, print_pairs, print_table, shows, when
 from .runs import cancel_run, retry_run
 
 
@@ -34,7 +32,7 @@ job_group.add_command(retry_run)
 
 
 @job_group.command("list")
-@json_option
+@shows
 def list_jobs(*, as_json: bool) -> None:
     """Show every job: schedule, next run, last result.
 
@@ -44,72 +42,65 @@ def list_jobs(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            jobs, now = await overviews(scheduler), scheduler.clock.now()
-            if as_json:
-                print_json([JobOut(**job_values(job)) for job in jobs])
-            else:
-                _print_jobs(jobs, now)
-                _print_left(jobs)
-            _print_broken(scheduler)
+        async with reached() as api:
+            jobs = await api.get(path("jobs"), list[JobOut])
+            system = await api.get(path("system"), SystemOut)
+        if as_json:
+            print_json(jobs)
+        else:
+            _print_jobs(jobs, api.now, system)
+            _print_left(jobs)
+        _print_broken(system)
 
     run(work())
 
 
-async def overviews(scheduler: Scheduler, *names: str) -> Sequence[JobOverview]:
-    """The jobs of these names, or all, with their recent runs."""
-    definitions = [scheduler.find(name) for name in names] or [*scheduler.definitions.values()]
-    now = scheduler.clock.now()
-    return await scheduler.read(lambda db: jobs.job_overviews(db, definitions, now))
-
-
-def _print_jobs(jobs: Sequence[JobOverview], now: datetime) -> None:
+def _print_jobs(jobs: Sequence[JobOut], now: datetime, system: SystemOut) -> None:
     if not jobs:
-        click.echo(f"There are no jobs yet: put a file with @job into {current().package}/jobs/.")
+        click.echo(f"There are no jobs yet: put a file with @job into {system.package}/jobs/.")
         return
     print_table(
         ["JOB", "SCHEDULE", "NEXT", "LAST", "ENDED"],
         [
             [
                 job.name,
-                job.words,
+                job.schedule_words,
                 _next_run(job, now),
-                humanize.STATE_WORDS[job.last.state] if job.last is not None else "",
-                when(job.last.happened_at, now) if job.last is not None else "",
+                humanize.STATE_WORDS[job.last_run.state] if job.last_run is not None else "",
+                when(job.last_run.happened_at, now) if job.last_run is not None else "",
             ]
             for job in jobs
         ],
     )
 
 
-def _next_run(job: JobOverview, now: datetime) -> str:
-    if job.elsewhere is not None:
+def _next_run(job: JobOut, now: datetime) -> str:
+    if job.owner != "new":
         return "old server"
-    return "paused" if job.pause is not None else when(job.next_run, now)
+    return "paused" if job.paused is not None else when(job.next_run, now)
 
 
-def _print_left(jobs: Sequence[JobOverview]) -> None:
+def _print_left(jobs: Sequence[JobOut]) -> None:
     for job in jobs:
-        if words := _not_in_spec(job.definition):
+        if words := _not_in_spec(job):
             click.echo(f"{job.name}: {words}")
 
 
-def _not_in_spec(definition: JobDefinition) -> str:
-    if not definition.left_spec:
+def _not_in_spec(job: JobOut) -> str:
+    if not job.left_spec:
         return ""
-    key = definition.key
-    return f"in code, not in the spec. Adopt it: targcc-gen pull {key}; remove it: targcc-gen job {key} --remove"
+    return f"in code, not in the spec. Adopt it: targcc-gen pull {job.name}; remove it: targcc-gen job {job.name} --remove"
 
 
-def _print_broken(scheduler: Scheduler) -> None:
-    for module in scheduler.broken:
+def _print_broken(system: SystemOut) -> None:
+    for module in system.broken:
         said = f"warning: {module.path or module.module} cannot be used: {module.error}"
         click.echo(as_shown(said, lines=True), err=True)
 
 
 @job_group.command("info")
-@click.argument("name")
-@json_option
+@click.argument("name", shell_complete=job_names)
+@shows
 def job_info(name: str, *, as_json: bool) -> None:
     """Show one job: settings, next runs, arguments.
 
@@ -119,84 +110,88 @@ def job_info(name: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            job = (await overviews(scheduler, name))[0]
-            slots = upcoming.next_runs(job, 5)
-            if as_json:
-                print_json(job_detail_out(job, slots, scheduler.clock.now()))
-            else:
-                print_pairs(_info(job, slots, scheduler.clock.now()))
+        async with reached() as api:
+            job = await api.get(path("jobs", name), JobDetailOut)
+            system = await api.get(path("system"), SystemOut)
+        if as_json:
+            print_json(job)
+        else:
+            print_pairs(_info(job, system.timezone, api.now))
 
     run(work())
 
 
-def _info(job: JobOverview, slots: Sequence[datetime], now: datetime) -> list[tuple[str, str]]:
-    definition = job.definition
-    timeout, model = definition.timeout, definition.parameters
-    retries = f"{definition.retries}, the first after {format_duration(definition.backoff)}"
+def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
+    retries = f"{job.retries}, the first after {_seconds(job.backoff_seconds)}"
+    model = job.parameters or {}
     arguments = [
-        f"{name}{'' if field.is_required() else ' (optional)'}"
-        for name, field in (model.model_fields if model is not None else {}).items()
+        f"{name}{'' if name in model.get('required', ()) else ' (optional)'}"
+        for name in model.get("properties", {})
     ]
+    last = job.last_run
     return [
-        ("name", definition.name),
-        ("shown as", definition.display_name),
-        ("description", definition.description),
-        ("schedule", f"{job.words}  {definition.schedule_text}".strip()),
-        ("zone", definition.timezone),
-        ("owner", f"{job.owner}, by {job.elsewhere.by}" if job.elsewhere else ""),
+        ("name", job.name),
+        ("shown as", job.display_name),
+        ("description", job.description),
+        ("schedule", f"{job.schedule_words}  {job.schedule or ''}".strip()),
+        ("zone", job.timezone),
+        ("owner", f"{job.owner}, by {job.owner_by}" if job.owner_by is not None else ""),
         ("paused", _paused(job, now)),
-        *[("next", _next(slot, now, definition)) for slot in slots],
-        *[("skipped", one.text) for one in changes(definition, slots, now) if one.at is None],
-        ("calendars", ", ".join(calendars_of(definition))),
-        *[("changed", _changed(one, now)) for one in definition.overrides],
-        ("last", f"{job.last.state} {when(job.last.happened_at, now)}" if job.last else ""),
-        ("queue", definition.queue),
-        ("retries", retries if definition.retries else "none"),
-        ("timeout", format_duration(timeout) if timeout is not None else "none"),
-        ("overlap", definition.overlap),
-        ("misfire", f"{definition.misfire}, {_grace(definition)}"),
-        ("isolation", _isolation(definition)),
+        *[("next", _next(slot, now, job, zone)) for slot in job.next_runs],
+        *[("skipped", one.text) for one in job.calendar_changes if one.at is None],
+        ("calendars", ", ".join(job.calendars)),
+        *[("changed", _changed(one, now)) for one in job.overrides],
+        ("last", f"{last.state} {when(last.happened_at, now)}" if last else ""),
+        ("queue", job.queue),
+        ("retries", retries if job.retries else "none"),
+        ("timeout", _seconds(job.timeout_seconds) if job.timeout_seconds is not None else "none"),
+        ("overlap", job.overlap),
+        ("misfire", f"{job.misfire}, {_grace(job)}"),
+        ("isolation", _isolation(job)),
         ("arguments", ", ".join(arguments)),
-        ("code", f"{definition.module}.{definition.target.__qualname__}"),
-        ("spec", _not_in_spec(definition)),
-        ("was named", ", ".join(definition.aliases)),
+        ("code", job.code),
+        ("spec", _not_in_spec(job)),
+        ("was named", ", ".join(job.aliases)),
     ]
 
 
-def _changed(one: Override, now: datetime) -> str:
+def _seconds(seconds: float) -> str:
+    return format_duration(timedelta(seconds=seconds))
+
+
+def _changed(one: OverrideOut, now: datetime) -> str:
     """An option that a person has changed while the job is deployed."""
     until = f", until {when(one.until, now)}" if one.until is not None else ""
     unfit = f" (does not hold: {one.problem})" if one.problem else ""
     return f"{one.field} {one.shown}{unfit}, by {one.by} {when(one.at, now)}{until}: {one.reason}"
 
 
-def _grace(definition: JobDefinition) -> str:
-    grace = definition.misfire_grace
-    return "however late" if grace is None else f"up to {format_duration(grace)} late"
+def _grace(job: JobDetailOut) -> str:
+    grace = job.misfire_grace_seconds
+    return "however late" if grace is None else f"up to {_seconds(grace)} late"
 
 
-def _next(slot: datetime, now: datetime, job: JobDefinition) -> str:
+def _next(slot: datetime, now: datetime, job: JobDetailOut, zone: str) -> str:
     """A slot in the project's zone, and in the job's own where that is another; and from where a calendar has moved it."""
     text, own = when(slot, now), job.timezone
-    if own != current().timezone:
+    if own != zone:
         text += f", {humanize.clock(slot, now, parse_zone(own))} in {own}"
-    moved = moved_there(job, slot)
+    moved = next((one.there for one in job.calendar_changes if one.at == slot), "")
     return f"{text}, {moved}" if moved else text
 
 
-def _paused(job: JobOverview, now: datetime) -> str:
-    if job.pause is None:
+def _paused(job: JobOut, now: datetime) -> str:
+    if job.paused is None:
         return ""
-    until = f", until {when(job.pause.until, now)}" if job.pause.until is not None else ""
-    reason = f": {job.pause.reason}" if job.pause.reason else ""
-    return f"by {job.pause.by} {when(job.pause.at, now)}{until}{reason}"
+    until = f", until {when(job.paused.until, now)}" if job.paused.until is not None else ""
+    reason = f": {job.paused.reason}" if job.paused.reason else ""
+    return f"by {job.paused.by} {when(job.paused.at, now)}{until}{reason}"
 
 
 @job_group.command("history")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=job_names)
 @limit_option
-@json_option
+@shows
 def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
     """Show the last attempts of a job, or of all: the rows of c_LoggedJob.
 
@@ -207,15 +202,15 @@ def job_history(name: str | None, *, limit: int, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            key = scheduler.find(name).name if name is not None else None
-            attempts = await scheduler.read(lambda db: history.history(db, key, limit))
-            if as_json:
-                print_json(attempts)
-            elif not attempts:
-                click.echo("Nothing has run yet.")
-            else:
-                _print_history(attempts, scheduler.clock.now())
+        address = path("jobs", name, "history") if name is not None else path("history")
+        async with reached() as api:
+            attempts = await api.pages(address, list[Attempt], limit, rows=list)
+        if as_json:
+            print_json(attempts)
+        elif not attempts:
+            click.echo("Nothing has run yet.")
+        else:
+            _print_history(attempts, api.now)
 
     run(work())
 
@@ -240,7 +235,7 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
 
 
 @job_group.command("stats")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option(
     "--days",
     type=click.IntRange(1, 366),
@@ -248,7 +243,7 @@ def _print_history(attempts: Sequence[Attempt], now: datetime) -> None:
     show_default=True,
     help="How far to look back.",
 )
-@json_option
+@shows
 def job_stats(name: str, *, days: int, as_json: bool) -> None:
     """Show the results of a job: counts, success rate, durations.
 
@@ -258,34 +253,26 @@ def job_stats(name: str, *, days: int, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            definition, now = scheduler.find(name), scheduler.clock.now()
-            since, zone = now - timedelta(days=days - 1), parse_zone(definition.timezone)
-            figures = await scheduler.read(
-                lambda db: statistics.job_stats(
-                    db, definition.name, since=since, until=now, zone=zone
-                ),
-            )
-            if as_json:
-                print_json(figures)
-                return
-            print_pairs(
-                [
-                    ("job", definition.name),
-                    ("runs", f"{figures.runs:,} in {humanize.count(days, 'day')}"),
-                    (
-                        "succeeded",
-                        f"{figures.succeeded:,} ({humanize.percent(figures.success_rate)})",
-                    ),
-                    ("failed", f"{figures.failed:,}"),
-                    ("retried", f"{figures.retried:,}"),
-                    ("average", humanize.milliseconds(figures.average_ms)),
-                    ("median", humanize.milliseconds(figures.p50_ms)),
-                    ("95%", humanize.milliseconds(figures.p95_ms)),
-                    ("longest", humanize.milliseconds(figures.longest_ms)),
-                    ("still counting", _still_counting(figures.still_counting)),
-                ]
-            )
+        async with reached() as api:
+            job = await api.get(path("jobs", name), JobDetailOut)
+            figures = await api.get(path("jobs", name, "stats"), JobStats, days=days)
+        if as_json:
+            print_json(figures)
+            return
+        print_pairs(
+            [
+                ("job", job.name),
+                ("runs", f"{figures.runs:,} in {humanize.count(days, 'day')}"),
+                ("succeeded", f"{figures.succeeded:,} ({humanize.percent(figures.success_rate)})"),
+                ("failed", f"{figures.failed:,}"),
+                ("retried", f"{figures.retried:,}"),
+                ("average", humanize.milliseconds(figures.average_ms)),
+                ("median", humanize.milliseconds(figures.p50_ms)),
+                ("95%", humanize.milliseconds(figures.p95_ms)),
+                ("longest", humanize.milliseconds(figures.longest_ms)),
+                ("still counting", _still_counting(figures.still_counting)),
+            ]
+        )
 
     run(work())
 
@@ -295,6 +282,6 @@ def _still_counting(rows: int) -> str:
     return f"about {rows:,} rows of an earlier release; targcc migrate does it now" if rows else ""
 
 
-def _isolation(definition: JobDefinition) -> str:
-    limit = definition.memory_limit
-    return definition.isolation if limit is None else f"{definition.isolation}, up to {limit} MiB"
+def _isolation(job: JobDetailOut) -> str:
+    limit = job.memory_limit_mb
+    return job.isolation if limit is None else f"{job.isolation}, up to {limit} MiB"

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ... import operations
 from ...core import humanize
-from ...core.errors import UnknownRun
 from ...core.states import RunState
-from ...jobs.definition import shown_arguments
-from ...oncall.finding import looked_for
 from ...project import current
-from ...queries import runs, system
-from ...queries.finding.page import list_runs as find_runs
-from ...queries.models import Attempt, LogLine, Run
-from ...scheduler import Scheduler
+from ...queries.models import LogLine, Server
 from ...schedules import parse_zone
-from ...search.terms import joined, write
-from ...web.api.schemas.runs import RunDetailOut, RunsOut, run_detail_out, run_out
-from ..common import opened, operator, run
+from ...search.terms import joined
+from ...web.api.schemas.base import DoneOut
+from ...web.api.schemas.runs import CancelledOut, RunDetailOut, RunOut, RunsOut, StartedOut
+from ...web.api.schemas.system import SystemOut
+from ..api.completing import job_names
+from ..api.profiles import server
+from ..api.reach import path, reached
+from ..common import run
 from ..group import Commands
 from ..output import (
     as_shown,
+    done,
     json_option,
     limit_option,
     print_json,
     print_pairs,
     print_table,
+    shows,
     timeout_option,
     wait_options,
     when,
 )
 from .live.following import until_over
+
+if TYPE_CHECKING:
+    from ..api.client import Api
 
 _FAILED = 1
 
@@ -53,13 +57,13 @@ def run_group() -> None:
     type=click.Choice([*RunState], case_sensitive=False),
     help="Only in this state; may be repeated.",
 )
-@click.option("--job", help="Only of this job.")
+@click.option("--job", shell_complete=job_names, help="Only of this job.")
 @click.option(
     "--text", default="", help="Only with this in job, message, arguments or who started it."
 )
 @limit_option
 @click.option("--before", type=int, help="Only older than this run.")
-@json_option
+@shows
 def list_runs(
     *,
     search: tuple[str, ...],
@@ -80,20 +84,29 @@ def list_runs(
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            asked = joined(*search, write("state", *states), write("job", job), write("", text))
-            wanted = looked_for(scheduler, asked, before=before, limit=limit)
-            page = await scheduler.read(lambda db: find_runs(db, wanted))
-            if as_json:
-                shown = [run_out(one, scheduler.definitions.get(one.job)) for one in page.runs]
-                print_json(RunsOut(runs=shown, next_before=page.next_before))
-            else:
-                _print_runs(page.runs, scheduler.clock.now())
+        async with reached() as api:
+            found = await api.pages(
+                path("runs"),
+                RunsOut,
+                limit,
+                rows=lambda page: page.runs,
+                q=joined(*search),
+                state=states,
+                job=job,
+                text=text,
+                before=before,
+            )
+        if as_json:
+            print_json(
+                {"runs": found, "next_before": found[-1].id if len(found) == limit else None}
+            )
+        else:
+            _print_runs(found, api.now)
 
     run(work())
 
 
-def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
+def _print_runs(runs: Sequence[RunOut], now: datetime) -> None:
     if not runs:
         click.echo("No run fits.")
         return
@@ -105,7 +118,7 @@ def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
                 humanize.STATE_WORDS[one.state],
                 one.job,
                 when(one.started_at or one.due_at, now),
-                humanize.duration(one.duration) if one.duration is not None else "",
+                humanize.milliseconds(one.duration_ms),
                 str(one.attempt or ""),
                 one.triggered_by,
                 _unknown(one, now) or humanize.last_line(one.message),
@@ -117,7 +130,7 @@ def _print_runs(runs: tuple[Run, ...], now: datetime) -> None:
 
 @run_group.command("show")
 @click.argument("run_id", type=int)
-@json_option
+@shows
 def show_run(run_id: int, *, as_json: bool) -> None:
     """Show one run: state, how it came to it, error, log.
 
@@ -127,68 +140,49 @@ def show_run(run_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            await _show(scheduler, run_id, as_json=as_json)
+        async with reached() as api:
+            _show(await _details(api, run_id), api.now, as_json=as_json)
 
     run(work())
 
 
-async def _show(scheduler: Scheduler, run_id: int, *, as_json: bool) -> None:
-    found, attempts, lines = await _details(scheduler, run_id)
+def _show(found: RunDetailOut, now: datetime, *, as_json: bool) -> None:
     if as_json:
-        print_json(await _detail_out(scheduler, found, attempts, lines))
+        print_json(found)
         return
-    now = scheduler.clock.now()
-    print_pairs(_facts(scheduler, found, now))
+    print_pairs(_facts(found, now))
     for entry in found.life:
         said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
         click.echo(f"  {when(entry.at, now)}  {said}  {as_shown(entry.note)}".rstrip())
-    for line in lines:
+    for line in found.log:
         click.echo(as_shown(_log_line(line), lines=True))
-    failure = next((one for one in reversed(attempts) if not one.success), None)
+    failure = next((one for one in reversed(found.attempts) if not one.success), None)
     if failure is not None and found.state != RunState.SUCCEEDED:
         click.echo(as_shown(failure.traceback or failure.error or "", lines=True))
 
 
-async def _details(
-    scheduler: Scheduler, run_id: int
-) -> tuple[Run, tuple[Attempt, ...], tuple[LogLine, ...]]:
-    async def query(db: AsyncConnection) -> tuple[Run, tuple[Attempt, ...], tuple[LogLine, ...]]:
-        found = await runs.get_run(db, run_id)
-        if found is None:
-            raise UnknownRun(f"there is no run {run_id}")
-        attempts = await runs.attempts_of_run(db, found)
-        return found, attempts, await runs.log_lines(db, run_id)
-
-    return await scheduler.read(query)
+async def _details(api: Api, run_id: int) -> RunDetailOut:
+    return await api.get(path("runs", run_id), RunDetailOut)
 
 
-async def _detail_out(
-    scheduler: Scheduler, found: Run, attempts: tuple[Attempt, ...], lines: tuple[LogLine, ...]
-) -> RunDetailOut:
-    steps = await scheduler.read(lambda db: runs.steps(db, found.id))
-    return run_detail_out(found, scheduler.definitions.get(found.job), attempts, lines, steps)
-
-
-def _facts(scheduler: Scheduler, found: Run, now: datetime) -> list[tuple[str, str]]:
-    shown = shown_arguments(scheduler.definitions.get(found.job), found.arguments)
+def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
     return [
         ("run", f"{found.id} of {found.job}"),
         ("state", humanize.STATE_WORDS[found.state]),
         ("stopping", found.stop_note or ""),
         ("waits", _unknown(found, now)),
         ("message", found.message or ""),
-        ("arguments", humanize.arguments(shown)),
+        ("arguments", humanize.arguments(found.arguments)),
         ("started by", found.triggered_by),
         ("due", when(found.due_at, now)),
-        ("took", humanize.duration(found.duration) if found.duration is not None else ""),
+        ("took", humanize.milliseconds(found.duration_ms)),
         ("attempt", str(found.attempt or "")),
         ("queue", found.queue),
         ("server", found.server or ""),
     ]
 
 
-def _unknown(found: Run, now: datetime) -> str:
+def _unknown(found: RunOut, now: datetime) -> str:
     if found.unknown_since is None:
         return ""
     asked = (f"{one.node} (release {one.release}): {one.why}" for one in found.refusals)
@@ -217,8 +211,8 @@ def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            await _to_its_end(scheduler, run_id, timeout, as_json=as_json)
+        async with reached() as api:
+            await _to_its_end(api, run_id, timeout, as_json=as_json)
 
     run(work())
 
@@ -226,20 +220,25 @@ def watch_run(run_id: int, *, timeout: timedelta | None, as_json: bool) -> None:
 @run_group.command("log")
 @click.argument("run_id", type=int)
 @click.option("--follow", "-f", "following", is_flag=True, help="Go on until it is over.")
-def print_log(run_id: int, *, following: bool) -> None:
+@json_option
+def print_log(run_id: int, *, following: bool, as_json: bool) -> None:
     """Print all that a run has written.
 
     \b
     Example:
       targcc run log 42 --follow
     """
+    lines: list[LogLine] = []
 
     def say(line: LogLine) -> None:
         click.echo(as_shown(_log_line(line).strip(), lines=True))
 
     async def work() -> None:
-        async with opened() as scheduler:
-            await until_over(scheduler, run_id, None, say, once=not following)
+        async with reached() as api:
+            said = lines.append if as_json else say
+            await until_over(api, run_id, None, said, once=not following)
+        if as_json:
+            print_json(lines)
 
     run(work())
 
@@ -256,21 +255,17 @@ def cancel_run(run_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            state = await scheduler.cancel(run_id, by=operator())
-            told = state == RunState.RUNNING
-            said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
-            if as_json:
-                print_json({"run_id": run_id, "state": state, "message": said})
-            else:
-                click.echo(said)
+        async with reached() as api:
+            said = await api.post(path("runs", run_id, "cancel"), CancelledOut)
+        done(said.message, as_json=as_json, run_id=run_id, state=said.state)
 
     run(work())
 
 
 @run_group.command("fail")
 @click.argument("run_id", type=int)
-def fail_run(run_id: int) -> None:
+@json_option
+def fail_run(run_id: int, *, as_json: bool) -> None:
     """Fail a run that waits for a server that knows its job and arguments.
 
     \b
@@ -279,9 +274,9 @@ def fail_run(run_id: int) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            await scheduler.operate(operations.fail, None, run_id, operator())
-        click.echo(f"run {run_id} is failed")
+        async with reached() as api:
+            said = await api.post(path("runs", run_id, "fail"), DoneOut)
+        done(said.message, as_json=as_json, run_id=run_id)
 
     run(work())
 
@@ -299,69 +294,69 @@ def retry_run(run_id: int, *, wait: bool, timeout: timedelta | None, as_json: bo
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            again = await scheduler.retry(run_id, by=operator())
-            found = await scheduler.read(lambda db: runs.get_run(db, again))
-            assert found is not None
-            if not wait:
-                started(scheduler, again, found.job, as_json=as_json)
-                return
-        await follow(again, found.queue, timeout, as_json=as_json)
+        async with reached() as api:
+            begun = await api.post(path("runs", run_id, "retry"), StartedOut)
+        await started(begun, wait=wait, patience=timeout, as_json=as_json)
 
     run(work())
 
 
-def started(scheduler: Scheduler, run_id: int, name: str, *, as_json: bool) -> None:
-    """Say that a run has been started and where to watch it."""
-    address = f"{scheduler.settings.dashboard_url}/runs/{run_id}"
-    if as_json:
-        print_json({"run_id": run_id, "message": f"{name} started", "url": address})
-        return
-    click.echo(as_shown(f"{name} started as run {run_id}: {address}"))
-
-
-async def follow(run_id: int, queue: str, patience: timedelta | None, *, as_json: bool) -> None:
-    """Wait until a run is over, showing what it writes; without a server, do the work here.
+async def started(
+    begun: StartedOut, *, wait: bool, patience: timedelta | None, as_json: bool
+) -> None:
+    """Say that a run has been started and where to watch it; or wait until it is over.
 
     Raises:
         CliError: the time is up.
     """
-    async with opened() as scheduler:
-        alive = await _somebody_works(scheduler, queue)
-    if not alive and not as_json:
-        click.echo("no server is up: this process runs it", err=True)
-    async with opened(work_on=None if alive else queue) as scheduler:
-        await _to_its_end(scheduler, run_id, patience, as_json=as_json)
-
-
-async def _to_its_end(
-    scheduler: Scheduler, run_id: int, patience: timedelta | None, *, as_json: bool
-) -> None:
-    """Follow a run, and end with the status 1 unless it succeeds."""
-    found = await until_over(scheduler, run_id, patience, None if as_json else _to_stderr)
-    if as_json:
-        await _show(scheduler, run_id, as_json=True)
+    if wait:
+        await _follow(begun.run_id, patience, as_json=as_json)
+    elif as_json:
+        print_json({"run_id": begun.run_id, "message": begun.message, "url": begun.url})
     else:
-        await _print_end(scheduler, found)
+        click.echo(as_shown(f"{begun.message}: {begun.url}"))
+
+
+async def _follow(run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
+    """Wait until a run is over, showing what it writes; without a server, do the work here."""
+    work_on = None
+    if server() is None:
+        async with reached() as api:
+            queue = (await _details(api, run_id)).queue
+            work_on = None if await _somebody_works(api, queue) else queue
+    if work_on is not None and not as_json:
+        click.echo("no server is up: this process runs it", err=True)
+    async with reached(work_on=work_on) as api:
+        await _to_its_end(api, run_id, patience, as_json=as_json)
+
+
+async def _to_its_end(api: Api, run_id: int, patience: timedelta | None, *, as_json: bool) -> None:
+    """Follow a run, and end with the status 1 unless it succeeds."""
+    found = await until_over(api, run_id, patience, None if as_json else _to_stderr)
+    if as_json:
+        _show(found, api.now, as_json=True)
+    else:
+        _print_end(found)
     if found.state != RunState.SUCCEEDED:
         raise SystemExit(_FAILED)
 
 
-async def _somebody_works(scheduler: Scheduler, queue: str) -> bool:
-    now, lost_after = scheduler.clock.now(), scheduler.settings.lost_after_seconds
+async def _somebody_works(api: Api, queue: str) -> bool:
+    system = await api.get(path("system"), SystemOut)
     return any(
         queue in server.queues
         and server.takes_runs
-        and (now - server.heartbeat_at).total_seconds() <= lost_after
-        for server in await scheduler.read(system.servers)
+        and (api.now - server.heartbeat_at).total_seconds() <= system.lost_after_seconds
+        for server in await api.get(path("servers"), list[Server])
     )
 
 
-async def _print_end(scheduler: Scheduler, found: Run) -> None:
-    took = f" in {humanize.duration(found.duration)}" if found.duration is not None else ""
+def _print_end(found: RunDetailOut) -> None:
+    took = (
+        f" in {humanize.milliseconds(found.duration_ms)}" if found.duration_ms is not None else ""
+    )
     said = f"run {found.id} of {found.job} {humanize.STATE_WORDS[found.state]}{took}"
     click.echo(as_shown(f"{said}: {found.message}" if found.message else said, lines=True))
-    if found.state == RunState.FAILED:
-        _, attempts, _ = await _details(scheduler, found.id)
-        if attempts and attempts[-1].traceback:
-            click.echo(as_shown(attempts[-1].traceback, lines=True), err=True)
+    attempt = found.attempts[-1] if found.attempts else None
+    if found.state == RunState.FAILED and attempt is not None and attempt.traceback:
+        click.echo(as_shown(attempt.traceback, lines=True), err=True)

@@ -6,18 +6,32 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from ... import operations
 from ...core import humanize
-from ...queries import releases, system
 from ...queries.models import Server
-from ...scheduler import Scheduler
-from ...storage.deploy import drain
-from ..common import opened, operator, run
+from ...queries.releases import Release
+from ...web.api.schemas.base import DoneOut
+from ...web.api.schemas.system import BusyOut, DrainOut
+from ..api.completing import server_names
+from ..api.reach import path, reached
+from ..common import run
 from ..group import CliError, Commands
-from ..output import as_shown, json_option, print_json, print_table, wait_options, when
+from ..output import (
+    as_shown,
+    done,
+    json_option,
+    print_json,
+    print_table,
+    shows,
+    wait_options,
+    when,
+)
+
+if TYPE_CHECKING:
+    from ..api.client import Api
 
 _LOOK_SECONDS = 0.5
 
@@ -28,7 +42,7 @@ def server_group() -> None:
 
 
 @server_group.command("list")
-@json_option
+@shows
 def list_servers(*, as_json: bool) -> None:
     """Show which servers are up.
 
@@ -38,14 +52,14 @@ def list_servers(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(system.servers), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("servers"), list[Server])
         if as_json:
             print_json(found)
         elif not found:
             click.echo("No server is up: targcc serve, or targcc worker.")
         else:
-            _print_servers(found, now)
+            _print_servers(found, api.now)
 
     run(work())
 
@@ -94,7 +108,7 @@ def _state(server: Server) -> str:
 
 
 @server_group.command("drain")
-@click.argument("name")
+@click.argument("name", shell_complete=server_names)
 @wait_options
 @json_option
 def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: bool) -> None:
@@ -109,17 +123,17 @@ def drain_server(name: str, *, wait: bool, timeout: timedelta | None, as_json: b
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found = await scheduler.operate(operations.drain, None, name, operator())
+        async with reached() as api:
+            found = await api.post(path("servers", name, "drain"), DrainOut)
             if wait:
-                await _until_empty(scheduler, [one.id for one in found], timeout)
+                await _until_empty(api, name, timeout)
         _tell(found, "empty" if wait else "taking nothing new", as_json=as_json)
 
     run(work())
 
 
 @server_group.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=server_names)
 @json_option
 def resume_server(name: str, *, as_json: bool) -> None:
     """Let a server that is being drained take runs again.
@@ -130,29 +144,27 @@ def resume_server(name: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found = await scheduler.operate(operations.resume_server, None, name, operator())
+        async with reached() as api:
+            found = await api.post(path("servers", name, "resume"), DrainOut)
         _tell(found, "taking runs again", as_json=as_json)
 
     run(work())
 
 
-def _tell(found: Sequence[drain.Found], what: str, *, as_json: bool) -> None:
+def _tell(found: DrainOut, what: str, *, as_json: bool) -> None:
     if as_json:
-        print_json([{"server": one.id, "state": what} for one in found])
+        print_json([{"server": one.id, "state": what} for one in found.servers])
         return
-    for one in found:
-        click.echo(f"{one.name}:{one.process_id} is {what}")
+    for one in found.servers:
+        click.echo(as_shown(f"{one.name}:{one.process_id} is {what}"))
 
 
-async def _until_empty(
-    scheduler: Scheduler, ids: Sequence[str], patience: timedelta | None
-) -> None:
+async def _until_empty(api: Api, name: str, patience: timedelta | None) -> None:
     """Wait until nodes have no run, in two looks one after the other: a claim may have been on its way during the first."""
     deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     empty = False
     while True:
-        busy = await scheduler.read(lambda db: drain.busy(db, ids))
+        busy = (await api.get(path("servers", name, "busy"), BusyOut)).runs
         if not busy and empty:
             return
         empty = not busy
@@ -169,7 +181,7 @@ def release_group() -> None:
 
 
 @release_group.command("list")
-@json_option
+@shows
 def list_releases(*, as_json: bool) -> None:
     """Show the releases whose servers have been up, newest first, and in what they differ from the one that decides.
 
@@ -179,8 +191,8 @@ def list_releases(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(releases.releases), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("releases"), list[Release])
         if as_json:
             print_json(found)
         elif not found:
@@ -193,7 +205,7 @@ def list_releases(*, as_json: bool) -> None:
                         one.name,
                         _standing(one),
                         ", ".join(one.servers),
-                        when(one.first_seen_at, now),
+                        when(one.first_seen_at, api.now),
                         "; ".join(one.differences),
                     ]
                     for one in found
@@ -203,7 +215,7 @@ def list_releases(*, as_json: bool) -> None:
     run(work())
 
 
-def _standing(release: releases.Release) -> str:
+def _standing(release: Release) -> str:
     if not release.decides:
         return ""
     return f"hold, chosen by {release.chosen_by}" if release.chosen_at is not None else "hold"
@@ -212,7 +224,8 @@ def _standing(release: releases.Release) -> str:
 @release_group.command("use")
 @click.argument("name", required=False)
 @click.option("--newest", is_flag=True, help="Let the newest release decide again.")
-def use_release(name: str | None, *, newest: bool) -> None:
+@json_option
+def use_release(name: str | None, *, newest: bool, as_json: bool) -> None:
     """Let the schedules of a release hold, whichever is newer, until another is chosen.
 
     \b
@@ -224,9 +237,8 @@ def use_release(name: str | None, *, newest: bool) -> None:
         raise CliError("say which release, or --newest")
 
     async def work() -> None:
-        async with opened() as scheduler:
-            chosen = await scheduler.operate(operations.use_release, None, name, operator())
-        which = f"release {chosen}" if chosen is not None else "the newest release"
-        click.echo(f"the schedules of {which} hold")
+        async with reached() as api:
+            said = await api.post(path("releases", name or "newest", "use"), DoneOut)
+        done(said.message, as_json=as_json, release=name)
 
     run(work())

@@ -12,18 +12,21 @@ from ...doctor.sqlite import WORTH_TELLING, vacuum_advice
 from ...migrations.upgrade import DIRECTORY, downgrade
 from ...node.pruner import count_history
 from ...preparing import migrate as bring_up_to_date
-from ...queries import system
-from ...queries.models import Queue
 from ...storage.transactions import Store
-from ...web.api.schemas.system import queue_out
+from ...web.api.schemas.base import DoneOut, PauseIn
+from ...web.api.schemas.system import QueueOut
+from ..api.completing import queue_names
+from ..api.reach import path, reached
 from ..common import opened, operator, run, settings
 from ..group import CliError, Commands
 from ..output import (
+    done,
     json_option,
     pause_options,
     print_json,
     print_table,
     progress_line,
+    shows,
 )
 
 
@@ -95,7 +98,7 @@ def queue_group() -> None:
 
 
 @queue_group.command("list")
-@json_option
+@shows
 def list_queues(*, as_json: bool) -> None:
     """Show what waits in each queue.
 
@@ -105,11 +108,10 @@ def list_queues(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            names, now = system.queue_names(scheduler.definitions.values()), scheduler.clock.now()
-            found = await scheduler.read(lambda db: system.queues(db, names, now))
+        async with reached() as api:
+            found = await api.get(path("queues"), list[QueueOut])
         if as_json:
-            print_json([queue_out(queue) for queue in found])
+            print_json(found)
             return
         print_table(
             ["QUEUE", "WAITING", "RUNNING", "AT MOST", "WILL RETRY", "SCHEDULED", "STATE"],
@@ -129,16 +131,17 @@ def list_queues(*, as_json: bool) -> None:
     run(work())
 
 
-def _state(queue: Queue) -> str:
-    if queue.pause is not None:
+def _state(queue: QueueOut) -> str:
+    if queue.paused is not None:
         return "paused"
-    return "maintenance" if queue.maintenance is not None else "open"
+    return "maintenance" if queue.maintenance_until is not None else "open"
 
 
 @queue_group.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=queue_names)
 @pause_options
-def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> None:
+@json_option
+def pause_queue(name: str, *, reason: str | None, until: datetime | None, as_json: bool) -> None:
     """Let no server take runs from a queue.
 
     \b
@@ -147,17 +150,18 @@ def pause_queue(name: str, *, reason: str | None, until: datetime | None) -> Non
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            system.check_queue(name, scheduler.definitions.values())
-            await scheduler.pause_queue(name, by=operator(), reason=reason, until=until)
+        async with reached() as api:
+            wish = PauseIn(reason=reason, until=until)
+            said = await api.post(path("queues", name, "pause"), DoneOut, wish)
+        done(said.message, as_json=as_json, queue=name, paused=True)
 
     run(work())
-    click.echo(f"the queue {name} is paused")
 
 
 @queue_group.command("resume")
-@click.argument("name")
-def resume_queue(name: str) -> None:
+@click.argument("name", shell_complete=queue_names)
+@json_option
+def resume_queue(name: str, *, as_json: bool) -> None:
     """Let servers take runs from a queue again.
 
     \b
@@ -166,12 +170,11 @@ def resume_queue(name: str) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            system.check_queue(name, scheduler.definitions.values())
-            await scheduler.resume_queue(name, by=operator())
+        async with reached() as api:
+            said = await api.post(path("queues", name, "resume"), DoneOut)
+        done(said.message, as_json=as_json, queue=name, paused=False)
 
     run(work())
-    click.echo(f"the queue {name} goes on")
 
 
 @click.command()

@@ -13,9 +13,11 @@ from ...security import passwords, second_factor, tokens, users
 from ...security.rights import own_roles
 from ...security.roles import Role
 from ...storage import accounts
+from ...web.api.schemas.sessions import TokenOut, UserOut
+from ..api.reach import path, reached
 from ..common import audited, duration, opened, operator, run
 from ..group import Commands
-from ..output import json_option, print_json, print_table, when
+from ..output import done, json_option, print_json, print_table, shows, when
 
 
 @click.group("user", cls=Commands)
@@ -43,7 +45,8 @@ def _password(*, from_stdin: bool) -> str:
     help="What they may do: viewer, operator, admin, or a role of your own. Default: admin for the first user, else viewer.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
+@json_option
+def add_user(name: str, *, role: str | None, password_stdin: bool, as_json: bool) -> None:
     """Add a user.
 
     \b
@@ -63,11 +66,11 @@ def add_user(name: str, *, role: str | None, password_stdin: bool) -> None:
         await users.add_user(db, name, hashed, wanted, now)
 
     audited("add user", f"{name} as {wanted}", work)
-    click.echo(f"{name} may sign in as {wanted}")
+    done(f"{name} may sign in as {wanted}", as_json=as_json, name=name, role=wanted)
 
 
 @user_group.command("list")
-@json_option
+@shows
 def list_users(*, as_json: bool) -> None:
     """Show who may sign in.
 
@@ -77,11 +80,10 @@ def list_users(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(users.users), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("users"), list[UserOut])
         if as_json:
-            names = ("name", "role", "created_at", "last_login_at", "second_factor")
-            print_json([{name: getattr(user, name) for name in names} for user in found])
+            print_json(found)
         elif not found:
             click.echo("There is no user yet: targcc user add NAME")
         else:
@@ -91,8 +93,8 @@ def list_users(*, as_json: bool) -> None:
                     [
                         u.name,
                         u.role,
-                        when(u.created_at, now),
-                        when(u.last_login_at, now),
+                        when(u.created_at, api.now),
+                        when(u.last_login_at, api.now),
                         "on" if u.second_factor else "",
                     ]
                     for u in found
@@ -104,7 +106,8 @@ def list_users(*, as_json: bool) -> None:
 
 @user_group.command("remove")
 @click.argument("name")
-def remove_user(name: str) -> None:
+@json_option
+def remove_user(name: str, *, as_json: bool) -> None:
     """Remove a user and end their sessions.
 
     \b
@@ -112,13 +115,14 @@ def remove_user(name: str) -> None:
       targcc user remove dana
     """
     audited("remove user", name, lambda db, _: users.remove_user(db, name))
-    click.echo(f"{name} is removed")
+    done(f"{name} is removed", as_json=as_json, name=name)
 
 
 @user_group.command("password")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def change_password(name: str, *, password_stdin: bool) -> None:
+@json_option
+def change_password(name: str, *, password_stdin: bool, as_json: bool) -> None:
     """Change a user's password and end their sessions.
 
     \b
@@ -127,12 +131,13 @@ def change_password(name: str, *, password_stdin: bool) -> None:
     """
     hashed = passwords.hash_password(_password(from_stdin=password_stdin), name)
     audited("change password", name, lambda db, _: users.change_password(db, name, hashed))
-    click.echo(f"{name} has another password")
+    done(f"{name} has another password", as_json=as_json, name=name)
 
 
 @user_group.command("reset-second-factor")
 @click.argument("name")
-def reset_second_factor(name: str) -> None:
+@json_option
+def reset_second_factor(name: str, *, as_json: bool) -> None:
     """Take the second factor of a user away who has lost it, and end their sessions.
 
     \b
@@ -145,7 +150,8 @@ def reset_second_factor(name: str) -> None:
         await accounts.remove_sessions_of(db, name)
 
     audited("reset second factor", name, work)
-    click.echo(f"{name} signs in by password alone until they turn it on again")
+    said = f"{name} signs in by password alone until they turn it on again"
+    done(said, as_json=as_json, name=name)
 
 
 @token_group.command("create")
@@ -224,7 +230,7 @@ async def _job_names(jobs: Sequence[str]) -> list[str]:
 
 
 @token_group.command("list")
-@json_option
+@shows
 def list_tokens(*, as_json: bool) -> None:
     """Show the tokens, without their secrets, which are not stored.
 
@@ -234,14 +240,10 @@ def list_tokens(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(tokens.tokens), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("tokens"), list[TokenOut])
         if as_json:
-            names = (
-                *("name", "role", "created_by", "created_at", "last_used_at", "expires_at"),
-                *("account", "scope", "prefix"),
-            )
-            print_json([{name: getattr(token, name) for name in names} for token in found])
+            print_json(found)
         elif not found:
             click.echo("There is no token yet: targcc token create NAME")
         else:
@@ -254,9 +256,9 @@ def list_tokens(*, as_json: bool) -> None:
                         t.scope,
                         t.prefix,
                         t.created_by,
-                        when(t.created_at, now),
-                        when(t.last_used_at, now),
-                        when(t.expires_at, now),
+                        when(t.created_at, api.now),
+                        when(t.last_used_at, api.now),
+                        when(t.expires_at, api.now),
                     ]
                     for t in found
                 ],
@@ -267,7 +269,8 @@ def list_tokens(*, as_json: bool) -> None:
 
 @token_group.command("revoke")
 @click.argument("name")
-def revoke_token(name: str) -> None:
+@json_option
+def revoke_token(name: str, *, as_json: bool) -> None:
     """Revoke a token.
 
     \b
@@ -275,4 +278,4 @@ def revoke_token(name: str) -> None:
       targcc token revoke shop
     """
     audited("revoke token", name, lambda db, _: tokens.revoke_token(db, name))
-    click.echo(f"the token {name} is revoked")
+    done(f"the token {name} is revoked", as_json=as_json, name=name)

@@ -126,11 +126,14 @@ async def get(connection: AsyncConnection, bulk_id: int) -> Bulk:
     return _bulk(row, await rows.undone_by(connection, bulk_id))
 
 
-async def latest(connection: AsyncConnection, limit: int = 20) -> tuple[Bulk, ...]:
-    """The last operations, newest first."""
-    found = (
-        await connection.execute(sa.select(job_bulk).order_by(job_bulk.c.Id.desc()).limit(limit))
-    ).all()
+async def latest(
+    connection: AsyncConnection, limit: int = 20, *, before: int | None = None
+) -> tuple[Bulk, ...]:
+    """The last operations, newest first; only older ones than ``before``, if it is given."""
+    statement = sa.select(job_bulk).order_by(job_bulk.c.Id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(job_bulk.c.Id < before)
+    found = (await connection.execute(statement)).all()
     undone = {row.Undoes: row.Id for row in found if row.Undoes is not None}
     return tuple(_bulk(row, undone.get(row.Id)) for row in found)
 

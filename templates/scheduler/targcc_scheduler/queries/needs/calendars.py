@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 
 from ...core import humanize
+from ...core.languages.catalogue import marked
 from ...core.languages.reader import gettext
 from ...jobs.definition import JobDefinition
 from ...jobs.options.calendars import project_calendar
@@ -28,12 +30,14 @@ class SlotChange:
         at: When it comes; ``None``: it is skipped.
         why: The day off or the blackout, with its calendar.
         text: In words, with times by the job's clock.
+        there: What is said of the slot that it comes at; empty when it is skipped.
     """
 
     planned: datetime
     at: datetime | None
     why: str
     text: str
+    there: str
 
 
 def calendars_of(job: JobDefinition) -> tuple[str, ...]:
@@ -116,23 +120,14 @@ def changes(job: JobDefinition, slots: Iterable[datetime], now: datetime) -> tup
     schedule, zone, coming = job.schedule, parse_zone(job.timezone), list(slots)
     if not isinstance(schedule, WorkingSchedule) or not coming:
         return ()
-    moved = [one for slot in coming for one in schedule.moved_to(slot, zone)]
-    skipped = list(schedule.skipped(now, coming[-1], zone))
-    return tuple(_change(one, job) for one in sorted([*moved, *skipped], key=_planned))
+    moved = [one for slot in coming for one in _moved(job, slot)]
+    skipped = [_change(one, job) for one in schedule.skipped(now, coming[-1], zone)]
+    return tuple(sorted([*moved, *skipped], key=attrgetter("planned")))
 
 
 def moved_there(job: JobDefinition, slot: datetime) -> str:
     """From where a slot was moved and why, or for which it stands too; empty for one that is as the schedule alone has it."""
-    if not isinstance(job.schedule, WorkingSchedule):
-        return ""
-    zone = parse_zone(job.timezone)
-    moved = job.schedule.moved_to(slot, zone)
-    if not moved:
-        return ""
-    said = {"time": _clock(moved[0].planned, job), "why": moved[0].why}
-    if job.schedule.has_own(slot, zone):
-        return gettext("also for the slot of %(time)s: %(why)s", **said)
-    return gettext("moved from %(time)s: %(why)s", **said)
+    return next((one.there for one in _moved(job, slot)), "")
 
 
 def reasons_of_slot(job: JobDefinition, coming: datetime, now: datetime) -> list[Reason]:
@@ -171,18 +166,26 @@ def closed_for_good(job: JobDefinition, now: datetime) -> Iterator[Reason]:
             yield Reason("calendar-closed", text)
 
 
-def _change(one: Handling, job: JobDefinition) -> SlotChange:
+def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
+    """The slots that come at one."""
+    schedule, zone = job.schedule, parse_zone(job.timezone)
+    if not isinstance(schedule, WorkingSchedule):
+        return []
+    said = marked("also for the slot of %(time)s: %(why)s")
+    if not schedule.has_own(slot, zone):
+        said = marked("moved from %(time)s: %(why)s")
+    return [_change(one, job, said) for one in schedule.moved_to(slot, zone)]
+
+
+def _change(one: Handling, job: JobDefinition, there: str | None = None) -> SlotChange:
     slot = _clock(one.planned, job)
     if one.at is None:
         text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=one.why)
     else:
         at = _clock(one.at, job)
         text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=one.why)
-    return SlotChange(one.planned, one.at, one.why, text)
-
-
-def _planned(one: Handling) -> datetime:
-    return one.planned
+    said = "" if there is None else gettext(there, time=slot, why=one.why)
+    return SlotChange(one.planned, one.at, one.why, text, said)
 
 
 def _clock(slot: datetime, job: JobDefinition) -> str:

@@ -151,10 +151,17 @@ async def get(connection: AsyncConnection, cause: str, now: datetime) -> Failure
 
 
 async def runs_of(
-    connection: AsyncConnection, cause: str, *, only_open: bool = True, limit: int = 50
+    connection: AsyncConnection,
+    cause: str,
+    *,
+    only_open: bool = True,
+    limit: int = 50,
+    before: int | None = None,
 ) -> tuple[Run, ...]:
-    """The runs of a cause, newest first."""
-    where = is_open(cause) if only_open else [job_run.c.Cause == cause]
+    """The runs of a cause, newest first; only older ones than ``before``, if it is given."""
+    where = [*is_open(cause)] if only_open else [job_run.c.Cause == cause]
+    if before is not None:
+        where.append(job_run.c.Id < before)
     found = sa.select(job_run).where(*where).order_by(job_run.c.Id.desc()).limit(limit)
     return tuple(run_of(row) for row in await connection.execute(found))
 

@@ -103,5 +103,9 @@ async def verify_audit(
     except AuditError as error:
         raise Problem(422, "That head says nothing", str(error)) from None
     return VerdictOut(
-        rows=found.rows, head=str(found.head), unchained=found.unchained, fault=found.fault
+        rows=found.rows,
+        head=str(found.head),
+        unchained=found.unchained,
+        fault=found.fault,
+        too_old=found.too_old,
     )

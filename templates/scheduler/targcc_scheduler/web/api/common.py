@@ -31,7 +31,7 @@ from ..authentication import api_needs
 from ..problems import Problem
 from ..state import get_scheduler
 from .schemas.base import ProblemOut
-from .schemas.runs import RunOut, run_out
+from .schemas.runs import RunOut, StartedOut, run_out
 
 T = TypeVar("T")
 
@@ -114,6 +114,12 @@ async def tried(action: Awaitable[T]) -> T:
     except tuple(_PROBLEM_OF) as error:
         status, title = next(said for kind, said in _PROBLEM_OF.items() if isinstance(error, kind))
         raise Problem(status, title, str(error)) from None
+
+
+def started_out(scheduler: Scheduler, run_id: int, job: str, message: str) -> StartedOut:
+    """A run that has been started, with the address of its page."""
+    url = f"{scheduler.settings.dashboard_url}/runs/{run_id}"
+    return StartedOut(run_id=run_id, job=job, url=url, message=message)
 
 
 def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:

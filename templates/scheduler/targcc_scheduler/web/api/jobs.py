@@ -12,6 +12,7 @@ from ...queries import jobs as jobs_rows
 from ...queries.history import Place, place_of
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
+from ...scheduler import Scheduler
 from ...schedules import parse_zone
 from ...security.roles import Role
 from ..api_route import ApiRoute
@@ -27,6 +28,7 @@ from .common import (
     Viewer,
     find_job,
     link_next,
+    started_out,
     tried,
 )
 from .schemas.base import DoneOut, PauseIn
@@ -75,7 +77,8 @@ async def trigger_job(
     if body is not None and body.like is not None:
         arguments = await tried(scheduler.arguments_of(definition, body.like)) | arguments
     run_id = await tried(scheduler.trigger(definition, arguments, by=by))
-    return StartedOut(run_id=run_id, message=f"{definition.display_name} started as run {run_id}")
+    said = f"{definition.display_name} started as run {run_id}"
+    return started_out(scheduler, run_id, definition.name, said)
 
 
 @router.get("/jobs/{name}/history", tags=["jobs"])
@@ -91,6 +94,32 @@ async def job_history(
 ) -> list[Attempt]:
     """The last attempts of a job, newest first: its rows of c_LoggedJob. The header `Link` names the next page."""
     key = find_job(scheduler, name).name
+    return await _history(scheduler, key, request, response, limit=limit, cursor=cursor)
+
+
+@router.get("/history", tags=["jobs"])
+async def whole_history(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> list[Attempt]:
+    """The last attempts of all jobs, newest first. The header `Link` names the next page."""
+    return await _history(scheduler, None, request, response, limit=limit, cursor=cursor)
+
+
+async def _history(
+    scheduler: Scheduler,
+    key: str | None,
+    request: Request,
+    response: Response,
+    *,
+    limit: int,
+    cursor: str | None,
+) -> list[Attempt]:
     try:
         after = Place.parse(cursor) if cursor is not None else None
     except ValueError:

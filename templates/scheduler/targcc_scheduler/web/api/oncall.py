@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
+from ...core.humanize import count
 from ...oncall import backfill as backfills
 from ...oncall import bulk, inbox
 from ...oncall.bulk import Wish
@@ -24,7 +26,18 @@ from ...security.roles import Role
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
-from .common import CONFLICT, PROBLEMS, SEARCH, Operator, SchedulerOf, Viewer, find_job, tried
+from .common import (
+    CONFLICT,
+    PROBLEMS,
+    SEARCH,
+    Limit,
+    Operator,
+    SchedulerOf,
+    Viewer,
+    find_job,
+    link_next,
+    tried,
+)
 from .schemas.base import DoneOut
 from .schemas.oncall import (
     AnswerOut,
@@ -33,9 +46,11 @@ from .schemas.oncall import (
     BulkIn,
     BulkOut,
     CountOut,
+    FailedRunOut,
     FailureActIn,
     FailureOut,
     InboxOut,
+    SeenIn,
 )
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
@@ -74,6 +89,48 @@ async def get_failure(cause: str, _: Viewer, scheduler: SchedulerOf) -> FailureO
     return FailureOut.model_validate(found)
 
 
+@router.get("/inbox/{cause}/runs", tags=["inbox"])
+async def failed_runs(
+    cause: str,
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this run.")] = None,
+) -> list[FailedRunOut]:
+    """The open runs of a failure, newest first. The header `Link` names the next page."""
+
+    async def query(db: AsyncConnection) -> list[FailedRunOut]:
+        found = await failures.runs_of(db, cause, limit=limit, before=cursor)
+        again = await failures.done_since(db, found)
+        return [
+            FailedRunOut(
+                id=one.id,
+                job=one.job,
+                happened_at=one.happened_at,
+                message=one.message,
+                done_since=one.id in again,
+            )
+            for one in found
+        ]
+
+    found = await scheduler.read(query)
+    link_next(request, response, found[-1].id if len(found) == limit else None)
+    return found
+
+
+@router.post("/seen", tags=["inbox"])
+async def seen(
+    request: Request, principal: Operator, scheduler: SchedulerOf, body: SeenIn
+) -> DoneOut:
+    """Take a lost node, or an alert that did not go out, off the list of what is wrong."""
+    by = actor(request, principal)
+    gone = await scheduler.operate(inbox.seen, None, body.subject, body.kind, by)
+    return DoneOut(message="it is off the list" if gone else "it was not on the list")
+
+
 @router.post("/inbox/{cause}", tags=["inbox"], responses=CONFLICT)
 async def act_on_failure(
     cause: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: FailureActIn
@@ -93,19 +150,23 @@ async def act_on_failure(
                     run_ids=ids,
                 )
             )
-            return DoneOut(message=f"{number} runs acknowledged")
+            return DoneOut(message=f"{count(number, 'run')} acknowledged")
         case "discard":
             number = await tried(scheduler.operate(inbox.discard, None, cause, by, run_ids=ids))
-            return DoneOut(message=f"{number} runs discarded")
+            return DoneOut(message=f"{count(number, 'run')} discarded")
         case "mute":
             await tried(scheduler.operate(inbox.mute, None, cause, by, note=body.note))
+            said = f"{cause} is muted"
         case "reopen":
             await tried(scheduler.operate(inbox.reopen, None, cause, by))
+            said = f"{cause} is open"
         case "assign":
             await tried(scheduler.operate(inbox.assign, None, cause, by, body.assignee))
+            said = f"assigned to {body.assignee or 'nobody'}"
         case "link":
             await tried(scheduler.operate(inbox.link, None, cause, by, body.ticket))
-    return DoneOut(message=f"failure {cause}: {body.action}")
+            said = f"linked to {body.ticket or 'no ticket'}"
+    return DoneOut(message=said)
 
 
 @router.post("/jobs/{name}/backfill", tags=["jobs"], responses=CONFLICT)
@@ -131,7 +192,13 @@ async def backfill_job(
                 priority=body.priority,
             )
         )
-    return BackfillOut(slots=len(found.slots), missing=found.missing, created=created)
+    return BackfillOut(
+        job=job.name,
+        slots=len(found.slots),
+        there=Counter(map(str, found.there.values())),
+        missing=found.missing,
+        created=created,
+    )
 
 
 @router.get("/jobs/{name}/why", tags=["jobs"])
@@ -147,6 +214,7 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
 
     found = await scheduler.read(query)
     if found is None:
+        find_job(scheduler, name)  # which says what may have been meant
         raise Problem(404, "No such job", f"there is no job {name!r}, and no run of one")
     return AnswerOut.model_validate(found)
 
@@ -190,9 +258,19 @@ async def begin_bulk(
 
 
 @router.get("/bulk", tags=["bulk"])
-async def list_bulk(_: Viewer, scheduler: SchedulerOf) -> list[BulkOut]:
-    """The last operations, newest first."""
-    return [BulkOut.model_validate(one) for one in await scheduler.read(bulks.latest)]
+async def list_bulk(
+    request: Request,
+    response: Response,
+    _: Viewer,
+    scheduler: SchedulerOf,
+    *,
+    limit: Limit = 20,
+    cursor: Annotated[int | None, Query(description="Older than this operation.")] = None,
+) -> list[BulkOut]:
+    """The last operations, newest first. The header `Link` names the next page."""
+    found = await scheduler.read(lambda db: bulks.latest(db, limit, before=cursor))
+    link_next(request, response, found[-1].id if len(found) == limit else None)
+    return [BulkOut.model_validate(one) for one in found]
 
 
 @router.get("/bulk/{bulk_id}", tags=["bulk"])

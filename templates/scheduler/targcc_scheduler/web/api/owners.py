@@ -26,16 +26,20 @@ async def set_owner(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf, body: OwnerIn
 ) -> DoneOut:
     """Say who runs a job. Nothing is done at the old server: `targcc cutover` does both sides."""
-    definition = find_job(scheduler, name)
+    job = scheduler.key_of(name)
+    if job not in await scheduler.read(rows.load):  # it may have left the code
+        job = find_job(scheduler, name).name
     await tried(
         scheduler.operate(
             owning.set_owner,
             None,
-            definition.name,
+            job,
             body.owner,
             actor(request, principal),
             reason=body.reason,
             old_is_off=body.old_is_off,
+            old_key=body.old_key,
+            runner=body.runner,
         )
     )
-    return DoneOut(message=f"{definition.display_name} has the owner {body.owner}")
+    return DoneOut(message=f"{job} has the owner {body.owner}")

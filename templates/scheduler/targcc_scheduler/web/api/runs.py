@@ -34,16 +34,19 @@ from .common import (
     link_next,
     no_such_run,
     run_out_of,
+    started_out,
     tried,
 )
 from .schemas.base import DoneOut
-from .schemas.runs import RunDetailOut, RunsOut, StartedOut, run_detail_out
+from .schemas.runs import CancelledOut, RunDetailOut, RunsOut, StartedOut, run_detail_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 
 @router.get("/runs", tags=["runs"])
 async def list_runs(
+    request: Request,
+    response: Response,
     _: Viewer,
     scheduler: SchedulerOf,
     *,
@@ -56,8 +59,10 @@ async def list_runs(
     since: Annotated[datetime | None, Query(description="Created then or later.")] = None,
     limit: Limit = 50,
     before: Annotated[int | None, Query(description="Older than this run id.")] = None,
+    cursor: Annotated[int | None, Query(description="The same as before.")] = None,
 ) -> RunsOut:
-    """Runs, newest first."""
+    """Runs, newest first. The header `Link` names the next page."""
+    before = cursor if cursor is not None else before
     if since is not None and since.tzinfo is None:
         raise Problem(422, "Which zone?", "since needs a zone, such as 2026-12-31T08:00:00Z")
     asked = joined(
@@ -65,8 +70,9 @@ async def list_runs(
     )
     wanted = looked_for(scheduler, asked, limit=limit, before=before)
     page = await scheduler.read(lambda db: find_runs(db, wanted))
-    runs = [run_out_of(scheduler, run) for run in page.runs]
-    return RunsOut(runs=runs, next_before=page.next_before)
+    link_next(request, response, page.next_before)
+    found = [run_out_of(scheduler, run) for run in page.runs]
+    return RunsOut(runs=found, next_before=page.next_before)
 
 
 @router.get("/runs/{run_id}", tags=["runs"])
@@ -128,11 +134,12 @@ async def run_log(
 @router.post("/runs/{run_id}/cancel", tags=["runs"], responses=CONFLICT)
 async def cancel_run(
     run_id: int, request: Request, principal: Operator, scheduler: SchedulerOf
-) -> DoneOut:
+) -> CancelledOut:
     """Cancel a run: at once if it waits, else its job is told and stopped after a grace."""
     state = await tried(scheduler.cancel(run_id, by=actor(request, principal)))
     told = state == RunState.RUNNING
-    return DoneOut(message=f"run {run_id} {'has been told to stop' if told else 'is cancelled'}")
+    said = f"run {run_id} {'has been told to stop' if told else 'is cancelled'}"
+    return CancelledOut(message=said, state=state)
 
 
 @router.post("/runs/{run_id}/fail", tags=["runs"], responses=CONFLICT)
@@ -150,7 +157,9 @@ async def retry_run(
 ) -> StartedOut:
     """Do a run that is over again, as a new run; one that waits for its time starts now."""
     again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
-    return StartedOut(run_id=again, message=f"run {run_id} is done as run {again}")
+    found = await scheduler.read(lambda db: runs.get_run(db, again))
+    job = found.job if found is not None else ""
+    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}")
 
 
 @router.delete("/runs/{run_id}", tags=["runs"], responses=CONFLICT)

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request
 
 from ...core.errors import AuthError
 from ...core.humanize import count
-from ...security import sessions, tokens
+from ...security import sessions, tokens, users
 from ...security.roles import Principal, Role
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
 from .common import PROBLEMS, Admin, SchedulerOf, Viewer
 from .schemas.base import DoneOut
-from .schemas.sessions import SessionOut, TokenOut
+from .schemas.sessions import SessionOut, TokenOut, UserOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["sessions"])
 
@@ -53,13 +53,19 @@ async def end_sessions(
     request: Request,
     principal: Viewer,
     scheduler: SchedulerOf,
+    *,
     user: Annotated[str, Query(description="Whose; of whoever asks by default.")] = "",
+    everybody: Annotated[
+        bool, Query(alias="all", description="Everybody's. Needs the role admin.")
+    ] = False,
 ) -> DoneOut:
     """End all sessions of a user."""
     by, now = actor(request, principal), scheduler.clock.now()
-    name = _whose(principal, user) or principal.name
+    if everybody and not principal.covers(Role.ADMIN):
+        raise Problem(403, "Not allowed", "sessions of others need the role admin")
+    name = None if everybody else _whose(principal, user) or principal.name
     ended = await scheduler.change(lambda db: sessions.revoke_all(db, by, now, name=name))
-    return DoneOut(message=f"{count(ended, 'session')} of {name} ended")
+    return DoneOut(message=f"{count(ended, 'session')} of {name or 'everybody'} ended")
 
 
 def _whose(principal: Principal, user: str = "") -> str | None:
@@ -80,3 +86,9 @@ async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
     """The tokens of programs: what each may do, how it begins, when it was last used."""
     found = await scheduler.read(tokens.tokens)
     return [TokenOut.model_validate(one) for one in found]
+
+
+@router.get("/users")
+async def list_users(_: Admin, scheduler: SchedulerOf) -> list[UserOut]:
+    """Who may sign in with a password."""
+    return [UserOut.model_validate(one) for one in await scheduler.read(users.users)]

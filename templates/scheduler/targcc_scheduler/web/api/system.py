@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ... import operations
-from ...core.errors import UnknownQueue
+from ...core.errors import UnknownQueue, UnknownServer
 from ...queries import releases, system
 from ...queries.models import Server
 from ...queries.releases import Release
@@ -20,15 +21,15 @@ from ..problems import Problem
 from .common import PROBLEMS, Operator, SchedulerOf, Viewer, tried
 from .jobs import pause_of
 from .schemas.base import DoneOut, PauseIn
-from .schemas.system import QueueOut, SystemOut, queue_out, system_out
+from .schemas.system import BusyOut, DrainOut, NodeOut, QueueOut, SystemOut, queue_out, system_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 
 
 @router.get("/system", tags=["system"])
-async def get_system(_: Viewer) -> SystemOut:
+async def get_system(_: Viewer, scheduler: SchedulerOf) -> SystemOut:
     """The project, the version of the scheduler, and how the project has it: vendored or as a package."""
-    return system_out()
+    return system_out(scheduler.broken, scheduler.settings.lost_after_seconds)
 
 
 @router.get("/queues", tags=["system"])
@@ -38,6 +39,15 @@ async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
     names = queue_names(scheduler.definitions.values())
     found = await scheduler.read(lambda db: system.queues(db, names, now))
     return [queue_out(queue) for queue in found]
+
+
+@router.get("/queues/{name}", tags=["system"])
+async def get_queue(name: str, _: Viewer, scheduler: SchedulerOf) -> QueueOut:
+    """One queue."""
+    _check_queue(scheduler, name)
+    now = scheduler.clock.now()
+    found = await scheduler.read(lambda db: system.queues(db, [name], now))
+    return queue_out(next(one for one in found if one.name == name))
 
 
 @router.post("/queues/{name}/pause", tags=["system"])
@@ -79,29 +89,43 @@ async def list_servers(_: Viewer, scheduler: SchedulerOf) -> list[Server]:
     return list(await scheduler.read(system.servers))
 
 
+@router.get("/servers/{name}/busy", tags=["system"])
+async def busy_servers(name: str, _: Viewer, scheduler: SchedulerOf) -> BusyOut:
+    """How many runs a node has that is up or being drained. The name as for draining."""
+
+    async def query(db: AsyncConnection) -> int:
+        found = await drain.find(db, name)
+        if not found:
+            raise UnknownServer(f"there is no server {name!r}")
+        return await drain.busy(db, [one.id for one in found])
+
+    return BusyOut(runs=await tried(scheduler.read(query)))
+
+
 @router.post("/servers/{name}/drain", tags=["system"])
 async def drain_server(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
-) -> DoneOut:
+) -> DrainOut:
     """Let a node claim nothing more; what it runs goes on. The name is an id, NAME:PROCESS, or that of several nodes on one machine."""
     by = actor(request, principal)
     found = await tried(scheduler.operate(operations.drain, None, name, by))
-    return DoneOut(message=f"{_named(found)} drained")
+    return _told(found, "drained")
 
 
 @router.post("/servers/{name}/resume", tags=["system"])
 async def resume_server(
     name: str, request: Request, principal: Operator, scheduler: SchedulerOf
-) -> DoneOut:
+) -> DrainOut:
     """Let a node that is being drained claim runs again."""
     by = actor(request, principal)
     found = await tried(scheduler.operate(operations.resume_server, None, name, by))
-    return DoneOut(message=f"{_named(found)} resumed")
+    return _told(found, "resumed")
 
 
-def _named(found: list[drain.Found]) -> str:
+def _told(found: list[drain.Found], what: str) -> DrainOut:
     names = ", ".join(f"{one.name}:{one.process_id}" for one in found)
-    return f"{names} {'is' if len(found) == 1 else 'are'}"
+    said = f"{names} {'is' if len(found) == 1 else 'are'} {what}"
+    return DrainOut(message=said, servers=[NodeOut.model_validate(one) for one in found])
 
 
 @router.get("/releases", tags=["system"])
@@ -117,4 +141,5 @@ async def use_release(
     """Let a release decide about schedules, whichever is newer; ``newest`` undoes that."""
     by, wanted = actor(request, principal), None if name == "newest" else name
     chosen = await tried(scheduler.operate(operations.use_release, None, wanted, by))
-    return DoneOut(message=f"{f'release {chosen}' if chosen else 'the newest release'} decides")
+    which = f"release {chosen}" if chosen else "the newest release"
+    return DoneOut(message=f"the schedules of {which} hold")

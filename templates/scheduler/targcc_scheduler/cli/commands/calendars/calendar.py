@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
-from ....project import current
-from ....queries.needs.calendars import CalendarYear, calendar_year, users_of
-from ....schedules import CronError
-from ...common import opened, run
-from ...group import CliError, Commands
-from ...output import json_option, print_json, print_pairs, print_table
+from ....web.api.calendars.schemas import CalendarOut, CalendarYearOut
+from ...api.reach import path, reached
+from ...common import run
+from ...group import Commands
+from ...output import print_json, print_pairs, print_table, shows
 
 
 @click.group("calendar", cls=Commands)
@@ -20,7 +17,7 @@ def calendar_group() -> None:
 
 
 @calendar_group.command("list")
-@json_option
+@shows
 def list_calendars(*, as_json: bool) -> None:
     """Show the calendars, and who respects each.
 
@@ -29,35 +26,26 @@ def list_calendars(*, as_json: bool) -> None:
       targcc calendar list
     """
 
-    async def work() -> list[tuple[str, list[str]]]:
-        async with opened() as scheduler:
-            definitions = list(scheduler.definitions.values())
-            return [(name, users_of(name, definitions)) for name in current().calendars]
+    async def work() -> None:
+        async with reached() as api:
+            found = await api.get(path("calendars"), list[CalendarOut])
+        if as_json:
+            print_json(found)
+        elif not found:
+            click.echo("The project has no calendars: targcc.yaml names them in calendars.")
+        else:
+            print_table(
+                ["CALENDAR", "JOBS", "DESCRIPTION"],
+                [[one.name, ", ".join(one.jobs) or "none", one.description] for one in found],
+            )
 
-    found, said = run(work()), current().calendars
-    if as_json:
-        print_json(
-            [
-                {"name": name, "description": said[name].get("description", ""), "jobs": jobs}
-                for name, jobs in found
-            ]
-        )
-    elif not found:
-        click.echo("The project has no calendars: targcc.yaml names them in calendars.")
-    else:
-        print_table(
-            ["CALENDAR", "JOBS", "DESCRIPTION"],
-            [
-                [name, ", ".join(jobs) or "none", said[name].get("description", "")]
-                for name, jobs in found
-            ],
-        )
+    run(work())
 
 
 @calendar_group.command("show")
 @click.argument("name")
 @click.option("--year", type=click.IntRange(1970, 9000), help="Which year. Default: this one.")
-@json_option
+@shows
 def show(name: str, *, year: int | None, as_json: bool) -> None:
     """Show the days off and the blackouts of a calendar in a year.
 
@@ -66,21 +54,18 @@ def show(name: str, *, year: int | None, as_json: bool) -> None:
       targcc calendar show holidays --year 2027
     """
 
-    async def now() -> datetime:
-        async with opened() as scheduler:
-            return scheduler.clock.now()
+    async def work() -> None:
+        async with reached() as api:
+            found = await api.get(path("calendars", name), CalendarYearOut, year=year)
+        if as_json:
+            print_json(found)
+        else:
+            _print(found)
 
-    try:
-        found = calendar_year(name, year or run(now()).year)
-    except CronError as error:
-        raise CliError(f"{error}. {error.allowed}".rstrip()) from None
-    if as_json:
-        print_json(found)
-    else:
-        _print(found)
+    run(work())
 
 
-def _print(found: CalendarYear) -> None:
+def _print(found: CalendarYearOut) -> None:
     print_pairs(
         [
             ("calendar", found.name),

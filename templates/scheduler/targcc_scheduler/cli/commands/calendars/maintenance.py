@@ -8,15 +8,14 @@ from typing import Any
 
 import click
 
-from ....oncall import maintenance
 from ....project import current
-from ....queries.system import check_queue
 from ....schedules import parse_zone
-from ....storage.maintenance import rows
-from ....storage.maintenance.rows import KEPT, Window
-from ...common import instant, opened, operator, run
+from ....web.api.calendars.schemas import MaintenanceOut
+from ...api.completing import queue_names
+from ...api.reach import path, reached
+from ...common import instant, run
 from ...group import Commands
-from ...output import json_option, print_json, print_table, when
+from ...output import as_shown, json_option, print_json, print_table, shows, when
 
 
 @click.group("maintenance", cls=Commands)
@@ -35,7 +34,11 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     reason = click.option("--reason", required=True, help="Why; shown wherever somebody asks.")
     queues = click.option(
-        "--queue", "queues", multiple=True, help="Only this queue. May be given more than once."
+        "--queue",
+        "queues",
+        multiple=True,
+        shell_complete=queue_names,
+        help="Only this queue. May be given more than once.",
     )
     return until(reason(queues(json_option(command))))
 
@@ -72,40 +75,38 @@ def plan(
 def _plan(
     since: datetime | None, until: datetime, reason: str, queues: tuple[str, ...], *, as_json: bool
 ) -> None:
-    async def work() -> tuple[Window, datetime]:
-        async with opened() as scheduler:
-            for queue in queues:
-                check_queue(queue, scheduler.definitions.values())
-            made = await scheduler.operate(
-                maintenance.plan,
-                None,
-                operator(),
-                starts_at=since,
-                ends_at=until,
-                reason=reason,
-                queues=queues,
-            )
-            return made, scheduler.clock.now()
+    wish = {
+        "starts_at": since and since.isoformat(),
+        "ends_at": until.isoformat(),
+        "reason": reason,
+        "queues": queues,
+    }
 
-    window, now = run(work())
-    if as_json:
-        print_json(window)
-    elif window.is_active(now):
-        click.echo(
-            f"window {window.id}: no run of {_which(window)} starts until {when(window.ends_at, now)}"
-        )
-    else:
-        zone = parse_zone(current().timezone)
-        since, until = (at.astimezone(zone) for at in (window.starts_at, window.ends_at))
-        times = f"from {since:%Y-%m-%d %H:%M} until {until:%Y-%m-%d %H:%M}"
-        click.echo(f"window {window.id}: no run of {_which(window)} starts {times}")
+    async def work() -> None:
+        async with reached() as api:
+            window = await api.post(path("maintenance"), MaintenanceOut, wish)
+        if as_json:
+            print_json(window)
+        else:
+            click.echo(as_shown(f"window {window.id}: {_planned(window, api.now)}"))
+
+    run(work())
+
+
+def _planned(window: MaintenanceOut, now: datetime) -> str:
+    if window.active:
+        return f"no run of {_which(window)} starts until {when(window.ends_at, now)}"
+    zone = parse_zone(current().timezone)
+    since, until = (at.astimezone(zone) for at in (window.starts_at, window.ends_at))
+    times = f"from {since:%Y-%m-%d %H:%M} until {until:%Y-%m-%d %H:%M}"
+    return f"no run of {_which(window)} starts {times}"
 
 
 @maintenance_group.command("list")
 @click.option(
     "--all", "show_all", is_flag=True, help="Also those of the last 90 days that are over."
 )
-@json_option
+@shows
 def list_windows(*, show_all: bool, as_json: bool) -> None:
     """Show the windows that are on or to come.
 
@@ -114,33 +115,31 @@ def list_windows(*, show_all: bool, as_json: bool) -> None:
       targcc maintenance list --all
     """
 
-    async def work() -> tuple[list[Window], datetime]:
-        async with opened() as scheduler:
-            now = scheduler.clock.now()
-            earliest = now - KEPT if show_all else now
-            return await scheduler.read(lambda db: rows.since(db, earliest)), now
-
-    windows, now = run(work())
-    if as_json:
-        print_json(windows)
-    elif not windows:
-        click.echo("No maintenance is planned.")
-    else:
-        print_table(
-            ["WINDOW", "STATE", "FROM", "UNTIL", "QUEUES", "BY", "REASON"],
-            [
+    async def work() -> None:
+        async with reached() as api:
+            windows = await api.get(path("maintenance"), list[MaintenanceOut], all=show_all or None)
+        if as_json:
+            print_json(windows)
+        elif not windows:
+            click.echo("No maintenance is planned.")
+        else:
+            print_table(
+                ["WINDOW", "STATE", "FROM", "UNTIL", "QUEUES", "BY", "REASON"],
                 [
-                    str(one.id),
-                    _state(one, now),
-                    when(one.starts_at, now),
-                    when(one.ends_at, now),
-                    ", ".join(one.queues) or "all",
-                    one.by,
-                    one.reason,
-                ]
-                for one in windows
-            ],
-        )
+                    [
+                        str(one.id),
+                        _state(one, api.now),
+                        when(one.starts_at, api.now),
+                        when(one.ends_at, api.now),
+                        ", ".join(one.queues) or "all",
+                        one.planned_by,
+                        one.reason,
+                    ]
+                    for one in windows
+                ],
+            )
+
+    run(work())
 
 
 @maintenance_group.command("end")
@@ -154,26 +153,25 @@ def end(window: int, *, as_json: bool) -> None:
       targcc maintenance end 3
     """
 
-    async def work() -> tuple[Window, datetime]:
-        async with opened() as scheduler:
-            ended = await scheduler.operate(maintenance.end, None, window, operator())
-            return ended, scheduler.clock.now()
+    async def work() -> None:
+        async with reached() as api:
+            ended = await api.delete(path("maintenance", window), MaintenanceOut)
+        if as_json:
+            print_json(ended)
+        else:
+            done = "is over" if ended.active else "will not be"
+            click.echo(as_shown(f"window {window} {done}: runs of {_which(ended)} start"))
 
-    ended, now = run(work())
-    if as_json:
-        print_json(ended)
-    else:
-        done = "is over" if ended.is_active(now) else "will not be"
-        click.echo(f"window {window} {done}: runs of {_which(ended)} start")
+    run(work())
 
 
-def _state(window: Window, now: datetime) -> str:
-    if window.is_active(now):
+def _state(window: MaintenanceOut, now: datetime) -> str:
+    if window.active:
         return "on"
     return "planned" if window.starts_at > now else "over"
 
 
-def _which(window: Window) -> str:
+def _which(window: MaintenanceOut) -> str:
     if not window.queues:
         return "all queues"
     return f"queue{'s' if len(window.queues) > 1 else ''} {', '.join(window.queues)}"

@@ -18,7 +18,7 @@ from ....scheduler import Scheduler
 from ....schedules import format_duration
 from ...common import duration, opened, run
 from ...group import CliError, Commands
-from ...output import as_shown, json_option, print_json, print_table, when
+from ...output import as_shown, print_json, print_table, shows, when
 
 _FILE = click.Path(path_type=Path)
 
@@ -62,7 +62,7 @@ async def both_sides() -> AsyncIterator[tuple[Scheduler, OldServer | None]]:
     show_default=True,
     help="How much later than its slot the old server may begin a run.",
 )
-@json_option
+@shows
 def report(*, days: int, tolerance: timedelta, as_json: bool) -> None:
     """Compare the slots of jobs in shadow with the old server's log, day by day.
 
@@ -115,7 +115,7 @@ def _day(day: shadow_report.Day) -> list[str]:
 
 @cutover_group.command("plan")
 @click.argument("file", type=_FILE, default=owning.FILE)
-@json_option
+@shows
 def show_plan(file: Path, *, as_json: bool) -> None:
     """Check both sides, and show the order: one runner of the old server after the other.
 
@@ -166,7 +166,7 @@ def _of(runner: str) -> str:
 
 
 @cutover_group.command("status")
-@json_option
+@shows
 def show_status(*, as_json: bool) -> None:
     """Show where each job runs, what is unfinished or wrong, and the first day of those that came here.
 

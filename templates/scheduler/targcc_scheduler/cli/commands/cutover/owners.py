@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ....cutover import owning
 from ....storage.owners import rows
-from ....storage.owners.values import Owner, Ownership
+from ....storage.owners.values import Owner
+from ....web.api.schemas.base import DoneOut
+from ....web.api.schemas.jobs import JobDetailOut, OwnerIn, OwnerOut
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import opened, operator, run
 from ...group import CliError, Commands
-from ...output import json_option, print_json, print_table, when
+from ...output import done, json_option, print_json, print_table, shows, when
+
+if TYPE_CHECKING:
+    from ...api.client import Api
 
 _OWNERS = click.Choice([owner.value for owner in Owner])
 
@@ -22,7 +31,7 @@ def owner_group() -> None:
 
 
 @owner_group.command("list")
-@json_option
+@shows
 def list_owners(*, as_json: bool) -> None:
     """Show who runs which job. A job that is not named is run from here.
 
@@ -32,10 +41,10 @@ def list_owners(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            owned, now = await scheduler.read(rows.load), scheduler.clock.now()
+        async with reached() as api:
+            owned = await api.get(path("owners"), list[OwnerOut])
         if as_json:
-            print_json(list(owned.values()))
+            print_json(owned)
         elif not owned:
             click.echo("Every job is run from here.")
         else:
@@ -47,24 +56,24 @@ def list_owners(*, as_json: bool) -> None:
                         _shown(one),
                         one.runner or "",
                         one.old_key or "",
-                        when(one.since, now),
+                        when(one.since, api.now),
                         one.by,
                         str(one.waiting or ""),
                         one.reason or "",
                     ]
-                    for one in owned.values()
+                    for one in owned
                 ],
             )
 
     run(work())
 
 
-def _shown(one: Ownership) -> str:
+def _shown(one: OwnerOut) -> str:
     return f"{one.owner} ({one.step})" if one.step is not None else str(one.owner)
 
 
 @owner_group.command("set")
-@click.argument("names", nargs=-1, metavar="JOB...")
+@click.argument("names", nargs=-1, metavar="JOB...", shell_complete=job_names)
 @click.argument("owner", type=_OWNERS)
 @click.option("--all", "every", is_flag=True, help="All jobs that the old server runs.")
 @click.option("--reason", help="What the next person should know.")
@@ -72,6 +81,7 @@ def _shown(one: Ownership) -> str:
 @click.option("--old-id", help="The ID of its row in the old table.")
 @click.option("--runner", help="The old server's process that runs it.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@json_option
 def set_owner(
     names: tuple[str, ...],
     owner: str,
@@ -82,6 +92,7 @@ def set_owner(
     old_id: str | None,
     runner: str | None,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Say who runs jobs: old, new, or shadow (the old server, and the slots are written down here).
 
@@ -98,42 +109,40 @@ def set_owner(
         raise click.UsageError("--old-id and --runner are about one job")
 
     async def work() -> None:
-        async with opened() as scheduler:
-            owned = await scheduler.read(rows.load)
-            keys = (
-                [job for job, one in owned.items() if one.owner is not Owner.NEW]
-                if every
-                else [scheduler.key_of(name) for name in names]
-            )
-            for job in keys:
-                if job not in owned and job not in scheduler.definitions:
-                    raise CliError(f"there is no job {job}: targcc job list shows what there is")
-                if dry_run:
-                    was = owned[job].owner if job in owned else Owner.NEW
-                    click.echo(f"{job}: {was} -> {owner}")
-                    continue
-                await scheduler.operate(
-                    owning.set_owner,
-                    None,
-                    job,
-                    Owner(owner),
-                    operator(),
-                    reason=reason,
-                    old_is_off=old_is_off,
-                    old_key=old_id,
-                    runner=runner,
-                )
-                click.echo(f"{job}: {owner}")
-        if dry_run:
+        wish = OwnerIn(
+            owner=Owner(owner), reason=reason, old_is_off=old_is_off, old_key=old_id, runner=runner
+        )
+        said = []
+        async with reached() as api:
+            owned = {one.job: one.owner for one in await api.get(path("owners"), list[OwnerOut])}
+            taken = [job for job, by in owned.items() if by != Owner.NEW]
+            for job in taken if every else [await _key(api, name, owned) for name in names]:
+                was = owned.get(job, str(Owner.NEW))
+                if not dry_run:
+                    await api.post(path("jobs", job, "owner"), DoneOut, wish)
+                said.append({"job": job, "was": was, "owner": owner})
+                if not as_json:
+                    click.echo(f"{job}: {was} -> {owner}" if dry_run else f"{job}: {owner}")
+        if as_json:
+            print_json({"jobs": said, "saved": not dry_run})
+        elif dry_run:
             click.echo("Nothing was changed.")
 
     run(work())
 
 
+async def _key(api: Api, name: str, owned: Iterable[str]) -> str:
+    """A job's own name; it may have left the code."""
+    if name in owned:
+        return name
+    return (await api.get(path("jobs", name), JobDetailOut)).name
+
+
 @owner_group.command("import")
 @click.argument("file", type=click.Path(path_type=Path), default=owning.FILE)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
-def import_owners(file: Path, *, dry_run: bool) -> None:
+@json_option
+def import_owners(file: Path, *, dry_run: bool, as_json: bool) -> None:
     """Say that the old server runs the jobs which import-legacy --paused brought.
 
     FILE is what it wrote, by default legacy/cutover.json. From then on their owner keeps them from running here, and the
@@ -155,8 +164,7 @@ def import_owners(file: Path, *, dry_run: bool) -> None:
             if not dry_run:
                 new = await scheduler.operate(owning.register, None, moving, Owner.OLD, operator())
         would = "would be run" if dry_run else "are run"
-        click.echo(
-            f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
-        )
+        said = f"{len(new)} jobs {would} by the old server, {len(moving) - len(new)} had an owner."
+        done(said, as_json=as_json, jobs=len(new), saved=not dry_run)
 
     run(work())

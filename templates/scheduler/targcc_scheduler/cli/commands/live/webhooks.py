@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
-from typing import Any
+import json
 
 import click
 
-from ....core.actor import Actor
-from ....oncall import webhooks
-from ....scheduler import Scheduler
-from ....storage.webhooks import outbox, rows
+from ....oncall.webhooks import state_of
 from ....storage.webhooks.rows import EVENTS
-from ...common import opened, operator, run
-from ...group import CliError, Commands
-from ...output import json_option, limit_option, print_json, print_table, when
+from ....web.api.schemas.base import DoneOut
+from ....web.api.schemas.webhooks import (
+    DeliveryMadeOut,
+    DeliveryOut,
+    WebhookMadeOut,
+    WebhookOut,
+)
+from ...api.completing import job_names
+from ...api.reach import path, reached
+from ...common import run
+from ...group import Commands
+from ...output import done, json_option, limit_option, print_json, print_table, shows, when
 
 _ID = click.argument("webhook_id", metavar="ID", type=int)
 
@@ -39,6 +43,7 @@ def webhook_group() -> None:
     "jobs",
     multiple=True,
     metavar="PATTERN",
+    shell_complete=job_names,
     help="Of this job, or of those that a pattern names; may be repeated. Default: of all.",
 )
 @json_option
@@ -50,20 +55,22 @@ def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json:
       targcc webhook create https://example.com/hooks/jobs --event failed --job 'Daily*'
     """
 
-    async def work() -> webhooks.NewWebhook:
-        async with opened() as scheduler:
-            return await webhooks.create(scheduler, url, events, jobs, operator())
+    async def work() -> WebhookMadeOut:
+        async with reached() as api:
+            wish = {"url": url, "events": events, "jobs": jobs}
+            return await api.post(path("webhooks"), WebhookMadeOut, wish)
 
     made = run(work())
     if as_json:
-        click.echo(f'{{"id": {made.id}, "secret": "{made.secret}"}}')
+        # Not by print_json, which would mask the secret.
+        click.echo(json.dumps({"id": made.id, "secret": made.secret}))
         return
     click.echo(f"webhook {made.id} is on: targcc webhook test {made.id}")
     click.echo(f"secret  {made.secret}  (it is not shown again)")
 
 
 @webhook_group.command("list")
-@json_option
+@shows
 def list_webhooks(*, as_json: bool) -> None:
     """Show the webhooks, and how it goes with each.
 
@@ -73,10 +80,10 @@ def list_webhooks(*, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found, now = await scheduler.read(rows.webhooks), scheduler.clock.now()
+        async with reached() as api:
+            found = await api.get(path("webhooks"), list[WebhookOut])
         if as_json:
-            print_json([_without_secret(asdict(one)) for one in found])
+            print_json(found)
         elif not found:
             click.echo("There is no webhook.")
         else:
@@ -85,11 +92,11 @@ def list_webhooks(*, as_json: bool) -> None:
                 [
                     [
                         str(one.id),
-                        one.shown,
+                        one.address,
                         ", ".join(one.events) or "all",
                         ", ".join(one.jobs) or "all",
-                        webhooks.state_of(one, now),
-                        when(one.created_at, now),
+                        state_of(one.disabled_by, one.failing_since, api.now),
+                        when(one.created_at, api.now),
                     ]
                     for one in found
                 ],
@@ -98,16 +105,10 @@ def list_webhooks(*, as_json: bool) -> None:
     run(work())
 
 
-def _without_secret(values: dict[str, Any]) -> dict[str, Any]:
-    values["address"] = values.pop("shown")
-    del values["sealed_json"]
-    return values
-
-
 @webhook_group.command("deliveries")
 @_ID
 @limit_option
-@json_option
+@shows
 def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
     """Show the messages to a webhook, newest first, and what came of each.
 
@@ -117,11 +118,9 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            if await scheduler.read(lambda db: rows.find(db, webhook_id)) is None:
-                raise CliError(f"there is no webhook {webhook_id}")
-            found = await scheduler.read(lambda db: outbox.deliveries(db, webhook_id, limit))
-            now = scheduler.clock.now()
+        async with reached() as api:
+            address = path("webhooks", webhook_id, "deliveries")
+            found = await api.pages(address, list[DeliveryOut], limit, rows=list)
         if as_json:
             print_json(found)
         elif not found:
@@ -137,8 +136,8 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
                         one.status,
                         str(one.attempts),
                         one.answer or "",
-                        when(one.created_at, now),
-                        when(one.due_at, now),
+                        when(one.created_at, api.now),
+                        when(one.due_at, api.now),
                     ]
                     for one in found
                 ],
@@ -149,75 +148,89 @@ def deliveries(webhook_id: int, *, limit: int, as_json: bool) -> None:
 
 @webhook_group.command("test")
 @_ID
-def test(webhook_id: int) -> None:
+@json_option
+def test(webhook_id: int, *, as_json: bool) -> None:
     """Send a message of the type run.test, which is about no run.
 
     \b
     Example:
       targcc webhook test 1
     """
-    made = _do(lambda scheduler, by: webhooks.test(scheduler, webhook_id, by))
-    click.echo(f"a worker sends message {made}: targcc webhook deliveries {webhook_id}")
+
+    async def work() -> None:
+        async with reached() as api:
+            made = await api.post(path("webhooks", webhook_id, "test"), DeliveryMadeOut)
+        said = f"a worker sends message {made.delivery_id}: targcc webhook deliveries {webhook_id}"
+        done(said, as_json=as_json, webhook=webhook_id, delivery=made.delivery_id)
+
+    run(work())
 
 
 @webhook_group.command("redeliver")
 @_ID
 @click.argument("delivery_id", metavar="MESSAGE", type=int)
-def redeliver(webhook_id: int, delivery_id: int) -> None:
+@json_option
+def redeliver(webhook_id: int, delivery_id: int, *, as_json: bool) -> None:
     """Send a message again, under the same id.
 
     \b
     Example:
       targcc webhook redeliver 1 42
     """
-    _do(lambda scheduler, by: webhooks.redeliver(scheduler, webhook_id, delivery_id, by))
-    click.echo(f"message {delivery_id} will be sent again")
+    _do(webhook_id, "deliveries", delivery_id, "redeliver", as_json=as_json)
 
 
 @webhook_group.command("disable")
 @_ID
-def disable(webhook_id: int) -> None:
+@json_option
+def disable(webhook_id: int, *, as_json: bool) -> None:
     """Send nothing to a webhook; what waits is given up.
 
     \b
     Example:
       targcc webhook disable 1
     """
-    _do(lambda scheduler, by: webhooks.disable(scheduler, webhook_id, by))
-    click.echo(f"webhook {webhook_id} is off")
+    _do(webhook_id, "disable", as_json=as_json)
 
 
 @webhook_group.command("enable")
 @_ID
-def enable(webhook_id: int) -> None:
+@json_option
+def enable(webhook_id: int, *, as_json: bool) -> None:
     """Tell a webhook of runs that end from now on.
 
     \b
     Example:
       targcc webhook enable 1
     """
-    _do(lambda scheduler, by: webhooks.enable(scheduler, webhook_id, by))
-    click.echo(f"webhook {webhook_id} is on")
+    _do(webhook_id, "enable", as_json=as_json)
 
 
 @webhook_group.command("delete")
 @_ID
-def delete(webhook_id: int) -> None:
+@json_option
+def delete(webhook_id: int, *, as_json: bool) -> None:
     """Remove a webhook, with what was sent to it.
 
     \b
     Example:
       targcc webhook delete 1
     """
-    _do(lambda scheduler, by: webhooks.remove(scheduler, webhook_id, by))
-    click.echo(f"webhook {webhook_id} is removed")
+
+    async def work() -> None:
+        async with reached() as api:
+            said = await api.delete(path("webhooks", webhook_id), DoneOut)
+        done(said.message, as_json=as_json, webhook=webhook_id)
+
+    run(work())
 
 
-def _do(action: Callable[[Scheduler, Actor], Awaitable[Any]]) -> Any:
-    """Do something with a webhook as the user of this terminal; what came of it."""
+def _do(webhook_id: int, *what: object, as_json: bool) -> None:
+    """Do something with a webhook, and say so."""
 
-    async def work() -> Any:
-        async with opened() as scheduler:
-            return await action(scheduler, operator())
+    async def work() -> None:
+        async with reached() as api:
+            said = await api.post(path("webhooks", webhook_id, *what), DoneOut)
+        done(said.message, as_json=as_json, webhook=webhook_id)
 
-    return run(work())
+    run(work())

@@ -16,7 +16,7 @@ from ....scheduler import Scheduler
 from ....storage.audit import audit
 from ...common import opened, operator, run
 from ...group import CliError, Commands
-from ...output import json_option, print_json, print_table, when
+from ...output import json_option, print_json, print_table, shows, when
 
 
 @click.group("alert", cls=Commands)
@@ -91,7 +91,7 @@ def try_alerts(*, channels: tuple[str, ...], name: str | None, as_json: bool) ->
 
 
 @alert_group.command("list")
-@json_option
+@shows
 def list_alerts(*, as_json: bool) -> None:
     """Show alerts that are not over, messages that wait, those that did not go out, and who is on call.
 

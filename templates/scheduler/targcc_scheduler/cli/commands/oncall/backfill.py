@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 import click
 
 from ....core import humanize
-from ....oncall import backfill as backfills
-from ....oncall.backfill import Look
-from ...common import instant, opened, operator, run
+from ....oncall.backfill import BACKFILL
+from ....web.api.schemas.oncall import BackfillIn, BackfillOut
+from ...api.completing import job_names
+from ...api.reach import path, reached
+from ...common import instant, run
 from ...output import json_option, print_json
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option("--since", type=instant, required=True, metavar="TIME", help="From this slot on.")
 @click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
 @click.option("--rate", type=float, help="At most so many runs a minute.")
@@ -44,46 +45,33 @@ def backfill(
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            job = scheduler.find(name)
-            now = scheduler.clock.now()
-            found = await scheduler.read(lambda db: backfills.look(db, job, since, until, now))
+        asked = BackfillIn(since=since, until=until, rate=rate, priority=priority)
+        address = path("jobs", name, "backfill")
+        async with reached() as api:
             if dry_run or not yes:
+                look = asked.model_copy(update={"dry_run": True})
+                found = await api.post(address, BackfillOut, look)
                 _say(found, as_json=as_json and dry_run, err=not dry_run)
-            if dry_run:
-                return
-            if not yes:
+                if dry_run:
+                    return
                 click.confirm(f"run {len(found.missing)} slots?", abort=True, err=True)
-            made = await scheduler.operate(
-                backfills.backfill,
-                None,
-                job,
-                since,
-                until,
-                operator(),
-                rate=rate,
-                priority=priority,
-            )
+            made = await api.post(address, BackfillOut, asked)
         if as_json:
-            print_json({"job": job.name, "created": made})
+            print_json({"job": made.job, "created": made.created})
             return
-        click.echo(
-            f"{humanize.count(made, 'run')} of {job.name} {'waits' if made == 1 else 'wait'}"
-        )
-        click.echo(
-            f"  to cancel them: targcc bulk do cancel --job {job.name} --text {backfills.BACKFILL}"
-        )
+        waits = "waits" if made.created == 1 else "wait"
+        click.echo(f"{humanize.count(made.created, 'run')} of {made.job} {waits}")
+        click.echo(f"  to cancel them: targcc bulk do cancel --job {made.job} --text {BACKFILL}")
 
     run(work())
 
 
-def _say(found: Look, *, as_json: bool, err: bool) -> None:
+def _say(found: BackfillOut, *, as_json: bool, err: bool) -> None:
     if as_json:
-        print_json({"slots": found.slots, "missing": found.missing})
+        print_json(found)
         return
-    states = Counter(str(state) for state in found.there.values())
-    kept = ", ".join(f"{number:,} {state}" for state, number in states.items()) or "none"
-    click.echo(f"{humanize.count(len(found.slots), 'slot')}, of which there are: {kept}", err=err)
+    kept = ", ".join(f"{number:,} {state}" for state, number in found.there.items()) or "none"
+    click.echo(f"{humanize.count(found.slots, 'slot')}, of which there are: {kept}", err=err)
     for slot in found.missing[:20]:
         click.echo(f"  {slot.isoformat(sep=' ', timespec='minutes')}", err=err)
     if len(found.missing) > 20:  # noqa: PLR2004 - as many as are shown

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ....core import humanize
 from ....core.states import RunState
 from ....oncall import bulk
-from ....oncall.bulk import Wish
-from ....oncall.finding import looked_for
-from ....queries.needs import bulk as bulks
-from ....queries.needs.bulk import Bulk, Found
+from ....queries.needs.bulk import ACTIONS
 from ....scheduler import Scheduler
-from ....search.terms import joined, write
-from ...common import duration, opened, operator, run
+from ....search.terms import joined
+from ....web.api.schemas.base import DoneOut
+from ....web.api.schemas.oncall import BulkIn, BulkOut, CountOut, RunFilterIn
+from ...api.completing import job_names, queue_names
+from ...api.reach import path, reached
+from ...common import duration, run
 from ...group import Commands
 from ...output import (
+    done,
     json_option,
     limit_option,
     print_json,
     print_pairs,
     print_table,
     progress_line,
+    shows,
     when,
 )
+
+if TYPE_CHECKING:
+    from ...api.client import Api
+
+_LOOK_SECONDS = 0.5
 
 
 @click.group("bulk", cls=Commands)
@@ -35,7 +44,7 @@ def bulk_group() -> None:
 
 
 @bulk_group.command("do")
-@click.argument("action", type=click.Choice(bulks.ACTIONS))
+@click.argument("action", type=click.Choice(ACTIONS))
 @click.argument("search", nargs=-1)
 @click.option(
     "--state",
@@ -44,8 +53,8 @@ def bulk_group() -> None:
     type=click.Choice([*RunState], case_sensitive=False),
     help="Only in this state; may be repeated.",
 )
-@click.option("--job", help="Only of this job.")
-@click.option("--in-queue", help="Only in this queue.")
+@click.option("--job", shell_complete=job_names, help="Only of this job.")
+@click.option("--in-queue", shell_complete=queue_names, help="Only in this queue.")
 @click.option("--cause", help="Only runs that failed of this cause: see targcc inbox list.")
 @click.option("--open", "only_open", is_flag=True, help="Only what is open in the inbox.")
 @click.option("--text", default="", help="Only with this in job, message or who started it.")
@@ -53,7 +62,7 @@ def bulk_group() -> None:
     "--since", type=duration, metavar="DURATION", help="Only created so long ago, or later."
 )
 @click.option("--run", "run_ids", type=int, multiple=True, help="Only this run; may be repeated.")
-@click.option("--queue", help="With queue: the new one.")
+@click.option("--queue", shell_complete=queue_names, help="With queue: the new one.")
 @click.option("--priority", type=int, help="With priority: the new one.")
 @click.option("--rate", type=float, help="With retry and run-now: at most so many a minute.")
 @click.option("--newest-first", is_flag=True, help="By default the oldest goes first.")
@@ -64,7 +73,7 @@ def bulk_group() -> None:
 def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
     """Count the runs that fit, ask, and do it to all of them. SEARCH says which; the options say the same as its terms.
 
-    The servers do it and so does this process; ctrl-C leaves the rest to the servers.
+    The servers do it and, without --server, so does this process; ctrl-C leaves the rest to the servers.
 
     \b
     Example:
@@ -74,9 +83,9 @@ def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) 
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            wish = _wish(scheduler, action, **options)
-            found = await bulk.count(scheduler, wish)
+        async with reached() as api:
+            wish = _wish(api.now, action, **options)
+            found = await api.post(path("bulk", "count"), CountOut, wish)
             if dry_run:
                 _say_found(found, as_json=as_json)
                 return
@@ -85,18 +94,17 @@ def do(action: str, *, dry_run: bool, yes: bool, as_json: bool, **options: Any) 
                 click.confirm(
                     f"{action} {humanize.count(found.total, 'run')}?", abort=True, err=True
                 )
-            bulk_id = await scheduler.operate(bulk.begin, None, wish, operator(), found.total)
-            await follow(scheduler, bulk_id, as_json=as_json)
+            await begin(api, wish.model_copy(update={"at_most": found.total}), as_json=as_json)
 
     run(work())
 
 
 def _wish(
-    scheduler: Scheduler,
-    action: str,
+    now: datetime,
+    action: Any,
     *,
     search: tuple[str, ...],
-    states: tuple[str, ...],
+    states: tuple[RunState, ...],
     job: str | None,
     in_queue: str | None,
     cause: str | None,
@@ -105,22 +113,22 @@ def _wish(
     since: timedelta | None,
     run_ids: tuple[int, ...],
     **rest: Any,
-) -> Wish:
-    asked = joined(
-        *search,
-        write("state", *states),
-        write("job", job),
-        write("queue", in_queue),
-        write("cause", cause),
-        "is:open" if only_open else "",
-        write("", text),
-        write("since", since and scheduler.clock.now() - since),
-        write("run", *run_ids),
+) -> BulkIn:
+    wanted = RunFilterIn(
+        q=joined(*search),
+        states=list(states),
+        job=job,
+        queue=in_queue,
+        cause=cause,
+        open=only_open,
+        text=text,
+        since=now - since if since is not None else None,
+        runs=list(run_ids),
     )
-    return Wish(action=action, wanted=looked_for(scheduler, asked), **rest)
+    return BulkIn(action=action, filter=wanted, **rest)
 
 
-def _say_found(found: Found, *, as_json: bool, err: bool = False) -> None:
+def _say_found(found: CountOut, *, as_json: bool, err: bool = False) -> None:
     if as_json:
         print_json(found)
         return
@@ -131,12 +139,22 @@ def _say_found(found: Found, *, as_json: bool, err: bool = False) -> None:
         click.echo(f"  {', '.join(shown)}", err=err)
 
 
-async def follow(scheduler: Scheduler, bulk_id: int, *, as_json: bool) -> None:
-    """Do an operation beside the servers and say how far it is, then what came of it."""
+async def begin(api: Api, wish: BulkIn, *, as_json: bool) -> None:
+    """Begin an operation, say how far it is, then what came of it."""
+    await _follow(api, await api.post(path("bulk"), BulkOut, wish), as_json=as_json)
+
+
+async def _follow(api: Api, one: BulkOut, *, as_json: bool) -> None:
+    """Wait for an operation. The servers do it; without ``--server`` this process does it, too."""
+    if api.scheduler is not None:
+        await _work_off(api.scheduler, one.id)
     with progress_line() as say:
-        one = await bulk.work_off(
-            scheduler, bulk_id, lambda now: say(f"{now.done + now.refused:,} of {now.total:,}")
-        )
+        while True:
+            one = await api.get(path("bulk", one.id), BulkOut)
+            if one.state != "running":
+                break
+            say(f"{one.done + one.refused:,} of {one.total:,}")
+            await asyncio.sleep(_LOOK_SECONDS)
     if as_json:
         print_json(one)
         return
@@ -146,9 +164,16 @@ async def follow(scheduler: Scheduler, bulk_id: int, *, as_json: bool) -> None:
         click.echo(f"  targcc bulk undo {one.id} takes it back")
 
 
+async def _work_off(scheduler: Scheduler, bulk_id: int) -> None:
+    with progress_line() as say:
+        await bulk.work_off(
+            scheduler, bulk_id, lambda now: say(f"{now.done + now.refused:,} of {now.total:,}")
+        )
+
+
 @bulk_group.command("list")
 @limit_option
-@json_option
+@shows
 def list_bulks(*, limit: int, as_json: bool) -> None:
     """Show operations, newest first.
 
@@ -158,17 +183,17 @@ def list_bulks(*, limit: int, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found = await scheduler.read(lambda db: bulks.latest(db, limit))
-            if as_json:
-                print_json(found)
-            else:
-                _print(found, scheduler.clock.now())
+        async with reached() as api:
+            found = await api.pages(path("bulk"), list[BulkOut], limit, rows=list)
+        if as_json:
+            print_json(found)
+        else:
+            _print(found, api.now)
 
     run(work())
 
 
-def _print(found: tuple[Bulk, ...], now: datetime) -> None:
+def _print(found: list[BulkOut], now: datetime) -> None:
     if not found:
         click.echo("There was none.")
         return
@@ -192,7 +217,7 @@ def _print(found: tuple[Bulk, ...], now: datetime) -> None:
 
 @bulk_group.command("show")
 @click.argument("bulk_id", type=int)
-@json_option
+@shows
 def show(bulk_id: int, *, as_json: bool) -> None:
     """Show one operation and how far it is.
 
@@ -202,9 +227,8 @@ def show(bulk_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            one = await scheduler.read(lambda db: bulks.get(db, bulk_id))
-            now = scheduler.clock.now()
+        async with reached() as api:
+            one, now = await api.get(path("bulk", bulk_id), BulkOut), api.now
         if as_json:
             print_json(one)
             return
@@ -227,7 +251,8 @@ def show(bulk_id: int, *, as_json: bool) -> None:
 
 @bulk_group.command("stop")
 @click.argument("bulk_id", type=int)
-def stop(bulk_id: int) -> None:
+@json_option
+def stop(bulk_id: int, *, as_json: bool) -> None:
     """Stop an operation; what it has done stays.
 
     \b
@@ -236,9 +261,9 @@ def stop(bulk_id: int) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            await scheduler.operate(bulk.stop, None, bulk_id, operator())
-        click.echo(f"operation {bulk_id} is stopped")
+        async with reached() as api:
+            said = await api.post(path("bulk", bulk_id, "stop"), DoneOut)
+        done(said.message, as_json=as_json, id=bulk_id)
 
     run(work())
 
@@ -255,8 +280,8 @@ def undo(bulk_id: int, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            back = await scheduler.operate(bulk.undo, None, bulk_id, operator())
-            await follow(scheduler, back, as_json=as_json)
+        async with reached() as api:
+            back = await api.post(path("bulk", bulk_id, "undo"), BulkOut)
+            await _follow(api, back, as_json=as_json)
 
     run(work())

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
 import click
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core import humanize
-from ....oncall import bulk, inbox
-from ....oncall.bulk import Wish
-from ....oncall.finding import looked_for
-from ....queries.finding.filters import RunFilter
-from ....queries.needs import failures
-from ....queries.needs.concerns import Concern, concerns
-from ....queries.needs.failures import Failure
-from ....scheduler import Scheduler
-from ....search.terms import joined, only
-from ...common import Function, instant, opened, operator, run
+from ....search.terms import joined
+from ....web.api.schemas.base import DoneOut
+from ....web.api.schemas.oncall import (
+    BulkIn,
+    ConcernOut,
+    FailedRunOut,
+    FailureActIn,
+    FailureOut,
+    InboxOut,
+    RunFilterIn,
+)
+from ...api.reach import path, reached
+from ...common import Function, instant, run
 from ...group import Commands
-from ...output import json_option, print_json, print_pairs, print_table, when
-from .bulk import follow
+from ...output import (
+    as_shown,
+    done,
+    json_option,
+    print_json,
+    print_pairs,
+    print_table,
+    shows,
+    when,
+)
+from .bulk import begin
 
 
 @click.group("inbox", cls=Commands)
@@ -34,7 +43,7 @@ def inbox_group() -> None:
 @click.argument("search", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="What is muted or done, too.")
 @click.option("--check", is_flag=True, help="Exit status 1 when anything needs a person.")
-@json_option
+@shows
 def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_json: bool) -> None:
     """Show failures by their cause, and whatever else is wrong; with SEARCH only failures of which a run fits.
 
@@ -45,33 +54,21 @@ def list_inbox(*, search: tuple[str, ...], everything: bool, check: bool, as_jso
     """
 
     async def work() -> bool:
-        async with opened() as scheduler:
-            wanted = looked_for(scheduler, joined(*search))
-            found, wrong = await _read(scheduler, wanted, everything=everything)
-            if as_json:
-                print_json({"failures": found, "concerns": wrong})
-            else:
-                _print(found, wrong, scheduler.clock.now())
-        return bool(wrong)
+        async with reached() as api:
+            found = await api.get(
+                path("inbox"), InboxOut, all=everything or None, q=joined(*search)
+            )
+        if as_json:
+            print_json(found)
+        else:
+            _print(found.failures, found.concerns, api.now)
+        return bool(found.concerns)
 
     if run(work()) and check:
         raise click.exceptions.Exit(1)
 
 
-async def _read(
-    scheduler: Scheduler, wanted: RunFilter, *, everything: bool
-) -> tuple[tuple[Failure, ...], list[Concern]]:
-    now, definitions = scheduler.clock.now(), list(scheduler.definitions.values())
-    lost_after = scheduler.settings.lost_after_seconds
-
-    async def query(db: AsyncConnection) -> tuple[tuple[Failure, ...], list[Concern]]:
-        found = await failures.inbox(db, now, everything=everything, wanted=wanted)
-        return found, list(await concerns(db, definitions, now, lost_after=lost_after))
-
-    return await scheduler.read(query)
-
-
-def _print(found: tuple[Failure, ...], wrong: list[Concern], now: datetime) -> None:
+def _print(found: list[FailureOut], wrong: list[ConcernOut], now: datetime) -> None:
     if found:
         print_table(
             ["FAILURE", "STATE", "OPEN", "JOB", "FIRST", "LAST", "WITH", "WHAT"],
@@ -91,14 +88,14 @@ def _print(found: tuple[Failure, ...], wrong: list[Concern], now: datetime) -> N
         )
     for concern in wrong:
         if concern.kind != "failure":
-            click.echo(f"{concern.title}: {concern.detail}")
+            click.echo(as_shown(f"{concern.title}: {concern.detail}"))
     if not found and not wrong:
         click.echo("Nothing needs you.")
 
 
 @inbox_group.command("show")
 @click.argument("cause")
-@json_option
+@shows
 def show_failure(cause: str, *, as_json: bool) -> None:
     """Show one failure with its newest open runs.
 
@@ -108,29 +105,23 @@ def show_failure(cause: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            now = scheduler.clock.now()
-
-            async def query(db: AsyncConnection) -> tuple[Failure, Any, frozenset[int]]:
-                one = await failures.get(db, cause, now)
-                runs = await failures.runs_of(db, cause, limit=20)
-                return one, runs, await failures.done_since(db, runs)
-
-            one, runs, again = await scheduler.read(query)
+        async with reached() as api:
+            one = await api.get(path("inbox", cause), FailureOut)
+            runs = await api.get(path("inbox", cause, "runs"), list[FailedRunOut], limit=20)
+        now = api.now
         if as_json:
             print_json({"failure": one, "runs": [found.id for found in runs]})
             return
         print_pairs(_facts(one, now))
         for found in runs:
-            later = "  a later run with the same arguments succeeded" if found.id in again else ""
-            click.echo(
-                f"  run {found.id}  {when(found.happened_at, now)}  {humanize.last_line(found.message)}{later}"
-            )
+            later = "  a later run with the same arguments succeeded" if found.done_since else ""
+            said = humanize.last_line(found.message)
+            click.echo(as_shown(f"  run {found.id}  {when(found.happened_at, now)}  {said}{later}"))
 
     run(work())
 
 
-def _facts(one: Failure, now: datetime) -> list[tuple[str, str]]:
+def _facts(one: FailureOut, now: datetime) -> list[tuple[str, str]]:
     return [
         ("job", one.job),
         ("what", one.title),
@@ -157,10 +148,14 @@ def _runs_option(command: Function) -> Function:
     return option(command)
 
 
-def _do(act: Callable[[Scheduler], Awaitable[str]]) -> None:
+def _act(cause: str, act: FailureActIn, *, as_json: bool) -> None:
     async def work() -> None:
-        async with opened() as scheduler:
-            click.echo(await act(scheduler))
+        async with reached() as api:
+            said = await api.post(path("inbox", cause), DoneOut, act)
+        message = said.message
+        if act.until is not None:
+            message = f"acknowledged until {when(act.until, api.now)}"
+        done(message, as_json=as_json, cause=cause)
 
     run(work())
 
@@ -180,13 +175,12 @@ def retry(
     Example:
       targcc inbox retry 3f2504e04f8911d3 --rate 60
     """
-    wanted = RunFilter(search=only(cause=cause, is_="open", run=run_ids))
-    wish = Wish(action="retry", wanted=wanted, rate=rate, newest_first=newest_first)
+    wanted = RunFilterIn(cause=cause, open=True, runs=list(run_ids))
+    wish = BulkIn(action="retry", filter=wanted, rate=rate, newest_first=newest_first)
 
     async def work() -> None:
-        async with opened() as scheduler:
-            bulk_id = await scheduler.operate(bulk.begin, None, wish, operator())
-            await follow(scheduler, bulk_id, as_json=as_json)
+        async with reached() as api:
+            await begin(api, wish, as_json=as_json)
 
     run(work())
 
@@ -196,8 +190,14 @@ def retry(
 @_runs_option
 @click.option("--note", help="What the next person should know.")
 @click.option("--until", type=instant, metavar="TIME", help="Open it again then, such as 2d.")
+@json_option
 def acknowledge(
-    cause: str, *, run_ids: tuple[int, ...], note: str | None, until: datetime | None
+    cause: str,
+    *,
+    run_ids: tuple[int, ...],
+    note: str | None,
+    until: datetime | None,
+    as_json: bool,
 ) -> None:
     """Say that somebody has seen a failure: its runs of now are done, or all of it waits until a time.
 
@@ -205,113 +205,84 @@ def acknowledge(
     Example:
       targcc inbox acknowledge 3f2504e04f8911d3 --note "the bank knows" --until 2d
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        chosen = list(run_ids) or None
-        number = await scheduler.operate(
-            inbox.acknowledge, None, cause, operator(), note=note, until=until, run_ids=chosen
-        )
-        if until is not None:
-            return f"acknowledged until {when(until, scheduler.clock.now())}"
-        return f"{humanize.count(number, 'run')} acknowledged"
-
-    _do(act)
+    act = FailureActIn(action="acknowledge", runs=list(run_ids), note=note, until=until)
+    _act(cause, act, as_json=as_json)
 
 
 @inbox_group.command("discard")
 @click.argument("cause")
 @_runs_option
-def discard(cause: str, *, run_ids: tuple[int, ...]) -> None:
+@json_option
+def discard(cause: str, *, run_ids: tuple[int, ...], as_json: bool) -> None:
     """Say that the open runs of a failure need nothing.
 
     \b
     Example:
       targcc inbox discard 3f2504e04f8911d3
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        chosen = list(run_ids) or None
-        number = await scheduler.operate(inbox.discard, None, cause, operator(), run_ids=chosen)
-        return f"{humanize.count(number, 'run')} discarded"
-
-    _do(act)
+    _act(cause, FailureActIn(action="discard", runs=list(run_ids)), as_json=as_json)
 
 
 @inbox_group.command("mute")
 @click.argument("cause")
 @click.option("--note", help="Why.")
-def mute(cause: str, *, note: str | None) -> None:
+@json_option
+def mute(cause: str, *, note: str | None, as_json: bool) -> None:
     """Let runs that fail so need nobody, those to come too.
 
     \b
     Example:
       targcc inbox mute 3f2504e04f8911d3 --note "a test customer"
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        await scheduler.operate(inbox.mute, None, cause, operator(), note=note)
-        return f"{cause} is muted"
-
-    _do(act)
+    _act(cause, FailureActIn(action="mute", note=note), as_json=as_json)
 
 
 @inbox_group.command("reopen")
 @click.argument("cause")
-def reopen(cause: str) -> None:
+@json_option
+def reopen(cause: str, *, as_json: bool) -> None:
     """End a mute, or an acknowledgement until a time.
 
     \b
     Example:
       targcc inbox reopen 3f2504e04f8911d3
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        await scheduler.operate(inbox.reopen, None, cause, operator())
-        return f"{cause} is open"
-
-    _do(act)
+    _act(cause, FailureActIn(action="reopen"), as_json=as_json)
 
 
 @inbox_group.command("assign")
 @click.argument("cause")
 @click.argument("name", required=False)
-def assign(cause: str, name: str | None) -> None:
+@json_option
+def assign(cause: str, name: str | None, *, as_json: bool) -> None:
     """Say who looks after a failure; without a name, nobody does.
 
     \b
     Example:
       targcc inbox assign 3f2504e04f8911d3 dana
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        await scheduler.operate(inbox.assign, None, cause, operator(), name)
-        return f"assigned to {name or 'nobody'}"
-
-    _do(act)
+    _act(cause, FailureActIn(action="assign", assignee=name), as_json=as_json)
 
 
 @inbox_group.command("link")
 @click.argument("cause")
 @click.argument("ticket", required=False)
-def link(cause: str, ticket: str | None) -> None:
+@json_option
+def link(cause: str, ticket: str | None, *, as_json: bool) -> None:
     """Link a failure to a ticket, by its address or its name.
 
     \b
     Example:
       targcc inbox link 3f2504e04f8911d3 https://tickets.example.com/7
     """
-
-    async def act(scheduler: Scheduler) -> str:
-        await scheduler.operate(inbox.link, None, cause, operator(), ticket)
-        return f"linked to {ticket}" if ticket else "linked to no ticket"
-
-    _do(act)
+    _act(cause, FailureActIn(action="link", ticket=ticket), as_json=as_json)
 
 
 @inbox_group.command("seen")
 @click.argument("kind", type=click.Choice(["node", "alert"]))
 @click.argument("subject")
-def seen(kind: str, subject: str) -> None:
+@json_option
+def seen(kind: str, subject: str, *, as_json: bool) -> None:
     """Take a lost server, or an alert that did not go out, off the list.
 
     \b
@@ -319,8 +290,9 @@ def seen(kind: str, subject: str) -> None:
       targcc inbox seen node web-2
     """
 
-    async def act(scheduler: Scheduler) -> str:
-        gone = await scheduler.operate(inbox.seen, None, subject, kind, operator())
-        return "it is off the list" if gone else "it was not on the list"
+    async def work() -> None:
+        async with reached() as api:
+            said = await api.post(path("seen"), DoneOut, {"kind": kind, "subject": subject})
+        done(said.message, as_json=as_json)
 
-    _do(act)
+    run(work())

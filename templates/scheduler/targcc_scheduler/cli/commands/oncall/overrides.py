@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import click
+from pydantic import ValidationError
 
-from ....jobs.definition import JobDefinition
-from ....jobs.overrides.code_lines import code_lines
-from ....jobs.overrides.effective import shown
 from ....jobs.overrides.values import FIELDS
-from ....oncall import overriding
-from ....oncall.overriding import Preview, Wish
-from ....web.api.schemas.overrides import all_of, overrides_out
-from ...common import instant, opened, operator, run
-from ...group import Commands
-from ...output import as_shown, json_option, print_json, print_table, when
+from ....web.api.schemas.jobs import JobDetailOut
+from ....web.api.schemas.overrides import (
+    OverrideIn,
+    OverrideOut,
+    OverridesOut,
+    PreviewOut,
+    ResetOut,
+)
+from ...api.completing import job_names
+from ...api.reach import path, reached
+from ...common import instant, run
+from ...group import CliError, Commands
+from ...output import as_shown, json_option, print_json, print_table, shows, when
 from ..job_actions import argument_options, arguments_of
 
 _FIELD = click.Choice(FIELDS)
@@ -27,8 +33,8 @@ def override_group() -> None:
 
 
 @override_group.command("list")
-@click.argument("name", required=False)
-@json_option
+@click.argument("name", required=False, shell_complete=job_names)
+@shows
 def list_overrides(name: str | None, *, as_json: bool) -> None:
     """Show what people have changed: of a job, or of all.
 
@@ -38,20 +44,22 @@ def list_overrides(name: str | None, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            jobs = [scheduler.find(name)] if name else list(scheduler.definitions.values())
-            now = scheduler.clock.now()
+        async with reached() as api:
+            if name is None:
+                found = await api.get(path("overrides"), list[OverrideOut])
+            else:
+                found = (await api.get(path("jobs", name, "overrides"), OverridesOut)).overrides
         if as_json:
-            print_json([one for job in jobs for one in overrides_out(job)])
-        elif not any(job.overrides for job in jobs):
+            print_json(found)
+        elif not found:
             click.echo("Nothing is changed: the code's values hold.")
         else:
-            _print(jobs, now)
+            _print(found, api.now)
 
     run(work())
 
 
-def _print(jobs: list[JobDefinition], now: datetime) -> None:
+def _print(found: list[OverrideOut], now: datetime) -> None:
     print_table(
         ["JOB", "OPTION", "IS", "IN THE CODE", "BY", "SINCE", "UNTIL", "WHY"],
         [
@@ -59,20 +67,19 @@ def _print(jobs: list[JobDefinition], now: datetime) -> None:
                 one.job,
                 one.field,
                 f"(does not hold: {one.problem}) {one.shown}" if one.problem else one.shown,
-                shown(job.coded, one.field),
+                one.code_shown,
                 one.by,
                 when(one.at, now),
                 when(one.until, now) if one.until else "it is reset",
                 one.reason,
             ]
-            for job in jobs
-            for one in job.overrides
+            for one in found
         ],
     )
 
 
 @override_group.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option("--schedule", help='Such as "0 3 * * *", "every 15m", "every 1h after completion".')
 @click.option("--timezone", help="The zone of its schedule, such as Europe/London.")
 @argument_options
@@ -97,7 +104,7 @@ def set_override(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-    **options: str | None,
+    **options: Any,
 ) -> None:
     """Let other values hold for a job than the code's, on all servers.
 
@@ -109,35 +116,46 @@ def set_override(
       targcc override set DailyReport --arg days=14 --queue slow --reason "month end" --yes
     """
     given = arguments_of(pairs, arguments)
-    values = {field: value for field, value in options.items() if value is not None}
-    wish = Wish(values | ({"arguments": given} if given else {}), reason, until)
+    wish = _wish(arguments=given or None, reason=reason, until=until, **options)
 
     async def work() -> None:
-        async with opened() as scheduler:
-            job = scheduler.find(name)
-            seen = overriding.preview(scheduler, job, wish)
+        address = path("jobs", name, "overrides")
+        async with reached() as api:
+            look = wish.model_copy(update={"dry_run": True})
+            seen = await api.post(address, PreviewOut, look)
             if not as_json:
-                _say(seen, scheduler.clock.now())
+                _say(seen, api.now)
             if not dry_run:
                 if not yes:
                     click.confirm("change it?", abort=True, err=True)
-                job = await overriding.override(scheduler, job, wish, operator())
-        if as_json:
-            print_json({"preview": seen, "saved": not dry_run, **all_of(job).model_dump()})
-        elif not dry_run:
-            click.echo(f"it holds; targcc override reset {job.name} takes it back")
+                seen = await api.post(address, PreviewOut, wish)
+            if as_json:
+                now = await api.get(address, OverridesOut)
+                print_json({"preview": seen, "saved": seen.saved, **now.model_dump()})
+            elif not dry_run:
+                job = await api.get(path("jobs", name), JobDetailOut)
+                click.echo(f"it holds; targcc override reset {job.name} takes it back")
 
     run(work())
 
 
-def _say(seen: Preview, now: datetime) -> None:
+def _wish(**options: Any) -> OverrideIn:
+    try:
+        return OverrideIn(**options)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise CliError(f"--{first['loc'][0]}: {first['msg']}") from None
+
+
+def _say(seen: PreviewOut, now: datetime) -> None:
     print_table(
         ["OPTION", "IN THE CODE", "NOW", "THEN"],
         [[one.field, one.code, one.now, one.then] for one in seen.changes],
     )
     if not seen.fires_then:
         return
-    click.echo("Next slots of the job:" if seen.moves else "No slot of the job moves:")
+    moves = seen.fires_now != seen.fires_then
+    click.echo("Next slots of the job:" if moves else "No slot of the job moves:")
     for slot in seen.fires_then:
         moved = "" if slot in seen.fires_now else "  moved"
         shown = slot.isoformat(sep=" ", timespec="minutes")
@@ -145,7 +163,7 @@ def _say(seen: Preview, now: datetime) -> None:
 
 
 @override_group.command("reset")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.argument("fields", nargs=-1, type=_FIELD)
 @json_option
 def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None:
@@ -157,9 +175,9 @@ def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            job = scheduler.find(name)
-            gone = await overriding.reset(scheduler, job, fields, operator())
+        async with reached() as api:
+            gone = (await api.delete(path("jobs", name, "overrides"), ResetOut, field=fields)).reset
+            job = await api.get(path("jobs", name), JobDetailOut)
         if as_json:
             print_json({"job": job.name, "reset": gone})
         elif gone:
@@ -171,8 +189,8 @@ def reset_override(name: str, fields: tuple[str, ...], *, as_json: bool) -> None
 
 
 @override_group.command("code")
-@click.argument("name")
-@json_option
+@click.argument("name", shell_complete=job_names)
+@shows
 def show_code(name: str, *, as_json: bool) -> None:
     """Show the lines that make the code say what holds now.
 
@@ -182,9 +200,8 @@ def show_code(name: str, *, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            job = scheduler.find(name)
-        lines = code_lines(job)
+        async with reached() as api:
+            lines = (await api.get(path("jobs", name, "overrides"), OverridesOut)).code
         if as_json:
             print_json(lines)
             return

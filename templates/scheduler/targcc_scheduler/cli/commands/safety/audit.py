@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from datetime import datetime
 from typing import IO, Any
 
 import click
@@ -12,14 +10,14 @@ import click
 from ....core.humanize import count
 from ....core.text import visible
 from ....oncall import auditing
-from ....queries.trail import entries
-from ....queries.trail.entries import Filter
-from ....queries.trail.export import Format, export
-from ....queries.trail.verify import Verdict
-from ....scheduler import Scheduler
+from ....queries.models import AuditEntry
+from ....queries.trail.export import Format
+from ....web.api.schemas.system import VerdictOut
+from ...api.completing import job_names
+from ...api.reach import path, reached
 from ...common import Function, instant, opened, operator, run
 from ...group import Commands
-from ...output import json_option, limit_option, print_json, print_table, when
+from ...output import done, json_option, limit_option, print_json, print_table, shows, when
 
 
 def filter_options(command: Function) -> Function:
@@ -29,7 +27,7 @@ def filter_options(command: Function) -> Function:
         click.option("--since", type=instant, metavar="TIME", help="Only from then on."),
         click.option("--action", help="Only this, such as trigger."),
         click.option("--actor", help="Only of those whose name has this in it."),
-        click.option("--job", help="Only about this job."),
+        click.option("--job", shell_complete=job_names, help="Only about this job."),
     ):
         command = option(command)
     return command
@@ -38,16 +36,8 @@ def filter_options(command: Function) -> Function:
 @click.group("audit", cls=Commands, invoke_without_command=True)
 @filter_options
 @limit_option
-@json_option
-@click.pass_context
-def audit_group(
-    ctx: click.Context,
-    /,
-    *,
-    limit: int,
-    as_json: bool,
-    **which: Any,
-) -> None:
+@shows
+def audit_group(*, limit: int, as_json: bool, **which: Any) -> None:
     """Show who did what, when, from where; verify and export that.
 
     \b
@@ -55,15 +45,13 @@ def audit_group(
       targcc audit --job DailyReport
       targcc audit --actor dana --since 2026-11-01
     """
-    if ctx.invoked_subcommand is None:
+    if click.get_current_context().invoked_subcommand is None:
         run(_list(which, limit, as_json=as_json))
 
 
 async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
-    async with opened() as scheduler:
-        wanted = _filter(scheduler, **which)
-        found = await scheduler.read(lambda db: entries.audit(db, wanted, limit=limit))
-        now = scheduler.clock.now()
+    async with reached() as api:
+        found = await api.pages(path("audit"), list[AuditEntry], limit, rows=list, **which)
     if as_json:
         print_json(found)
     elif not found:
@@ -73,7 +61,7 @@ async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
             ["WHEN", "WHO", "DID", "JOB", "RUN", "DETAIL", "FROM"],
             [
                 [
-                    when(one.at, now),
+                    when(one.at, api.now),
                     one.actor,
                     one.action,
                     one.job or "",
@@ -93,7 +81,7 @@ async def _list(which: dict[str, Any], limit: int, *, as_json: bool) -> None:
     metavar="PLACE:HASH",
     help="What this command said some time ago: the chain has to hold it. Shows that its end was cut off.",
 )
-@json_option
+@shows
 def verify(*, head: str, as_json: bool) -> None:
     """Walk the audit's chain of hashes: exit status 1, and the first row that is wrong, if somebody has changed it.
 
@@ -106,10 +94,10 @@ def verify(*, head: str, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            found = await auditing.verified(scheduler, head)
+        async with reached() as api:
+            found = await api.get(path("audit", "verify"), VerdictOut, head=head)
         if as_json:
-            print_json(asdict(found) | {"head": str(found.head)})
+            print_json(found)
         else:
             _say(found)
         if found.fault is not None:
@@ -118,7 +106,7 @@ def verify(*, head: str, as_json: bool) -> None:
     run(work())
 
 
-def _say(found: Verdict) -> None:
+def _say(found: VerdictOut) -> None:
     if found.fault is not None:
         click.echo(f"{found.fault.kind}: {found.fault.message}")
         click.echo(f"{count(found.rows, 'row')} before that are as they were written")
@@ -156,9 +144,8 @@ def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            wanted = _filter(scheduler, **which)
-            async for text in export(scheduler.read, wanted, kind):
+        async with reached() as api:
+            async for text in api.text(path("audit", "export"), format=kind, **which):
                 output.write(visible(text, lines=True))
 
     run(work())
@@ -166,7 +153,8 @@ def export_audit(*, kind: Format, output: IO[str], **which: Any) -> None:
 
 @audit_group.command("adopt")
 @click.confirmation_option(prompt="Have you looked at each of these rows?")
-def adopt() -> None:
+@json_option
+def adopt(*, as_json: bool) -> None:
     """Take rows without a hash into the chain, at its end: a node of an earlier release wrote them during a deployment.
 
     \b
@@ -177,20 +165,7 @@ def adopt() -> None:
     async def work() -> None:
         async with opened() as scheduler:
             ids = await auditing.adopt(scheduler, operator())
-        click.echo(f"{count(len(ids), 'row')} taken into the chain")
+        said = f"{count(len(ids), 'row')} taken into the chain"
+        done(said, as_json=as_json, rows=len(ids))
 
     run(work())
-
-
-def _filter(
-    scheduler: Scheduler,
-    *,
-    job: str | None = None,
-    actor: str | None = None,
-    action: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Filter:
-    definition = scheduler.find(job) if job is not None else None
-    jobs = (definition.name, *definition.aliases) if definition is not None else ()
-    return Filter(jobs=jobs, actor=actor or "", action=action or "", since=since, until=until)

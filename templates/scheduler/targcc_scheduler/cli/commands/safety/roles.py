@@ -8,7 +8,7 @@ from ....security.rights import own_roles
 from ....security.roles import Grant, Role
 from ...common import audited, opened, run
 from ...group import Commands
-from ...output import json_option, print_json, print_table
+from ...output import done, json_option, print_json, print_table, shows
 
 _MAY = click.Choice([*Role], case_sensitive=False)
 _ALL = "*"
@@ -20,7 +20,7 @@ def role_group() -> None:
 
 
 @role_group.command("list")
-@json_option
+@shows
 def list_roles(*, as_json: bool) -> None:
     """Show the roles: what each allows, and with which jobs.
 
@@ -54,7 +54,8 @@ def list_roles(*, as_json: bool) -> None:
     type=(_MAY, str),
     help="As much as viewer, operator or admin, with the jobs whose names fit; may be given several times.",
 )
-def create_role(name: str, *, grants: tuple[tuple[str, str], ...]) -> None:
+@json_option
+def create_role(name: str, *, grants: tuple[tuple[str, str], ...], as_json: bool) -> None:
     """Make a role; users and tokens get it by --role, people of an OpenID provider by TARGCC_OIDC_ROLES.
 
     \b
@@ -64,14 +65,15 @@ def create_role(name: str, *, grants: tuple[tuple[str, str], ...]) -> None:
     given = [Grant(Role(may), jobs) for may, jobs in grants]
     said = ", ".join(map(str, given)) or "nothing yet"
     audited("create role", f"{name}: {said}", lambda db, _: own_roles.create(db, name, given))
-    click.echo(f"the role {name} allows: {said}")
+    done(f"the role {name} allows: {said}", as_json=as_json, role=name)
 
 
 @role_group.command("grant")
 @click.argument("name")
 @click.argument("may", type=_MAY)
 @click.argument("pattern")
-def grant(name: str, may: str, pattern: str) -> None:
+@json_option
+def grant(name: str, may: str, pattern: str, *, as_json: bool) -> None:
     """Let a role allow something with the jobs whose names fit; whoever has it may do it at once.
 
     \b
@@ -80,13 +82,14 @@ def grant(name: str, may: str, pattern: str) -> None:
     """
     added = Grant(Role(may), pattern)
     audited("grant", f"{name}: {added}", lambda db, _: own_roles.grant(db, name, added))
-    click.echo(f"the role {name} allows {added}")
+    done(f"the role {name} allows {added}", as_json=as_json, role=name)
 
 
 @role_group.command("revoke")
 @click.argument("name")
 @click.argument("pattern")
-def revoke(name: str, pattern: str) -> None:
+@json_option
+def revoke(name: str, pattern: str, *, as_json: bool) -> None:
     """Let a role allow nothing any more by this pattern, at once.
 
     \b
@@ -94,13 +97,14 @@ def revoke(name: str, pattern: str) -> None:
       targcc role revoke finance "Daily*"
     """
     audited("revoke", f"{name}: {pattern}", lambda db, _: own_roles.revoke(db, name, pattern))
-    click.echo(f"the role {name} has no grant for {pattern} any more")
+    done(f"the role {name} has no grant for {pattern} any more", as_json=as_json, role=name)
 
 
 @role_group.command("assign")
 @click.argument("name")
 @click.argument("user")
-def assign(name: str, user: str) -> None:
+@json_option
+def assign(name: str, user: str, *, as_json: bool) -> None:
     """Give a user another role, built-in or of your own; it holds in their open sessions, too.
 
     \b
@@ -108,12 +112,13 @@ def assign(name: str, user: str) -> None:
       targcc role assign finance dana
     """
     audited("change role", f"{user} is {name}", lambda db, _: own_roles.assign(db, user, name))
-    click.echo(f"{user} is {name}")
+    done(f"{user} is {name}", as_json=as_json, role=name)
 
 
 @role_group.command("remove")
 @click.argument("name")
-def remove_role(name: str) -> None:
+@json_option
+def remove_role(name: str, *, as_json: bool) -> None:
     """Remove a role that no user and no token has.
 
     \b
@@ -121,4 +126,4 @@ def remove_role(name: str) -> None:
       targcc role remove finance
     """
     audited("remove role", name, lambda db, _: own_roles.remove(db, name))
-    click.echo(f"the role {name} is removed")
+    done(f"the role {name} is removed", as_json=as_json, role=name)

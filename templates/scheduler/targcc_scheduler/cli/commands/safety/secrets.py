@@ -12,6 +12,7 @@ from ....storage.audit import audit
 from ....storage.runs.operate import reseal
 from ...common import opened, operator, run
 from ...group import CliError
+from ...output import done, json_option
 
 _AT_ONCE = 500
 
@@ -34,7 +35,8 @@ def key() -> None:
 
 
 @secret_group.command("rotate")
-def rotate() -> None:
+@json_option
+def rotate(*, as_json: bool) -> None:
     """Seal the secret arguments of all runs with the first key of TARGCC_SECRET_KEY.
 
     Put the new key first and keep the old one behind it, on all nodes; then rotate; then leave the old one out. Arguments that were
@@ -50,7 +52,8 @@ def rotate() -> None:
             if not SEALS.keys:
                 raise CliError("TARGCC_SECRET_KEY is not set: targcc secret key makes one")
             count = await _rotate(scheduler, operator())
-        click.echo(f"the secret arguments of {count} runs are sealed with the first key")
+        said = f"the secret arguments of {count} runs are sealed with the first key"
+        done(said, as_json=as_json, runs=count)
 
     run(work())
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import click
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ....core.humanize import count
-from ....security import sessions
-from ...common import opened, operator, run
+from ....web.api.schemas.base import DoneOut
+from ....web.api.schemas.sessions import SessionOut
+from ...api.reach import path, reached
+from ...common import run
 from ...group import CliError, Commands
-from ...output import json_option, print_json, print_table, when
+from ...output import done, json_option, print_json, print_table, shows, when
 
 
 @click.group("session", cls=Commands)
@@ -19,7 +19,7 @@ def session_group() -> None:
 
 @session_group.command("list")
 @click.option("--user", metavar="NAME", help="Only theirs.")
-@json_option
+@shows
 def list_sessions(*, user: str | None, as_json: bool) -> None:
     """Show the sessions: whose, on which browser, from where, since when.
 
@@ -29,15 +29,10 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
     """
 
     async def work() -> None:
-        async with opened() as scheduler:
-            now, idle = scheduler.clock.now(), scheduler.settings.session_idle
-            found = await scheduler.read(lambda db: sessions.sessions(db, now, idle, name=user))
+        async with reached() as api:
+            found = await api.get(path("sessions"), list[SessionOut], user=user)
         if as_json:
-            names = (
-                *("id", "name", "role", "device", "address"),
-                *("created_at", "last_seen_at", "expires_at"),
-            )
-            print_json([{name: getattr(one, name) for name in names} for one in found])
+            print_json(found)
         elif not found:
             click.echo("Nobody is signed in.")
         else:
@@ -49,9 +44,9 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
                         one.name,
                         one.device,
                         one.address,
-                        when(one.created_at, now),
-                        when(one.last_seen_at, now),
-                        when(one.expires_at, now),
+                        when(one.created_at, api.now),
+                        when(one.last_seen_at, api.now),
+                        when(one.expires_at, api.now),
                     ]
                     for one in found
                 ],
@@ -64,7 +59,10 @@ def list_sessions(*, user: str | None, as_json: bool) -> None:
 @click.argument("session_id", metavar="ID", required=False)
 @click.option("--user", metavar="NAME", help="All of this user.")
 @click.option("--all", "everybody", is_flag=True, help="All of everybody.")
-def end_sessions(session_id: str | None, *, user: str | None, everybody: bool) -> None:
+@json_option
+def end_sessions(
+    session_id: str | None, *, user: str | None, everybody: bool, as_json: bool
+) -> None:
     """End one session, those of a user, or all: whoever has them signs in again.
 
     \b
@@ -75,17 +73,12 @@ def end_sessions(session_id: str | None, *, user: str | None, everybody: bool) -
     if sum([session_id is not None, user is not None, everybody]) != 1:
         raise CliError("say which: ID, --user NAME or --all")
 
-    async def work() -> str:
-        async with opened() as scheduler:
-            now = scheduler.clock.now()
+    async def work() -> None:
+        async with reached() as api:
+            if session_id is not None:
+                said = await api.delete(path("sessions", session_id), DoneOut)
+            else:
+                said = await api.delete(path("sessions"), DoneOut, user=user, all=everybody or None)
+        done(said.message, as_json=as_json)
 
-            async def end(db: AsyncConnection) -> str:
-                if session_id is not None:
-                    whose = await sessions.revoke(db, session_id, operator(), now)
-                    return f"{session_id} of {whose}"
-                ended = await sessions.revoke_all(db, operator(), now, name=user)
-                return f"{count(ended, 'session')} of {user or 'everybody'}"
-
-            return await scheduler.change(end)
-
-    click.echo(f"ended: {run(work())}")
+    run(work())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import click
 
 from ....core import humanize
 from ....project import current
-from ....queries.timeline.groups import grouped
-from ....queries.timeline.nights import Night, nights
-from ....queries.timeline.plan import Plan, plan
-from ....scheduler import Scheduler
 from ....schedules import parse_zone
-from ...common import opened, run
-from ...output import as_shown, json_option, print_json, print_table
+from ....web.api.timeline.schemas import ComingOut
+from ...api.completing import queue_names
+from ...api.reach import path, reached
+from ...common import run
+from ...output import as_shown, print_json, print_table, shows
 
 _NAMED = 4
 
@@ -27,8 +24,8 @@ _NAMED = 4
     show_default=True,
     help="How far to look ahead.",
 )
-@click.option("--queue", help="Of this queue only.")
-@json_option
+@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
+@shows
 def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
     """Show what comes: slots by minute, crowded minutes, clock changes.
 
@@ -38,33 +35,21 @@ def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
       targcc upcoming --days 7 --queue critical
     """
 
-    async def work() -> tuple[Plan, tuple[Night, ...]]:
-        async with opened() as scheduler:
-            return await _coming(scheduler, days, queue)
+    async def work() -> None:
+        async with reached() as api:
+            found = await api.get(path("calendar"), ComingOut, days=days, queue=queue)
+        if as_json:
+            print_json(found)
+            return
+        _print_minutes(found)
+        for name, number in found.frequent.items():
+            click.echo(as_shown(f"{name}: {humanize.count(number, 'time')}, all day long"))
+        _print_notes(found)
 
-    found, changes = run(work())
-    if as_json:
-        from ....web.api.timeline.schemas import calendar_out
-
-        print_json(calendar_out(found, changes))
-        return
-    _print_minutes(found)
-    for name, number in found.frequent.items():
-        click.echo(as_shown(f"{name}: {humanize.count(number, 'time')}, all day long"))
-    _print_notes(found, changes)
+    run(work())
 
 
-async def _coming(
-    scheduler: Scheduler, days: int, queue: str | None
-) -> tuple[Plan, tuple[Night, ...]]:
-    now = scheduler.clock.now()
-    end = now + timedelta(days=days)
-    jobs = grouped(one for one in scheduler.definitions.values() if queue in (None, one.queue))
-    found = await scheduler.read(lambda db: plan(db, jobs, now, start=now, end=end))
-    return found, nights(jobs, now, end)
-
-
-def _print_minutes(found: Plan) -> None:
+def _print_minutes(found: ComingOut) -> None:
     zone = parse_zone(current().timezone)
     if not found.minutes:
         click.echo("No slot of a job comes in this time.")
@@ -75,25 +60,25 @@ def _print_minutes(found: Plan) -> None:
             [
                 f"{one.at.astimezone(zone):%a %d %b %H:%M}",
                 str(len(one.jobs)),
-                humanize.listed(list(one.jobs), _NAMED),
+                humanize.listed(one.jobs, _NAMED),
             ]
             for one in found.minutes
         ],
     )
 
 
-def _print_notes(found: Plan, changes: tuple[Night, ...]) -> None:
+def _print_notes(found: ComingOut) -> None:
     zone = parse_zone(current().timezone)
     for one in found.crowded:
         click.echo(f"Crowded: {one.number} jobs at {humanize.clock(one.at, found.start, zone)}.")
-    for night in changes:
-        click.echo(f"{night.zone}: {night.change}.")
+    for night in found.clock_changes:
+        click.echo(as_shown(f"{night.zone}: {night.words}."))
         for touched in night.jobs:
-            click.echo(as_shown(f"  {touched.job}: {touched.effect.words}"))
+            click.echo(as_shown(f"  {touched.job}: {touched.words}"))
     for said, names in (
         ("Paused", found.paused),
         ("Run by the old server", found.elsewhere),
         ("Counted from their last run", found.after_run),
     ):
         if names:
-            click.echo(as_shown(f"{said}: {humanize.listed(list(names))}."))
+            click.echo(as_shown(f"{said}: {humanize.listed(names)}."))

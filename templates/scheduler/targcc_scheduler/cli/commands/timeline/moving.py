@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from ....core import humanize
-from ....queries.timeline.trend import MOST_DAYS, Trend, trend
-from ....schedules import parse_zone
-from ...common import opened, run
-from ...output import json_option, print_json, print_table
+from ....queries.timeline.trend import MOST_DAYS, Trend
+from ...api.completing import job_names
+from ...api.reach import path, reached
+from ...common import run
+from ...output import print_json, print_table, shows
 
 
 @click.command("trend")
-@click.argument("name")
+@click.argument("name", shell_complete=job_names)
 @click.option(
     "--days",
     type=click.IntRange(1, MOST_DAYS),
@@ -20,7 +21,7 @@ from ...output import json_option, print_json, print_table
     show_default=True,
     help="How far to look back.",
 )
-@json_option
+@shows
 def job_trend(name: str, *, days: int, as_json: bool) -> None:
     """Show how a job moves from day to day: durations, lateness, success.
 
@@ -29,17 +30,15 @@ def job_trend(name: str, *, days: int, as_json: bool) -> None:
       targcc job trend DailyReport --days 14
     """
 
-    async def work() -> Trend:
-        async with opened() as scheduler:
-            job, now = scheduler.find(name), scheduler.clock.now()
-            zone = parse_zone(job.timezone)
-            return await scheduler.read(lambda db: trend(db, job.name, now, days=days, zone=zone))
+    async def work() -> None:
+        async with reached() as api:
+            found = await api.get(path("jobs", name, "trend"), Trend, days=days)
+        if as_json:
+            print_json(found)
+        else:
+            _print_trend(found)
 
-    found = run(work())
-    if as_json:
-        print_json(found)
-        return
-    _print_trend(found)
+    run(work())
 
 
 def _print_trend(found: Trend) -> None:

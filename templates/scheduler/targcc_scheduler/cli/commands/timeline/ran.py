@@ -10,11 +10,13 @@ import click
 from ....core import humanize
 from ....core.states import RunState
 from ....project import current
-from ....queries.timeline.gantt import Gantt, Row, gantt
-from ....queries.timeline.heat import DAYS, HOURS, heat
+from ....queries.timeline.gantt import Gantt, Row
+from ....queries.timeline.heat import DAYS, HOURS, Heat
 from ....schedules import parse_zone
-from ...common import duration, instant, opened, run
-from ...output import as_shown, json_option, print_json, print_table
+from ...api.completing import job_names, queue_names
+from ...api.reach import path, reached
+from ...common import duration, instant, run
+from ...output import as_shown, print_json, print_table, shows
 
 _WIDTH = 72
 _NAMES = 24
@@ -39,9 +41,9 @@ _LEGEND = "= succeeded  x failed  ~ tried again  > running  ! missed  ? due, not
 @click.option(
     "--for", "span", type=duration, default="12h", show_default=True, help="How long, up to 48h."
 )
-@click.option("--queue", help="Of this queue only.")
-@click.option("--job", help="Of this job only.")
-@json_option
+@click.option("--queue", shell_complete=queue_names, help="Of this queue only.")
+@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@shows
 def timeline(
     *,
     since: datetime | None,
@@ -58,25 +60,20 @@ def timeline(
       targcc timeline --since 2026-12-31T20:00 --for 12h --queue critical
     """
 
-    async def work() -> Gantt:
-        async with opened() as scheduler:
-            now = scheduler.clock.now()
-            begins = since or now + timedelta(hours=1) - span
-            key = scheduler.find(job).name if job is not None else None
-            every = scheduler.definitions.values()
-            return await scheduler.read(
-                lambda db: gantt(
-                    db, every, now, since=begins, until=begins + span, queue=queue, job=key
-                )
+    async def work() -> None:
+        async with reached() as api:
+            begins = since or api.now + timedelta(hours=1) - span
+            found = await api.get(
+                path("timeline"), Gantt, since=begins, until=begins + span, queue=queue, job=job
             )
+        if as_json:
+            print_json(found)
+        elif not found.groups:
+            click.echo("Nothing ran in this time, and nothing comes in it.")
+        else:
+            _print_gantt(found)
 
-    found = run(work())
-    if as_json:
-        print_json(found)
-    elif not found.groups:
-        click.echo("Nothing ran in this time, and nothing comes in it.")
-    else:
-        _print_gantt(found)
+    run(work())
 
 
 def _print_gantt(found: Gantt) -> None:
@@ -120,8 +117,8 @@ def _line(row: Row, found: Gantt) -> str:
 @click.option(
     "--weeks", type=click.IntRange(1, 8), default=4, show_default=True, help="How far back."
 )
-@click.option("--job", help="Of this job only.")
-@json_option
+@click.option("--job", shell_complete=job_names, help="Of this job only.")
+@shows
 def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
     """Show how many runs began in each hour of the week, and how many of them went wrong.
 
@@ -129,13 +126,10 @@ def heatmap(*, weeks: int, job: str | None, as_json: bool) -> None:
     Example:
       targcc heatmap --weeks 8
     """
-    zone = parse_zone(current().timezone)
 
     async def work() -> None:
-        async with opened() as scheduler:
-            key = scheduler.find(job).name if job is not None else None
-            now = scheduler.clock.now()
-            found = await scheduler.read(lambda db: heat(db, now, weeks=weeks, zone=zone, job=key))
+        async with reached() as api:
+            found = await api.get(path("heatmap"), Heat, weeks=weeks, job=job)
         if as_json:
             print_json(found)
             return

@@ -42,7 +42,12 @@ class CalendarYearOut(Schema):
 class MaintenanceIn(BaseModel):
     """A maintenance window that somebody wants."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"ends_at": "2026-12-31T08:00:00Z", "reason": "new disk for the ledger"}
+        },
+    )
 
     starts_at: AwareDatetime | None = Field(default=None, description="By default now.")
     ends_at: AwareDatetime

@@ -17,7 +17,12 @@ class Schema(BaseModel):
 class PauseIn(BaseModel):
     """Why, and until when."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"reason": "the ledger is down", "until": "2026-12-31T08:00:00Z"}
+        },
+    )
 
     reason: Annotated[str, Field(max_length=500)] | None = None
     until: datetime | None = Field(
@@ -28,7 +33,7 @@ class PauseIn(BaseModel):
 class DoneOut(Schema):
     """What has been done."""
 
-    message: str
+    message: str = Field(examples=["Daily Report is paused"])
 
 
 class ErrorOut(Schema):

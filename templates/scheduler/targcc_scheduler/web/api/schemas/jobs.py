@@ -19,10 +19,10 @@ from .runs import RunOut, run_out
 class JobOut(Schema):
     """A job with its next and last run."""
 
-    name: str
-    display_name: str
-    description: str
-    type: str
+    name: str = Field(examples=["DailyReport"])
+    display_name: str = Field(examples=["Daily Report"])
+    description: str = Field(examples=["Mails yesterday's sales to the managers"])
+    type: str = Field(examples=["Recurring"])
     schedule: str | None = Field(description="As it was written; null when it runs only if asked.")
     schedule_words: str
     timezone: str
@@ -43,6 +43,11 @@ class JobDetailOut(JobOut):
     """A job with its settings."""
 
     next_runs: list[datetime]
+    owner_by: str | None = Field(
+        description="Who said that the old server runs it; null when it runs here."
+    )
+    aliases: list[str] = Field(description="The names that it had before.")
+    code: str = Field(description="Where it is in the code.")
     calendars: list[str] = Field(description="Those that it respects: its own and its queue's.")
     calendar_changes: list[SlotChange] = Field(
         description="What they do to slots up to the last of `next_runs`; `at` is null for a slot that is skipped."
@@ -66,7 +71,10 @@ class JobDetailOut(JobOut):
 class OwnerIn(BaseModel):
     """Who runs a job from now on."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"owner": "shadow", "reason": "two weeks of looking on"}},
+    )
 
     owner: Owner
     reason: Annotated[str, Field(max_length=500)] | None = None
@@ -74,6 +82,12 @@ class OwnerIn(BaseModel):
         default=False,
         description="To `new`: that nothing runs the job at the old server any more; it is not asked.",
     )
+    old_key: Annotated[
+        str | None, Field(max_length=100, description="The ID of its row in the old table.")
+    ] = None
+    runner: Annotated[
+        str | None, Field(max_length=100, description="The old server's process that runs it.")
+    ] = None
 
 
 class OwnerOut(Schema):
@@ -95,7 +109,10 @@ class OwnerOut(Schema):
 class TriggerIn(BaseModel):
     """The arguments to run a job with."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"arguments": {"customer": 42}}},
+    )
 
     arguments: dict[str, Any] = Field(default_factory=dict)
     like: int | None = Field(
@@ -132,6 +149,9 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime], now: datetime) -
     return JobDetailOut(
         **job_values(job),
         next_runs=next_runs,
+        owner_by=job.elsewhere.by if job.elsewhere is not None else None,
+        aliases=list(definition.aliases),
+        code=f"{definition.module}.{definition.target.__qualname__}",
         calendars=list(calendars_of(definition)),
         calendar_changes=list(changes(definition, next_runs, now)),
         overrides=overrides_out(definition),

@@ -19,6 +19,7 @@ class FailureOut(Schema):
     kind: str
     place: str
     message: str
+    title: Annotated[str, Field(description="What failed, in one line.")]
     sample: str
     standing: Literal["open", "snoozed", "muted", "done"]
     open: int
@@ -39,6 +40,30 @@ class FailureOut(Schema):
     muted_at: AwareDatetime | None
     assignee: str | None
     ticket: str | None
+
+
+class FailedRunOut(Schema):
+    """A run that failed of a cause."""
+
+    id: int
+    job: str
+    happened_at: AwareDatetime
+    message: str | None
+    done_since: Annotated[
+        bool, Field(description="A later run of the job with the same arguments succeeded.")
+    ]
+
+
+class SeenIn(BaseModel):
+    """Something that a person has looked at."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"kind": "node", "subject": "web-2"}},
+    )
+
+    kind: Literal["node", "alert"]
+    subject: Annotated[str, Field(max_length=500)]
 
 
 class ConcernOut(Schema):
@@ -63,7 +88,16 @@ class InboxOut(Schema):
 class FailureActIn(BaseModel):
     """What to do about a failure."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "action": "acknowledge",
+                "note": "the bank knows",
+                "until": "2026-12-31T08:00:00Z",
+            }
+        },
+    )
 
     action: Literal["acknowledge", "discard", "mute", "reopen", "assign", "link"]
     runs: Annotated[
@@ -93,7 +127,17 @@ class AnswerOut(Schema):
 class BackfillIn(BaseModel):
     """Which slots of the past to run."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "since": "2026-11-01T00:00:00Z",
+                "until": "2026-11-08T00:00:00Z",
+                "rate": 10,
+                "dry_run": True,
+            }
+        },
+    )
 
     since: AwareDatetime
     until: AwareDatetime
@@ -107,7 +151,12 @@ class BackfillIn(BaseModel):
 class BackfillOut(Schema):
     """The slots of the range, those without a run (before), and how many runs were made."""
 
+    job: str
     slots: int
+    there: Annotated[
+        dict[str, int],
+        Field(description="The states of the runs that slots have, which they keep."),
+    ]
     missing: list[datetime]
     created: int
 
@@ -115,7 +164,10 @@ class BackfillOut(Schema):
 class RunFilterIn(BaseModel):
     """Which runs."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"q": "job:Import* state:failed since:12h"}},
+    )
 
     q: Annotated[
         str, Field(max_length=2_000, description="A search; the others say the same as its terms.")
@@ -134,7 +186,16 @@ class RunFilterIn(BaseModel):
 class BulkIn(BaseModel):
     """What to do to many runs."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "action": "retry",
+                "filter": {"q": "job:Import* state:failed since:12h"},
+                "rate": 100,
+            }
+        },
+    )
 
     action: Literal["retry", "cancel", "delete", "run-now", "pause", "queue", "priority", "discard"]
     filter: RunFilterIn

@@ -9,14 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ....jobs.definition import JobDefinition
 from ....jobs.overrides.code_lines import code_lines
-from ....jobs.overrides.effective import value_in
+from ....jobs.overrides.effective import shown, value_in
 from .base import Schema
 
 
 class OverrideIn(BaseModel):
     """What is to hold instead of the code's values; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "schedule": "0 4 * * *",
+                "reason": "the data comes late",
+                "until": "2026-12-31T08:00:00Z",
+            }
+        },
+    )
 
     schedule: str | None = Field(
         default=None,
@@ -49,7 +58,9 @@ class OverrideOut(Schema):
     job: str
     field: str
     value: Any
+    shown: str = Field(description="The value, for people.")
     code: Any = Field(description="What the code says.")
+    code_shown: str = Field(description="The same, for people.")
     by: str
     at: datetime
     reason: str
@@ -103,7 +114,9 @@ def overrides_out(job: JobDefinition) -> list[OverrideOut]:
             job=one.job,
             field=one.field,
             value=one.value,
+            shown=one.shown,
             code=value_in(job.coded, one.field),
+            code_shown=shown(job.coded, one.field),
             by=one.by,
             at=one.at,
             reason=one.reason,

@@ -11,7 +11,7 @@ from ....core.states import RunState
 from ....jobs.definition import JobDefinition, shown_arguments
 from ....queries.models import Attempt, LogLine, Run, StateChange, Step
 from ....storage.runs.refuse import Refusal
-from .base import Schema
+from .base import DoneOut, Schema
 
 
 class RunOut(Schema):
@@ -45,6 +45,11 @@ class RunOut(Schema):
     )
     refusals: tuple[Refusal, ...] = Field(description="The nodes that were asked, and why not.")
 
+    @property
+    def happened_at(self) -> datetime:
+        """Its place on a time line, as :class:`~..queries.models.Run` has it."""
+        return self.completed_at or self.started_at or self.due_at
+
 
 class RunDetailOut(RunOut):
     """A run with all that is known of it."""
@@ -67,8 +72,16 @@ class RunsOut(Schema):
 class StartedOut(Schema):
     """The run that has been started."""
 
-    run_id: int
-    message: str
+    run_id: int = Field(examples=[4711])
+    job: str = Field(examples=["DailyReport"])
+    url: str = Field(description="Its page.", examples=["https://jobs.example.com/jobs/runs/4711"])
+    message: str = Field(examples=["Daily Report started as run 4711"])
+
+
+class CancelledOut(DoneOut):
+    """What a run is now that it was cancelled: ``running`` while its job is told to stop."""
+
+    state: RunState
 
 
 def run_values(run: Run, definition: JobDefinition | None) -> dict[str, Any]:

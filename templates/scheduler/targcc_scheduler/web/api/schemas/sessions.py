@@ -24,6 +24,7 @@ class TokenOut(Schema):
     """A token of a program, without its secret."""
 
     name: str
+    role: str
     account: str
     scope: str
     prefix: str
@@ -31,3 +32,13 @@ class TokenOut(Schema):
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None
+
+
+class UserOut(Schema):
+    """Somebody who may sign in with a password."""
+
+    name: str
+    role: str
+    created_at: datetime
+    last_login_at: datetime | None
+    second_factor: bool

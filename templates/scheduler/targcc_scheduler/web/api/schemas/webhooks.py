@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from .base import Schema
 
@@ -15,7 +15,16 @@ Event = Literal["succeeded", "failed", "cancelled", "missed", "skipped"]
 class WebhookIn(BaseModel):
     """A webhook as it is wanted."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "url": "https://example.com/hooks/jobs",
+                "events": ["failed"],
+                "jobs": ["Daily*"],
+            }
+        },
+    )
 
     url: Annotated[str, Field(max_length=2_000, description="https or http.")]
     events: list[Event] = Field(default=[], description="How runs ended; without any: however.")
@@ -28,7 +37,10 @@ class WebhookOut(Schema):
     """An address that is told of runs."""
 
     id: int
-    address: str = Field(validation_alias="shown", description="Without what may be secret in it.")
+    address: str = Field(
+        validation_alias=AliasChoices("address", "shown"),
+        description="Without what may be secret in it.",
+    )
     events: tuple[Event, ...]
     jobs: tuple[str, ...]
     created_by: str

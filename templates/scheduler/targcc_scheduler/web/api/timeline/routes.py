@@ -20,7 +20,7 @@ from ...api_route import ApiRoute
 from ...problems import Problem
 from ...state import get_web
 from ..common import PROBLEMS, SchedulerOf, Viewer, find_job
-from .schemas import CalendarOut, calendar_out
+from .schemas import ComingOut, coming_out
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
 _FURTHEST = timedelta(days=366)
@@ -29,13 +29,13 @@ Job = Annotated[str | None, Query(description="Of this job only.")]
 
 
 @router.get("/calendar", tags=["time"])
-async def get_calendar(
+async def get_coming(
     _: Viewer,
     scheduler: SchedulerOf,
     start: Annotated[datetime | None, Query(description="With a zone; by default now.")] = None,
     days: Annotated[int, Query(ge=1, le=31)] = 7,
     queue: Queue = None,
-) -> CalendarOut:
+) -> ComingOut:
     """What comes: slots by minute and hour, crowded minutes, and what changes of the clock do to jobs."""
     now = scheduler.clock.now()
     begins = max(_with_zone(start, "start") or now, now)
@@ -44,7 +44,7 @@ async def get_calendar(
     end = begins + timedelta(days=days)
     jobs = grouped(one for one in scheduler.definitions.values() if queue in (None, one.queue))
     found = await scheduler.read(lambda db: plan(db, jobs, now, start=begins, end=end))
-    return calendar_out(found, nights(jobs, begins, end))
+    return coming_out(found, nights(jobs, begins, end))
 
 
 @router.get("/timeline", tags=["time"])

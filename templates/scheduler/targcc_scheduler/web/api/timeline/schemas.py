@@ -56,7 +56,7 @@ class ClockChangeOut(Schema):
     jobs: list[TouchedOut]
 
 
-class CalendarOut(Schema):
+class ComingOut(Schema):
     """What comes."""
 
     start: datetime
@@ -74,10 +74,10 @@ class CalendarOut(Schema):
     after_run: list[str] = Field(description="Jobs that count from their last run.")
 
 
-def calendar_out(plan: Plan, nights: Iterable[Night]) -> CalendarOut:
+def coming_out(plan: Plan, nights: Iterable[Night]) -> ComingOut:
     """What comes, with what the clock changes do."""
     base = plan.start.replace(minute=0, second=0, microsecond=0)
-    return CalendarOut(
+    return ComingOut(
         start=plan.start,
         end=plan.end,
         number=plan.number,

@@ -1,0 +1,1 @@
+"""How commands reach the REST API: in this process, or at a server."""

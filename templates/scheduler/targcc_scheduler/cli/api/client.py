@@ -1,0 +1,147 @@
+"""The REST API as commands use it. Whether it is answered in this process or by a server is the transport's business."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ..group import CliError
+from .refusals import refusal, unreachable
+
+if TYPE_CHECKING:
+    from ...scheduler import Scheduler
+
+T = TypeVar("T")
+P = TypeVar("P")
+_MOST = 500
+"""Rows that the API gives at once."""
+_CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
+
+
+class Api:
+    """The REST API, with its answers as the values that they describe.
+
+    Args:
+        client: Sends the requests; its base is the address of the dashboard.
+        where: That address, for messages; empty in this process.
+        scheduler: The scheduler that answers in this process; ``None`` when a server does.
+
+    Every method raises :class:`CliError` with one sentence when the server cannot be reached or refuses.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, where: str = "", scheduler: Scheduler | None = None
+    ) -> None:
+        self._client = client
+        self._where = where
+        self.scheduler = scheduler
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self.scheduler.clock.now() if self.scheduler is not None else datetime.now(UTC)
+
+    async def get(self, address: str, kind: type[T], **query: Any) -> T:
+        """Read something."""
+        return self._read(await self._send("GET", address, query=query), kind)
+
+    async def post(
+        self, address: str, kind: type[T], body: BaseModel | dict[str, Any] | None = None
+    ) -> T:
+        """Do something."""
+        return self._read(await self._send("POST", address, body=body), kind)
+
+    async def delete(self, address: str, kind: type[T], **query: Any) -> T:
+        """Remove or end something."""
+        return self._read(await self._send("DELETE", address, query=query), kind)
+
+    async def pages(
+        self,
+        address: str,
+        kind: type[P],
+        limit: int,
+        *,
+        rows: Callable[[P], list[T]],
+        **query: Any,
+    ) -> list[T]:
+        """The first ``limit`` rows of a list, over as many pages as they need.
+
+        Args:
+            address: The list.
+            kind: What one page is.
+            limit: At most so many.
+            rows: The rows of a page.
+            query: Which.
+        """
+        found: list[T] = []
+        while len(found) < limit:
+            wanted = {**query, "limit": min(limit - len(found), _MOST)}
+            answer = await self._send("GET", address, query=wanted)
+            found += rows(self._read(answer, kind))
+            following = _CURSOR.search(answer.headers.get("Link", ""))
+            if following is None:
+                break
+            query["cursor"] = httpx.QueryParams(f"cursor={following[1]}")["cursor"]
+        return found
+
+    async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
+        """A file, piece by piece."""
+        request = self._client.build_request("GET", address, params=_plain(query))
+        try:
+            answer = await self._client.send(request, stream=True)
+            try:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise refusal(answer, self._where)
+                async for piece in answer.aiter_text():
+                    yield piece
+            finally:
+                await answer.aclose()
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._where) from error
+
+    async def _send(
+        self,
+        method: str,
+        address: str,
+        *,
+        query: dict[str, Any] | None = None,
+        body: BaseModel | dict[str, Any] | None = None,
+    ) -> httpx.Response:
+        sent: Any = body
+        if isinstance(body, BaseModel):
+            sent = body.model_dump(mode="json", exclude_unset=True)
+        try:
+            answer = await self._client.request(
+                method, address, params=_plain(query or {}), json=sent
+            )
+        except httpx.HTTPError as error:
+            raise unreachable(error, self._where) from error
+        if not answer.is_success:
+            raise refusal(answer, self._where)
+        return answer
+
+    def _read(self, answer: httpx.Response, kind: type[T]) -> T:
+        try:
+            found: T = TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise CliError(
+                f"{self._where or 'the API'} does not answer as this release expects: {place}: {first['msg']}\n"
+                "  Use the targcc of the release that the server has."
+            ) from None
+        return found
+
+
+def _plain(query: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in query.items()
+        if value not in (None, "", ())
+    }

@@ -1,0 +1,1 @@
+"""Commands about where commands are carried out."""

@@ -1,0 +1,1 @@
+"""What all answers of the REST API share: chosen fields, versions."""
