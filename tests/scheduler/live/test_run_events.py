@@ -8,6 +8,7 @@ import pytest
 from live_rig import Stream, address_of, browse_site, eventually, server, stream, write
 from targcc_scheduler import Settings
 from targcc_scheduler.security import roles, tokens
+from targcc_scheduler.security.rights import own_roles
 from targcc_scheduler.web.live import hub, limits, streams
 from web_fixtures import Site, running
 
@@ -169,10 +170,14 @@ async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings:
 async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings):
     async with browse_site(settings) as (site, address):
         program = await site.program("operator")
+        given = [roles.Grant(roles.Role.VIEWER, "daily*")]
+        await site.change(lambda db: own_roles.create(db, "reports", given))
+        reporter = (await site.program("reports")).headers
         async with httpx.AsyncClient(
             base_url=f"{address}/api", headers=program.headers, timeout=90
         ) as client:
             async with (
+                stream(client, "/events", **reporter) as own,  # the first, who sees least
                 stream(client, "/events?job=daily*") as daily,
                 stream(client, "/events?queue=critical&state=running") as critical,
             ):
@@ -184,6 +189,8 @@ async def test_programs_hear_of_the_changes_that_they_ask_for(settings: Settings
                 assert states == ["enqueued", "running", "succeeded"]
                 began = (await critical.until("run")).data
                 assert (began["run_id"], began["state"]) == (exports, "running")
+                heard = [(await own.until("run")).data["run_id"] for _ in range(3)]
+                assert set(heard) == {report}
             await client.post(f"/runs/{exports}/cancel")
             await client.get(f"/runs/{exports}?wait=60")
             back = {"Last-Event-ID": seen[0].key}

@@ -56,7 +56,7 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
     place = _instant(seen)
 
     async def events() -> AsyncIterator[str]:
-        leave = Leave(request)
+        leave = Leave(request, principal)
         with web.streams.one(principal), web.changes.listen(place or now) as listener:
             yield BEGINNING
             if place is not None:
@@ -69,7 +69,7 @@ def change_events(request: Request, principal: Principal, wanted: Wanted) -> Eve
                 said = "".join(
                     event("run", one, one.key)
                     for one in found
-                    if wanted.fits(one) and one.key != seen
+                    if wanted.fits(one) and one.key != seen and leave.shows(one.job)
                 )
                 if said or leave.is_quiet():
                     yield said or COMMENT

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import QueryTimeout
 from ...core.outage import OUTAGES, Outage
+from ...core.scope.visibility import everything_visible
 
 log = logging.getLogger("targcc.web.live.rounds")
 
@@ -41,7 +42,8 @@ class Rounds:
         """Somebody has come, and waits for no round of others."""
         self._come.set()
         if self._going is None or self._going.done():
-            self._going = asyncio.create_task(self._go(), name="targcc live")
+            with everything_visible():  # they are for everybody, not for whoever came first
+                self._going = asyncio.create_task(self._go(), name="targcc live")
 
     async def _go(self) -> None:
         while self._wanted():

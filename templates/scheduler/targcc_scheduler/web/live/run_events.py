@@ -45,7 +45,7 @@ def run_events(
     web.streams.check(principal)
 
     async def events() -> AsyncIterator[str]:
-        leave, shown = Leave(request, job), None
+        leave, shown = Leave(request, principal, job), None
         with web.streams.one(principal), web.runs.watch(run_id, after) as watcher:
             yield BEGINNING
             while await leave.goes_on():

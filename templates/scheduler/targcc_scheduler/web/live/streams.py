@@ -16,7 +16,7 @@ from pydantic_core import to_jsonable_python
 from ...core.clock import uptime
 from ...core.errors import QueryTimeout
 from ...core.outage import OUTAGES
-from ...security.roles import Role
+from ...security.roles import Principal, Role
 from ..authentication import find_principal
 
 LOOK_SECONDS = 0.5
@@ -31,11 +31,13 @@ class Leave:
 
     Args:
         request: The request that it answers.
+        reader: Who reads.
         job: The run's job, for readers that may see the runs of some jobs only.
     """
 
-    def __init__(self, request: Request, job: str | None = None) -> None:
+    def __init__(self, request: Request, reader: Principal, job: str | None = None) -> None:
         self._request = request
+        self._reader: Principal | None = reader
         self._job = job
         self._spoke = self._asked = uptime()
 
@@ -54,9 +56,14 @@ class Leave:
         if uptime() - self._asked >= BEAT.total_seconds():
             self._asked = uptime()
             with contextlib.suppress(*OUTAGES, QueryTimeout):  # the database is away for a while
-                principal = await find_principal(self._request)
-                return principal is not None and principal.covers(Role.VIEWER, self._job)
-        return True
+                self._reader = await find_principal(self._request)
+        return self._reader is not None and (
+            self._reader.covers_some(Role.VIEWER) if self._job is None else self.shows(self._job)
+        )
+
+    def shows(self, job: str) -> bool:
+        """Whether the reader may look at the runs of a job."""
+        return self._reader is not None and self._reader.covers(Role.VIEWER, job)
 
 
 def is_stopping() -> bool:
