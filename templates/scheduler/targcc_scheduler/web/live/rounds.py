@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import QueryTimeout
 from ...core.outage import OUTAGES, Outage
+from ...core.scope.visibility import everything_visible
 
 log = logging.getLogger("targcc.web.live.rounds")
 
@@ -38,7 +39,8 @@ class Rounds:
     def begin(self) -> None:
         """Somebody has come."""
         if self._going is None or self._going.done():
-            self._going = asyncio.create_task(self._go(), name="targcc live")
+            with everything_visible():  # they are for everybody, not for whoever came first
+                self._going = asyncio.create_task(self._go(), name="targcc live")
 
     async def _go(self) -> None:
         while self._wanted():
