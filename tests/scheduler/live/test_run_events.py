@@ -153,6 +153,23 @@ async def test_who_may_not_see_a_run_may_not_follow_it_nor_wait(site: Site):
     assert (await program.get(f"/api/runs/{run_id}?wait=61")).status_code == 422
 
 
+async def test_whoever_follows_first_may_see_less_than_others(site: Site, address: str):
+    report, stock = [await site.add_run(job, "running") for job in ("DailyReport", "SyncStock")]
+    given = [roles.Grant(roles.Role.VIEWER, "daily*")]
+    await site.change(lambda db: own_roles.create(db, "reports", given))
+    reporter, viewer = (await site.program("reports")).headers, (
+        await site.program("viewer")
+    ).headers
+    async with httpx.AsyncClient(base_url=f"{address}/api") as client:
+        assert (await client.get(f"/runs/{stock}/events", headers=reporter)).status_code == 404
+        waiting = asyncio.create_task(client.get(f"/runs/{report}?wait=60", headers=reporter))
+        await eventually(lambda: site.app.state.targcc.runs._watchers)
+        async with stream(client, f"/runs/{stock}/events", **viewer) as other:
+            assert (await other.until("run")).data["job"] == "SyncStock"
+        assert not waiting.done()
+        waiting.cancel()
+
+
 async def test_a_server_that_is_told_to_stop_does_not_wait_for_streams(settings: Settings):
     async with running(settings, work=False) as site:
         run_id = await site.add_run("DailyReport", "running")
