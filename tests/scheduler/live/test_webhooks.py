@@ -144,7 +144,9 @@ async def turned_off_and_on(
     await eventually(lambda: any("was turned off" in one.message for one in alerts))
     hook = await scheduler.read(lambda db: rows.find(db, hook_id))
     assert hook is not None
-    assert "answered 500" in managed.state_of(hook, scheduler.clock.now())
+    assert "answered 500" in managed.state_of(
+        hook.disabled_by, hook.failing_since, scheduler.clock.now()
+    )
     with pytest.raises(WebhookError, match="is off"):
         await managed.test(scheduler, hook_id, DANA)
     bad.answers = [200]
