@@ -29,5 +29,5 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             entry["stack_info"] = mask(record.stack_info)
         if record.exc_info:
-            entry["exception"] = record.exc_text or mask(self.formatException(record.exc_info))
+            entry["exception"] = mask(record.exc_text or self.formatException(record.exc_info))
         return json.dumps(entry, default=str)
