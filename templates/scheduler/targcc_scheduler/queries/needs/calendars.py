@@ -9,7 +9,6 @@ from itertools import islice
 from operator import attrgetter
 
 from ...core import humanize
-from ...core.languages.catalogue import marked
 from ...core.languages.reader import gettext
 from ...jobs.definition import JobDefinition
 from ...jobs.options.calendars import project_calendar
@@ -171,21 +170,23 @@ def _moved(job: JobDefinition, slot: datetime) -> list[SlotChange]:
     schedule, zone = job.schedule, parse_zone(job.timezone)
     if not isinstance(schedule, WorkingSchedule):
         return []
-    said = marked("also for the slot of %(time)s: %(why)s")
-    if not schedule.has_own(slot, zone):
-        said = marked("moved from %(time)s: %(why)s")
-    return [_change(one, job, said) for one in schedule.moved_to(slot, zone)]
+    own = schedule.has_own(slot, zone)
+    return [_change(one, job, own=own) for one in schedule.moved_to(slot, zone)]
 
 
-def _change(one: Handling, job: JobDefinition, there: str | None = None) -> SlotChange:
-    slot = _clock(one.planned, job)
+def _change(one: Handling, job: JobDefinition, *, own: bool = False) -> SlotChange:
+    """What becomes of a slot; ``own`` is whether the schedule has one where it comes, too."""
+    slot, why = _clock(one.planned, job), one.why
     if one.at is None:
-        text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=one.why)
+        text = gettext("%(slot)s is skipped: %(why)s", slot=slot, why=why)
+        return SlotChange(one.planned, None, why, text, "")
+    at = _clock(one.at, job)
+    text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=why)
+    if own:
+        there = gettext("also for the slot of %(time)s: %(why)s", time=slot, why=why)
     else:
-        at = _clock(one.at, job)
-        text = gettext("%(slot)s is moved to %(at)s: %(why)s", slot=slot, at=at, why=one.why)
-    said = "" if there is None else gettext(there, time=slot, why=one.why)
-    return SlotChange(one.planned, one.at, one.why, text, said)
+        there = gettext("moved from %(time)s: %(why)s", time=slot, why=why)
+    return SlotChange(one.planned, one.at, why, text, there)
 
 
 def _clock(slot: datetime, job: JobDefinition) -> str:
