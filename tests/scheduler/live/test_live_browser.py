@@ -158,7 +158,7 @@ def test_a_log_is_followed_paused_and_searched(browser: Chrome, link: str, log: 
 
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     browser.get(f"{base}/runs/{other}")
-    assert browser.find_element(By.CSS_SELECTOR, "#log li > span").text == "polled"
+    assert browser.find_element(By.CSS_SELECTOR, "#log li bdi").text == "polled"
     assert not browser.find_element(By.CSS_SELECTOR, "[data-log-tools]").is_displayed()
     assert [one["message"] for one in browser.get_log("browser")] == []
 

@@ -57,7 +57,8 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
     Raises:
         Problem: they may not do this, or may not know whether what it is about exists.
     """
-    scheduler, template = get_web(request).scheduler, request.scope["route"].path
+    web = get_web(request)
+    scheduler, template = web.scheduler, _template(request, web.prefix)
     required = principal.role in scheduler.settings.second_factor_roles
     if required and principal.second_factor is False and template not in ENROLMENT:
         raise SecondFactorNeeded(
@@ -74,6 +75,14 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
     else:
         await _admit_to_one(request, principal, needed, find)
     visibility.set(_visible(principal, scheduler))
+
+
+def _template(request: Request, prefix: str) -> str:
+    """The path of the route below the prefix; earlier releases of FastAPI have it with the prefix, as the request has."""
+    template: str = request.scope["route"].path
+    path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+    is_whole = template.count("/") == path.rstrip("/").count("/")
+    return template.removeprefix(prefix) if is_whole else template
 
 
 def job_of(request: Request) -> str | None:

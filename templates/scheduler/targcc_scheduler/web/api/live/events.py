@@ -20,7 +20,7 @@ from ..common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_run
 from ..schemas.base import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"content": {"text/event-stream": {}}},  # a schema would be that of an event
     429: {"model": ProblemOut, "description": "Too many streams are open"},
 }
 _TEXT: dict[int | str, dict[str, Any]] = {
