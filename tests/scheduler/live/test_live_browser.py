@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 from projects import PATH
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -86,16 +86,9 @@ def link(database_url: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.set_script_timeout(120)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path / "profile", keeps_log=True) as driver:
+        driver.set_script_timeout(120)
+        yield driver
 
 
 def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 from projects import PATH
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -140,15 +140,9 @@ def _lose_a_server(night: Night) -> None:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, night: Night) -> Iterator[Chrome]:
     """A person who is signed in."""
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.get(night.link)  # type: ignore[attr-defined]
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        driver.get(night.link)  # type: ignore[attr-defined]
+        yield driver
 
 
 def wait(browser: Chrome, condition: Callable[[Chrome], Any]) -> Any:

@@ -17,7 +17,7 @@ from ...queries.trail.export import Format, export
 from ...scheduler import Scheduler
 from ..api_route import ApiRoute
 from ..problems import Problem
-from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_next
+from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_older
 from .schemas.system import VerdictOut
 
 router = APIRouter(prefix="/api/audit", route_class=ApiRoute, responses=PROBLEMS, tags=["system"])
@@ -72,7 +72,7 @@ async def list_audit(
     found = await scheduler.read(
         lambda db: entries.audit(db, which, before=before, limit=limit),
     )
-    link_next(request, response, found[-1].id if len(found) == limit else None)
+    link_older(request, response, found, limit)
     return list(found)
 
 

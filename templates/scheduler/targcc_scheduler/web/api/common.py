@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
@@ -34,6 +34,15 @@ from .schemas.base import ProblemOut
 from .schemas.runs import RunOut, StartedOut, run_out
 
 T = TypeVar("T")
+
+
+class Numbered(Protocol):
+    """A row of a list whose newest has the highest number."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+
 
 Cursor = Annotated[
     str | None, Query(description="The cursor of the Link header of the page before.")
@@ -85,6 +94,11 @@ def link_next(request: Request, response: Response, cursor: object | None) -> No
     if cursor is not None:
         url = request.url.include_query_params(cursor=str(cursor))
         response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+
+
+def link_older(request: Request, response: Response, found: Sequence[Numbered], limit: int) -> None:
+    """Name the page with what is older than all that was found, if there were as many as asked for."""
+    link_next(request, response, found[-1].id if len(found) == limit else None)
 
 
 _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {

@@ -35,7 +35,7 @@ from .common import (
     SchedulerOf,
     Viewer,
     find_job,
-    link_next,
+    link_older,
     tried,
 )
 from .schemas.base import DoneOut
@@ -117,7 +117,7 @@ async def failed_runs(
         ]
 
     found = await scheduler.read(query)
-    link_next(request, response, found[-1].id if len(found) == limit else None)
+    link_older(request, response, found, limit)
     return found
 
 
@@ -269,7 +269,7 @@ async def list_bulk(
 ) -> list[BulkOut]:
     """The last operations, newest first. The header `Link` names the next page."""
     found = await scheduler.read(lambda db: bulks.latest(db, limit, before=cursor))
-    link_next(request, response, found[-1].id if len(found) == limit else None)
+    link_older(request, response, found, limit)
     return [BulkOut.model_validate(one) for one in found]
 
 

@@ -12,7 +12,7 @@ from ...api_route import ApiRoute
 from ...authentication import actor
 from ...idempotency import HEADER
 from ...problems import Problem
-from ..common import PROBLEMS, Admin, Limit, Operator, SchedulerOf, link_next, tried
+from ..common import PROBLEMS, Admin, Limit, Operator, SchedulerOf, link_older, tried
 from ..schemas.base import DoneOut
 from ..schemas.webhooks import (
     DeliveryMadeOut,
@@ -98,7 +98,7 @@ async def list_deliveries(
     if await scheduler.read(lambda db: rows.find(db, webhook_id)) is None:
         raise Problem(404, "No such webhook", f"there is no webhook {webhook_id}")
     found = await scheduler.read(lambda db: outbox.deliveries(db, webhook_id, limit, cursor))
-    link_next(request, response, found[-1].id if len(found) == limit else None)
+    link_older(request, response, found, limit)
     return [DeliveryOut.model_validate(one) for one in found]
 
 
