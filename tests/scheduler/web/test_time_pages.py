@@ -124,3 +124,6 @@ def test_a_terminal_gets_the_same(database_url: str, monkeypatch: pytest.MonkeyP
     assert json.loads(say("timeline", "--json"))["groups"] is not None
     assert say("heatmap", "--weeks", "1").count("\n") == 25
     assert json.loads(say("job", "trend", "DailyReport", "--json"))["days"]
+    assert say("upcoming", "--queue", "critical").startswith("No slot of a job comes")
+    say("job", "pause", "DailyReport")
+    assert re.match(r"SyncStock: \d+ times, all day long\n", say("upcoming"))

@@ -52,7 +52,8 @@ def upcoming(*, days: int, queue: str | None, as_json: bool) -> None:
 def _print_minutes(found: ComingOut) -> None:
     zone = parse_zone(current().timezone)
     if not found.minutes:
-        click.echo("No slot of a job comes in this time.")
+        if not found.frequent:
+            click.echo("No slot of a job comes in this time.")
         return
     print_table(
         ["AT", "JOBS", ""],
