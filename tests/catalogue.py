@@ -105,8 +105,10 @@ def _of_module(file: Path) -> Iterator[tuple[str, list[str]]]:
         if isinstance(node, ast.Call):
             function = ast.unparse(node.func).rpartition(".")[2]
             if function in KEYWORDS:
-                given = [one.value for one in node.args if isinstance(one, ast.Constant)]
-                yield function, [one for one in given if isinstance(one, str)]
+                said = [one.value if isinstance(one, ast.Constant) else None for one in node.args]
+                if function == "count" and said and isinstance(said[0], str):
+                    continue  # of a text; ours has its number first
+                yield function, [one for one in said if isinstance(one, str)]
 
 
 def _messages(function: str, texts: list[str]) -> Iterator[str | tuple[str, str]]:
