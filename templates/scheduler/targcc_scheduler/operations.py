@@ -106,6 +106,7 @@ async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[int]:
         submissions = [
             Submission(run_id, run.queue, run.priority, run.due_at)
             for run_id, run in zip(created, some, strict=True)
+            if run.state != RunState.AWAITING
         ]
         await call.engine.submit(call.connection, submissions)
         ids += created
@@ -162,8 +163,9 @@ async def _require_ours(call: Call, job: str) -> None:
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     """Cancel a run that waits, or ask the node of one that runs to stop it; the state it has then."""
-    state = await operate.cancel(call.connection, run_id, str(by), call.now)
+    state, ended = await operate.cancel(call.connection, run_id, str(by), call.now)
     await call.engine.withdraw(call.connection, [run_id])
+    await hand_over(call.engine, call.connection, ended, call.now)
     await audit(call.connection, by, "cancel", call.now, run_id=run_id)
     return state
 
@@ -192,7 +194,7 @@ async def delete(call: Call, run_id: int, by: Actor) -> None:
 async def fail(call: Call, run_id: int, by: Actor) -> None:
     """Fail a run that waits for a node that knows it."""
     ended = await refuse.fail(call.connection, run_id, str(by), call.now)
-    await hand_over(call.engine, call.connection, ended)
+    await hand_over(call.engine, call.connection, ended, call.now)
     await audit(call.connection, by, "fail", call.now, run_id=run_id)
 
 

@@ -281,7 +281,7 @@ async def test_the_run_of_a_lost_node_goes_to_another(make):
         now = alive.clock.now()
         await nodes.deregister(connection, "lost")
         rescued = await nodes.rescue(connection, now, limits={})
-        lost = await hand_over(alive.engine, connection, rescued)
+        lost = await hand_over(alive.engine, connection, rescued, now)
     await alive.engine.rescue(lost)
     alive.engine.wake()
     await until(lambda: run_id in alive.begun + gone.begun[1:], "the run is taken again")

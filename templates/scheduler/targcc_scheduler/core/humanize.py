@@ -29,6 +29,7 @@ _MANY = 5
 
 STATE_WORDS = Words(
     {
+        RunState.AWAITING: marked("awaiting"),
         RunState.SCHEDULED: marked("scheduled"),
         RunState.ENQUEUED: marked("waiting"),
         RunState.RUNNING: marked("running"),
@@ -43,6 +44,7 @@ STATE_WORDS = Words(
 """Each state in the words of the pages."""
 
 _STATE_COUNTS = {
+    RunState.AWAITING: marked_plural("%(num)s awaiting", "%(num)s awaiting"),
     RunState.SCHEDULED: marked_plural("%(num)s scheduled", "%(num)s scheduled"),
     RunState.ENQUEUED: marked_plural("%(num)s waiting", "%(num)s waiting"),
     RunState.RUNNING: marked_plural("%(num)s running", "%(num)s running"),
@@ -56,6 +58,7 @@ _STATE_COUNTS = {
 
 STATE_HELP = Words(
     {
+        RunState.AWAITING: marked("Waits for other runs, or for room under a limit."),
         RunState.SCHEDULED: marked("Due later."),
         RunState.ENQUEUED: marked("Due; waits for a free worker."),
         RunState.RUNNING: marked("A worker runs it."),

@@ -8,6 +8,7 @@ from enum import StrEnum
 class RunState(StrEnum):
     """The state of a run."""
 
+    AWAITING = "awaiting"  # waits for other runs, or for room under a limit
     SCHEDULED = "scheduled"  # due later
     ENQUEUED = "enqueued"  # due, waits for a worker
     RUNNING = "running"
@@ -20,12 +21,24 @@ class RunState(StrEnum):
 
 
 WAITING = frozenset({RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING})
-ACTIVE = WAITING | {RunState.RUNNING}
+"""Those that an engine offers to workers, now or later."""
+UNBEGUN = WAITING | {RunState.AWAITING}
+"""Those that no worker has, so that they can be cancelled at once."""
+ACTIVE = UNBEGUN | {RunState.RUNNING}
 FINAL = frozenset(RunState) - ACTIVE
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.AWAITING: frozenset(
+        {RunState.ENQUEUED, RunState.SCHEDULED, RunState.CANCELLED, RunState.FAILED}
+    ),
     RunState.SCHEDULED: frozenset(
-        {RunState.ENQUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}
+        {
+            RunState.ENQUEUED,
+            RunState.RUNNING,
+            RunState.CANCELLED,
+            RunState.FAILED,
+            RunState.AWAITING,  # due, and its limit has no room
+        }
     ),
     RunState.ENQUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
     RunState.RUNNING: frozenset(
@@ -38,7 +51,13 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
         }
     ),
     RunState.RETRYING: frozenset(
-        {RunState.ENQUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}
+        {
+            RunState.ENQUEUED,
+            RunState.RUNNING,
+            RunState.CANCELLED,
+            RunState.FAILED,
+            RunState.AWAITING,  # due, and its limit has no room
+        }
     ),
 } | {state: frozenset() for state in FINAL}
 

@@ -1,13 +1,16 @@
-"""What settled runs mean for an engine: those that go on are submitted again, and those that ended let others go."""
+"""What settled runs mean for others: those that go on are submitted again, and those that ended let others go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..storage.runs.refuse import Waiting
 from ..storage.runs.values import Settlement
+from ..storage.ties.consequences import Ready
+from ..storage.ties.ended import ended
 from .port import Engine, Submission
 
 _HELD_UP = 5
@@ -15,15 +18,31 @@ _HELD_UP = 5
 
 
 async def hand_over(
-    engine: Engine, connection: AsyncConnection, settled: Sequence[Settlement]
+    engine: Engine, connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> list[Submission]:
-    """Tell the engine of settled runs, in the transaction that settled them; the submissions it got.
+    """Tell the engine of settled runs, in the transaction that settled them, and of what hung on them; the submissions it got.
 
     Args:
         engine: The engine.
         connection: The transaction.
         settled: What :func:`..storage.runs.settle.settle` has written.
+        now: The present instant.
     """
+    submitted: list[Submission] = []
+    while settled:  # what ends in consequence of an end has consequences too
+        submitted += await _offer(engine, connection, settled)
+        consequences = await ended(connection, settled, now)
+        if consequences.ready:
+            ready = [submission(run) for run in consequences.ready]
+            await engine.submit(connection, ready)
+            submitted += ready
+        settled = consequences.settled
+    return submitted
+
+
+async def _offer(
+    engine: Engine, connection: AsyncConnection, settled: Sequence[Settlement]
+) -> list[Submission]:
     again = [_submission(item) for item in settled if item.goes_on]
     if again:
         await engine.submit(connection, again)
@@ -45,6 +64,6 @@ def _submission(item: Settlement) -> Submission:
     return Submission(claim.run_id, claim.queue, claim.priority, due_at, first)
 
 
-def submission(run: Waiting) -> Submission:
-    """A run that a node has refused, for others."""
+def submission(run: Waiting | Ready) -> Submission:
+    """A run that waits from now on; or one that a node has refused, for others."""
     return Submission(run.run_id, run.queue, run.priority, run.due_at)

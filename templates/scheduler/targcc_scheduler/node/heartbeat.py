@@ -190,13 +190,14 @@ class Heartbeat:
         services = self._services
         async with services.store.write() as connection:
             await nodes.deregister(connection, self.id)
+            now = services.clock.now()
             left = await nodes.rescue(
                 connection,
-                services.clock.now(),
+                now,
                 limits=limits_of(self._definitions),
                 count_as_lost=False,
             )
-            await hand_over(services.engine, connection, left)
+            await hand_over(services.engine, connection, left, now)
         self._files.remove(self.id)
 
     async def _re_register(self) -> None:
@@ -227,12 +228,11 @@ class Heartbeat:
                 for beat in lost
                 if self._marked(beat) == beat and await nodes.remove_lost(connection, beat)
             ]
-            rescued = await nodes.rescue(
-                connection, services.clock.now(), limits=limits_of(self._definitions)
-            )
+            now = services.clock.now()
+            rescued = await nodes.rescue(connection, now, limits=limits_of(self._definitions))
             for beat in gone:
                 await self.conditions.note_lost(connection, beat, len(rescued))
-            again = await hand_over(services.engine, connection, rescued)
+            again = await hand_over(services.engine, connection, rescued, now)
         for beat in gone:
             self._files.remove(beat.server_id)
             self.conditions.tell_lost(beat, [item.claim for item in rescued])

@@ -249,7 +249,7 @@ class ReleaseWatch:
         async with services.store.write() as connection:
             limits = limits_of(self._definitions)
             ended = await refuse.give_up(connection, now, waited, limits)
-            await hand_over(services.engine, connection, ended)
+            await hand_over(services.engine, connection, ended, now)
         for item in ended:
             log.error("run %d (%s): %s", item.claim.run_id, item.claim.job_name, item.message)
             self._settled(item)

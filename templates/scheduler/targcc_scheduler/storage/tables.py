@@ -20,9 +20,13 @@ from .schema.columns import text as _text
 from .schema.failures import job_concern, job_failure
 from .schema.operating import job_bulk, job_bulk_run, job_maintenance
 from .schema.overrides import job_override
+from .schema.people.accounts import job_session, job_token, job_user
 from .schema.requests import job_request
 from .schema.roles import job_role
 from .schema.texts import job_text_due, job_view
+from .schema.tied.batches import job_batch, job_link
+from .schema.tied.blobs import job_blob
+from .schema.tied.keys import job_idempotency, job_limit, job_unique
 from .schema.webhooks import job_delivery, job_webhook
 
 __all__ = [  # what other modules take from here
@@ -31,11 +35,16 @@ __all__ = [  # what other modules take from here
     "job_alert",
     "job_alert_thread",
     "job_audit",
+    "job_batch",
+    "job_blob",
     "job_bulk",
     "job_bulk_run",
     "job_concern",
     "job_delivery",
     "job_failure",
+    "job_idempotency",
+    "job_limit",
+    "job_link",
     "job_log_line",
     "job_maintenance",
     "job_notice",
@@ -55,6 +64,7 @@ __all__ = [  # what other modules take from here
     "job_step",
     "job_text_due",
     "job_token",
+    "job_unique",
     "job_user",
     "job_view",
     "job_webhook",
@@ -134,12 +144,20 @@ job_run = _table(
     _column("HandledBy", _text(100)),
     _column("Handling", _text(500)),
     _column("RetryOf", sa.BigInteger),
+    _column("Ties", sa.Integer, nullable=False, server_default="0"),
+    _column("LimitKey", _text(200)),
+    _column("Weight", sa.Integer, nullable=False, server_default="1"),
+    _column("BatchId", sa.BigInteger),
+    _column("Step", _text(100)),
+    _column("ExpiresAt", UtcDateTime),
+    _column("Trace", _text(500)),
 )
 """One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot
 of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it); ``Attempt`` counts the attempts begun; ``LifeLog`` has one line ``<instant> <state> <note>`` a transition.
 A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names who was asked. ``StopNote`` says why
 a running run was told to stop. A run that failed or was missed has a ``Cause`` (``c_JobFailure``) and waits for a person until ``HandledAt``;
-``RetryOf`` is the run that a person had done again by this one.
+``RetryOf`` is the run that a person had done again by this one. ``Ties`` says what hangs on it (``ties/tie.py``): ``LimitKey`` and ``Weight``
+of its limit, ``BatchId`` and ``Step`` of its batch or flow; ``Trace`` is the W3C ``traceparent`` of who enqueued it.
 """
 
 job_schedule = _table(
@@ -261,53 +279,6 @@ job_step = _table(
 )
 """The result of each finished step of a run; a later attempt reads it instead of doing the step again."""
 
-job_user = _table(
-    "c_JobUser",
-    _column("Name", _text(100), primary_key=True),
-    _column("PasswordHash", _text(200), nullable=False),
-    _column("Role", _text(20), nullable=False),
-    _column("CreatedAt", UtcDateTime, nullable=False),
-    _column("LastLoginAt", UtcDateTime),
-    _column("TotpSecret", _text(500)),
-    _column("TotpStep", sa.BigInteger),
-    _column("RecoveryJson", _LONG),
-)
-"""Who may sign in. ``PasswordHash`` is argon2; ``TotpSecret`` the second factor, ``TotpStep`` the last step whose code was used, and
-``RecoveryJson`` the digests of the recovery codes that are left.
-"""
-
-job_token = _table(
-    "c_JobToken",
-    _column("Name", _text(100), primary_key=True),
-    _column("TokenHash", _text(64), nullable=False),
-    _column("Role", _text(20), nullable=False),
-    _column("CreatedBy", _text(100), nullable=False),
-    _column("CreatedAt", UtcDateTime, nullable=False),
-    _column("LastUsedAt", UtcDateTime),
-    _column("ExpiresAt", UtcDateTime),
-    _column("Prefix", _text(20)),
-    _column("Account", _text(100)),
-    _column("JobsJson", _LONG),
-    sa.UniqueConstraint(_name("TokenHash"), name=_name("UQ_c_JobToken_TokenHash")),
-)
-"""API tokens; only the SHA-256 of a token and how it begins are kept. ``Account`` is the program that several may belong to, ``JobsJson`` the
-jobs that it may start, if nothing else.
-"""
-
-job_session = _table(
-    "c_JobSession",
-    _column("TokenHash", _text(64), primary_key=True),
-    _column("UserName", _text(100), nullable=False),
-    _column("Role", _text(20), nullable=False),
-    _column("CsrfToken", _text(64), nullable=False),
-    _column("CreatedAt", UtcDateTime, nullable=False),
-    _column("ExpiresAt", UtcDateTime, nullable=False),
-    _column("Device", _text(200)),
-    _column("RemoteAddress", _text(100)),
-    _column("LastSeenAt", UtcDateTime),
-)
-"""Browsers that are signed in."""
-
 job_owner = _table(
     "c_JobOwner",
     _column("JobName", _text(100), primary_key=True),
@@ -390,4 +361,16 @@ _only_where(
 _only_where(
     sa.Index(_name("IX_c_JobRun_RetryOf"), job_run.c.State, job_run.c.RetryOf),
     job_run.c.RetryOf.is_not(None),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_BatchId"), job_run.c.BatchId, job_run.c.State),
+    job_run.c.BatchId.is_not(None),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_LimitKey"), job_run.c.LimitKey, job_run.c.State, job_run.c.Id),
+    sa.and_(job_run.c.LimitKey.is_not(None), job_run.c.CompletedAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_ExpiresAt"), job_run.c.ExpiresAt),
+    sa.and_(job_run.c.ExpiresAt.is_not(None), job_run.c.CompletedAt.is_(None)),
 )

@@ -144,16 +144,29 @@ class SettlementWriter:
         one_statement = not doubtful and all(map(_is_plain, settlements))
         begin = self._store.write_at_once if one_statement else self._store.write
         async with begin() as connection:
-            settled = await settle.settle(connection, settlements, now)
-            await hand_over(self._engine, connection, settled)
+            settled = await settle.settle(connection, settlements, now, untied=one_statement)
+            await hand_over(self._engine, connection, settled, now)
             if doubtful:
                 settled += await settle.settled_before(connection, doubtful)
+        if one_statement and len(settled) < len(settlements):
+            settled += await self._write_tied(settlements, settled, now)
         mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
         for item in batch:
             claim = item.settlement.claim
             if not item.written.done():
                 item.written.set_result((claim.run_id, claim.attempt) in mine)
         self._engine.wake()
+
+    async def _write_tied(
+        self, settlements: Sequence[Settlement], settled: Sequence[Settlement], now: datetime
+    ) -> list[Settlement]:
+        """Those that could not be settled by a statement alone: something was tied to them while they ran; or they are lost."""
+        written = {item.claim.key for item in settled}
+        rest = [item for item in settlements if item.claim.key not in written]
+        async with self._store.write() as connection:
+            tied = await settle.settle(connection, rest, now)
+            await hand_over(self._engine, connection, tied, now)
+        return tied
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -165,7 +178,8 @@ def _is_plain(settlement: Settlement) -> bool:
     """Whether the run and its history are all that is written."""
     limited = settlement.claim.limit or settlement.claim.queue_limit
     failed = settlement.state is RunState.FAILED  # its cause is written too
-    return not (settlement.goes_on or limited or failed or settlement.log_lines)
+    tied = settlement.claim.ties
+    return not (settlement.goes_on or limited or failed or tied or settlement.log_lines)
 
 
 def _simpler(settlement: Settlement) -> Settlement:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
-from ...core.states import WAITING
+from ...core.states import UNBEGUN
 from ...engine.handover import hand_over
 from ...engine.port import Engine, Submission
 from ...queries.needs import bulk
@@ -170,7 +170,7 @@ async def _take_back_retries(work: Work, by: str, did: Sequence[rows.Did]) -> St
     """Cancel the new runs that have not begun; the old ones are open again."""
     new = {one.new_run_id: one.run_id for one in did if one.new_run_id is not None}
     found = await actions.rows(work.connection, sorted(new))
-    waiting = [one for one in found if one.State in WAITING]
+    waiting = [one for one in found if one.State in UNBEGUN]
     cancelled = await actions.cancel(work.connection, waiting, by, work.now)
     back = [new[one.run_id] for one in cancelled.did]
     await groups.reopen(work.connection, back)
@@ -186,7 +186,7 @@ async def _tell(work: Work, came_of_it: Step) -> None:
     if came_of_it.withdraw:
         await work.engine.withdraw(work.connection, came_of_it.withdraw)
     if came_of_it.settled:
-        await hand_over(work.engine, work.connection, came_of_it.settled)
+        await hand_over(work.engine, work.connection, came_of_it.settled, work.now)
     if came_of_it.submit:
         waits = [
             Submission(one.run_id, one.queue, one.priority, one.due_at) for one in came_of_it.submit

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import FINAL, WAITING, RunState
+from ...core.states import FINAL, UNBEGUN, WAITING, RunState
 from ..dialects import known
 from ..failures import groups
 from ..owners import rows as owners
@@ -119,7 +119,7 @@ async def run_now(
 
 async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now: datetime) -> Step:
     """Cancel runs that wait, and ask the nodes of those that run to stop them."""
-    settlements = [operate.cancellation(row, by) for row in found if row.State in WAITING]
+    settlements = [operate.cancellation(row, by) for row in found if row.State in UNBEGUN]
     settled = await settle(connection, settlements, now) if settlements else []
     running = [row.Id for row in found if row.State == RunState.RUNNING]
     if running:

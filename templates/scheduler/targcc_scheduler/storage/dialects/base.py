@@ -157,7 +157,7 @@ class Dialect(Protocol):
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> frozenset[tuple[int, int]]:
+    ) -> dict[tuple[int, int], int]:
         """Write outcomes with their history and count them; returns the runs and attempts that were as their settlement expects.
 
         Args:

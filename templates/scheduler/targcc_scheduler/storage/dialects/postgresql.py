@@ -56,12 +56,12 @@ _SETTLE = FrequentStatement(
             not_counted integer, lost integer, cancelled_by text,
             done float8, total float8, line text, cause text, history json,
             job_name text, begins_at timestamptz, outcome text, bucket integer, shard integer,
-            retried integer, milliseconds bigint
+            retried integer, milliseconds bigint, tied integer
         )
     ), settled AS (
         {SETTLE.format(given="given.", source="FROM given")}
         AND c_JobRun.Id = ANY (ARRAY(SELECT run_id FROM given)) -- by key, however small the table is
-        RETURNING given.run_id, given.attempt
+        RETURNING given.run_id, given.attempt, c_JobRun.Ties
     ), logged AS (
         INSERT INTO c_LoggedJob ({_HISTORY})
         SELECT {_HISTORY}
@@ -86,10 +86,14 @@ _SETTLE = FrequentStatement(
             SumMs = c_JobStat.SumMs + excluded.SumMs,
             MaxMs = greatest(c_JobStat.MaxMs, excluded.MaxMs)
     )
-    SELECT run_id, attempt FROM settled
+    SELECT run_id, attempt, Ties FROM settled
     """)  # noqa: S608 - constants of this package
     .bindparams(sa.bindparam("rows", type_=sa.Text))
-    .columns(sa.column("run_id", sa.BigInteger), sa.column("attempt", sa.Integer))
+    .columns(
+        sa.column("run_id", sa.BigInteger),
+        sa.column("attempt", sa.Integer),
+        sa.column("ties", sa.Integer),
+    )
 )
 
 
@@ -286,7 +290,7 @@ class PostgreSQLDialect:
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> frozenset[tuple[int, int]]:
+    ) -> dict[tuple[int, int], int]:
         """Settle many runs in one statement: every statement is a round trip."""
         given = [
             {
@@ -297,7 +301,8 @@ class PostgreSQLDialect:
             for row, history, ending in zip(rows, histories, endings, strict=True)
         ]
         text = json.dumps(given, default=_instant)
-        return frozenset(map(tuple, await _SETTLE.all(connection, {"rows": text})))
+        found = await _SETTLE.all(connection, {"rows": text})
+        return {(run_id, attempt): ties for run_id, attempt, ties in found}
 
 
 DIALECT: Dialect = PostgreSQLDialect()

@@ -30,6 +30,7 @@ from ..texts.sqlite import SQLiteTexts
 from . import keepalive, sqlite_inline
 from .base import MOST, SUMS, Dialect, Insert, added
 from .frequent import FrequentStatement
+from .listed import is_among, listed
 from .sqlite_driver import SQLiteStatement
 
 _BUSY_SECONDS = 15
@@ -53,6 +54,12 @@ _LOG = FrequentStatement(
             for column in logged_job.c
             if not column.primary_key
         }
+    )
+)
+
+_TIES = FrequentStatement(
+    sa.select(job_run.c.Id, job_run.c.Ties).where(
+        is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0
     )
 )
 
@@ -260,14 +267,19 @@ class SQLiteDialect:
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> frozenset[tuple[int, int]]:
+    ) -> dict[tuple[int, int], int]:
         """A statement for each run costs microseconds, and tells whether the run was found."""
         found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
         attempts = [one for one in compress(histories, found) if one is not None]
         counted = [one for one in compress(endings, found) if one is not None]
         await _LOG.counts(connection, attempts)
         await self._count.counts(connection, added_up(counted, _SHARD))
-        return frozenset((row["run_id"], row["attempt"]) for row in compress(rows, found))
+        written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
+        ties = {
+            row.Id: row.Ties
+            for row in await _TIES.all(connection, {"ids": [one for one, _ in written]})
+        }
+        return {(run_id, attempt): ties.get(run_id, 0) for run_id, attempt in written}
 
 
 DIALECT: Dialect = SQLiteDialect()

@@ -126,6 +126,7 @@ CLAIMED = (
     job_run.c.DueAt,
     job_run.c.TriggeredBy,
     job_run.c.ServerId,
+    job_run.c.Ties,
 )
 """What :func:`claim_of` wants to know of a run."""
 _BECOME_RUNNING = FrequentStatement(
@@ -246,6 +247,7 @@ def claim_of(
         triggered_by=row.TriggeredBy,
         server_id=row.ServerId,
         started_at=row.StartedAt or started_at or row.CreatedAt,
+        ties=row.Ties,
         limit=limits.get(row.JobName),
         queue_limit=queue_limit,
     )

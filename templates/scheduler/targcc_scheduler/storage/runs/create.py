@@ -86,4 +86,11 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "BlockedBy": run.blocked_by,
         "RetryOf": run.retry_of,
         "Cause": run.cause,
+        "Ties": run.ties,
+        "LimitKey": run.limit_key,
+        "Weight": run.weight,
+        "BatchId": run.batch_id,
+        "Step": run.step,
+        "ExpiresAt": run.expires_at,
+        "Trace": run.trace,
     } | first_state(now, run.state, run.note)

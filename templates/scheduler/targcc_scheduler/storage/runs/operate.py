@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
-from ...core.states import ACTIVE, WAITING, RunState
+from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..dialects import known
 from ..tables import job_log_line, job_run, job_step
 from .claim import claim_of
@@ -44,20 +44,21 @@ def cancellation(row: Row, by: str) -> Settlement:
     )
 
 
-async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> RunState:
+async def cancel(
+    connection: AsyncConnection, run_id: int, by: str, now: datetime
+) -> tuple[RunState, list[Settlement]]:
     """Cancel a waiting run at once; ask the node that a running one belongs to to stop it.
 
     Returns:
-        ``cancelled``, or ``running`` when a node has been asked.
+        ``cancelled``, or ``running`` when a node has been asked; and what ended, which has consequences: see ``engine/handover.py``.
 
     Raises:
         UnknownRun: there is none with this id.
         RunStateError: it is over.
     """
     row = await _find(connection, run_id, lock=True)
-    if row.State in WAITING:
-        await settle(connection, [cancellation(row, by)], now)
-        return RunState.CANCELLED
+    if row.State in UNBEGUN:
+        return RunState.CANCELLED, await settle(connection, [cancellation(row, by)], now)
     if row.State != RunState.RUNNING:
         raise RunStateError(f"run {run_id} is {row.State}: there is nothing to cancel")
     await connection.execute(
@@ -65,7 +66,7 @@ async def cancel(connection: AsyncConnection, run_id: int, by: str, now: datetim
         .where(job_run.c.Id == run_id)
         .values(CancelRequestedBy=sa.func.coalesce(job_run.c.CancelRequestedBy, by))
     )
-    return RunState.RUNNING
+    return RunState.RUNNING, []
 
 
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:

@@ -7,6 +7,7 @@ that nobody performs; and so does the end of a run that is cancelled while it wa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,24 +27,38 @@ from .values import Settlement
 
 
 async def settle(
-    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
+    connection: AsyncConnection,
+    settlements: Sequence[Settlement],
+    now: datetime,
+    *,
+    untied: bool = False,
 ) -> list[Settlement]:
     """Give runs their next states; returns the settlements whose runs were still as they expect, in their order.
 
-    What goes on of them is still to be submitted to the engine, in the same transaction (see ``engine/handover.py``).
+    What goes on of them is still to be submitted to the engine, and what hangs on them to be looked after, in the same transaction (see
+    ``engine/handover.py``).
+
+    Args:
+        connection: The transaction.
+        settlements: What is to be written.
+        now: The present instant.
+        untied: Leave out runs on which something hangs by now: the connection commits by itself, so that nothing could follow in
+            the same transaction.
 
     Raises:
         RunStateError: a run cannot get from the one state to the other.
     """
     causes = {_key(item): cause for item in settlements if (cause := _cause(item)) is not None}
-    rows = [_row(item, now, causes.get(_key(item))) for item in settlements]
+    rows = [_row(item, now, causes.get(_key(item)), untied=untied) for item in settlements]
     histories = [
         None if item.attempt is None else history_row(item.claim, item.attempt)
         for item in settlements
     ]
     endings = [_ending(item, now) for item in settlements]
     written = await known.of(connection).settle_batch(connection, rows, histories, endings)
-    settled = [item for item in settlements if _key(item) in written]
+    settled = [
+        _with_ties(item, written[key]) for item in settlements if (key := _key(item)) in written
+    ]
     if causes:
         await groups.note(connection, _seen(settled, causes, now))
     if lines := [dict(line) for item in settled for line in item.log_lines]:
@@ -105,11 +120,15 @@ def _seen(
     ]
 
 
+def _with_ties(item: Settlement, ties: int) -> Settlement:
+    return replace(item, ties=ties) if ties else item
+
+
 def _key(item: Settlement) -> tuple[int, int]:
     return item.claim.run_id, item.claim.attempt
 
 
-def _row(item: Settlement, now: datetime, cause: Cause | None) -> dict[str, Any]:
+def _row(item: Settlement, now: datetime, cause: Cause | None, *, untied: bool) -> dict[str, Any]:
     """What a settlement writes into the row of its run, and by what it finds it."""
     if item.state not in TRANSITIONS[item.source]:
         raise RunStateError(f"a run that is {item.source} cannot become {item.state}")
@@ -131,4 +150,5 @@ def _row(item: Settlement, now: datetime, cause: Cause | None) -> dict[str, Any]
         "total": total,
         "cause": None if cause is None else cause.key,
         "line": state_line(now, item.state, item.note),
+        "tied": 0 if untied else 1,
     }

@@ -70,6 +70,7 @@ SETTLE = """
     {source}
     WHERE c_JobRun.Id = {given}run_id AND c_JobRun.State = {given}source AND c_JobRun.Attempt = {given}attempt
     AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
+    AND (c_JobRun.Ties = 0 OR {given}tied = 1)
 """
 """How a run gets the state of its settlement, if it is still where the settlement expects it: in that state, that attempt, on that node.
 

@@ -27,6 +27,13 @@ class NewRun:
         blocked_by: The run that was in the way of a skipped one.
         retry_of: The run that a person has done again by this one.
         cause: Of a missed slot that a person should hear of.
+        ties: What hangs on it: a :class:`~..ties.tie.Tie`.
+        limit_key: The key of the limit under which it takes room.
+        weight: How much room.
+        batch_id: The batch or flow that it is of.
+        step: Its step in a flow.
+        expires_at: It is not to start after this.
+        trace: The W3C ``traceparent`` of who enqueued it.
     """
 
     job_name: str
@@ -42,6 +49,13 @@ class NewRun:
     blocked_by: int | None = None
     retry_of: int | None = None
     cause: str | None = None
+    ties: int = 0
+    limit_key: str | None = None
+    weight: int = 1
+    batch_id: int | None = None
+    step: str | None = None
+    expires_at: datetime | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,7 @@ class Claim:
 
     Args:
         server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
+        ties: What hung on it when it was claimed.
         limit: How many runs of its job may be running at once; ``None``: as many as there are workers.
         queue_limit: How many runs of its queue may be, on all nodes together.
     """
@@ -143,6 +158,7 @@ class Claim:
     triggered_by: str
     server_id: str | None
     started_at: datetime
+    ties: int = 0
     limit: int | None = None
     queue_limit: int | None = None
 
@@ -201,6 +217,7 @@ class Settlement:
         attempt: How the attempt ended, if it gets a row of history.
         log_lines: Rows for ``c_JobLogLine`` that are not written yet.
         progress: How far it came, if it said so.
+        ties: What hung on the run when it was written; see :mod:`..ties.ended`.
     """
 
     claim: Claim
@@ -215,6 +232,7 @@ class Settlement:
     attempt: AttemptRecord | None = None
     log_lines: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     progress: tuple[float, float | None] | None = None
+    ties: int = 0
 
     @property
     def is_final(self) -> bool:

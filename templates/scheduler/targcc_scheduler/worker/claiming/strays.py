@@ -75,10 +75,9 @@ class Strays:
         services = self._services
         limits = {job.name: job.limit for job in self._definitions.values() if job.limit}
         async with services.store.write() as connection:
-            returned = await give_back(
-                connection, server_id, strays, limits, services.clock.now(), note=_NOTE
-            )
-            await hand_over(services.engine, connection, returned)
+            now = services.clock.now()
+            returned = await give_back(connection, server_id, strays, limits, now, note=_NOTE)
+            await hand_over(services.engine, connection, returned, now)
         for item in returned:
             claim = item.claim
             log.warning("run %d (%s) is %s: %s", claim.run_id, claim.job_name, item.state, _NOTE)

@@ -1,0 +1,1 @@
+"""What hangs on a run: who waits for it, its batch, its keys."""

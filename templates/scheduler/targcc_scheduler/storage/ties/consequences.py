@@ -1,0 +1,32 @@
+"""What the ends of runs mean for others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..runs.values import Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A run that may go from now on, for the engine."""
+
+    run_id: int
+    queue: str
+    priority: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consequences:
+    """What came of ends.
+
+    Args:
+        ready: Runs that may go.
+        settled: Runs that were discarded, or created and over at once: their ends have consequences too.
+    """
+
+    ready: Sequence[Ready] = ()
+    settled: Sequence[Settlement] = ()

@@ -1,0 +1,16 @@
+"""The kinds of ties, as the column ``Ties`` of ``c_JobRun`` has them."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Tie(IntFlag):
+    """What hangs on a run: its end, or its way there, has consequences for others."""
+
+    FOLLOWED = 1  # runs wait for it
+    FOLLOWS = 2  # it waits, or has waited, for others
+    UNIQUE = 4  # it has a unique key
+    LIMITED = 8  # it takes room under a limit
+    BATCH = 16  # it is of a batch or a flow
+    EXPIRES = 32  # it is not to start late
