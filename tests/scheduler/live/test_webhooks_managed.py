@@ -2,9 +2,12 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from hook_rig import is_signed
+from targcc_scheduler.alerts.hooks.signing import OVERLAP, opened, rotated, sealed, signed
 from targcc_scheduler.cli.main import main
 from web_fixtures import Site
 
@@ -38,8 +41,12 @@ async def test_an_admin_manages_webhooks_by_the_api(site: Site):
     assert (await admin.post(f"{here}/enable")).status_code == 200
     assert (await admin.post(again)).status_code == 200
     assert (await admin.post(f"{here}/deliveries/999/redeliver")).status_code == 404
+    assert (await operator.post(f"{here}/rotate")).status_code == 403
+    new = (await admin.post(f"{here}/rotate")).json()
+    assert new["secret"].startswith("whsec_")
+    assert new["secret"] != made["secret"]
     assert (await admin.delete(here)).status_code == 200
-    for path in (f"{here}/test", f"{here}/disable", again):
+    for path in (f"{here}/rotate", f"{here}/test", f"{here}/disable", again):
         assert (await admin.post(path)).status_code == 404
     assert (await operator.get(f"{here}/deliveries")).status_code == 404
     refused = await admin.post("/api/webhooks", json={"url": "ftp://example.com"})
@@ -101,3 +108,17 @@ def test_an_operator_manages_webhooks_by_commands(
     targcc("delete", "1")
     assert "there is no webhook 1" in targcc("deliveries", "1", status=2)
     assert "there is no webhook 1" in targcc("delete", "1", status=2)
+
+
+def test_who_has_the_old_secret_verifies_messages_for_a_day_after_a_new_one():
+    at, body = datetime(2026, 11, 26, tzinfo=UTC), b"{}"
+    old, new = "whsec_b2xk", "whsec_bmV3"
+    kept = rotated(sealed(URL, old), new, at)
+
+    def verified(now: datetime) -> list[bool]:
+        url, using = opened(kept, now)
+        assert url == URL
+        return [is_signed(one, signed(using, "msg_1", body, now), body) for one in (new, old)]
+
+    assert verified(at + OVERLAP - timedelta(seconds=1)) == [True, True]
+    assert verified(at + OVERLAP) == [True, False]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..alerts.hooks.signing import new_secret, sealed
+from ..alerts.hooks.signing import new_secret, rotated, sealed
 from ..core.actor import Actor
 from ..core.errors import UnknownWebhook, WebhookError
 from ..core.languages.reader import gettext, translated_in
@@ -114,6 +114,24 @@ async def enable(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
         await audit(db, by, "enable webhook", scheduler.clock.now(), detail=_named(hook))
 
     await scheduler.change(work)
+
+
+async def rotate(scheduler: Scheduler, webhook_id: int, by: Actor) -> NewWebhook:
+    """Sign with a new secret from now on, and for a day with the old one too.
+
+    Raises:
+        UnknownWebhook: there is none of this number.
+        SecretError: its secret is sealed with a key that this process does not have.
+    """
+    secret, now = new_secret(), scheduler.clock.now()
+
+    async def work(db: AsyncConnection) -> None:
+        hook = await _found(db, webhook_id)
+        await rows.reseal(db, webhook_id, rotated(hook.sealed_json, secret, now))
+        await audit(db, by, "rotate webhook", now, detail=_named(hook))
+
+    await scheduler.change(work)
+    return NewWebhook(webhook_id, secret)
 
 
 async def remove(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:

@@ -123,11 +123,11 @@ class Deliveries:
 
         body, status = one.body.encode(), None
         try:
-            url, secret = opened(hook.sealed_json)
-            know(url)
-            know(secret)
             now = self._services.clock.now()
-            status = await post(client, url, body, signed(secret, one.message_id, body, now))
+            url, using = opened(hook.sealed_json, now)
+            for secret in (url, *using):
+                know(secret)
+            status = await post(client, url, body, signed(using, one.message_id, body, now))
             answer = f"answered {status}"
         except SecretError as error:
             answer = str(error)

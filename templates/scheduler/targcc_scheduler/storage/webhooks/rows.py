@@ -113,6 +113,12 @@ async def enable(connection: AsyncConnection, webhook_id: int) -> None:
     await connection.execute(sa.update(job_webhook).where(_c.Id == webhook_id).values(on))
 
 
+async def reseal(connection: AsyncConnection, webhook_id: int, sealed_json: str) -> None:
+    """Keep another secret of one."""
+    sealed = sa.update(job_webhook).where(_c.Id == webhook_id).values(SealedJson=sealed_json)
+    await connection.execute(sealed)
+
+
 async def remove(connection: AsyncConnection, webhook_id: int) -> None:
     """Remove one, with what was sent to it."""
     mine = job_delivery.c.WebhookId == webhook_id

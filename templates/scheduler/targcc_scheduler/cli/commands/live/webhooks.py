@@ -61,11 +61,34 @@ def create(url: str, *, events: tuple[str, ...], jobs: tuple[str, ...], as_json:
             return await api.post(path("webhooks"), WebhookMadeOut, wish)
 
     made = run(work())
+    _say(made, f"webhook {made.id} is on: targcc webhook test {made.id}", as_json=as_json)
+
+
+@webhook_group.command("rotate")
+@_ID
+@json_option
+def rotate(webhook_id: int, *, as_json: bool) -> None:
+    """Sign with a new secret, and print it; for 24 hours the old one signs too.
+
+    \b
+    Example:
+      targcc webhook rotate 1
+    """
+
+    async def work() -> WebhookMadeOut:
+        async with reached() as api:
+            return await api.post(path("webhooks", webhook_id, "rotate"), WebhookMadeOut)
+
+    made = run(work())
+    _say(made, made.message, as_json=as_json)
+
+
+def _say(made: WebhookMadeOut, said: str, *, as_json: bool) -> None:
     if as_json:
         # Not by print_json, which would mask the secret.
         click.echo(json.dumps({"id": made.id, "secret": made.secret}))
         return
-    click.echo(f"webhook {made.id} is on: targcc webhook test {made.id}")
+    click.echo(said)
     click.echo(f"secret  {made.secret}  (it is not shown again)")
 
 

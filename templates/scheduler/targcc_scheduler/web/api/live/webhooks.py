@@ -36,15 +36,30 @@ async def create_webhook(
     request: Request, principal: Admin, scheduler: SchedulerOf, body: WebhookIn
 ) -> WebhookMadeOut:
     """Tell an address of runs that end from now on. The answer holds a secret, so that it is not kept for an `Idempotency-Key`."""
+    _without_key(request)
+    by = actor(request, principal)
+    made = await tried(webhooks.create(scheduler, body.url, body.events, body.jobs, by))
+    return WebhookMadeOut(id=made.id, secret=made.secret, message=f"webhook {made.id} is on")
+
+
+@router.post("/webhooks/{webhook_id}/rotate")
+async def rotate_webhook(
+    webhook_id: int, request: Request, principal: Admin, scheduler: SchedulerOf
+) -> WebhookMadeOut:
+    """Sign with a new secret from now on, and for 24 hours with the old one too: each message then has two signatures."""
+    _without_key(request)
+    made = await tried(webhooks.rotate(scheduler, webhook_id, actor(request, principal)))
+    said = f"webhook {made.id} has a new secret; the old one signs too for 24 hours"
+    return WebhookMadeOut(id=made.id, secret=made.secret, message=said)
+
+
+def _without_key(request: Request) -> None:
     if HEADER in request.headers:
         raise Problem(
             422,
             "Not with a key",
             f"the answer holds a secret, which is not stored as {HEADER} would need: list the webhooks first",
         )
-    by = actor(request, principal)
-    made = await tried(webhooks.create(scheduler, body.url, body.events, body.jobs, by))
-    return WebhookMadeOut(id=made.id, secret=made.secret, message=f"webhook {made.id} is on")
 
 
 @router.delete("/webhooks/{webhook_id}")
