@@ -338,3 +338,17 @@ async def test_the_api_describes_itself(site: Site):
     page = await (await site.user("viewer")).page("/api/docs")
     assert "/api/jobs/{name}/trigger" in page
     assert "cdn" not in page.lower()
+
+
+async def test_a_program_keeps_searches_of_its_own(site: Site):
+    program, visitor = await site.program("viewer"), await site.user("viewer")
+    assert (
+        await program.put("/api/views/Timeouts", json={"search": "state:nonsense"})
+    ).status_code == 422
+    for search in ("state:failed", 'state:failed "timeout"'):
+        kept = await program.put("/api/views/Timeouts", json={"search": search})
+        assert kept.status_code == 200
+    assert (await program.get("/api/views")).json() == [{"name": "Timeouts", "search": search}]
+    assert (await visitor.get("/api/views")).json() == []
+    assert (await program.delete("/api/views/Timeouts")).status_code == 200
+    assert (await program.get("/api/views")).json() == []

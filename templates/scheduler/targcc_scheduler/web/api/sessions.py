@@ -1,21 +1,23 @@
-"""The API of sessions and tokens: listed, ended."""
+"""The API of what people have: sessions, tokens, the searches that they keep."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from ...core.errors import AuthError
 from ...core.humanize import count
+from ...oncall.finding import looked_for
 from ...security import sessions, tokens, users
 from ...security.roles import Principal, Role
+from ...storage.views import rows as views
 from ..api_route import ApiRoute
 from ..authentication import actor
 from ..problems import Problem
 from .common import PROBLEMS, Admin, SchedulerOf, Viewer
 from .schemas.base import DoneOut
-from .schemas.sessions import SessionOut, TokenOut, UserOut
+from .schemas.sessions import SessionOut, TokenOut, UserOut, ViewIn, ViewOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS, tags=["sessions"])
 
@@ -92,3 +94,38 @@ async def list_tokens(_: Admin, scheduler: SchedulerOf) -> list[TokenOut]:
 async def list_users(_: Admin, scheduler: SchedulerOf) -> list[UserOut]:
     """Who may sign in with a password."""
     return [UserOut.model_validate(one) for one in await scheduler.read(users.users)]
+
+
+_ViewName = Annotated[str, Path(min_length=1, max_length=views.LONGEST_NAME)]
+
+
+@router.get("/views")
+async def list_views(principal: Viewer, scheduler: SchedulerOf) -> list[ViewOut]:
+    """The searches that whoever asks keeps under names. Those of a token are its own."""
+    found = await scheduler.read(lambda db: views.of(db, _keeper(principal)))
+    return [ViewOut.model_validate(one) for one in found]
+
+
+@router.put("/views/{name}")
+async def keep_view(
+    name: _ViewName, principal: Viewer, scheduler: SchedulerOf, body: ViewIn
+) -> DoneOut:
+    """Keep a search of runs under a name, in the place of what was kept under it."""
+    looked_for(scheduler, body.search)
+    person = _keeper(principal)
+    if not await scheduler.change(lambda db: views.keep(db, person, name, body.search)):
+        said = f"there are {views.MOST} views already: remove one"
+        raise Problem(409, "Too many views", said)
+    return DoneOut(message=f"{name} is kept")
+
+
+@router.delete("/views/{name}")
+async def remove_view(name: _ViewName, principal: Viewer, scheduler: SchedulerOf) -> DoneOut:
+    """Remove a search that was kept."""
+    await scheduler.change(lambda db: views.forget(db, _keeper(principal), name))
+    return DoneOut(message=f"{name} is not kept any more")
+
+
+def _keeper(principal: Principal) -> str:
+    """Whose searches they are; a token has its own, whatever it is called."""
+    return principal.name if principal.session else f"token {principal.name}"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from ....storage.views.rows import LONGEST_SEARCH
 from .base import Schema
 
 
@@ -42,3 +46,20 @@ class UserOut(Schema):
     created_at: datetime
     last_login_at: datetime | None
     second_factor: bool
+
+
+class ViewIn(BaseModel):
+    """A search that is to be kept."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"search": "state:failed since:yesterday"}}
+    )
+
+    search: Annotated[str, Field(min_length=1, max_length=LONGEST_SEARCH)]
+
+
+class ViewOut(Schema):
+    """A search that somebody keeps under a name."""
+
+    name: str
+    search: str
