@@ -18,6 +18,8 @@ from targcc_scheduler.project import Project
 from targcc_scheduler.storage.alerts import outbox, threads
 from targcc_scheduler.storage.failures import concerns, groups
 from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.storage.maintenance import rows as windows
+from targcc_scheduler.storage.maintenance.rows import Window
 from targcc_scheduler.storage.tables import job_alert_thread, job_failure, job_notice, job_run
 from targcc_scheduler.storage.transactions import Store
 
@@ -247,6 +249,11 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     one = night(alerts={"digest": digest})
     await one.run(RunState.FAILED)
     due = datetime(2026, 6, 10, 5, 30, tzinfo=UTC)
+    async with one.stores[0].write() as db:
+        for hours, reason in ((-5, "new disks"), (3, "the switch"), (30, "far away")):
+            begins = due + timedelta(hours=hours)
+            ends = begins + timedelta(hours=1)
+            await windows.add(db, Window(0, begins, ends, ("ledger",), reason, "dana", due))
     for watch in one.watches:
         watch.look(frozenset(), one.clock.now())
     one.clock.set(due - timedelta(seconds=1))
@@ -257,7 +264,10 @@ async def test_one_digest_a_morning_says_what_is_wrong_what_happened_and_what_co
     assert mail["Subject"].endswith("a person")
     text = plain(mail)
     assert "Export Invoices failed" in text
-    assert "The next 24 hours\n  1 run by schedule" in text
+    past, _, coming = text.partition("The next 24 hours\n  1 run by schedule")
+    assert "nothing ran in ledger (new disks)" in past
+    assert "nothing starts in ledger (the switch)" in coming
+    assert "far away" not in text
     late = AlertWatch(one.stores[0], one.senders[0], {one.job.name: one.job})
     await late.once(
         frozenset(), one.clock.now() + timedelta(hours=1)

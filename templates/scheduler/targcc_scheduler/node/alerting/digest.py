@@ -15,6 +15,8 @@ from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...queries.needs.concerns import Concern
 from ...queries.overview import Overview, overview
+from ...storage.maintenance import rows as windows
+from ...storage.maintenance.rows import Window
 
 _DAY = timedelta(days=1)
 _MOST = 20
@@ -41,11 +43,18 @@ async def digest_of(
     """
     since, now = between
     found = await overview(connection, definitions, now, back=now - since, ahead=_DAY)
+    closed = await windows.since(connection, since)
     names = {job.name: job.display_name for job in definitions}
     sections = (
         Section("Needs a person", tuple(_wrong(found.concerns, page))),
-        Section(f"Since {humanize.clock(since, now, zone)}", tuple(_happened(found, names, page))),
-        Section("The next 24 hours", tuple(_comes(found, now, zone, page))),
+        Section(
+            f"Since {humanize.clock(since, now, zone)}",
+            (*_happened(found, names, page), *_were_closed(closed, now, zone, page)),
+        ),
+        Section(
+            "The next 24 hours",
+            (*_comes(found, now, zone, page), *_will_be_closed(closed, now, zone, page)),
+        ),
     )
     number = len(found.concerns)
     verb = "thing needs" if number == 1 else "things need"
@@ -110,3 +119,27 @@ def _comes(found: Overview, now: datetime, zone: ZoneInfo, page: str) -> Iterabl
     [(minute, most)] = Counter(slot.replace(second=0) for slot in found.slots).most_common(1)
     if most >= _CROWDED:
         yield f"{most} of them at {humanize.clock(minute, now, zone)}", f"{page}/jobs"
+
+
+def _were_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """The maintenance windows that are over."""
+    for one in closed:
+        if one.ends_at <= now:
+            yield _in_words(one, now, zone, "nothing ran"), f"{page}/calendars"
+
+
+def _will_be_closed(
+    closed: Iterable[Window], now: datetime, zone: ZoneInfo, page: str
+) -> Iterable[tuple[str, str]]:
+    """Those that go on, or begin within a day."""
+    for one in closed:
+        if one.starts_at < now + _DAY and one.ends_at > now:
+            yield _in_words(one, now, zone, "nothing starts"), f"{page}/calendars"
+
+
+def _in_words(window: Window, now: datetime, zone: ZoneInfo, what: str) -> str:
+    where = f" in {', '.join(window.queues)}" if window.queues else ""
+    begins, ends = (humanize.clock(at, now, zone) for at in (window.starts_at, window.ends_at))
+    return one_line(f"Maintenance, {begins} to {ends}: {what}{where} ({window.reason})")
