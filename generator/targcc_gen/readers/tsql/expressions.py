@@ -19,6 +19,8 @@ _BARE_FUNCTIONS = {"CURRENT_TIMESTAMP", "CURRENT_USER", "SESSION_USER", "SYSTEM_
 _ADDITIVE = {"+", "-", "*", "/", "%", "&", "|", "^"}
 _MAX_DEPTH = 60
 _MAX_CHAR = 0x10FFFF
+_SAID = 80
+"""Characters of what was stepped over, for messages."""
 # Words that begin the next clause or statement, so that an expression cannot run away.
 _CLAUSES = {
     "UNION", "FROM", "WHERE", "AS", "GO", "INSERT", "SELECT", "SET", "DECLARE", "UPDATE", "DELETE", "MERGE", "IF", "BEGIN",
@@ -230,18 +232,23 @@ class Expressions:
         Raises:
             NotAnExpression: The batch or the script ends first.
         """
-        depth = 1
-        parts: list[str] = []
+        depth, said = 1, ""
         while True:
             token = self._scanner.next()
-            if token.kind in {Kind.END, Kind.GO}:
+            kind, text = token.kind, token.text
+            if kind is Kind.OPERATOR:
+                if text == "(":
+                    depth += 1
+                elif text == ")":
+                    depth -= 1
+                    if depth == 0:
+                        return said[:_SAID]
+            elif kind is Kind.END or kind is Kind.GO:
                 self._scanner.push(token)
                 raise NotAnExpression(token)
-            if token.kind is Kind.OPERATOR:
-                depth += {"(": 1, ")": -1}.get(token.text, 0)
-            if depth == 0:
-                return " ".join(parts)[:80]
-            parts.append(f"'{token.text}'" if token.kind is Kind.STRING else token.text)
+            if len(said) < _SAID:
+                shown = f"'{text}'" if kind is Kind.STRING else text
+                said = f"{said} {shown}" if said else shown
 
 
 def number(text: str) -> int | float:

@@ -68,6 +68,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_KINDS = {str(kind): kind for kind in Kind}
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _GO_LINE = re.compile(r"[ \t]*(\d{0,9})[ \t]*;?[ \t]*(?:--[^\n]*)?(?=\r?\n|\Z)")
 _LINE = re.compile(r"[^\n]*")
@@ -214,13 +215,13 @@ class Scanner:
         if group == "word":
             return self._word(text, line, fresh=fresh)
         if unquoted := _UNQUOTED.get(group):
-            return Token(Kind(group), self._substitute(unquoted(text)), line)
+            return Token(_KINDS[group], self._substitute(unquoted(text)), line)
         if fresh and (text == ":" or (text == "!" and self._text.startswith("!", self._at))):
             rest = self.match(_LINE)
             return Token(Kind.DIRECTIVE, text + (rest[0] if rest else ""), line)
         if group == "operator" and len(text) > 1:
             return Token(Kind.WORD, self._substitute(text), line)
-        return Token(Kind(group), text, line)
+        return Token(_KINDS[group], text, line)
 
     def _word(self, text: str, line: int, *, fresh: bool) -> Token:
         upper = text.upper()
