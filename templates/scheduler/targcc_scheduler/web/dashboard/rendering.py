@@ -202,7 +202,7 @@ def render(
         .render(
             frame=frame,
             now=now,
-            time=partial(time_tag.time_tag, now=now, zone=frame.zone),
+            time=cache(partial(time_tag.time_tag, now=now, zone=frame.zone)),
             beside=partial(time_tag.beside, now=now, zone=frame.zone),
             display=display_names(web.scheduler.definitions),
             definitions=web.scheduler.definitions,

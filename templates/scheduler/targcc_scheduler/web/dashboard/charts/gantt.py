@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ _LOAD = 20
 _SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
 _ORDER = {state: n for n, state in enumerate(RunState)}
+_KINDS = {state: kind for kind, members in STACK for state in members}
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = Words(
     {
@@ -211,18 +213,30 @@ class GanttChart:
         """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
         total, base, parts = sum(block.ended.values()), float(height - 2), []
         whole = scaled(total, most, height - 4)
-        x, width = self.axis.x(block.at), self.axis.width(block.until - block.at)
-        for kind, members in STACK:
-            number = sum(n for state, n in block.ended.items() if state in members)
-            if number:
+        x, width = self._place(block.at, block.until)
+        numbers: Counter[str] = Counter()
+        for state, number in block.ended.items():
+            numbers[_KINDS[state]] += number
+        for kind, _ in STACK:
+            if number := numbers[kind]:
                 high = max(3.0, whole * number / total)
                 base -= high
                 parts.append(rect(kind, x, base, width=width * 0.9, height=high))
         said = ", ".join(
-            humanize.count_state(number, state)
+            self._count(number, state)
             for state, number in sorted(block.ended.items(), key=_by_state)
         )
         return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
+
+    @cached_property
+    def _place(self) -> Callable[[datetime, datetime], tuple[float, float]]:
+        """Where a part of the time begins, and how wide it is; those of all rows are the same."""
+        return cache(lambda at, until: (self.axis.x(at), self.axis.width(until - at)))
+
+    @cached_property
+    def _count(self) -> Callable[[int, RunState], str]:
+        """How many ended so, in words; small numbers come again and again."""
+        return cache(humanize.count_state)
 
     @cached_property
     def _clock(self) -> Callable[[datetime], str]:
