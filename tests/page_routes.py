@@ -10,6 +10,7 @@ NO_PAGES = {
     "/login/oidc",
     "/login/oidc/answer",
     "/login/oidc/leave",
+    "/runs/{run_id}/files/{file_id}",
     "/runs/{run_id}/lines",
     "/runs/{run_id}/live",
     "/runs/{run_id}/log.txt",

@@ -7,6 +7,7 @@ __dir__
 # People's jobs and applications: the public interface.
 _.raise_if_cancelled
 _.step_sync
+_.attach_sync
 _.with_metadata
 _.debug
 _.save  # Cursors

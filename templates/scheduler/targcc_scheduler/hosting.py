@@ -41,6 +41,7 @@ from .queries.reader import Reader
 from .services.container import project_services
 from .settings import Settings
 from .storage import slots
+from .storage.blobs.keeper import ContentKeeper
 from .storage.theirs.plain import finish
 from .storage.transactions import Store
 from .worker.node_services import NodeServices
@@ -90,6 +91,7 @@ class Host:
         self._source = source
         self._container = container
         self._notify = notify
+        self.keeper = ContentKeeper(settings)
         self._reader = Reader(settings.database_url, limit=settings.query_seconds)
         self._loop = LoopOnDemand("targcc")
         self._store: Store | None = None

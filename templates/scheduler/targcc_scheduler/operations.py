@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
+from .core.kept.limits import MOST_BYTES
 from .core.states import FINAL, RunState
 from .engine.handover import hand_over
 from .engine.port import Engine, Submission
@@ -40,19 +41,23 @@ def new_run(
     queue: str | None = None,
     priority: int | None = None,
     due_at: datetime | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> NewRun:
     """A run of a job as it is wanted.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
+        FileError: a file among them cannot be read, or something is too large.
     """
+    arguments_json, contents = definition.take(arguments, most_bytes)
     later = due_at is not None and due_at > now
     return NewRun(
         job_name=definition.name,
         job_type=job_type,
         queue=queue or definition.queue,
         priority=definition.priority if priority is None else priority,
-        arguments_json=definition.check(arguments),
+        arguments_json=arguments_json,
+        contents=contents,
         due_at=due_at or now,
         triggered_by=str(by),
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,

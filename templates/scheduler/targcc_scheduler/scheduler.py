@@ -63,6 +63,8 @@ class Scheduler(Creating):
             self.settings, self.clock, package, offers=offers, container=container, notify=notify
         )
         self._registry = self._host.registry
+        self.keeper = self._host.keeper
+        """Knows where the files of runs are kept."""
         self.look_for_slots = self._host.look_for_slots
         """Let this node look at all schedules again, as when one has changed in the database. From any thread."""
         self.look_at_overrides = self._host.look_at_overrides

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .core.errors import SecretError
+from .core.kept.limits import MOST_BYTES
 from .core.masking.environment import know_environment, know_values
 from .core.masking.records import mask_our_records
 from .core.sealing.seals import SEALS, split_keys
@@ -142,6 +143,13 @@ class Settings(BaseSettings):
     """How long it stays signed in when nobody uses it."""
     audit_days: Annotated[int, Field(ge=1)] = 730
     """How long the audit stays, whatever the history does."""
+    max_file_bytes: Annotated[int, Field(ge=65_536)] = MOST_BYTES
+    """How many bytes a file may have, or an argument that is too large for its run's row; and the files of one upload together."""
+    max_run_files: Annotated[int, Field(ge=1)] = 100
+    """How many files one run may attach."""
+    file_folder: str = ""
+    """A folder that all processes reach, for files and large arguments; empty: they are in the database, unless ``make_file_store()`` of the
+    project's ``services.py`` says otherwise."""
     statistics_days: Annotated[int, Field(ge=1)] = 730
     """How long the counts behind statistics and trends stay; they outlive the runs."""
 

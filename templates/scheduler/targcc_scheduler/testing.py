@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from .core.errors import ProjectError
+from .core.kept.limits import MOST_BYTES
+from .core.kept.references import Here
 from .core.states import RunState
 from .jobs.context import JobContext, StopReason
 from .jobs.declaration import Declaration, declare
 from .jobs.definition import JobDefinition
+from .jobs.files.content import Content
+from .jobs.files.file import File
 from .jobs.result import JobResult
 from .project import Project, current
 from .schedules import parse_zone
@@ -37,12 +43,14 @@ class Outcome:
         steps: The results of finished steps by name, as JSON holds them; a second attempt takes them as ``steps=``.
         progress: The last ``(done, total)``; ``None`` when the job did not say.
         log: The lines it logged, such as ``Loaded rows=12``.
+        files: What it attached, by name.
     """
 
     result: JobResult
     steps: dict[str, Any]
     progress: tuple[float, float | None] | None
     log: list[str]
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 async def run_job(
@@ -82,8 +90,9 @@ async def run_job(
     )
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
-    result = await _attempt(definition, target, ctx, definition.signature.check(arguments))
-    return Outcome(result, recorder.results(), recorder.last, recorder.lines)
+    text, contents = definition.signature.take(arguments, MOST_BYTES)
+    result = await _attempt(definition, target, ctx, text, contents)
+    return Outcome(result, recorder.results(), recorder.last, recorder.lines, recorder.files)
 
 
 async def run_inline(
@@ -111,15 +120,35 @@ async def run_inline(
             triggered_by=run.by,
             recorder=_Recorder({}),
         )
-        result = await _attempt(definition, target, ctx, arguments_json)
+        result = await _attempt(definition, target, ctx, arguments_json, run.contents)
     return RunState.SUCCEEDED if result.ok else RunState.FAILED
 
 
 async def _attempt(
-    definition: JobDefinition, target: Any, ctx: JobContext, arguments_json: str | None
+    definition: JobDefinition,
+    target: Any,
+    ctx: JobContext,
+    arguments_json: str | None,
+    contents: Sequence[Content],
+) -> JobResult:
+    with TemporaryDirectory(prefix="targcc-run-") as folder:
+        here = Here({one.sha256: _written(one, Path(folder)) for one in contents})
+        given = definition.signature.load(arguments_json, here)
+        return await _call(definition, target, ctx, given)
+
+
+def _written(content: Content, folder: Path) -> Path:
+    """A file as the job finds it."""
+    path = folder / content.sha256 / content.file.name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content.file.read_bytes())
+    return path
+
+
+async def _call(
+    definition: JobDefinition, target: Any, ctx: JobContext, given: dict[str, Any]
 ) -> JobResult:
     function: Any = getattr(target, "execute", target)
-    given = definition.signature.load(arguments_json)
     if (context := definition.signature.context) is not None:
         given[context] = ctx
     if inspect.iscoroutinefunction(function):
@@ -148,6 +177,7 @@ class _Recorder:
         self._steps = {name: to_json(result).decode() for name, result in steps.items()}
         self.last: tuple[float, float | None] | None = None
         self.lines: list[str] = []
+        self.files: dict[str, bytes] = {}
 
     def results(self) -> dict[str, Any]:
         """The results of finished steps."""
@@ -172,6 +202,13 @@ class _Recorder:
     ) -> Future[None]:
         """Keep the result of a step."""
         self._steps[name] = result_json
+        kept: Future[None] = Future()
+        kept.set_result(None)
+        return kept
+
+    def attach(self, file: File) -> Future[None]:
+        """Keep a file."""
+        self.files[file.name] = file.read_bytes()
         kept: Future[None] = Future()
         kept.set_result(None)
         return kept

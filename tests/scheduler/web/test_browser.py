@@ -107,3 +107,29 @@ def test_the_list_of_jobs_is_searched_while_typing(browser: Chrome, link: str):
     assert browser.find_elements(By.ID, "job-SyncStock")
     wait(browser, lambda b: "q=warehouse" in b.current_url)
     assert complaints(browser) == []
+
+
+@pytest.fixture
+def file_jobs(_apart: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", "file_jobs")
+
+
+def test_a_file_is_chosen_in_the_form_and_a_result_is_saved_not_shown(
+    file_jobs: None, browser: Chrome, link: str, tmp_path: Path  # noqa: ARG001 - before the server
+):
+    chosen, saved = tmp_path / "orders.html", tmp_path / "saved"
+    chosen.write_text("<script>document.title = 'taken over'</script>", encoding="utf-8")
+    behaviour = {"behavior": "allow", "downloadPath": str(saved)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    browser.get(link)
+    browser.get(f"{browser.current_url.partition('/jobs')[0]}/jobs/jobs/ReadFile")
+    browser.find_element(By.NAME, "arg-report").send_keys(str(chosen))
+    browser.find_element(By.CSS_SELECTOR, "form.arguments button").click()
+    shown(browser, "orders.html (46 B)")
+    wait(browser, lambda b: b.find_elements(By.LINK_TEXT, "copy.html"))
+    here = browser.current_url
+    browser.find_element(By.LINK_TEXT, "copy.html").click()
+    wait(browser, lambda _: (saved / "copy.html").exists())
+    assert (saved / "copy.html").read_bytes() == chosen.read_bytes()
+    assert (browser.current_url, "taken over" in browser.title) == (here, False)
+    assert complaints(browser) == []

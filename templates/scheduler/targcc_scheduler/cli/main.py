@@ -21,7 +21,7 @@ _MODULES = {
     "worker": ("serve", "worker"),
     "migrate": ("system", "migrate"),
     "job": ("job_actions", "job_group"),
-    "run": ("runs", "run_group"),
+    "run": ("files.downloading", "run_group"),
     "inbox": ("oncall.inbox", "inbox_group"),
     "why": ("oncall.why", "why"),
     "upcoming": ("timeline.coming", "upcoming"),

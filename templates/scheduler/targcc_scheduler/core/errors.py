@@ -11,6 +11,14 @@ class ArgumentsError(ValueError):
     """The arguments do not fit the job; the message has one line for each that is wrong."""
 
 
+class FileError(ArgumentsError):
+    """A file cannot be kept, since it is too large or there are too many; or is not there any more, or not what it was."""
+
+
+class FileUnavailable(Exception):  # noqa: N818 - reads as what it is
+    """A file of a run cannot be read now, since its store or this machine's disk does not work: another attempt may."""
+
+
 class JobCancelled(Exception):  # noqa: N818 - it is how a job obeys, not an error
     """A job raises this (by ``ctx.raise_if_cancelled()``) when it stops because it was told to."""
 
@@ -33,6 +41,10 @@ class UnknownQueue(LookupError):  # noqa: N818 - reads as what it is
 
 class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
     """There is no run with this id."""
+
+
+class UnknownFile(LookupError):  # noqa: N818 - reads as what it is
+    """The run has no file with this id that may be downloaded."""
 
 
 class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .kept.references import REFERENCE, is_large
 from .languages.catalogue import marked, marked_plural
 from .languages.reader import (
     Words,
@@ -26,6 +27,7 @@ NOTHING = "\N{EN DASH}"
 _TENTHS_BELOW = 10  # seconds
 _DAYS_NAMED = 7
 _MANY = 5
+_KILO = 1_000
 
 STATE_WORDS = Words(
     {
@@ -258,7 +260,31 @@ def last_line(text: str | None) -> str:
 
 
 def arguments(values: dict[str, Any]) -> str:
-    """Arguments in one line: ``user_id=3, since="2026-01-01"``."""
+    """Arguments in one line: ``user_id=3, since="2026-01-01", report="a.csv (12 kB)"``."""
     return ", ".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
+        f"{name}={json.dumps(_in_words(value), ensure_ascii=False)}"
+        for name, value in values.items()
     )
+
+
+def _in_words(value: Any) -> Any:
+    """A value of an argument with a few words in place of each reference to what is kept apart."""
+    if is_large(value):
+        return f"… ({size(value['size'])})"
+    if isinstance(value, dict):
+        if REFERENCE in value:
+            return f"{value.get('name')} ({size(value.get('size', 0))})"
+        return {name: _in_words(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_in_words(one) for one in value]
+    return value
+
+
+def size(number: int) -> str:
+    """Bytes: ``812 B``, ``1.5 kB``, ``64 MB``, in units of 1,000."""
+    value, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < _KILO:
+            break
+        value, unit = value / _KILO, larger
+    return f"{value:.{1 if value < _TENTHS_BELOW and unit != 'B' else 0}f} {unit}"

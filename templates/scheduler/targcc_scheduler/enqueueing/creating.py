@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -65,6 +65,7 @@ class Creating:
         Raises:
             UnknownJob: there is no such job.
             ArgumentsError: the arguments do not fit it.
+            FileError: a file among them cannot be read, or something is too large.
         """
         run = await self._new_run(
             job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority
@@ -151,7 +152,8 @@ class Creating:
         found = await self._host.read(lambda db: runs.get_run(db, run_id))
         if found is None or found.job != definition.name:
             raise UnknownRun(f"{definition.name} has no run {run_id}")
-        return definition.signature.load(json.dumps(found.arguments))
+        here = await self._host.keeper.in_memory(self._host.read, run_id, found.arguments_json)
+        return definition.signature.load(found.arguments_json, here)
 
     def create_now(
         self,
@@ -170,7 +172,12 @@ class Creating:
         definition, now = self.find(job), self._host.clock.now()
         if kind == JobType.DELAYED:
             rest["due_at"] = operations.due_instant(delay, at, now)
-        runs = [operations.new_run(definition, kind, one, by, now, **rest) for one in many]
+        keeper = self._host.keeper
+        rest["most_bytes"] = keeper.most_bytes
+        runs = [
+            keeper.put_of(operations.new_run(definition, kind, one, by, now, **rest))
+            for one in many
+        ]
         if session is None:
             return self._host.call_now(self.operate(operations.create_runs, None, runs))
         return self._host.finish_now(
@@ -180,7 +187,10 @@ class Creating:
     async def _new_run(
         self, job: JobRef, kind: JobType, args: Mapping[str, Any], by: Actor, **rest: Any
     ) -> NewRun:
-        return operations.new_run(self.find(job), kind, args, by, await self._host.now(), **rest)
+        keeper, now = self._host.keeper, await self._host.now()
+        rest["most_bytes"] = keeper.most_bytes
+        run = operations.new_run(self.find(job), kind, args, by, now, **rest)
+        return await asyncio.to_thread(keeper.put_of, run) if run.contents else run
 
     async def operate(
         self,

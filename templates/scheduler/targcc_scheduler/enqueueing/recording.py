@@ -17,6 +17,7 @@ from ..core.errors import SchedulerOff, UnknownRun
 from ..core.states import FINAL, RunState
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition
+from ..jobs.files.content import Content
 from ..operations import Call
 from ..settings import Settings
 from ..storage.runs.values import NewRun
@@ -36,6 +37,7 @@ class Recorded:
         due_at: When it would be due.
         by: Who asked.
         state: ``enqueued`` or ``scheduled``; where jobs run inline, how it ended.
+        contents: What its arguments refer to.
     """
 
     run_id: int
@@ -46,6 +48,7 @@ class Recorded:
     due_at: datetime
     by: str
     state: RunState
+    contents: Sequence[Content] = ()
 
 
 Perform = Callable[[JobDefinition, str | None, Recorded], Awaitable[RunState]]
@@ -73,6 +76,7 @@ class Recording:
             due_at=run.due_at,
             by=run.triggered_by,
             state=run.state,
+            contents=run.contents,
         )
         self.runs.append(made)
         return made

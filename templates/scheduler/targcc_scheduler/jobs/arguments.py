@@ -17,9 +17,12 @@ from typing import Any
 import pydantic
 from pydantic_core import to_jsonable_python
 
-from ..core.errors import ArgumentsError, SecretError
+from ..core.errors import ArgumentsError, FileError, SecretError
+from ..core.kept.references import Here, expanded, is_large, may_refer
 from ..core.masking.known import KNOWN
 from ..core.sealing.seals import SEALS
+from .files.content import Content, Taken
+from .files.file import File
 
 _SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 
@@ -44,14 +47,37 @@ class Parameters:
         Raises:
             ArgumentsError: some are missing, unknown or of a wrong type.
         """
+        return self._written(arguments, None)
+
+    def take(
+        self, arguments: Mapping[str, Any], most: int
+    ) -> tuple[str | None, tuple[Content, ...]]:
+        """:meth:`check` for a run: files, and what is too large to stand in its row, are taken out and kept with it.
+
+        Args:
+            arguments: The arguments.
+            most: Bytes that a file, or a large argument, may have.
+
+        Raises:
+            ArgumentsError: as :meth:`check`.
+            FileError: a file cannot be read, or something is too large.
+        """
+        taken = Taken(most)
+        return self._written(arguments, taken), taken.contents
+
+    def _written(self, arguments: Mapping[str, Any], taken: Taken | None) -> str | None:
         if self.model is None:
             if arguments:
                 raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
             return None
         checked = _validated(self.model, dict(arguments))
         self._know(checked)
-        sealed = SEALS.seal(_plain(dict(checked)), self.secrets)
-        return json.dumps(sealed, ensure_ascii=False)
+        plain = _plain(dict(checked), _refused if taken is None else taken.file)
+        sealed = SEALS.seal(plain, self.secrets)
+        text = json.dumps(sealed, ensure_ascii=False)
+        if taken is None or not taken.is_too_large(text):
+            return text
+        return json.dumps(taken.large(sealed, but=self.secrets), ensure_ascii=False)
 
     def only(self, names: Iterable[str]) -> Parameters:
         """Some of the parameters.
@@ -74,12 +100,37 @@ class Parameters:
         opened = SEALS.open(json.loads(arguments_json), self.secrets)
         return json.dumps(SEALS.seal(opened, self.secrets), ensure_ascii=False)
 
-    def load(self, arguments_json: str | None) -> dict[str, Any]:
-        """What :meth:`check` wrote, as keyword arguments.
+    def fits(self, arguments_json: str | None) -> dict[str, Any] | None:
+        """:meth:`load` before anything that is kept apart is here: files cannot be read yet; ``None`` when there are larger arguments.
+
+        Raises:
+            ArgumentsError: they do not fit; the values of larger arguments are not looked at.
+        """
+        if self.model is None or arguments_json is None or not may_refer(arguments_json):
+            return self.load(arguments_json)
+        given = json.loads(arguments_json)
+        small = {name: value for name, value in given.items() if not is_large(value)}
+        if len(small) == len(given):
+            return self.load(arguments_json)
+        self.only(given)  # a name that it does not know is refused
+        large = given.keys() - small.keys()
+        rest = self.only([name for name in self.model.model_fields if name not in large])
+        rest.load(json.dumps(small))
+        return None
+
+    def load(self, arguments_json: str | None, here: Here | None = None) -> dict[str, Any]:
+        """What :meth:`check` or :meth:`take` wrote, as keyword arguments.
+
+        Args:
+            arguments_json: The arguments.
+            here: Where on this machine their files are, and what was too large. Default: nowhere.
 
         Raises:
             ArgumentsError: the job's signature has changed since, and they do not fit any more.
         """
+        here = here or Here()
+        if arguments_json is not None and may_refer(arguments_json):
+            arguments_json = expanded(arguments_json, here)
         try:
             arguments = json.loads(arguments_json or "{}")
         except ValueError as error:
@@ -89,7 +140,7 @@ class Parameters:
                 raise ArgumentsError(f"takes no arguments, but got {', '.join(arguments)}")
             return {}
         try:
-            loaded = _validated(self.model, SEALS.open(arguments, self.secrets))
+            loaded = _validated(self.model, SEALS.open(arguments, self.secrets), here)
         except SecretError as error:
             raise ArgumentsError(str(error)) from None
         self._know(loaded)
@@ -121,6 +172,11 @@ def parameters_of(function: Callable[..., Any], *, bound: bool) -> Parameters:
     for item in rest:
         fields[item.name] = (_type_of(function, item), _default(item))
     secrets = frozenset(name for name, (kind, _) in fields.items() if _is_secret(kind))
+    for name in secrets:
+        if _holds(fields[name][0], lambda kind: kind is File):
+            raise TypeError(
+                f"the parameter {name} of {function.__qualname__}: a file is not sealed, so it cannot be in a secret"
+            )
     return Parameters(context, _model(fields), secrets)
 
 
@@ -160,15 +216,30 @@ def _default(parameter: inspect.Parameter) -> Any:
     return ... if parameter.default is parameter.empty else parameter.default
 
 
-def _is_secret(kind: Any, within: tuple[Any, ...] = ()) -> bool:
-    """Whether a type is secret, or holds one that is; models may hold themselves."""
-    if isinstance(kind, type) and issubclass(kind, _SECRETS):
-        return True
-    if typing.get_origin(kind) is pydantic.Secret:
+def takes_file(kind: Any) -> bool:
+    """Whether a parameter of a type is one file."""
+    return kind is File or (File in typing.get_args(kind) and typing.get_origin(kind) in _UNIONS)
+
+
+_UNIONS = {typing.Union, types.UnionType}
+
+
+def _is_secret(kind: Any) -> bool:
+    """Whether a type is secret, or holds one that is."""
+    return _holds(
+        kind,
+        lambda one: (isinstance(one, type) and issubclass(one, _SECRETS))
+        or typing.get_origin(one) is pydantic.Secret,
+    )
+
+
+def _holds(kind: Any, wanted: Callable[[Any], bool], within: tuple[Any, ...] = ()) -> bool:
+    """Whether a type, or one that it holds, is wanted; models may hold themselves."""
+    if wanted(kind):
         return True
     parts = (*typing.get_args(kind), *_fields_of(kind))
     return any(
-        _is_secret(part, (*within, kind))
+        _holds(part, wanted, (*within, kind))
         for part in parts
         if not any(part is one for one in (*within, kind))
     )
@@ -196,9 +267,11 @@ def _secret_values(value: object) -> Iterator[str | bytes]:
         yield from itertools.chain.from_iterable(map(_secret_values, value))
 
 
-def _validated(model: type[pydantic.BaseModel], values: dict[str, Any]) -> pydantic.BaseModel:
+def _validated(
+    model: type[pydantic.BaseModel], values: dict[str, Any], here: Here | None = None
+) -> pydantic.BaseModel:
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context=here)
     except pydantic.ValidationError as error:
         lines = [_line(item) for item in error.errors(include_url=False, include_input=False)]
         raise ArgumentsError("\n".join(lines)) from None
@@ -209,14 +282,22 @@ def _line(item: Any) -> str:
     return f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}"
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it; secrets are not masked, since the job needs them."""
+def _plain(value: Any, file: Callable[[File], Any]) -> Any:
+    """A value as JSON holds it; secrets are not masked, since the job needs them; what stands for a file, ``file`` says."""
+    if isinstance(value, File):
+        return file(value)
     if isinstance(value, _SECRETS):
-        return _plain(value.get_secret_value())
+        return _plain(value.get_secret_value(), file)
     if isinstance(value, pydantic.BaseModel):
-        return _plain(dict(value))
+        value = dict(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [_plain(item, file) for item in value]
     return to_jsonable_python(value)
+
+
+def _refused(file: File) -> Any:
+    raise FileError(f"{file.name}: a file belongs to one run, and cannot be a default")

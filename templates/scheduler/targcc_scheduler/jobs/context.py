@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast, overload
 
 from ..core.errors import JobCancelled, StepError
 from ..core.kept.texts import text_of
 from ..core.text import clean
 from .definition import JobDefinition
+from .files.file import File
 from .run_log import Recorder, RunLog
 from .steps import decode, encode, is_async
 
@@ -169,6 +171,37 @@ class JobContext:
         self._recorder.keep_step(name, encoded, taken).result()
         return cast("T", decoded)
 
+    async def attach(
+        self,
+        name: str,
+        content: Path | bytes | str | BinaryIO | File,
+        content_type: str | None = None,
+    ) -> None:
+        """Keep a file with the run: people download it from the run's page, programs by the API.
+
+        One of the same name, as of an earlier attempt, is replaced. The file stays when the attempt fails, and goes with the run.
+
+        Args:
+            name: What it is called.
+            content: The bytes, a text (in UTF-8), a path, or a binary file object.
+            content_type: Default: by the name.
+
+        Raises:
+            FileError: it is too large, cannot be read, or the run has too many.
+            RunTaken: the run belongs to another node now.
+        """
+        file = _file(name, content, content_type)
+        await asyncio.wrap_future(self._recorder.attach(file))
+
+    def attach_sync(
+        self,
+        name: str,
+        content: Path | bytes | str | BinaryIO | File,
+        content_type: str | None = None,
+    ) -> None:
+        """:meth:`attach` for jobs whose ``execute`` is plain."""
+        self._recorder.attach(_file(name, content, content_type)).result()
+
     def tell_to_stop(self, reason: StopReason, message: str) -> None:
         """Make :attr:`cancelled` true; when it is called again, the first reason stays."""
         if self._stop is None:
@@ -204,6 +237,15 @@ class JobContext:
                 f"step {name!r} was already done in this attempt: each needs its own name"
             )
         self._steps.add(name)
+
+
+def _file(
+    name: str, content: Path | bytes | str | BinaryIO | File, content_type: str | None
+) -> File:
+    if isinstance(content, File):
+        return File(content.source, name=name, content_type=content_type)
+    source = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    return File(source, name=name, content_type=content_type)
 
 
 def _number(value: object) -> float | None:

@@ -19,6 +19,7 @@ from ..core.secrets import MASK
 from ..schedules import OnHoliday, Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 from .expectations import Expectations
+from .files.content import Content
 from .overrides.values import Override
 
 Overlap = Literal["skip", "queue", "allow"]
@@ -195,6 +196,17 @@ class JobDefinition:
             ArgumentsError: they do not fit the job.
         """
         return self.signature.check({**json.loads(self.arguments_json), **arguments})
+
+    def take(
+        self, arguments: Mapping[str, Any], most: int
+    ) -> tuple[str | None, tuple[Content, ...]]:
+        """:meth:`check` for a run that may have files; see :meth:`.arguments.Parameters.take`.
+
+        Raises:
+            ArgumentsError: they do not fit the job.
+            FileError: a file cannot be read, or something is too large.
+        """
+        return self.signature.take({**json.loads(self.arguments_json), **arguments}, most)
 
     def __str__(self) -> str:
         return self.name

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..core.kept.limits import LONGEST_LOG_LINE, LONGEST_LOG_VALUE
 from ..core.kept.texts import kept_text, text_of
 from ..core.kept.tracebacks import stack_trace
+from .files.file import File
 
 _process_log = logging.getLogger("targcc.job")
 
@@ -28,6 +29,9 @@ class Recorder(Protocol):
 
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
         """Store the result of a step that has just finished."""
+
+    def attach(self, file: File) -> Future[None]:
+        """Store a file with the run."""
 
 
 class RunLog:

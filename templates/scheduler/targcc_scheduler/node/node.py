@@ -11,6 +11,7 @@ from typing import Any
 from ..core.loop_thread import LoopThread
 from ..core.outage import OUTAGES, Outage, in_short
 from ..jobs.definition import JobDefinition
+from ..storage.blobs.keeper import ContentKeeper
 from ..storage.runs.values import Settlement
 from ..worker.executor import Executor
 from ..worker.node_services import NodeServices
@@ -120,7 +121,9 @@ class Node:
                 definitions,
                 jobs=jobs,
                 processes=processes,
-                records=RecordWriter(services.store, services.clock, loop),
+                records=RecordWriter(
+                    services.store, services.clock, loop, ContentKeeper(services.settings)
+                ),
                 server_name=self._heartbeat.name,
                 queue_limits=queue_limits,
                 refused=self.releases.refused,

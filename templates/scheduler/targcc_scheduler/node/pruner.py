@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
 from ..settings import Settings
 from ..storage import audit as audits
 from ..storage import retention
+from ..storage.blobs.keeper import ContentKeeper
+from ..storage.blobs.sweeping import sweep
 from ..storage.bulk import rows as bulks
 from ..storage.failures import groups
 from ..storage.owners import shadow
@@ -89,11 +92,26 @@ async def upkeep(
         audit=AuditAge(now - timedelta(days=settings.audit_days), now),
         progress=wanted.progress,
     )
+    await sweep_files(store, settings, now)
     if wanted.by is not None:
         detail = ", ".join(f"{count} {what}" for what, count in removed.items())
         async with store.write() as connection:
             await audits.audit(connection, wanted.by, "prune", now, detail=detail)
     return removed
+
+
+async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
+    """Remove from the project's store of files, if it has one, what no run has any more; if that fails, the next time."""
+    try:
+        files = ContentKeeper(settings).store
+        gone = await sweep(store, files, now) if files is not None else 0
+    except (DBAPIError, PoolTimeoutError):
+        raise
+    except Exception:
+        log.exception("files that no run has any more could not be removed from their store")
+    else:
+        if gone:
+            log.info("%d files that no run had any more were removed from their store", gone)
 
 
 async def count_history(store: Store, *, progress: Callable[[int], None] | None = None) -> None:

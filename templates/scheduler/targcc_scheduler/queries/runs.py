@@ -8,11 +8,16 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.errors import UnknownFile
 from ..core.states import WAITING, RunState
+from ..jobs.files.content import ContentKind
+from ..storage.blobs import rows as blobs
+from ..storage.blobs.rows import Blob
 from ..storage.tables import job_log_line, job_run, job_step, logged_job
 from .finding.page import first_of
 from .models import Attempt, LogLine, Run, Step, attempt_of, run_of
 
+_FILES = {ContentKind.FILE, ContentKind.RESULT}
 _JOBS_A_STATEMENT = 100  # SQLite takes at most 500 parts of a UNION
 
 
@@ -94,6 +99,25 @@ async def log_lines(
     return tuple(
         LogLine(row.Id, row.Attempt, row.At, row.Level, row.Message) for row in reversed(rows)
     )
+
+
+async def files(connection: AsyncConnection, run_id: int) -> list[Blob]:
+    """The files of a run that people may have: those of its arguments, and what its job attached."""
+    return [one for one in await blobs.of_run(connection, run_id) if one.kind in _FILES]
+
+
+async def find_file(connection: AsyncConnection, run_id: int, file_id: str) -> tuple[Run, Blob]:
+    """A file of a run, and the run.
+
+    Raises:
+        UnknownFile: there is none.
+    """
+    run = await get_run(connection, run_id)
+    found = await files(connection, run_id) if run is not None else []
+    file = next((one for one in found if one.id == file_id), None)
+    if run is None or file is None:
+        raise UnknownFile(f"run {run_id} has no such file; files go with their runs")
+    return run, file
 
 
 async def steps(connection: AsyncConnection, run_id: int) -> tuple[Step, ...]:

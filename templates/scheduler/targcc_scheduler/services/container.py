@@ -1,10 +1,10 @@
-"""The container that a project's ``services.py`` makes."""
+"""What a project's ``services.py`` makes: the container of its services, and more."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..project import current
 
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 def project_services() -> dishka.AsyncContainer | None:
     """The container that the project's ``services.py`` makes; ``None`` when it has none."""
-    name = f"{current().package}.services"
+    make: Callable[[], dishka.AsyncContainer] | None = of_project("make_container")
+    return make() if make is not None else None
+
+
+def of_project(name: str) -> Any:
+    """What the project's ``services.py`` has by a name; ``None`` when it has none."""
+    module = f"{current().package}.services"
     try:
-        module = importlib.import_module(name)
+        return getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
-        if error.name not in {name, current().package}:
+        if error.name not in {module, current().package}:
             raise
         return None
-    make: Callable[[], dishka.AsyncContainer] | None = getattr(module, "make_container", None)
-    return make() if make is not None else None

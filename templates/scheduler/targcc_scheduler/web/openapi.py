@@ -166,7 +166,10 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
 
 
 def _content(said: dict[str, Any]) -> str:
-    return _kind(said.get("content", {}).get(_JSON, {}).get("schema", {}))
+    content = said.get("content", {})
+    if content and _JSON not in content:
+        return str(next(iter(content)))
+    return _kind(content.get(_JSON, {}).get("schema", {}))
 
 
 def _kind(described: dict[str, Any]) -> str:

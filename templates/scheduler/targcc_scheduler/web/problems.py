@@ -149,7 +149,17 @@ def _refuse_large_body(request: Request) -> None:
     """Refuse a body that is large or of unknown length: it is read before the sender is authenticated."""
     length = request.headers.get("content-length", "0")
     endless = "transfer-encoding" in request.headers
-    if endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
+    web = getattr(request.app.state, "targcc", None)
+    if web is not None and getattr(request.scope.get("endpoint"), "takes_files", False):
+        # Such a route reads its body when it knows the sender.
+        most = web.scheduler.settings.max_file_bytes
+        if endless or not length.isdigit() or int(length) > most + _MOST_BODY_BYTES:
+            raise Problem(
+                413,
+                "That is too much",
+                f"The files of a request may have {most:,} bytes together, and it says how many: TARGCC_MAX_FILE_BYTES.",
+            )
+    elif endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
         raise Problem(
             413, "That is too much", "A request may hold a million bytes, and says how many."
         )

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ..core.errors import NodeStuck
+from ..core.errors import ArgumentsError, FileUnavailable, NodeStuck
+from ..core.kept.references import Here, may_refer
 from ..core.kept.texts import exception_line
 from ..core.loop_thread import LoopCalls, stack_of
 from ..core.memory import ResidentMemory
@@ -28,11 +29,12 @@ from ..storage.runs.values import (
     Offer,
     Settlement,
 )
+from .blobs.fetching import Fetcher
 from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
 from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
-from .outcome import refused_outcome
+from .outcome import Outcome, raised_outcome, refused_outcome
 from .processes.pool import ProcessInvocation, ProcessPool
 from .recorder import RecordWriter, RunRecorder
 from .runner import Invocation, InvocationResult, JobLoop
@@ -84,6 +86,7 @@ class Executor:
         self._jobs = jobs
         self._processes = processes
         self._records = records
+        self._fetcher = Fetcher(services.store, records.keeper)
         self._server_name = server_name
         self._queue_limits = queue_limits
         self._settled = settled
@@ -143,11 +146,15 @@ class Executor:
         definition = self._definitions.get(claim.job_name)
         try:
             await self._perform(claim, definition)
+        except ArgumentsError as error:
+            why = refused_outcome("; ".join(str(error).splitlines()))
+            await self._not_run(claim, definition, why)
+        except FileUnavailable as error:
+            await self._not_run(claim, definition, raised_outcome(error))
         except Exception as error:
             log.exception("run %d (%s) met a fault of the scheduler", claim.run_id, claim.job_name)
-            await self._refuse(
-                claim, definition, f"a fault of the scheduler: {exception_line(error)}"
-            )
+            why = refused_outcome(f"a fault of the scheduler: {exception_line(error)}")
+            await self._not_run(claim, definition, why)
         finally:
             self._poison.discard(claim.run_id)
         self._claimer.let_go(claim)  # but for one whose end cannot be written: it is no stray
@@ -157,12 +164,15 @@ class Executor:
             await self._return(claim, "the job is gone from this node")
             return
         arguments = self._claimer.arguments(claim)
-        if arguments is None:
-            arguments = definition.signature.load(claim.arguments_json)
         attempt = RunningAttempt(claim, definition, RunRecorder(claim, self._records))
         self._running[claim.run_id] = attempt
         try:
-            ended = await self._run(attempt, arguments)
+            if may_refer(claim.arguments_json):
+                ended = await self._run_with_files(attempt)
+            else:
+                if arguments is None:
+                    arguments = definition.signature.load(claim.arguments_json)
+                ended = await self._run(attempt, arguments)
         finally:
             if self._running.get(claim.run_id) is attempt:  # not that of a later claim
                 del self._running[claim.run_id]
@@ -204,7 +214,28 @@ class Executor:
 
     # One attempt.
 
-    async def _run(self, attempt: RunningAttempt, arguments: Mapping[str, Any]) -> AttemptResult:
+    async def _run_with_files(self, attempt: RunningAttempt) -> AttemptResult:
+        """Run a job whose arguments refer to files, or are too large for the run's row.
+
+        Raises:
+            ArgumentsError: they do not fit, or are gone.
+        """
+        claim, ctx = attempt.claim, attempt.ctx
+        async with self._fetcher.here(claim, attempt.turned) as here:
+            if here is None:
+                return AttemptResult(
+                    ended_at=self._clock.now(),
+                    stopped=ctx.stop_reason,
+                    stop_message=ctx.cancel_reason or "",
+                    noticed=True,
+                )
+            load = attempt.definition.signature.load
+            arguments = await asyncio.to_thread(load, claim.arguments_json, here)
+            return await self._run(attempt, arguments, here)
+
+    async def _run(
+        self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None = None
+    ) -> AttemptResult:
         if self._stopping is not None:  # claimed just before: it goes back as it came
             return AttemptResult(
                 ended_at=self._clock.now(),
@@ -213,7 +244,7 @@ class Executor:
                 noticed=True,
             )
         memory = self._memory.size()
-        invocation = attempt.invocation = self._begin(attempt, arguments)
+        invocation = attempt.invocation = self._begin(attempt, arguments, here)
         await attempt.turned
         if not attempt.ended.done():
             await self._stop(attempt, invocation)
@@ -236,7 +267,7 @@ class Executor:
         )
 
     def _begin(
-        self, attempt: RunningAttempt, arguments: Mapping[str, Any]
+        self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None
     ) -> Invocation | ProcessInvocation:
         calls = self._calls = self._calls or LoopCalls(asyncio.get_running_loop())
         definition, ctx = attempt.definition, attempt.ctx
@@ -250,7 +281,7 @@ class Executor:
             return self._processes.begin(
                 definition,
                 ctx,
-                attempt.claim.arguments_json,
+                (attempt.claim.arguments_json, here),
                 recorder=attempt.recorder,
                 on_begin=attempt.begun,
                 on_end=on_end,
@@ -316,8 +347,8 @@ class Executor:
             settlement = replace(settlement, log_lines=lines, progress=progress)
         await self._finish(settlement, ended)
 
-    async def _refuse(self, claim: Claim, definition: JobDefinition | None, message: str) -> None:
-        ended = AttemptResult(ended_at=self._clock.now(), outcome=refused_outcome(message))
+    async def _not_run(self, claim: Claim, definition: JobDefinition | None, why: Outcome) -> None:
+        ended = AttemptResult(ended_at=self._clock.now(), outcome=why)
         await self._finish(next_state(ended, claim, definition, server=self._server_name), ended)
 
     async def _finish(self, settlement: Settlement, ended: AttemptResult) -> None:

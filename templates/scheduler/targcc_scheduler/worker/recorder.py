@@ -13,7 +13,11 @@ from ..core.clock import Clock
 from ..core.kept.limits import MOST_LOG_LINES
 from ..core.loop_thread import LoopThread
 from ..core.outage import OUTAGES, Outage
+from ..jobs.files.content import Content, ContentKind, check_size
+from ..jobs.files.file import File
 from ..storage import run_log
+from ..storage.blobs import rows as blobs
+from ..storage.blobs.keeper import ContentKeeper
 from ..storage.runs.values import Claim
 from ..storage.transactions import Store
 
@@ -68,6 +72,10 @@ class RunRecorder:
         """Keep the result of a step."""
         return self._writer.keep_step(self.claim, name, result_json, duration_ms)
 
+    def attach(self, file: File) -> Future[None]:
+        """Keep a file with the run."""
+        return self._writer.attach(self.claim, file)
+
     def take(self) -> tuple[list[dict[str, Any]], tuple[float, float | None] | None]:
         """What is not written yet; the caller writes it."""
         with self._lock:
@@ -93,9 +101,11 @@ class RecordWriter:
         store: The database.
         clock: Dates log lines.
         loop: The scheduler's loop, on which the database is used.
+        keeper: Knows where files are kept.
     """
 
-    def __init__(self, store: Store, clock: Clock, loop: LoopThread) -> None:
+    def __init__(self, store: Store, clock: Clock, loop: LoopThread, keeper: ContentKeeper) -> None:
+        self.keeper = keeper
         self._store = store
         self._clock = clock
         self._loop = loop
@@ -149,6 +159,26 @@ class RecordWriter:
 
         return self._loop.submit(self._persist(keep))
 
+    def attach(self, claim: Claim, file: File) -> Future[None]:
+        """Keep a file with a run."""
+
+        def put() -> Content:
+            check_size(file.name, file.size, self.keeper.most_bytes)
+            [content] = self.keeper.put([Content.of(ContentKind.RESULT, file)])
+            return content
+
+        async def keep_file() -> None:
+            content = await asyncio.to_thread(put)
+
+            async def keep() -> None:
+                async with self._store.write() as connection:
+                    most, now = self.keeper.most_results, self._clock.now()
+                    await blobs.attach(connection, claim, content, most=most, now=now)
+
+            await self._persist(keep)
+
+        return self._loop.submit(keep_file())
+
     def note_stop(self, claim: Claim, note: str) -> None:
         """Say that a run was told to stop and goes on."""
 
@@ -160,7 +190,7 @@ class RecordWriter:
 
     async def _persist(self, work: Any) -> Any:
         """Do it, however long the database is unavailable: a step that is done must not be done again."""
-        outage = Outage(log, "keeping the result of a step")
+        outage = Outage(log, "keeping what a run has done")
         while True:
             try:
                 result = await work()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = TypeVar("P")
+Sent = tuple[str, tuple[str, BinaryIO]]
+"""A file in a form: the name of its part, its own name, and its content."""
 _MOST = 500
 """Rows that the API gives at once."""
 _CURSOR = re.compile(r'[?&]cursor=([^&>]+)[^>]*>; rel="next"')
@@ -56,6 +59,18 @@ class Api:
         """Do something."""
         return self._read(await self._send("POST", address, body=body), kind)
 
+    async def send_files(
+        self, address: str, kind: type[T], fields: dict[str, str], files: Sequence[Sent]
+    ) -> T:
+        """Do something that takes files."""
+        return self._read(await self._send("POST", address, fields=fields, files=files), kind)
+
+    async def content(self, address: str) -> AsyncIterator[bytes]:
+        """A file as it is, piece by piece."""
+        async with self._streamed(address, {}) as answer:
+            async for piece in answer.aiter_bytes():
+                yield piece
+
     async def delete(self, address: str, kind: type[T], **query: Any) -> T:
         """Remove or end something."""
         return self._read(await self._send("DELETE", address, query=query), kind)
@@ -91,6 +106,12 @@ class Api:
 
     async def text(self, address: str, **query: Any) -> AsyncIterator[str]:
         """A file, piece by piece."""
+        async with self._streamed(address, query) as answer:
+            async for piece in answer.aiter_text():
+                yield piece
+
+    @contextlib.asynccontextmanager
+    async def _streamed(self, address: str, query: dict[str, Any]) -> AsyncIterator[httpx.Response]:
         request = self._client.build_request("GET", address, params=_plain(query))
         try:
             answer = await self._client.send(request, stream=True)
@@ -98,8 +119,7 @@ class Api:
                 if not answer.is_success:
                     await answer.aread()
                     raise refusal(answer, self._where)
-                async for piece in answer.aiter_text():
-                    yield piece
+                yield answer
             finally:
                 await answer.aclose()
         except httpx.HTTPError as error:
@@ -112,13 +132,20 @@ class Api:
         *,
         query: dict[str, Any] | None = None,
         body: BaseModel | dict[str, Any] | None = None,
+        fields: dict[str, str] | None = None,
+        files: Sequence[Sent] = (),
     ) -> httpx.Response:
         sent: Any = body
         if isinstance(body, BaseModel):
             sent = body.model_dump(mode="json", exclude_unset=True)
         try:
             answer = await self._client.request(
-                method, address, params=_plain(query or {}), json=sent
+                method,
+                address,
+                params=_plain(query or {}),
+                json=sent,
+                data=fields,
+                files=list(files) or None,
             )
         except httpx.HTTPError as error:
             raise unreachable(error, self._where) from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 _PARTS = {
-    "jobs": ("jobs", "overrides", "owners", "oncall", "timeline.routes"),
+    "jobs": ("jobs", "overrides", "owners", "oncall", "timeline.routes", "files.routes"),
     "history": ("jobs",),
     "overrides": ("overrides",),
     "owners": ("owners",),
-    "runs": ("runs", "oncall", "live.events"),
+    "runs": ("runs", "files.routes", "oncall", "live.events"),
     "events": ("live.events",),
     "calendar": ("timeline.routes",),
     "timeline": ("timeline.routes",),

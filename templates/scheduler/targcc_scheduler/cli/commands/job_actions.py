@@ -16,6 +16,7 @@ from ..api.completing import job_names
 from ..api.reach import path, reached
 from ..common import Function, run
 from ..output import done, json_option, pause_options, wait_options, when
+from .files.sending import files_among, send
 from .jobs import job_group
 from .runs import started
 from .timeline.moving import job_trend
@@ -26,7 +27,11 @@ job_group.add_command(job_trend)
 def argument_options(command: Function) -> Function:
     """``--arg`` and ``--arguments``, for :func:`arguments_of`."""
     pairs = click.option(
-        "--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; may be repeated."
+        "--arg",
+        "pairs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An argument; may be repeated. NAME=@PATH where the job takes a file.",
     )
     whole = click.option("--arguments", metavar="JSON", help="All arguments as one JSON object.")
     return pairs(whole(command))
@@ -59,13 +64,18 @@ def run_job(
       targcc job run DailyReport --wait
       targcc job run SendWelcome --arg user_id=42 --arg since=2026-01-31
       targcc job run SendWelcome --like 4711 --arg user_id=43
+      targcc job run ImportOrders --arg report=@orders.csv
     """
     given = arguments_of(pairs, arguments)
 
     async def work() -> None:
         async with reached() as api:
-            wish = TriggerIn(arguments=given, like=like)
-            begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
+            files = await files_among(api, name, given)
+            if files:
+                begun = await send(api, name, given, files, like)
+            else:
+                wish = TriggerIn(arguments=given, like=like)
+                begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)
 
     run(work())

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL, RunState
+from ..blobs import rows as blobs
 from ..dialects import known
 from ..failures import cause, groups
 from ..statistics import counts
@@ -26,7 +27,13 @@ async def insert_many(
 ) -> list[int]:
     """Create runs without slots and return their ids, in the same order."""
     rows = [_row(run, now) for run in runs]
-    return [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
+    ids = [row[0] for row in await known.of(connection).insert_runs(connection, rows)]
+    for run_id, run in zip(ids, runs, strict=True):
+        if run.contents:
+            await blobs.add(connection, run_id, run.contents, now)
+        if run.contents_of is not None:
+            await blobs.copy(connection, run.contents_of, run_id, now)
+    return ids
 
 
 async def insert_slots(

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import RunStateError, UnknownRun
+from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
+from ..blobs import rows as blobs
 from ..dialects import known
 from ..tables import job_log_line, job_run, job_step
 from .claim import claim_of
@@ -101,6 +103,7 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         queue=row.Queue,
         priority=row.Priority,
         arguments_json=row.ArgumentsJson,
+        contents_of=row.Id if may_refer(row.ArgumentsJson) else None,
         due_at=now,
         triggered_by=by,
         note=f"run {row.Id} again",
@@ -129,7 +132,8 @@ async def delete(connection: AsyncConnection, run_id: int) -> str:
 
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-    """Remove runs with their logs and steps."""
+    """Remove runs with their logs, steps and files."""
+    await blobs.remove_of(connection, run_ids)
     for table, column in (
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ...core.states import FINAL, WAITING, RunState
+from ...jobs.files.content import Content
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
@@ -34,6 +35,8 @@ class NewRun:
         step: Its step in a flow.
         expires_at: It is not to start after this.
         trace: The W3C ``traceparent`` of who enqueued it.
+        contents: What its arguments refer to.
+        contents_of: The run whose content they refer to: it gets the same.
     """
 
     job_name: str
@@ -56,6 +59,8 @@ class NewRun:
     step: str | None = None
     expires_at: datetime | None = None
     trace: str | None = None
+    contents: Sequence[Content] = ()
+    contents_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

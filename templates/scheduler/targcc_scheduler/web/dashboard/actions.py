@@ -22,6 +22,7 @@ from ...schedules import parse_zone
 from ...security.roles import Principal, Role
 from ...storage.owners.values import Owner
 from ..authentication import actor
+from ..files.uploading import as_arguments, parts_of, takes_files
 from ..problems import Problem
 from ..state import get_scheduler
 from . import forms
@@ -207,6 +208,7 @@ for _path, (_role, _action) in _ACTIONS.items():
 
 
 @router.post("/jobs/{name}/run")
+@takes_files
 async def run_job(
     request: Request,
     name: str,
@@ -214,14 +216,15 @@ async def run_job(
     scheduler: Annotated[Scheduler, Depends(get_scheduler)],
 ) -> Response:
     """Run a job now, with the arguments of the form; arguments that do not fit show the form again."""
-    form = await _form(request)
+    form, files = await parts_of(request)
     try:
         definition = scheduler.find(name)
-        arguments = forms.values(definition, form)
+        given = {name.removeprefix("arg-"): some for name, some in files.items()}
+        arguments = forms.values(definition, form) | as_arguments(definition, given)
         if like := id_of(form.get("like", "")):
             before = await scheduler.arguments_of(definition, like)
-            secret = definition.signature.secrets
-            arguments = {name: one for name, one in before.items() if name in secret} | arguments
+            kept = definition.signature.secrets | forms.file_names(definition)
+            arguments = {name: one for name, one in before.items() if name in kept} | arguments
         run_id = await scheduler.trigger(definition, arguments, by=actor(request, principal))
     except UnknownJob as error:
         raise Problem(404, "No such job", _sentence(str(error))) from None

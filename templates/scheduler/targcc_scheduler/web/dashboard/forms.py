@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from ...core.languages.catalogue import marked
 from ...jobs.definition import JobDefinition
+from ...jobs.files.file import File
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Field:
 
     Args:
         name: The argument.
-        kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select`` or ``textarea``.
+        kind: ``text``, ``number``, ``checkbox``, ``date``, ``datetime-local``, ``password``, ``select``, ``textarea``, ``file`` or ``files``.
         value: What it shows first, as text; ``on`` checks a checkbox.
         required: Whether the job has no default for it.
         hint: How to write it.
@@ -62,8 +63,15 @@ def typed_of(definition: JobDefinition, arguments: Mapping[str, Any]) -> dict[st
     return {
         f"arg-{name}": _shown(value)
         for name, value in shown.items()
-        if name not in definition.signature.secrets
+        if name not in definition.signature.secrets and name not in file_names(definition)
     }
+
+
+def file_names(definition: JobDefinition) -> frozenset[str]:
+    """The arguments that are files: a form sends them as parts of their own."""
+    known = definition.parameters.model_fields if definition.parameters is not None else {}
+    looks = {name: _look(_without_none(info.annotation)) for name, info in known.items()}
+    return frozenset(name for name, look in looks.items() if look.kind in _FILES)
 
 
 def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinition) -> Field:
@@ -76,7 +84,7 @@ def _field(name: str, info: FieldInfo, given: str | None, definition: JobDefinit
     return Field(
         name=name,
         kind=look.kind,
-        value="" if secret else value,
+        value="" if secret or look.kind in _FILES else value,
         required=required and look.kind != "checkbox",
         hint=(
             marked("secret; empty takes the default")
@@ -108,7 +116,10 @@ _SIMPLE: dict[Any, _Look] = {
     dict: _Look("textarea", "JSON"),
     list: _Look("textarea", marked("one value a line")),
     Any: _Look("textarea", "JSON"),
+    File: _Look("file", marked("a file")),
 }
+_MANY_FILES = _Look("files", marked("one or more files"))
+_FILES = {"file", "files"}
 
 
 def _look(kind: Any) -> _Look:
@@ -116,7 +127,7 @@ def _look(kind: Any) -> _Look:
     if options := _options(kind):
         return _Look("select", options=options)
     if get_origin(kind) in {list, set, frozenset, tuple}:
-        return _SIMPLE[list]
+        return _MANY_FILES if get_args(kind)[:1] == (File,) else _SIMPLE[list]
     if get_origin(kind) is dict or (
         isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
     ):
@@ -166,13 +177,15 @@ def _shown(value: Any) -> str:
 
 
 def values(definition: JobDefinition, form: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments that a form says; an input left empty counts as not given, so that the job's default holds.
+    """The arguments that a form says, but files; an input left empty counts as not given, so that the job's default holds.
 
     Raises:
         ValueError: an input that takes JSON holds something else.
     """
     found: dict[str, Any] = {}
     for field in fields(definition):
+        if field.kind in _FILES:
+            continue
         text = form.get(f"arg-{field.name}", "")
         if field.kind == "checkbox":
             found[field.name] = bool(text)

@@ -65,6 +65,7 @@ def environment() -> Environment:
     env.policies["ext.i18n.trimmed"] = True
     env.install_gettext_callables(translated, translated_plural, newstyle=True, pgettext=translated_in)  # type: ignore[attr-defined]
     env.filters |= {
+        "bytes": humanize.size,
         "duration": humanize.duration,
         "milliseconds": humanize.milliseconds,
         "percent": humanize.percent,

@@ -32,10 +32,12 @@ class Fitting:
         if definition is None:
             return f"it knows no job {job_name}"
         try:
-            self._loaded[run_id] = definition.signature.load(arguments_json)
+            loaded = definition.signature.fits(arguments_json)
         except Exception as error:  # noqa: BLE001 - a type of the project's may raise anything
             what = "; ".join(str(error).splitlines()) or type(error).__name__
             return clean(mask(f"the arguments do not fit the job here: {what}"), _LONGEST_REASON)
+        if loaded is not None:
+            self._loaded[run_id] = loaded
         return None
 
     def of(self, claims: Iterable[Claim]) -> dict[ClaimKey, Mapping[str, Any] | None]:

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
 from functools import reduce
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ...core.kept.limits import LONGEST_LOG_LINE
+from ...core.kept.references import Here
 from ...core.kept.texts import kept_text
 from ...jobs.context import JobContext, StopReason
 from ...jobs.definition import JobDefinition
+from ...jobs.files.file import File
 from ..outcome import raised_outcome
 from ..runner import Invocation, InvocationResult, JobLoop
 from .messages import Channel, Message
@@ -51,6 +54,24 @@ class ChildRecorder:
     def keep_step(self, name: str, result_json: str, duration_ms: int) -> Future[None]:
         """Have the result of a step kept."""
         return self._ask("keep", name=name, result=result_json, duration_ms=duration_ms)
+
+    def attach(self, file: File) -> Future[None]:
+        """Have a file kept; the node reads it on this machine."""
+        source = file.source
+        if isinstance(source, Path):
+            return self._attach(file, source.absolute())
+        import tempfile  # only where there are files
+
+        handle, name = tempfile.mkstemp(prefix="targcc-file-")
+        with os.fdopen(handle, "wb") as content:
+            content.write(source)
+        path = Path(name)
+        kept = self._attach(file, path)
+        kept.add_done_callback(lambda _: path.unlink(missing_ok=True))
+        return kept
+
+    def _attach(self, file: File, path: Path) -> Future[None]:
+        return self._ask("attach", path=str(path), name=file.name, type=file.content_type)
 
     def answered(self, message: Message) -> None:
         """The node has answered a question."""
@@ -119,7 +140,8 @@ class Child:
             definition = self._complete(
                 _target(message["module"], message["qualname"]), message["name"]
             )
-            arguments = definition.signature.load(message["arguments"])
+            files = {sha256: Path(path) for sha256, path in message["files"].items()}
+            arguments = definition.signature.load(message["arguments"], Here(files))
         except Exception as error:  # noqa: BLE001 - it cannot be begun here, which is its result
             self._send_end(InvocationResult(raised_outcome(error)), Usage.begin())
             return

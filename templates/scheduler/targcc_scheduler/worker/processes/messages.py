@@ -1,7 +1,7 @@
 """What a node and its worker processes say to each other: JSON objects, each after its length in bytes (four, big-endian).
 
 To the process: ``run`` (an attempt), ``stop`` (tell the job), ``cancel`` (stop its coroutine), ``step`` (the answer to a question).
-From the process: ``ready``, ``begun``, ``log``, ``progress``, ``find`` and ``keep`` (steps), ``record`` (a line of the process's own log), ``ended``.
+From the process: ``ready``, ``begun``, ``log``, ``progress``, ``find`` and ``keep`` (steps), ``attach`` (a file), ``record`` (a line of the process's own log), ``ended``.
 """
 
 from __future__ import annotations

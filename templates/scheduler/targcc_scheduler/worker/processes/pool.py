@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from ...core.kept.references import Here
 from ...jobs.context import JobContext, StopReason
 from ...jobs.definition import JobDefinition
+from ...jobs.files.file import File
 from ...jobs.run_log import Recorder
 from ..outcome import Outcome, raised_outcome, refused_outcome
 from ..runner import InvocationResult
@@ -22,6 +25,8 @@ log = logging.getLogger("targcc.worker.processes")
 
 _job_log = logging.getLogger("targcc.job")
 
+Given = tuple[str | None, Here | None]
+"""The arguments of a run, and where on this machine is what they refer to."""
 _MOST_RUNS = 500
 """A process that has done so many runs is replaced: what leaks, leaks no more."""
 _IDLE_SECONDS = 300.0
@@ -59,7 +64,7 @@ class ProcessPool:
         self,
         definition: JobDefinition,
         ctx: JobContext,
-        arguments_json: str | None,
+        arguments: Given,
         *,
         recorder: Recorder,
         on_begin: Callable[[], None],
@@ -70,10 +75,10 @@ class ProcessPool:
             self, definition, ctx, recorder, on_begin=on_begin, on_end=on_end
         )
         if (process := self._take()) is not None:
-            invocation.start(process, arguments_json)
+            invocation.start(process, arguments)
         else:
             self._maker.submit(self._make).add_done_callback(
-                lambda made: invocation.start_with(made, arguments_json)
+                lambda made: invocation.start_with(made, arguments)
             )
         return invocation
 
@@ -167,24 +172,24 @@ class ProcessInvocation:
         self._on_begin = on_begin
         self._on_end = on_end
         self._process: WorkerProcess | None = None
-        self._arguments_json: str | None = None
+        self._arguments: Given = (None, None)
         self._lock = threading.Lock()
         self._begun = False
         self._over = threading.Event()
         self._told: tuple[StopReason, str] | None = None
         self._stopped = False
 
-    def start_with(self, made: Future[WorkerProcess], arguments_json: str | None) -> None:
+    def start_with(self, made: Future[WorkerProcess], arguments: Given) -> None:
         """Begin in a process that is being made."""
         error = RuntimeError("the node is shutting down") if made.cancelled() else made.exception()
         if error is not None:
             self._end(InvocationResult(raised_outcome(error)))
             return
-        self.start(made.result(), arguments_json)
+        self.start(made.result(), arguments)
 
-    def start(self, process: WorkerProcess, arguments_json: str | None) -> None:
+    def start(self, process: WorkerProcess, arguments: Given) -> None:
         """Begin in a process: at once in one that waits, else when it is ready."""
-        self._process, self._arguments_json = process, arguments_json
+        self._process, self._arguments = process, arguments
         process.runs += 1
         process.listen(self._heard)
         if process.is_ready and not self._over.is_set():
@@ -201,13 +206,17 @@ class ProcessInvocation:
             stopped = raised_outcome(asyncio.CancelledError())
             self._end(InvocationResult(stopped, interrupted=True))
             return
+        text, here = self._arguments
+        contents = here.contents if here is not None else {}
+        files = {sha256: str(path) for sha256, path in contents.items()}
         try:
             process.send(
                 "run",
                 name=self._definition.name,
                 module=self._definition.target.__module__,
                 qualname=self._definition.target.__qualname__,
-                arguments=self._arguments_json,
+                arguments=text,
+                files=files,
                 run_id=self._ctx.run_id,
                 attempt=self._ctx.attempt,
                 scheduled_for=self._ctx.scheduled_for.isoformat(),
@@ -275,13 +284,17 @@ class ProcessInvocation:
                 self._recorder.progress(message["done"], message["total"])
             case "find":
                 self._answer(message, self._recorder.find_step(message["name"]))
-            case "keep":
-                kept = self._recorder.keep_step(
-                    message["name"], message["result"], message["duration_ms"]
-                )
-                self._answer(message, kept)
+            case "keep" | "attach":
+                self._answer(message, self._keep(message))
             case "ended":
                 self._said_end(process, message)
+
+    def _keep(self, message: Message) -> Future[None]:
+        if message["kind"] == "attach":
+            path = Path(message["path"])
+            file = File(path, name=message["name"], content_type=message["type"])
+            return self._recorder.attach(file)
+        return self._recorder.keep_step(message["name"], message["result"], message["duration_ms"])
 
     def _said_end(self, process: WorkerProcess, message: Message) -> None:
         if message["noticed"]:

@@ -51,6 +51,18 @@ class RunOut(Schema):
         return self.completed_at or self.started_at or self.due_at
 
 
+class FileOut(Schema):
+    """A file of a run."""
+
+    id: str
+    name: str = Field(examples=["report.csv"])
+    kind: str = Field(description="`file`: of its arguments; `result`: its job attached it.")
+    content_type: str = Field(description="What it says it is; it is sent as bytes.")
+    size: int = Field(description="Bytes.")
+    sha256: str
+    created_at: datetime
+
+
 class RunDetailOut(RunOut):
     """A run with all that is known of it."""
 

@@ -151,6 +151,7 @@ async def run_page(
             "attempts": await runs.attempts_of_run(db, run),
             "log": () if is_refresh(request) else await runs.log_lines(db, run_id, log.MOST_LINES),
             "steps": await runs.steps(db, run_id),
+            "files": await runs.files(db, run_id),
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .core.actor import SYSTEM, Actor, ActorKind
     from .core.errors import (
         ArgumentsError,
+        FileError,
         JobCancelled,
         JobError,
         RunStateError,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .jobs.declaration import job
     from .jobs.definition import Alerts, Job, JobDefinition, JobType
     from .jobs.discovery import BrokenModule
+    from .jobs.files.file import File
+    from .jobs.files.store import FileStore, FolderStore
     from .jobs.result import JobResult
     from .migrations.upgrade import is_not_ours
     from .preparing import migrate
@@ -64,6 +67,10 @@ __all__ = [
     "Client",
     "Cursors",
     "Database",
+    "File",
+    "FileError",
+    "FileStore",
+    "FolderStore",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -117,6 +124,7 @@ _HOMES = {
     ),
     "core.errors": (
         "ArgumentsError",
+        "FileError",
         "JobCancelled",
         "JobError",
         "RunStateError",
@@ -139,6 +147,11 @@ _HOMES = {
         "JobType",
     ),
     "jobs.discovery": ("BrokenModule",),
+    "jobs.files.file": ("File",),
+    "jobs.files.store": (
+        "FileStore",
+        "FolderStore",
+    ),
     "jobs.result": ("JobResult",),
     "migrations.upgrade": ("is_not_ours",),
     "scheduler": ("Scheduler",),

@@ -1,0 +1,1 @@
+"""What is kept with runs and not in their rows: files, large arguments, results."""

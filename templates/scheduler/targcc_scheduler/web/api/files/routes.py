@@ -1,0 +1,111 @@
+"""The API of files: runs that are started with some, and those of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....queries import runs
+from ....security.roles import Role
+from ....storage.blobs.rows import Blob
+from ...api_route import ApiRoute
+from ...authentication import actor, require_job
+from ...files.downloading import MEDIA_TYPE, download, find
+from ...files.uploading import as_arguments, object_of, parts_of, takes_files
+from ..common import (
+    PROBLEMS,
+    Looker,
+    SchedulerOf,
+    Starter,
+    find_job,
+    no_such_run,
+    started_out,
+    tried,
+)
+from ..schemas.base import ProblemOut
+from ..schemas.runs import FileOut, StartedOut
+
+router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "arguments": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "The other arguments, as a JSON object.",
+                        },
+                        "like": {
+                            "type": "integer",
+                            "description": "A run of the job whose arguments it has, where none are given.",
+                        },
+                    },
+                    "additionalProperties": {
+                        "type": "string",
+                        "contentMediaType": MEDIA_TYPE,
+                        "description": "A file, in a part that is named after its argument; several parts of a name are a list.",
+                    },
+                }
+            }
+        },
+    }
+}
+_GONE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+    410: {"model": ProblemOut, "description": "Its content is gone or damaged"},
+}
+
+
+@router.post(
+    "/jobs/{name}/trigger/files",
+    tags=["jobs"],
+    openapi_extra=_FORM,
+)
+@takes_files
+async def trigger_job_with_files(
+    name: str, request: Request, principal: Starter, scheduler: SchedulerOf
+) -> StartedOut:
+    """Run a job now with files, which come as parts of a form; small ones may also stand in the JSON of `trigger`, in base64."""
+    definition = find_job(scheduler, name)
+    require_job(principal, Role.OPERATOR, definition.name)
+    texts, files = await parts_of(request)
+    arguments = object_of(texts.get("arguments", "")) | as_arguments(definition, files)
+    if (like := texts.get("like", "")).isdecimal():
+        arguments = await tried(scheduler.arguments_of(definition, int(like))) | arguments
+    run_id = await tried(scheduler.trigger(definition, arguments, by=actor(request, principal)))
+    said = f"{definition.display_name} started as run {run_id}"
+    return started_out(scheduler, run_id, definition.name, said)
+
+
+@router.get("/runs/{run_id}/files", tags=["runs"])
+async def run_files(run_id: int, principal: Looker, scheduler: SchedulerOf) -> list[FileOut]:
+    """The files of a run: those that it was given, and those that its job attached."""
+
+    async def query(db: AsyncConnection) -> tuple[str, list[Blob]] | None:
+        run = await runs.get_run(db, run_id)
+        return None if run is None else (run.job, await runs.files(db, run_id))
+
+    found = await scheduler.read(query)
+    if found is None:
+        raise no_such_run(run_id)
+    job, blobs = found
+    require_job(principal, Role.VIEWER, job)
+    return [FileOut.model_validate(one, from_attributes=True) for one in blobs]
+
+
+@router.get(
+    "/runs/{run_id}/files/{file_id}", tags=["runs"], responses=_GONE, response_class=Response
+)
+async def download_file(
+    run_id: int, file_id: str, principal: Looker, scheduler: SchedulerOf
+) -> Response:
+    """The content of a file."""
+    run, blob = await find(scheduler, run_id, file_id)
+    require_job(principal, Role.VIEWER, run.job)
+    return await download(scheduler, blob)

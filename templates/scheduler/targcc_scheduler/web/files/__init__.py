@@ -1,0 +1,1 @@
+"""Files that come with requests, and that go out."""
