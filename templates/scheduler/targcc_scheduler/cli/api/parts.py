@@ -22,6 +22,7 @@ _PARTS = {
     "sessions": ("sessions",),
     "tokens": ("sessions",),
     "users": ("sessions",),
+    "views": ("sessions",),
 }
 
 
