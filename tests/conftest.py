@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from projects import RIG
@@ -27,7 +28,15 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("thorough"), max_examples=40)
 settings.load_profile(os.environ.get("TARGCC_TEST_PROFILE", "quick"))
 
-LONGEST = ("tests/e2e/", "tests/storms/test_storms.py")
+LONGEST = (
+    "tests/e2e/",
+    "tests/storms/test_storms.py",
+    "tests/generator/sync/test_year.py",
+    "tests/generator/render/test_every_spec.py",
+    "tests/scheduler/web/test_timings.py",
+    "tests/scheduler/web/test_doors.py::test_six_thousand_odd_requests",
+    "tests/scheduler/node/test_soak.py",
+)
 LEFT_TO_SOAK = Path(__file__).parent / "data/left_to_soak.txt"
 
 os.environ.pop("TARGCC_DATABASE_URL", None)
@@ -36,6 +45,17 @@ os.environ["TARGCC_KEEPALIVE"] = (
 )
 os.environ["TARGCC_MODE"] = "embedded"  # else schedulers are off under pytest
 configure(RIG)
+
+# Tests write a hundred thousand small files and hundreds of databases: in memory, where the system has a folder there and room for them.
+MEMORY, ROOM = Path("/dev/shm"), 8 << 30
+if (
+    "TMPDIR" not in os.environ
+    and MEMORY.is_dir()
+    and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM
+):
+    os.environ["TMPDIR"] = str(MEMORY)
+    os.environ.setdefault("UV_LINK_MODE", "copy")  # its cache is on a disk
+    tempfile.tempdir = None  # pytest has asked already
 
 # The processes that tests start take as long to compile what they import as to run it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -49,15 +69,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work."""
+    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work.
+
+    Nothing that is collected is let go, so nobody looks for garbage meanwhile.
+    """
     me, run = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "TESTRUNUID"))
     collected = Path(tempfile.gettempdir()) / f"targcc-collected-{run}"
     deadline = time.monotonic() + 60
     while me not in {"", "gw0"} and not collected.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    gc.disable()
     try:
         return (yield)
     finally:
+        gc.enable()
         if me == "gw0":
             collected.touch()
 
@@ -89,9 +114,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests out of every garbage collection."""
+    """Leave the thousands of collected tests out of every garbage collection, and let those of a test be few."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

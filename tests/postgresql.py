@@ -44,7 +44,7 @@ class PostgreSQL:
     def create(self, template: str = "template0") -> str:
         """A new database, a copy of ``template``; returns its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop(self, name: str) -> None:

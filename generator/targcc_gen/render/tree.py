@@ -18,6 +18,7 @@ _RESERVED = (LOCK_PATH, PENDING_PATH, ".git")
 
 # Characters that Windows forbids in a file's name, and control characters; "\" and ":" would also let a path escape.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_NO_NAME = re.compile(r"(?:^|[/. ])(?:/|\Z)")  # a part that is empty or ends with a dot or a space
 
 
 class Owner(StrEnum):
@@ -195,7 +196,7 @@ def path_problem(path: str) -> str | None:
         return "is no path"
     if path.startswith("/") or _FORBIDDEN.search(path):
         return "is not a relative path with / between its parts"
-    if any(part in {"", ".", ".."} or part.endswith((".", " ")) for part in path.split("/")):
+    if _NO_NAME.search(path):
         return "leaves the project, or has a part that is no name"
     if any(path == name or path.startswith(f"{name}/") for name in _RESERVED):
         return "is not a file of the project but of its tools"

@@ -29,6 +29,7 @@ _MAX_BASE = 16_000_000
 _MAX_UNPACKED = 500_000_000
 _LONGEST_NUMBER = 9
 _MOST_OTHERS = 4
+_OWNERS = frozenset(Owner)
 _BASE85 = re.compile(r"[!#-&(-+\--Z^-~;-@]*")  # what base64.b85encode makes; JSON takes it as it is
 _BASE = "|||||||"
 _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", _BASE)
@@ -291,7 +292,7 @@ def _entry(number: int, data: dict[str, Any], unpacked: _Unpacked) -> LockEntry:
         raise _damaged(number, "a file needs path, owner and sha256")
     if problem := path_problem(path):
         raise _damaged(number, f"{path!r} {problem}")
-    if owner not in set(Owner):
+    if owner not in _OWNERS:
         raise _damaged(number, f"there is no owner {owner!r}")
     ejected = data.get("ejected", False)
     if not isinstance(ejected, bool):

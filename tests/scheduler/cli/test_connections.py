@@ -65,7 +65,7 @@ def is_ended_while_it_sends(connection: socket.socket, port: int, drip: bytes) -
     connection.setblocking(False)  # noqa: FBT003 - as sockets have it
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        assert httpx.get(f"http://127.0.0.1:{port}/").text == "fine"
+        until(lambda: answers(port))  # a client of this machine may be slow too, when it is busy
         try:
             connection.send(drip)
             if connection.recv(10) == b"":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from targcc_gen.sync.decorators.meaning import NAME, SCHEDULE, meaning_of
@@ -141,7 +143,15 @@ def _read(
 
 
 def _segment(source: str, node: ast.expr) -> str:
-    segment = ast.get_source_segment(source, node)
-    assert segment is not None  # the tree comes from this source
+    lines = list(_lines(source)[node.lineno - 1 : node.end_lineno])
+    lines[-1] = lines[-1][: node.end_col_offset]
+    lines[0] = lines[0][node.col_offset :]
+    segment = b"".join(lines).decode()
     # In parentheses so that a string written over several lines is still one expression.
     return f"({segment})" if "\n" in segment else segment
+
+
+@lru_cache(maxsize=1)
+def _lines(source: str) -> tuple[bytes, ...]:
+    """The lines as `ast` counts them; `ast.get_source_segment` splits the whole source for each expression."""
+    return tuple(line.encode() for line in io.StringIO(source, newline=""))

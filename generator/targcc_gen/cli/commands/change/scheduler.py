@@ -103,8 +103,10 @@ def _show(switch: Switch, *, diff: bool) -> None:
     moving = [one for one in copy if one.action in {"create", "delete"} and one.path != init]
     if moving:
         click.echo(f"{moving[0].action.value:<9} {switch.folder}  ({len(moving)} files)")
-    rest = tuple(one for one in switch.plan.changes if one not in moving)
-    shown = replace(switch.plan, changes=tuple(one for one in rest if one.path not in switch.stays))
+    told = {one.path for one in moving}.union(switch.stays)
+    shown = replace(
+        switch.plan, changes=tuple(one for one in switch.plan.changes if one.path not in told)
+    )
     show_plan(shown)
     if diff:
         show_diff(shown)
