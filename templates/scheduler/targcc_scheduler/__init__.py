@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .core.errors import (
         ArgumentsError,
         FileError,
+        HookError,
         JobCancelled,
         JobError,
         RunStateError,
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
     from .jobs.discovery import BrokenModule
     from .jobs.files.file import File
     from .jobs.files.store import FileStore, FolderStore
+    from .jobs.hooks.around import CallNext, around
+    from .jobs.hooks.events import (
+        RunCancelled,
+        RunEvent,
+        RunFailed,
+        RunMissed,
+        RunRetrying,
+        RunSkipped,
+        RunSucceeded,
+        on_cancelled,
+        on_failed,
+        on_missed,
+        on_retrying,
+        on_skipped,
+        on_succeeded,
+    )
     from .jobs.result import JobResult
     from .migrations.upgrade import is_not_ours
     from .preparing import migrate
@@ -63,6 +80,7 @@ __all__ = [
     "Alerts",
     "ArgumentsError",
     "BrokenModule",
+    "CallNext",
     "Client",
     "Cursors",
     "Database",
@@ -70,6 +88,7 @@ __all__ = [
     "FileError",
     "FileStore",
     "FolderStore",
+    "HookError",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -80,8 +99,15 @@ __all__ = [
     "Mailer",
     "ProcedureResult",
     "Project",
+    "RunCancelled",
+    "RunEvent",
+    "RunFailed",
+    "RunMissed",
+    "RunRetrying",
+    "RunSkipped",
     "RunState",
     "RunStateError",
+    "RunSucceeded",
     "Scheduler",
     "ServiceSettings",
     "Settings",
@@ -91,6 +117,7 @@ __all__ = [
     "UnknownRun",
     "__version__",
     "add_secret_source",
+    "around",
     "client",
     "configure",
     "create_app",
@@ -105,6 +132,12 @@ __all__ = [
     "metadata",
     "migrate",
     "mount",
+    "on_cancelled",
+    "on_failed",
+    "on_missed",
+    "on_retrying",
+    "on_skipped",
+    "on_succeeded",
     "procedure_call",
     "register_secret",
     "root_addresses",
@@ -124,6 +157,7 @@ _HOMES = {
     "core.errors": (
         "ArgumentsError",
         "FileError",
+        "HookError",
         "JobCancelled",
         "JobError",
         "RunStateError",
@@ -150,6 +184,25 @@ _HOMES = {
     "jobs.files.store": (
         "FileStore",
         "FolderStore",
+    ),
+    "jobs.hooks.around": (
+        "CallNext",
+        "around",
+    ),
+    "jobs.hooks.events": (
+        "RunCancelled",
+        "RunEvent",
+        "RunFailed",
+        "RunMissed",
+        "RunRetrying",
+        "RunSkipped",
+        "RunSucceeded",
+        "on_cancelled",
+        "on_failed",
+        "on_missed",
+        "on_retrying",
+        "on_skipped",
+        "on_succeeded",
     ),
     "jobs.result": ("JobResult",),
     "migrations.upgrade": ("is_not_ours",),

@@ -266,7 +266,9 @@ class Host:
             return
         send = self._notify or AlertSender(self.store.engine, self._settings, self.clock)
         alerts = AlertQueue(send, definitions)
-        services = NodeServices(self.store, self.engine, self.clock, self._settings, alerts.put)
+        services = NodeServices(
+            self.store, self.engine, self.clock, self._settings, alerts.put, self.registry.hooks
+        )
         node = Node(
             services,
             definitions,

@@ -20,6 +20,7 @@ from .hosting import Connection, Host
 from .jobs.declaration import define
 from .jobs.definition import JobDefinition
 from .jobs.discovery import BrokenModule
+from .jobs.hooks.hooked import Hooked
 from .jobs.options.keywords import RecurringOptions
 from .jobs.registry import JobRef
 from .node.alert_queue import Notify
@@ -32,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Scheduler(Creating):
+class Scheduler(Creating, Hooked):
     """Everything that can be done with jobs and runs; every method may be awaited on any event loop.
 
     The work is done on a loop in a thread named ``targcc``: a busy web server does not hold jobs up, nor the other way round.

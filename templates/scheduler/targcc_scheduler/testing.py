@@ -31,6 +31,7 @@ from .schedules import parse_zone
 
 if TYPE_CHECKING:
     from .enqueueing.recording import Recorded
+    from .jobs.hooks.around import AroundHook
     from .scheduler import Scheduler
 
 
@@ -61,6 +62,7 @@ async def run_job(
     attempt: int = 1,
     steps: Mapping[str, Any] | None = None,
     cancelled: bool = False,
+    hooks: Sequence[AroundHook] = (),
     **arguments: Any,
 ) -> Outcome:
     """Run one attempt of a job.
@@ -71,6 +73,7 @@ async def run_job(
         attempt: Which attempt it is.
         steps: The results of steps that an earlier attempt finished.
         cancelled: Whether it is told to stop before it begins.
+        hooks: What runs around it, the outermost first. Default: none of the project's.
         arguments: What ``execute`` gets besides the context; checked as when a run is created.
 
     Raises:
@@ -91,7 +94,7 @@ async def run_job(
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")
     text, contents = definition.signature.take(arguments, MOST_BYTES)
-    result = await _attempt(definition, target, ctx, text, contents)
+    result = await _attempt(definition, target, ctx, text, contents, hooks=hooks)
     return Outcome(result, recorder.results(), recorder.last, recorder.lines, recorder.files)
 
 
@@ -120,7 +123,10 @@ async def run_inline(
             triggered_by=run.by,
             recorder=_Recorder({}),
         )
-        result = await _attempt(definition, target, ctx, arguments_json, run.contents)
+        result = await _attempt(
+            *(definition, target, ctx, arguments_json, run.contents),
+            hooks=scheduler.hooks.around,
+        )
     return RunState.SUCCEEDED if result.ok else RunState.FAILED
 
 
@@ -130,11 +136,13 @@ async def _attempt(
     ctx: JobContext,
     arguments_json: str | None,
     contents: Sequence[Content],
+    *,
+    hooks: Sequence[AroundHook],
 ) -> JobResult:
     with TemporaryDirectory(prefix="targcc-run-") as folder:
         here = Here({one.sha256: _written(one, Path(folder)) for one in contents})
         given = definition.signature.load(arguments_json, here)
-        return await _call(definition, target, ctx, given)
+        return await _call(definition, target, ctx, given, hooks=hooks)
 
 
 def _written(content: Content, folder: Path) -> Path:
@@ -146,17 +154,31 @@ def _written(content: Content, folder: Path) -> Path:
 
 
 async def _call(
-    definition: JobDefinition, target: Any, ctx: JobContext, given: dict[str, Any]
+    definition: JobDefinition,
+    target: Any,
+    ctx: JobContext,
+    given: dict[str, Any],
+    *,
+    hooks: Sequence[AroundHook],
 ) -> JobResult:
     function: Any = getattr(target, "execute", target)
+    ctx.take(dict(given))
     if (context := definition.signature.context) is not None:
         given[context] = ctx
-    if inspect.iscoroutinefunction(function):
-        returned = await function(**given)
-    else:
-        returned = await asyncio.to_thread(function, **given)
-        returned = await returned if inspect.isawaitable(returned) else returned
-    return JobResult.of(returned)
+
+    async def perform() -> JobResult:
+        if inspect.iscoroutinefunction(function):
+            returned = await function(**given)
+        else:
+            returned = await asyncio.to_thread(function, **given)
+            returned = await returned if inspect.isawaitable(returned) else returned
+        return JobResult.of(returned)
+
+    if not hooks:
+        return await perform()
+    from .worker.hooks.through import through
+
+    return await through(hooks, ctx, perform)
 
 
 def _definition(target: Any) -> JobDefinition:

@@ -23,6 +23,10 @@ class JobCancelled(Exception):  # noqa: N818 - it is how a job obeys, not an err
     """A job raises this (by ``ctx.raise_if_cancelled()``) when it stops because it was told to."""
 
 
+class HookError(Exception):
+    """A hook cannot be what it is declared as, or has failed; the message names it."""
+
+
 class StepError(Exception):
     """The result of a durable step cannot be stored or read back."""
 

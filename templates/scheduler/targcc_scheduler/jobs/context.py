@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar, cast, overload
 from ..core.errors import JobCancelled, StepError
 from ..core.kept.texts import text_of
 from ..core.text import clean
-from .definition import JobDefinition
+from .definition import JobDefinition, shown_arguments
 from .files.file import File
 from .run_log import Recorder, RunLog
 from .steps import decode, encode, is_async
@@ -45,6 +45,7 @@ class JobContext:
         scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
         triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
         recorder: Stores its log lines, progress and steps.
+        trace: The W3C ``traceparent`` of who enqueued the run.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class JobContext:
         scheduled_for: datetime,
         triggered_by: str,
         recorder: Recorder,
+        trace: str | None = None,
     ) -> None:
+        self.trace = trace
+        self._arguments: Mapping[str, Any] = {}
         self.definition = definition
         self.run_id = run_id
         self.attempt = attempt
@@ -74,6 +78,11 @@ class JobContext:
     def job_name(self) -> str:
         """The job's stable key."""
         return self.definition.name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the job gets besides the context, for hooks and logs: secret ones are masked."""
+        return shown_arguments(self.definition, self._arguments)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -201,6 +210,10 @@ class JobContext:
     ) -> None:
         """:meth:`attach` for jobs whose ``execute`` is plain."""
         self._recorder.attach(_file(name, content, content_type)).result()
+
+    def take(self, arguments: Mapping[str, Any]) -> None:
+        """Know what the job gets besides the context."""
+        self._arguments = arguments
 
     def tell_to_stop(self, reason: StopReason, message: str) -> None:
         """Make :attr:`cancelled` true; when it is called again, the first reason stays."""

@@ -8,18 +8,24 @@ import logging
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from ..core.errors import ArgumentsError, JobError
+from ..core.errors import ArgumentsError, HookError, JobError
 from ..project import Project, current
 from .copies import check_constructor, refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
+from .hooks.hooks import Hooks
+from .hooks.marks import kinds_of
 
 log = logging.getLogger("targcc.jobs.discovery")
+
+_HOOKS = "hooks"
+"""The module of hooks: without it, jobs would run for the wrong tenant, or unseen."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,20 @@ class Discovered:
         definitions: The jobs by name.
         broken: The files that could not be used.
         modules: The modules that were looked at.
+        hooks: Gets the hooks.
     """
 
     project: Project = field(default_factory=current)
     definitions: dict[str, JobDefinition] = field(default_factory=dict)
     broken: list[BrokenModule] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
+    hooks: Hooks = field(default_factory=Hooks)
 
 
-def discover(package: str, project: Project | None = None) -> Discovered:
-    """Import every module of ``package``, sub-packages too, and collect the jobs in them.
+def discover(
+    package: str, project: Project | None = None, hooks: Hooks | None = None
+) -> Discovered:
+    """Import every module of ``package``, sub-packages too, and collect the jobs and hooks in them.
 
     Modules are taken in the order of their names; of two jobs with one name the first counts, and the second's file is
     reported as broken.
@@ -65,8 +75,9 @@ def discover(package: str, project: Project | None = None) -> Discovered:
     Args:
         package: A dotted name such as ``acme_jobs.jobs``.
         project: Whose defaults complete the declarations. Default: the project of this process.
+        hooks: Gets the hooks.
     """
-    found = Discovered(project or current())
+    found = Discovered(project or current(), hooks=hooks or Hooks())
     discover_more(package, found)
     return found
 
@@ -86,6 +97,8 @@ def discover_more(package: str, found: Discovered) -> None:
         if module is not None:
             _collect(module, found)
     for broken in found.broken[known:]:
+        if broken.module == f"{package}.{_HOOKS}":
+            found.hooks.refuse(f"no job runs, since {broken.module} cannot be used: {broken.error}")
         log.error("%s cannot be used: %s\n%s", broken.module, broken.error, broken.traceback)
 
 
@@ -120,6 +133,8 @@ def _import(name: str, found: Discovered) -> ModuleType | None:
 
 def _collect(module: ModuleType, found: Discovered) -> None:
     for value in list(vars(module).values()):
+        if (kinds := kinds_of(value)) and value.__module__ == module.__name__:
+            _find_hook(value, kinds, module, found)
         mark = vars(value).get("__job__") if hasattr(value, "__dict__") else None
         if mark is None or getattr(value, "__module__", None) != module.__name__:
             continue
@@ -130,6 +145,15 @@ def _collect(module: ModuleType, found: Discovered) -> None:
                 _add(mark, found)
         except Exception as error:  # noqa: BLE001 - evaluating a type may raise anything
             found.broken.append(_broken(module.__name__, error))
+
+
+def _find_hook(
+    hook: Callable[..., Any], kinds: Sequence[str], module: ModuleType, found: Discovered
+) -> None:
+    try:
+        found.hooks.find(hook, kinds)
+    except HookError as error:
+        found.broken.append(_broken(module.__name__, error))
 
 
 def _add(declaration: Declaration, found: Discovered) -> None:

@@ -12,6 +12,7 @@ from .copies import refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
+from .hooks.hooks import Hooks
 from .overrides.effective import effective
 from .overrides.values import Override
 
@@ -34,6 +35,8 @@ class JobRegistry:
         more: Callable[[JobRegistry], None] | None = None,
         project: Project | None = None,
     ) -> None:
+        self.hooks = Hooks()
+        """The hooks: once the jobs are known also those that were found with them."""
         self._package = package
         self._more = more
         self._project = project
@@ -184,7 +187,7 @@ class JobRegistry:
     def _found(self) -> Discovered:
         with self._lock:
             if self._discovered is None:
-                self._discovered = discover(self._package, self._project)
+                self._discovered = discover(self._package, self._project, self.hooks)
                 self._hold(*self._discovered.definitions)
                 if self._more is not None:
                     self._more(self)

@@ -26,6 +26,7 @@ class CpuMeter:
         self._leave = leave
         self._steps = steps
         self._seconds: float | None = 0.0 if steps else None
+        self._is_in_step = False
 
     @property
     def cpu_ms(self) -> int | None:
@@ -41,13 +42,17 @@ class CpuMeter:
         return await (_Steps(coroutine, self) if self._steps else coroutine)
 
     def step(self, advance: Callable[[], Any]) -> Any:
-        """One step of the coroutine, up to where it waits."""
+        """One step of the coroutine, up to where it waits; of one that is awaited by another that is measured, as part of that."""
+        if self._is_in_step:
+            return advance()
         started = time.thread_time()
+        self._is_in_step = True
         self._enter()
         try:
             return advance()
         finally:
             self._leave()
+            self._is_in_step = False
             self.add(time.thread_time() - started)
 
 

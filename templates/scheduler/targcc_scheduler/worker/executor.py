@@ -82,6 +82,7 @@ class Executor:
         self._engine = services.engine
         self._clock = services.clock
         self._settings = services.settings
+        self._hooks = services.hooks
         self._definitions = definitions
         self._jobs = jobs
         self._processes = processes
@@ -270,7 +271,7 @@ class Executor:
         self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None
     ) -> Invocation | ProcessInvocation:
         calls = self._calls = self._calls or LoopCalls(asyncio.get_running_loop())
-        definition, ctx = attempt.definition, attempt.ctx
+        definition, ctx, hooks = attempt.definition, attempt.ctx, self._hooks
 
         def on_end(finished: InvocationResult) -> None:
             calls.ask(attempt.end, finished)
@@ -282,11 +283,14 @@ class Executor:
                 definition,
                 ctx,
                 (attempt.claim.arguments_json, here),
+                hooks=hooks,
                 recorder=attempt.recorder,
                 on_begin=attempt.begun,
                 on_end=on_end,
             )
-        return self._jobs.begin(definition, ctx, arguments, on_begin=attempt.begun, on_end=on_end)
+        return self._jobs.begin(
+            definition, ctx, arguments, hooks=hooks.around, on_begin=attempt.begun, on_end=on_end
+        )
 
     async def _stop(
         self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..alerts.events import AlertEvent
 from ..core.clock import Clock
 from ..engine.port import Engine
+from ..jobs.hooks.hooks import Hooks
 from ..settings import Settings
 from ..storage.transactions import Store
 
@@ -22,6 +23,7 @@ class NodeServices:
         clock: Tells the time.
         settings: Intervals and graces.
         notify: Takes what somebody may want to know; does not wait.
+        hooks: What a project hangs on its runs.
     """
 
     store: Store
@@ -29,3 +31,4 @@ class NodeServices:
     clock: Clock
     settings: Settings
     notify: Callable[[AlertEvent], None]
+    hooks: Hooks = field(default_factory=Hooks)

@@ -8,6 +8,7 @@ else; it can be settled whatever the job did.
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
@@ -49,6 +50,12 @@ def returned_outcome(returned: object) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - what is no result is a failure
         _close(returned)
         return Outcome(ok=False, message=text_of(error), retry=False)
+
+
+def shown_result(outcome: Outcome) -> JobResult:
+    """An outcome as hooks see it: plain data, whatever the job returned."""
+    metadata = json.loads(outcome.metadata_json or "{}")
+    return JobResult(outcome.ok, outcome.message, metadata, retry=outcome.retry)
 
 
 def raised_outcome(error: BaseException) -> Outcome:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import threading
 import time
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dishka import AsyncContainer
 
@@ -19,11 +20,19 @@ from ..core.clock import deadline
 from ..core.loop_thread import LoopThread
 from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
+from ..jobs.hooks.around import AroundHook
+from ..jobs.result import JobResult
 from .cpu_meter import CpuMeter
+from .hooks.through import through
 from .injection import services_for
-from .outcome import Outcome, raised_outcome, returned_outcome
+from .outcome import Outcome, raised_outcome, returned_outcome, shown_result
 
 log = logging.getLogger("targcc.worker.runner")
+
+T = TypeVar("T")
+
+_LAST_HOOKS_SECONDS = 2.0
+"""How long hooks may take after a plain job that was stopped by force."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +99,15 @@ class JobLoop:
         ctx: JobContext,
         arguments: Mapping[str, Any],
         *,
+        hooks: Sequence[AroundHook] = (),
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> Invocation:
-        """Begin an invocation on the loop; both callbacks are called there."""
-        invocation = Invocation(self, definition, ctx, arguments, on_begin=on_begin, on_end=on_end)
+        """Begin an invocation on the loop, within hooks; both callbacks are called there."""
+        ctx.take(arguments)
+        invocation = Invocation(
+            self, definition, ctx, arguments, hooks=hooks, on_begin=on_begin, on_end=on_end
+        )
         self.thread.calls.ask(invocation.start)
         return invocation
 
@@ -121,10 +134,12 @@ class Invocation:
         ctx: JobContext,
         arguments: Mapping[str, Any],
         *,
+        hooks: Sequence[AroundHook],
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> None:
         self._jobs = jobs
+        self._hooks = hooks
         self._definition = definition
         self._ctx = ctx
         self._arguments = arguments
@@ -174,7 +189,7 @@ class Invocation:
         self._jobs.contexts.add(self._ctx)
         meter = CpuMeter(self._enter, self._leave, steps=self._jobs.cpu_meter)
         try:
-            outcome = await self._call(meter)
+            outcome = await (self._call_within_hooks(meter) if self._hooks else self._call(meter))
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
             known = self._raised if error is self._error else None
             outcome = known or raised_outcome(error)
@@ -188,6 +203,19 @@ class Invocation:
 
     def _leave(self) -> None:
         self._jobs.now_running = None
+
+    async def _call_within_hooks(self, meter: CpuMeter) -> Outcome:
+        own: list[tuple[JobResult, Outcome]] = []
+
+        async def perform() -> JobResult:
+            outcome = await self._call(meter)
+            own.append((shown_result(outcome), outcome))
+            return own[0][0]
+
+        result = await meter.measure(through(self._hooks, self._ctx, perform))
+        if own and result is own[0][0]:
+            return own[0][1]
+        return returned_outcome(result)
 
     async def _call(self, meter: CpuMeter) -> Outcome:
         async with AsyncExitStack() as stack:
@@ -225,9 +253,12 @@ class Invocation:
                 loop.call_soon_threadsafe(_resolve, done, outcome)
 
         name = f"targcc-job {self._ctx.job_name} {self._ctx.run_id}"
-        self.job_thread = threading.Thread(target=work, name=name, daemon=True)
+        context = contextvars.copy_context()  # what hooks have set is the job's too
+        self.job_thread = threading.Thread(target=context.run, args=(work,), name=name, daemon=True)
         self.job_thread.start()
-        outcome = await done
+        outcome = await _outlasting(done)
+        if self._stopped and self._hooks:  # they have a moment to end by themselves
+            loop.call_later(_LAST_HOOKS_SECONDS, self._cancel)
         if self._error is not None:
             raise self._error  # through the scope of the container, whose services roll back
         if isinstance(outcome, Outcome):
@@ -252,6 +283,19 @@ class Invocation:
         if self._stopped:  # while it was in its thread
             self._interrupted = typing.cast("asyncio.Task[Any]", self._task).cancel()
         return await value
+
+
+async def _outlasting(done: asyncio.Future[T]) -> T:
+    """The result of a thread, which cannot be stopped: who is cancelled meanwhile, as by a time limit of a hook, is so after its end."""
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait((done,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return done.result()
 
 
 def _resolve(future: asyncio.Future[Any], outcome: object) -> None:

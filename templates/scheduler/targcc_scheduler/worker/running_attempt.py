@@ -20,7 +20,10 @@ class RunningAttempt:
     """A run that belongs to this node, and everything about its present attempt."""
 
     def __init__(
-        self, claim: values.Claim, definition: JobDefinition, recorder: RunRecorder
+        self,
+        claim: values.Claim,
+        definition: JobDefinition,
+        recorder: RunRecorder,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.claim = claim
@@ -103,7 +106,11 @@ class RunningAttempt:
             self.turned.set_result(None)
 
 
-def _context(claim: values.Claim, definition: JobDefinition, recorder: RunRecorder) -> JobContext:
+def _context(
+    claim: values.Claim,
+    definition: JobDefinition,
+    recorder: RunRecorder,
+) -> JobContext:
     instant = claim.scheduled_for or claim.created_at
     return JobContext(
         definition,
@@ -112,4 +119,5 @@ def _context(claim: values.Claim, definition: JobDefinition, recorder: RunRecord
         scheduled_for=instant.astimezone(ZoneInfo(definition.timezone)),
         triggered_by=claim.triggered_by,
         recorder=recorder,
+        trace=claim.trace,
     )

@@ -127,6 +127,7 @@ CLAIMED = (
     job_run.c.TriggeredBy,
     job_run.c.ServerId,
     job_run.c.Ties,
+    job_run.c.Trace,
 )
 """What :func:`claim_of` wants to know of a run."""
 _BECOME_RUNNING = FrequentStatement(
@@ -248,6 +249,7 @@ def claim_of(
         server_id=row.ServerId,
         started_at=row.StartedAt or started_at or row.CreatedAt,
         ties=row.Ties,
+        trace=row.Trace,
         limit=limits.get(row.JobName),
         queue_limit=queue_limit,
     )

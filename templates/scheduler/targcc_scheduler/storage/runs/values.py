@@ -145,6 +145,7 @@ class Claim:
     Args:
         server_id: The node; ``None`` for a run that waits, which belongs to nobody (see :class:`Settlement`).
         ties: What hung on it when it was claimed.
+        trace: The W3C ``traceparent`` of who enqueued it.
         limit: How many runs of its job may be running at once; ``None``: as many as there are workers.
         queue_limit: How many runs of its queue may be, on all nodes together.
     """
@@ -164,6 +165,7 @@ class Claim:
     server_id: str | None
     started_at: datetime
     ties: int = 0
+    trace: str | None = None
     limit: int | None = None
     queue_limit: int | None = None
 

@@ -142,6 +142,7 @@ class Child:
             )
             files = {sha256: Path(path) for sha256, path in message["files"].items()}
             arguments = definition.signature.load(message["arguments"], Here(files))
+            hooks = [_target(module, name) for module, name in message["hooks"]]
         except Exception as error:  # noqa: BLE001 - it cannot be begun here, which is its result
             self._send_end(InvocationResult(raised_outcome(error)), Usage.begin())
             return
@@ -154,12 +155,14 @@ class Child:
             ),
             triggered_by=message["triggered_by"],
             recorder=self._recorder,
+            trace=message["trace"],
         )
         usage = Usage.begin()
         self._invocation = self._jobs.begin(
             definition,
             self._ctx,
             arguments,
+            hooks=hooks,
             on_begin=lambda: self._channel.send("begun"),
             on_end=lambda finished: self._send_end(finished, usage),
         )

@@ -11,10 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import HookError
 from ...core.kept.references import Here
 from ...jobs.context import JobContext, StopReason
 from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
+from ...jobs.hooks.hooks import Hooks
 from ...jobs.run_log import Recorder
 from ..outcome import Outcome, raised_outcome, refused_outcome
 from ..runner import InvocationResult
@@ -66,13 +68,14 @@ class ProcessPool:
         ctx: JobContext,
         arguments: Given,
         *,
+        hooks: Hooks | None = None,
         recorder: Recorder,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> ProcessInvocation:
         """Begin an attempt; both callbacks are called from other threads."""
         invocation = ProcessInvocation(
-            self, definition, ctx, recorder, on_begin=on_begin, on_end=on_end
+            self, definition, ctx, recorder, hooks=hooks, on_begin=on_begin, on_end=on_end
         )
         if (process := self._take()) is not None:
             invocation.start(process, arguments)
@@ -160,6 +163,7 @@ class ProcessInvocation:
         ctx: JobContext,
         recorder: Recorder,
         *,
+        hooks: Hooks | None,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> None:
@@ -169,6 +173,7 @@ class ProcessInvocation:
         self._definition = definition
         self._ctx = ctx
         self._recorder = recorder
+        self._hooks = hooks or Hooks()
         self._on_begin = on_begin
         self._on_end = on_end
         self._process: WorkerProcess | None = None
@@ -222,7 +227,12 @@ class ProcessInvocation:
                 scheduled_for=self._ctx.scheduled_for.isoformat(),
                 timezone=self._definition.timezone,
                 triggered_by=self._ctx.triggered_by,
+                trace=self._ctx.trace,
+                hooks=self._hooks.places(),
             )
+        except HookError as error:
+            self._end(InvocationResult(raised_outcome(error)))
+            return
         except TooLongError as error:
             self._end(InvocationResult(refused_outcome(f"its arguments: {error}")))
             return

@@ -1,0 +1,1 @@
+"""What a project hangs on its runs: code around each attempt, and code that hears what became of runs."""

@@ -1,0 +1,1 @@
+"""The hooks around an attempt, where it runs."""
