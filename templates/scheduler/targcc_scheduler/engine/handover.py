@@ -11,6 +11,7 @@ from ..storage.runs.refuse import Waiting
 from ..storage.runs.values import Settlement
 from ..storage.ties.consequences import Ready
 from ..storage.ties.ended import ended
+from ..storage.webhooks.handlers import note_retries
 from .port import Engine, Submission
 
 _HELD_UP = 5
@@ -29,6 +30,7 @@ async def hand_over(
         now: The present instant.
     """
     submitted: list[Submission] = []
+    await note_retries(connection, settled, now)
     while settled:  # what ends in consequence of an end has consequences too
         submitted += await _offer(engine, connection, settled)
         consequences = await ended(connection, settled, now)

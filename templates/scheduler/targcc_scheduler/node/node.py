@@ -144,6 +144,7 @@ class Node:
         await self._heartbeat.register()
         await self.releases.start()
         await self.aliases.start()
+        await self.rounds.deliveries.start()
         self._begin(self._heartbeat.run, "heartbeat")
         self._begin(self.releases.run, "releases")
         self._begin(self._heartbeat.look, "look")

@@ -28,7 +28,7 @@ from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
 from ..storage.transactions import Store
-from ..storage.webhooks import outbox
+from ..storage.webhooks import handlers, outbox
 from .chores.pace import Pace
 
 log = logging.getLogger("targcc.node.pruner")
@@ -83,6 +83,7 @@ async def upkeep(
         await bulks.remove_old(connection, before)
         await groups.remove_old(connection, before)
         await answers.remove_old(connection, now)
+        await handlers.give_up_unheard(connection, now)
         await outbox.remove_old(connection, now)
     removed = await prune(
         store,

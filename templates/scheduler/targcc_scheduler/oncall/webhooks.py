@@ -135,7 +135,7 @@ async def rotate(scheduler: Scheduler, webhook_id: int, by: Actor) -> NewWebhook
 
 
 async def remove(scheduler: Scheduler, webhook_id: int, by: Actor) -> None:
-    """Remove a webhook, with what was sent to it. Raises as :func:`disable`."""
+    """Remove a webhook, with what was sent to it; a handler in the code comes back when a node that has it starts. Raises as :func:`disable`."""
 
     async def work(db: AsyncConnection) -> None:
         hook = await _found(db, webhook_id)
@@ -150,11 +150,13 @@ async def test(scheduler: Scheduler, webhook_id: int, by: Actor) -> int:
 
     Raises:
         UnknownWebhook: there is no such webhook.
-        WebhookError: it is off.
+        WebhookError: it is off, or a handler in the code.
     """
 
     async def work(db: AsyncConnection) -> int:
         now, hook = scheduler.clock.now(), await _used(db, webhook_id)
+        if hook.in_code:
+            raise WebhookError(f"{hook.shown} is a handler in the code: it hears of runs only")
         data = {"project": current().name, "by": str(by)}
         made = await outbox.put(db, outbox.message(hook, outbox.TEST, now, data))
         await audit(db, by, "test webhook", now, detail=_named(hook))

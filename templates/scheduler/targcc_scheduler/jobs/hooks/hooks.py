@@ -24,7 +24,8 @@ class Hooks:
         self._given: list[AroundHook] = []
         self._found: list[AroundHook] = []
         self._handlers: dict[str, tuple[Handler, frozenset[str]]] = {}
-        self._listening = False
+        self.listening = False
+        """Whether the handlers are known to the database: whoever comes now is late."""
         self._missing: str | None = None
 
     @property
@@ -37,10 +38,6 @@ class Hooks:
         """What hears of events and of which, by its name."""
         return self._handlers
 
-    def listen(self) -> None:
-        """The handlers are made known to the database: whoever comes later is late."""
-        self._listening = True
-
     def give(self, hook: Callable[..., Any], kind: str) -> None:
         """Take a hook that a scheduler was given.
 
@@ -51,7 +48,7 @@ class Hooks:
         if kind == AROUND:
             self._given.append(hook)
             return
-        if self._listening:
+        if self.listening:
             raise HookError(f"{name_of(hook)}: add it before the scheduler starts")
         self._hear(hook, [kind])
 
@@ -64,7 +61,7 @@ class Hooks:
         if AROUND in kinds and hook not in self._found:
             self._found.append(hook)
         events = [kind for kind in kinds if kind != AROUND]
-        if events and self._listening:
+        if events and self.listening:
             log.warning("%s hears of runs when the scheduler starts next", name_of(hook))
         elif events:
             self._hear(hook, events)
@@ -101,7 +98,7 @@ class Hooks:
         return places
 
     def _hear(self, handler: Handler, kinds: Iterable[str]) -> None:
-        name = name_of(handler)
+        name = name_of(handler)[:200]  # the width of its column
         known, events = self._handlers.get(name, (handler, frozenset[str]()))
         if known is not handler:
             raise HookError(f"there are two handlers {name}")

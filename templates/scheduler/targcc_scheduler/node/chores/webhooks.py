@@ -1,4 +1,4 @@
-"""Sending to webhooks what waits for it: signed, a few at a time, again after growing waits, at least once.
+"""Sending to webhooks, and to handlers in the code, what waits for it: a few at a time, again after growing waits, at least once.
 
 A message is taken for a minute. A node that dies between sending it and saying so leaves it to be sent again after that, under the same id.
 """
@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...storage.webhooks.outbox import Delivery
 from ...storage.webhooks.rows import Webhook
 from ...worker.node_services import NodeServices
 from ..identity import host_name
+from .handlers import Handlers
 
 log = logging.getLogger("targcc.node.chores.webhooks")
 
@@ -52,6 +54,11 @@ class Deliveries:
         self._due = asyncio.Event()
         self._ending = False
         self._sending: dict[asyncio.Task[None], int] = {}
+        self._handlers = Handlers(services)
+
+    async def start(self) -> None:
+        """Make the handlers of this process known: they hear of what happens from now on."""
+        await self._handlers.start()
 
     def wake(self) -> None:
         """Something is due."""
@@ -65,28 +72,36 @@ class Deliveries:
     async def run(self) -> None:
         """Send what is due whenever there is something, until it is told to end."""
         outage = Outage(log, "sending to webhooks")
-        while not self._ending:
-            await self._due.wait()
-            self._due.clear()
-            try:
-                await self.send_all()
-                outage.over()
-            except OUTAGES as error:  # who looks for what is due wakes it again
-                outage.failed(error)
+        try:
+            while not self._ending:
+                await self._due.wait()
+                self._due.clear()
+                try:
+                    await self.send_all()
+                    outage.over()
+                except OUTAGES as error:  # who looks for what is due wakes it again
+                    outage.failed(error)
+        finally:
+            await self._handlers.close()
 
     async def send_all(self) -> None:
         """Send all that is due."""
         taken = await self._take()
         if not taken:
             return
-        from ...alerts.hooks.sending import new_client
-
-        async with new_client() as client:
+        async with AsyncExitStack() as stack:
+            client = None
             try:
                 while (taken or self._sending) and not self._ending:
+                    if client is None and not all(hook.in_code for _, hook in taken):
+                        from ...alerts.hooks.sending import new_client
+
+                        client = await stack.enter_async_context(new_client())
                     for one, hook in taken:
-                        task = asyncio.create_task(self._send(client, one, hook))
-                        self._sending[task] = hook.id
+                        sends = (
+                            self._call(one, hook) if hook.in_code else self._send(client, one, hook)
+                        )
+                        self._sending[asyncio.create_task(sends)] = hook.id
                     await self._until_one_is_sent()
                     taken = await self._take()
             finally:
@@ -99,7 +114,14 @@ class Deliveries:
         if most <= 0:
             return []
         async with self._services.store.write() as connection:
-            return await outbox.take(connection, now, now + TAKEN_FOR, most=most, busy=busy)
+            return await outbox.take(
+                connection,
+                now,
+                now + TAKEN_FOR,
+                most=most,
+                busy=busy,
+                handlers=self._handlers.names,
+            )
 
     async def _until_one_is_sent(self) -> None:
         """Wait for one of those that are being sent, or for something new that is due, or the end."""
@@ -117,6 +139,15 @@ class Deliveries:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _call(self, one: Delivery, hook: Webhook) -> None:
+        error = await self._handlers.call(one, hook.shown)
+        now = self._services.clock.now()
+        async with self._services.store.write() as connection:
+            if error is None:
+                await outbox.delivered(connection, one, "returned", now)
+            else:
+                await outbox.refused(connection, one, error, now, _next(one.attempts, now))
 
     async def _send(self, client: Any, one: Delivery, hook: Webhook) -> None:
         from ...alerts.hooks.sending import post, reason

@@ -20,7 +20,7 @@ job_webhook = table(
     column("FailingSince", UtcDateTime),
 )
 """One row for each address that is told of runs. ``SealedJson`` has the address and the secret, ``Shown`` the address without what is secret in it;
-``Events`` and ``Jobs`` are lists with blanks between, an empty one is all of them. ``FailingSince`` is when the first attempt failed since the last that did not.
+of a handler in the code it is empty, and ``Shown`` is its name. ``Events`` and ``Jobs`` are lists with blanks between, an empty one is all of them. ``FailingSince`` is when the first attempt failed since the last that did not.
 """
 
 job_delivery = table(

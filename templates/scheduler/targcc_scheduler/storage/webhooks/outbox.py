@@ -99,6 +99,7 @@ def message(
     data: Mapping[str, Any],
     *,
     run_id: int | None = None,
+    attempt: int | None = None,
     at: datetime | None = None,
 ) -> dict[str, Any]:
     """The row of a message that is to be sent at once.
@@ -109,10 +110,13 @@ def message(
         now: The present instant.
         data: What is said about it.
         run_id: The run.
+        attempt: Of an event that a run may have several of: which attempt it is about.
         at: When it happened. Default: now.
     """
     at = at or now
     made_of = f"{hook.id} {hook.created_at.isoformat()} {event} {run_id or at.isoformat()}"
+    if attempt is not None:
+        made_of += f" {attempt}"
     body = {"type": f"run.{event}", "timestamp": at.isoformat(), "data": dict(data)}
     return {
         "WebhookId": hook.id,
@@ -158,7 +162,13 @@ async def put(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
 
 
 async def take(
-    connection: AsyncConnection, now: datetime, until: datetime, *, most: int, busy: Collection[int]
+    connection: AsyncConnection,
+    now: datetime,
+    until: datetime,
+    *,
+    most: int,
+    busy: Collection[int],
+    handlers: Collection[str],
 ) -> list[tuple[Delivery, Webhook]]:
     """Take messages that are due, so that nobody else sends them until an instant: who takes one may be killed before it says what came of it.
 
@@ -168,8 +178,13 @@ async def take(
         until: When others may.
         most: So many at most.
         busy: Not those to these webhooks.
+        handlers: The handlers in the code that this process has; those to others are for others.
     """
-    due = sa.select(job_delivery).where(_c.DueAt <= now, _c.WebhookId.not_in(list(busy)))
+    w = job_webhook.c
+    others = sa.select(w.Id).where(w.SealedJson == rows.IN_CODE, w.Shown.not_in(list(handlers)))
+    due = sa.select(job_delivery).where(
+        _c.DueAt <= now, _c.WebhookId.not_in(list(busy)), _c.WebhookId.not_in(others)
+    )
     due = due.order_by(_c.DueAt, _c.Id).limit(most).with_for_update(skip_locked=True)
     found = [_of(row) for row in await connection.execute(due)]
     if not found:

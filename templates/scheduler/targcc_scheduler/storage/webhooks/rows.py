@@ -21,6 +21,8 @@ EVENTS = (
     RunState.SKIPPED,
 )
 """The ends of runs of which people can be told, as a webhook calls them."""
+IN_CODE = ""
+"""Stands for the sealed address of a handler in the code, which has none."""
 WAITING, DELIVERED, FAILED = "waiting", "delivered", "failed"
 """The states of a message."""
 _c = job_webhook.c
@@ -28,11 +30,11 @@ _c = job_webhook.c
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that is told of runs.
+    """An address that is told of runs, or a handler in the code.
 
     Args:
         id: Its number.
-        shown: The address, without what is secret in it.
+        shown: The address, without what is secret in it; of a handler its name.
         events: Of which ends it is told; empty: of all.
         jobs: Of which jobs, as patterns such as ``Daily*``; empty: of all.
         created_by: Who made it.
@@ -53,6 +55,11 @@ class Webhook:
     disabled_by: str | None
     failing_since: datetime | None
     sealed_json: str
+
+    @property
+    def in_code(self) -> bool:
+        """Whether it is a handler in the code."""
+        return self.sealed_json == IN_CODE
 
     def wants(self, event: str, job: str) -> bool:
         """Whether it is to be told of such an end of a run of this job."""

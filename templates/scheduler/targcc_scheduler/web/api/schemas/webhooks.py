@@ -39,9 +39,10 @@ class WebhookOut(Schema):
     id: int
     address: str = Field(
         validation_alias=AliasChoices("address", "shown"),
-        description="Without what may be secret in it.",
+        description="Without what may be secret in it; of a handler in the code its name.",
     )
-    events: tuple[Event, ...]
+    in_code: bool = Field(description="Whether it is a handler in the code.")
+    events: tuple[Event | Literal["retrying"], ...]
     jobs: tuple[str, ...]
     created_by: str
     created_at: datetime

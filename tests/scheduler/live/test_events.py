@@ -1,0 +1,212 @@
+"""Code hears of what became of runs: once for each change, and again only if it did not say that it had heard."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hooked_jobs import hooks
+from isolated_jobs import plain
+from live_rig import eventually
+from rt_tools import NodeProcess
+from targcc_scheduler import (
+    Actor,
+    RunCancelled,
+    RunFailed,
+    RunRetrying,
+    Scheduler,
+    Settings,
+)
+from targcc_scheduler.core.errors import WebhookError
+from targcc_scheduler.node.chores import rounds, webhooks
+from targcc_scheduler.oncall import webhooks as managed
+from targcc_scheduler.storage.tables import job_delivery, job_run, job_text_due
+from targcc_scheduler.storage.webhooks import handlers, outbox, rows
+
+DANA = Actor("dana")
+NAME = "hooked_jobs.hooks.whatever_ended"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Look all the time, and try again at once."""
+    monkeypatch.setattr(rounds, "_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(webhooks, "WAITS", (timedelta(),) * 3)
+    hooks.heard.clear()
+    yield
+    hooks.heard.clear()
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings, *, work: bool = True) -> AsyncIterator[Scheduler]:
+    """A node that runs jobs, or one that does all but that."""
+
+    async def notify(_event: object) -> None:
+        """Nobody is told."""
+
+    scheduler = Scheduler(settings, jobs_package="hooked_jobs", notify=notify)
+    await scheduler.start(work=work, schedule=not work)
+    yield scheduler
+    await scheduler.stop()
+
+
+async def all_told(scheduler: Scheduler) -> list[outbox.Delivery]:
+    """The messages to handlers, once none waits to be made or delivered."""
+    waits = sa.select(
+        sa.exists().select_from(job_text_due).label("a"),
+        sa.exists().where(job_delivery.c.DueAt.is_not(None)).label("b"),
+    )
+
+    async def quiet() -> bool:
+        return not any(await scheduler.read(lambda db: _row(db, waits)))
+
+    await eventually(quiet)
+    known = await scheduler.read(rows.webhooks)
+    found = [
+        one
+        for hook in known
+        for one in await scheduler.read(lambda db, key=hook.id: outbox.deliveries(db, key, 99))
+    ]
+    return sorted(found, key=lambda one: one.id)
+
+
+async def _row(db: Any, statement: Any) -> Any:
+    return (await db.execute(statement)).one()
+
+
+async def told_of_runs(settings: Settings) -> None:
+    async with working(settings) as scheduler:
+        ok = await scheduler.enqueue("Report", tenant="a")
+        bad = await scheduler.enqueue("Fails")
+        gone = await scheduler.schedule("Report", delay="1h", tenant="a")
+        for run_id in (ok, bad):
+            await scheduler.wait(run_id, 60)
+        await scheduler.cancel(gone, by=DANA)
+        await all_told(scheduler)
+        # The job Fails makes its handler fail at first: it is called again, with the same id.
+        heard = sorted(
+            (type(one).__name__, one.run_id, one.attempt, one.delivery) for one in hooks.heard
+        )
+        assert heard == [
+            ("RunCancelled", gone, 0, 1),
+            ("RunFailed", bad, 2, 1),
+            ("RunFailed", bad, 2, 2),
+            ("RunRetrying", bad, 1, 1),
+            ("RunSucceeded", ok, 1, 1),
+        ]
+        failed = [one for one in hooks.heard if isinstance(one, RunFailed)]
+        assert failed[0].id == failed[1].id
+        assert failed[0].message == "RuntimeError: the warehouse is closed"
+        assert failed[0].url.endswith(f"/jobs/runs/{bad}")
+        [again] = [one for one in hooks.heard if isinstance(one, RunRetrying)]
+        assert again.retry_at > again.at > again.created_at
+        [cancelled] = [one for one in hooks.heard if isinstance(one, RunCancelled)]
+        assert "dana" in (cancelled.message or "") or cancelled.started_at is None
+
+        # A run that is taken note of again is told of once.
+        note = job_text_due.insert().values(RunId=ok)
+        await scheduler.change(lambda db: db.execute(note))
+        assert len(await all_told(scheduler)) == 4
+        assert len(hooks.heard) == 5
+
+        # People see the handlers, and what they did, where webhooks are; and may turn them off.
+        known = {one.shown: one for one in await scheduler.read(rows.webhooks)}
+        assert known[NAME].events == ("failed", "succeeded")
+        with pytest.raises(WebhookError, match="handler in the code"):
+            await managed.test(scheduler, known[NAME].id, DANA)
+        await managed.disable(scheduler, known[NAME].id, DANA)
+        await scheduler.wait(await scheduler.enqueue("Report", tenant="b"), 60)
+        assert len(await all_told(scheduler)) == 4
+
+
+async def test_handlers_hear_of_each_change_once(settings: Settings):
+    await told_of_runs(settings)
+
+
+async def test_handlers_hear_of_each_change_once_over_postgresql(migrated_postgresql_url: str):
+    await told_of_runs(Settings(database_url=migrated_postgresql_url, heartbeat_seconds=0.2))
+
+
+async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(settings: Settings):
+    """Also what a node of a release without the handler has settled and taken note of."""
+    async with working(settings, work=False):
+        """The handlers are known from here on."""
+
+    async def notify(_event: object) -> None:
+        """Nobody is told."""
+
+    other = Scheduler(settings, jobs_package="isolated_jobs", notify=notify)
+    await other.start(schedule=False)
+    run_id = await other.enqueue(plain)
+    await other.wait(run_id, 60)
+    noted = (
+        sa.select(sa.func.count()).where(job_delivery.c.RunId == run_id).select_from(job_delivery)
+    )
+    await eventually(lambda: other.read(lambda db: db.scalar(noted)))
+    await other.stop()
+    assert hooks.heard == []
+    async with working(settings, work=False) as scheduler:
+        await all_told(scheduler)
+        assert [one.run_id for one in hooks.heard] == [run_id]
+
+
+async def test_a_handler_that_no_node_has_any_more_is_turned_off(settings: Settings):
+    async with working(settings, work=False) as scheduler:
+        now = scheduler.clock.now()
+        await scheduler.change(
+            lambda db: handlers.make_known(db, {"gone.handler": ["failed"]}, now)
+        )
+        [hook] = [one for one in await scheduler.read(rows.webhooks) if one.shown == "gone.handler"]
+        message = outbox.message(hook, "failed", now, {}, run_id=1)
+        await scheduler.change(lambda db: outbox.put(db, message))
+        later = now + handlers.UNHEARD_FOR
+        await scheduler.change(lambda db: handlers.give_up_unheard(db, later))
+        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        assert found is not None
+        assert found.disabled_at is None
+        later += timedelta(minutes=1)
+        await scheduler.change(lambda db: handlers.give_up_unheard(db, later))
+        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        assert found is not None
+        assert found.disabled_by == handlers.NOBODY
+        # It comes back: from then on it hears again.
+        await scheduler.change(
+            lambda db: handlers.make_known(db, {"gone.handler": ["failed"]}, later)
+        )
+        found = await scheduler.read(lambda db: rows.find(db, hook.id))
+        assert found is not None
+        assert (found.disabled_at, found.created_at) == (None, later)
+
+
+async def test_a_node_that_is_killed_before_it_has_said_that_it_told_tells_again(
+    settings: Settings, tmp_path: Path
+):
+    """The handler has run and its process is dead: the state change is told of a second time, under the same id, and not a third."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    node = NodeProcess(settings.database_url, notes, JOBS_PACKAGE="hooked_jobs")
+    try:
+        await node.started()
+        idle = Scheduler(settings, jobs_package="hooked_jobs")
+        run_id = await idle.enqueue("Deadly")
+        await eventually(lambda: node.process.poll() is not None)
+    finally:
+        node.kill()
+    assert await idle.read(lambda db: db.scalar(sa.select(job_run.c.State))) == "succeeded"
+    # The minute for which the message was taken has passed.
+    now = idle.clock.now()
+    await idle.change(
+        lambda db: db.execute(
+            sa.update(job_delivery).where(job_delivery.c.DueAt.is_not(None)).values(DueAt=now)
+        )
+    )
+    await idle.stop()
+    first = notes.read_text().split()
+    async with working(settings, work=False) as scheduler:
+        [sent] = await all_told(scheduler)
+    assert (sent.status, sent.attempts, sent.message_id) == ("delivered", 2, first[4])
+    assert first[:4] == ["RunSucceeded", str(run_id), "1", "1"]
+    assert [(one.run_id, one.delivery, one.id) for one in hooks.heard] == [(run_id, 2, first[4])]
