@@ -103,7 +103,7 @@ threading.Thread(target=stop, daemon=True).start()"""
     found = run(project, stop + command("worker"))
     assert {"sqlalchemy", "sqlalchemy.dialects.sqlite"} <= found
     others = {f"sqlalchemy.dialects.{name}" for name in ("mssql", "mysql", "postgresql")}
-    assert not found & (WEB | {"alembic", "httpx", "rich", "structlog"} | others)
+    assert not found & (WEB | {"alembic", "httpx", "opentelemetry", "rich", "structlog"} | others)
 
 
 def test_who_serves_does_import_it(project):

@@ -42,6 +42,7 @@ _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
     "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
     "oidc": "People sign in at an OpenID provider, TARGCC_OIDC_ISSUER.",
+    "otel": "Spans of runs in the trace of whoever enqueues them, TARGCC_OTEL.",
     "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
 }
 _LINTER = """exclude = ["*"]  # it is checked where it is made, by other rules than yours

@@ -18,6 +18,7 @@ from .core.states import FINAL, RunState
 from .engine.handover import hand_over
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
+from .jobs.hooks.tracing import TRACING
 from .schedules import parse_duration
 from .storage import pauses
 from .storage.audit import audit
@@ -62,6 +63,7 @@ def new_run(
         triggered_by=str(by),
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,
         note=f"by {by}",
+        trace=TRACING.created(definition.name, queue or definition.queue),
     )
 
 

@@ -21,6 +21,7 @@ from .jobs.declaration import define
 from .jobs.definition import JobDefinition
 from .jobs.discovery import BrokenModule
 from .jobs.hooks.hooked import Hooked
+from .jobs.hooks.tracing import TRACING
 from .jobs.options.keywords import RecurringOptions
 from .jobs.registry import JobRef
 from .node.alert_queue import Notify
@@ -66,6 +67,8 @@ class Scheduler(Creating, Hooked):
         self._registry = self._host.registry
         self.keeper = self._host.keeper
         """Knows where the files of runs are kept."""
+        if self.settings.otel:
+            TRACING.turn_on(self._registry.hooks)
         self.look_for_slots = self._host.look_for_slots
         """Let this node look at all schedules again, as when one has changed in the database. From any thread."""
         self.look_at_overrides = self._host.look_at_overrides

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     cpu_meter: bool = True
     """Whether the processor time of async jobs is measured, at each of their steps; that of plain jobs and processes is measured in any case."""
 
+    otel: bool = False
+    """Whether runs have spans of OpenTelemetry, in the trace of whoever enqueues them; needs the extra ``otel``, and a provider that the application sets up."""
+    trace_url: str = ""
+    """Where a trace is shown, such as ``https://traces.example.com/trace/{trace_id}``: the page of a run links to it."""
+
     release: str = ""
     """What this deployment is called, such as a build number; empty means the project's version and a digest of its jobs. Of two
     releases with different schedules for a job the newer one decides."""
@@ -247,6 +252,19 @@ class Settings(BaseSettings):
         if self.oidc_issuer and not (self.oidc_roles or self.oidc_default_role):
             raise ValueError(
                 "oidc_issuer needs oidc_roles or oidc_default_role: else nobody may do anything"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_trace(self) -> Self:
+        if self.otel and not find_spec("opentelemetry"):
+            raise ValueError(
+                f"otel needs opentelemetry-api: uv sync --extra otel, or pip install '{current().name}[otel]'"
+            )
+        begins = self.trace_url.startswith(("https://", "http://"))
+        if self.trace_url and not (begins and "{trace_id}" in self.trace_url):
+            raise ValueError(
+                "trace_url is an address such as https://traces.example.com/trace/{trace_id}"
             )
         return self
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..core.clock import CLOCK_OFF_MS
 from ..core.states import FINAL, WAITING, RunState
+from ..jobs.hooks.tracing import trace_id_of
 from ..storage.maintenance.rows import Window
 from ..storage.runs.refuse import Refusal, refusals_of
 
@@ -58,6 +59,7 @@ class Run:
     handled_by: str | None = None
     handling: str | None = None
     retry_of: int | None = None
+    trace: str | None = None
     life_log: str
 
     @property
@@ -74,6 +76,11 @@ class Run:
     def refusals(self) -> tuple[Refusal, ...]:
         """Which nodes did not know it, while it waits for one that does."""
         return refusals_of(self.refused_by) if self.unknown_since is not None else ()
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace of whoever enqueued it."""
+        return trace_id_of(self.trace)
 
     @property
     def final(self) -> bool:
@@ -264,6 +271,7 @@ def run_of(row: sa.Row[Any]) -> Run:
         handled_by=row.HandledBy,
         handling=row.Handling,
         retry_of=row.RetryOf,
+        trace=row.Trace,
         life_log=row.LifeLog,
     )
 

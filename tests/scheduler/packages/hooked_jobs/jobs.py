@@ -37,7 +37,8 @@ def plain_apart(ctx: JobContext, tenant: str = "") -> JobResult:
 
 
 def _for_whom(ctx: JobContext) -> JobResult:
-    return JobResult.success(f"for {tenant.get()}").with_metadata(run=ctx.run_id, pid=os.getpid())
+    said = JobResult.success(f"for {tenant.get()}")
+    return said.with_metadata(run=ctx.run_id, pid=os.getpid(), trace=ctx.trace)
 
 
 @job(retries=1, backoff="10ms")
@@ -49,3 +50,9 @@ async def fails(hook: str = "") -> None:
 @job(retries=0)
 async def deadly() -> None:
     """One whose end kills who hears of it."""
+
+
+@job(retries=0)
+async def leaks(words: str) -> None:
+    """Says what it should not."""
+    raise RuntimeError(words)

@@ -22,6 +22,7 @@ from ...core.kept.texts import kept_text
 from ...jobs.context import JobContext, StopReason
 from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
+from ...jobs.hooks.tracing import TRACING
 from ..outcome import raised_outcome
 from ..runner import Invocation, InvocationResult, JobLoop
 from .messages import Channel, Message
@@ -114,6 +115,7 @@ class Child:
         self._channel.send("ready")
         while (message := self._channel.receive()) is not None:
             self._heard(message)
+        TRACING.flush()
         os._exit(0)
 
     def _forked(self) -> None:

@@ -40,6 +40,7 @@ class RunOut(Schema):
     stop_note: str | None = Field(
         description="Of a run that was told to stop and goes on: since when, and why."
     )
+    trace_id: str | None = Field(description="The trace of whoever enqueued it.")
     unknown_since: datetime | None = Field(
         description="Since when it waits for a node that knows its job and arguments."
     )

@@ -173,6 +173,7 @@ async def run_page(
         metadata=attempts[-1].metadata if attempts else {},
         log_html=log.shown(details["log"]),
         most_lines=log.MOST_LINES,
+        trace_url=scheduler.settings.trace_url.replace("{trace_id}", run.trace_id or ""),
         every=every,
         **details,
     )
