@@ -15,6 +15,8 @@ _.add_recurring
 _.enqueue
 _.enqueue_many
 _.for_engine  # Settings
+_.delivery  # RunEvent
+_.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
 
 # Jinja2: operators that its sandbox asks about.

@@ -457,3 +457,15 @@ async def test_the_inbox_shows_the_failures_of_which_a_run_fits(site: Site):
     client = await site.program("viewer")
     found = (await client.get("/api/inbox?q=job:Sync*")).json()["failures"]
     assert [one["job"] for one in found] == ["SyncStock"]
+
+
+async def test_the_page_and_the_api_of_a_run_name_the_trace_of_who_enqueued_it(site: Site):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    run_id = await site.add_run("SyncStock", "succeeded", Trace=f"00-{trace}-00f067aa0ba902b7-01")
+    visitor = await site.user("viewer")
+    assert f"<code>{trace}</code>" in await visitor.page(f"/jobs/runs/{run_id}")
+    site.scheduler.settings.trace_url = "https://traces.example.com/trace/{trace_id}"
+    link = f'<a href="https://traces.example.com/trace/{trace}">'
+    assert link in await visitor.page(f"/jobs/runs/{run_id}")
+    program = await site.program("viewer")
+    assert (await program.get(f"/api/runs/{run_id}")).json()["trace_id"] == trace
