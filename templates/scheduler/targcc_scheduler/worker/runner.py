@@ -11,7 +11,7 @@ import time
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dishka import AsyncContainer
@@ -213,9 +213,15 @@ class Invocation:
             return own[0][0]
 
         result = await meter.measure(through(self._hooks, self._ctx, perform))
-        if own and result is own[0][0]:
-            return own[0][1]
-        return returned_outcome(result)
+        if not own:
+            return returned_outcome(result)
+        shown, outcome = own[0]
+        if result is shown:
+            return outcome
+        changed = returned_outcome(result)
+        if changed.ok or changed.stack_trace is not None:
+            return changed
+        return replace(changed, stack_trace=outcome.stack_trace)  # of the job's own failure
 
     async def _call(self, meter: CpuMeter) -> Outcome:
         async with AsyncExitStack() as stack:
