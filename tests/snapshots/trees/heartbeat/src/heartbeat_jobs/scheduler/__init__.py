@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .core.errors import (
         ArgumentsError,
         FileError,
+        HookError,
         JobCancelled,
         JobError,
         RunStateError,
@@ -34,6 +35,22 @@ if TYPE_CHECKING:
     from .jobs.discovery import BrokenModule
     from .jobs.files.file import File
     from .jobs.files.store import FileStore, FolderStore
+    from .jobs.hooks.around import CallNext, around
+    from .jobs.hooks.events import (
+        RunCancelled,
+        RunEvent,
+        RunFailed,
+        RunMissed,
+        RunRetrying,
+        RunSkipped,
+        RunSucceeded,
+        on_cancelled,
+        on_failed,
+        on_missed,
+        on_retrying,
+        on_skipped,
+        on_succeeded,
+    )
     from .jobs.result import JobResult
     from .migrations.upgrade import is_not_ours
     from .preparing import migrate
@@ -64,6 +81,7 @@ __all__ = [
     "Alerts",
     "ArgumentsError",
     "BrokenModule",
+    "CallNext",
     "Client",
     "Cursors",
     "Database",
@@ -71,6 +89,7 @@ __all__ = [
     "FileError",
     "FileStore",
     "FolderStore",
+    "HookError",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -81,8 +100,15 @@ __all__ = [
     "Mailer",
     "ProcedureResult",
     "Project",
+    "RunCancelled",
+    "RunEvent",
+    "RunFailed",
+    "RunMissed",
+    "RunRetrying",
+    "RunSkipped",
     "RunState",
     "RunStateError",
+    "RunSucceeded",
     "Scheduler",
     "ServiceSettings",
     "Settings",
@@ -92,6 +118,7 @@ __all__ = [
     "UnknownRun",
     "__version__",
     "add_secret_source",
+    "around",
     "client",
     "configure",
     "create_app",
@@ -106,6 +133,12 @@ __all__ = [
     "metadata",
     "migrate",
     "mount",
+    "on_cancelled",
+    "on_failed",
+    "on_missed",
+    "on_retrying",
+    "on_skipped",
+    "on_succeeded",
     "procedure_call",
     "register_secret",
     "root_addresses",
@@ -125,6 +158,7 @@ _HOMES = {
     "core.errors": (
         "ArgumentsError",
         "FileError",
+        "HookError",
         "JobCancelled",
         "JobError",
         "RunStateError",
@@ -151,6 +185,25 @@ _HOMES = {
     "jobs.files.store": (
         "FileStore",
         "FolderStore",
+    ),
+    "jobs.hooks.around": (
+        "CallNext",
+        "around",
+    ),
+    "jobs.hooks.events": (
+        "RunCancelled",
+        "RunEvent",
+        "RunFailed",
+        "RunMissed",
+        "RunRetrying",
+        "RunSkipped",
+        "RunSucceeded",
+        "on_cancelled",
+        "on_failed",
+        "on_missed",
+        "on_retrying",
+        "on_skipped",
+        "on_succeeded",
     ),
     "jobs.result": ("JobResult",),
     "migrations.upgrade": ("is_not_ours",),
