@@ -15,7 +15,7 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.kept.limits import MOST_BYTES
 from .core.states import FINAL, RunState
-from .engine.handover import hand_over
+from .engine.handover import hand_over, submission
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
 from .jobs.hooks.tracing import TRACING
@@ -26,8 +26,10 @@ from .storage.deploy import drain as drains
 from .storage.deploy import releases
 from .storage.failures import groups
 from .storage.owners import rows as owners
-from .storage.runs import create, operate, refuse
-from .storage.runs.values import NewRun
+from .storage.runs import operate, refuse
+from .storage.runs.values import NewRun, RunId
+from .storage.ties import keyed
+from .storage.ties.wanted import call_key, expiry, unique_key
 
 _RUNS_A_STATEMENT = 1_000
 
@@ -43,12 +45,15 @@ def new_run(
     priority: int | None = None,
     due_at: datetime | None = None,
     most_bytes: int = MOST_BYTES,
+    expires_in: timedelta | str | None = None,
+    idempotency_key: str | None = None,
 ) -> NewRun:
     """A run of a job as it is wanted.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
         FileError: a file among them cannot be read, or something is too large.
+        IdempotencyError: the idempotency key is empty or too long.
     """
     arguments_json, contents = definition.take(arguments, most_bytes)
     later = due_at is not None and due_at > now
@@ -64,6 +69,9 @@ def new_run(
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,
         note=f"by {by}",
         trace=TRACING.created(definition.name, queue or definition.queue),
+        expires_at=expiry(definition, due_at or now, expires_in),
+        unique=unique_key(definition, arguments_json),
+        call=call_key(definition, arguments_json, idempotency_key),
     )
 
 
@@ -98,25 +106,20 @@ class Call:
     now: datetime
 
 
-async def create_run(call: Call, run: NewRun) -> int:
-    """Insert a run and submit it to the engine; its id."""
+async def create_run(call: Call, run: NewRun) -> RunId:
+    """Insert a run and submit it to the engine; its id, or that of the run that stands for it."""
     [run_id] = await create_runs(call, [run])
     return run_id
 
 
-async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[int]:
-    """Insert runs and submit them to the engine; their ids, in the order of the runs."""
-    ids: list[int] = []
+async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
+    """Insert runs and submit them to the engine; their ids, in the order of the runs, or of those that stand for them."""
+    ids: list[RunId] = []
     for start in range(0, len(runs), _RUNS_A_STATEMENT):
         some = runs[start : start + _RUNS_A_STATEMENT]
-        created = await create.insert_many(call.connection, some, call.now)
-        submissions = [
-            Submission(run_id, run.queue, run.priority, run.due_at)
-            for run_id, run in zip(created, some, strict=True)
-            if run.state != RunState.AWAITING
-        ]
-        await call.engine.submit(call.connection, submissions)
-        ids += created
+        created = await keyed.insert_many(call.connection, some, call.now)
+        await call.engine.submit(call.connection, [submission(run) for run in created.ready])
+        ids += created.ids
     return ids
 
 
@@ -131,16 +134,18 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             job_type=JobType.RECURRING,
             queue=job.queue,
             priority=job.priority,
-            arguments_json=job.check({}),
+            arguments_json=(arguments := job.check({})),
             due_at=call.now,
             scheduled_for=at,
             triggered_by=by,
             note=f"asked for by NextRunTime, by {by}",
+            expires_at=expiry(job, call.now),
+            unique=unique_key(job, arguments),
         )
         for job, at in asked
         if job.name not in paused
     ]
-    new = await create.insert_slots(call.connection, runs, call.now)
+    new = await keyed.insert_slots(call.connection, runs, call.now)
     submissions = [
         Submission(new[run.job_name, at], run.queue, run.priority, run.due_at)
         for run in runs
@@ -149,15 +154,18 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
     await call.engine.submit(call.connection, submissions)
 
 
-async def trigger(call: Call, run: NewRun, by: Actor) -> int:
-    """Create a run that somebody wants now; its id.
+async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
+    """Create a run that somebody wants now; its id, or that of the run that stands for it.
 
     Raises:
         RunStateError: the old server runs the job.
     """
     await _require_ours(call, run.job_name)
     run_id = await create_run(call, run)
-    await audit(call.connection, by, "trigger", call.now, job_name=run.job_name, run_id=run_id)
+    detail = "the run was there already" if run_id.existing else None
+    await audit(
+        call.connection, by, "trigger", call.now, job_name=run.job_name, run_id=run_id, detail=detail
+    )
     return run_id
 
 
@@ -177,13 +185,13 @@ async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     return state
 
 
-async def retry(call: Call, run_id: int, by: Actor) -> int:
+async def retry(call: Call, run_id: int, by: Actor) -> RunId:
     """Make a waiting run due now, or do one that is over again; the id of the run that will do it."""
     await audit(call.connection, by, "retry", call.now, run_id=run_id)
     if await operate.run_now(call.connection, run_id, str(by), call.now):
         queue, priority, due_at = await operate.find_submission(call.connection, run_id)
         await call.engine.submit(call.connection, [Submission(run_id, queue, priority, due_at)])
-        return run_id
+        return RunId(run_id)
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
     again = await create_run(call, copy)

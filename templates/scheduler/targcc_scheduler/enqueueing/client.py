@@ -14,6 +14,7 @@ from ..hosting import Connection
 from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
+from ..storage.runs.values import RunId
 
 
 class Client:
@@ -39,11 +40,21 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
-        [run_id] = self.enqueue_many(
-            job, [arguments], session=session, by=by, queue=queue, priority=priority
+        [run_id] = self._scheduler.create_now(
+            JobType.FIRE_AND_FORGET,
+            job,
+            [arguments],
+            session,
+            by,
+            queue=queue,
+            priority=priority,
+            expires_in=expires_in,
+            idempotency_key=idempotency_key,
         )
         return run_id
 
@@ -56,12 +67,12 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
-    ) -> list[int]:
+        expires_in: timedelta | str | None = None,
+    ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
         kind, runs = JobType.FIRE_AND_FORGET, list(many)
-        return self._scheduler.create_now(
-            kind, job, runs, session, by, queue=queue, priority=priority
-        )
+        options = {"queue": queue, "priority": priority, "expires_in": expires_in}
+        return self._scheduler.create_now(kind, job, runs, session, by, **options)
 
     def schedule(
         self,
@@ -74,8 +85,10 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
         [run_id] = self._scheduler.create_now(
             JobType.DELAYED,
@@ -87,6 +100,8 @@ class Client:
             at=at,
             queue=queue,
             priority=priority,
+            expires_in=expires_in,
+            idempotency_key=idempotency_key,
         )
         return run_id
 

@@ -15,7 +15,7 @@ from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..storage.runs.values import NewRun
+from ..storage.runs.values import NewRun, RunId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,8 +48,10 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id.
 
         Args:
@@ -60,15 +62,20 @@ class Creating:
             by: Who wants it.
             queue: Instead of the job's own.
             priority: Instead of the job's own.
+            expires_in: If it has not begun so long after it was due, it is cancelled. Instead of the job's own.
+            idempotency_key: What you name this call: repeated with the same name it returns the run that it made the first time, for as long
+                as that is kept. The ``existing`` of the id that is returned says so, as it does where a job is ``unique``.
             **arguments: What ``execute`` gets besides the context.
 
         Raises:
             UnknownJob: there is no such job.
             ArgumentsError: the arguments do not fit it.
             FileError: a file among them cannot be read, or something is too large.
+            IdempotencyError: the name is that of a call for another job or with other arguments.
         """
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         run = await self._new_run(
-            job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority
+            job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority, **kept
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -82,12 +89,14 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
-    ) -> list[int]:
+        expires_in: timedelta | str | None = None,
+    ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
 
         The rest is as :meth:`enqueue` has it.
         """
-        kind, options = JobType.FIRE_AND_FORGET, {"queue": queue, "priority": priority}
+        kind = JobType.FIRE_AND_FORGET
+        options: dict[str, Any] = {"queue": queue, "priority": priority, "expires_in": expires_in}
         runs = [await self._new_run(job, kind, one, by, **options) for one in many]
         return await self.operate(operations.create_runs, _one(session, connection), runs)
 
@@ -103,8 +112,10 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job later; returns the run's id.
 
         Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it.
@@ -113,9 +124,9 @@ class Creating:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
         """
         due_at = operations.due_instant(delay, at, await self._host.now())
-        run = await self._new_run(
-            job, JobType.DELAYED, arguments, by, queue=queue, priority=priority, due_at=due_at
-        )
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
+        options = {"queue": queue, "priority": priority, "due_at": due_at, **kept}
+        run = await self._new_run(job, JobType.DELAYED, arguments, by, **options)
         return await self.operate(operations.create_run, _one(session, connection), run)
 
     async def trigger(
@@ -126,7 +137,9 @@ class Creating:
         by: Actor,
         session: Connection | None = None,
         connection: Connection | None = None,
-    ) -> int:
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunId:
         """Run a job now because somebody wants it; returns the run's id.
 
         Args:
@@ -135,8 +148,11 @@ class Creating:
             by: Who wants it.
             session: As :meth:`enqueue` has it.
             connection: The same.
+            expires_in: The same.
+            idempotency_key: The same.
         """
-        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by)
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
+        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, **kept)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 
     async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
@@ -166,7 +182,7 @@ class Creating:
         delay: timedelta | str | None = None,
         at: datetime | None = None,
         **rest: Any,
-    ) -> list[int]:
+    ) -> list[RunId]:
         """Create runs from code that is not async; see :class:`~.client.Client`."""
         self._host.open_now()
         definition, now = self.find(job), self._host.clock.now()

@@ -20,6 +20,7 @@ from ..schedules import OnHoliday, Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 from .expectations import Expectations
 from .files.content import Content
+from .options.unique import Unique
 from .overrides.values import Override
 
 Overlap = Literal["skip", "queue", "allow"]
@@ -120,6 +121,8 @@ class JobDefinition:
         arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
         calendars: Calendars of the project that it names; those of its queue count too.
         on_holiday: What becomes of a slot where one of them is closed, when it says so.
+        unique: How its runs are unique, if they are.
+        expires_in: A run that has not begun so long after it was due is not started; ``None`` is no limit.
         overrides: What people have changed of it while it is deployed.
         code: The job as its code has it, where people have changed something.
     """
@@ -152,6 +155,8 @@ class JobDefinition:
     arguments_json: str = "{}"
     calendars: tuple[str, ...] = ()
     on_holiday: OnHoliday | None = None
+    unique: Unique | None = None
+    expires_in: timedelta | None = None
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 

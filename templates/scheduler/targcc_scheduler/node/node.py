@@ -155,6 +155,7 @@ class Node:
             self._begin(self.aliases.run, "aliases")
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.sweep, "expiry")
         self._begin(self.rounds.follow_alerts, "alert watch")
         self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 
 from ...schedules import OnHoliday
 from ..definition import Alerts, Isolation, Misfire, Overlap
+from .unique import UniqueBy
 
 
 class RecurringOptions(TypedDict, total=False):
@@ -61,6 +62,17 @@ class RecurringOptions(TypedDict, total=False):
     on_holiday: OnHoliday | None
     """What becomes of a slot there. ``skip``: it is left out. ``next``, ``previous``: it comes at the same time on the nearest working
     day. Default: what its queue says, else ``skip``."""
+    unique: UniqueBy | None
+    """The argument, or a tuple of them, by which a run is unique; ``True``: by all of them. Or a function that gets them by name and returns
+    what the run is unique by; ``None``: nothing."""
+    unique_scope: str | timedelta | None
+    """With ``unique``: until when another run is a duplicate. ``queued``: until the first starts. ``running`` (default of ``skip``): until it is
+    over. A duration such as ``1h``: until then, and for so long after it succeeded."""
+    on_duplicate: str | None
+    """With ``unique``: ``skip`` (default): the first run stands for both. ``replace``: if it has not begun, it gets the arguments of the second.
+    ``debounce 30s``: so too, and it starts when none has come for so long. ``throttle 1m``: so too, and runs start so far apart at least."""
+    expires_in: str | timedelta | None
+    """A run that has not begun so long after it was due is cancelled instead of starting late. Default: none expires."""
     must_finish_by: str | None
     """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
     must_start_within: str | timedelta | None

@@ -20,6 +20,8 @@ from ...storage.maintenance import rows as windows
 from ...storage.maintenance.rows import Window
 from ...storage.runs import create
 from ...storage.runs.values import NewRun
+from ...storage.ties import keyed
+from ...storage.ties.wanted import expiry, unique_key
 from .due_slots import ON_TIME, DueSlots
 
 
@@ -45,7 +47,7 @@ async def create_runs(
     ]
     submitted: list[Submission] = []
     while runs := [run for job in jobs for run in job.next_round()]:
-        ids = await create.insert_slots(connection, runs, now)
+        ids = await keyed.insert_slots(connection, runs, now)
         submitted += [submission for job in jobs for submission in job.created(ids)]
     await slots.advance(connection, {job.name: item.last for job, item in due})
     return submitted
@@ -128,18 +130,22 @@ def _run(
     note: str = "",
     blocked_by: int | None = None,
 ) -> NewRun:
+    goes = state == RunState.ENQUEUED
+    arguments_json = job.check({}) if goes else None
     return NewRun(
         job_name=job.name,
         job_type=JobType.RECURRING,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=job.check({}) if state == RunState.ENQUEUED else None,
+        arguments_json=arguments_json,
         due_at=slot,
         scheduled_for=slot,
         triggered_by=str(SYSTEM),
         state=state,
         note=note,
         blocked_by=blocked_by,
+        expires_at=expiry(job, slot) if goes else None,
+        unique=unique_key(job, arguments_json) if goes else None,
     )
 
 

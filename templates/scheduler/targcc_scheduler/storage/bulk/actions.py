@@ -14,26 +14,18 @@ from ...core.states import FINAL, UNBEGUN, WAITING, RunState
 from ..dialects import known
 from ..failures import groups
 from ..owners import rows as owners
-from ..runs import create, operate
+from ..runs import operate
 from ..runs.settle import settle
 from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
-from ..runs.values import NewRun, Settlement
+from ..runs.values import Settlement
 from ..tables import job_run
+from ..ties import keyed
+from ..ties.consequences import Ready
 from .rows import Did
 
 Row = Any
 """A row of ``c_JobRun``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A run that waits from now on, for the engine."""
-
-    run_id: int
-    queue: str
-    priority: int
-    due_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +40,7 @@ class Step:
     """
 
     did: Sequence[Did] = ()
-    submit: Sequence[Entry] = ()
+    submit: Sequence[Ready] = ()
     withdraw: Sequence[int] = ()
     settled: Sequence[Settlement] = ()
 
@@ -81,13 +73,13 @@ async def retry(
         replace(operate.again(row, by, now), due_at=due, state=_state(due, now))
         for row, due in zip(over, dues, strict=False)
     ]
-    ids = await create.insert_many(connection, again, now) if again else []
-    for row, new in zip(over, ids, strict=True):
+    made = await keyed.insert_many(connection, again, now)
+    for row, new in zip(over, made.ids, strict=True):
         if row.Cause is not None:
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
-        did=[Did(row.Id, new) for row, new in zip(over, ids, strict=True)],
-        submit=[_entry(new, run) for new, run in zip(ids, again, strict=True)],
+        did=[Did(row.Id, new) for row, new in zip(over, made.ids, strict=True)],
+        submit=made.ready,
     )
 
 
@@ -113,7 +105,7 @@ async def run_now(
             line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
             await connection.execute(at_once, {"line": line})
         did.append(Did(row.Id, previous=row.DueAt.isoformat()))
-        submit.append(Entry(row.Id, row.Queue, row.Priority, due))
+        submit.append(Ready(row.Id, row.Queue, row.Priority, due))
     return Step(did=did, submit=submit)
 
 
@@ -163,7 +155,7 @@ async def move(
         ],
         withdraw=[row.Id for row in waiting],
         submit=[
-            Entry(
+            Ready(
                 row.Id,
                 row.Queue if queue is None else queue,
                 row.Priority if priority is None else priority,
@@ -191,7 +183,3 @@ def _was_retried(row: Row) -> bool:
 
 def _state(due: datetime, now: datetime) -> RunState:
     return RunState.SCHEDULED if due > now else RunState.ENQUEUED
-
-
-def _entry(run_id: int, run: NewRun) -> Entry:
-    return Entry(run_id, run.queue, run.priority, run.due_at)

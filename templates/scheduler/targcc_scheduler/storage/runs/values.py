@@ -9,12 +9,56 @@ from typing import Any
 
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
+from ...jobs.options.unique import Unique
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
 POISON_AFTER = MOST_LOST_WORKERS - 1
 """A run that has cost so many workers is a poison run: it gets a worker of a node only while no other such run is there. So the run
 that kills its workers is failed, and not another that happened to be beside it."""
+
+
+class RunId(int):
+    """The id of a run that was asked for.
+
+    Attributes:
+        existing: Whether the run was there already, and stands for the one that was asked for.
+    """
+
+    existing: bool = False
+
+    @classmethod
+    def of(cls, run_id: int, *, existing: bool) -> RunId:
+        """An id, and whether the run was there already."""
+        made = cls(run_id)
+        made.existing = existing
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """What a run is unique by.
+
+    Args:
+        key: Two runs of a job with the same key are duplicates.
+        rule: What becomes of them; ``None``: a run that is over is done again, whoever had the key before.
+    """
+
+    key: str
+    rule: Unique | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallKey:
+    """What a caller named a call, so that it is made once however often it is repeated.
+
+    Args:
+        key: The name.
+        digest: Of the job and the arguments.
+    """
+
+    key: str
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +81,8 @@ class NewRun:
         trace: The W3C ``traceparent`` of who enqueued it.
         contents: What its arguments refer to.
         contents_of: The run whose content they refer to: it gets the same.
+        unique: What it is unique by.
+        call: What its caller named the call.
     """
 
     job_name: str
@@ -61,6 +107,8 @@ class NewRun:
     trace: str | None = None
     contents: Sequence[Content] = ()
     contents_of: int | None = None
+    unique: UniqueKey | None = None
+    call: CallKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +234,12 @@ class Claimed:
     Args:
         claims: The runs that are the node's now, the most urgent first.
         misfits: Those that it cannot perform; they are as they were.
+        expired: Those whose time is over; they are as they were, too: see ``ties/expiry.py``.
     """
 
     claims: Sequence[Claim]
     misfits: Sequence[Misfit] = ()
+    expired: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
