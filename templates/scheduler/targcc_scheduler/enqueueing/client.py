@@ -71,7 +71,11 @@ class Client:
     ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
         kind, runs = JobType.FIRE_AND_FORGET, list(many)
-        options = {"queue": queue, "priority": priority, "expires_in": expires_in}
+        options: dict[str, Any] = {
+            "queue": queue,
+            "priority": priority,
+            "expires_in": expires_in,
+        }
         return self._scheduler.create_now(kind, job, runs, session, by, **options)
 
     def schedule(

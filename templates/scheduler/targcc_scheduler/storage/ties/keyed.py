@@ -133,7 +133,8 @@ async def insert_slots(
 def _one_of_each_key(runs: Sequence[NewRun]) -> tuple[list[NewRun], list[NewRun]]:
     """Those that can be decided about now, and those before which another with their key comes."""
     seen: set[Pair] = set()
-    some, later = [], []
+    some: list[NewRun] = []
+    later: list[NewRun] = []
     for run in runs:
         pair = _pair(run)
         (later if pair in seen else some).append(run)

@@ -168,7 +168,7 @@ def _is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
     ended: datetime | None = holder.CompletedAt
     if rule is None or holder.State != RunState.SUCCEEDED or ended is None:
         return False
-    return ended + rule.window > now
+    return bool(ended + rule.window > now)
 
 
 def _has_begun(holder: Any) -> bool:
