@@ -164,7 +164,13 @@ async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
     run_id = await create_run(call, run)
     detail = "the run was there already" if run_id.existing else None
     await audit(
-        call.connection, by, "trigger", call.now, job_name=run.job_name, run_id=run_id, detail=detail
+        call.connection,
+        by,
+        "trigger",
+        call.now,
+        job_name=run.job_name,
+        run_id=run_id,
+        detail=detail,
     )
     return run_id
 

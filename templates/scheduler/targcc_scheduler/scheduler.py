@@ -188,9 +188,7 @@ class Scheduler(Creating, Hooked):
             self._host.cancel(run_id, str(by))
         return state
 
-    async def retry(
-        self, run_id: int, *, by: Actor, connection: Connection | None = None
-    ) -> RunId:
+    async def retry(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> RunId:
         """Do a run that is over again, as a new run; one that waits for its time is made due now.
 
         Returns:

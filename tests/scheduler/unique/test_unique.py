@@ -237,9 +237,7 @@ async def test_a_call_that_is_repeated_makes_one_run_as_long_as_that_is_kept(sch
     with pytest.raises(IdempotencyError, match="1 to 200 characters"):
         await scheduler.schedule(Remind, delay="1m", customer_id=2, idempotency_key="")
     await scheduler.delete(first, by=ANNA)
-    assert not (
-        await scheduler.enqueue(Remind, customer_id=2, idempotency_key="order 17")
-    ).existing
+    assert not (await scheduler.enqueue(Remind, customer_id=2, idempotency_key="order 17")).existing
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,7 @@ async def test_processes_at_once_never_make_two_runs_with_a_key(migrated_url):
     await scheduler.start(schedule=False)
     spawn = multiprocessing.get_context("spawn")
     processes = [
-        spawn.Process(target=ask_in_process, args=(migrated_url, seed, 500))
-        for seed in range(8)
+        spawn.Process(target=ask_in_process, args=(migrated_url, seed, 500)) for seed in range(8)
     ]
     for process in processes:
         process.start()

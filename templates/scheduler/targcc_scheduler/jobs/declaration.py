@@ -207,9 +207,7 @@ def _complete(
         left_spec=left_spec,
         calendars=calendar_names(key, calendar, on_holiday),
         on_holiday=on_holiday,
-        unique=unique_of(
-            key, target, unique, unique_scope, on_duplicate, recurs=when is not None
-        ),
+        unique=unique_of(key, target, unique, unique_scope, on_duplicate, recurs=when is not None),
         expires_in=_limit(expires_in),
         expectations=expectations(key, **expected),
     )

@@ -43,6 +43,12 @@ def argument_options(command: Function) -> Function:
 @click.option(
     "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
 )
+@click.option(
+    "--expires-in", metavar="DURATION", help="Cancel it if it has not begun after so long."
+)
+@click.option(
+    "--idempotency-key", metavar="KEY", help="A name of yours: repeated, it starts nothing more."
+)
 @wait_options
 @json_option
 def run_job(
@@ -51,6 +57,8 @@ def run_job(
     pairs: tuple[str, ...],
     arguments: str | None,
     like: int | None,
+    expires_in: str | None,
+    idempotency_key: str | None,
     wait: bool,
     timeout: timedelta | None,
     as_json: bool,
@@ -71,10 +79,15 @@ def run_job(
     async def work() -> None:
         async with reached() as api:
             files = await files_among(api, name, given)
+            wish = TriggerIn(
+                arguments=given,
+                like=like,
+                expires_in=expires_in,
+                idempotency_key=idempotency_key,
+            )
             if files:
-                begun = await send(api, name, given, files, like)
+                begun = await send(api, name, wish, files)
             else:
-                wish = TriggerIn(arguments=given, like=like)
                 begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)
 

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from ...core.errors import JobError
 from ...core.text import clean, visible
-from ...schedules import CronError, parse_duration
+from ...schedules import CronError, format_duration, parse_duration
 from ..arguments import Parameters
 
 KeyFunction: TypeAlias = Callable[..., Any]
@@ -47,6 +47,12 @@ class Unique:
     window: timedelta = timedelta()
     duplicate: Duplicate = "skip"
     wait: timedelta = timedelta()
+
+    def __str__(self) -> str:
+        by = "a key function" if self.function else ", ".join(self.by) or "all arguments"
+        until = f"{format_duration(self.window)} after success" if self.window else self.scope
+        wait = f" {format_duration(self.wait)}" if self.wait else ""
+        return f"by {by} ({until}): {self.duplicate}{wait}"
 
     def key(self, signature: Parameters, arguments_json: str | None) -> str | None:
         """The key of a run: a digest of its arguments, and the arguments as far as none of them is secret.
@@ -122,9 +128,7 @@ def unique_of(
     if scope is not None and duplicate in _TIMED:
         raise JobError(f"{key}: {duplicate} has no unique_scope: a run has its key until it starts")
     until, window = _scope(key, scope, RUNNING if duplicate == "skip" else QUEUED)
-    names, function = (
-        ((), by) if callable(by) else (_names(key, target, by), None)
-    )
+    names, function = ((), by) if callable(by) else (_names(key, target, by), None)
     return Unique(names, function, until, window, duplicate, wait)
 
 

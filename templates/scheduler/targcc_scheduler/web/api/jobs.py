@@ -69,15 +69,17 @@ async def trigger_job(
     scheduler: SchedulerOf,
     body: Annotated[TriggerIn | None, Body()] = None,
 ) -> StartedOut:
-    """Run a job now."""
+    """Run a job now; where a run stands for it that is there already, `existing` of the answer is true."""
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
-    arguments = body.arguments if body is not None else {}
-    by = actor(request, principal)
-    if body is not None and body.like is not None:
-        arguments = await tried(scheduler.arguments_of(definition, body.like)) | arguments
-    run_id = await tried(scheduler.trigger(definition, arguments, by=by))
-    said = f"{definition.display_name} started as run {run_id}"
+    wish, by = body or TriggerIn(), actor(request, principal)
+    arguments = wish.arguments
+    if wish.like is not None:
+        arguments = await tried(scheduler.arguments_of(definition, wish.like)) | arguments
+    kept = {"expires_in": wish.expires_in, "idempotency_key": wish.idempotency_key}
+    run_id = await tried(scheduler.trigger(definition, arguments, by=by, **kept))
+    begun = "was there already" if run_id.existing else "started"
+    said = f"{definition.display_name} {begun} as run {run_id}"
     return started_out(scheduler, run_id, definition.name, said)
 
 
