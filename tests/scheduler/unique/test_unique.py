@@ -1,7 +1,7 @@
 """Runs of which one is enough: by a key of their arguments, or by what their caller named the call."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -19,19 +19,19 @@ ANNA = Actor(ActorKind.MANUAL, "anna")
 @job(unique="customer_id")
 class Bill:
     async def execute(self, customer_id: int, note: str = "") -> str:
-        return note
+        return f"{customer_id} {note}"
 
 
 @job(unique="customer_id", unique_scope="1h")
 class Remind:
-    async def execute(self, customer_id: int) -> None:
-        """Nothing."""
+    async def execute(self, customer_id: int) -> str:
+        return str(customer_id)
 
 
 @job(unique=("shop", "day"), on_duplicate="replace")
 class Count:
     async def execute(self, shop: str, day: int, note: str = "") -> str:
-        return note
+        return f"{shop} {day} {note}"
 
 
 @job(unique=True, on_duplicate="debounce 30s", expires_in="1m")
@@ -43,25 +43,13 @@ class Reindex:
 @job(unique=lambda mail, **_: mail.lower() or None, on_duplicate="throttle 1m")
 class Greet:
     async def execute(self, mail: str, note: str = "") -> str:
-        return note
+        return f"{mail} {note}"
 
 
 @job(unique="pin")
 class Unlock:
-    async def execute(self, pin: SecretStr) -> None:
-        """Nothing."""
-
-
-class Hands:
-    """The clock of a scheduler."""
-
-    zone = UTC
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 3, 2, 10, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.at
+    async def execute(self, pin: SecretStr) -> str:
+        return str(pin)
 
 
 @pytest.fixture
@@ -109,7 +97,8 @@ async def test_the_first_stands_for_all_with_its_key_until_it_is_over(scheduler)
     for state in ("succeeded", "failed", "cancelled"):
         await _set(scheduler, first, State=state, CompletedAt=scheduler.clock.now())
         new = await scheduler.enqueue(Bill, customer_id=1)
-        assert new != first and not new.existing
+        assert new != first
+        assert not new.existing
         first = new
     await scheduler.cancel(first, by=ANNA)
     new = await scheduler.enqueue(Bill, customer_id=1)
@@ -120,7 +109,8 @@ async def test_the_first_stands_for_all_with_its_key_until_it_is_over(scheduler)
 async def test_many_at_once_with_the_same_keys(scheduler):
     held = await scheduler.enqueue(Bill, customer_id=3)
     ids = await scheduler.enqueue_many(Bill, [{"customer_id": n % 5} for n in range(1_200)])
-    assert len(set(ids)) == 5 and ids[3] == held
+    assert len(set(ids)) == 5
+    assert ids[3] == held
     assert [one.existing for one in ids[:6]] == [False, False, False, True, False, True]
     assert ids == ids[:5] * 240
     assert await _count(scheduler) == 5
@@ -150,7 +140,8 @@ async def test_a_person_who_retries_gets_the_run_that_is_there(scheduler):
     await _set(scheduler, first, State="failed", CompletedAt=scheduler.clock.now())
     second = await scheduler.enqueue(Bill, customer_id=1)
     again = await scheduler.retry(first, by=ANNA)
-    assert again == second and again.existing
+    assert again == second
+    assert again.existing
     assert (await scheduler.trigger(Bill, {"customer_id": 1}, by=ANNA)).existing
     query = sa.select(job_audit.c.Detail).where(job_audit.c.Action == "trigger")
     assert await scheduler.read(lambda db: db.scalar(query)) == "the run was there already"
@@ -231,7 +222,8 @@ async def test_a_call_that_is_repeated_makes_one_run_as_long_as_that_is_kept(sch
     first = await scheduler.enqueue(Remind, customer_id=1, idempotency_key="order 17")
     await _set(scheduler, first, State="failed", CompletedAt=scheduler.clock.now())
     again = await scheduler.enqueue(Remind, customer_id=1, idempotency_key="order 17")
-    assert again == first and again.existing and not first.existing
+    assert again == first
+    assert (first.existing, again.existing) == (False, True)
     with pytest.raises(IdempotencyError, match=rf"that of run {first} \(Remind\)"):
         await scheduler.enqueue(Remind, customer_id=2, idempotency_key="order 17")
     with pytest.raises(IdempotencyError, match="1 to 200 characters"):

@@ -69,11 +69,9 @@ async def _insert_keyed(
     made = await _insert(connection, [new[place] for place in order], now)
     ids = dict(zip(order, made.ids, strict=True))
     await unique.give(connection, {run_id: new[place] for place, run_id in ids.items()})
-    for pair, (first, *others) in places.items():
-        if pair in standing:
-            others, run_id = [first, *others], standing[pair].run_id
-        else:
-            run_id = ids[first]
+    for pair, mine in places.items():
+        run_id = standing[pair].run_id if pair in standing else ids[mine[0]]
+        others = mine if pair in standing else mine[1:]
         ids |= {place: RunId.of(run_id, existing=True) for place in others}
     return ids, [*made.ready, *(one.moved for one in standing.values() if one.moved)]
 

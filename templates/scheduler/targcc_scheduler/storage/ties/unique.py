@@ -172,7 +172,7 @@ def _is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
 
 
 def _has_begun(holder: Any) -> bool:
-    return holder.State == RunState.RUNNING or holder.Attempt > 0
+    return bool(holder.State == RunState.RUNNING or holder.Attempt > 0)
 
 
 async def _stand(
