@@ -79,15 +79,17 @@ def run_job(
     async def work() -> None:
         async with reached() as api:
             files = await files_among(api, name, given)
-            wish = TriggerIn(
-                arguments=given,
-                like=like,
-                expires_in=expires_in,
-                idempotency_key=idempotency_key,
-            )
+            if files and (expires_in or idempotency_key):
+                raise click.UsageError("--expires-in and --idempotency-key go without files")
             if files:
-                begun = await send(api, name, wish, files)
+                begun = await send(api, name, given, files, like)
             else:
+                wish = TriggerIn(
+                    arguments=given,
+                    like=like,
+                    expires_in=expires_in,
+                    idempotency_key=idempotency_key,
+                )
                 begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)
 

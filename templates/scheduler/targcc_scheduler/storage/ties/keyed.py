@@ -89,7 +89,7 @@ def _by_key(
         places.setdefault(pair, []).append(place)
         first, rule = wanted.setdefault(pair, run), run.unique.rule
         if rule is not None and rule.duplicate != "skip":
-            wanted[pair] = replace(first, arguments_json=run.arguments_json)
+            wanted[pair] = replace(first, arguments_json=run.arguments_json, contents=run.contents)
     return places, wanted
 
 

@@ -19,6 +19,7 @@ from ...core.errors import RunStateError
 from ...core.states import UNBEGUN, RunState
 from ...jobs.options.unique import QUEUED, RUNNING, Unique
 from ...schedules import format_duration
+from ..blobs import rows as blobs
 from ..dialects import known
 from ..dialects.listed import is_among, listed
 from ..runs.transition import is_in_state
@@ -195,6 +196,8 @@ async def _stand(
     )
     if changed.rowcount != 1:
         return None
+    if run.contents:
+        await blobs.add(connection, holder.RunId, run.contents, now)
     moved = Ready(holder.RunId, holder.Queue, holder.Priority, run.due_at) if moves else None
     return Standing(holder.RunId, moved)
 

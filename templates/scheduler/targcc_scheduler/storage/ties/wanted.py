@@ -17,7 +17,7 @@ LONGEST_CALL_KEY = 200
 def expiry(
     job: JobDefinition, due_at: datetime, expires_in: timedelta | str | None = None
 ) -> datetime | None:
-    """After when a run is not to start any more; ``None`` is never.
+    """Until when a run may start; ``None``: however late.
 
     Args:
         job: Its job, which says so where nobody else does.
