@@ -15,7 +15,8 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.kept.limits import MOST_BYTES
 from .core.states import FINAL, RunState
-from .engine.handover import hand_over
+from .engine import creating
+from .engine.handover import hand_on, hand_over
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
 from .jobs.hooks.tracing import TRACING
@@ -27,9 +28,9 @@ from .storage.deploy import releases
 from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import create, operate, refuse
-from .storage.runs.values import NewRun
-
-_RUNS_A_STATEMENT = 1_000
+from .storage.runs.values import After, NewRun
+from .storage.ties import links
+from .storage.ties.tie import Tie
 
 
 def new_run(
@@ -43,8 +44,10 @@ def new_run(
     priority: int | None = None,
     due_at: datetime | None = None,
     most_bytes: int = MOST_BYTES,
+    after: After | None = None,
+    delayed: bool = False,
 ) -> NewRun:
-    """A run of a job as it is wanted.
+    """A run of a job as it is wanted; ``delayed``: its delay counts from when it may go.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
@@ -52,6 +55,8 @@ def new_run(
     """
     arguments_json, contents = definition.take(arguments, most_bytes)
     later = due_at is not None and due_at > now
+    then = creating.runs_after(definition, str(by), now)
+    delays = Tie.DELAYED if delayed and after is not None else 0
     return NewRun(
         job_name=definition.name,
         job_type=job_type,
@@ -64,6 +69,9 @@ def new_run(
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,
         note=f"by {by}",
         trace=TRACING.created(definition.name, queue or definition.queue),
+        after=after,
+        then=then,
+        ties=creating.ties_of(then) | delays,
     )
 
 
@@ -106,18 +114,7 @@ async def create_run(call: Call, run: NewRun) -> int:
 
 async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[int]:
     """Insert runs and submit them to the engine; their ids, in the order of the runs."""
-    ids: list[int] = []
-    for start in range(0, len(runs), _RUNS_A_STATEMENT):
-        some = runs[start : start + _RUNS_A_STATEMENT]
-        created = await create.insert_many(call.connection, some, call.now)
-        submissions = [
-            Submission(run_id, run.queue, run.priority, run.due_at)
-            for run_id, run in zip(created, some, strict=True)
-            if run.state != RunState.AWAITING
-        ]
-        await call.engine.submit(call.connection, submissions)
-        ids += created
-    return ids
+    return await creating.create_runs(call.engine, call.connection, runs, call.now)
 
 
 async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
@@ -187,15 +184,19 @@ async def retry(call: Call, run_id: int, by: Actor) -> int:
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
     again = await create_run(call, copy)
+    if copy.ties & Tie.FOLLOWED:
+        await links.take_place(call.connection, run_id, again)
     await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)
     return again
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
-    name = await operate.delete(call.connection, run_id)
+    row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
-    await audit(call.connection, by, "delete", call.now, job_name=name, run_id=run_id)
+    left = await links.removed(call.connection, [row], call.now)
+    await hand_on(call.engine, call.connection, left, call.now)
+    await audit(call.connection, by, "delete", call.now, job_name=row.JobName, run_id=run_id)
 
 
 async def fail(call: Call, run_id: int, by: Actor) -> None:

@@ -14,6 +14,8 @@ from ..hosting import Connection
 from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
+from ..storage.runs.values import On, Otherwise, Quorum
+from .waiting import Parents
 
 
 class Client:
@@ -39,11 +41,24 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> int:
         """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
         [run_id] = self.enqueue_many(
-            job, [arguments], session=session, by=by, queue=queue, priority=priority
+            job,
+            [arguments],
+            session=session,
+            by=by,
+            queue=queue,
+            priority=priority,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
         )
         return run_id
 
@@ -56,11 +71,25 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> list[int]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
         kind, runs = JobType.FIRE_AND_FORGET, list(many)
         return self._scheduler.create_now(
-            kind, job, runs, session, by, queue=queue, priority=priority
+            kind,
+            job,
+            runs,
+            session,
+            by,
+            queue=queue,
+            priority=priority,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
         )
 
     def schedule(
@@ -74,6 +103,10 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> int:
         """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
@@ -87,6 +120,10 @@ class Client:
             at=at,
             queue=queue,
             priority=priority,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
         )
         return run_id
 

@@ -15,7 +15,8 @@ from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..storage.runs.values import NewRun
+from ..storage.runs.values import NewRun, On, Otherwise, Quorum
+from .waiting import Parents, after_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +49,10 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> int:
         """Run a job as soon as there is a worker; returns the run's id.
@@ -60,15 +65,26 @@ class Creating:
             by: Who wants it.
             queue: Instead of the job's own.
             priority: Instead of the job's own.
+            after: It waits for these: the id of a run, a batch, or several.
+            on: How they have to end: ``success``, ``failure``, or ``finish`` for any end.
+            quorum: Whether ``all`` of them have to, or ``any`` is enough.
+            otherwise: When they end otherwise it is cancelled with that reason (``discard``), or ``wait`` for a retry that a person starts.
             **arguments: What ``execute`` gets besides the context.
 
         Raises:
             UnknownJob: there is no such job.
             ArgumentsError: the arguments do not fit it.
             FileError: a file among them cannot be read, or something is too large.
+            UnknownRun: it is to wait for a run that does not exist.
         """
         run = await self._new_run(
-            job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority
+            job,
+            JobType.FIRE_AND_FORGET,
+            arguments,
+            by,
+            queue=queue,
+            priority=priority,
+            after=after_of(after, on, quorum, otherwise),
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -82,12 +98,17 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> list[int]:
         """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
 
         The rest is as :meth:`enqueue` has it.
         """
-        kind, options = JobType.FIRE_AND_FORGET, {"queue": queue, "priority": priority}
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options = {"queue": queue, "priority": priority, "after": waits}
         runs = [await self._new_run(job, kind, one, by, **options) for one in many]
         return await self.operate(operations.create_runs, _one(session, connection), runs)
 
@@ -103,18 +124,31 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> int:
         """Run a job later; returns the run's id.
 
-        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it.
+        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it. With ``after``
+        the delay counts from when the run may go.
 
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
         """
         due_at = operations.due_instant(delay, at, await self._host.now())
         run = await self._new_run(
-            job, JobType.DELAYED, arguments, by, queue=queue, priority=priority, due_at=due_at
+            job,
+            JobType.DELAYED,
+            arguments,
+            by,
+            queue=queue,
+            priority=priority,
+            due_at=due_at,
+            after=after_of(after, on, quorum, otherwise),
+            delayed=delay is not None,
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -126,6 +160,10 @@ class Creating:
         by: Actor,
         session: Connection | None = None,
         connection: Connection | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> int:
         """Run a job now because somebody wants it; returns the run's id.
 
@@ -135,8 +173,13 @@ class Creating:
             by: Who wants it.
             session: As :meth:`enqueue` has it.
             connection: The same.
+            after: What it waits for, as :meth:`enqueue` has it; as the next three.
+            on: How that has to end.
+            quorum: Whether ``all`` or ``any`` of it.
+            otherwise: What becomes of the run else.
         """
-        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by)
+        waits = after_of(after, on, quorum, otherwise)
+        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 
     async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
@@ -165,12 +208,18 @@ class Creating:
         *,
         delay: timedelta | str | None = None,
         at: datetime | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **rest: Any,
     ) -> list[int]:
         """Create runs from code that is not async; see :class:`~.client.Client`."""
         self._host.open_now()
         definition, now = self.find(job), self._host.clock.now()
+        rest["after"] = after_of(after, on, quorum, otherwise)
         if kind == JobType.DELAYED:
+            rest["delayed"] = delay is not None
             rest["due_at"] = operations.due_instant(delay, at, now)
         keeper = self._host.keeper
         rest["most_bytes"] = keeper.most_bytes

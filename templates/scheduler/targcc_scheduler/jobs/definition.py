@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -120,6 +120,8 @@ class JobDefinition:
         arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
         calendars: Calendars of the project that it names; those of its queue count too.
         on_holiday: What becomes of a slot where one of them is closed, when it says so.
+        after: The jobs that it follows: each run of one of them brings a run of this one.
+        followers: The jobs that follow it, as they are in this process.
         overrides: What people have changed of it while it is deployed.
         code: The job as its code has it, where people have changed something.
     """
@@ -152,6 +154,10 @@ class JobDefinition:
     arguments_json: str = "{}"
     calendars: tuple[str, ...] = ()
     on_holiday: OnHoliday | None = None
+    after: tuple[str, ...] = ()
+    followers: Callable[[], Sequence[JobDefinition]] = field(
+        default=tuple, repr=False, compare=False
+    )
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 

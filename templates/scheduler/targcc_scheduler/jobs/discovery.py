@@ -19,6 +19,7 @@ from ..project import Project, current
 from .copies import check_constructor, refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
+from .following.chains import refused
 from .hooks.hooks import Hooks
 from .hooks.marks import kinds_of
 
@@ -96,6 +97,9 @@ def discover_more(package: str, found: Discovered) -> None:
         module = _import(name, found)
         if module is not None:
             _collect(module, found)
+    for job, why in refused(found.definitions).items():
+        gone = found.definitions.pop(job)
+        found.broken.append(_broken(gone.module, JobError(why)))
     for broken in found.broken[known:]:
         if broken.module == f"{package}.{_HOOKS}":
             found.hooks.refuse(f"no job runs, since {broken.module} cannot be used: {broken.error}")
@@ -188,7 +192,7 @@ def check(definition: JobDefinition) -> None:
     """
     check_constructor(definition.target)
     parameters = definition.signature
-    if definition.schedule is None:
+    if definition.schedule is None and not definition.after:
         return
     try:
         parameters.check({})

@@ -20,6 +20,8 @@ from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
 from ..runs.values import NewRun, Settlement
 from ..tables import job_run
+from ..ties import links
+from ..ties.tie import Tie
 from .rows import Did
 
 Row = Any
@@ -83,6 +85,8 @@ async def retry(
     ]
     ids = await create.insert_many(connection, again, now) if again else []
     for row, new in zip(over, ids, strict=True):
+        if row.Ties & Tie.FOLLOWED:
+            await links.take_place(connection, row.Id, new)
         if row.Cause is not None:
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
@@ -134,12 +138,20 @@ async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now
     )
 
 
-async def delete(connection: AsyncConnection, found: Sequence[Row]) -> Step:
+async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetime) -> Step:
     """Remove runs that do not run, with their logs and steps."""
-    gone = [row.Id for row in found if row.State != RunState.RUNNING]
-    if gone:
-        await operate.delete_rows(connection, gone)
-    return Step(did=[Did(run_id) for run_id in gone], withdraw=gone)
+    rows_gone = [row for row in found if row.State != RunState.RUNNING]
+    gone = [row.Id for row in rows_gone]
+    if not gone:
+        return Step()
+    await operate.delete_rows(connection, gone)
+    left = await links.removed(connection, rows_gone, now)
+    return Step(
+        did=[Did(run_id) for run_id in gone],
+        withdraw=gone,
+        submit=[Entry(one.run_id, one.queue, one.priority, one.due_at) for one in left.ready],
+        settled=left.settled,
+    )
 
 
 async def move(

@@ -14,7 +14,8 @@ from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
-from ..tables import job_log_line, job_run, job_step
+from ..tables import job_link, job_log_line, job_run, job_step
+from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
@@ -108,6 +109,7 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         triggered_by=by,
         note=f"run {row.Id} again",
         retry_of=row.Id,
+        ties=row.Ties & Tie.FOLLOWED,
     )
 
 
@@ -117,24 +119,25 @@ async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str
     return row.Queue, row.Priority, row.DueAt
 
 
-async def delete(connection: AsyncConnection, run_id: int) -> str:
-    """Remove a run with its log and steps; its history stays. Returns the job's name.
+async def delete(connection: AsyncConnection, run_id: int) -> Row:
+    """Remove a run with its log and steps; its history stays. Returns the row as it was.
 
     Raises:
         UnknownRun: there is none with this id.
         RunStateError: it is running.
     """
-    row = await _find(connection, run_id)
+    row = await _find(connection, run_id, lock=True)
     if row.State == RunState.RUNNING:
         raise RunStateError(f"run {run_id} is running: cancel it first")
     await delete_rows(connection, [run_id])
-    return str(row.JobName)
+    return row
 
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
     """Remove runs with their logs, steps and files."""
     await blobs.remove_of(connection, run_ids)
     for table, column in (
+        (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),
         (job_run, job_run.c.Id),

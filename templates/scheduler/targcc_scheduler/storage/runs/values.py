@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
@@ -15,6 +15,30 @@ MOST_LOST_WORKERS = 3
 POISON_AFTER = MOST_LOST_WORKERS - 1
 """A run that has cost so many workers is a poison run: it gets a worker of a node only while no other such run is there. So the run
 that kills its workers is failed, and not another that happened to be beside it."""
+
+
+On = Literal["success", "failure", "finish"]
+Quorum = Literal["all", "any"]
+Otherwise = Literal["discard", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What a run waits for.
+
+    Args:
+        parents: Kind (``run``, ``batch``) and id of each.
+        on: How a parent has to end.
+        quorum: Whether ``all`` of them have to, or ``any`` is enough.
+        otherwise: What becomes of the run when they ended otherwise: it is discarded, or waits until a person has them done again.
+        jobs: Of a run that its job's ``after`` asks for: the jobs of which it waits for one run each.
+    """
+
+    parents: tuple[tuple[str, int], ...]
+    on: On = "success"
+    quorum: Quorum = "all"
+    otherwise: Otherwise = "discard"
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +61,8 @@ class NewRun:
         trace: The W3C ``traceparent`` of who enqueued it.
         contents: What its arguments refer to.
         contents_of: The run whose content they refer to: it gets the same.
+        after: What it waits for.
+        then: The runs of jobs that follow its job; each waits for it.
     """
 
     job_name: str
@@ -61,6 +87,8 @@ class NewRun:
     trace: str | None = None
     contents: Sequence[Content] = ()
     contents_of: int | None = None
+    after: After | None = None
+    then: tuple[NewRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,37 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.states import RunState
+from ..runs.transition import is_in_state
 from ..runs.values import Settlement
+from . import links
 from .consequences import Consequences
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = ()
+_ROOMS: Sequence[Room] = (links.ended,)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
+Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
+_ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
+_SWEEPS: Sequence[Sweep] = (links.sweep,)
+
+
+async def any_waits(connection: AsyncConnection) -> bool:
+    """Whether a run waits for others, or for room."""
+    return bool(await connection.scalar(_ANY_WAITS))
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
+    """What nobody has heard of: nodes of an earlier release know nothing of ties, and end and remove runs all the same."""
+    found = [await one(connection, now) for one in _SWEEPS]
+    return Consequences(
+        ready=[one for each in found for one in each.ready],
+        settled=[one for each in found for one in each.settled],
+    )
 
 
 async def ended(

@@ -76,8 +76,20 @@ async def trigger_job(
     by = actor(request, principal)
     if body is not None and body.like is not None:
         arguments = await tried(scheduler.arguments_of(definition, body.like)) | arguments
-    run_id = await tried(scheduler.trigger(definition, arguments, by=by))
-    said = f"{definition.display_name} started as run {run_id}"
+    wish = body or TriggerIn()
+    run_id = await tried(
+        scheduler.trigger(
+            definition,
+            arguments,
+            by=by,
+            after=wish.after or None,
+            on=wish.on if wish.after else "success",
+            quorum=wish.quorum if wish.after else "all",
+            otherwise=wish.otherwise if wish.after else "discard",
+        )
+    )
+    waits = f", after {', '.join(str(one) for one in wish.after)}" if wish.after else ""
+    said = f"{definition.display_name} started as run {run_id}{waits}"
     return started_out(scheduler, run_id, definition.name, said)
 
 

@@ -11,6 +11,7 @@ from ....queries.jobs import JobOverview
 from ....queries.models import Pause
 from ....queries.needs.calendars import SlotChange, calendars_of, changes
 from ....storage.owners.values import Owner
+from ....storage.runs.values import On, Otherwise, Quorum
 from .base import Schema
 from .overrides import OverrideOut, overrides_out
 from .runs import RunOut, run_out
@@ -117,6 +118,13 @@ class TriggerIn(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     like: int | None = Field(
         default=None, description="A run of the job whose arguments it has, where none are given."
+    )
+    after: tuple[int, ...] = Field(default=(), description="The runs that it waits for.")
+    on: On = Field(default="success", description="How they have to end.")
+    quorum: Quorum = Field(default="all", description="Whether all of them have to, or any.")
+    otherwise: Otherwise = Field(
+        default="discard",
+        description="When they end otherwise it is cancelled, or waits for a retry of theirs.",
     )
 
 
