@@ -212,7 +212,7 @@ class JobRegistry:
             raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
         if not isinstance(mark, Declaration):
             refuse_mark(job, mark)
-        known = self._definitions.get(mark.name)
+        known = self.definitions.get(mark.name)  # all of them: others may follow it
         if known is not None and known.target is mark.target:
             return known
         if id(mark) not in self._completed:  # once: it makes a model of the job's arguments
