@@ -157,6 +157,7 @@ class Node:
         self._begin(self.rounds.look, "rounds")
         self._begin(self.rounds.follow_alerts, "alert watch")
         self._begin(self.rounds.index, "texts")
+        self._begin(self.rounds.sweep, "ties")
         self._begin(self.rounds.ping, "pings")
         self._begin(self.rounds.deliveries.run, "webhooks")
         self._begin(self.rounds.chain, "audit")

@@ -13,12 +13,14 @@ from ...core.errors import SecretError
 from ...core.outage import OUTAGES, Outage
 from ...core.secrets import resolve
 from ...core.states import RunState
+from ...engine.handover import submission
 from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
 from ...storage.failures import concerns, groups
 from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
+from ...storage.ties import ended
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from ..alerting.watch import AlertWatch
@@ -30,6 +32,7 @@ log = logging.getLogger("targcc.node.chores.rounds")
 _BULK_SECONDS = 2.0
 _LATE_SECONDS = 15.0
 _TEXT_SECONDS = 3.0
+_TIE_SECONDS = 30.0
 _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
 _PING_TIMEOUT_SECONDS = 10
@@ -169,6 +172,21 @@ class Rounds:
     async def index_once(self) -> None:
         """Index what there is to index."""
         await self._texts.once(self._ending.is_set)
+
+    async def sweep(self) -> None:
+        """Look after work that hangs together, until cancelled."""
+        await self._again_and_again("looking after ties", self.sweep_once, _TIE_SECONDS)
+
+    async def sweep_once(self) -> None:
+        """Go on with what has not heard of an end."""
+        services = self._services
+        async with services.store.read() as connection:
+            if not await ended.any_waits(connection):
+                return
+        async with services.store.write() as connection:
+            found = await ended.sweep(connection, services.clock.now())
+            await services.engine.submit(connection, [submission(run) for run in found.ready])
+        services.engine.wake()
 
     async def follow_alerts(self) -> None:
         """Do what follows alerts, until cancelled."""

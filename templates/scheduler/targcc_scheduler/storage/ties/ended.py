@@ -10,12 +10,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..runs.values import Settlement
 from .consequences import Consequences
+from .flows import advance as flows
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = ()
+_ROOMS: Sequence[Room] = (flows.ended,)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
+
+Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
+_SWEEPS: Sequence[Sweep] = (flows.sweep,)
+
+
+async def any_waits(connection: AsyncConnection) -> bool:
+    """Whether there may be something for :func:`sweep`."""
+    return await flows.any_goes_on(connection)
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
+    """What nobody has heard of: nodes of an earlier release know nothing of ties, and end and remove runs all the same."""
+    found = [await one(connection, now) for one in _SWEEPS]
+    return Consequences(ready=[one for each in found for one in each.ready])
 
 
 async def ended(
