@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from flows_rig import SEEN
 from guarantee_rig import DANA, QUICK, Ledger, schedulers, until
 from projects import PATH
-from targcc_scheduler import ArgumentsError, RunState, Scheduler
+from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
 from targcc_scheduler.queries.flows.flows import Flow, flow_of_run, get_flow
@@ -61,6 +61,8 @@ def states(found: Flow) -> dict[str, str]:
 async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
     first = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA))
     assert first.state == "succeeded"
+    job = scheduler.definitions["MonthEnd"]
+    assert (job.schedule_text, job.overlap) == ("0 2 1 * *", "skip")
     assert SEEN[0] == "import 9"
     assert sorted(SEEN[1:4]) == [f"load in/9-{number}" for number in range(3)]
     assert SEEN[4:] == ["report [3, 13, 23]"]
@@ -77,7 +79,9 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
         "report": {"succeeded": 1},
     }
     SEEN.clear()
-    empty = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "empty"}))
+    plain = Client(scheduler)
+    begun = await asyncio.to_thread(plain.start_flow, "MonthEnd", {"month": "empty"})
+    empty = await over(scheduler, begun)
     assert sorted(SEEN) == ["import empty", "report []", "tell nothing came"]
     assert states(empty)["load"] == "succeeded"
     with pytest.raises(ArgumentsError):
@@ -115,6 +119,16 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
 async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
     await scheduler.pause_queue("default", by=DANA)
     flow_id = await scheduler.start_flow("MonthEnd")
+    run_id = await scheduler.trigger("MonthEnd", by=DANA)
+    begin = {"arguments": {}, "by": "System"}
+    beside = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=True, **begin)
+    assert beside == (flow_id, False)
+    own = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=False, **begin)
+    assert own[0] != flow_id
+    again = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=True, **begin)
+    assert again == own
+    await scheduler.cancel_flow(own[0])
+    await scheduler.cancel(run_id, by=DANA)
     with pytest.raises(FlowStateError, match="is running"):
         await scheduler.rerun_flow(flow_id, "import")
     await scheduler.cancel_flow(flow_id, by=DANA)
