@@ -127,6 +127,12 @@ class Client:
         )
         return run_id
 
+    def start_flow(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
+    ) -> int:
+        """Start a flow; returns its id. See :meth:`Scheduler.start_flow`."""
+        return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
+
     def wait(self, run_id: int, timeout: float | None = None) -> RunState:
         """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""
         return self._scheduler.call_now(self._scheduler.wait(run_id, timeout))

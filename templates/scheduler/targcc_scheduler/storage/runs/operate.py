@@ -134,7 +134,7 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
 
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-    """Remove runs with their logs, steps and files."""
+    """Remove runs with their logs, steps, files and keys."""
     await blobs.remove_of(connection, run_ids)
     for table, column in (
         (job_link, job_link.c.ChildId),

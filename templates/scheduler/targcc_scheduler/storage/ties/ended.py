@@ -14,20 +14,21 @@ from ..runs.transition import is_in_state
 from ..runs.values import Settlement
 from . import links
 from .consequences import Consequences
+from .flows import advance as flows
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = (links.ended,)
+_ROOMS: Sequence[Room] = (links.ended, flows.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (links.sweep,)
+_SWEEPS: Sequence[Sweep] = (links.sweep, flows.sweep)
 
 
 async def any_waits(connection: AsyncConnection) -> bool:
-    """Whether a run waits for others, or for room."""
-    return bool(await connection.scalar(_ANY_WAITS))
+    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or a flow goes on."""
+    return bool(await connection.scalar(_ANY_WAITS)) or await flows.any_goes_on(connection)
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:

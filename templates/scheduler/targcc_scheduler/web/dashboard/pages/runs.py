@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ....core.states import RunState
 from ....jobs.definition import shown_arguments
 from ....oncall.finding import looked_for
+from ....project import current
 from ....queries import history, runs, system
 from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
+from ....queries.flows.flows import flow_of_run
 from ....queries.following import family
 from ....queries.models import Attempt, Run
 from ....queries.needs import bulk, why
@@ -101,6 +103,7 @@ async def runs_page(
         search=asked.text,
         chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
         filtered=bool(asked.text),
+        has_flows=bool(current().flows),
         actions=bulk.ACTIONS,
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
@@ -158,6 +161,7 @@ async def run_page(
             "children": await family.children(db, run_id),
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
+            "flow": await flow_of_run(db, run_id),
             "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
         }
 
