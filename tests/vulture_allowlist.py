@@ -117,3 +117,4 @@ _.late_since
 _.offset_before
 _.offset_after
 _.ics  # the spec
+_.__signature__  # of the job of a flow

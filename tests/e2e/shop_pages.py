@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import sqlite3
 import sys
@@ -35,7 +36,7 @@ NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
 ZONE = "Asia/Jerusalem"
 LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"  # 77 letters
 HEBREW = "דוח \u202eלילי"  # noqa: RUF001 - Hebrew, with a mark that turns the writing around
-PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1", "key": "1"}
+PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1", "key": "1", "flow_id": "1"}
 """What stands for a part of an address, besides what the database says."""
 QUERIES = {
     "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
@@ -63,7 +64,37 @@ calendars:
     off: [friday, saturday, 2026-04-02 (Passover), 2026-04-22 (Independence Day)]
     blackouts: ["22:00-23:30 (backup)"]
 """
+STEPS = {
+    "import": ("ImportOrders", (), "succeeded", ""),
+    "load": ("LoadFile", ("import",), "running", ""),
+    "empty": ("TellSomebody", ("import",), "skipped", "when: import.count == 0"),
+    "report": ("MonthReport", ("load",), "waiting", ""),
+    "sorry": ("TellSomebody", ("report", "load"), "waiting", ""),
+}
+"""The steps of a flow under way: job, steps before, state, why."""
 WRITTEN: dict[str, dict[str, Any]] = {
+    "c_JobBatch": {
+        "Name": "MonthEnd",
+        "Kind": "flow",
+        "State": "running",
+        "CreatedBy": "Manual (dana)",
+        "CreatedAt": NOW - timedelta(minutes=3),
+        "DefinitionJson": json.dumps(
+            {
+                name: {
+                    "said": {"job": job, "after": after},
+                    "job": job,
+                    "queue": "default",
+                    "priority": 0,
+                    "given": None,
+                    "state": state,
+                    "why": why,
+                }
+                for name, (job, after, state, why) in STEPS.items()
+            }
+        ),
+        "ArgumentsJson": '{"month": "2026-02"}',
+    },
     "c_JobMaintenance": {
         "StartsAt": NOW + timedelta(hours=9),
         "EndsAt": NOW + timedelta(hours=11),

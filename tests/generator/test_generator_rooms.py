@@ -139,12 +139,13 @@ def test_no_folders_import_each_other_in_a_circle(edges):
     assert circles(folders(edges)) == []
 
 
-def test_of_the_scheduler_only_its_schedules_are_imported():
+def test_of_the_scheduler_only_its_schedules_and_flows_are_imported():
     found = {
         f"{path.relative_to(PACKAGE)}: {name}"
         for path in PACKAGE.rglob("*.py")
         for name in imported(path)
-        if name.startswith("targcc_scheduler") and not name.startswith("targcc_scheduler.schedules")
+        if name.startswith("targcc_scheduler")
+        and not name.startswith(("targcc_scheduler.schedules", "targcc_scheduler.flows"))
     }
     assert found == set()
 

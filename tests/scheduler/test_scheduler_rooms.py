@@ -13,7 +13,7 @@ import targcc_scheduler
 
 ROOT = Path(targcc_scheduler.__file__).parent
 FLOORS = (
-    ("core", "schedules", "project"),
+    ("core", "schedules", "flows", "project"),
     ("settings", "search"),
     ("jobs", "services"),
     ("storage",),

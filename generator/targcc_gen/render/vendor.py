@@ -231,7 +231,7 @@ def _configure(spec: Spec) -> str:
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_calendars(spec)}{_told(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_calendars(spec)}{_told(spec)}{_flows(spec)}    ){_environments(spec)}
 )
 """
 
@@ -270,6 +270,16 @@ def _calendars(spec: Spec) -> str:
     }
     values = {"calendars": calendars, "queue_calendars": queues}
     return "".join(f"        {name}={source(one)},\n" for name, one in values.items() if one)
+
+
+def _flows(spec: Spec) -> str:
+    """The flows; nothing is said where there are none."""
+    if not spec.flows:
+        return ""
+    from targcc_gen.render.environments import source
+    from targcc_gen.render.job.flows import flows_of
+
+    return f"        flows={source(flows_of(spec))},\n"
 
 
 def _said(model: BaseModel, keys: Iterable[str]) -> dict[str, Any]:

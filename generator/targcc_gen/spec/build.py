@@ -49,6 +49,7 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
         "defaults": dict(spec.defaults),
         "jobs": views,
         "moved": spec.moved,
+        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
     }
     findings = list(rules.spec_findings(seen))
     if findings:

@@ -171,6 +171,8 @@ _KINDS: dict[tuple[str | None, ...], str] = {
     ("queues", None): "queue",
     ("calendars", None): "calendar",
     ("jobs", None): "job",
+    ("flows", None): "flow",
+    ("flows", None, "steps", None): "flow step",
     ("environments", None): "environment",
     ("environments", None, "defaults"): "environment defaults",
     ("environments", None, "queues", None): "environment queue",
@@ -203,6 +205,10 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
             return f"{kind[:-1]} {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
+        case ("flows", name):
+            return f"flow {shown(name)}"
+        case ("flows", flow, "steps", name):
+            return f"step {shown(name)} of flow {shown(flow)}"
         case ("environments", name):
             return f"environment {shown(name)}"
         case ("environments", place, "jobs" | "queues" as kind, name):

@@ -21,6 +21,8 @@ from targcc_gen.spec import parts, rules
 from targcc_gen.spec.blueprint_names import Blueprint
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.calendars.values import CalendarName, CalendarNames, OnHoliday
+from targcc_gen.spec.flows.models import MODELS as FLOW_MODELS
+from targcc_gen.spec.flows.models import FlowSpec
 from targcc_gen.spec.oncall import policy
 from targcc_gen.spec.oncall.policy import AlertingSpec, OnCallSpec
 from targcc_gen.spec.params import ParamName, ParamSpec
@@ -249,6 +251,7 @@ class Spec(Frozen):
         default_factory=DefaultsSpec, description="What a job gets when it says nothing else."
     )
     jobs: dict[JobKey, JobSpec] = Field(default_factory=dict, description="Jobs by name.")
+    flows: dict[JobKey, FlowSpec] = Field(default_factory=dict, description="Flows by name.")
     moved: dict[JobKey, JobKey] = Field(
         default_factory=dict,
         description="Jobs that were renamed, `Old: New`: their files, edits and history go along. A line can go once every"
@@ -335,11 +338,12 @@ def _as_written(spec: Spec) -> dict[str, Any]:
         },
         **({"extends": spec.extends} if spec.extends else {}),
         "moved": spec.moved,
+        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
     }
 
 
 _OWN: dict[str, type[BaseModel]] = {"spec": Spec, "calendar": CalendarSpec, "job": JobSpec}
-_MODELS = {**_OWN, **parts.MODELS, **ENVIRONMENT_MODELS, **policy.MODELS}
+_MODELS = {**_OWN, **parts.MODELS, **ENVIRONMENT_MODELS, **policy.MODELS, **FLOW_MODELS}
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
 """The keys that each kind of mapping may have."""

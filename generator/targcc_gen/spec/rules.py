@@ -16,6 +16,7 @@ from targcc_gen.names import JobName
 from targcc_gen.spec.blueprint_names import own_params, taken_names
 from targcc_gen.spec.calendars.rules import calendar_findings
 from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.flows.rules import flow_findings
 from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.value_errors import RULE, nearest, problem
@@ -145,6 +146,7 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _environments(spec, jobs)
     yield from _moved(_mapping(spec.get("moved")), jobs)
     yield from policy_findings(spec)
+    yield from flow_findings(spec)
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:

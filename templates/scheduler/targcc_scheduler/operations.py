@@ -15,7 +15,8 @@ from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
 from .core.kept.limits import MOST_BYTES
 from .core.states import FINAL, RunState
-from .engine.handover import hand_over, submission
+from .engine import creating
+from .engine.handover import hand_on, hand_over
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
 from .jobs.hooks.tracing import TRACING
@@ -27,11 +28,10 @@ from .storage.deploy import releases
 from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import operate, refuse
-from .storage.runs.values import NewRun, RunId
-from .storage.ties import keyed
+from .storage.runs.values import After, NewRun, RunId
+from .storage.ties import keyed, links
+from .storage.ties.tie import Tie
 from .storage.ties.wanted import call_key, expiry, unique_key
-
-_RUNS_A_STATEMENT = 1_000
 
 
 def new_run(
@@ -47,8 +47,10 @@ def new_run(
     most_bytes: int = MOST_BYTES,
     expires_in: timedelta | str | None = None,
     idempotency_key: str | None = None,
+    after: After | None = None,
+    delayed: bool = False,
 ) -> NewRun:
-    """A run of a job as it is wanted.
+    """A run of a job as it is wanted; ``delayed``: its delay counts from when it may go.
 
     Raises:
         ArgumentsError: the arguments do not fit the job.
@@ -57,6 +59,8 @@ def new_run(
     """
     arguments_json, contents = definition.take(arguments, most_bytes)
     later = due_at is not None and due_at > now
+    then = creating.runs_after(definition, str(by), now)
+    delays = Tie.DELAYED if delayed and after is not None else 0
     return NewRun(
         job_name=definition.name,
         job_type=job_type,
@@ -72,6 +76,9 @@ def new_run(
         expires_at=expiry(definition, due_at or now, expires_in),
         unique=unique_key(definition, arguments_json),
         call=call_key(definition, arguments_json, idempotency_key),
+        after=after,
+        then=then,
+        ties=creating.ties_of(then) | delays,
     )
 
 
@@ -114,13 +121,7 @@ async def create_run(call: Call, run: NewRun) -> RunId:
 
 async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
     """Insert runs and submit them to the engine; their ids, in the order of the runs, or of those that stand for them."""
-    ids: list[RunId] = []
-    for start in range(0, len(runs), _RUNS_A_STATEMENT):
-        some = runs[start : start + _RUNS_A_STATEMENT]
-        created = await keyed.insert_many(call.connection, some, call.now)
-        await call.engine.submit(call.connection, [submission(run) for run in created.ready])
-        ids += created.ids
-    return ids
+    return await creating.create_runs(call.engine, call.connection, runs, call.now)
 
 
 async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]]) -> None:
@@ -201,15 +202,19 @@ async def retry(call: Call, run_id: int, by: Actor) -> RunId:
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
     again = await create_run(call, copy)
+    if copy.ties & Tie.FOLLOWED:
+        await links.take_place(call.connection, run_id, again)
     await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)
     return again
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
-    name = await operate.delete(call.connection, run_id)
+    row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
-    await audit(call.connection, by, "delete", call.now, job_name=name, run_id=run_id)
+    left = await links.removed(call.connection, [row], call.now)
+    await hand_on(call.engine, call.connection, left, call.now)
+    await audit(call.connection, by, "delete", call.now, job_name=row.JobName, run_id=run_id)
 
 
 async def fail(call: Call, run_id: int, by: Actor) -> None:

@@ -36,6 +36,7 @@ class Project:
         job_options: By job, options of ``@job`` that count more here than what the job itself says.
         alerts: Who hears of jobs that name nobody, quiet hours, escalation, the digest: see ``alerts/policy.py``.
         oncall: The people who are on call, and the rota.
+        flows: Flows by name: options of the job that starts each, its ``arguments`` and its ``steps``; see ``jobs/flows/``.
     """
 
     name: str
@@ -58,11 +59,12 @@ class Project:
     )
     alerts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     oncall: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    flows: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for name in (
             *("queues", "queue_limits", "calendars", "queue_calendars", "job_options"),
-            *("alerts", "oncall"),
+            *("alerts", "oncall", "flows"),
         ):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if not self.database_url:

@@ -14,12 +14,13 @@ from .core.actor import SYSTEM, Actor
 from .core.clock import Clock, DatabaseClock
 from .core.scope.visibility import visibility
 from .core.states import RunState
-from .enqueueing.creating import Creating
+from .enqueueing.flowing import Flowing
 from .enqueueing.recording import RecordingHost
 from .hosting import Connection, Host
 from .jobs.declaration import define
 from .jobs.definition import JobDefinition
 from .jobs.discovery import BrokenModule
+from .jobs.flows.declared import FlowStarter
 from .jobs.hooks.hooked import Hooked
 from .jobs.hooks.tracing import TRACING
 from .jobs.options.keywords import RecurringOptions
@@ -35,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Scheduler(Creating, Hooked):
+class Scheduler(Flowing, Hooked):
     """Everything that can be done with jobs and runs; every method may be awaited on any event loop.
 
     The work is done on a loop in a thread named ``targcc``: a busy web server does not hold jobs up, nor the other way round.
@@ -60,7 +61,7 @@ class Scheduler(Creating, Hooked):
         self.settings = settings or Settings()
         self.clock = clock or DatabaseClock()
         package = jobs_package or self.settings.jobs_package
-        offers: dict[type, object] = {Scheduler: self}
+        offers: dict[type, object] = {Scheduler: self, FlowStarter: self}
         is_off = self.settings.effective_mode == "off"
         self._host = (RecordingHost if is_off else Host)(
             self.settings, self.clock, package, offers=offers, container=container, notify=notify

@@ -25,6 +25,7 @@ from .jobs.declaration import Declaration, declare
 from .jobs.definition import JobDefinition
 from .jobs.files.content import Content
 from .jobs.files.file import File
+from .jobs.following.parents import ParentRun, Parents
 from .jobs.result import JobResult
 from .project import Project, current
 from .schedules import parse_zone
@@ -63,6 +64,7 @@ async def run_job(
     steps: Mapping[str, Any] | None = None,
     cancelled: bool = False,
     hooks: Sequence[AroundHook] = (),
+    parents: Sequence[ParentRun] = (),
     **arguments: Any,
 ) -> Outcome:
     """Run one attempt of a job.
@@ -74,6 +76,7 @@ async def run_job(
         steps: The results of steps that an earlier attempt finished.
         cancelled: Whether it is told to stop before it begins.
         hooks: What runs around it, the outermost first. Default: none of the project's.
+        parents: The runs that it waited for.
         arguments: What ``execute`` gets besides the context; checked as when a run is created.
 
     Raises:
@@ -90,6 +93,7 @@ async def run_job(
         scheduled_for=moment.astimezone(parse_zone(definition.timezone)),
         triggered_by="System",
         recorder=recorder,
+        parents=Parents(parents),
     )
     if cancelled:
         ctx.tell_to_stop(StopReason.CANCELLED, "cancelled by the test")

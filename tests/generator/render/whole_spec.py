@@ -345,14 +345,40 @@ ONCALL = {
     "rota": st.lists(needing(SHIFT, "who"), max_size=2),
 }
 
+FLOW = {
+    "cron": CRON,
+    "every": DURATION,
+    "at": INSTANT,
+    "timezone": ZONE,
+    "display_name": TEXT,
+    "description": TEXT,
+    "queue": QUEUE,
+    "overlap": mostly(["skip", "allow"], "queue"),
+    "misfire": JOB["misfire"],
+    "calendar": CALENDARS,
+    "on_holiday": ON_HOLIDAY,
+    "paused": st.booleans(),
+    "arguments": st.sampled_from([{"month": "2026-10", "limit": 3, "deep": True, "rate": 0.5}, {}]),
+}
+FLOW_STEP = {
+    "after": mostly(["first", ["first"]], "nowhere", [7]),
+    "on": mostly(["success", "failure", "finish"], "end"),
+    "when": mostly(["first.count > 0 and 'x' in first.kinds", "not first.done"], "len(first)"),
+    "for_each": mostly(["first.files"], "nowhere.files"),
+    "arguments": mostly(
+        [{"path": "in/{first.day}.{{csv}}", "rows": [1, "{first.rows}"]}], {"a": "{"}
+    ),
+}
 PROJECT = {
     "package": mostly(["acme_jobs", "_x"], "fastapi", "class"),
     "timezone": ZONE,
     "description": TEXT,
 }
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "queues", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall"},
+    "spec": {"targcc", "project", "scheduler", "queues", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows"},
     "project": {"name", *PROJECT},
+    "flow": {*FLOW, "steps"},
+    "flow step": {*FLOW_STEP, "job"},
     "queue": {*QUEUE_KEYS},
     "calendar": {*CALENDAR_KEYS},
     "defaults": {*PLACE_DEFAULTS},
@@ -400,6 +426,14 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def flows(draw: st.DrawFn, keys: list[str]) -> dict[str, Any]:
+    """A flow of two steps over jobs of the spec."""
+    job = mostly(keys[:-1], keys[-1])
+    second = draw(some(FLOW_STEP, 3)) | {"after": draw(FLOW_STEP["after"]), "job": draw(job)}
+    return draw(some(FLOW, 3)) | {"steps": {"first": {"job": draw(job)}, "second": second}}
+
+
+@st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
     """A whole spec, as YAML has it."""
     named = draw(st.dictionaries(KEY, jobs(), min_size=1, max_size=3))
@@ -427,6 +461,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         ),
         "alerts": some(ALERTING, 3),
         "oncall": some(ONCALL, 3),
+        "flows": st.dictionaries(st.just("MonthlyFlow"), flows(keys), max_size=1),
     }
     whole |= draw(some(more, 3))
     if draw(SELDOM):

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
+from targcc_gen.spec.flows.models import FlowSpec, FlowStepSpec
 from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.oncall.policy import (
     AlertingSpec,
@@ -40,6 +41,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
     ("`alerts` of a job", AlertsSpec),
+    ("`flows`: each flow", FlowSpec),
+    ("`steps` of a flow: each step", FlowStepSpec),
     ("`alerts` of the project", AlertingSpec),
     ("`quiet` of the project's alerts: each entry", QuietSpec),
     ("`digest` of the project's alerts", DigestSpec),
@@ -123,7 +126,7 @@ def _kind(schema: dict[str, Any], key: str) -> str:
         "environments": "mapping", "extends": "path", "blueprints": "list of folders", "misfire": "mapping", "alerts": "mapping", "database": "`sqlite` or `postgresql`", "scheduler": "`vendored` or `package`", "targcc": "`1`",
         "on": "list of events", "email": "list of addresses", "keep": "list of arguments", "moved": "mapping",
         "days": "list of days", "quiet": "list of mappings", "escalation": "list of mappings", "rota": "list of mappings",
-        "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",
+        "flows": "mapping", "steps": "mapping", "arguments": "mapping", "after": "step, or list of steps", "when": "condition", "for_each": "list", "calendars": "mapping", "calendar": "name, or list of names", "include": "name, or list of names",
         "off": "text, or list of texts", "work": "date, or list of dates", "blackouts": "text, or list of texts", "ics": "path",
     }  # fmt: skip
     for example, words in _BY_EXAMPLE.items():

@@ -14,7 +14,7 @@ _SCHEDULES = ("cron", "every", "at", "type")
 
 # Sections that may be there with nothing below them.
 _MAY_BE_EMPTY = (
-    *("queues", "calendars", "defaults", "jobs", "environments", "moved"),
+    *("queues", "calendars", "defaults", "jobs", "environments", "moved", "flows"),
     *("alerts", "oncall"),
 )
 
@@ -72,8 +72,12 @@ def _name_shapes(schema: dict[str, Any]) -> None:
     places = schema["properties"]["environments"]
     places["propertyNames"] = {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"}
     places["additionalProperties"] = {"anyOf": [places["additionalProperties"], {"type": "null"}]}
-    schema["properties"]["jobs"]["propertyNames"] = {
-        "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"
+    for section in ("jobs", "flows"):
+        schema["properties"][section]["propertyNames"] = {
+            "pattern": r"^[\s_\-]*[A-Za-z][A-Za-z0-9_\-\s]*$"
+        }
+    definitions["FlowSpec"]["properties"]["steps"]["propertyNames"] = {
+        "pattern": "^[A-Za-z][A-Za-z0-9_]{0,49}$"
     }
     for name, alert in product(_TELL, ("slack", "teams", "webhook")):
         definitions[name]["properties"][alert]["pattern"] = WEBHOOK_PATTERN

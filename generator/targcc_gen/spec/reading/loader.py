@@ -37,6 +37,7 @@ _MAY_BE_EMPTY = {
     ("defaults",),
     ("environments",),
     ("moved",),
+    ("flows",),
     ("alerts",),
     ("oncall",),
 }

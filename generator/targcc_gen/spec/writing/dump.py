@@ -54,6 +54,7 @@ def dump_spec(spec: Spec) -> str:
         *_shared(spec),
         *_told(spec),
         _jobs(spec.jobs),
+        *([_flows(spec)] if spec.flows else []),
         *([_block("moved", spec.moved)] if spec.moved else []),
         *([_environments(spec)] if spec.environments else []),
     ]
@@ -164,6 +165,17 @@ def _jobs(jobs: Mapping[str, JobSpec]) -> str:
     if not jobs:
         return "jobs: {}"
     return "jobs:\n" + "\n\n".join("\n".join(job_lines(key, job)) for key, job in jobs.items())
+
+
+def _flows(spec: Spec) -> str:
+    """The flows; a step is one line."""
+    lines = ["flows:"]
+    for name, flow in spec.flows.items():
+        values = _plain(flow)
+        steps = values.pop("steps")
+        lines += [f"  {name}:", *("  " + line for line in _body(values, 2)), "    steps:"]
+        lines += [f"      {_entry(step, said)}" for step, said in steps.items()]
+    return "\n".join(lines)
 
 
 def _block(key: str, values: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ _MODULES = {
     "job": ("job_actions", "job_group"),
     "run": ("files.downloading", "run_group"),
     "inbox": ("oncall.inbox", "inbox_group"),
+    "flow": ("flows.flow", "flow_group"),
     "why": ("oncall.why", "why"),
     "upcoming": ("timeline.coming", "upcoming"),
     "timeline": ("timeline.ran", "timeline"),

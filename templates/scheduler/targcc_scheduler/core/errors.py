@@ -43,6 +43,10 @@ class IdempotencyError(ValueError):
     """The idempotency key of a call is that of an earlier call with another job or other arguments, or is no key."""
 
 
+class FlowStateError(RunStateError):
+    """The flow is not in a state in which that can be done."""
+
+
 class UnknownQueue(LookupError):  # noqa: N818 - reads as what it is
     """There is no queue of this name; the message lists those that there are."""
 
@@ -53,6 +57,10 @@ class UnknownRun(LookupError):  # noqa: N818 - reads as what it is
 
 class UnknownFile(LookupError):  # noqa: N818 - reads as what it is
     """The run has no file with this id that may be downloaded."""
+
+
+class UnknownFlow(LookupError):  # noqa: N818 - reads as what it is
+    """There is no flow with this id, or of this name."""
 
 
 class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..storage.runs.refuse import Waiting
 from ..storage.runs.values import Settlement
-from ..storage.ties.consequences import Ready
+from ..storage.ties.consequences import Consequences, Ready
 from ..storage.ties.ended import ended
 from ..storage.webhooks.handlers import note_retries
 from .port import Engine, Submission
@@ -29,16 +29,23 @@ async def hand_over(
         settled: What :func:`..storage.runs.settle.settle` has written.
         now: The present instant.
     """
+    return await hand_on(engine, connection, Consequences(settled=settled), now)
+
+
+async def hand_on(
+    engine: Engine, connection: AsyncConnection, consequences: Consequences, now: datetime
+) -> list[Submission]:
+    """As :func:`hand_over`, of what has come of something else than ends."""
     submitted: list[Submission] = []
-    await note_retries(connection, settled, now)
-    while settled:  # what ends in consequence of an end has consequences too
-        submitted += await _offer(engine, connection, settled)
-        consequences = await ended(connection, settled, now)
+    while consequences.ready or consequences.settled:
         if consequences.ready:
             ready = [submission(run) for run in consequences.ready]
             await engine.submit(connection, ready)
             submitted += ready
         settled = consequences.settled
+        await note_retries(connection, settled, now)
+        submitted += await _offer(engine, connection, settled)
+        consequences = await ended(connection, settled, now)  # which has consequences too
     return submitted
 
 

@@ -14,7 +14,8 @@ from ..hosting import Connection
 from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
-from ..storage.runs.values import RunId
+from ..storage.runs.values import On, Otherwise, Quorum, RunId
+from .waiting import Parents
 
 
 class Client:
@@ -42,6 +43,10 @@ class Client:
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
@@ -55,6 +60,10 @@ class Client:
             priority=priority,
             expires_in=expires_in,
             idempotency_key=idempotency_key,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
         )
         return run_id
 
@@ -68,15 +77,27 @@ class Client:
         queue: str | None = None,
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
         kind, runs = JobType.FIRE_AND_FORGET, list(many)
-        options: dict[str, Any] = {
-            "queue": queue,
-            "priority": priority,
-            "expires_in": expires_in,
-        }
-        return self._scheduler.create_now(kind, job, runs, session, by, **options)
+        return self._scheduler.create_now(
+            kind,
+            job,
+            runs,
+            session,
+            by,
+            queue=queue,
+            priority=priority,
+            expires_in=expires_in,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
+        )
 
     def schedule(
         self,
@@ -91,6 +112,10 @@ class Client:
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
         """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
@@ -106,8 +131,18 @@ class Client:
             priority=priority,
             expires_in=expires_in,
             idempotency_key=idempotency_key,
+            after=after,
+            on=on,
+            quorum=quorum,
+            otherwise=otherwise,
         )
         return run_id
+
+    def start_flow(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, by: Actor = SYSTEM
+    ) -> int:
+        """Start a flow; returns its id. See :meth:`Scheduler.start_flow`."""
+        return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
 
     def wait(self, run_id: int, timeout: float | None = None) -> RunState:
         """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""

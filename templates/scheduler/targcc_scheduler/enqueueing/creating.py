@@ -15,7 +15,8 @@ from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..storage.runs.values import NewRun, RunId
+from ..storage.runs.values import NewRun, On, Otherwise, Quorum, RunId
+from .waiting import Parents, after_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +51,10 @@ class Creating:
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id.
@@ -62,9 +67,15 @@ class Creating:
             by: Who wants it.
             queue: Instead of the job's own.
             priority: Instead of the job's own.
-            expires_in: If it has not begun so long after it was due, it is cancelled. Instead of the job's own.
+            expires_in: If it has not begun so long after it was due, it is cancelled. Instead of the job's own. One that waits for others is due
+                when it may go.
             idempotency_key: What you name this call: repeated with the same name it returns the run that it made the first time, for as long
                 as that is kept. The ``existing`` of the id that is returned says so, as it does where a job is ``unique``.
+            after: It waits for these: the id of a run, a batch, or several. A run that was there already, and stands for this one, is as it
+                was: it waits for nothing more.
+            on: How they have to end: ``success``, ``failure``, or ``finish`` for any end.
+            quorum: Whether ``all`` of them have to, or ``any`` is enough.
+            otherwise: When they end otherwise it is cancelled with that reason (``discard``), or ``wait`` for a retry that a person starts.
             **arguments: What ``execute`` gets besides the context.
 
         Raises:
@@ -72,10 +83,18 @@ class Creating:
             ArgumentsError: the arguments do not fit it.
             FileError: a file among them cannot be read, or something is too large.
             IdempotencyError: the name is that of a call for another job or with other arguments.
+            UnknownRun: it is to wait for a run that does not exist.
         """
         kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         run = await self._new_run(
-            job, JobType.FIRE_AND_FORGET, arguments, by, queue=queue, priority=priority, **kept
+            job,
+            JobType.FIRE_AND_FORGET,
+            arguments,
+            by,
+            queue=queue,
+            priority=priority,
+            after=after_of(after, on, quorum, otherwise),
+            **kept,
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -90,13 +109,22 @@ class Creating:
         queue: str | None = None,
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
 
         The rest is as :meth:`enqueue` has it.
         """
-        kind = JobType.FIRE_AND_FORGET
-        options: dict[str, Any] = {"queue": queue, "priority": priority, "expires_in": expires_in}
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options: dict[str, Any] = {
+            "queue": queue,
+            "priority": priority,
+            "expires_in": expires_in,
+            "after": waits,
+        }
         runs = [await self._new_run(job, kind, one, by, **options) for one in many]
         return await self.operate(operations.create_runs, _one(session, connection), runs)
 
@@ -114,19 +142,34 @@ class Creating:
         priority: int | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **arguments: Any,
     ) -> RunId:
         """Run a job later; returns the run's id.
 
-        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it.
+        Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it. With ``after``
+        the delay counts from when the run may go.
 
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
         """
         due_at = operations.due_instant(delay, at, await self._host.now())
         kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
-        options = {"queue": queue, "priority": priority, "due_at": due_at, **kept}
-        run = await self._new_run(job, JobType.DELAYED, arguments, by, **options)
+        run = await self._new_run(
+            job,
+            JobType.DELAYED,
+            arguments,
+            by,
+            queue=queue,
+            priority=priority,
+            due_at=due_at,
+            after=after_of(after, on, quorum, otherwise),
+            delayed=delay is not None,
+            **kept,
+        )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
     async def trigger(
@@ -139,6 +182,10 @@ class Creating:
         connection: Connection | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
     ) -> RunId:
         """Run a job now because somebody wants it; returns the run's id.
 
@@ -150,9 +197,14 @@ class Creating:
             connection: The same.
             expires_in: The same.
             idempotency_key: The same.
+            after: What it waits for, as :meth:`enqueue` has it; as the next three.
+            on: How that has to end.
+            quorum: Whether ``all`` or ``any`` of it.
+            otherwise: What becomes of the run else.
         """
         kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
-        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, **kept)
+        waits = after_of(after, on, quorum, otherwise)
+        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits, **kept)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 
     async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
@@ -181,12 +233,18 @@ class Creating:
         *,
         delay: timedelta | str | None = None,
         at: datetime | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
         **rest: Any,
     ) -> list[RunId]:
         """Create runs from code that is not async; see :class:`~.client.Client`."""
         self._host.open_now()
         definition, now = self.find(job), self._host.clock.now()
+        rest["after"] = after_of(after, on, quorum, otherwise)
         if kind == JobType.DELAYED:
+            rest["delayed"] = delay is not None
             rest["due_at"] = operations.due_instant(delay, at, now)
         keeper = self._host.keeper
         rest["most_bytes"] = keeper.most_bytes

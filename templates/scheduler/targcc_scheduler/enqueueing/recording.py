@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
@@ -21,6 +21,8 @@ from ..jobs.files.content import Content
 from ..operations import Call
 from ..settings import Settings
 from ..storage.runs.values import NewRun, RunId
+from ..storage.ties import following
+from ..storage.ties.links import RUN
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,6 +100,27 @@ class Recording:
 
 
 RECORDING = Recording()
+
+
+def _waits(run: NewRun) -> NewRun:
+    """A run as those that it waits for have ended so far."""
+    if run.after is None:
+        return run
+    states = {
+        (kind, parent_id): _outcome(parent_id) if kind == RUN else None
+        for kind, parent_id in run.after.parents
+    }
+    found = following.prepared(run, states)
+    return (
+        replace(found, state=RunState.CANCELLED)
+        if following.is_discarded(run.after, states)
+        else found
+    )
+
+
+def _outcome(run_id: int) -> str | None:
+    state = RECORDING.find(run_id).state
+    return str(state) if state in FINAL else None
 
 
 class RecordingHost(Host):
@@ -181,7 +204,7 @@ class RecordingHost(Host):
     async def _create(self, runs: Sequence[NewRun]) -> list[RunId]:
         ids = []
         for run in runs:
-            made = RECORDING.add(run)
+            made = RECORDING.add(_waits(run))
             ids.append(RunId(made.run_id))
             if RECORDING.perform is not None and made.state == RunState.ENQUEUED:
                 made.state = RunState.FAILED  # unless it comes back

@@ -16,6 +16,7 @@ from ..core.kept.texts import text_of
 from ..core.text import clean
 from .definition import JobDefinition, shown_arguments
 from .files.file import File
+from .following.parents import ParentRun, Parents
 from .run_log import Recorder, RunLog
 from .steps import decode, encode, is_async
 
@@ -46,6 +47,7 @@ class JobContext:
         triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
         recorder: Stores its log lines, progress and steps.
         trace: The W3C ``traceparent`` of who enqueued the run.
+        parents: The runs that it waited for.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class JobContext:
         triggered_by: str,
         recorder: Recorder,
         trace: str | None = None,
+        parents: Parents | None = None,
     ) -> None:
         self.trace = trace
         self._arguments: Mapping[str, Any] = {}
@@ -66,6 +69,8 @@ class JobContext:
         self.attempt = attempt
         self.scheduled_for = scheduled_for
         self.triggered_by = triggered_by
+        self.parents = parents or Parents()
+        """The runs that it waited for, by the names of their jobs."""
         self.log = RunLog(recorder, job=definition.name, run_id=run_id, attempt=attempt)
         self._recorder = recorder
         self._steps: set[str] = set()
@@ -83,6 +88,11 @@ class JobContext:
     def arguments(self) -> dict[str, Any]:
         """What the job gets besides the context, for hooks and logs: secret ones are masked."""
         return shown_arguments(self.definition, self._arguments)
+
+    @property
+    def parent(self) -> ParentRun | None:
+        """The run that it waited for, of several the oldest; ``None``: it waited for none."""
+        return self.parents.runs[0] if self.parents.runs else None
 
     @property
     def aliases(self) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, Unpack, cast, get_args
+from typing import Any, TypeVar, Unpack, cast, get_args
 
 from ..core.errors import JobError
 from ..project import Project, current
@@ -39,6 +39,7 @@ from .definition import (
     name_of,
 )
 from .expectations import expectations
+from .following.chains import AfterRun, Named, interval_from, names
 from .options.calendars import calendar_names, with_calendars
 from .options.keywords import Expected, JobOptions
 from .options.unique import UniqueBy, unique_of
@@ -138,7 +139,7 @@ def _complete(
     *,
     every: str | timedelta | None = None,
     anchor: str | datetime | None = None,
-    after: Literal["completion", "start"] | None = None,
+    after: AfterRun | Sequence[Named] | None = None,
     at: str | datetime | None = None,
     timezone: str | None = None,
     display_name: str | None = None,
@@ -172,7 +173,10 @@ def _complete(
         raise JobError(f"{target.__name__} needs a method execute(self, ctx)")
     key = name or declaration.name
     zone = timezone or project.timezone
-    when, text = schedule_from(schedule, every=every, anchor=anchor, after=after, at=at, zone=zone)
+    counted = interval_from(after)
+    when, text = schedule_from(
+        schedule, every=every, anchor=anchor, after=counted, at=at, zone=zone
+    )
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
     _check_aliases(key, aliases)
     parse_zone(zone)
@@ -209,6 +213,7 @@ def _complete(
         on_holiday=on_holiday,
         unique=unique_of(key, target, unique, unique_scope, on_duplicate, recurs=when is not None),
         expires_in=_limit(expires_in),
+        after=names(key, after, has_schedule=when is not None),
         expectations=expectations(key, **expected),
     )
 

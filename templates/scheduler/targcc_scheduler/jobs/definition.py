@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -123,6 +123,8 @@ class JobDefinition:
         on_holiday: What becomes of a slot where one of them is closed, when it says so.
         unique: How its runs are unique, if they are.
         expires_in: A run that has not begun so long after it was due is not started; ``None`` is no limit.
+        after: The jobs that it follows: each run of one of them brings a run of this one.
+        followers: The jobs that follow it, as they are in this process.
         overrides: What people have changed of it while it is deployed.
         code: The job as its code has it, where people have changed something.
     """
@@ -157,6 +159,10 @@ class JobDefinition:
     on_holiday: OnHoliday | None = None
     unique: Unique | None = None
     expires_in: timedelta | None = None
+    after: tuple[str, ...] = ()
+    followers: Callable[[], Sequence[JobDefinition]] = field(
+        default=tuple, repr=False, compare=False
+    )
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 

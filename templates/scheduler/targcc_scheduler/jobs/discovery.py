@@ -19,6 +19,8 @@ from ..project import Project, current
 from .copies import check_constructor, refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
+from .flows.declared import flow_declarations
+from .following.chains import refused
 from .hooks.hooks import Hooks
 from .hooks.marks import kinds_of
 
@@ -79,7 +81,21 @@ def discover(
     """
     found = Discovered(project or current(), hooks=hooks or Hooks())
     discover_more(package, found)
+    _add_flows(found)
     return found
+
+
+def _add_flows(found: Discovered) -> None:
+    """The jobs that start the project's flows."""
+    for name, declared in flow_declarations(found.project):
+        try:
+            if isinstance(declared, Exception):
+                raise declared
+            _add(declared, found)
+        except (ValueError, JobError) as error:
+            text = f"flow {name} of targcc.yaml cannot be used: {error}"
+            found.broken.append(BrokenModule(f"flow {name}", None, text, text))
+            log.error(text)  # noqa: TRY400 - the spec is wrong, and no code
 
 
 def discover_more(package: str, found: Discovered) -> None:
@@ -96,6 +112,9 @@ def discover_more(package: str, found: Discovered) -> None:
         module = _import(name, found)
         if module is not None:
             _collect(module, found)
+    for job, why in refused(found.definitions).items():
+        gone = found.definitions.pop(job)
+        found.broken.append(_broken(gone.module, JobError(why)))
     for broken in found.broken[known:]:
         if broken.module == f"{package}.{_HOOKS}":
             found.hooks.refuse(f"no job runs, since {broken.module} cannot be used: {broken.error}")
@@ -188,7 +207,7 @@ def check(definition: JobDefinition) -> None:
     """
     check_constructor(definition.target)
     parameters = definition.signature
-    if definition.schedule is None:
+    if definition.schedule is None and not definition.after:
         return
     try:
         parameters.check({})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..core.errors import UnknownJob
@@ -120,11 +122,22 @@ class JobRegistry:
     def _hold(self, *names: str) -> None:
         """Bring what everybody gets of these jobs up to date."""
         found = self._found().definitions
-        for name in names:
+        touched = {*names, *(one for name in names if name in found for one in found[name].after)}
+        following: dict[str, list[str]] = {}
+        for job in found.values():
+            for one in job.after:
+                following.setdefault(one, []).append(job.name)
+        for name in touched:
             if name in found:
-                self._definitions[name] = self._changed(found[name])
+                changed = self._changed(found[name])
+                if name in following:
+                    changed = replace(changed, followers=partial(self._some, following[name]))
+                self._definitions[name] = changed
             else:
                 self._definitions.pop(name, None)
+
+    def _some(self, names: Sequence[str]) -> list[JobDefinition]:
+        return [self._definitions[name] for name in names if name in self._definitions]
 
     def _changed(self, definition: JobDefinition) -> JobDefinition:
         overrides = self._overrides.get(definition.name)
@@ -199,7 +212,7 @@ class JobRegistry:
             raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
         if not isinstance(mark, Declaration):
             refuse_mark(job, mark)
-        known = self._definitions.get(mark.name)
+        known = self.definitions.get(mark.name)  # all of them: others may follow it
         if known is not None and known.target is mark.target:
             return known
         if id(mark) not in self._completed:  # once: it makes a model of the job's arguments

@@ -32,6 +32,7 @@ from ..storage.runs.values import (
 from .blobs.fetching import Fetcher
 from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
+from .claiming.parents import parents_of
 from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
 from .outcome import Outcome, raised_outcome, refused_outcome
@@ -165,7 +166,8 @@ class Executor:
             await self._return(claim, "the job is gone from this node")
             return
         arguments = self._claimer.arguments(claim)
-        attempt = RunningAttempt(claim, definition, RunRecorder(claim, self._records))
+        parents = await parents_of(self._store, claim)
+        attempt = RunningAttempt(claim, definition, RunRecorder(claim, self._records), parents)
         self._running[claim.run_id] = attempt
         try:
             if may_refer(claim.arguments_json):

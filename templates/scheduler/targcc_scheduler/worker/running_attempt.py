@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ..jobs.context import JobContext, StopReason
 from ..jobs.definition import JobDefinition
+from ..jobs.following.parents import Parents
 from ..schedules import format_duration
 from ..storage.runs import values
 from .processes.pool import ProcessInvocation
@@ -24,12 +25,13 @@ class RunningAttempt:
         claim: values.Claim,
         definition: JobDefinition,
         recorder: RunRecorder,
+        parents: Parents,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.claim = claim
         self.definition = definition
         self.recorder = recorder
-        self.ctx = _context(claim, definition, recorder)
+        self.ctx = _context(claim, definition, recorder, parents)
         self.turned: asyncio.Future[None] = loop.create_future()
         """Done when the job's code has ended, or is told to stop."""
         self.ended: asyncio.Future[InvocationResult] = loop.create_future()
@@ -110,6 +112,7 @@ def _context(
     claim: values.Claim,
     definition: JobDefinition,
     recorder: RunRecorder,
+    parents: Parents,
 ) -> JobContext:
     instant = claim.scheduled_for or claim.created_at
     return JobContext(
@@ -120,4 +123,5 @@ def _context(
         triggered_by=claim.triggered_by,
         recorder=recorder,
         trace=claim.trace,
+        parents=parents,
     )

@@ -12,6 +12,7 @@ _PARTS = {
     "calendar": ("timeline.routes",),
     "timeline": ("timeline.routes",),
     "heatmap": ("timeline.routes",),
+    "flows": ("flows.routes",),
     "calendars": ("calendars.routes",),
     "maintenance": ("calendars.routes",),
     "webhooks": ("live.webhooks",),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from ...storage.runs.values import On
 from ...web.api.schemas.base import DoneOut, PauseIn
 from ...web.api.schemas.jobs import JobDetailOut, TriggerIn
 from ...web.api.schemas.runs import StartedOut
@@ -49,6 +50,22 @@ def argument_options(command: Function) -> Function:
 @click.option(
     "--idempotency-key", metavar="KEY", help="A name of yours: repeated, it starts nothing more."
 )
+@click.option(
+    "--after", type=int, multiple=True, metavar="RUN", help="Wait for this run; may be repeated."
+)
+@click.option(
+    "--on",
+    type=click.Choice(get_args(On)),
+    default="success",
+    show_default=True,
+    help="How the runs of --after have to end.",
+)
+@click.option("--any", "any_of", is_flag=True, help="One of them is enough.")
+@click.option(
+    "--or-wait",
+    is_flag=True,
+    help="If they end otherwise wait for a retry, instead of being cancelled.",
+)
 @wait_options
 @json_option
 def run_job(
@@ -59,6 +76,10 @@ def run_job(
     like: int | None,
     expires_in: str | None,
     idempotency_key: str | None,
+    after: tuple[int, ...],
+    on: On,
+    any_of: bool,
+    or_wait: bool,
     wait: bool,
     timeout: timedelta | None,
     as_json: bool,
@@ -73,6 +94,7 @@ def run_job(
       targcc job run SendWelcome --arg user_id=42 --arg since=2026-01-31
       targcc job run SendWelcome --like 4711 --arg user_id=43
       targcc job run ImportOrders --arg report=@orders.csv
+      targcc job run CleanUp --after 4711 --on failure
     """
     given = arguments_of(pairs, arguments)
 
@@ -81,6 +103,8 @@ def run_job(
             files = await files_among(api, name, given)
             if files and (expires_in or idempotency_key):
                 raise click.UsageError("--expires-in and --idempotency-key go without files")
+            if files and after:
+                raise click.UsageError("a run with files waits for no other: leave --after out")
             if files:
                 begun = await send(api, name, given, files, like)
             else:
@@ -89,6 +113,10 @@ def run_job(
                     like=like,
                     expires_in=expires_in,
                     idempotency_key=idempotency_key,
+                    after=after,
+                    on=on,
+                    quorum="any" if any_of else "all",
+                    otherwise="wait" if or_wait else "discard",
                 )
                 begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)

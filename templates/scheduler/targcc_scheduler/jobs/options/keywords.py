@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from ...schedules import OnHoliday
 from ..definition import Alerts, Isolation, Misfire, Overlap
+from ..following.chains import AfterRun, Named
 from .unique import UniqueBy
 
 
@@ -20,8 +22,9 @@ class RecurringOptions(TypedDict, total=False):
     """An interval, instead of a cron expression."""
     anchor: str | datetime | None
     """With ``every``: when it runs first; the intervals are counted from there. An interval of whole days keeps its time of the clock."""
-    after: Literal["completion", "start"] | None
-    """With ``every``: count from the end or the start of the last run; a run that took longer than the interval is followed at once."""
+    after: AfterRun | Sequence[Named] | None
+    """Jobs that it follows, as ``[ImportOrders]`` or by name: each run of theirs that is created brings one of its own, which waits for its success.
+    With ``every``, ``"completion"`` or ``"start"``: count from the end or the start of the last run."""
     at: str | datetime | None
     """One instant, instead of a cron expression: it runs once."""
     display_name: str | None

@@ -87,7 +87,7 @@ async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Ro
         "retry": lambda: actions.retry(connection, found, by, now, dues),
         "run-now": lambda: actions.run_now(connection, found, by, now, dues),
         "cancel": lambda: actions.cancel(connection, found, by, now),
-        "delete": lambda: actions.delete(connection, found),
+        "delete": lambda: actions.delete(connection, found, now),
         "queue": lambda: actions.move(connection, found, queue=options["queue"]),
         "priority": lambda: actions.move(connection, found, priority=options["priority"]),
         "discard": lambda: actions.discard(connection, found, by, note, now),

@@ -13,14 +13,14 @@ from ...core.errors import SecretError
 from ...core.outage import OUTAGES, Outage
 from ...core.secrets import resolve
 from ...core.states import RunState
-from ...engine.handover import hand_over
+from ...engine.handover import hand_on
 from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
 from ...storage.failures import concerns, groups
 from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
-from ...storage.ties import expiry
+from ...storage.ties import ended
 from ...storage.trail import seal
 from ...worker.node_services import NodeServices
 from ..alerting.watch import AlertWatch
@@ -32,7 +32,7 @@ log = logging.getLogger("targcc.node.chores.rounds")
 _BULK_SECONDS = 2.0
 _LATE_SECONDS = 15.0
 _TEXT_SECONDS = 3.0
-_SWEEP_SECONDS = 30.0
+_TIE_SECONDS = 30.0
 _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
 _PING_TIMEOUT_SECONDS = 10
@@ -173,6 +173,23 @@ class Rounds:
         """Index what there is to index."""
         await self._texts.once(self._ending.is_set)
 
+    async def sweep(self) -> None:
+        """Look after runs that wait for others or whose time is over, until cancelled."""
+        await self._again_and_again("looking after ties", self.sweep_once, _TIE_SECONDS)
+
+    async def sweep_once(self) -> None:
+        """Tell runs what ended without their hearing of it, and end those that no claim meets and whose time is over."""
+        services = self._services
+        async with services.store.read() as connection:
+            more = await ended.any_waits(connection, services.clock.now())
+        while more and not self._ending.is_set():
+            async with services.store.write() as connection:
+                now = services.clock.now()
+                found = await ended.sweep(connection, now)
+                await hand_on(services.engine, connection, found, now)
+            services.engine.wake()
+            more = bool(found.settled)
+
     async def follow_alerts(self) -> None:
         """Do what follows alerts, until cancelled."""
         if self._alerts is not None:
@@ -219,22 +236,6 @@ class Rounds:
         if settings.ping_url and self._schedule and slots_come and due:
             self._pinged = time.monotonic()
             self._put(settings.ping_url)
-
-    async def sweep(self) -> None:
-        """End the runs whose time is over and which no claim meets, until cancelled."""
-        await self._again_and_again("ending runs that expired", self.sweep_once, _SWEEP_SECONDS)
-
-    async def sweep_once(self) -> None:
-        """End those that there are."""
-        services, now = self._services, self._services.clock.now()
-        async with services.store.read() as connection:
-            more = await expiry.any_expired(connection, now)
-        while more and not self._ending.is_set():
-            async with services.store.write() as connection:
-                ended = await expiry.end_some(connection, now)
-                await hand_over(services.engine, connection, ended, now)
-            services.engine.wake()
-            more = bool(ended)
 
     async def ping(self) -> None:
         """Fetch the addresses of pings, one after the other, until cancelled."""

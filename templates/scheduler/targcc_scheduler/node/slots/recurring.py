@@ -18,6 +18,7 @@ from ...alerts.events import AlertEvent
 from ...core.actor import SYSTEM
 from ...core.clock import wait_for
 from ...core.outage import OUTAGES, Outage
+from ...engine.creating import submit_created
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule, WorkingSchedule
 from ...storage import slots
@@ -214,8 +215,8 @@ class RecurringScheduler:
                     handled.append((job, last if found is None else found.last))
                 due[owner] += [(job, found)] if found is not None else []
             await _record(connection, due[Owner.SHADOW])
-            if submissions := await create_runs(connection, due[Owner.NEW], now):
-                await self._engine.submit(connection, submissions)
+            if begun := await create_runs(connection, due[Owner.NEW], now):
+                await submit_created(self._engine, connection, begun, now)
         for job, last in handled:
             self._plan(job, last, now)
         self._engine.wake()

@@ -7,13 +7,14 @@ what can be decided now. Most slots need one, and it is one statement for all jo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import SYSTEM
 from ...core.states import RunState
-from ...engine.port import Submission
+from ...engine.creating import runs_after, ties_of
 from ...jobs.definition import JobDefinition, JobType
 from ...storage import slots
 from ...storage.maintenance import rows as windows
@@ -27,7 +28,7 @@ from .due_slots import ON_TIME, DueSlots
 
 async def create_runs(
     connection: AsyncConnection, due: Sequence[tuple[JobDefinition, DueSlots]], now: datetime
-) -> list[Submission]:
+) -> list[tuple[int, NewRun]]:
     """Create the runs of slots, and say that they are handled.
 
     Args:
@@ -36,7 +37,7 @@ async def create_runs(
         now: The present instant.
 
     Returns:
-        What is to be submitted to the engine, in the same transaction.
+        The runs that are to be submitted to the engine, in the same transaction, with their ids; and those that follow them are to be created.
     """
     careful = [job.name for job, item in due if item.run and job.overlap == "skip"]
     busy = await slots.busy_runs(connection, careful)
@@ -45,12 +46,12 @@ async def create_runs(
         _JobSlots(job, item, busy.get(job.name, []), now, _skipping(job, closed))
         for job, item in due
     ]
-    submitted: list[Submission] = []
+    begun: list[tuple[int, NewRun]] = []
     while runs := [run for job in jobs for run in job.next_round()]:
         ids = await keyed.insert_slots(connection, runs, now)
-        submitted += [submission for job in jobs for submission in job.created(ids)]
+        begun += [one for job in jobs for one in job.created(ids)]
     await slots.advance(connection, {job.name: item.last for job, item in due})
-    return submitted
+    return begun
 
 
 class _JobSlots:
@@ -73,11 +74,12 @@ class _JobSlots:
         window: Window | None = None,
     ) -> None:
         self._job = job
+        self._now = now
         self._window = window
         self._busy = busy
         self._missed = list(_missed(job, due))
         self._left = list(due.run)
-        self._begun: list[datetime] = []
+        self._begun: list[NewRun] = []
         late = bool(due.run) and now - due.run[0] > ON_TIME
         catches_up = late and job.misfire == "run_all"
         self._careful = job.overlap == "skip" and not catches_up
@@ -97,16 +99,21 @@ class _JobSlots:
             skipped = [_skipped(self._job, slot, self._busy[0]) for slot in self._left]
             self._left = []
             return missed + skipped
-        self._begun, self._left = self._left[:room], self._left[room:]
-        return missed + [_run(self._job, slot, RunState.ENQUEUED) for slot in self._begun]
+        slots_begun, self._left = self._left[:room], self._left[room:]
+        then = runs_after(self._job, str(SYSTEM), self._now)
+        self._begun = [
+            replace(_run(self._job, slot, RunState.ENQUEUED), then=then, ties=ties_of(then))
+            for slot in slots_begun
+        ]
+        return missed + self._begun
 
-    def created(self, ids: Mapping[create.Slot, int]) -> Iterator[Submission]:
-        """Take note of the rows that are new; what is to be submitted of them."""
-        for slot in self._begun:
-            run_id = ids.get((self._job.name, slot))
+    def created(self, ids: Mapping[create.Slot, int]) -> Iterator[tuple[int, NewRun]]:
+        """Take note of the rows that are new, and have begun to wait."""
+        for run in self._begun:
+            run_id = ids.get((run.job_name, run.due_at))
             if run_id is not None:
                 self._busy.append(run_id)
-                yield Submission(run_id, self._job.queue, self._job.priority, slot)
+                yield run_id, run
         self._begun = []
 
 

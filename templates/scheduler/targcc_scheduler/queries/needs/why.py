@@ -19,6 +19,7 @@ from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from ...storage.tables import job_run
 from .. import runs, system
+from ..following import family
 from ..models import Queue, Run, Server
 from . import calendars
 from .reasons import (
@@ -150,6 +151,15 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     owned = (await owners.load(look.connection, [run.job])).get(run.job)
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
+    if run.state is RunState.AWAITING:
+        return [await _after_others(look, run)]
+    if (later := _not_due(look, run)) is not None:
+        return [later]
+    return await _in_its_way(look, run)
+
+
+def _not_due(look: Look, run: Run) -> Reason | None:
+    """That its time has not come."""
     if run.state is RunState.RETRYING and run.due_at > look.now:
         text = gettext(
             "It waits for its retry at %(when)s; attempt %(number)s failed",
@@ -157,10 +167,29 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
             number=run.attempt,
         )
         said = humanize.last_line(run.message)
-        return [Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))]
+        return Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))
     if run.state is RunState.SCHEDULED and run.due_at > look.now:
-        return [Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))]
-    return await _in_its_way(look, run)
+        return Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))
+    return None
+
+
+async def _after_others(look: Look, run: Run) -> Reason:
+    """That it waits for other runs: those that are not over, or that did not end as it asks."""
+    job = look.definitions.get(run.job)
+    every = await family.parents(look.connection, run.id, job.after if job is not None else ())
+    wanted = {"success": "succeeded", "failure": "failed"}
+    waits = [one for one in every if one.state is None or one.state != wanted.get(one.on)]
+    named = humanize.listed([_relative(one) for one in waits], _SHOWN)
+    text = gettext("It waits for others to end: %(runs)s.", runs=named)
+    ids = [one.id for one in waits if one.kind == "run" and one.id is not None]
+    return Reason("awaits", text, tuple(ids))
+
+
+def _relative(one: family.Relative) -> str:
+    if one.id is None:
+        return gettext("the next run of %(job)s", job=one.job or "?")
+    said = [part for part in (one.job, one.state) if part]
+    return f"{one.kind} {one.id} ({', '.join(said)})" if said else f"{one.kind} {one.id}"
 
 
 def _of_running(look: Look, run: Run) -> list[Reason]:

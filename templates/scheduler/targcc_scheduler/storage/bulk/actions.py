@@ -20,8 +20,9 @@ from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_run
-from ..ties import keyed
+from ..ties import keyed, links
 from ..ties.consequences import Ready
+from ..ties.tie import Tie
 from .rows import Did
 
 Row = Any
@@ -75,6 +76,8 @@ async def retry(
     ]
     made = await keyed.insert_many(connection, again, now)
     for row, new in zip(over, made.ids, strict=True):
+        if row.Ties & Tie.FOLLOWED:
+            await links.take_place(connection, row.Id, new)
         if row.Cause is not None:
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
@@ -126,12 +129,20 @@ async def cancel(connection: AsyncConnection, found: Sequence[Row], by: str, now
     )
 
 
-async def delete(connection: AsyncConnection, found: Sequence[Row]) -> Step:
+async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetime) -> Step:
     """Remove runs that do not run, with their logs and steps."""
-    gone = [row.Id for row in found if row.State != RunState.RUNNING]
-    if gone:
-        await operate.delete_rows(connection, gone)
-    return Step(did=[Did(run_id) for run_id in gone], withdraw=gone)
+    rows_gone = [row for row in found if row.State != RunState.RUNNING]
+    gone = [row.Id for row in rows_gone]
+    if not gone:
+        return Step()
+    await operate.delete_rows(connection, gone)
+    left = await links.removed(connection, rows_gone, now)
+    return Step(
+        did=[Did(run_id) for run_id in gone],
+        withdraw=gone,
+        submit=left.ready,
+        settled=left.settled,
+    )
 
 
 async def move(

@@ -15,7 +15,8 @@ from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
 from ..schema.tied.keys import job_idempotency, job_unique
-from ..tables import job_log_line, job_run, job_step
+from ..tables import job_link, job_log_line, job_run, job_step
+from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
@@ -110,6 +111,7 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         note=f"run {row.Id} again",
         retry_of=row.Id,
         unique=None if row.UniqueKey is None else UniqueKey(row.UniqueKey),
+        ties=row.Ties & Tie.FOLLOWED,
     )
 
 
@@ -119,18 +121,18 @@ async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str
     return row.Queue, row.Priority, row.DueAt
 
 
-async def delete(connection: AsyncConnection, run_id: int) -> str:
-    """Remove a run with its log and steps; its history stays. Returns the job's name.
+async def delete(connection: AsyncConnection, run_id: int) -> Row:
+    """Remove a run with its log and steps; its history stays. Returns the row as it was.
 
     Raises:
         UnknownRun: there is none with this id.
         RunStateError: it is running.
     """
-    row = await _find(connection, run_id)
+    row = await _find(connection, run_id, lock=True)
     if row.State == RunState.RUNNING:
         raise RunStateError(f"run {run_id} is running: cancel it first")
     await delete_rows(connection, [run_id])
-    return str(row.JobName)
+    return row
 
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
@@ -139,6 +141,7 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
     for table, column in (
         (job_unique, job_unique.c.RunId),
         (job_idempotency, job_idempotency.c.RunId),
+        (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),
         (job_run, job_run.c.Id),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
@@ -16,6 +16,30 @@ MOST_LOST_WORKERS = 3
 POISON_AFTER = MOST_LOST_WORKERS - 1
 """A run that has cost so many workers is a poison run: it gets a worker of a node only while no other such run is there. So the run
 that kills its workers is failed, and not another that happened to be beside it."""
+
+
+On = Literal["success", "failure", "finish"]
+Quorum = Literal["all", "any"]
+Otherwise = Literal["discard", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What a run waits for.
+
+    Args:
+        parents: Kind (``run``, ``batch``) and id of each.
+        on: How a parent has to end.
+        quorum: Whether ``all`` of them have to, or ``any`` is enough.
+        otherwise: What becomes of the run when they ended otherwise: it is discarded, or waits until a person has them done again.
+        jobs: Of a run that its job's ``after`` asks for: the jobs of which it waits for one run each.
+    """
+
+    parents: tuple[tuple[str, int], ...]
+    on: On = "success"
+    quorum: Quorum = "all"
+    otherwise: Otherwise = "discard"
+    jobs: tuple[str, ...] = ()
 
 
 class RunId(int):
@@ -83,6 +107,8 @@ class NewRun:
         contents_of: The run whose content they refer to: it gets the same.
         unique: What it is unique by.
         call: What its caller named the call.
+        after: What it waits for.
+        then: The runs of jobs that follow its job; each waits for it.
     """
 
     job_name: str
@@ -109,6 +135,8 @@ class NewRun:
     contents_of: int | None = None
     unique: UniqueKey | None = None
     call: CallKey | None = None
+    after: After | None = None
+    then: tuple[NewRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Expiry: a run that has not begun when its time is over is cancelled instead of starting late.
 
-No claim hands it out after that. A claim that meets it ends it; for those that none meets there is a sweep.
+No claim hands it out after that. A claim that meets it ends it; for those that none meets there is a sweep. A run that waits for others is
+not due yet, so that it does not expire: see ``links.py``, which lets it go.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import UNBEGUN, RunState
+from ...core.states import WAITING, RunState
 from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..runs.claim import Row, claim_of
@@ -19,6 +20,7 @@ from ..runs.settle import settle
 from ..runs.transition import is_in_state
 from ..runs.values import Settlement
 from ..tables import UtcDateTime, job_run
+from .consequences import Consequences
 
 _MOST = 500
 """Runs that are ended at a time."""
@@ -28,7 +30,7 @@ _IS_EXPIRED = sa.and_(
     _c.ExpiresAt.is_not(None),
     _c.CompletedAt.is_(None),
     _c.ExpiresAt <= sa.bindparam("now", type_=UtcDateTime),
-    is_in_state(*sorted(UNBEGUN)),
+    is_in_state(*sorted(WAITING)),
     _c.Attempt == 0,
 )
 _THERE_ARE_SOME = FrequentStatement(sa.select(sa.exists().where(_IS_EXPIRED).label("some")))
@@ -41,11 +43,11 @@ async def any_expired(connection: AsyncConnection, now: datetime) -> bool:
     return bool(found.some)
 
 
-async def end_some(connection: AsyncConnection, now: datetime) -> list[Settlement]:
-    """End some of the runs whose time is over, the oldest first; their ends have consequences: see ``engine/handover.py``."""
+async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
+    """End some of the runs whose time is over, the oldest first."""
     query = _EXPIRED.order_by(_c.ExpiresAt, _c.Id).limit(_MOST)
     rows = (await connection.execute(query, {"now": now})).all()
-    return await settle(connection, [_end(row) for row in rows], now)
+    return Consequences(settled=await settle(connection, [_end(row) for row in rows], now))
 
 
 async def end(

@@ -22,11 +22,23 @@ class Inserted:
 
     Args:
         ids: For each the run that was made, or stands for it.
-        ready: Those that wait for a worker from now on, or until another time, for the engine.
+        new: Those that were made, with their ids.
+        moved: Those that stand for others, and wait until another time.
     """
 
     ids: list[RunId]
-    ready: list[Ready]
+    new: list[tuple[RunId, NewRun]]
+    moved: list[Ready]
+
+    @property
+    def ready(self) -> list[Ready]:
+        """Those that wait for a worker from now on, or until another time, for the engine."""
+        new = [
+            Ready(run_id, run.queue, run.priority, run.due_at)
+            for run_id, run in self.new
+            if run.state in WAITING
+        ]
+        return new + self.moved
 
 
 async def insert_many(
@@ -45,17 +57,17 @@ async def insert_many(
         if (run_id := await calls.take(connection, run, now)) is not None
     }
     left = {place: run for place, run in enumerate(runs) if place not in called}
-    ids, ready = await _insert_keyed(connection, left, now)
+    ids, new, moved = await _insert_keyed(connection, left, now)
     named = {run.call.key: ids[place] for place, run in left.items() if run.call is not None}
     await calls.give(connection, named)
     ids |= {place: RunId.of(run_id, existing=True) for place, run_id in called.items()}
-    return Inserted([ids[place] for place in range(len(runs))], ready)
+    return Inserted([ids[place] for place in range(len(runs))], new, moved)
 
 
 async def _insert_keyed(
     connection: AsyncConnection, runs: dict[int, NewRun], now: datetime
-) -> tuple[dict[int, RunId], list[Ready]]:
-    """Insert runs by their places; those with the same key are one run."""
+) -> tuple[dict[int, RunId], list[tuple[RunId, NewRun]], list[Ready]]:
+    """Insert runs by their places; those with the same key are one run. The id for each place, what is new, and what has moved."""
     places, wanted = _by_key(runs)
     outcomes = await unique.take(connection, wanted, now)
     new = {place: run for place, run in runs.items() if run.unique is None}
@@ -73,7 +85,7 @@ async def _insert_keyed(
         run_id = standing[pair].run_id if pair in standing else ids[mine[0]]
         others = mine if pair in standing else mine[1:]
         ids |= {place: RunId.of(run_id, existing=True) for place in others}
-    return ids, [*made.ready, *(one.moved for one in standing.values() if one.moved)]
+    return ids, made.new, [one.moved for one in standing.values() if one.moved]
 
 
 def _by_key(
@@ -94,13 +106,9 @@ def _by_key(
 
 
 async def _insert(connection: AsyncConnection, runs: Sequence[NewRun], now: datetime) -> Inserted:
-    ids = await create.insert_many(connection, runs, now) if runs else []
-    ready = [
-        Ready(run_id, run.queue, run.priority, run.due_at)
-        for run_id, run in zip(ids, runs, strict=True)
-        if run.state in WAITING
-    ]
-    return Inserted([RunId(run_id) for run_id in ids], ready)
+    made = await create.insert_many(connection, runs, now) if runs else []
+    ids = [RunId(run_id) for run_id in made]
+    return Inserted(ids, list(zip(ids, runs, strict=True)), [])
 
 
 async def insert_slots(

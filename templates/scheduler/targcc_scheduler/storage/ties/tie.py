@@ -12,3 +12,4 @@ class Tie(IntFlag):
     FOLLOWS = 2  # it waits, or has waited, for others
     LIMITED = 8  # it takes room under a limit
     BATCH = 16  # it is of a batch or a flow
+    DELAYED = 64  # its delay counts from when it may go

@@ -76,10 +76,23 @@ async def trigger_job(
     arguments = wish.arguments
     if wish.like is not None:
         arguments = await tried(scheduler.arguments_of(definition, wish.like)) | arguments
-    kept = {"expires_in": wish.expires_in, "idempotency_key": wish.idempotency_key}
-    run_id = await tried(scheduler.trigger(definition, arguments, by=by, **kept))
+    run_id = await tried(
+        scheduler.trigger(
+            definition,
+            arguments,
+            by=by,
+            expires_in=wish.expires_in,
+            idempotency_key=wish.idempotency_key,
+            after=wish.after or None,
+            on=wish.on if wish.after else "success",
+            quorum=wish.quorum if wish.after else "all",
+            otherwise=wish.otherwise if wish.after else "discard",
+        )
+    )
     begun = "was there already" if run_id.existing else "started"
     said = f"{definition.display_name} {begun} as run {run_id}"
+    if wish.after and not run_id.existing:
+        said += f", after {', '.join(str(one) for one in wish.after)}"
     return started_out(scheduler, run_id, definition.name, said)
 
 

@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
 from .calendars import routes as calendars
 from .files import routes as files
+from .flows import routes as flows
 from .live import events, webhooks
 from .timeline import routes as timeline
 
 PARTS = tuple(
     part.router
     for part in (
-        *(jobs, overrides, owners, runs, files, events, timeline, oncall, calendars),
+        *(jobs, overrides, owners, runs, files, flows, events, timeline, oncall, calendars),
         *(system, webhooks, audit, sessions),
     )
 )

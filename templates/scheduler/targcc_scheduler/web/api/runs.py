@@ -13,6 +13,7 @@ from ...core.states import FINAL, RunState
 from ...oncall.finding import looked_for
 from ...queries import runs
 from ...queries.finding.page import list_runs as find_runs
+from ...queries.following import family
 from ...queries.following.runs import lines_after
 from ...queries.models import LogLine
 from ...search.terms import joined, write
@@ -92,12 +93,17 @@ async def get_run(
         run = await runs.get_run(db, run_id)
         if run is None:
             return None
+        definition = scheduler.definitions.get(run.job)
         return run_detail_out(
             run,
-            scheduler.definitions.get(run.job),
-            await runs.attempts_of_run(db, run),
-            await runs.log_lines(db, run_id),
-            await runs.steps(db, run_id),
+            definition,
+            attempts=await runs.attempts_of_run(db, run),
+            log=await runs.log_lines(db, run_id),
+            steps=await runs.steps(db, run_id),
+            parents=await family.parents(
+                db, run_id, definition.after if definition is not None else ()
+            ),
+            children=await family.children(db, run_id),
         )
 
     found = await scheduler.read(query)

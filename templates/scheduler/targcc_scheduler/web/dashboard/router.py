@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import actions, oncall_actions, view_actions
 from .calendars import page as calendars
 from .files import page as files
+from .flows import page as flows
 from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
@@ -27,6 +28,7 @@ ROUTERS = tuple(
         jobs,
         overrides,
         runs,
+        flows,
         log,
         files,
         bulk,

@@ -22,6 +22,7 @@ from ...core.kept.texts import kept_text
 from ...jobs.context import JobContext, StopReason
 from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
+from ...jobs.following.parents import ParentRun, Parents
 from ...jobs.hooks.tracing import TRACING
 from ..outcome import raised_outcome
 from ..runner import Invocation, InvocationResult, JobLoop
@@ -158,6 +159,7 @@ class Child:
             triggered_by=message["triggered_by"],
             recorder=self._recorder,
             trace=message["trace"],
+            parents=Parents([ParentRun(**run) for run in message["parents"]]),
         )
         usage = Usage.begin()
         self._invocation = self._jobs.begin(

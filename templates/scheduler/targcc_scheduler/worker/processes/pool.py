@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,7 @@ class ProcessInvocation:
                 triggered_by=self._ctx.triggered_by,
                 trace=self._ctx.trace,
                 hooks=self._hooks.places(),
+                parents=[asdict(run) for run in self._ctx.parents.runs],
             )
         except HookError as error:
             self._end(InvocationResult(raised_outcome(error)))

@@ -24,7 +24,7 @@ job_batch = table(
     column("ArgumentsJson", LONG),
 )
 """One row for each batch or flow. ``Pending`` counts its runs and inner batches that are not over, ``Failed`` those that did not succeed;
-``DefinitionJson`` is a flow as its release had it when it began.
+of a flow they count its steps, and ``DefinitionJson`` has these, as its release had them when it began, and how each stands.
 """
 
 job_link = table(

@@ -12,6 +12,7 @@ from ....queries.models import Pause
 from ....queries.needs.calendars import SlotChange, calendars_of, changes
 from ....schedules import parse_duration
 from ....storage.owners.values import Owner
+from ....storage.runs.values import On, Otherwise, Quorum
 from ....storage.ties.wanted import LONGEST_CALL_KEY
 from .base import Schema
 from .overrides import OverrideOut, overrides_out
@@ -142,6 +143,13 @@ class TriggerIn(BaseModel):
             description="A name of your own for this call, also known to `enqueue(…, idempotency_key=…)`: as long as the run is kept that it"
             " made, a call with the same name gets that run.",
         )
+    )
+    after: tuple[int, ...] = Field(default=(), description="The runs that it waits for.")
+    on: On = Field(default="success", description="How they have to end.")
+    quorum: Quorum = Field(default="all", description="Whether all of them have to, or any.")
+    otherwise: Otherwise = Field(
+        default="discard",
+        description="When they end otherwise it is cancelled, or waits for a retry of theirs.",
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ....core.states import RunState
 from ....jobs.definition import JobDefinition, shown_arguments
+from ....queries.following.family import Relative
 from ....queries.models import Attempt, LogLine, Run, StateChange, Step
 from ....storage.runs.refuse import Refusal
 from .base import DoneOut, Schema
@@ -77,6 +78,8 @@ class RunDetailOut(RunOut):
     attempts: tuple[Attempt, ...]
     log: tuple[LogLine, ...]
     steps: tuple[Step, ...]
+    parents: tuple[Relative, ...] = Field(description="What it waits for, or waited for.")
+    children: tuple[Relative, ...] = Field(description="The runs that wait for it, or waited.")
 
 
 class RunsOut(Schema):
@@ -127,10 +130,14 @@ def run_out(run: Run, definition: JobDefinition | None) -> RunOut:
 def run_detail_out(
     run: Run,
     definition: JobDefinition | None,
+    *,
     attempts: tuple[Attempt, ...],
     log: tuple[LogLine, ...],
     steps: tuple[Step, ...],
+    parents: tuple[Relative, ...],
+    children: tuple[Relative, ...],
 ) -> RunDetailOut:
     """A run with all that is known of it."""
     details = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
+    details |= {"parents": parents, "children": children}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})

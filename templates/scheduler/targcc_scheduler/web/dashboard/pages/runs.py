@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ....core.states import RunState
 from ....jobs.definition import shown_arguments
 from ....oncall.finding import looked_for
+from ....project import current
 from ....queries import history, runs, system
 from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
+from ....queries.flows.flows import flow_of_run
+from ....queries.following import family
 from ....queries.models import Attempt, Run
 from ....queries.needs import bulk, why
 from ....queries.trail import entries
@@ -100,6 +103,7 @@ async def runs_page(
         search=asked.text,
         chips=[_chip(path, asked.text, term) for term in wanted.search.terms],
         filtered=bool(asked.text),
+        has_flows=bool(current().flows),
         actions=bulk.ACTIONS,
         first_url=asked.address(path),
         next_url=asked.address(path, more) if more else "",
@@ -147,13 +151,17 @@ async def run_page(
         run = await runs.get_run(db, run_id)
         if run is None:
             return None, {}
+        job = definitions.get(run.job)
         return run, {
             "attempts": await runs.attempts_of_run(db, run),
             "log": () if is_refresh(request) else await runs.log_lines(db, run_id, log.MOST_LINES),
             "steps": await runs.steps(db, run_id),
             "files": await runs.files(db, run_id),
+            "parents": await family.parents(db, run_id, job.after if job is not None else ()),
+            "children": await family.children(db, run_id),
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
+            "flow": await flow_of_run(db, run_id),
             "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
         }
 

@@ -1,0 +1,1 @@
+"""Flows of a spec: named steps over its jobs."""

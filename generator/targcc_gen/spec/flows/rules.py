@@ -1,0 +1,60 @@
+"""What must hold of flows: jobs that exist, steps that do not wait for themselves, expressions that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from targcc_scheduler.flows.graph import problems
+
+from targcc_gen.errors import InputError
+from targcc_gen.names import JobName
+from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.value_errors import nearest
+
+_SCHEDULES = ("cron", "every", "at")
+
+
+def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is wrong with the flows of a whole spec, in the shape of the YAML."""
+    jobs = {_parsed(key): key for key in _mapping(spec.get("jobs"))}
+    for name, flow in _mapping(spec.get("flows")).items():
+        here = ("flows", str(name))
+        if _parsed(name) in jobs:
+            hint = "rename one of them: a flow is started by a job of its name"
+            yield Finding(here, f'there is a job "{name}" too', hint, at="key")
+        said = [key for key in _SCHEDULES if _mapping(flow).get(key) is not None]
+        for extra in said[1:]:
+            message = f"flow {name} has both {said[0]} and {extra}"
+            yield Finding((*here, extra), message, "keep one of them", at="key")
+        steps = _mapping(_mapping(flow).get("steps"))
+        for step, one in steps.items():
+            job = _mapping(one).get("job")
+            if isinstance(job, str) and _parsed(job) not in jobs:
+                hint = nearest(job, list(jobs)) or f"jobs has {', '.join(jobs) or 'none'}"
+                yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
+        if "steps" in _mapping(flow):
+            yield from _steps(here, steps)
+
+
+def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]:
+    for one in problems(steps):
+        yield Finding(
+            (*here, "steps", *one.path),
+            one.message,
+            one.hint or None,
+            at="key" if one.at_key else "value",
+            column=one.column,
+            length=one.length,
+        )
+
+
+def _parsed(written: object) -> str:
+    try:
+        return JobName.parse(str(written)).key
+    except InputError:
+        return str(written)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,216 @@
+"""Flows: the part of a scheduler that starts them, cancels them and does them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.actor import SYSTEM, Actor
+from ..core.errors import ArgumentsError, RunStateError, UnknownFlow, UnknownRun
+from ..core.states import RunState
+from ..engine.handover import hand_over, submission
+from ..flows.graph import in_order
+from ..flows.language import Template, filled, texts_in
+from ..hosting import Connection
+from ..jobs.definition import JobDefinition
+from ..operations import Call
+from ..project import current
+from ..storage.audit import audit
+from ..storage.runs import operate as runs
+from ..storage.runs.values import Settlement
+from ..storage.ties.consequences import Ready
+from ..storage.ties.flows import operate as flows
+from ..storage.ties.flows.rows import NewFlow, StepRow
+from .creating import Creating
+
+_RUNS_A_TRANSACTION = 500
+
+
+class Flowing(Creating):
+    """What :class:`~..scheduler.Scheduler` has for flows."""
+
+    async def start_flow(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> int:
+        """Start a flow of targcc.yaml; returns its id.
+
+        Args:
+            name: What targcc.yaml calls it.
+            arguments: Those of the flow, besides their defaults.
+            session: As :meth:`enqueue` has it.
+            by: Who wants it.
+
+        Raises:
+            UnknownFlow: there is none of this name.
+            UnknownJob: a step names a job that is not there.
+            ArgumentsError: the arguments do not fit the flow, or those of a step do not fit its job.
+        """
+        return await self.operate(start, session, self._new_flow(name, arguments or {}), by)
+
+    async def start_flow_of_run(
+        self, name: str, run_id: int, arguments: Mapping[str, Any], *, alone: bool, by: str
+    ) -> tuple[int, bool]:
+        """Start a flow for a run of its job, once however many attempts that has.
+
+        Args:
+            name: What targcc.yaml calls it.
+            run_id: The run.
+            arguments: Those of the flow.
+            alone: Not while another flow of that name is under way.
+            by: Who started the run.
+
+        Returns:
+            The flow, and whether it is that run's; else it is the other one.
+        """
+        new = self._new_flow(name, arguments)
+        return await self.operate(start_of_run, None, new, Actor(by), run_id, alone=alone)
+
+    async def rerun_flow(
+        self, flow_id: int, from_step: str | None = None, *, by: Actor = SYSTEM
+    ) -> None:
+        """Do a step of a flow and all after it again, in the same flow; what was done before it stays.
+
+        Args:
+            flow_id: The flow.
+            from_step: The step. Default: all that failed or were cancelled.
+            by: Who wants it.
+
+        Raises:
+            UnknownFlow: there is none with this id.
+            FlowStateError: what is to be done again is not over, or nothing of it failed.
+        """
+        await self.operate(rerun, None, flow_id, from_step, by)
+
+    async def cancel_flow(self, flow_id: int, *, by: Actor = SYSTEM) -> None:
+        """Let no further step of a flow begin, and cancel its runs: at once those that wait, the others are told.
+
+        Raises:
+            UnknownFlow: there is none with this id.
+            FlowStateError: it is over.
+        """
+        active = await self.operate(cancel, None, flow_id, by)
+        for start_ in range(0, len(active), _RUNS_A_TRANSACTION):
+            some = active[start_ : start_ + _RUNS_A_TRANSACTION]
+            for run_id in await self.operate(cancel_runs, None, some, by):
+                self._host.cancel(run_id, str(by))
+
+    def find_flow(self, name: str) -> JobDefinition:
+        """The job of a flow.
+
+        Raises:
+            UnknownFlow: there is none of this name.
+        """
+        known = current().flows
+        if name not in known:
+            raise UnknownFlow(
+                f"there is no flow {name!r}: {', '.join(known) or 'none is declared'}"
+            )
+        return self.find(name)
+
+    def _new_flow(self, name: str, arguments: Mapping[str, Any]) -> NewFlow:
+        """A flow as it begins, all of it checked."""
+        given = self.find_flow(name).check(arguments)
+        said = current().flows[name]["steps"]
+        steps = {step: self._step(step, said[step]) for step in in_order(said)}
+        return NewFlow(name, steps, given)
+
+    def _step(self, name: str, said: Mapping[str, Any]) -> StepRow:
+        job = self._registry.find(said["job"])
+        try:
+            given = _given(job, said.get("arguments") or {})
+        except ArgumentsError as error:
+            raise ArgumentsError(f"step {name}: {error}") from None
+        return StepRow(dict(said), job.name, job.queue, job.priority, given)
+
+
+def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
+    """The arguments of a step's runs that need no filling in, checked, as JSON.
+
+    Raises:
+        ArgumentsError: they do not fit the job, or some are missing.
+    """
+    filled_in = {
+        key
+        for key, value in said.items()
+        if any(next(Template(text).names, None) for _, text in texts_in(value))
+    }
+    fixed = {key: filled(value, {}) for key, value in said.items() if key not in filled_in}
+    if not filled_in:
+        return job.check(fixed)
+    if secret := filled_in & job.signature.secrets:
+        raise ArgumentsError(f"{', '.join(sorted(secret))}: a secret is not filled in")
+    job.signature.only(said)  # there are parameters of all these names
+    fields = job.parameters.model_fields if job.parameters is not None else {}
+    own = json.loads(job.arguments_json) | fixed
+    rest = [
+        key
+        for key, one in fields.items()
+        if key not in filled_in and (key in own or one.is_required())
+    ]
+    return job.signature.only(rest).check({key: own[key] for key in rest if key in own})
+
+
+async def start(call: Call, new: NewFlow, by: Actor) -> int:
+    """Start a flow; its id."""
+    flow_id, ready = await flows.start(call.connection, new, str(by), call.now)
+    await _submit(call, ready)
+    detail = f"flow {flow_id}"
+    await audit(call.connection, by, "start flow", call.now, job_name=new.name, detail=detail)
+    return flow_id
+
+
+async def start_of_run(
+    call: Call, new: NewFlow, by: Actor, run_id: int, *, alone: bool
+) -> tuple[int, bool]:
+    """Start the flow of a run, unless an earlier attempt has; or, where it is to be alone, another is under way."""
+    flow_id = await flows.started_by(call.connection, run_id)
+    if flow_id is not None:
+        return flow_id, True
+    if alone and (other := await flows.running(call.connection, new.name)) is not None:
+        return other, False
+    flow_id = await start(call, new, by)
+    await flows.note_start(call.connection, run_id, flow_id, call.now)
+    return flow_id, True
+
+
+async def rerun(call: Call, flow_id: int, from_step: str | None, by: Actor) -> None:
+    """Do steps of a flow again."""
+    name, ready = await flows.rerun(call.connection, flow_id, from_step, call.now)
+    await _submit(call, ready)
+    detail = f"flow {flow_id} from {from_step or 'what failed'} on"
+    await audit(call.connection, by, "rerun flow", call.now, job_name=name, detail=detail)
+
+
+async def cancel(call: Call, flow_id: int, by: Actor) -> Sequence[int]:
+    """Let nothing more of a flow begin; its runs that are to be cancelled, in a transaction after this one."""
+    name, active = await flows.cancel(call.connection, flow_id, str(by), call.now)
+    detail = f"flow {flow_id}"
+    await audit(call.connection, by, "cancel flow", call.now, job_name=name, detail=detail)
+    return active
+
+
+async def cancel_runs(call: Call, run_ids: Sequence[int], by: Actor) -> list[int]:
+    """Cancel runs, those that are not over meanwhile; which of them run and have been told."""
+    told: list[int] = []
+    ended: list[Settlement] = []
+    for run_id in run_ids:
+        try:
+            state, settled = await runs.cancel(call.connection, run_id, str(by), call.now)
+        except (UnknownRun, RunStateError):
+            continue
+        ended += settled
+        if state == RunState.RUNNING:
+            told.append(run_id)
+    await call.engine.withdraw(call.connection, [one.claim.run_id for one in ended])
+    await hand_over(call.engine, call.connection, ended, call.now)
+    return told
+
+
+async def _submit(call: Call, ready: Sequence[Ready]) -> None:
+    await call.engine.submit(call.connection, [submission(run) for run in ready])

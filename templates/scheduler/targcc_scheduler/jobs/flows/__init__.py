@@ -1,0 +1,1 @@
+"""The jobs that start the flows of a project."""

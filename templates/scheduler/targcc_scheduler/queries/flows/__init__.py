@@ -1,0 +1,1 @@
+"""Flows under way and over, for people."""

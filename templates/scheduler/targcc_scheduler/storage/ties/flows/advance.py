@@ -1,0 +1,221 @@
+"""What becomes of a flow when runs of it end: the steps that are ready get their runs, in the transaction that wrote the ends.
+
+Everything is decided under the lock of the flow's row, from what the database holds then. So of two transactions that end the last runs of
+a step one decides, after the other; and deciding again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core.states import ACTIVE
+from ....flows.errors import FlowError
+from ....flows.graph import Step, steps_of
+from ....flows.language import filled
+from ....flows.progress import OVER, StepState, outcome, verdict
+from ...dialects import known
+from ...runs import create
+from ...runs.values import NewRun, Settlement
+from ...schema.tied.batches import job_batch
+from ...tables import job_run, logged_job
+from ..consequences import Consequences, Ready
+from ..tie import Tie
+from . import rows
+from .rows import FlowRow, StepRow
+
+MOST_RUNS = 10_000
+"""Runs that a step may have."""
+_RUNS_A_STATEMENT = 1_000
+_MOST_SWEPT = 100
+
+
+async def ended(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Consequences:
+    """What the ends of runs mean for the flows that they are of."""
+    over = [item.claim.run_id for item in settled if item.is_final and item.ties & Tie.BATCH]
+    if not over:
+        return Consequences()
+    query = sa.select(job_run.c.BatchId).where(
+        known.of(connection).among(job_run.c.Id, over), job_run.c.Step.is_not(None)
+    )
+    ids = sorted(set((await connection.scalars(query)).all()))
+    if not ids:
+        return Consequences()
+    ready: list[Ready] = []
+    for flow in await rows.lock(connection, ids):
+        ready += await advance(connection, flow, now)
+    return Consequences(ready=ready)
+
+
+async def any_goes_on(connection: AsyncConnection) -> bool:
+    """Whether a flow is under way."""
+    query = sa.select(job_batch.c.Id).where(
+        job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == rows.KIND
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
+    """Go on with flows whose runs were ended, or removed, by somebody who knows nothing of flows."""
+    active = (
+        sa.select(job_run.c.Id)
+        .where(job_run.c.BatchId == job_batch.c.Id, job_run.c.State.in_(ACTIVE))
+        .where(job_run.c.Step.is_not(None))
+        .exists()
+    )
+    query = (
+        sa.select(job_batch.c.Id)
+        .where(job_batch.c.State == StepState.RUNNING, job_batch.c.Kind == rows.KIND, ~active)
+        .order_by(job_batch.c.Id)
+        .limit(_MOST_SWEPT)
+    )
+    ids = (await connection.scalars(query)).all()
+    ready: list[Ready] = []
+    for flow in await rows.lock(connection, ids) if ids else []:
+        ready += await advance(connection, flow, now)
+    return Consequences(ready=ready)
+
+
+async def advance(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
+    """Go on with a flow, which is locked, if a step of it is over by now; the runs that go."""
+    running = [name for name, step in flow.steps.items() if step.state == StepState.RUNNING]
+    over = [name for name in running if await _is_over(connection, flow, name)]
+    return await go_on(connection, flow, now) if over else []
+
+
+async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
+    """Decide about the steps of a flow that wait, and write it, which is locked; the runs that go."""
+    steps = steps_of({name: one.said for name, one in flow.steps.items()})
+    ready: list[Ready] = []
+    for name, step in steps.items():
+        here = flow.steps[name]
+        if here.state != StepState.WAITING:
+            continue
+        if flow.cancelled_by is not None:
+            here.state, here.why = StepState.CANCELLED, f"cancelled by {flow.cancelled_by}"
+        elif all(flow.steps[one].state in OVER for one in step.after):
+            ready += await _decide(connection, flow, step, now)
+    await rows.write(connection, flow, now)
+    return ready
+
+
+async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> bool:
+    """Whether all runs of a step are over; it has its outcome then."""
+    step, c = flow.steps[name], job_run.c
+    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
+    going = sa.select(c.Id).where(*mine, c.State.in_(ACTIVE)).limit(1)
+    if (await connection.execute(going)).first() is not None:
+        return False
+    counted = sa.select(c.State, sa.func.count()).where(*mine).group_by(c.State)
+    states = {state: count for state, count in await connection.execute(counted)}
+    step.state = outcome(states)
+    if not states:
+        step.state, step.why = StepState.CANCELLED, "its runs were deleted"
+    return True
+
+
+async def _decide(
+    connection: AsyncConnection, flow: FlowRow, step: Step, now: datetime
+) -> list[Ready]:
+    """What becomes of a step after those before it; its runs, if it goes."""
+    here = flow.steps[step.name]
+    here.state, here.why = verdict(step.on, {one: flow.steps[one].state for one in step.after})
+    if here.state != StepState.RUNNING:
+        return []
+    try:
+        values = await _values(connection, flow, step)
+        if step.when is not None and not step.when.value(values):
+            here.state, here.why = StepState.SKIPPED, f"when: {step.when}"
+            return []
+        given = _arguments(step, here, values)
+    except FlowError as error:
+        here.state, here.why = StepState.FAILED, str(error)
+        return []
+    here.runs = len(given)
+    if not given:
+        here.state, here.why = StepState.SUCCEEDED, "for_each: there is nothing"
+        return []
+    runs = [_new_run(flow, step.name, one, now) for one in given]
+    ids: list[int] = []
+    for start in range(0, len(runs), _RUNS_A_STATEMENT):
+        ids += await create.insert_many(connection, runs[start : start + _RUNS_A_STATEMENT], now)
+    here.first = min(ids)
+    return [Ready(run_id, here.queue, here.priority, now) for run_id in ids]
+
+
+def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime) -> NewRun:
+    step = flow.steps[name]
+    return NewRun(
+        job_name=step.job,
+        job_type="FireAndForget",
+        queue=step.queue,
+        priority=step.priority,
+        arguments_json=arguments_json,
+        due_at=now,
+        triggered_by=flow.created_by,
+        note=f"step {name} of flow {flow.flow_id}",
+        ties=Tie.BATCH,
+        batch_id=flow.flow_id,
+        step=name,
+    )
+
+
+def _arguments(step: Step, here: StepRow, values: Mapping[str, Any]) -> list[str | None]:
+    """The arguments of each run of a step, as JSON.
+
+    Raises:
+        FlowError: they cannot be filled in.
+    """
+    if step.for_each is None:
+        return [_filled(step, here, values)]
+    items = step.for_each.value(values)
+    if not isinstance(items, list):
+        raise FlowError(f"for_each: {step.for_each} is no list")
+    if len(items) > MOST_RUNS:
+        raise FlowError(f"for_each: {len(items)} items, and a step has at most {MOST_RUNS} runs")
+    return [_filled(step, here, {**values, "item": item}) for item in items]
+
+
+def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
+    if not step.arguments:
+        return here.given
+    given = {key: filled(one, values) for key, one in step.arguments.items()}
+    kept = json.loads(here.given or "{}")
+    return json.dumps({**given, **kept}, ensure_ascii=False)
+
+
+async def _values(connection: AsyncConnection, flow: FlowRow, step: Step) -> dict[str, Any]:
+    """What the expressions of a step may ask: metadata of the steps that they name, by name; a list of a step with ``for_each``."""
+    found: dict[str, Any] = {"flow": flow.arguments}
+    for name in sorted(step.asks & flow.steps.keys()):
+        given = await _metadata(connection, flow, name)
+        several = flow.steps[name].said.get("for_each")
+        found[name] = given if several else next(iter(given), {})
+    return found
+
+
+async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> list[dict[str, Any]]:
+    """The metadata of the runs of a step, by their last attempts, in the order of the runs."""
+    step, c = flow.steps[name], job_run.c
+    if step.first is None:
+        return []
+    mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= step.first)
+    ids = (await connection.scalars(sa.select(c.Id).where(*mine).order_by(c.Id))).all()
+    last: dict[str, str | None] = {}
+    for start in range(0, len(ids), _RUNS_A_STATEMENT):
+        some = [str(run_id) for run_id in ids[start : start + _RUNS_A_STATEMENT]]
+        query = (
+            sa.select(logged_job.c.JobId, logged_job.c.MetadataJson)
+            .where(logged_job.c.JobId.in_(some))
+            .order_by(logged_job.c.ID)
+        )
+        for row in await connection.execute(query):
+            last[row.JobId] = row.MetadataJson
+    return [json.loads(last.get(str(run_id)) or "{}") for run_id in ids]

@@ -1,0 +1,292 @@
+"""Who waits for whom: what the end of a run or a batch means for the runs that wait for it.
+
+Whoever writes the end of a parent holds the lock of its row; whoever makes a run that waits for it takes the same lock first (see
+``following.py``). So either the end finds the link, or the maker of the link finds the end. Whoever decides about a child holds the lock of
+the child's row, and reads its links after that: of two parents that end at once, the second sees what the first has written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import FINAL, RunState
+from ..dialects import known
+from ..runs.claim import claim_of
+from ..runs.settle import settle
+from ..runs.transition import state_line, transition
+from ..runs.values import Settlement
+from ..tables import job_batch, job_link, job_run
+from .consequences import Consequences, Ready
+from .tie import Tie
+
+Link = Any
+"""A row of ``c_JobLink``."""
+Verdict = Literal["goes", "waits", "discarded"]
+
+RUN, BATCH, JOB = "run", "batch", "job"
+"""The kinds of parents; a ``job`` stands for a run of it that does not exist yet."""
+DELETED = "deleted"
+"""The outcome of a parent that was removed before it was over."""
+_WANTED = {"success": {RunState.SUCCEEDED}, "failure": {RunState.FAILED}}
+_MOST_SWEPT = 500
+
+
+def is_met(link: Link) -> bool:
+    """Whether a parent that is over ended as its child asks."""
+    return link.Condition == "finish" or link.Outcome in _WANTED[link.Condition]
+
+
+def verdict(links: Sequence[Link]) -> Verdict:
+    """What becomes of a child with these links, all of which it has."""
+    over = [link for link in links if link.Outcome is not None]
+    met = [link for link in over if is_met(link)]
+    first = links[0]
+    wanted = 1 if first.Quorum == "any" else len(links)
+    if len(met) >= wanted:
+        return "goes"
+    can_come = len(links) - len(over) + len(met)
+    if can_come >= wanted or first.Otherwise == "wait":
+        return "waits"
+    return "discarded"
+
+
+async def ended(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Consequences:
+    """Runs are over: those that wait for them go, go on waiting or are discarded."""
+    outcomes = {
+        item.claim.run_id: str(item.state)
+        for item in settled
+        if item.is_final and item.ties & Tie.FOLLOWED
+    }
+    return await resolve(connection, RUN, outcomes, now)
+
+
+async def resolve(
+    connection: AsyncConnection, kind: str, outcomes: Mapping[int, str], now: datetime
+) -> Consequences:
+    """Write how parents ended, and decide about their children.
+
+    Args:
+        connection: The transaction that ends the parents, and holds the locks of their rows.
+        kind: ``run`` or ``batch``.
+        outcomes: The state in which each parent ended, by its id.
+        now: The present instant.
+    """
+    if not outcomes:
+        return Consequences()
+    among = known.of(connection).among
+    of_them = sa.and_(
+        job_link.c.ParentKind == kind,
+        among(job_link.c.ParentId, sorted(outcomes)),
+        job_link.c.Outcome.is_(None),
+    )
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    child_ids = sorted(found.scalars())
+    if not child_ids:
+        return Consequences()
+    children = await _locked(connection, child_ids)
+    for outcome in sorted(set(outcomes.values())):
+        ids = sorted(one for one, how in outcomes.items() if how == outcome)
+        ending = sa.update(job_link).where(of_them, among(job_link.c.ParentId, ids))
+        await connection.execute(ending.values(Outcome=outcome))
+    return await _decide(connection, children, now)
+
+
+async def _locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
+    """The children that still wait, locked in the order of their ids."""
+    among = known.of(connection).among(job_run.c.Id, child_ids)
+    found = await connection.execute(
+        sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
+    )
+    return [row for row in found if row.State == RunState.AWAITING]
+
+
+async def links_of(
+    connection: AsyncConnection, child_ids: Collection[int]
+) -> dict[int, list[Link]]:
+    """The links of children, by the child."""
+    among = known.of(connection).among(job_link.c.ChildId, sorted(child_ids))
+    query = sa.select(job_link).where(among).order_by(job_link.c.ParentKind, job_link.c.ParentId)
+    links: dict[int, list[Link]] = defaultdict(list)
+    for link in await connection.execute(query):
+        links[link.ChildId].append(link)
+    return links
+
+
+async def _decide(
+    connection: AsyncConnection, children: Sequence[Any], now: datetime
+) -> Consequences:
+    links = await links_of(connection, [row.Id for row in children])
+    verdicts = {row.Id: verdict(links[row.Id]) for row in children}
+    going = [row for row in children if verdicts[row.Id] == "goes"]
+    dropped = [row for row in children if verdicts[row.Id] == "discarded"]
+    ready = [await _let_go(connection, row, links[row.Id], now) for row in going]
+    settled = await discard(connection, dropped, links, now)
+    return Consequences(ready=ready, settled=settled)
+
+
+async def _let_go(
+    connection: AsyncConnection, row: Any, links: Sequence[Link], now: datetime
+) -> Ready:
+    due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
+    expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
+    state = RunState.SCHEDULED if due_at > now else RunState.ENQUEUED
+    goes = transition(
+        state,
+        job_run.c.Id == row.Id,
+        sources=[RunState.AWAITING],
+        DueAt=due_at,
+        ExpiresAt=expires_at,
+    )
+    note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
+    await connection.execute(goes, {"line": state_line(now, state, note)})
+    return Ready(row.Id, row.Queue, row.Priority, due_at)
+
+
+def due_after(due_at: datetime, created_at: datetime, ties: int, now: datetime) -> datetime:
+    """When a run that may go from now on is due: a delay counts from here, an instant that is to come stays."""
+    delay = due_at - created_at if ties & Tie.DELAYED else timedelta()
+    return max(now + delay, now if ties & Tie.DELAYED else due_at)
+
+
+async def discard(
+    connection: AsyncConnection,
+    rows: Sequence[Any],
+    links: Mapping[int, Sequence[Link]],
+    now: datetime,
+) -> list[Settlement]:
+    """Cancel runs whose parents did not end as they ask, with that reason."""
+    if not rows:
+        return []
+    unmet = {
+        row.Id: [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
+        for row in rows
+    }
+    run_ids = {link.ParentId for some in unmet.values() for link in some if link.ParentKind == RUN}
+    names = await _names(connection, run_ids)
+    settlements = [
+        Settlement(
+            claim=claim_of(row, {}),
+            source=RunState.AWAITING,
+            state=RunState.CANCELLED,
+            note=(why := f"discarded: {_reasons(unmet[row.Id], names)}"),
+            message=why,
+        )
+        for row in rows
+    ]
+    return await settle(connection, settlements, now)
+
+
+async def _names(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, str]:
+    among = known.of(connection).among(job_run.c.Id, sorted(run_ids))
+    found = await connection.execute(sa.select(job_run.c.Id, job_run.c.JobName).where(among))
+    return {row.Id: row.JobName for row in found}
+
+
+def _reasons(links: Iterable[Link], names: Mapping[int, str]) -> str:
+    return "; ".join(
+        f"{link.ParentKind} {link.ParentId}"
+        + (f" ({names[link.ParentId]})" if link.ParentId in names else "")
+        + f" {'was ' if link.Outcome in {'cancelled', 'skipped', DELETED} else ''}{link.Outcome}"
+        for link in links
+    )
+
+
+def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
+    """Some of the links, for people."""
+    shown = ", ".join(f"{link.ParentKind} {link.ParentId}" for link in only[:5])
+    rest = len(only) - 5
+    more = f" and {rest} others" if rest > 0 else ""
+    return shown + more + (f" of {len(links)}" if len(only) < len(links) else "")
+
+
+async def removed(
+    connection: AsyncConnection, parents: Sequence[Any], now: datetime
+) -> Consequences:
+    """Runs were removed by a person; of those that were not over, nobody will hear another end.
+
+    Args:
+        connection: The transaction that has removed them.
+        parents: Their rows, as they were, locked.
+        now: The present instant.
+    """
+    open_ = [row for row in parents if row.Ties & Tie.FOLLOWED and row.State not in FINAL]
+    return await resolve(connection, RUN, {row.Id: DELETED for row in open_}, now)
+
+
+async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
+    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
+    await outcomes_of(connection, RUN, [new_id])  # it is followed from here on
+    retried = sa.select(job_run.c.Id).where(
+        job_run.c.RetryOf == old_id, job_run.c.State.in_(sorted(FINAL))
+    )
+    of_old = sa.and_(
+        job_link.c.ParentKind == RUN,
+        sa.or_(job_link.c.ParentId == old_id, job_link.c.ParentId.in_(retried)),
+        job_link.c.Outcome.is_not(None),
+    )
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_old))
+    children = await _locked(connection, sorted(set(found.scalars())))
+    links = await links_of(connection, [row.Id for row in children])
+    for row in children:
+        unmet = [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
+        ids = [link.ParentId for link in unmet if link.ParentKind == RUN]
+        replaced = sa.update(job_link).where(
+            of_old, job_link.c.ChildId == row.Id, job_link.c.ParentId.in_(ids)
+        )
+        await connection.execute(replaced.values(ParentId=new_id, Outcome=None))
+
+
+async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
+    """Find parents that are over, or gone, without their children having heard: a node of an earlier release has ended or removed them."""
+    waits = sa.and_(
+        job_run.c.State == RunState.AWAITING, job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
+    )
+    parent = job_run.alias("parent")
+    query = (
+        sa.select(job_link.c.ParentKind, job_link.c.ParentId, parent.c.State)
+        .select_from(
+            job_link.join(job_run, job_run.c.Id == job_link.c.ChildId).outerjoin(
+                parent, parent.c.Id == job_link.c.ParentId
+            )
+        )
+        .where(waits, job_link.c.ParentKind == RUN, job_link.c.Outcome.is_(None))
+        .where(sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))))
+        .limit(_MOST_SWEPT)
+    )
+    found = await connection.execute(query)
+    outcomes = {row.ParentId: str(row.State or DELETED) for row in found}
+    return await resolve(connection, RUN, outcomes, now)
+
+
+async def outcomes_of(
+    connection: AsyncConnection, kind: str, ids: Sequence[int]
+) -> dict[int, str | None]:
+    """How parents ended, and ``None`` of those that have not; their rows are locked, in the order of the ids, and marked as followed."""
+    if kind == BATCH:
+        found = await connection.execute(
+            sa.select(job_batch.c.Id, job_batch.c.State, job_batch.c.CompletedAt)
+            .where(known.of(connection).among(job_batch.c.Id, ids))
+            .order_by(job_batch.c.Id)
+            .with_for_update()
+        )
+        return {row.Id: None if row.CompletedAt is None else row.State for row in found}
+    among = known.of(connection).among(job_run.c.Id, ids)
+    found = await connection.execute(
+        sa.select(job_run.c.Id, job_run.c.State, job_run.c.Ties)
+        .where(among)
+        .order_by(job_run.c.Id)
+        .with_for_update()
+    )
+    rows = found.all()
+    if any(not row.Ties & Tie.FOLLOWED for row in rows):
+        marked = job_run.c.Ties.bitwise_or(int(Tie.FOLLOWED))
+        await connection.execute(sa.update(job_run).where(among).values(Ties=marked))
+    return {row.Id: str(row.State) if row.State in FINAL else None for row in rows}

@@ -1,0 +1,1 @@
+"""Flows, on the pages."""

@@ -1,0 +1,245 @@
+"""Flows under way, on SQLite and PostgreSQL: the flow of ``docs/flows.md``."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import flows_rig
+import pytest
+from click.testing import CliRunner
+from flows_rig import HELD, SEEN
+from guarantee_rig import DANA, QUICK, Ledger, schedulers, until
+from projects import PATH
+from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
+from targcc_scheduler.queries.flows.flows import Flow, flow_of_run, get_flow
+from targcc_scheduler.storage.tables import job_run
+from web_fixtures import Site
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _flows(_apart, monkeypatch):
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", "flows_rig")
+    monkeypatch.setattr("targcc_scheduler.project._configured", flows_rig.project())
+    SEEN.clear()
+
+
+@pytest.fixture
+async def scheduler(migrated_url: str):
+    async with schedulers(migrated_url, "flows_rig") as make:
+        scheduler = make()
+        await scheduler.start(schedule=False)
+        yield scheduler
+    Ledger(migrated_url).assert_sound()
+
+
+async def flow(scheduler: Scheduler, flow_id: int) -> Flow:
+    found = await scheduler.read(lambda db: get_flow(db, flow_id))
+    assert found is not None
+    return found
+
+
+async def over(scheduler: Scheduler, flow_id: int) -> Flow:
+    for _ in range(3_000):
+        if (found := await flow(scheduler, flow_id)).final:
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError(found)
+
+
+def states(found: Flow) -> dict[str, str]:
+    return {step.name: str(step.state) for step in found.steps}
+
+
+async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
+    HELD.clear()
+    begun = await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA)
+    try:
+        for _ in range(3_000):
+            load = next(one for one in (await flow(scheduler, begun)).steps if one.name == "load")
+            if load.runs == {"succeeded": 2, "running": 1}:
+                break
+            await asyncio.sleep(0.01)
+        half = await flow(scheduler, begun)
+        assert (states(half)["load"], states(half)["report"]) == ("running", "waiting")
+    finally:
+        HELD.set()
+    first = await over(scheduler, begun)
+    assert first.state == "succeeded"
+    job = scheduler.definitions["MonthEnd"]
+    assert (job.schedule_text, job.overlap) == ("0 2 1 * *", "skip")
+    assert SEEN[0] == "import 9"
+    assert sorted(SEEN[1:4]) == [f"load in/9-{number}" for number in range(3)]
+    assert SEEN[4:] == ["report [3, 13, 23]"]
+    assert states(first) == {
+        "import": "succeeded",
+        "load": "succeeded",
+        "report": "succeeded",
+        "empty": "skipped",
+        "sorry": "skipped",
+    }
+    assert {step.name: dict(step.runs) for step in first.steps if step.runs} == {
+        "import": {"succeeded": 1},
+        "load": {"succeeded": 3},
+        "report": {"succeeded": 1},
+    }
+    SEEN.clear()
+    plain = Client(scheduler)
+    begun = await asyncio.to_thread(plain.start_flow, "MonthEnd", {"month": "empty"})
+    empty = await over(scheduler, begun)
+    assert sorted(SEEN) == ["import empty", "report []", "tell nothing came"]
+    assert states(empty)["load"] == "succeeded"
+    with pytest.raises(ArgumentsError):
+        await scheduler.start_flow("MonthEnd", {"mouth": "9"})
+    with pytest.raises(UnknownFlow, match="MonthEnd"):
+        await scheduler.start_flow("MonthBegin")
+
+
+async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
+    run_id = await scheduler.trigger("MonthEnd", {"month": "wrong"}, by=DANA)
+    await scheduler.wait(run_id, 40)
+    found = await scheduler.read(lambda db: flow_of_run(db, run_id))
+    assert found is not None
+    flow_id, name, step = found
+    assert (name, step) == ("MonthEnd", None)
+    failed = await over(scheduler, flow_id)
+    assert failed.state == "failed"
+    assert failed.created_by == str(DANA)
+    assert SEEN[-1] == "tell wrong failed"
+    assert states(failed)["report"] == "cancelled"
+    assert {step.name: step.why for step in failed.steps}["report"] == "step load failed"
+    with pytest.raises(FlowStateError, match="no step 'lod'"):
+        await scheduler.rerun_flow(flow_id, "lod")
+    SEEN[:] = ["mended"]
+    await scheduler.rerun_flow(flow_id, by=DANA)
+    mended = await over(scheduler, flow_id)
+    assert (mended.state, states(mended)["sorry"]) == ("succeeded", "skipped")
+    assert [one for one in SEEN if "import" in one or "tell" in one] == []
+    assert SEEN[-1] == "report [2, 12]"
+    assert sum(next(one for one in mended.steps if one.name == "load").runs.values()) == 2
+    with pytest.raises(FlowStateError, match="nothing of flow"):
+        await scheduler.rerun_flow(flow_id)
+
+
+async def test_a_flow_is_cancelled_with_its_runs(scheduler: Scheduler):
+    await scheduler.pause_queue("default", by=DANA)
+    flow_id = await scheduler.start_flow("MonthEnd")
+    run_id = await scheduler.trigger("MonthEnd", by=DANA)
+    begin = {"arguments": {}, "by": "System"}
+    beside = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=True, **begin)
+    assert beside == (flow_id, False)
+    own = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=False, **begin)
+    assert own[0] != flow_id
+    again = await scheduler.start_flow_of_run("MonthEnd", run_id, alone=True, **begin)
+    assert again == own
+    await scheduler.cancel_flow(own[0])
+    await scheduler.cancel(run_id, by=DANA)
+    with pytest.raises(FlowStateError, match="is running"):
+        await scheduler.rerun_flow(flow_id, "import")
+    await scheduler.cancel_flow(flow_id, by=DANA)
+    found = await over(scheduler, flow_id)
+    assert found.state == "cancelled"
+    assert set(states(found).values()) == {"cancelled"}
+    with pytest.raises(FlowStateError, match="nothing to cancel"):
+        await scheduler.cancel_flow(flow_id)
+    await scheduler.rerun_flow(flow_id, "import", by=DANA)
+    [step] = [one for one in (await flow(scheduler, flow_id)).steps if one.name == "import"]
+    assert step.last_run is not None
+    await scheduler.delete(step.last_run, by=DANA)  # of which nobody tells the flow
+    assert scheduler.node is not None
+    await scheduler.call(scheduler.node.rounds.sweep_once())
+    await scheduler.resume_queue("default", by=DANA)
+    swept = await over(scheduler, flow_id)
+    assert (swept.steps[0].why, swept.state) == ("its runs were deleted", "failed")
+    assert states(swept)["sorry"] == "succeeded"
+    await scheduler.rerun_flow(flow_id, "import", by=DANA)
+    assert (await over(scheduler, flow_id)).state == "succeeded"
+
+
+@pytest.mark.soak
+async def test_steps_have_their_runs_once_through_kills(migrated_url: str):
+    async with schedulers(migrated_url, "flows_rig") as make:
+        scheduler = make()
+        run_id = await scheduler.trigger("MonthEnd", {"month": "9"}, by=DANA)
+        environment = {
+            **os.environ,
+            **{f"TARGCC_{key.upper()}": str(value) for key, value in QUICK.items()},
+            "TARGCC_LOST_AFTER_SECONDS": "1",
+            "TARGCC_DATABASE_URL": migrated_url,
+            "PYTHONPATH": os.pathsep.join([PATH, str(HERE)]),
+        }
+        for write in (1, 2, 2, 0):  # as it starts, as `import` ends, as `load` ends, not at all
+            process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+                [sys.executable, str(HERE / "flows_rig.py"), str(write)], env=environment
+            )
+            try:
+                if write:
+                    await until(lambda one=process: one.poll() is not None, "it dies")
+                    assert process.returncode == 9
+                else:
+                    assert await scheduler.wait(run_id, 60) is RunState.SUCCEEDED
+                    found = await scheduler.read(lambda db: flow_of_run(db, run_id))
+                    assert found is not None
+                    assert (await over(scheduler, found[0])).state == "succeeded"
+            finally:
+                process.kill()
+                process.wait()
+        ledger = Ledger(migrated_url)
+        rows = ledger.rows(job_run.select().order_by(job_run.c.Id))
+        assert Counter(row.Step for row in rows) == {None: 1, "import": 1, "load": 3, "report": 1}
+        ends = {row.Step: [] for row in rows}
+        for row in rows:
+            ends[row.Step].append((row.StartedAt, row.CompletedAt))
+        for before, after in pairwise(["import", "load", "report"]):
+            assert max(end for _, end in ends[before]) <= min(start for start, _ in ends[after])
+        ledger.assert_sound()
+
+
+async def test_people_and_programs_see_flows(site: Site, database_url, monkeypatch):
+    person, viewer, program = await site.user(), await site.user("viewer"), await site.program()
+    assert "No flow has begun" in await viewer.page("/jobs/flows")
+    assert (await program.post("/api/flows", json={"name": "Nix"})).status_code == 404
+    begun = (await program.post("/api/flows", json={"name": "MonthEnd"})).json()
+    assert (begun["id"], begun["state"], begun["steps"][0]["runs"]) == (
+        1,
+        "running",
+        {"enqueued": 1},
+    )
+    page = await viewer.page("/jobs/flows/1")
+    assert '<title id="flow-title">Steps of the flow MonthEnd</title>' in page
+    assert page.count('class="flow-line"') == 5
+    assert page.count('class="flow-box"') == 5
+    assert "/flows/1/cancel" not in page
+    assert "Month End #1" in await viewer.page("/jobs/flows")
+    assert 'href="/jobs/flows/1"' in await viewer.page("/jobs/runs/1")
+    assert (await viewer.get("/jobs/flows/2")).status_code == 404
+    await person.send("/jobs/flows/1/cancel")
+    page = await person.page("/jobs/flows/1")
+    assert "Flow 1 is cancelled" in page
+    assert "From here again" in page
+    answer = await program.post("/api/flows/1/cancel")
+    assert answer.status_code == 409
+    await person.send("/jobs/flows/1/rerun?step=import")
+    assert (await program.get("/api/flows/1")).json()["state"] == "running"
+    assert (await program.post("/api/flows/1/rerun", json={"from_step": "load"})).status_code == 409
+    assert [one["id"] for one in (await program.get("/api/flows?name=MonthEnd")).json()] == [1]
+    monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
+
+    async def targcc(*words: str):
+        return await asyncio.to_thread(
+            CliRunner().invoke, main, ["flow", *words], catch_exceptions=False
+        )
+
+    told = await targcc("show", "1")
+    assert "import.count == 0" not in told.output
+    assert "waiting" in told.output
+    for words in (["list"], ["cancel", "1"], ["rerun", "1"], ["start", "MonthEnd"]):
+        told = await targcc(*words)
+        assert (told.exit_code, "MonthEnd" in told.output) == (0, True), told.output

@@ -1,0 +1,101 @@
+"""The language of conditions and templates, and what may be wrong with the steps of a flow."""
+
+import pytest
+from targcc_scheduler.flows.errors import FlowError
+from targcc_scheduler.flows.graph import find_cycle, problems, steps_of
+from targcc_scheduler.flows.language import Expression, Template, filled
+
+KNOWN = {
+    "import": {"count": 3, "files": ["a", "b"], "kind": "full", "class": {"in": 1}},
+    "load": [{"rows": 1}, {"rows": 2}],
+    "flow": {"month": "é"},
+    "item": "x",
+}
+
+
+def test_what_an_expression_comes_to():
+    for text, value in {
+        "import.count > 2 and import.kind in ['full', 'delta']": True,
+        "not import.files": False,
+        "1 < import.count <= 3": True,
+        "'kind' in import and import.kind != 'full'": False,
+        "load.rows": [1, 2],
+        "2 in load.rows": True,
+        "import['kind']": "full",
+        "import.files[0]": "a",
+        "import.class.kind == 1 or import.count": None,
+        "flow.month == 'é' and -1 < 0": True,
+        "import.count == None": False,
+        " import.count": 3,
+    }.items():
+        if value is not None:
+            assert Expression(text).value(KNOWN) == value, text
+    assert Template("in/{item}-{import.count}.{{csv}}").value(KNOWN) == "in/x-3.{csv}"
+    assert filled({"a": ["{load.rows}", 4]}, KNOWN) == {"a": [[1, 2], 4]}
+
+
+def test_what_may_not_be_in_an_expression_is_refused_with_its_place():
+    """``None``: Python's parser says where, and its releases differ."""
+    for text, column in {
+        "import.__class__()": 0,
+        "len(import.files)": 0,
+        "import.count + 1": 0,
+        "'é' == [x for x in load]": None,
+        "lambda: 1": None,  # a word of Python is a name here
+        "f'{import}'": None,
+        "import.count >> 1": 0,
+        "import.count >": None,
+        "a if b else c": None,
+        "b'x'": 0,
+        "-import.count": 0,
+        "import[load]": 0,
+        "1j": 0,
+        "": 0,
+        "x" * 501: 500,
+        "é": 0,
+        "a\n": 1,
+        "(" * 300 + ")" * 300: 500,
+        "a or " * 99 + "a": 0,
+        "import.files := 1": None,
+        "*import": None,
+        "{1: 2}": 0,
+    }.items():
+        with pytest.raises(FlowError) as refused:
+            Expression(text)
+        found = refused.value.column
+        assert found is not None if column is None else found == column, (text, found)
+
+
+def test_what_goes_wrong_with_values_is_said_with_its_place():
+    for text, said, column in (
+        ("import.cuont > 1", "there is no 'cuont'", 0),
+        ("flow.month and import.kind > 1", "a text cannot be compared so with a number", 15),
+        ("1 in import.count", "a number cannot be compared so with a number", 0),
+        ("import.count.real", "there is no 'real'", 0),
+        ("import.kind.upper", "there is no 'upper'", 0),
+        ("load.nix", "there is no 'nix'", 0),
+    ):
+        with pytest.raises(FlowError, match=said) as refused:
+            Expression(text).value(KNOWN)
+        assert refused.value.column == column, text
+
+
+def test_what_is_wrong_with_steps():
+    def wrong(steps: dict) -> list:
+        return [(one.path, one.message, one.column) for one in problems(steps)]
+
+    assert wrong({}) == [((), "a flow has a step", None)]
+    assert wrong({"in": {"job": "A"}})[0][0] == ("in",)
+    assert wrong({"a": {"job": "A", "after": "b"}}) == [(("a", "after"), 'no step "b"', None)]
+    assert wrong({"a": {"job": "A", "on": "failure"}})[0][0] == ("a", "on")
+    round_ = {"a": {"after": ["c"]}, "b": {"after": ["a"]}, "c": {"after": ["b"]}}
+    assert wrong(round_) == [(("a", "after"), "a waits for itself: a → c → b → a", None)]
+    assert find_cycle({"a": ["a"]}) == ["a", "a"]
+    steps = {"a": {"job": "A"}, "b": {"job": "B", "after": ["a"], "when": "a.x and c.x"}}
+    assert wrong(steps) == [(("b", "when"), "c is not known here", 8)]
+    steps["b"] = {"job": "B", "after": "a", "arguments": {"x": ["no", "see {item}"]}}
+    assert wrong(steps) == [(("b", "arguments", "x", 1), "item is not known here", 5)]
+    steps["b"] = {"job": "B", "after": "a", "arguments": {"x": "a } b"}}
+    assert wrong(steps)[0][2] == 2
+    with pytest.raises(FlowError, match=r"b\.arguments\.x"):
+        steps_of(steps)

@@ -1,0 +1,96 @@
+"""Jobs that follow others, by their option ``after``."""
+
+import pytest
+import sqlalchemy as sa
+from guarantee_rig import schedulers
+from targcc_scheduler import JobContext, JobError, JobType, RunState, job
+from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.jobs.following.chains import circle
+from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.testing import ParentRun, run_job
+
+DANA = Actor(ActorKind.MANUAL, "dana")
+
+
+@job(JobType.MANUAL)
+async def import_orders() -> str:
+    """Import."""
+    return "imported"
+
+
+@job(JobType.MANUAL)
+async def import_prices() -> str:
+    """Import."""
+    return "imported"
+
+
+@job(after=[import_orders])
+async def check_orders(ctx: JobContext) -> str:
+    """Check what was imported."""
+    return ctx.parents["ImportOrders"].message or ""
+
+
+@job(after=[check_orders, "ImportPrices"])
+async def report_orders(ctx: JobContext) -> str:
+    """Report once both are there."""
+    return " ".join(f"{run.job} {run.run_id}" for run in ctx.parents.runs)
+
+
+@pytest.fixture
+async def scheduler(migrated_url):
+    async with schedulers(migrated_url, __name__) as make:
+        yield make()
+
+
+async def _runs(scheduler):
+    query = sa.select(job_run).order_by(job_run.c.Id)
+    found = await scheduler.read(lambda db: _all(db, query))
+    return [(row.JobName, row.State, row.Message) for row in found]
+
+
+async def _all(connection, query):
+    return (await connection.execute(query)).all()
+
+
+async def test_a_run_of_a_job_brings_those_of_the_jobs_that_follow_it(scheduler):
+    first = await scheduler.trigger("ImportOrders", by=DANA)
+    assert [one[:2] for one in await _runs(scheduler)] == [
+        ("ImportOrders", "enqueued"),
+        ("CheckOrders", "awaiting"),
+        ("ReportOrders", "awaiting"),
+    ]
+    prices = await scheduler.enqueue(import_prices)
+    newer = await scheduler.enqueue(
+        import_prices
+    )  # nothing is open any more: another report begins
+    await scheduler.start(schedule=False)
+    assert await scheduler.wait(first + 2, 60) == RunState.SUCCEEDED
+    runs = await _runs(scheduler)
+    assert runs[1] == ("CheckOrders", "succeeded", "imported")
+    assert runs[2][2] == f"CheckOrders {first + 1} ImportPrices {prices}"
+    assert newer == prices + 1
+    assert [one[:2] for one in runs[5:]] == [("ReportOrders", "awaiting")]
+
+
+async def test_the_end_of_a_parent_goes_down_the_chain(scheduler):
+    first = await scheduler.trigger("ImportOrders", by=DANA)
+    await scheduler.cancel(first, by=DANA)
+    assert [one[1:] for one in await _runs(scheduler)][1:] == [
+        ("cancelled", f"discarded: run {first} (ImportOrders) was cancelled"),
+        ("cancelled", f"discarded: run {first + 1} (CheckOrders) was cancelled"),
+    ]
+
+
+def test_a_circle_is_named_with_its_path():
+    assert circle("A", {"A": ["C"], "B": ["A"], "C": ["B"]}) == ["A", "B", "C", "A"]
+    assert circle("A", {"A": ["B"], "B": ["C"], "C": ["B"]}) is None
+
+
+def test_a_job_follows_others_or_has_a_schedule():
+    with pytest.raises(JobError, match="after other jobs or by a schedule"):
+        job("0 2 * * *", after=[import_orders])(report_orders)
+
+
+async def test_a_test_gives_a_job_its_parents():
+    found = await run_job(check_orders, parents=[ParentRun("ImportOrders", 12, message="fine")])
+    assert found.result.message == "fine"
