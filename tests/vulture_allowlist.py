@@ -118,3 +118,4 @@ _.offset_before
 _.offset_after
 _.ics  # the spec
 _.__signature__  # of the job of a flow
+LIMITED  # Tie: a bit of the column that is kept
