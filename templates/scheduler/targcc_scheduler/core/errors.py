@@ -51,6 +51,14 @@ class UnknownFile(LookupError):  # noqa: N818 - reads as what it is
     """The run has no file with this id that may be downloaded."""
 
 
+class UnknownBatch(LookupError):  # noqa: N818 - reads as what it is
+    """There is no batch with this id."""
+
+
+class BatchError(ValueError):
+    """What was asked of a batch cannot be done; the message says why."""
+
+
 class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is
     """There is no failure of this cause."""
 
