@@ -1,12 +1,12 @@
 """Batches: created as one, counted, followed by their callbacks, cancelled, done again."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,12 +15,12 @@ from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import BatchError
 from targcc_scheduler.core.states import FINAL
 from targcc_scheduler.engine.handover import hand_on
+from targcc_scheduler.enqueueing.recording import RECORDING
 from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.tables import job_batch, job_run
 from targcc_scheduler.storage.ties.batches import ended
 
 BROKEN: set[int] = set()
-WAITING = asyncio.Event()
 
 
 @job(retries=0)
@@ -67,18 +67,22 @@ async def _batch(scheduler, batch_id):
     return (await scheduler.read(lambda db: db.execute(query))).one()
 
 
-async def _until(scheduler, batch_id, *states):
+async def _until(scheduler, batch_id, state):
     async with asyncio.timeout(60):
-        while (found := await _batch(scheduler, batch_id)).State not in states:
+        while True:
+            found = await _batch(scheduler, batch_id)
+            if found.State == state:
+                return found
             await asyncio.sleep(0.02)
-    return found
 
 
 async def _all_over(scheduler, job_name):
     async with asyncio.timeout(60):
-        while not FINAL.issuperset(await _states(scheduler, job_name)):
+        while True:
+            states = await _states(scheduler, job_name)
+            if FINAL.issuperset(states):
+                return states
             await asyncio.sleep(0.02)
-    return await _states(scheduler, job_name)
 
 
 async def test_callbacks_run_once_each_when_all_is_over(scheduler):
@@ -120,7 +124,7 @@ async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(sch
 
 
 async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_nothing(scheduler):
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
         async with scheduler.batch("never", on_finish=CleanUpJob) as batch:
             batch.enqueue(InvoiceJob, number=1)
             raise ZeroDivisionError
@@ -204,8 +208,6 @@ def test_plain_code_makes_batches_too(migrated_url):
 async def test_a_scheduler_that_is_off_records_what_is_in_a_batch(tmp_path):
     settings = Settings(database_url=f"sqlite:///{tmp_path}/none.db", mode="off")
     scheduler = Scheduler(settings, jobs_package=__name__)
-    from targcc_scheduler.enqueueing.recording import RECORDING
-
     RECORDING.clear()
     async with scheduler.batch("month", on_success=ReportJob) as batch:
         batch.enqueue(InvoiceJob, number=1)
@@ -217,11 +219,11 @@ async def test_a_scheduler_that_is_off_records_what_is_in_a_batch(tmp_path):
     assert batch.id == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 def test_the_batch_of_a_creator_that_is_killed_before_the_commit_never_was(migrated_url):
     code = f"""
         import asyncio, sys, time
-        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
         from targcc_scheduler import Project, Scheduler, Settings, configure
         configure(Project(name="rig", package="rig"))
         from targcc_scheduler.enqueueing.batches import operate

@@ -75,7 +75,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
         )
     for one in every:
         assert one.batch_id is not None
-        missing = await _create_runs(call, one.batch_id, one.runs)
+        _, missing = await _create_runs(call, one.batch_id, one.runs)
         for callback, condition in ((one.on_success, "success"), (one.on_finish, "finish")):
             if callback is not None:
                 await _wait(call, callback, one.batch_id, condition)
@@ -87,14 +87,19 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     return planned.batch_id
 
 
-async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> int:
-    """Create runs of a batch; how many of them stand for runs that were there already."""
-    if not runs:
-        return 0
+async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tuple[list[int], int]:
+    """Create runs of a batch; their ids, and how many of them stand for runs that were there already.
+
+    In steps, since PostgreSQL ends a transaction that stands still for as long as all of them take to be made ready.
+    """
     before = await rows.count_runs(call.connection, batch_id)
-    mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in runs]
-    await operations.create_runs(call, mine)
-    return len(runs) - (await rows.count_runs(call.connection, batch_id) - before)
+    ids: list[int] = []
+    for start in range(0, len(runs), _A_STEP):
+        some = runs[start : start + _A_STEP]
+        mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
+        ids += await operations.create_runs(call, mine)
+    created = await rows.count_runs(call.connection, batch_id) - before
+    return ids, len(runs) - created
 
 
 async def _wait(call: Call, callback: NewRun, batch_id: int, condition: str) -> None:
@@ -117,10 +122,7 @@ async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:
         BatchError: it is over, or being cancelled.
     """
     await rows.grow(call.connection, batch_id, len(runs))
-    before = await rows.count_runs(call.connection, batch_id)
-    mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in runs]
-    ids = await operations.create_runs(call, mine)
-    missing = len(runs) - (await rows.count_runs(call.connection, batch_id) - before)
+    ids, missing = await _create_runs(call, batch_id, runs)
     if missing:
         changes = {batch_id: ended.Change(missing, gone=missing)}
         left = await ended.count(call.connection, changes, call.now)
