@@ -92,14 +92,16 @@ async def test_callbacks_run_once_each_when_all_is_over(scheduler):
             inner.enqueue(InvoiceJob, number=9)
         async with batch.batch("empty"):
             pass
-    found = await _batch(scheduler, batch.id)
+    found = await _batch(scheduler, batch.batch_id)
     assert (found.Total, found.Pending, found.State) == (7, 6, "running")  # the empty one is over
     assert await _states(scheduler, "Report") == ["awaiting"]
+    after = await scheduler.enqueue(CleanUpJob, after=batch, on="success")
     await scheduler.start(schedule=False)
-    done = await _until(scheduler, batch.id, "succeeded")
+    done = await _until(scheduler, batch.batch_id, "succeeded")
     assert (done.Total, done.Pending, done.Failed) == (7, 0, 0)
     assert await _all_over(scheduler, "Report") == ["succeeded"]
-    assert await _all_over(scheduler, "CleanUp") == ["succeeded"]
+    assert await _all_over(scheduler, "CleanUp") == ["succeeded", "succeeded"]
+    assert await scheduler.wait(after, 1) == "succeeded"
 
 
 async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(scheduler):
@@ -109,18 +111,18 @@ async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(sch
         async with batch.batch("inner") as inner:
             inner.enqueue(InvoiceJob, number=9)
     await scheduler.start(schedule=False)
-    found = await _until(scheduler, batch.id, "failed")
+    found = await _until(scheduler, batch.batch_id, "failed")
     assert (found.Total, found.Failed) == (4, 2)  # one run, and the inner batch
     assert await _all_over(scheduler, "CleanUp") == ["succeeded"]
     assert await _states(scheduler, "Report") == ["awaiting"]
     BROKEN.clear()
-    assert await scheduler.batches.retry_failed(batch.id, by=SYSTEM) == 2
-    found = await _until(scheduler, batch.id, "succeeded")
+    assert await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM) == 2
+    found = await _until(scheduler, batch.batch_id, "succeeded")
     assert (found.Total, found.Pending, found.Failed) == (4, 0, 0)
     assert await _all_over(scheduler, "Report") == ["succeeded"]
     assert await _states(scheduler, "CleanUp") == ["succeeded"]  # at the first end only
     with pytest.raises(BatchError, match="no run of batch"):
-        await scheduler.batches.retry_failed(batch.id, by=SYSTEM)
+        await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM)
 
 
 async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_nothing(scheduler):
@@ -145,18 +147,18 @@ async def test_all_of_it_is_cancelled_and_nothing_can_be_added_then(scheduler):
         batch.enqueue_many(InvoiceJob, [{"number": n} for n in range(1_500)])
         async with batch.batch("inner") as inner:
             inner.enqueue(InvoiceJob, number=9)
-    [run_id] = await scheduler.batches.add(batch.id, InvoiceJob, [{"number": 7}])
+    [run_id] = await scheduler.batches.add(batch.batch_id, InvoiceJob, [{"number": 7}])
     await scheduler.delete(run_id, by=SYSTEM)  # one that waits leaves its batch
-    assert (await _batch(scheduler, batch.id)).Total == 1_501
-    assert await scheduler.batches.cancel(batch.id, by=SYSTEM) == 1_501
-    found = await _batch(scheduler, batch.id)
+    assert (await _batch(scheduler, batch.batch_id)).Total == 1_501
+    assert await scheduler.batches.cancel(batch.batch_id, by=SYSTEM) == 1_501
+    found = await _batch(scheduler, batch.batch_id)
     assert (found.State, found.Pending, found.Failed) == ("cancelled", 0, 1_501)
-    assert (await _batch(scheduler, inner.id)).State == "cancelled"
+    assert (await _batch(scheduler, inner.batch_id)).State == "cancelled"
     assert await _states(scheduler, "CleanUp") == ["enqueued"]
     with pytest.raises(BatchError, match="nothing can be added"):
-        await scheduler.batches.add(batch.id, InvoiceJob, [{"number": 7}])
+        await scheduler.batches.add(batch.batch_id, InvoiceJob, [{"number": 7}])
     with pytest.raises(BatchError, match="nothing to cancel"):
-        await scheduler.batches.cancel(batch.id, by=SYSTEM)
+        await scheduler.batches.cancel(batch.batch_id, by=SYSTEM)
 
 
 async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(scheduler):
@@ -172,7 +174,7 @@ async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(schedul
             await hand_on(scheduler._host.engine, connection, came, now)
 
     await scheduler.call(sweep())
-    found = await _batch(scheduler, batch.id)
+    found = await _batch(scheduler, batch.batch_id)
     assert (found.State, found.Failed) == ("failed", 2)
     assert await _states(scheduler, "CleanUp") == ["enqueued"]
 
@@ -180,7 +182,7 @@ async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(schedul
 async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded(scheduler):
     async with scheduler.batch("month", on_success=ReportJob) as batch:
         batch.enqueue(InvoiceJob, number=1)
-    await scheduler.batches.cancel(batch.id, by=SYSTEM)
+    await scheduler.batches.cancel(batch.batch_id, by=SYSTEM)
     later = datetime.now(UTC) + timedelta(days=1)
 
     async def prune():
@@ -202,7 +204,7 @@ def test_plain_code_makes_batches_too(migrated_url):
             batch.enqueue(InvoiceJob, number=1)
             with batch.batch("inner") as inner:
                 inner.enqueue(InvoiceJob, number=2)
-        assert batch.id < inner.id
+        assert batch.batch_id < inner.batch_id
 
 
 async def test_a_scheduler_that_is_off_records_what_is_in_a_batch(tmp_path):
@@ -216,7 +218,7 @@ async def test_a_scheduler_that_is_off_records_what_is_in_a_batch(tmp_path):
         ("Report", "awaiting"),
     ]
     RECORDING.clear()
-    assert batch.id == 1
+    assert batch.batch_id == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")

@@ -60,7 +60,7 @@ class Collecting:
         self._planned = Planned(wanted.name)
 
     @property
-    def id(self) -> int:
+    def batch_id(self) -> int:
         """The batch's id, once its block has ended, and those around it.
 
         Raises:

@@ -15,9 +15,9 @@ from ...operations import Call
 from ...storage.audit import audit
 from ...storage.bulk import actions
 from ...storage.bulk.actions import Step
-from ...storage.runs import create as runs_created
-from ...storage.runs.values import NewRun
+from ...storage.runs.values import After, NewRun
 from ...storage.ties.batches import ended, rows
+from ...storage.ties.links import BATCH
 from ...storage.ties.tie import Tie
 
 MOST_RUNS = 100_000
@@ -51,6 +51,18 @@ class Planned:
         """It, and all that are in it; one that is in another comes after that."""
         return [self, *(deeper for one in self.inner for deeper in one.every)]
 
+    @property
+    def callbacks(self) -> list[NewRun]:
+        """The runs that wait for it, once it has its id."""
+        assert self.batch_id is not None
+        me = ((BATCH, self.batch_id),)
+        found = []
+        if self.on_success is not None:
+            found.append(replace(self.on_success, after=After(me, "success", otherwise="wait")))
+        if self.on_finish is not None:
+            found.append(replace(self.on_finish, after=After(me, "finish", otherwise="wait")))
+        return found
+
 
 async def create(call: Call, planned: Planned, by: Actor) -> int:
     """Create a batch with all that is in it; its id.
@@ -76,9 +88,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     for one in every:
         assert one.batch_id is not None
         _, missing = await _create_runs(call, one.batch_id, one.runs)
-        for callback, condition in ((one.on_success, "success"), (one.on_finish, "finish")):
-            if callback is not None:
-                await _wait(call, callback, one.batch_id, condition)
+        await operations.create_runs(call, one.callbacks)
         if missing or not (one.runs or one.inner):
             changes[one.batch_id] = ended.Change(missing, gone=missing)
     left = await ended.count(call.connection, changes, call.now)
@@ -100,18 +110,6 @@ async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tup
         ids += await operations.create_runs(call, mine)
     created = await rows.count_runs(call.connection, batch_id) - before
     return ids, len(runs) - created
-
-
-async def _wait(call: Call, callback: NewRun, batch_id: int, condition: str) -> None:
-    """Create a callback, which waits for its batch."""
-    waits = replace(
-        callback,
-        state=RunState.AWAITING,
-        ties=callback.ties | Tie.FOLLOWS,
-        note=f"after batch {batch_id}, {callback.note}",
-    )
-    [run_id] = await runs_created.insert_many(call.connection, [waits], call.now)
-    await rows.follow(call.connection, run_id, batch_id, condition)
 
 
 async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:

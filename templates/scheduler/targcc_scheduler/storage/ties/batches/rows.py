@@ -200,17 +200,3 @@ async def _reopen(connection: AsyncConnection, batch_id: int, back: int, bad: in
         await connection.execute(unheard.values(Outcome=None))
     await connection.execute(sa.update(job_batch).where(c.Id == batch_id).values(values))
     return row if row.State != BatchState.RUNNING else None
-
-
-async def follow(connection: AsyncConnection, child_id: int, batch_id: int, condition: str) -> None:
-    """Let a run that was created awaiting wait for a batch: for its ``success``, also of later tries, or its ``finish``."""
-    await connection.execute(
-        sa.insert(job_link).values(
-            ChildId=child_id,
-            ParentKind=BATCH,
-            ParentId=batch_id,
-            Condition=condition,
-            Quorum="all",
-            Otherwise="wait",
-        )
-    )
