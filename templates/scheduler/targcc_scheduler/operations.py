@@ -29,7 +29,8 @@ from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import create, operate, refuse
 from .storage.runs.values import After, NewRun
-from .storage.ties import links
+from .storage.ties import ended, links
+from .storage.ties.batches import rows as batches
 from .storage.ties.tie import Tie
 
 
@@ -183,6 +184,7 @@ async def retry(call: Call, run_id: int, by: Actor) -> int:
         return run_id
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
+    [copy] = await batches.rejoin(call.connection, [copy])
     again = await create_run(call, copy)
     if copy.ties & Tie.FOLLOWED:
         await links.take_place(call.connection, run_id, again)
@@ -194,7 +196,7 @@ async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
-    left = await links.removed(call.connection, [row], call.now)
+    left = await ended.removed(call.connection, [row], call.now)
     await hand_on(call.engine, call.connection, left, call.now)
     await audit(call.connection, by, "delete", call.now, job_name=row.JobName, run_id=run_id)
 

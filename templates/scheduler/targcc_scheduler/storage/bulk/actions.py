@@ -20,7 +20,8 @@ from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
 from ..runs.values import NewRun, Settlement
 from ..tables import job_run
-from ..ties import links
+from ..ties import ended, links
+from ..ties.batches import rows as batches
 from ..ties.tie import Tie
 from .rows import Did
 
@@ -83,6 +84,7 @@ async def retry(
         replace(operate.again(row, by, now), due_at=due, state=_state(due, now))
         for row, due in zip(over, dues, strict=False)
     ]
+    again = await batches.rejoin(connection, again)
     ids = await create.insert_many(connection, again, now) if again else []
     for row, new in zip(over, ids, strict=True):
         if row.Ties & Tie.FOLLOWED:
@@ -145,7 +147,7 @@ async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetim
     if not gone:
         return Step()
     await operate.delete_rows(connection, gone)
-    left = await links.removed(connection, rows_gone, now)
+    left = await ended.removed(connection, rows_gone, now)
     return Step(
         did=[Did(run_id) for run_id in gone],
         withdraw=gone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,31 +13,43 @@ from ...core.states import RunState
 from ..runs.transition import is_in_state
 from ..runs.values import Settlement
 from . import links
+from .batches import ended as batches
 from .consequences import Consequences
 from .flows import advance as flows
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = (links.ended, flows.ended)
+_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
+_REMOVALS = (links.removed, batches.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (links.sweep, flows.sweep)
+_SWEEPS: Sequence[Sweep] = (links.sweep, batches.sweep, flows.sweep)
 
 
 async def any_waits(connection: AsyncConnection) -> bool:
-    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or a flow goes on."""
-    return bool(await connection.scalar(_ANY_WAITS)) or await flows.any_goes_on(connection)
+    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or a batch or flow goes on."""
+    return (
+        bool(await connection.scalar(_ANY_WAITS))
+        or await batches.any_goes_on(connection)
+        or await flows.any_goes_on(connection)
+    )
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
     """What nobody has heard of: nodes of an earlier release know nothing of ties, and end and remove runs all the same."""
     found = [await one(connection, now) for one in _SWEEPS]
-    return Consequences(
-        ready=[one for each in found for one in each.ready],
-        settled=[one for each in found for one in each.settled],
-    )
+    return _together(found)
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Consequences:
+    """What it means for others that a person has removed runs; ``rows`` are theirs, as they were."""
+    tied = [row for row in rows if row.Ties]
+    if not tied:
+        return Consequences()
+    found = [await one(connection, tied, now) for one in _REMOVALS]
+    return _together(found)
 
 
 async def ended(
@@ -48,6 +60,10 @@ async def ended(
     if not tied:
         return Consequences()
     found = [await room(connection, tied, now) for room in _ROOMS]
+    return _together(found)
+
+
+def _together(found: Sequence[Consequences]) -> Consequences:
     return Consequences(
         ready=[one for each in found for one in each.ready],
         settled=[one for each in found for one in each.settled],
