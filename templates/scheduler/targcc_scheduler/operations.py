@@ -64,6 +64,7 @@ def new_run(
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,
         note=f"by {by}",
         trace=TRACING.created(definition.name, queue or definition.queue),
+        **definition.room(arguments_json),
     )
 
 
@@ -136,6 +137,7 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             scheduled_for=at,
             triggered_by=by,
             note=f"asked for by NextRunTime, by {by}",
+            **job.room(job.check({})),
         )
         for job, at in asked
         if job.name not in paused
@@ -193,7 +195,9 @@ async def retry(call: Call, run_id: int, by: Actor) -> int:
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
-    name = await operate.delete(call.connection, run_id)
+    name, ended = await operate.to_delete(call.connection, run_id, str(by), call.now)
+    await hand_over(call.engine, call.connection, ended, call.now)
+    await operate.delete_rows(call.connection, [run_id])
     await call.engine.withdraw(call.connection, [run_id])
     await audit(call.connection, by, "delete", call.now, job_name=name, run_id=run_id)
 

@@ -41,6 +41,7 @@ from .definition import (
 from .expectations import expectations
 from .options.calendars import calendar_names, with_calendars
 from .options.keywords import Expected, JobOptions
+from .options.limits import LimitOptions, limit_of
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -158,6 +159,7 @@ def _complete(
     paused: bool = False,
     calendar: str | tuple[str, ...] | None = None,
     on_holiday: OnHoliday | None = None,
+    limit: LimitOptions | None = None,
     aliases: tuple[str, ...] = (),
     left_spec: bool = False,
     **expected: Unpack[Expected],
@@ -202,6 +204,7 @@ def _complete(
         left_spec=left_spec,
         calendars=calendar_names(key, calendar, on_holiday),
         on_holiday=on_holiday,
+        keyed_limit=limit_of(key, target, limit),
         expectations=expectations(key, **expected),
     )
 

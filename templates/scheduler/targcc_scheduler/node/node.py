@@ -112,7 +112,13 @@ class Node:
             )
             self.releases.decided = self.aliases.taken = self.slots.wake
         watch = watch_of(services.store, alert_queue.send, definitions)
-        self.rounds = Rounds(services, definitions, schedule=schedule, alerts=watch)
+        self.rounds = Rounds(
+            services,
+            definitions,
+            schedule=schedule,
+            alerts=watch,
+            release=lambda: self.releases.release,
+        )
         self.executor: Executor | None = None
         if jobs is not None:
             self._heartbeat.jobs = jobs
@@ -155,6 +161,7 @@ class Node:
             self._begin(self.aliases.run, "aliases")
         self._begin(self.rounds.work_off, "operations")
         self._begin(self.rounds.look, "rounds")
+        self._begin(self.rounds.sweep, "limits")
         self._begin(self.rounds.follow_alerts, "alert watch")
         self._begin(self.rounds.index, "texts")
         self._begin(self.rounds.ping, "pings")

@@ -16,10 +16,13 @@ from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
+from ...storage.deploy import releases
 from ...storage.failures import concerns, groups
 from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
+from ...storage.ties import limits
 from ...storage.trail import seal
+from ...worker.claiming import staging
 from ...worker.node_services import NodeServices
 from ..alerting.watch import AlertWatch
 from .texts import TextKeeper
@@ -29,6 +32,7 @@ log = logging.getLogger("targcc.node.chores.rounds")
 
 _BULK_SECONDS = 2.0
 _LATE_SECONDS = 15.0
+_SWEEP_SECONDS = 30.0
 _TEXT_SECONDS = 3.0
 _LONGEST_STEP = 0.2
 _MOST_PINGS = 1_000
@@ -45,6 +49,7 @@ class Rounds:
         definitions: The jobs.
         schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
         alerts: Looks after alerts that are not over; ``None``: nobody is told.
+        release: This node's release.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Rounds:
         *,
         schedule: bool,
         alerts: AlertWatch | None = None,
+        release: Callable[[], str] = str,
     ) -> None:
+        self._release = release
         self._alerts = alerts
         self._services = services
         self._definitions = definitions
@@ -145,6 +152,19 @@ class Rounds:
                     more = await bulk_work.step(work, bulk_id)
                 services.engine.wake()
                 await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)
+
+    async def sweep(self) -> None:
+        """Let runs of limits go whom nobody has let go, and learn of limits that a release has changed, until cancelled."""
+        await self._again_and_again("sweeping limits", self.sweep_once, _SWEEP_SECONDS)
+
+    async def sweep_once(self) -> None:
+        """Sweep, where this node's release decides and there are limits."""
+        async with self._services.store.read() as connection:
+            if not await limits.are_used(connection):
+                return
+            first = releases.deciding(await releases.load(connection))
+        if first is not None and first.name == self._release():
+            await staging.sweep(self._services, self._definitions)
 
     async def chain(self) -> None:
         """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""

@@ -18,7 +18,7 @@ from ..tables import job_log_line, job_run, job_step
 from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
-from .transition import state_line, transition
+from .transition import is_in_state, state_line, transition
 from .values import NewRun, Settlement
 
 Row = Any
@@ -74,10 +74,19 @@ async def cancel(
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
     """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
     due_now = transition(
-        RunState.ENQUEUED, job_run.c.Id == run_id, sources=WAITS_FOR_ITS_TIME, DueAt=now
+        RunState.ENQUEUED,
+        job_run.c.Id == run_id,
+        job_run.c.LimitKey.is_(None),
+        sources=WAITS_FOR_ITS_TIME,
+        DueAt=now,
     )
     line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
-    return (await connection.execute(due_now, {"line": line})).rowcount == 1
+    if (await connection.execute(due_now, {"line": line})).rowcount == 1:
+        return True
+    asks_now = sa.update(job_run).where(
+        job_run.c.Id == run_id, job_run.c.LimitKey.is_not(None), is_in_state(*WAITS_FOR_ITS_TIME)
+    )
+    return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
@@ -108,6 +117,8 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         triggered_by=by,
         note=f"run {row.Id} again",
         retry_of=row.Id,
+        limit_key=row.LimitKey,
+        weight=row.Weight,
     )
 
 
@@ -117,18 +128,24 @@ async def find_submission(connection: AsyncConnection, run_id: int) -> tuple[str
     return row.Queue, row.Priority, row.DueAt
 
 
-async def delete(connection: AsyncConnection, run_id: int) -> str:
-    """Remove a run with its log and steps; its history stays. Returns the job's name.
+async def to_delete(
+    connection: AsyncConnection, run_id: int, by: str, now: datetime
+) -> tuple[str, list[Settlement]]:
+    """Look at a run that is to be removed; one on which something hangs is cancelled first, so that its end has its consequences.
+
+    Returns:
+        The job's name, and what ended.
 
     Raises:
         UnknownRun: there is none with this id.
         RunStateError: it is running.
     """
-    row = await _find(connection, run_id)
+    row = await _find(connection, run_id, lock=True)
     if row.State == RunState.RUNNING:
         raise RunStateError(f"run {run_id} is running: cancel it first")
-    await delete_rows(connection, [run_id])
-    return str(row.JobName)
+    tied = row.Ties and row.State in UNBEGUN
+    ended = await settle(connection, [cancellation(row, by)], now) if tied else []
+    return str(row.JobName), ended
 
 
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:

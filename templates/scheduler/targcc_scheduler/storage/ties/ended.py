@@ -9,12 +9,13 @@ from typing import TypeAlias
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..runs.values import Settlement
+from . import limits
 from .consequences import Consequences
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = ()
+_ROOMS: Sequence[Room] = (limits.ended,)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 
 

@@ -14,3 +14,4 @@ class Tie(IntFlag):
     LIMITED = 8  # it takes room under a limit
     BATCH = 16  # it is of a batch or a flow
     EXPIRES = 32  # it is not to start late
+    ASKS = 64  # it waits, or has waited, for room under its limit and for nothing else
