@@ -20,7 +20,7 @@ from ...storage.owners.values import Owner
 from ...storage.tables import job_run
 from .. import runs, system
 from ..models import Queue, Run, Server
-from . import calendars
+from . import calendars, keyed
 from .reasons import (
     Answer,
     Look,
@@ -139,6 +139,8 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     owned = (await owners.load(look.connection, [run.job])).get(run.job)
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
+    if waits := await keyed.for_room(look, run.id):
+        return waits
     if run.state is RunState.RETRYING and run.due_at > look.now:
         text = gettext(
             "It waits for its retry at %(when)s; attempt %(number)s failed",
