@@ -74,9 +74,13 @@ async def _ignore(_event: object) -> None:
     """Nobody is told."""
 
 
-async def _states(scheduler):
-    query = sa.select(job_run.c.Id, job_run.c.State)
-    return dict((await scheduler.read(lambda db: db.execute(query))).all())
+async def _until_awaiting(scheduler, run_id):
+    query = sa.select(job_run.c.State).where(job_run.c.Id == run_id)
+    async with asyncio.timeout(60):
+        while (
+            await scheduler.read(lambda db: db.scalar(query)) != "awaiting"
+        ):  # noqa: ASYNC110 - it is in the database
+            await asyncio.sleep(0.02)
 
 
 async def test_no_key_has_more_than_its_limit_at_once_and_all_are_done(scheduler):
@@ -96,7 +100,9 @@ async def test_so_many_of_each_key_are_let_go_as_there_is_room_for(scheduler):
     await scheduler.enqueue_many(LimitedJob, many)
     ids = [await scheduler.enqueue(HeavyJob) for _ in range(3)]
     terms = {name: terms_of(job) for name, job in scheduler.definitions.items()}
-    ready = await scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
+    ready = await scheduler.operate(
+        lambda call: limits.stage(call.connection, terms, call.now), None
+    )
     counted = sa.select(job_run.c.LimitKey, job_run.c.State, sa.func.count()).group_by(
         job_run.c.LimitKey, job_run.c.State
     )
@@ -128,9 +134,7 @@ async def why(scheduler: Scheduler, run_id: int) -> str:
 async def test_the_most_urgent_of_a_key_goes_first_and_cancelled_and_deleted_ones_free_their_room(
     scheduler,
 ):
-    ids = [
-        await scheduler.enqueue(OneByOneJob, tenant="a", number=n, priority=n) for n in range(5)
-    ]
+    ids = [await scheduler.enqueue(OneByOneJob, tenant="a", number=n, priority=n) for n in range(5)]
     await scheduler.start(schedule=False)
     await asyncio.gather(*(scheduler.wait(run_id, 60) for run_id in ids))
     assert ORDER["a"] == [4, 3, 2, 1, 0]
@@ -164,8 +168,7 @@ async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
     none = sa.update(job_limit).values(Most=0)
     await scheduler.operate(lambda call: call.connection.execute(none), None)
     stuck = await scheduler.enqueue(LimitedJob, tenant="z")
-    while (await _states(scheduler))[stuck] != "awaiting":
-        await asyncio.sleep(0.02)
+    await _until_awaiting(scheduler, stuck)
     terms = {name: terms_of(job) for name, job in scheduler.definitions.items()}
 
     async def sweep(call):
@@ -174,7 +177,6 @@ async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
 
     await scheduler.operate(sweep, None)
     assert await scheduler.wait(stuck, 60) == "succeeded"
-
 
 
 def test_secrets_and_long_values_are_digests_in_keys_and_wrong_limits_are_refused():

@@ -86,9 +86,7 @@ def _plain(value: Any) -> str:
     return str(reveal() if reveal is not None else value)
 
 
-def limit_of(
-    key: str, target: Callable[..., Any], given: LimitOptions | None
-) -> KeyedLimit | None:
+def limit_of(key: str, target: Callable[..., Any], given: LimitOptions | None) -> KeyedLimit | None:
     """What the option ``limit`` of a job says.
 
     Args:
@@ -101,32 +99,41 @@ def limit_of(
     """
     if given is None:
         return None
-    if unknown := sorted(set(given) - set(LimitOptions.__annotations__)):
-        raise JobError(
-            f"{key}: limit has no {unknown[0]!r}: {', '.join(LimitOptions.__annotations__)}"
-        )
+    _check(key, target, given)
     by, running, rate = given.get("key"), given.get("running"), given.get("rate")
-    if running is None and rate is None:
-        raise JobError(f"{key}: limit says running, rate or both")
+    weight = given.get("weight", 1)
+    if rate is None:
+        return KeyedLimit(by, running, weight=weight)
+    interval = _interval(key, rate)
+    burst = given.get("burst", max(1, math.ceil(1_000 / interval)))
+    return KeyedLimit(by, running, rate, interval, burst, weight)
+
+
+def _check(key: str, target: Callable[..., Any], given: LimitOptions) -> None:
+    known = LimitOptions.__annotations__
+    if unknown := sorted(given.keys() - known.keys()):
+        raise JobError(f"{key}: limit has no {unknown[0]!r}: {', '.join(known)}")
     for name in ("running", "burst", "weight"):
         number = given.get(name)
         if number is not None and (not isinstance(number, int) or number < 1):
             raise JobError(f"{key}: limit: {name} is a number from 1, not {number!r}")
-    weight = given.get("weight", 1)
-    if running is not None and weight > running:
-        raise JobError(f"{key}: limit: a run of weight {weight} has no room under {running}")
+    _check_together(key, given)
+    by = given.get("key")
     if isinstance(by, str):
         if by not in inspect.signature(getattr(target, "execute", target)).parameters:
             raise JobError(f"{key}: limit: it has no argument {by!r}")
     elif by is not None and not callable(by):
         raise JobError(f"{key}: limit: key is an argument's name or a function")
-    if rate is None:
-        if "burst" in given:
-            raise JobError(f"{key}: limit: burst belongs to rate")
-        return KeyedLimit(by, running, weight=weight)
-    interval = _interval(key, rate)
-    burst = given.get("burst", max(1, math.ceil(1_000 / interval)))
-    return KeyedLimit(by, running, rate, interval, burst, weight)
+
+
+def _check_together(key: str, given: LimitOptions) -> None:
+    running, rate, weight = given.get("running"), given.get("rate"), given.get("weight", 1)
+    if running is None and rate is None:
+        raise JobError(f"{key}: limit says running, rate or both")
+    if running is not None and weight > running:
+        raise JobError(f"{key}: limit: a run of weight {weight} has no room under {running}")
+    if rate is None and "burst" in given:
+        raise JobError(f"{key}: limit: burst belongs to rate")
 
 
 def _interval(key: str, rate: str) -> float:

@@ -48,9 +48,7 @@ async def for_room(look: Look, run_id: int) -> list[Reason]:
                 key=run.LimitKey,
                 used=sum(one.Weight for one in there),
                 most=limit.Most,
-                runs=humanize.listed(
-                    [gettext("run %(id)s", id=one.Id) for one in there], _SHOWN
-                ),
+                runs=humanize.listed([gettext("run %(id)s", id=one.Id) for one in there], _SHOWN),
             )
         )
     if limit.IntervalMs is not None and limit.NextAt is not None and limit.NextAt > look.now:

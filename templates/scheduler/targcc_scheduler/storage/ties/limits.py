@@ -87,7 +87,9 @@ _LOCK = FrequentStatement(
     sa.select(
         _l.LimitKey,
         _l.Most,
-        sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label("IntervalMs"),  # as drivers have it
+        sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label(
+            "IntervalMs"
+        ),  # as drivers have it
         _l.Burst,
         _l.NextAt,
         _l.WakeId,
