@@ -76,11 +76,11 @@ async def _ignore(_event: object) -> None:
 
 async def _until_awaiting(scheduler, run_id):
     query = sa.select(job_run.c.State).where(job_run.c.Id == run_id)
-    async with asyncio.timeout(60):
-        while (
-            await scheduler.read(lambda db: db.scalar(query)) != "awaiting"
-        ):  # noqa: ASYNC110 - it is in the database
-            await asyncio.sleep(0.02)
+    for _ in range(3_000):
+        if await scheduler.read(lambda db: db.scalar(query)) == "awaiting":
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError(f"run {run_id} does not ask for room")
 
 
 async def test_no_key_has_more_than_its_limit_at_once_and_all_are_done(scheduler):
