@@ -139,8 +139,6 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     owned = (await owners.load(look.connection, [run.job])).get(run.job)
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
-    if waits := await keyed.for_room(look, run.id):
-        return waits
     if run.state is RunState.RETRYING and run.due_at > look.now:
         text = gettext(
             "It waits for its retry at %(when)s; attempt %(number)s failed",
@@ -151,7 +149,7 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
         return [Reason("retry", text + (gettext(": %(said)s.", said=said) if said else "."))]
     if run.state is RunState.SCHEDULED and run.due_at > look.now:
         return [Reason("not-due", gettext("It is due at %(when)s.", when=look.at(run.due_at)))]
-    return await _in_its_way(look, run)
+    return await keyed.for_room(look, run.id) or await _in_its_way(look, run)
 
 
 def _of_running(look: Look, run: Run) -> list[Reason]:
