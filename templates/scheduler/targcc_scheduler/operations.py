@@ -73,6 +73,7 @@ def new_run(
         after=after,
         then=then,
         ties=creating.ties_of(then) | delays,
+        **definition.room(arguments_json),
     )
 
 
@@ -134,6 +135,7 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             scheduled_for=at,
             triggered_by=by,
             note=f"asked for by NextRunTime, by {by}",
+            **job.room(job.check({})),
         )
         for job, at in asked
         if job.name not in paused

@@ -27,16 +27,17 @@ def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRu
 
 
 def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
-    then = runs_after(job, by, now)
+    then, arguments = runs_after(job, by, now), job.check({})
     return NewRun(
         job_name=job.name,
         job_type=JobType.FIRE_AND_FORGET,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=job.check({}),
+        arguments_json=arguments,
         due_at=now,
         triggered_by=by,
         note=f"by {by}",
+        **job.room(arguments),
         after=After((), jobs=job.after),
         then=then,
         ties=ties_of(then),

@@ -42,6 +42,7 @@ from .expectations import expectations
 from .following.chains import AfterRun, Named, interval_from, names
 from .options.calendars import calendar_names, with_calendars
 from .options.keywords import Expected, JobOptions
+from .options.limits import LimitOptions, limit_of
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -159,6 +160,7 @@ def _complete(
     paused: bool = False,
     calendar: str | tuple[str, ...] | None = None,
     on_holiday: OnHoliday | None = None,
+    limit: LimitOptions | None = None,
     aliases: tuple[str, ...] = (),
     left_spec: bool = False,
     **expected: Unpack[Expected],
@@ -207,6 +209,7 @@ def _complete(
         calendars=calendar_names(key, calendar, on_holiday),
         on_holiday=on_holiday,
         after=names(key, after, has_schedule=when is not None),
+        keyed_limit=limit_of(key, target, limit),
         expectations=expectations(key, **expected),
     )
 

@@ -119,6 +119,7 @@ async def backfill(
             triggered_by=str(Actor(BACKFILL, by.name or str(by))),
             state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
             note=f"slot made up for, by {by}",
+            **job.room(job.check({})),
         )
         for place, slot in enumerate(missing)
     ]

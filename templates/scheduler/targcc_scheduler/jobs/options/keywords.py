@@ -9,6 +9,7 @@ from typing import TypedDict
 from ...schedules import OnHoliday
 from ..definition import Alerts, Isolation, Misfire, Overlap
 from ..following.chains import AfterRun, Named
+from .limits import LimitOptions
 
 
 class RecurringOptions(TypedDict, total=False):
@@ -64,6 +65,9 @@ class RecurringOptions(TypedDict, total=False):
     on_holiday: OnHoliday | None
     """What becomes of a slot there. ``skip``: it is left out. ``next``, ``previous``: it comes at the same time on the nearest working
     day. Default: what its queue says, else ``skip``."""
+    limit: LimitOptions | None
+    """How many runs may be under way at once, and how many may start in a while, by key: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``.
+    A run that waits for room holds no worker. Default: no limit."""
     must_finish_by: str | None
     """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
     must_start_within: str | timedelta | None

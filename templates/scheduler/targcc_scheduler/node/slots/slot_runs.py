@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import SYSTEM
 from ...core.states import RunState
 from ...engine.creating import runs_after, ties_of
-from ...jobs.definition import JobDefinition, JobType
+from ...jobs.definition import JobDefinition, JobType, RoomWanted
 from ...storage import slots
 from ...storage.maintenance import rows as windows
 from ...storage.maintenance.rows import Window
@@ -135,18 +135,22 @@ def _run(
     note: str = "",
     blocked_by: int | None = None,
 ) -> NewRun:
+    begins = state is RunState.ENQUEUED
+    arguments = job.check({}) if begins else None
+    room = job.room(arguments) if begins else RoomWanted(limit_key=None, weight=1)
     return NewRun(
         job_name=job.name,
         job_type=JobType.RECURRING,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=job.check({}) if state == RunState.ENQUEUED else None,
+        arguments_json=arguments,
         due_at=slot,
         scheduled_for=slot,
         triggered_by=str(SYSTEM),
         state=state,
         note=note,
         blocked_by=blocked_by,
+        **room,
     )
 
 

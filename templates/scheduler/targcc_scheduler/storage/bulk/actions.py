@@ -109,7 +109,7 @@ async def run_now(
     for row, due in zip(found, dues, strict=False):
         if row.State not in WAITS_FOR_ITS_TIME:
             continue
-        if due > now:
+        if due > now or row.LimitKey is not None:  # one of a limit asks for room when it is due
             moved = sa.update(job_run).where(job_run.c.Id == row.Id, job_run.c.State == row.State)
             await connection.execute(moved.values(DueAt=due))
         else:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import RunState
 from ..runs.transition import is_in_state
 from ..runs.values import Settlement
-from . import links
+from . import limits, links
 from .batches import ended as batches
 from .consequences import Consequences
 from .flows import advance as flows
@@ -20,10 +20,10 @@ from .flows import advance as flows
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended)
+_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
-_REMOVALS = (links.removed, batches.removed)
+_REMOVALS = (links.removed, batches.removed, limits.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
 _SWEEPS: Sequence[Sweep] = (links.sweep, batches.sweep, flows.sweep)
 

@@ -136,7 +136,8 @@ async def _let_go(
     connection: AsyncConnection, row: Any, links: Sequence[Link], now: datetime
 ) -> Ready:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
-    state = RunState.SCHEDULED if due_at > now else RunState.ENQUEUED
+    asks = row.Ties & Tie.LIMITED  # for room, at the next stage
+    state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
     goes = transition(state, job_run.c.Id == row.Id, sources=[RunState.AWAITING], DueAt=due_at)
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
     await connection.execute(goes, {"line": state_line(now, state, note)})

@@ -15,3 +15,4 @@ class Tie(IntFlag):
     BATCH = 16  # it is of a batch or a flow
     EXPIRES = 32  # it is not to start late
     DELAYED = 64  # its delay counts from when it may go
+    ASKS = 128  # it waits, or has waited, for room under its limit and for nothing else
