@@ -15,6 +15,7 @@ _.add_recurring
 _.enqueue
 _.enqueue_many
 _.for_engine  # Settings
+_.retry_failed  # Batches
 _.delivery  # RunEvent
 _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests
@@ -118,4 +119,3 @@ _.offset_before
 _.offset_after
 _.ics  # the spec
 _.__signature__  # of the job of a flow
-LIMITED  # Tie: a bit of the column that is kept

@@ -72,6 +72,8 @@ def _value(column: sa.Column[Any]) -> object:
     if isinstance(kind, sa.DateTime):
         at = datetime(2026, 3, 29, 2, 30, 15, 123456, UTC)
         return at if kind.timezone else at.replace(tzinfo=None)
+    if isinstance(kind, sa.LargeBinary):
+        return b"\x00\xff"
     if isinstance(kind, sa.Boolean):
         return True
     if isinstance(kind, sa.Integer | sa.Numeric | sa.Float):

@@ -370,5 +370,9 @@ CASES = {
     "a success is only in the table": ("history", evidence(executions=(an_execution(outcome="failed"),))),
     "a failure is only in the table": ("history", evidence(logged=(Logged(1, 1, success=False),))),
     "a row belongs to no run": ("history", evidence(logged=(Logged(1, 1, success=True, message="t-1"), Logged(2, 1, success=True)))),
+    "three run at once where two may": (
+        "limit",
+        evidence(executions=tuple(an_execution(run=number, job="Limited") for number in (1, 2, 3))),
+    ),
     "a node ends by itself": ("nodes", evidence(nodes=(A, replace(B, by="itself")))),
 }  # fmt: skip

@@ -14,6 +14,7 @@ class Policy:
         retries: How many of its own failures are tried again; lost workers do not count.
         every: Seconds between two slots of a recurring job; several when a release changes the schedule.
         overlap: What becomes of a slot that comes while the job is busy.
+        at_once: How many of its runs may be performed at once, on all nodes together.
         releases: The releases that know it.
     """
 
@@ -21,6 +22,7 @@ class Policy:
     retries: int = 0
     every: tuple[int, ...] = ()
     overlap: str = "allow"
+    at_once: int | None = None
     releases: tuple[int, ...] = (1, 2, 3)
 
 
@@ -37,6 +39,7 @@ POLICIES = {
     "Stepped": Policy(),
     "Long": Policy(),
     "Plain": Policy(),
+    "Limited": Policy(retries=2, at_once=2),
     "Retiring": Policy(releases=(1, 2)),
     "Newcomer": Policy(releases=(2, 3)),
 }
@@ -48,6 +51,7 @@ WEIGHTS = {
     "Stepped": 4,
     "Long": 1,
     "Plain": 2,
+    "Limited": 5,
     "Retiring": 1,
     "Newcomer": 2,
 }

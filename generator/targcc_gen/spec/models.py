@@ -30,6 +30,7 @@ from targcc_gen.spec.parts import (
     AlertsSpec,
     DefaultsSpec,
     Frozen,
+    LimitSpec,
     MisfireSpec,
     ProjectSpec,
     QueueSpec,
@@ -73,6 +74,7 @@ JobArgument = Literal[
     "misfire",
     "misfire_grace",
     "concurrency",
+    "limit",
     "isolation",
     "memory_limit",
     "alerts",
@@ -155,6 +157,7 @@ class JobSpec(Frozen):
         le=1000,
         description="At most so many runs of this job at once on all nodes.",
     )
+    limit: LimitSpec | None = Field(default=None, description="Limits by key; see docs/limits.md.")
     isolation: Literal["thread", "process"] | None = Field(
         default=None,
         description="`process` runs it in a process of its own: it can be stopped whatever it does, and a crash costs"

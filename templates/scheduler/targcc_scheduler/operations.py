@@ -29,9 +29,12 @@ from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import operate, refuse
 from .storage.runs.values import After, NewRun, RunId
-from .storage.ties import keyed, links
+from .storage.ties import ended, links
+from .storage.ties.batches import ended as batch_ends
+from .storage.ties.batches import rows as batches
+from .storage.ties.keys import keyed
+from .storage.ties.keys.wanted import call_key, expiry, unique_key
 from .storage.ties.tie import Tie
-from .storage.ties.wanted import call_key, expiry, unique_key
 
 
 def new_run(
@@ -79,6 +82,7 @@ def new_run(
         after=after,
         then=then,
         ties=creating.ties_of(then) | delays,
+        **definition.room(arguments_json),
     )
 
 
@@ -135,16 +139,18 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             job_type=JobType.RECURRING,
             queue=job.queue,
             priority=job.priority,
-            arguments_json=(arguments := job.check({})),
+            arguments_json=arguments,
             due_at=call.now,
             scheduled_for=at,
             triggered_by=by,
             note=f"asked for by NextRunTime, by {by}",
             expires_at=expiry(job, call.now),
             unique=unique_key(job, arguments),
+            **job.room(arguments),
         )
         for job, at in asked
         if job.name not in paused
+        for arguments in [job.check({})]
     ]
     new = await keyed.insert_slots(call.connection, runs, call.now)
     submissions = [
@@ -201,7 +207,10 @@ async def retry(call: Call, run_id: int, by: Actor) -> RunId:
         return RunId(run_id)
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
+    [copy] = await batches.rejoin(call.connection, [copy])
     again = await create_run(call, copy)
+    left = await batch_ends.stood_for(call.connection, [copy], [again], call.now)
+    await hand_on(call.engine, call.connection, left, call.now)
     if copy.ties & Tie.FOLLOWED:
         await links.take_place(call.connection, run_id, again)
     await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)
@@ -212,7 +221,7 @@ async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
-    left = await links.removed(call.connection, [row], call.now)
+    left = await ended.removed(call.connection, [row], call.now)
     await hand_on(call.engine, call.connection, left, call.now)
     await audit(call.connection, by, "delete", call.now, job_name=row.JobName, run_id=run_id)
 

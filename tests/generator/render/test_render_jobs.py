@@ -187,6 +187,10 @@ def test_the_files_are_where_people_look_for_them():
             "job('0 2 * * *', timezone='Europe/London', display_name='Report', name='Old name', priority=5, retries=0, backoff='1m', timeout='10m', concurrency=2, isolation='process', memory_limit=512)",
         ),
         (
+            {"type": "manual", "limit": {"running": 10, "rate": "100/min", "weight": 3}},
+            "job(JobType.MANUAL, limit={'running': 10, 'rate': '100/min', 'weight': 3})",
+        ),
+        (
             {"cron": "0 2 * * *", "must_finish_by": "06:00", "must_start_within": "600s", "at_least": "1 success in 26h", "ping": "${PING}"},
             "job('0 2 * * *', must_finish_by='06:00', must_start_within='10m', at_least='1 success in 26h', ping='${PING}')",
         ),

@@ -259,6 +259,10 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
         {}, optional={"policy": st.sampled_from(["run_once", "skip", "run_all"]), "grace": LIMIT}
     ),
     "concurrency": COUNT,
+    "limit": st.fixed_dictionaries(
+        {"running": mostly([1, 20], 0)},
+        optional={"rate": mostly(["100/min", "5/s"], "often"), "weight": st.just(1)},
+    ),
     "isolation": ISOLATION,
     "memory_limit": mostly([16, 256, 2**20], 1),
     "calendar": CALENDARS,

@@ -40,6 +40,7 @@ OPTIONS: dict[str, list[Any]] = {
         {"grace": "90m"},
     ],
     "concurrency": [1, 12],
+    "limit": [{"running": 2}, {"rate": "100/min", "burst": 5}, {"running": 10, "weight": 3}],
     "isolation": ["thread", "process"],
     "memory_limit": [256],
     "alerts": [

@@ -239,7 +239,7 @@ def test_what_is_stopped_before_the_loop_has_time_for_it_ends_unbegun():
     ends = queue.SimpleQueue()
     invocation = loop.begin(
         definition,
-        SimpleNamespace(job_name="Critical", run_id=1),
+        SimpleNamespace(job_name="Critical", run_id=1, take=lambda *_: None),
         {},
         on_begin=lambda: ends.put("begun"),
         on_end=ends.put,

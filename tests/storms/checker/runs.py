@@ -82,16 +82,40 @@ def executions_do_not_overlap(evidence: Evidence) -> Iterator[Complaint]:
     """Two executions of a run never overlap, unless the node of the first was silent for so long that it was taken for lost."""
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
-            crash = crash_of(evidence, before)
-            end = min(
-                FOREVER if before.end is None else before.end,
-                evidence.gone(before.node),
-                FOREVER if crash is None else crash.start,
-            )
+            end = _counts_until(evidence, before)
             silent = evidence.silent(before.node, before.start, after.start)
             if after.start < end and silent < evidence.limits.silence:
                 text = f"on {before.node} until {end:.2f}, on {after.node} since {after.start:.2f}"
                 yield Complaint("overlap", text, run)
+
+
+def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
+    """No more runs of a job are performed at any instant than its limit says; a run whose node was taken for lost counts no more."""
+    for job, policy in POLICIES.items():
+        if policy.at_once is None:
+            continue
+        items = [
+            (item, _counts_until(evidence, item)) for item in evidence.executions if item.job == job
+        ]
+        for item, _ in items:
+            there = {
+                other.run
+                for other, end in items
+                if other.start <= item.start < end
+                and evidence.silent(other.node, other.start, item.start) < evidence.limits.silence
+            }
+            if len(there) > policy.at_once:
+                text = f"{job}: {len(there)} at once, not {policy.at_once}: {sorted(there)}"
+                yield Complaint("limit", text, item.run)
+
+
+def _counts_until(evidence: Evidence, item: Execution) -> float:
+    crash = crash_of(evidence, item)
+    return min(
+        FOREVER if item.end is None else item.end,
+        evidence.gone(item.node),
+        FOREVER if crash is None else crash.start,
+    )
 
 
 def nothing_outlives_its_node(evidence: Evidence) -> Iterator[Complaint]:

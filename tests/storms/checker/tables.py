@@ -12,10 +12,11 @@ from storms.checker.causes import crash_of, is_unwritten, silenced
 from storms.checker.evidence import FINAL, SKEW, Change, Complaint, Evidence, Execution, Logged, Run
 
 _NEXT = {
-    "scheduled": {"enqueued", "running", "cancelled", "failed"},
+    "scheduled": {"awaiting", "enqueued", "running", "cancelled", "failed"},
+    "awaiting": {"enqueued", "scheduled", "cancelled", "failed"},
     "enqueued": {"running", "cancelled", "failed"},
     "running": {"succeeded", "failed", "retrying", "cancelled", "enqueued"},
-    "retrying": {"enqueued", "running", "cancelled", "failed"},
+    "retrying": {"awaiting", "enqueued", "running", "cancelled", "failed"},
 }
 """As the guide of the scheduler has it, written down here once more on purpose."""
 _CLAIMED = re.compile(r"on [^:]+:(\d+):.*")

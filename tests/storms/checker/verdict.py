@@ -14,6 +14,7 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     runs.executions_have_causes,
     runs.nothing_follows_a_success,
     runs.executions_do_not_overlap,
+    runs.limits_are_kept,
     runs.nothing_outlives_its_node,
     runs.losses_have_causes,
     runs.rescues_are_in_time,

@@ -97,6 +97,7 @@ def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
         "misfire": misfire.policy if misfire and misfire.policy != "run_once" else None,
         "misfire_grace": format_duration(misfire.grace) if misfire and misfire.grace else None,
         "concurrency": job.concurrency,
+        "limit": job.limit and job.limit.model_dump(exclude_defaults=True),
         "isolation": job.isolation,
         "memory_limit": job.memory_limit,
         "calendar": _names(job.calendar),

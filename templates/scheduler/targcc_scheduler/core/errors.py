@@ -63,6 +63,14 @@ class UnknownFlow(LookupError):  # noqa: N818 - reads as what it is
     """There is no flow with this id, or of this name."""
 
 
+class UnknownBatch(LookupError):  # noqa: N818 - reads as what it is
+    """There is no batch with this id."""
+
+
+class BatchError(ValueError):
+    """What was asked of a batch cannot be done; the message says why."""
+
+
 class UnknownFailure(LookupError):  # noqa: N818 - reads as what it is
     """There is no failure of this cause."""
 

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition, JobType
 from ..storage.runs.values import After, NewRun, RunId
-from ..storage.ties import following, keyed
+from ..storage.ties import following
+from ..storage.ties.keys import keyed
+from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
-from ..storage.ties.wanted import expiry, unique_key
 from .handover import hand_over, submission
 from .port import Engine, Submission
 
@@ -27,8 +28,7 @@ def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRu
 
 
 def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
-    then = runs_after(job, by, now)
-    arguments_json = job.check({})
+    then, arguments_json = runs_after(job, by, now), job.check({})
     return NewRun(
         job_name=job.name,
         job_type=JobType.FIRE_AND_FORGET,
@@ -40,6 +40,7 @@ def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
         note=f"by {by}",
         expires_at=expiry(job, now),
         unique=unique_key(job, arguments_json),
+        **job.room(arguments_json),
         after=After((), jobs=job.after),
         then=then,
         ties=ties_of(then),

@@ -15,6 +15,7 @@ from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
 from ..storage.runs.values import On, Otherwise, Quorum, RunId
+from .batches.batch import PlainBatch, Wanted
 from .waiting import Parents
 
 
@@ -143,6 +144,21 @@ class Client:
     ) -> int:
         """Start a flow; returns its id. See :meth:`Scheduler.start_flow`."""
         return self._scheduler.call_now(self._scheduler.start_flow(name, arguments, by=by))
+
+    def batch(
+        self,
+        name: str,
+        *,
+        on_success: JobRef | None = None,
+        on_finish: JobRef | None = None,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> PlainBatch:
+        """Runs that belong together: ``with client.batch("month end") as batch: …``. See :meth:`Scheduler.batch`."""
+        wanted = Wanted(
+            name=name, on_success=on_success, on_finish=on_finish, by=by, session=session
+        )
+        return self._scheduler.plain_batch(wanted)
 
     def wait(self, run_id: int, timeout: float | None = None) -> RunState:
         """Wait until a run is over; ``timeout`` in seconds. See :meth:`Scheduler.wait`."""

@@ -16,6 +16,8 @@ from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
 from ..storage.runs.values import NewRun, On, Otherwise, Quorum, RunId
+from .batches.batch import Batch, PlainBatch, Wanted
+from .batches.handling import Batches
 from .waiting import Parents, after_of
 
 P = ParamSpec("P")
@@ -206,6 +208,40 @@ class Creating:
         waits = after_of(after, on, quorum, otherwise)
         run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits, **kept)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
+
+    def batch(
+        self,
+        name: str,
+        *,
+        on_success: JobRef | None = None,
+        on_finish: JobRef | None = None,
+        session: Connection | None = None,
+        by: Actor = SYSTEM,
+    ) -> Batch:
+        """Runs that belong together: ``async with scheduler.batch("month end") as batch: batch.enqueue(Invoice, customer_id=7)``.
+
+        They are created in one transaction when the block ends, up to 100,000; if it raises, there is nothing.
+
+        Args:
+            name: For people.
+            on_success: A job that runs once all runs have succeeded, be it after some were done again.
+            on_finish: A job that runs once all runs are over for the first time.
+            session: As :meth:`enqueue` has it.
+            by: Who wants it.
+        """
+        wanted = Wanted(
+            name=name, on_success=on_success, on_finish=on_finish, by=by, session=session
+        )
+        return Batch(self._host, self.find, wanted)
+
+    def plain_batch(self, wanted: Wanted) -> PlainBatch:
+        """A batch from code that is not async; see :class:`~.client.Client`."""
+        return PlainBatch(self._host, self.find, wanted)
+
+    @property
+    def batches(self) -> Batches:
+        """Cancels batches, has what failed of them done again, and adds to them."""
+        return Batches(self._host, self.find)
 
     async def arguments_of(self, name: JobRef, run_id: int) -> dict[str, Any]:
         """The arguments that a run of a job had, as :meth:`trigger` takes them; to run it again with some of them changed.

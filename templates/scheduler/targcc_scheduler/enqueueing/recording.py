@@ -23,6 +23,7 @@ from ..settings import Settings
 from ..storage.runs.values import NewRun, RunId
 from ..storage.ties import following
 from ..storage.ties.links import RUN
+from .batches import operate as batches
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,6 +130,7 @@ class RecordingHost(Host):
     def __init__(self, settings: Settings, *args: Any, **options: Any) -> None:
         super().__init__(settings.model_copy(update={"legacy_url": ""}), *args, **options)
         self._off = settings.why_off
+        self._batches = 0
 
     async def start(self, **_: Any) -> None:
         """Nothing starts."""
@@ -193,6 +195,8 @@ class RecordingHost(Host):
             [result] = await self._create(given[:1])
         elif operation is operations.create_runs:
             result = await self._create(given[0])
+        elif operation is batches.create:
+            result = await self._create_batch(given[0])
         elif operation is operations.cancel:
             result = RECORDING.find(given[0]).state = RunState.CANCELLED
         elif operation is operations.retry:
@@ -211,6 +215,22 @@ class RecordingHost(Host):
                 definition = self.registry.definitions[run.job_name]
                 made.state = await RECORDING.perform(definition, run.arguments_json, made)
         return ids
+
+    async def _create_batch(self, planned: batches.Planned) -> int:
+        """Record what is in a batch, then its callbacks; where jobs run inline, those that are to come run."""
+        self._batches += 1
+        planned.batch_id = self._batches
+        for one in planned.inner:
+            await self._create_batch(one)
+        ids = await self._create(planned.runs)
+        states = {RECORDING.find(run_id).state for run_id in ids}
+        ended, succeeded = RECORDING.perform is not None, states <= {RunState.SUCCEEDED}
+        calls = [(planned.on_success, ended and succeeded), (planned.on_finish, ended)]
+        for callback, comes in calls:
+            if callback is not None:
+                state = RunState.ENQUEUED if comes else RunState.AWAITING
+                await self._create([replace(callback, state=state)])
+        return planned.batch_id
 
     def _refuse(self) -> NoReturn:
         raise SchedulerOff(self._off)

@@ -42,6 +42,7 @@ from .expectations import expectations
 from .following.chains import AfterRun, Named, interval_from, names
 from .options.calendars import calendar_names, with_calendars
 from .options.keywords import Expected, JobOptions
+from .options.limits import LimitOptions, limit_of
 from .options.unique import UniqueBy, unique_of
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -164,6 +165,7 @@ def _complete(
     unique_scope: str | timedelta | None = None,
     on_duplicate: str | None = None,
     expires_in: str | timedelta | None = None,
+    limit: LimitOptions | None = None,
     aliases: tuple[str, ...] = (),
     left_spec: bool = False,
     **expected: Unpack[Expected],
@@ -214,6 +216,7 @@ def _complete(
         unique=unique_of(key, target, unique, unique_scope, on_duplicate, recurs=when is not None),
         expires_in=_limit(expires_in),
         after=names(key, after, has_schedule=when is not None),
+        keyed_limit=limit_of(key, target, limit),
         expectations=expectations(key, **expected),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, TypedDict, get_args
 
 import pydantic
 
@@ -20,6 +20,7 @@ from ..schedules import OnHoliday, Schedule, parse_duration
 from .arguments import Parameters, parameters_of
 from .expectations import Expectations
 from .files.content import Content
+from .options.limits import KeyedLimit
 from .options.unique import Unique
 from .overrides.values import Override
 
@@ -94,6 +95,13 @@ class Alerts:
         return None
 
 
+class RoomWanted(TypedDict):
+    """What a run takes of a limit by key; see :class:`~..storage.runs.values.NewRun`."""
+
+    limit_key: str | None
+    weight: int
+
+
 @dataclass(frozen=True)
 class JobDefinition:
     """Everything the scheduler knows about a job.
@@ -125,6 +133,7 @@ class JobDefinition:
         expires_in: A run that has not begun so long after it was due is not started; ``None`` is no limit.
         after: The jobs that it follows: each run of one of them brings a run of this one.
         followers: The jobs that follow it, as they are in this process.
+        keyed_limit: How many runs of a key may be under way, and how many may start.
         overrides: What people have changed of it while it is deployed.
         code: The job as its code has it, where people have changed something.
     """
@@ -163,6 +172,7 @@ class JobDefinition:
     followers: Callable[[], Sequence[JobDefinition]] = field(
         default=tuple, repr=False, compare=False
     )
+    keyed_limit: KeyedLimit | None = None
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 
@@ -218,6 +228,18 @@ class JobDefinition:
             FileError: a file cannot be read, or something is too large.
         """
         return self.signature.take({**json.loads(self.arguments_json), **arguments}, most)
+
+    def room(self, arguments_json: str | None) -> RoomWanted:
+        """What a run with these arguments takes of the limit by key, for a new run.
+
+        Raises:
+            ArgumentsError: there is no key for them.
+        """
+        limit = self.keyed_limit
+        if limit is None:
+            return {"limit_key": None, "weight": 1}
+        key = limit.key_of(self.name, self.signature, arguments_json)
+        return {"limit_key": key, "weight": limit.weight}
 
     def __str__(self) -> str:
         return self.name

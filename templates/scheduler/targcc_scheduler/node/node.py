@@ -112,7 +112,13 @@ class Node:
             )
             self.releases.decided = self.aliases.taken = self.slots.wake
         watch = watch_of(services.store, alert_queue.send, definitions)
-        self.rounds = Rounds(services, definitions, schedule=schedule, alerts=watch)
+        self.rounds = Rounds(
+            services,
+            definitions,
+            schedule=schedule,
+            alerts=watch,
+            release=lambda: self.releases.release,
+        )
         self.executor: Executor | None = None
         if jobs is not None:
             self._heartbeat.jobs = jobs

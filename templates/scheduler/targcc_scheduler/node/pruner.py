@@ -27,6 +27,7 @@ from ..storage.partitions import months, retire
 from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
+from ..storage.ties.batches import ended as batches
 from ..storage.transactions import Store
 from ..storage.webhooks import handlers, outbox
 from .chores.pace import Pace
@@ -193,6 +194,7 @@ async def prune(
     """
     pruner = _Pruner(store, before, keep_last, progress)
     await pruner.remove("runs", RUNS)
+    await pruner.remove_batches()
     await pruner.drop_months()
     await pruner.remove("attempts", HISTORY)
     if audit is not None:
@@ -236,6 +238,15 @@ class _Pruner:
         await self._step(what, step)
         while seen is not None:
             await self._step(what, step)
+
+    async def remove_batches(self) -> None:
+        """Remove the batches whose last run has gone."""
+
+        async def step(connection: AsyncConnection) -> int:
+            return await batches.prune(connection, self._before, self._pace.size)
+
+        while await self._step("batches", step):
+            pass
 
     async def drop_months(self) -> None:
         """Drop whole months of the history, where it is kept by month; what others use all the time is left for :meth:`remove`."""

@@ -21,8 +21,8 @@ from ..storage.audit import audit
 from ..storage.owners import rows as owners
 from ..storage.runs.values import NewRun
 from ..storage.tables import job_run
-from ..storage.ties import keyed
-from ..storage.ties.wanted import expiry, unique_key
+from ..storage.ties.keys import keyed
+from ..storage.ties.keys.wanted import expiry, unique_key
 
 MOST = 10_000
 """More slots at once are refused: nobody looks at them."""
@@ -109,7 +109,7 @@ async def backfill(
     missing = (await look(call.connection, job, since, until, call.now)).missing
     apart = timedelta(minutes=1) / rate if rate else timedelta()
     arguments = job.check({})
-    unique = unique_key(job, arguments)
+    unique, room = unique_key(job, arguments), job.room(arguments)
     runs = [
         NewRun(
             job_name=job.name,
@@ -124,6 +124,7 @@ async def backfill(
             note=f"slot made up for, by {by}",
             expires_at=expiry(job, call.now + apart * place),
             unique=unique,
+            **room,
         )
         for place, slot in enumerate(missing)
     ]

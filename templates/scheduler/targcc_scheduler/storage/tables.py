@@ -368,7 +368,14 @@ _only_where(
     job_run.c.BatchId.is_not(None),
 )
 _only_where(
-    sa.Index(_name("IX_c_JobRun_LimitKey"), job_run.c.LimitKey, job_run.c.State, job_run.c.Id),
+    sa.Index(
+        _name("IX_c_JobRun_LimitKey"),
+        job_run.c.LimitKey,
+        job_run.c.State,
+        job_run.c.Priority.desc(),
+        job_run.c.DueAt,
+        job_run.c.Id,
+    ),
     sa.and_(job_run.c.LimitKey.is_not(None), job_run.c.CompletedAt.is_(None)),
 )
 _only_where(

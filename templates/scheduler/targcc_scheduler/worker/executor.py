@@ -30,6 +30,7 @@ from ..storage.runs.values import (
     Settlement,
 )
 from .blobs.fetching import Fetcher
+from .claiming import staging
 from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
 from .claiming.parents import parents_of
@@ -79,6 +80,7 @@ class Executor:
         self.server_id = ""
         self.identity = Identity()
         self.holds = False
+        self._services = services
         self._store = services.store
         self._engine = services.engine
         self._clock = services.clock
@@ -134,8 +136,7 @@ class Executor:
 
     async def stage(self) -> None:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
-        async with self._store.write_at_once() as connection:
-            await stage.stage_due(connection, self._clock.now())
+        await staging.stage_due(self._services, self._definitions)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""

@@ -230,8 +230,8 @@ class ProcrastinateEngine:
     async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
         try:
             waiting, due = await worker.due(queues)
-            if due is not None and due - self._clock.now() < -_BEHIND:
-                await worker.stage()  # something holds it up: say that its time has come
+            if due is not None and due <= self._clock.now():
+                await worker.stage()  # something holds it up, or it asks for room now
         except QUEUE_OUTAGES:  # the claims say so
             return False, None
         return waiting, due

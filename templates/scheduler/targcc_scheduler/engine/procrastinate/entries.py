@@ -180,7 +180,7 @@ class QueueWorker:
         for claim in taken.claims:
             self._begin(claim)
         self.found_all = taken.count < free and not taken.rest
-        if not taken.count and self._notified:
+        if not taken.claims and self._notified:  # it is due later, or asks for room
             self._due_later.set()
         self._notified = False
         return not self.found_all

@@ -31,6 +31,19 @@ TASK = "targcc.run"
 ELSEWHERE = "targcc.run.elsewhere"
 """The task of entries of runs that a node has refused: whoever takes them looks first whether it was itself."""
 
+_MANY = 100
+_DEFER = sa.text("""
+    SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
+        ROW(CAST(:queue AS varchar), CAST(:task AS varchar), CAST(:priority AS integer), NULL, NULL,
+            jsonb_build_object('run_id', run_id), CAST(:due_at AS timestamptz))::procrastinate_job_to_defer_v1
+        ORDER BY place
+    )))
+    FROM unnest(CAST(:run_ids AS bigint[])) WITH ORDINALITY AS given (run_id, place)
+    """)
+"""The statement with which Procrastinate's ``batch_defer`` ends. Many entries are handed to it as one list of ids: what is done in Python
+for each entry takes longer than all the rest of creating its run.
+"""
+
 QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 """What is raised while the database is unavailable, by SQLAlchemy or by Procrastinate."""
 
@@ -67,6 +80,10 @@ async def defer(
     if isinstance(driver, psycopg.Connection):  # a plain one of the application's
         app = _plain_app()
     for (queue, priority, due_at), ids in _alike(runs, now).items():
+        if len(ids) >= _MANY:
+            given = {"queue": queue, "task": task, "priority": priority, "due_at": due_at}
+            await connection.execute(_DEFER, {**given, "run_ids": ids})
+            continue
         entry = app.configure_task(
             task, queue=queue, priority=priority, schedule_at=due_at, connection=driver
         )

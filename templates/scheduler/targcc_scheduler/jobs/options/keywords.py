@@ -9,6 +9,7 @@ from typing import TypedDict
 from ...schedules import OnHoliday
 from ..definition import Alerts, Isolation, Misfire, Overlap
 from ..following.chains import AfterRun, Named
+from .limits import LimitOptions
 from .unique import UniqueBy
 
 
@@ -76,6 +77,9 @@ class RecurringOptions(TypedDict, total=False):
     ``debounce 30s``: so too, and it starts when none has come for so long. ``throttle 1m``: so too, and runs start so far apart at least."""
     expires_in: str | timedelta | None
     """A run that has not begun so long after it was due is cancelled instead of starting late. Default: none expires."""
+    limit: LimitOptions | None
+    """How many runs may be under way at once, and how many may start in a while, by key: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``.
+    A run that waits for room holds no worker. Default: no limit."""
     must_finish_by: str | None
     """A time of the day in the job's zone, such as ``"06:00"``: people are told if its last slot before has not succeeded by then."""
     must_start_within: str | timedelta | None

@@ -44,7 +44,7 @@ def _partial(name: str, columns: list[str], where: str) -> None:
     op.create_index(
         _name(name),
         _name("c_JobRun"),
-        [_name(column) for column in columns],
+        [sa.text(column) if " " in column else _name(column) for column in columns],
         sqlite_where=condition,
         postgresql_where=condition,
         mssql_where=condition,
@@ -79,7 +79,7 @@ def upgrade() -> None:
     _partial("IX_c_JobRun_BatchId", ["BatchId", "State"], "BatchId IS NOT NULL")
     _partial(
         "IX_c_JobRun_LimitKey",
-        ["LimitKey", "State", "Id"],
+        ["LimitKey", "State", "Priority DESC", "DueAt", "Id"],
         "LimitKey IS NOT NULL AND CompletedAt IS NULL",
     )
     _partial(
@@ -150,6 +150,7 @@ def _keys() -> None:
         _column("IntervalMs", sa.Float()),
         _column("Burst", sa.Integer()),
         _column("NextAt", _INSTANT),
+        _column("WakeId", sa.BigInteger()),
         _column("UpdatedAt", _INSTANT, nullable=False),
         _key("c_JobLimit", "LimitKey"),
     )

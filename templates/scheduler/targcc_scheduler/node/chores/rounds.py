@@ -17,11 +17,13 @@ from ...engine.handover import hand_on
 from ...jobs.definition import JobDefinition
 from ...queries.needs import late
 from ...storage.bulk import rows
+from ...storage.deploy import releases
 from ...storage.failures import concerns, groups
 from ...storage.lookout.seen import Seen
 from ...storage.runs.values import Settlement
-from ...storage.ties import ended
+from ...storage.ties import ended, limits
 from ...storage.trail import seal
+from ...worker.claiming import staging
 from ...worker.node_services import NodeServices
 from ..alerting.watch import AlertWatch
 from .texts import TextKeeper
@@ -48,6 +50,7 @@ class Rounds:
         definitions: The jobs.
         schedule: Whether this node creates the runs of recurring jobs; only such a one tells the outside that all is well.
         alerts: Looks after alerts that are not over; ``None``: nobody is told.
+        release: This node's release.
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class Rounds:
         *,
         schedule: bool,
         alerts: AlertWatch | None = None,
+        release: Callable[[], str] = str,
     ) -> None:
+        self._release = release
         self._alerts = alerts
         self._services = services
         self._definitions = definitions
@@ -174,11 +179,15 @@ class Rounds:
         await self._texts.once(self._ending.is_set)
 
     async def sweep(self) -> None:
-        """Look after runs that wait for others or whose time is over, until cancelled."""
+        """Look after what hangs together, and runs whose time is over, until cancelled."""
         await self._again_and_again("looking after ties", self.sweep_once, _TIE_SECONDS)
 
     async def sweep_once(self) -> None:
-        """Tell runs what ended without their hearing of it, and end those that no claim meets and whose time is over."""
+        """Tell others of ends of which nobody has told them; end what expired; let runs of limits go whom nobody has let go."""
+        await self._sweep_ties()
+        await self._sweep_limits()
+
+    async def _sweep_ties(self) -> None:
         services = self._services
         async with services.store.read() as connection:
             more = await ended.any_waits(connection, services.clock.now())
@@ -189,6 +198,15 @@ class Rounds:
                 await hand_on(services.engine, connection, found, now)
             services.engine.wake()
             more = bool(found.settled)
+
+    async def _sweep_limits(self) -> None:
+        """Where this node's release decides and there are limits; it learns of limits that the release has changed."""
+        async with self._services.store.read() as connection:
+            if not await limits.are_used(connection):
+                return
+            first = releases.deciding(await releases.load(connection))
+        if first is not None and first.name == self._release():
+            await staging.sweep(self._services, self._definitions)
 
     async def follow_alerts(self) -> None:
         """Do what follows alerts, until cancelled."""

@@ -15,14 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.actor import SYSTEM
 from ...core.states import RunState
 from ...engine.creating import runs_after, ties_of
-from ...jobs.definition import JobDefinition, JobType
+from ...jobs.definition import JobDefinition, JobType, RoomWanted
 from ...storage import slots
 from ...storage.maintenance import rows as windows
 from ...storage.maintenance.rows import Window
 from ...storage.runs import create
 from ...storage.runs.values import NewRun
-from ...storage.ties import keyed
-from ...storage.ties.wanted import expiry, unique_key
+from ...storage.ties.keys import keyed
+from ...storage.ties.keys.wanted import expiry, unique_key
 from .due_slots import ON_TIME, DueSlots
 
 
@@ -137,8 +137,9 @@ def _run(
     note: str = "",
     blocked_by: int | None = None,
 ) -> NewRun:
-    goes = state == RunState.ENQUEUED
-    arguments_json = job.check({}) if goes else None
+    begins = state is RunState.ENQUEUED
+    arguments_json = job.check({}) if begins else None
+    room = job.room(arguments_json) if begins else RoomWanted(limit_key=None, weight=1)
     return NewRun(
         job_name=job.name,
         job_type=JobType.RECURRING,
@@ -151,8 +152,9 @@ def _run(
         state=state,
         note=note,
         blocked_by=blocked_by,
-        expires_at=expiry(job, slot) if goes else None,
-        unique=unique_key(job, arguments_json) if goes else None,
+        expires_at=expiry(job, slot) if begins else None,
+        unique=unique_key(job, arguments_json) if begins else None,
+        **room,
     )
 
 

@@ -21,7 +21,7 @@ from ...storage.tables import job_run
 from .. import runs, system
 from ..following import family
 from ..models import Queue, Run, Server
-from . import calendars
+from . import calendars, keyed
 from .reasons import (
     Answer,
     Look,
@@ -152,10 +152,10 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
     if run.state is RunState.AWAITING:
-        return [await _after_others(look, run)]
+        return await keyed.for_room(look, run.id) or [await _after_others(look, run)]
     if (later := _not_due(look, run)) is not None:
         return [later]
-    return await _in_its_way(look, run)
+    return await keyed.for_room(look, run.id) or await _in_its_way(look, run)
 
 
 def _not_due(look: Look, run: Run) -> Reason | None:

@@ -20,8 +20,11 @@ from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_run
-from ..ties import keyed, links
+from ..ties import ended, links
+from ..ties.batches import ended as batch_ends
+from ..ties.batches import rows as batches
 from ..ties.consequences import Ready
+from ..ties.keys import keyed
 from ..ties.tie import Tie
 from .rows import Did
 
@@ -74,7 +77,9 @@ async def retry(
         replace(operate.again(row, by, now), due_at=due, state=_state(due, now))
         for row, due in zip(over, dues, strict=False)
     ]
+    again = await batches.rejoin(connection, again)
     made = await keyed.insert_many(connection, again, now)
+    left = await batch_ends.stood_for(connection, again, made.ids, now)
     for row, new in zip(over, made.ids, strict=True):
         if row.Ties & Tie.FOLLOWED:
             await links.take_place(connection, row.Id, new)
@@ -82,7 +87,8 @@ async def retry(
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
         did=[Did(row.Id, new) for row, new in zip(over, made.ids, strict=True)],
-        submit=made.ready,
+        submit=[*made.ready, *left.ready],
+        settled=left.settled,
     )
 
 
@@ -98,7 +104,7 @@ async def run_now(
     for row, due in zip(found, dues, strict=False):
         if row.State not in WAITS_FOR_ITS_TIME:
             continue
-        if due > now:
+        if due > now or row.LimitKey is not None:  # one of a limit asks for room when it is due
             moved = sa.update(job_run).where(job_run.c.Id == row.Id, job_run.c.State == row.State)
             await connection.execute(moved.values(DueAt=due))
         else:
@@ -136,7 +142,7 @@ async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetim
     if not gone:
         return Step()
     await operate.delete_rows(connection, gone)
-    left = await links.removed(connection, rows_gone, now)
+    left = await ended.removed(connection, rows_gone, now)
     return Step(
         did=[Did(run_id) for run_id in gone],
         withdraw=gone,

@@ -30,6 +30,7 @@ IS_DUE = sa.or_(
     job_run.c.State == RunState.ENQUEUED,
     sa.and_(
         is_in_state(*WAITS_FOR_ITS_TIME),
+        job_run.c.LimitKey.is_(None),  # it asks for room first
         sa.or_(
             job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
             job_run.c.DueAt <= sa.func.now(),

@@ -15,6 +15,7 @@ from ..dialects import known
 from ..failures import cause, groups
 from ..statistics import counts
 from ..statistics.endings import Ending, shard_of_process
+from ..ties.tie import Tie
 from .transition import first_state
 from .values import NewRun
 
@@ -78,6 +79,8 @@ def _ending(run: NewRun, now: datetime) -> Ending:
 
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
+    limited = run.limit_key is not None
+    asks = limited and run.state is RunState.ENQUEUED  # the next stage asks for room
     return {
         "JobName": run.job_name,
         "JobType": run.job_type,
@@ -93,7 +96,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "BlockedBy": run.blocked_by,
         "RetryOf": run.retry_of,
         "Cause": run.cause,
-        "Ties": run.ties,
+        "Ties": run.ties | Tie.LIMITED if limited else run.ties,
         "LimitKey": run.limit_key,
         "Weight": run.weight,
         "BatchId": run.batch_id,
@@ -101,4 +104,4 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "ExpiresAt": run.expires_at,
         "Trace": run.trace,
         "UniqueKey": None if run.unique is None else run.unique.key,
-    } | first_state(now, run.state, run.note)
+    } | first_state(now, RunState.SCHEDULED if asks else run.state, run.note)

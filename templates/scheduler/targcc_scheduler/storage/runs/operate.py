@@ -20,7 +20,7 @@ from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
-from .transition import state_line, transition
+from .transition import is_in_state, state_line, transition
 from .values import NewRun, Settlement, UniqueKey
 
 Row = Any
@@ -76,10 +76,19 @@ async def cancel(
 async def run_now(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> bool:
     """Make a run that waits for its time (scheduled or retrying) due now. Whether it was one."""
     due_now = transition(
-        RunState.ENQUEUED, job_run.c.Id == run_id, sources=WAITS_FOR_ITS_TIME, DueAt=now
+        RunState.ENQUEUED,
+        job_run.c.Id == run_id,
+        job_run.c.LimitKey.is_(None),
+        sources=WAITS_FOR_ITS_TIME,
+        DueAt=now,
     )
     line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
-    return (await connection.execute(due_now, {"line": line})).rowcount == 1
+    if (await connection.execute(due_now, {"line": line})).rowcount == 1:
+        return True
+    asks_now = sa.update(job_run).where(
+        job_run.c.Id == run_id, job_run.c.LimitKey.is_not(None), is_in_state(*WAITS_FOR_ITS_TIME)
+    )
+    return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
@@ -112,6 +121,8 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         retry_of=row.Id,
         unique=None if row.UniqueKey is None else UniqueKey(row.UniqueKey),
         ties=row.Ties & Tie.FOLLOWED,
+        limit_key=row.LimitKey,
+        weight=row.Weight,
     )
 
 

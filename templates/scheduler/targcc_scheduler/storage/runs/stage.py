@@ -20,13 +20,14 @@ _STAGE = FrequentStatement(
     transition(
         RunState.ENQUEUED,
         job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+        job_run.c.LimitKey.is_(None),
         sources=WAITS_FOR_ITS_TIME,
     )
 )
 
 
 async def stage_due(connection: AsyncConnection, now: datetime) -> int:
-    """Scheduled and retrying runs whose time has come become enqueued. Returns how many."""
+    """Scheduled and retrying runs whose time has come become enqueued, but for those of a limit (``ties/limits.py``). Returns how many."""
     line = state_line(now, RunState.ENQUEUED, "due")
     (count,) = await _STAGE.counts(connection, [{"now": now, "line": line}])
     return count

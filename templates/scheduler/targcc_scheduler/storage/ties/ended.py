@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,25 +12,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import RunState
 from ..runs.transition import is_in_state
 from ..runs.values import Settlement
-from . import expiry, links
+from . import expiry, limits, links
+from .batches import ended as batches
 from .consequences import Consequences
 from .flows import advance as flows
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = (links.ended, flows.ended)
+_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
+_REMOVALS = (links.removed, batches.removed, limits.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, flows.sweep)
+_SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, batches.sweep, flows.sweep)
 
 
 async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
-    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or its time is over, or a flow goes on."""
+    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or its time is over, or a batch or flow goes on."""
     return (
         bool(await connection.scalar(_ANY_WAITS))
         or await expiry.any_expired(connection, now)
+        or await batches.any_goes_on(connection)
         or await flows.any_goes_on(connection)
     )
 
@@ -38,10 +41,16 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
     """Some of what nobody has heard of: runs expire, and nodes of an earlier release, which know nothing of ties, end and remove runs."""
     found = [await one(connection, now) for one in _SWEEPS]
-    return Consequences(
-        ready=[one for each in found for one in each.ready],
-        settled=[one for each in found for one in each.settled],
-    )
+    return _together(found)
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Consequences:
+    """What it means for others that a person has removed runs; ``rows`` are theirs, as they were."""
+    tied = [row for row in rows if row.Ties]
+    if not tied:
+        return Consequences()
+    found = [await one(connection, tied, now) for one in _REMOVALS]
+    return _together(found)
 
 
 async def ended(
@@ -52,6 +61,10 @@ async def ended(
     if not tied:
         return Consequences()
     found = [await room(connection, tied, now) for room in _ROOMS]
+    return _together(found)
+
+
+def _together(found: Sequence[Consequences]) -> Consequences:
     return Consequences(
         ready=[one for each in found for one in each.ready],
         settled=[one for each in found for one in each.settled],

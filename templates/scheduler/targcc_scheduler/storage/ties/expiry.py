@@ -1,7 +1,7 @@
 """Expiry: a run that has not begun when its time is over is cancelled instead of starting late.
 
 No claim hands it out after that. A claim that meets it ends it; for those that none meets there is a sweep. A run that waits for others is
-not due yet, so that it does not expire: see ``links.py``, which lets it go.
+not due yet, so that it does not expire: see ``links.py``, which lets it go. One that waits for room under a limit does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import WAITING, RunState
+from ...core.states import UNBEGUN, RunState
 from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..runs.claim import Row, claim_of
@@ -21,6 +21,7 @@ from ..runs.transition import is_in_state
 from ..runs.values import Settlement
 from ..tables import UtcDateTime, job_run
 from .consequences import Consequences
+from .tie import Tie
 
 _MOST = 500
 """Runs that are ended at a time."""
@@ -30,7 +31,10 @@ _IS_EXPIRED = sa.and_(
     _c.ExpiresAt.is_not(None),
     _c.CompletedAt.is_(None),
     _c.ExpiresAt <= sa.bindparam("now", type_=UtcDateTime),
-    is_in_state(*sorted(WAITING)),
+    is_in_state(*sorted(UNBEGUN)),
+    sa.or_(
+        _c.State != RunState.AWAITING, _c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
+    ),
     _c.Attempt == 0,
 )
 _THERE_ARE_SOME = FrequentStatement(sa.select(sa.exists().where(_IS_EXPIRED).label("some")))

@@ -137,7 +137,8 @@ async def _let_go(
 ) -> Ready:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
-    state = RunState.SCHEDULED if due_at > now else RunState.ENQUEUED
+    asks = row.Ties & Tie.LIMITED  # for room, at the next stage
+    state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
     goes = transition(
         state,
         job_run.c.Id == row.Id,

@@ -13,3 +13,4 @@ class Tie(IntFlag):
     LIMITED = 8  # it takes room under a limit
     BATCH = 16  # it is of a batch or a flow
     DELAYED = 64  # its delay counts from when it may go
+    ASKS = 128  # it waits, or has waited, for room under its limit and for nothing else

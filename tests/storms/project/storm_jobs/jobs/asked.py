@@ -60,3 +60,13 @@ def plain(ctx: JobContext, token: str) -> str:
             ctx.raise_if_cancelled()
             time.sleep(0.05)
         return token
+
+
+@job(limit={"running": 2}, retries=5, backoff="100ms", **isolated())
+async def limited(ctx: JobContext, token: str) -> str:
+    """Two at a time on all nodes; one in three fails in its first attempt."""
+    with execution(ctx, token):
+        await asyncio.sleep(0.3)
+        if ctx.attempt == 1 and ctx.run_id % 3 == 0:
+            raise ValueError(f"{token} fails on purpose")
+        return token

@@ -108,6 +108,7 @@ CREATE TABLE c_JobLimit (
     IntervalMs FLOAT NULL,
     Burst INTEGER NULL,
     NextAt DATETIME2(6) NULL,
+    WakeId BIGINT NULL,
     UpdatedAt DATETIME2(6) NOT NULL,
     CONSTRAINT PK_c_JobLimit PRIMARY KEY (LimitKey)
 );
@@ -147,7 +148,7 @@ CREATE INDEX IX_c_JobRun_BatchId ON c_JobRun (BatchId, State) WHERE BatchId IS N
 
 GO
 
-CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
+CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Priority DESC, DueAt, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
 
 GO
 

@@ -78,6 +78,7 @@ CREATE TABLE c_JobLimit (
     IntervalMs FLOAT,
     Burst INTEGER,
     NextAt TIMESTAMP WITH TIME ZONE,
+    WakeId BIGINT,
     UpdatedAt TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT PK_c_JobLimit PRIMARY KEY (LimitKey)
 );
@@ -105,7 +106,7 @@ CREATE INDEX IX_c_JobBlob_RunId ON c_JobBlob (RunId);
 
 CREATE INDEX IX_c_JobRun_BatchId ON c_JobRun (BatchId, State) WHERE BatchId IS NOT NULL;
 
-CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
+CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Priority DESC, DueAt, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
 
 CREATE INDEX IX_c_JobRun_ExpiresAt ON c_JobRun (ExpiresAt) WHERE ExpiresAt IS NOT NULL AND CompletedAt IS NULL;
 

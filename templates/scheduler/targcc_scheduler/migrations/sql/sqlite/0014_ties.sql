@@ -76,6 +76,7 @@ CREATE TABLE c_JobLimit (
     IntervalMs FLOAT,
     Burst INTEGER,
     NextAt DATETIME,
+    WakeId BIGINT,
     UpdatedAt DATETIME NOT NULL,
     CONSTRAINT PK_c_JobLimit PRIMARY KEY (LimitKey)
 );
@@ -103,7 +104,7 @@ CREATE INDEX IX_c_JobBlob_RunId ON c_JobBlob (RunId);
 
 CREATE INDEX IX_c_JobRun_BatchId ON c_JobRun (BatchId, State) WHERE BatchId IS NOT NULL;
 
-CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
+CREATE INDEX IX_c_JobRun_LimitKey ON c_JobRun (LimitKey, State, Priority DESC, DueAt, Id) WHERE LimitKey IS NOT NULL AND CompletedAt IS NULL;
 
 CREATE INDEX IX_c_JobRun_ExpiresAt ON c_JobRun (ExpiresAt) WHERE ExpiresAt IS NOT NULL AND CompletedAt IS NULL;
 

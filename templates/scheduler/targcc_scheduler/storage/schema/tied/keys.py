@@ -34,10 +34,12 @@ job_limit = table(
     column("IntervalMs", sa.Float),
     column("Burst", sa.Integer),
     column("NextAt", UtcDateTime),
+    column("WakeId", sa.BigInteger),
     column("UpdatedAt", UtcDateTime, nullable=False),
 )
 """One row for each key of a limit: the weight that may be under way at once (``Most``), and a token bucket of ``Burst`` tokens, one each
-``IntervalMs``, that is full at ``NextAt``. Its lock is what lets one transaction at a time admit runs of the key.
+``IntervalMs``, that is full at ``NextAt``; ``WakeId`` is the run that is due when the next
+token comes. Its lock is what lets one transaction at a time admit runs of the key.
 """
 
 sa.Index(named("IX_c_JobUnique_RunId"), job_unique.c.RunId)

@@ -13,7 +13,7 @@ from ....queries.needs.calendars import SlotChange, calendars_of, changes
 from ....schedules import parse_duration
 from ....storage.owners.values import Owner
 from ....storage.runs.values import On, Otherwise, Quorum
-from ....storage.ties.wanted import LONGEST_CALL_KEY
+from ....storage.ties.keys.wanted import LONGEST_CALL_KEY
 from .base import Schema
 from .overrides import OverrideOut, overrides_out
 from .runs import RunOut, run_out

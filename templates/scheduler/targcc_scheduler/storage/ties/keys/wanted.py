@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ...core.errors import IdempotencyError
-from ...jobs.definition import JobDefinition
-from ...jobs.options.unique import digest_of
-from ...schedules import parse_duration
-from ..runs.values import CallKey, UniqueKey
+from ....core.errors import IdempotencyError
+from ....jobs.definition import JobDefinition
+from ....jobs.options.unique import digest_of
+from ....schedules import parse_duration
+from ...runs.values import CallKey, UniqueKey
 
 LONGEST_CALL_KEY = 200
 """Characters of an idempotency key."""

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import WAITING, RunState
-from ..runs import create
-from ..runs.values import NewRun, RunId
+from ....core.states import WAITING, RunState
+from ...runs import create
+from ...runs.values import NewRun, RunId
+from ..consequences import Ready
 from . import calls, unique
-from .consequences import Ready
 from .unique import Pair, Standing
 
 

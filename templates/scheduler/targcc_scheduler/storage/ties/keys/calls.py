@@ -8,11 +8,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import IdempotencyError, RunStateError
-from ..dialects import known
-from ..runs.values import NewRun
-from ..schema.tied.keys import job_idempotency
-from ..tables import job_run
+from ....core.errors import IdempotencyError, RunStateError
+from ...dialects import known
+from ...runs.values import NewRun
+from ...schema.tied.keys import job_idempotency
+from ...tables import job_run
 from .unique import NOBODY
 
 _MOST_TRIES = 1_000

@@ -15,18 +15,18 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.errors import RunStateError
-from ...core.states import UNBEGUN, RunState
-from ...jobs.options.unique import QUEUED, RUNNING, Unique
-from ...schedules import format_duration
-from ..blobs import rows as blobs
-from ..dialects import known
-from ..dialects.listed import is_among, listed
-from ..runs.transition import is_in_state
-from ..runs.values import NewRun
-from ..schema.tied.keys import job_unique
-from ..tables import UtcDateTime, job_run
-from .consequences import Ready
+from ....core.errors import RunStateError
+from ....core.states import UNBEGUN, RunState
+from ....jobs.options.unique import QUEUED, RUNNING, Unique
+from ....schedules import format_duration
+from ...blobs import rows as blobs
+from ...dialects import known
+from ...dialects.listed import is_among, listed
+from ...runs.transition import is_in_state
+from ...runs.values import NewRun
+from ...schema.tied.keys import job_unique
+from ...tables import UtcDateTime, job_run
+from ..consequences import Ready
 
 Pair: TypeAlias = tuple[str, str]
 """A job's name and a key."""

@@ -1,0 +1,62 @@
+"""That a run waits for room under a limit by key, or for a token: what its key has, and who has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...core import humanize
+from ...core.languages.reader import gettext
+from ...core.states import RunState
+from ...storage.schema.tied.keys import job_limit
+from ...storage.tables import job_run
+from ...storage.ties.tie import Tie
+from .reasons import Look, Reason
+
+_SHOWN = 5
+
+
+async def for_room(look: Look, run_id: int) -> list[Reason]:
+    """What its limit says of a run that waits; empty when it has no limit, or waits for something else."""
+    c: Any = job_run.c
+    run = (
+        await look.connection.execute(
+            sa.select(c.State, c.Ties, c.LimitKey).where(c.Id == run_id, c.LimitKey.is_not(None))
+        )
+    ).one_or_none()
+    if run is None or not run.Ties & Tie.ASKS or run.State == RunState.ENQUEUED:
+        return []
+    limit = (
+        await look.connection.execute(
+            sa.select(job_limit).where(job_limit.c.LimitKey == run.LimitKey)
+        )
+    ).one_or_none()
+    if limit is None:
+        return []
+    under_way = sa.select(c.Id, c.Weight).where(
+        c.LimitKey == run.LimitKey,
+        c.State.in_((RunState.ENQUEUED, RunState.RUNNING)),
+        c.CompletedAt.is_(None),
+    )
+    there = (await look.connection.execute(under_way.order_by(c.Id))).all()
+    found = []
+    if limit.Most is not None and there:
+        found.append(
+            gettext(
+                "It waits for room: %(key)s has %(used)s of %(most)s under way: %(runs)s.",
+                key=run.LimitKey,
+                used=sum(one.Weight for one in there),
+                most=limit.Most,
+                runs=humanize.listed([gettext("run %(id)s", id=one.Id) for one in there], _SHOWN),
+            )
+        )
+    if limit.IntervalMs is not None and limit.NextAt is not None and limit.NextAt > look.now:
+        found.append(
+            gettext(
+                "It waits for a token of %(key)s: all that were saved up are there again at %(when)s.",
+                key=run.LimitKey,
+                when=look.at(limit.NextAt),
+            )
+        )
+    return [Reason("limit", text, tuple(one.Id for one in there)) for text in found]

@@ -1,0 +1,381 @@
+"""Limits by key: runs of a key wait for room, and for a token where there is a rate; whoever ends lets the next one go.
+
+A run of a limit is ``scheduled`` until it is due, also when that is at once. Then a node's stage lets it ask: it becomes ``awaiting``, and
+``enqueued`` as soon as the runs of its key that are enqueued or running leave room for it. So the claim knows nothing of keys, a run that waits for room has no
+worker, and who creates runs takes no lock. Room is counted from the runs themselves, under the lock of the key's row in ``c_JobLimit``:
+no counter can drift.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...core.states import FINAL, RunState
+from ..dialects import known
+from ..dialects.frequent import FrequentStatement
+from ..dialects.listed import is_among, listed
+from ..runs.transition import is_in_state, state_line, transition
+from ..runs.values import Settlement
+from ..schema.tied.keys import job_limit
+from ..tables import UtcDateTime, job_run
+from .consequences import Consequences, Ready
+from .tie import Tie
+
+_MOST = 1_000
+"""Runs that a stage lets ask, and keys that a sweep looks at."""
+_AT_ONCE = 200
+"""Runs of one key that are let go at a time; the end of each lets more go."""
+
+Row = Any
+"""A row of a table: its columns by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job's definition says of its keys.
+
+    Args:
+        most: The weight of runs of a key that may be under way at once; ``None``: any.
+        interval_ms: Milliseconds between two tokens; ``None``: no rate.
+        burst: Tokens that are saved up at most.
+    """
+
+    most: int | None = None
+    interval_ms: float | None = None
+    burst: int | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The columns."""
+        return {"Most": self.most, "IntervalMs": self.interval_ms, "Burst": self.burst}
+
+
+_c = job_run.c
+_IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
+_KEYS = listed("keys", sa.Text)
+_TIME_HAS_COME = FrequentStatement(
+    sa.select(_c.Id, _c.LimitKey, _c.JobName)
+    .where(
+        is_in_state(RunState.SCHEDULED, RunState.RETRYING),
+        _c.LimitKey.is_not(None),
+        _c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+        is_among(_c.JobName, listed("jobs", sa.Text)),
+    )
+    .order_by(_c.DueAt, _c.Id)
+    .limit(_MOST)
+    .with_for_update(skip_locked=True)
+)
+_ASK = FrequentStatement(
+    transition(
+        RunState.AWAITING,
+        _IDS,
+        sources=(RunState.SCHEDULED, RunState.RETRYING),
+        Ties=_c.Ties.op("|")(sa.literal_column(str(int(Tie.ASKS)))),
+    )
+)
+_KEYS_OF = FrequentStatement(sa.select(_c.LimitKey).where(_IDS, _c.LimitKey.is_not(None)))
+_l = job_limit.c
+_LOCK = FrequentStatement(
+    sa.select(
+        _l.LimitKey,
+        _l.Most,
+        sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label(
+            "IntervalMs"
+        ),  # as drivers have it
+        _l.Burst,
+        _l.NextAt,
+        _l.WakeId,
+    )
+    .where(is_among(job_limit.c.LimitKey, _KEYS))
+    .order_by(job_limit.c.LimitKey)
+    .with_for_update()
+)
+_USED = FrequentStatement(
+    sa.select(
+        _c.LimitKey,
+        sa.func.sum(_c.Weight).label("weight"),
+        sa.func.sum(sa.case((_c.State == RunState.ENQUEUED, 1), else_=0)).label("unbegun"),
+    )
+    .where(
+        is_among(_c.LimitKey, _KEYS),
+        is_in_state(RunState.ENQUEUED, RunState.RUNNING),
+        _c.CompletedAt.is_(None),
+    )
+    .group_by(_c.LimitKey)
+)
+_ASKS = (
+    _c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
+    _c.CompletedAt.is_(None),
+    _c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0,
+)
+_CANDIDATE = (_c.Id, _c.LimitKey, _c.Queue, _c.Priority, _c.DueAt, _c.Weight)
+_NEXT_OF_KEY = FrequentStatement(
+    sa.select(*_CANDIDATE)
+    .where(_c.LimitKey == sa.bindparam("key", type_=sa.Text), *_ASKS)
+    .order_by(_c.Priority.desc(), _c.DueAt, _c.Id)
+    .limit(sa.bindparam("count"))
+)
+_other = job_run.alias("other")
+_FIRST_OF_KEYS = FrequentStatement(
+    sa.select(*_CANDIDATE).where(
+        _c.Id.in_(
+            sa.select(
+                sa.select(_other.c.Id)
+                .where(
+                    _other.c.LimitKey == job_limit.c.LimitKey,
+                    _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
+                    _other.c.CompletedAt.is_(None),
+                    _other.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0,
+                )
+                .order_by(_other.c.Priority.desc(), _other.c.DueAt, _other.c.Id)
+                .limit(1)
+                .scalar_subquery()
+            ).where(is_among(job_limit.c.LimitKey, _KEYS))
+        )
+    )
+)
+_STILL_ASK = _c.Id.in_(
+    sa.select(_other.c.Id)
+    .where(
+        is_among(_other.c.Id, listed("ids", sa.BigInteger)),
+        _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
+    )
+    .with_for_update(skip_locked=True)
+)
+# Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
+_ADMIT = FrequentStatement(
+    transition(RunState.ENQUEUED, _STILL_ASK, sources=(RunState.AWAITING,)).returning(_c.Id)
+)
+_WAKE = FrequentStatement(
+    transition(
+        RunState.SCHEDULED,
+        _STILL_ASK,
+        sources=(RunState.AWAITING,),
+        DueAt=sa.bindparam("due", type_=UtcDateTime),
+    ).returning(_c.Id)
+)
+_WAKES = FrequentStatement(
+    sa.select(_c.Id).where(_IDS, _c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"))
+)
+_TERMS = sa.select(
+    job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst
+).distinct()
+_WAITED_FOR = FrequentStatement(
+    sa.select(job_limit.c.LimitKey)
+    .where(
+        job_limit.c.LimitKey > sa.bindparam("after", type_=sa.Text),
+        sa.exists().where(_c.LimitKey == job_limit.c.LimitKey, *_ASKS),
+    )
+    .order_by(job_limit.c.LimitKey)
+    .limit(_MOST)
+)
+
+
+async def are_used(connection: AsyncConnection) -> bool:
+    """Whether there is a key."""
+    return (await connection.execute(sa.select(job_limit.c.LimitKey).limit(1))).first() is not None
+
+
+async def stage(
+    connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime
+) -> list[Ready]:
+    """Let runs of limits whose time has come ask for room; those that have it.
+
+    Args:
+        connection: A transaction that writes.
+        jobs: What the jobs that this node knows say of their keys.
+        now: The present instant.
+    """
+    rows = await _TIME_HAS_COME.all(connection, {"jobs": list(jobs), "now": now})
+    if not rows:
+        return []
+    line = state_line(now, RunState.AWAITING, "waits for room")
+    await _ASK.counts(connection, [{"ids": [row.Id for row in rows], "line": line}])
+    of_job = {row.LimitKey: row.JobName for row in rows}
+    limits = await _lock(connection, of_job)
+    while missing := sorted(of_job.keys() - limits.keys()):
+        new = [
+            {"LimitKey": key, "JobName": of_job[key], "UpdatedAt": now, **jobs[of_job[key]].values}
+            for key in missing
+        ]
+        insert = known.of(connection).insert_ignore(job_limit, [job_limit.c.LimitKey])
+        await connection.execute(insert, new)
+        limits = await _lock(connection, of_job)
+    return await _admit(connection, limits, now)
+
+
+async def ended(
+    connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
+) -> Consequences:
+    """Runs of limits have ended, or let go of their workers: others may go."""
+    ids = [item.claim.run_id for item in settled if item.ties & Tie.LIMITED]
+    if not ids:
+        return Consequences()
+    keys = {row.LimitKey for row in await _KEYS_OF.all(connection, {"ids": ids})}
+    return Consequences(ready=await admit(connection, keys, now))
+
+
+async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Consequences:
+    """Runs of limits were removed by a person; ``rows`` are theirs, as they were: others may go."""
+    keys = {row.LimitKey for row in rows if row.LimitKey is not None and row.State not in FINAL}
+    return Consequences(ready=await admit(connection, keys, now)) if keys else Consequences()
+
+
+async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime) -> list[Ready]:
+    """Let runs of keys go for which there is room."""
+    return await _admit(connection, await _lock(connection, keys), now)
+
+
+async def sweep(
+    connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime
+) -> list[Ready]:
+    """Let those go whom nobody has let go, such as after the limit was raised by a new release.
+
+    Args:
+        connection: A transaction that writes.
+        jobs: What the deciding release says of all its jobs; those without a limit too.
+        now: The present instant.
+    """
+    for row in (await connection.execute(_TERMS)).all():
+        terms = jobs.get(row.JobName)
+        if terms is not None and terms != Terms(row.Most, row.IntervalMs, row.Burst):
+            changed = sa.update(job_limit).where(job_limit.c.JobName == row.JobName)
+            await connection.execute(changed.values(**terms.values, UpdatedAt=now))
+    ready, after = await stage(connection, jobs, now), ""
+    while keys := [row.LimitKey for row in await _WAITED_FOR.all(connection, {"after": after})]:
+        ready += await admit(connection, keys, now)
+        after = keys[-1]
+    return ready
+
+
+async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Row]:
+    rows = await _LOCK.all(connection, {"keys": sorted(keys)})
+    return {row.LimitKey: row for row in rows}
+
+
+class _Room:
+    """What is left of a key.
+
+    Args:
+        limit: Its row.
+        used: What its runs take; ``None``: nothing.
+        now: The present instant, by the database's clock.
+    """
+
+    def __init__(self, limit: Row, used: Row | None, now: datetime) -> None:
+        self.limit = limit
+        self._left = math.inf if limit.Most is None else limit.Most - (used.weight if used else 0)
+        self._is_free = used is None
+        self.tokens = _AT_ONCE
+        self.full_at = now
+        self.token_at: datetime | None = None
+        if limit.IntervalMs is not None:
+            self._now, self._interval = now, timedelta(milliseconds=limit.IntervalMs)
+            burst = limit.Burst or 1
+            self.full_at = max(now, limit.NextAt or now)
+            saved = (now + burst * self._interval - self.full_at) // self._interval
+            self.tokens = min(saved, burst - (used.unbegun if used else 0))
+            at = self.full_at + (1 - burst) * self._interval
+            self.token_at = at if at > now else now + self._interval
+
+    @property
+    def count(self) -> int:
+        """How many runs are worth a look."""
+        return int(max(min(self._left, _AT_ONCE), 0))
+
+    def take(self, weight: int) -> bool:
+        """Take room and a token for a run; one that is heavier than the whole limit goes alone."""
+        if self.tokens < 1 or (weight > self._left and not self._is_free):
+            return False
+        self._left -= weight
+        self._is_free = False
+        self.tokens -= 1
+        if self.token_at is not None:
+            self.full_at += self._interval
+            at = self.full_at + (1 - (self.limit.Burst or 1)) * self._interval
+            self.token_at = max(at, self._now + self._interval / 2)
+        return True
+
+
+async def _admit(
+    connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
+) -> list[Ready]:
+    """As :func:`admit`, for keys whose rows are locked."""
+    if not limits:
+        return []
+    used = {row.LimitKey: row for row in await _USED.all(connection, {"keys": list(limits)})}
+    clock = now
+    if any(limit.IntervalMs is not None for limit in limits.values()):
+        clock = await known.of(connection).read_clock(connection) or now
+    rooms = {key: _Room(limit, used.get(key), clock) for key, limit in limits.items()}
+    asking = await _next(connection, {key: room for key, room in rooms.items() if room.count})
+    chosen: dict[int, Row] = {}
+    waits: dict[str, Row] = {}
+    for key, rows in asking.items():
+        for row in rows:
+            if not rooms[key].take(row.Weight):
+                waits[key] = row
+                break
+            chosen[row.Id] = row
+    line = state_line(now, RunState.ENQUEUED, "has room")
+    asked = {"ids": list(chosen), "line": line}
+    admitted = [row.Id for row in await _ADMIT.all(connection, asked)] if chosen else []
+    ready = [
+        Ready(row.Id, row.Queue, row.Priority, row.DueAt)
+        for row in map(chosen.__getitem__, admitted)
+    ]
+    for key in {row.LimitKey for row in chosen.values()}:
+        if rooms[key].token_at is not None:
+            await _put(connection, key, NextAt=rooms[key].full_at)
+    for key, row in waits.items():
+        room = rooms[key]
+        if room.token_at is not None and room.tokens < 1:
+            ready += await _wake(connection, room, row, now + (room.token_at - clock), now)
+    return sorted(ready, key=lambda run: run.run_id)
+
+
+async def _next(
+    connection: AsyncConnection, rooms: Mapping[str, _Room]
+) -> dict[str, Sequence[Row]]:
+    """The runs of keys that ask, the most urgent first: one of each where that is enough, else some of one key after the other."""
+    found: dict[str, Sequence[Row]] = {}
+    one = [key for key, room in rooms.items() if room.count == 1 and room.limit.IntervalMs is None]
+    if len(one) > 1:
+        by_key = defaultdict(list)
+        for row in await _FIRST_OF_KEYS.all(connection, {"keys": one}):
+            by_key[row.LimitKey].append(row)
+        found |= by_key
+    else:
+        one = []
+    for key in sorted(rooms.keys() - set(one)):
+        asked = {"key": key, "count": rooms[key].count}
+        found[key] = await _NEXT_OF_KEY.all(connection, asked)
+    return found
+
+
+async def _wake(
+    connection: AsyncConnection, room: _Room, row: Row, due: datetime, now: datetime
+) -> list[Ready]:
+    """Let one of the runs that wait ask again when the next token comes, unless one does already."""
+    wake_id = room.limit.WakeId
+    if wake_id is not None and await _WAKES.all(connection, {"ids": [wake_id]}):
+        return []
+    line = state_line(now, RunState.SCHEDULED, "waits for a token")
+    if not await _WAKE.all(connection, {"ids": [row.Id], "line": line, "due": due}):
+        return []
+    await _put(connection, room.limit.LimitKey, WakeId=row.Id)
+    return [Ready(row.Id, row.Queue, row.Priority, due)]
+
+
+async def _put(connection: AsyncConnection, key: str, **values: Any) -> None:
+    await connection.execute(
+        sa.update(job_limit).where(job_limit.c.LimitKey == key).values(**values)
+    )

@@ -1,0 +1,262 @@
+"""Batches: created as one, counted, followed by their callbacks, cancelled, done again."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import Client, Scheduler, Settings, job
+from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.errors import BatchError
+from targcc_scheduler.core.states import FINAL
+from targcc_scheduler.engine.handover import hand_on
+from targcc_scheduler.enqueueing.recording import RECORDING
+from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.tables import job_batch, job_run
+from targcc_scheduler.storage.ties.batches import ended
+
+BROKEN: set[int] = set()
+
+
+@job(retries=0)
+class InvoiceJob:
+    async def execute(self, number: int) -> None:
+        if number in BROKEN:
+            raise ValueError(f"invoice {number} is broken")
+
+
+@job()
+class ReportJob:
+    async def execute(self) -> None: ...
+
+
+@job()
+class CleanUpJob:
+    async def execute(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_broken():
+    BROKEN.clear()
+
+
+@pytest.fixture
+async def scheduler(migrated_url):
+    settings = Settings(database_url=migrated_url, migrate_on_start=False)
+    made = Scheduler(settings, jobs_package=__name__, notify=_ignore)
+    yield made
+    await made.stop()
+
+
+async def _ignore(_event: object) -> None:
+    """Nobody is told."""
+
+
+async def _states(scheduler, job_name):
+    query = sa.select(job_run.c.State).where(job_run.c.JobName == job_name).order_by(job_run.c.Id)
+    return list((await scheduler.read(lambda db: db.execute(query))).scalars())
+
+
+async def _batch(scheduler, batch_id):
+    query = sa.select(job_batch).where(job_batch.c.Id == batch_id)
+    return (await scheduler.read(lambda db: db.execute(query))).one()
+
+
+async def _until(scheduler, batch_id, state):
+    async with asyncio.timeout(60):
+        while True:
+            found = await _batch(scheduler, batch_id)
+            if found.State == state:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def _all_over(scheduler, job_name):
+    async with asyncio.timeout(60):
+        while True:
+            states = await _states(scheduler, job_name)
+            if FINAL.issuperset(states):
+                return states
+            await asyncio.sleep(0.02)
+
+
+async def test_callbacks_run_once_each_when_all_is_over(scheduler):
+    async with scheduler.batch("month", on_success=ReportJob, on_finish=CleanUpJob) as batch:
+        batch.enqueue_many(InvoiceJob, ({"number": n} for n in range(5)))
+        async with batch.batch("inner") as inner:
+            inner.enqueue(InvoiceJob, number=9)
+        async with batch.batch("empty"):
+            pass
+    found = await _batch(scheduler, batch.batch_id)
+    assert (found.Total, found.Pending, found.State) == (7, 6, "running")  # the empty one is over
+    assert await _states(scheduler, "Report") == ["awaiting"]
+    after = await scheduler.enqueue(CleanUpJob, after=batch, on="success")
+    await scheduler.start(schedule=False)
+    done = await _until(scheduler, batch.batch_id, "succeeded")
+    assert (done.Total, done.Pending, done.Failed) == (7, 0, 0)
+    assert await _all_over(scheduler, "Report") == ["succeeded"]
+    assert await _all_over(scheduler, "CleanUp") == ["succeeded", "succeeded"]
+    assert await scheduler.wait(after, 1) == "succeeded"
+
+
+async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(scheduler):
+    BROKEN.update({1, 9})
+    async with scheduler.batch("month", on_success=ReportJob, on_finish=CleanUpJob) as batch:
+        batch.enqueue_many(InvoiceJob, [{"number": n} for n in range(3)])
+        async with batch.batch("inner") as inner:
+            inner.enqueue(InvoiceJob, number=9)
+    await scheduler.start(schedule=False)
+    found = await _until(scheduler, batch.batch_id, "failed")
+    assert (found.Total, found.Failed) == (4, 2)  # one run, and the inner batch
+    assert await _all_over(scheduler, "CleanUp") == ["succeeded"]
+    assert await _states(scheduler, "Report") == ["awaiting"]
+    BROKEN.clear()
+    assert await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM) == 2
+    found = await _until(scheduler, batch.batch_id, "succeeded")
+    assert (found.Total, found.Pending, found.Failed) == (4, 0, 0)
+    assert await _all_over(scheduler, "Report") == ["succeeded"]
+    assert await _states(scheduler, "CleanUp") == ["succeeded"]  # at the first end only
+    with pytest.raises(BatchError, match="no run of batch"):
+        await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM)
+
+
+async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_nothing(scheduler):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
+        async with scheduler.batch("never", on_finish=CleanUpJob) as batch:
+            batch.enqueue(InvoiceJob, number=1)
+            raise ZeroDivisionError
+    url = sa.make_url(scheduler.settings.database_url)
+    engine = known.for_url(url).make_engine(url)
+    async with engine.connect() as mine:
+        async with scheduler.batch("never", on_finish=CleanUpJob, session=mine) as batch:
+            batch.enqueue(InvoiceJob, number=1)
+        await mine.rollback()
+    await engine.dispose()
+    count = sa.select(sa.func.count()).select_from(job_batch)
+    assert await scheduler.read(lambda db: db.scalar(count)) == 0
+    assert await _states(scheduler, "Invoice") == await _states(scheduler, "CleanUp") == []
+
+
+async def test_all_of_it_is_cancelled_and_nothing_can_be_added_then(scheduler):
+    async with scheduler.batch("month", on_finish=CleanUpJob) as batch:
+        batch.enqueue_many(InvoiceJob, [{"number": n} for n in range(1_500)])
+        async with batch.batch("inner") as inner:
+            inner.enqueue(InvoiceJob, number=9)
+    [run_id] = await scheduler.batches.add(batch.batch_id, InvoiceJob, [{"number": 7}])
+    await scheduler.delete(run_id, by=SYSTEM)  # one that waits leaves its batch
+    assert (await _batch(scheduler, batch.batch_id)).Total == 1_501
+    assert await scheduler.batches.cancel(batch.batch_id, by=SYSTEM) == 1_501
+    found = await _batch(scheduler, batch.batch_id)
+    assert (found.State, found.Pending, found.Failed) == ("cancelled", 0, 1_501)
+    assert (await _batch(scheduler, inner.batch_id)).State == "cancelled"
+    assert await _states(scheduler, "CleanUp") == ["enqueued"]
+    with pytest.raises(BatchError, match="nothing can be added"):
+        await scheduler.batches.add(batch.batch_id, InvoiceJob, [{"number": 7}])
+    with pytest.raises(BatchError, match="nothing to cancel"):
+        await scheduler.batches.cancel(batch.batch_id, by=SYSTEM)
+
+
+async def test_what_an_earlier_release_has_ended_is_counted_by_the_sweep(scheduler):
+    async with scheduler.batch("month", on_finish=CleanUpJob) as batch:
+        batch.enqueue_many(InvoiceJob, [{"number": n} for n in range(2)])
+    uncounted = sa.text("UPDATE c_JobRun SET State = 'failed' WHERE JobName = 'Invoice'")
+    await scheduler.change(lambda db: db.execute(uncounted))
+    now = datetime.now(UTC)
+
+    async def sweep():
+        async with scheduler.store.write() as connection:
+            came = await ended.sweep(connection, now)
+            await hand_on(scheduler._host.engine, connection, came, now)
+
+    await scheduler.call(sweep())
+    found = await _batch(scheduler, batch.batch_id)
+    assert (found.State, found.Failed) == ("failed", 2)
+    assert await _states(scheduler, "CleanUp") == ["enqueued"]
+
+
+async def test_a_batch_goes_with_its_last_run_and_what_waits_for_it_is_discarded(scheduler):
+    async with scheduler.batch("month", on_success=ReportJob) as batch:
+        batch.enqueue(InvoiceJob, number=1)
+    await scheduler.batches.cancel(batch.batch_id, by=SYSTEM)
+    later = datetime.now(UTC) + timedelta(days=1)
+
+    async def prune():
+        async with scheduler.store.write() as connection:
+            assert await ended.prune(connection, later, 10) == 0  # its run is there
+            gone = sa.text("DELETE FROM c_JobRun WHERE JobName = 'Invoice'")
+            await connection.execute(gone)
+            assert await ended.prune(connection, later, 10) == 1
+            await ended.sweep(connection, later)
+
+    await scheduler.call(prune())
+    assert await _states(scheduler, "Report") == ["cancelled"]
+
+
+def test_plain_code_makes_batches_too(migrated_url):
+    settings = Settings(database_url=migrated_url, migrate_on_start=False)
+    with Client(Scheduler(settings, jobs_package=__name__)) as client:
+        with client.batch("month", on_finish=CleanUpJob) as batch:
+            batch.enqueue(InvoiceJob, number=1)
+            with batch.batch("inner") as inner:
+                inner.enqueue(InvoiceJob, number=2)
+        assert batch.batch_id < inner.batch_id
+
+
+async def test_a_scheduler_that_is_off_records_what_is_in_a_batch(tmp_path):
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/none.db", mode="off")
+    scheduler = Scheduler(settings, jobs_package=__name__)
+    RECORDING.clear()
+    async with scheduler.batch("month", on_success=ReportJob) as batch:
+        batch.enqueue(InvoiceJob, number=1)
+    assert [(run.job, run.state) for run in RECORDING.runs] == [
+        ("Invoice", "enqueued"),
+        ("Report", "awaiting"),
+    ]
+    RECORDING.clear()
+    assert batch.batch_id == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+def test_the_batch_of_a_creator_that_is_killed_before_the_commit_never_was(migrated_url):
+    code = f"""
+        import asyncio, sys, time
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from targcc_scheduler import Project, Scheduler, Settings, configure
+        configure(Project(name="rig", package="rig"))
+        from targcc_scheduler.enqueueing.batches import operate
+        import test_batches
+
+        whole = operate.create
+        async def create(*args):
+            await whole(*args)
+            print("all but committed", flush=True)
+            time.sleep(600)
+        operate.create = create
+
+        async def main():
+            settings = Settings(database_url={migrated_url!r}, migrate_on_start=False)
+            scheduler = Scheduler(settings, jobs_package="test_batches")
+            async with scheduler.batch("month", on_finish=test_batches.CleanUpJob) as batch:
+                batch.enqueue_many(test_batches.InvoiceJob, [dict(number=n) for n in range(100)])
+
+        asyncio.run(main())
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "all but committed\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    url = sa.make_url(migrated_url)
+    engine = sa.create_engine(known.for_url(url).url(url, is_async=False))
+    with engine.connect() as connection:
+        for table in (job_batch, job_run):
+            count = sa.select(sa.func.count()).select_from(table)
+            assert connection.scalar(count) == 0
+    engine.dispose()
