@@ -1,12 +1,13 @@
 """Unique runs, calls with a name, and runs that expire, where runs wait for others; on SQLite and on PostgreSQL."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler import RunState, Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
-from targcc_scheduler.storage.tables import job_link, job_run
+from targcc_scheduler.storage.tables import job_batch, job_link, job_run
 
 
 @job(retries=0)
@@ -31,6 +32,12 @@ class Summary:
 class Fails:
     async def execute(self, number: int) -> None:
         raise ValueError(f"{number}, as told")
+
+
+@job(limit={"key": "tenant", "running": 1}, expires_in="1h")
+class Roomy:
+    async def execute(self, number: int, tenant: str = "one") -> None:
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -132,3 +139,45 @@ async def test_a_run_with_the_key_takes_the_place_of_one_that_is_retried(schedul
     assert row.State == "awaiting"
     outcome = sa.select(job_link.c.Outcome).where(job_link.c.ChildId == child)
     assert await scheduler.read(lambda db: db.scalar(outcome)) == "failed"
+
+
+async def test_a_batch_does_not_wait_for_runs_that_others_stand_for(scheduler):
+    first = await scheduler.enqueue(Fails, number=1)
+    async with scheduler.batch("reports") as batch:
+        batch.enqueue_many(Fails, [{"number": 1}, {"number": 2}, {"number": 2}])
+    await scheduler.start(schedule=False)
+    await scheduler.wait(first, 60)
+    [_, second] = await _runs(scheduler, "Fails")
+    await scheduler.wait(second.Id, 60)
+    assert await _batch(scheduler, batch) == ("failed", 1, 0)
+    await scheduler.pause_queue("default", by=SYSTEM)
+    other = await scheduler.enqueue(Fails, number=2)
+    assert await scheduler.retry(second.Id, by=SYSTEM) == other
+    assert (await _batch(scheduler, batch))[1:] == (0, 0)
+
+
+async def _batch(scheduler, batch):
+    c = job_batch.c
+    query = sa.select(c.State, c.Total, c.Pending).where(c.Id == batch.batch_id)
+    return tuple((await scheduler.read(lambda db: db.execute(query))).one())
+
+
+async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
+    await scheduler.start(schedule=False)
+    await scheduler.pause_queue("default", by=SYSTEM)
+    first, second, _ = await scheduler.enqueue_many(Roomy, [{"number": n} for n in range(3)])
+
+    async with asyncio.timeout(60):
+        while await _states(scheduler) != ["enqueued", "awaiting", "awaiting"]:  # noqa: ASYNC110 - a node sets them
+            await asyncio.sleep(0.02)
+    past = scheduler.clock.now() - timedelta(days=1)
+    mine = job_run.c.Id.in_([first, second])
+    await scheduler.change(
+        lambda db: db.execute(sa.update(job_run).where(mine).values(ExpiresAt=past))
+    )
+    await scheduler._host.node.rounds.sweep_once()
+    assert await _states(scheduler) == ["cancelled", "cancelled", "enqueued"]
+
+
+async def _states(scheduler):
+    return [row.State for row in await _runs(scheduler, "Roomy")]
