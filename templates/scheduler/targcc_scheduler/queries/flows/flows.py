@@ -145,10 +145,10 @@ def _names(after: str | Sequence[str]) -> tuple[str, ...]:
 
 async def flow_of_run(db: AsyncConnection, run_id: int) -> tuple[int, str, str | None] | None:
     """The flow that a run is of, its name, and the run's step; no step: the run has started it."""
-    query = (
-        sa.select(_C.Id, _C.Name, job_run.c.Step)
-        .join(job_run, job_run.c.BatchId == _C.Id)
-        .where(job_run.c.Id == run_id, _C.Kind == KIND)
-    )
-    row = (await db.execute(query)).one_or_none()
-    return None if row is None else (row.Id, row.Name, row.Step)
+    of_run = sa.select(job_run.c.BatchId, job_run.c.Step).where(job_run.c.Id == run_id)
+    run = (await db.execute(of_run)).one_or_none()
+    if run is None or run.BatchId is None:
+        return None
+    of_flow = sa.select(_C.Id, _C.Name).where(_C.Id == run.BatchId, _C.Kind == KIND)
+    row = (await db.execute(of_flow)).one_or_none()
+    return None if row is None else (row.Id, row.Name, run.Step)
