@@ -59,6 +59,7 @@ class Run:
     handled_by: str | None = None
     handling: str | None = None
     retry_of: int | None = None
+    batch_id: int | None = None
     trace: str | None = None
     life_log: str
 
@@ -271,6 +272,7 @@ def run_of(row: sa.Row[Any]) -> Run:
         handled_by=row.HandledBy,
         handling=row.Handling,
         retry_of=row.RetryOf,
+        batch_id=row.BatchId,
         trace=row.Trace,
         life_log=row.LifeLog,
     )
