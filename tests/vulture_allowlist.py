@@ -15,6 +15,7 @@ _.add_recurring
 _.enqueue
 _.enqueue_many
 _.for_engine  # Settings
+_.retry_failed  # Batches
 _.delivery  # RunEvent
 _.retry_at
 _.ManualClock  # Scheduler(clock=…) in their tests

@@ -216,14 +216,10 @@ class JobSpec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        rules.require(rules.job_findings(self._given(), "the job"))
+        said = self.model_fields_set
+        given = {key: value for key, value in self if value is not None and key in said}
+        rules.require(rules.job_findings(given, "the job"))
         return self
-
-    def _given(self) -> dict[str, Any]:
-        """The keys that say something."""
-        return {
-            key: value for key, value in self if value is not None and key in self.model_fields_set
-        }
 
 
 class Spec(Frozen):

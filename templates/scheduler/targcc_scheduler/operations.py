@@ -27,10 +27,13 @@ from .storage.deploy import drain as drains
 from .storage.deploy import releases
 from .storage.failures import groups
 from .storage.owners import rows as owners
-from .storage.runs import create, operate, refuse
-from .storage.runs.values import After, NewRun
+from .storage.runs import operate, refuse
+from .storage.runs.values import After, NewRun, RunId
 from .storage.ties import ended, links
+from .storage.ties.batches import ended as batch_ends
 from .storage.ties.batches import rows as batches
+from .storage.ties.keys import keyed
+from .storage.ties.keys.wanted import call_key, expiry, unique_key
 from .storage.ties.tie import Tie
 
 
@@ -45,6 +48,8 @@ def new_run(
     priority: int | None = None,
     due_at: datetime | None = None,
     most_bytes: int = MOST_BYTES,
+    expires_in: timedelta | str | None = None,
+    idempotency_key: str | None = None,
     after: After | None = None,
     delayed: bool = False,
 ) -> NewRun:
@@ -53,6 +58,7 @@ def new_run(
     Raises:
         ArgumentsError: the arguments do not fit the job.
         FileError: a file among them cannot be read, or something is too large.
+        IdempotencyError: the idempotency key is empty or too long.
     """
     arguments_json, contents = definition.take(arguments, most_bytes)
     later = due_at is not None and due_at > now
@@ -70,6 +76,9 @@ def new_run(
         state=RunState.SCHEDULED if later else RunState.ENQUEUED,
         note=f"by {by}",
         trace=TRACING.created(definition.name, queue or definition.queue),
+        expires_at=expiry(definition, due_at or now, expires_in),
+        unique=unique_key(definition, arguments_json),
+        call=call_key(definition, arguments_json, idempotency_key),
         after=after,
         then=then,
         ties=creating.ties_of(then) | delays,
@@ -108,14 +117,14 @@ class Call:
     now: datetime
 
 
-async def create_run(call: Call, run: NewRun) -> int:
-    """Insert a run and submit it to the engine; its id."""
+async def create_run(call: Call, run: NewRun) -> RunId:
+    """Insert a run and submit it to the engine; its id, or that of the run that stands for it."""
     [run_id] = await create_runs(call, [run])
     return run_id
 
 
-async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[int]:
-    """Insert runs and submit them to the engine; their ids, in the order of the runs."""
+async def create_runs(call: Call, runs: Sequence[NewRun]) -> list[RunId]:
+    """Insert runs and submit them to the engine; their ids, in the order of the runs, or of those that stand for them."""
     return await creating.create_runs(call.engine, call.connection, runs, call.now)
 
 
@@ -130,17 +139,20 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             job_type=JobType.RECURRING,
             queue=job.queue,
             priority=job.priority,
-            arguments_json=job.check({}),
+            arguments_json=arguments,
             due_at=call.now,
             scheduled_for=at,
             triggered_by=by,
             note=f"asked for by NextRunTime, by {by}",
-            **job.room(job.check({})),
+            expires_at=expiry(job, call.now),
+            unique=unique_key(job, arguments),
+            **job.room(arguments),
         )
         for job, at in asked
         if job.name not in paused
+        for arguments in [job.check({})]
     ]
-    new = await create.insert_slots(call.connection, runs, call.now)
+    new = await keyed.insert_slots(call.connection, runs, call.now)
     submissions = [
         Submission(new[run.job_name, at], run.queue, run.priority, run.due_at)
         for run in runs
@@ -149,15 +161,24 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
     await call.engine.submit(call.connection, submissions)
 
 
-async def trigger(call: Call, run: NewRun, by: Actor) -> int:
-    """Create a run that somebody wants now; its id.
+async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
+    """Create a run that somebody wants now; its id, or that of the run that stands for it.
 
     Raises:
         RunStateError: the old server runs the job.
     """
     await _require_ours(call, run.job_name)
     run_id = await create_run(call, run)
-    await audit(call.connection, by, "trigger", call.now, job_name=run.job_name, run_id=run_id)
+    detail = "the run was there already" if run_id.existing else None
+    await audit(
+        call.connection,
+        by,
+        "trigger",
+        call.now,
+        job_name=run.job_name,
+        run_id=run_id,
+        detail=detail,
+    )
     return run_id
 
 
@@ -177,17 +198,19 @@ async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     return state
 
 
-async def retry(call: Call, run_id: int, by: Actor) -> int:
+async def retry(call: Call, run_id: int, by: Actor) -> RunId:
     """Make a waiting run due now, or do one that is over again; the id of the run that will do it."""
     await audit(call.connection, by, "retry", call.now, run_id=run_id)
     if await operate.run_now(call.connection, run_id, str(by), call.now):
         queue, priority, due_at = await operate.find_submission(call.connection, run_id)
         await call.engine.submit(call.connection, [Submission(run_id, queue, priority, due_at)])
-        return run_id
+        return RunId(run_id)
     copy = await operate.requeue(call.connection, run_id, str(by), call.now)
     await _require_ours(call, copy.job_name)
     [copy] = await batches.rejoin(call.connection, [copy])
     again = await create_run(call, copy)
+    left = await batch_ends.stood_for(call.connection, [copy], [again], call.now)
+    await hand_on(call.engine, call.connection, left, call.now)
     if copy.ties & Tie.FOLLOWED:
         await links.take_place(call.connection, run_id, again)
     await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)

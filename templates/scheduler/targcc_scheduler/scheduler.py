@@ -29,6 +29,7 @@ from .node.alert_queue import Notify
 from .node.node import Node
 from .node.pruner import Progress, Upkeep
 from .settings import Settings
+from .storage.runs.values import RunId
 from .storage.transactions import Store
 
 P = ParamSpec("P")
@@ -188,11 +189,11 @@ class Scheduler(Flowing, Hooked):
             self._host.cancel(run_id, str(by))
         return state
 
-    async def retry(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> int:
+    async def retry(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> RunId:
         """Do a run that is over again, as a new run; one that waits for its time is made due now.
 
         Returns:
-            The id of the run that will do it.
+            The id of the run that will do it; of a job that is ``unique``, it may be one that is there already.
 
         Raises:
             UnknownRun: there is none with this id.

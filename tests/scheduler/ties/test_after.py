@@ -126,7 +126,7 @@ async def test_the_parent_of_the_callers_own_transaction_and_what_an_older_node_
     assert await states(scheduler, child) == ["awaiting"]
 
     async def sweep(connection):
-        assert await ended.any_waits(connection)
+        assert await ended.any_waits(connection, scheduler.clock.now())
         found = await ended.sweep(connection, scheduler.clock.now())
         await hand_on(scheduler._host.engine, connection, found, scheduler.clock.now())
 

@@ -39,6 +39,10 @@ class RunStateError(Exception):
     """The state of the run does not allow what was asked."""
 
 
+class IdempotencyError(ValueError):
+    """The idempotency key of a call is that of an earlier call with another job or other arguments, or is no key."""
+
+
 class FlowStateError(RunStateError):
     """The flow is not in a state in which that can be done."""
 

@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition, JobType
-from ..storage.runs import create
-from ..storage.runs.values import After, NewRun
+from ..storage.runs.values import After, NewRun, RunId
 from ..storage.ties import following
+from ..storage.ties.keys import keyed
+from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
-from .handover import hand_over
+from .handover import hand_over, submission
 from .port import Engine, Submission
 
 _RUNS_A_STATEMENT = 1_000
@@ -27,17 +28,19 @@ def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRu
 
 
 def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
-    then, arguments = runs_after(job, by, now), job.check({})
+    then, arguments_json = runs_after(job, by, now), job.check({})
     return NewRun(
         job_name=job.name,
         job_type=JobType.FIRE_AND_FORGET,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=arguments,
+        arguments_json=arguments_json,
         due_at=now,
         triggered_by=by,
         note=f"by {by}",
-        **job.room(arguments),
+        expires_at=expiry(job, now),
+        unique=unique_key(job, arguments_json),
+        **job.room(arguments_json),
         after=After((), jobs=job.after),
         then=then,
         ties=ties_of(then),
@@ -51,13 +54,16 @@ def ties_of(then: Sequence[NewRun]) -> int:
 
 async def create_runs(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
-) -> list[int]:
-    """Insert runs, and submit those to the engine that do not wait for others; their ids, in the order of the runs.
+) -> list[RunId]:
+    """Insert runs, and submit those to the engine that do not wait for others; the ids of those, in order, or of what stands for them.
+
+    A run that was there already, and stands for another, is as it was: it waits for nothing more, and nothing more follows it.
 
     Raises:
         UnknownRun: something that a run is to wait for does not exist.
+        IdempotencyError: a call's name is that of another call.
     """
-    ids: list[int] = []
+    ids: list[RunId] = []
     for start in range(0, len(runs), _RUNS_A_STATEMENT):
         ids += await _create(engine, connection, runs[start : start + _RUNS_A_STATEMENT], now)
     return ids
@@ -65,17 +71,17 @@ async def create_runs(
 
 async def _create(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
-) -> list[int]:
+) -> list[RunId]:
     waits = any(run.after is not None for run in runs)
     ended = await following.outcomes(connection, runs) if waits else {}
     runs = [following.prepared(run, ended) for run in runs] if waits else runs
-    ids = await create.insert_many(connection, runs, now)
-    created = list(zip(ids, runs, strict=True))
-    await submit_created(engine, connection, created, now)
+    made = await keyed.insert_many(connection, runs, now)
+    await engine.submit(connection, [submission(run) for run in made.moved])
+    await submit_created(engine, connection, made.new, now)
     if waits:  # what is discarded at once takes those that follow it along
-        discarded = await following.tie(connection, created, ended, now)
+        discarded = await following.tie(connection, made.new, ended, now)
         await hand_over(engine, connection, discarded, now)
-    return ids
+    return made.ids
 
 
 async def submit_created(

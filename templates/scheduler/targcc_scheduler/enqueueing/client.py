@@ -14,7 +14,7 @@ from ..hosting import Connection
 from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
-from ..storage.runs.values import On, Otherwise, Quorum
+from ..storage.runs.values import On, Otherwise, Quorum, RunId
 from .batches.batch import PlainBatch, Wanted
 from .waiting import Parents
 
@@ -42,20 +42,25 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
-        [run_id] = self.enqueue_many(
+        [run_id] = self._scheduler.create_now(
+            JobType.FIRE_AND_FORGET,
             job,
             [arguments],
-            session=session,
-            by=by,
+            session,
+            by,
             queue=queue,
             priority=priority,
+            expires_in=expires_in,
+            idempotency_key=idempotency_key,
             after=after,
             on=on,
             quorum=quorum,
@@ -72,11 +77,12 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
-    ) -> list[int]:
+    ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
         kind, runs = JobType.FIRE_AND_FORGET, list(many)
         return self._scheduler.create_now(
@@ -87,6 +93,7 @@ class Client:
             by,
             queue=queue,
             priority=priority,
+            expires_in=expires_in,
             after=after,
             on=on,
             quorum=quorum,
@@ -104,12 +111,14 @@ class Client:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
         [run_id] = self._scheduler.create_now(
             JobType.DELAYED,
@@ -121,6 +130,8 @@ class Client:
             at=at,
             queue=queue,
             priority=priority,
+            expires_in=expires_in,
+            idempotency_key=idempotency_key,
             after=after,
             on=on,
             quorum=quorum,

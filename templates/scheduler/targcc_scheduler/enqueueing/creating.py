@@ -15,7 +15,7 @@ from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
-from ..storage.runs.values import NewRun, On, Otherwise, Quorum
+from ..storage.runs.values import NewRun, On, Otherwise, Quorum, RunId
 from .batches.batch import Batch, PlainBatch, Wanted
 from .batches.handling import Batches
 from .waiting import Parents, after_of
@@ -51,12 +51,14 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id.
 
         Args:
@@ -67,7 +69,12 @@ class Creating:
             by: Who wants it.
             queue: Instead of the job's own.
             priority: Instead of the job's own.
-            after: It waits for these: the id of a run, a batch, or several.
+            expires_in: If it has not begun so long after it was due, it is cancelled. Instead of the job's own. One that waits for others is due
+                when it may go.
+            idempotency_key: What you name this call: repeated with the same name it returns the run that it made the first time, for as long
+                as that is kept. The ``existing`` of the id that is returned says so, as it does where a job is ``unique``.
+            after: It waits for these: the id of a run, a batch, or several. A run that was there already, and stands for this one, is as it
+                was: it waits for nothing more.
             on: How they have to end: ``success``, ``failure``, or ``finish`` for any end.
             quorum: Whether ``all`` of them have to, or ``any`` is enough.
             otherwise: When they end otherwise it is cancelled with that reason (``discard``), or ``wait`` for a retry that a person starts.
@@ -77,8 +84,10 @@ class Creating:
             UnknownJob: there is no such job.
             ArgumentsError: the arguments do not fit it.
             FileError: a file among them cannot be read, or something is too large.
+            IdempotencyError: the name is that of a call for another job or with other arguments.
             UnknownRun: it is to wait for a run that does not exist.
         """
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         run = await self._new_run(
             job,
             JobType.FIRE_AND_FORGET,
@@ -87,6 +96,7 @@ class Creating:
             queue=queue,
             priority=priority,
             after=after_of(after, on, quorum, otherwise),
+            **kept,
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -100,17 +110,23 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
-    ) -> list[int]:
+    ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
 
         The rest is as :meth:`enqueue` has it.
         """
         kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
-        options = {"queue": queue, "priority": priority, "after": waits}
+        options: dict[str, Any] = {
+            "queue": queue,
+            "priority": priority,
+            "expires_in": expires_in,
+            "after": waits,
+        }
         runs = [await self._new_run(job, kind, one, by, **options) for one in many]
         return await self.operate(operations.create_runs, _one(session, connection), runs)
 
@@ -126,12 +142,14 @@ class Creating:
         by: Actor = SYSTEM,
         queue: str | None = None,
         priority: int | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
         **arguments: Any,
-    ) -> int:
+    ) -> RunId:
         """Run a job later; returns the run's id.
 
         Either ``delay`` says how much later, such as ``"15m"``, or ``at`` says when; the rest is as :meth:`enqueue` has it. With ``after``
@@ -141,6 +159,7 @@ class Creating:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
         """
         due_at = operations.due_instant(delay, at, await self._host.now())
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         run = await self._new_run(
             job,
             JobType.DELAYED,
@@ -151,6 +170,7 @@ class Creating:
             due_at=due_at,
             after=after_of(after, on, quorum, otherwise),
             delayed=delay is not None,
+            **kept,
         )
         return await self.operate(operations.create_run, _one(session, connection), run)
 
@@ -162,11 +182,13 @@ class Creating:
         by: Actor,
         session: Connection | None = None,
         connection: Connection | None = None,
+        expires_in: timedelta | str | None = None,
+        idempotency_key: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
-    ) -> int:
+    ) -> RunId:
         """Run a job now because somebody wants it; returns the run's id.
 
         Args:
@@ -175,13 +197,16 @@ class Creating:
             by: Who wants it.
             session: As :meth:`enqueue` has it.
             connection: The same.
+            expires_in: The same.
+            idempotency_key: The same.
             after: What it waits for, as :meth:`enqueue` has it; as the next three.
             on: How that has to end.
             quorum: Whether ``all`` or ``any`` of it.
             otherwise: What becomes of the run else.
         """
+        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         waits = after_of(after, on, quorum, otherwise)
-        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits)
+        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits, **kept)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 
     def batch(
@@ -249,7 +274,7 @@ class Creating:
         quorum: Quorum = "all",
         otherwise: Otherwise = "discard",
         **rest: Any,
-    ) -> list[int]:
+    ) -> list[RunId]:
         """Create runs from code that is not async; see :class:`~.client.Client`."""
         self._host.open_now()
         definition, now = self.find(job), self._host.clock.now()

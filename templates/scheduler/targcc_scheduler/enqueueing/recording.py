@@ -20,7 +20,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.files.content import Content
 from ..operations import Call
 from ..settings import Settings
-from ..storage.runs.values import NewRun
+from ..storage.runs.values import NewRun, RunId
 from ..storage.ties import following
 from ..storage.ties.links import RUN
 from .batches import operate as batches
@@ -205,11 +205,11 @@ class RecordingHost(Host):
 
     operate_within = operate
 
-    async def _create(self, runs: Sequence[NewRun]) -> list[int]:
+    async def _create(self, runs: Sequence[NewRun]) -> list[RunId]:
         ids = []
         for run in runs:
             made = RECORDING.add(_waits(run))
-            ids.append(made.run_id)
+            ids.append(RunId(made.run_id))
             if RECORDING.perform is not None and made.state == RunState.ENQUEUED:
                 made.state = RunState.FAILED  # unless it comes back
                 definition = self.registry.definitions[run.job_name]

@@ -97,8 +97,16 @@ class Parameters:
         Raises:
             SecretError: they are sealed with a key that this process does not have.
         """
-        opened = SEALS.open(json.loads(arguments_json), self.secrets)
+        opened = self.plain(arguments_json)
         return json.dumps(SEALS.seal(opened, self.secrets), ensure_ascii=False)
+
+    def plain(self, arguments_json: str | None) -> dict[str, Any]:
+        """What :meth:`check` wrote, as JSON holds it, with its secrets as they are.
+
+        Raises:
+            SecretError: they are sealed with a key that this process does not have.
+        """
+        return SEALS.open(json.loads(arguments_json or "{}"), self.secrets)
 
     def fits(self, arguments_json: str | None) -> dict[str, Any] | None:
         """:meth:`load` before anything that is kept apart is here: files cannot be read yet; ``None`` when there are larger arguments.

@@ -43,6 +43,7 @@ from .following.chains import AfterRun, Named, interval_from, names
 from .options.calendars import calendar_names, with_calendars
 from .options.keywords import Expected, JobOptions
 from .options.limits import LimitOptions, limit_of
+from .options.unique import UniqueBy, unique_of
 
 T = TypeVar("T", bound=Callable[..., Any])
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -160,6 +161,10 @@ def _complete(
     paused: bool = False,
     calendar: str | tuple[str, ...] | None = None,
     on_holiday: OnHoliday | None = None,
+    unique: UniqueBy | None = None,
+    unique_scope: str | timedelta | None = None,
+    on_duplicate: str | None = None,
+    expires_in: str | timedelta | None = None,
     limit: LimitOptions | None = None,
     aliases: tuple[str, ...] = (),
     left_spec: bool = False,
@@ -208,6 +213,8 @@ def _complete(
         left_spec=left_spec,
         calendars=calendar_names(key, calendar, on_holiday),
         on_holiday=on_holiday,
+        unique=unique_of(key, target, unique, unique_scope, on_duplicate, recurs=when is not None),
+        expires_in=_limit(expires_in),
         after=names(key, after, has_schedule=when is not None),
         keyed_limit=limit_of(key, target, limit),
         expectations=expectations(key, **expected),

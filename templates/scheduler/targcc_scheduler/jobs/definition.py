@@ -21,6 +21,7 @@ from .arguments import Parameters, parameters_of
 from .expectations import Expectations
 from .files.content import Content
 from .options.limits import KeyedLimit
+from .options.unique import Unique
 from .overrides.values import Override
 
 Overlap = Literal["skip", "queue", "allow"]
@@ -128,6 +129,8 @@ class JobDefinition:
         arguments_json: Arguments that its runs have where nobody says others, instead of the defaults of its parameters, as a JSON object.
         calendars: Calendars of the project that it names; those of its queue count too.
         on_holiday: What becomes of a slot where one of them is closed, when it says so.
+        unique: How its runs are unique, if they are.
+        expires_in: A run that has not begun so long after it was due is not started; ``None`` is no limit.
         after: The jobs that it follows: each run of one of them brings a run of this one.
         followers: The jobs that follow it, as they are in this process.
         keyed_limit: How many runs of a key may be under way, and how many may start.
@@ -163,6 +166,8 @@ class JobDefinition:
     arguments_json: str = "{}"
     calendars: tuple[str, ...] = ()
     on_holiday: OnHoliday | None = None
+    unique: Unique | None = None
+    expires_in: timedelta | None = None
     after: tuple[str, ...] = ()
     followers: Callable[[], Sequence[JobDefinition]] = field(
         default=tuple, repr=False, compare=False

@@ -19,9 +19,10 @@ from ..operations import Call
 from ..schedules import AfterRunSchedule, parse_zone
 from ..storage.audit import audit
 from ..storage.owners import rows as owners
-from ..storage.runs import create
 from ..storage.runs.values import NewRun
 from ..storage.tables import job_run
+from ..storage.ties.keys import keyed
+from ..storage.ties.keys.wanted import expiry, unique_key
 
 MOST = 10_000
 """More slots at once are refused: nobody looks at them."""
@@ -107,26 +108,30 @@ async def backfill(
         raise BulkError(f"{job.name} is still run by the old server: targcc owner list")
     missing = (await look(call.connection, job, since, until, call.now)).missing
     apart = timedelta(minutes=1) / rate if rate else timedelta()
+    arguments = job.check({})
+    unique, room = unique_key(job, arguments), job.room(arguments)
     runs = [
         NewRun(
             job_name=job.name,
             job_type=JobType.RECURRING,
             queue=job.queue,
             priority=job.priority if priority is None else priority,
-            arguments_json=job.check({}),
+            arguments_json=arguments,
             due_at=call.now + apart * place,
             scheduled_for=slot,
             triggered_by=str(Actor(BACKFILL, by.name or str(by))),
             state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
             note=f"slot made up for, by {by}",
-            **job.room(job.check({})),
+            expires_at=expiry(job, call.now + apart * place),
+            unique=unique,
+            **room,
         )
         for place, slot in enumerate(missing)
     ]
     made = 0
     for start in range(0, len(runs), _CHUNK):
         some = runs[start : start + _CHUNK]
-        new = await create.insert_slots(call.connection, some, call.now)
+        new = await keyed.insert_slots(call.connection, some, call.now)
         waits = [
             Submission(new[job.name, run.scheduled_for], run.queue, run.priority, run.due_at)
             for run in some

@@ -61,6 +61,8 @@ class Run:
     retry_of: int | None = None
     batch_id: int | None = None
     trace: str | None = None
+    unique_key: str | None = None
+    expires_at: datetime | None = None
     life_log: str
 
     @property
@@ -82,6 +84,12 @@ class Run:
     def trace_id(self) -> str | None:
         """The trace of whoever enqueued it."""
         return trace_id_of(self.trace)
+
+    @property
+    def unique_by(self) -> str:
+        """What it is unique by, for people; as far as it is not secret."""
+        digest, _, shown = (self.unique_key or "").partition(" ")
+        return shown or digest[:12]
 
     @property
     def final(self) -> bool:
@@ -274,6 +282,8 @@ def run_of(row: sa.Row[Any]) -> Run:
         retry_of=row.RetryOf,
         batch_id=row.BatchId,
         trace=row.Trace,
+        unique_key=row.UniqueKey,
+        expires_at=row.ExpiresAt,
         life_log=row.LifeLog,
     )
 

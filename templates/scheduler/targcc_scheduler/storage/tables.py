@@ -150,6 +150,7 @@ job_run = _table(
     _column("BatchId", sa.BigInteger),
     _column("Step", _text(100)),
     _column("ExpiresAt", UtcDateTime),
+    _column("UniqueKey", _text(200)),
     _column("Trace", _text(500)),
 )
 """One row for each run and its state now; ``UQ_c_JobRun_Slot`` allows one a slot. ``ScheduledFor`` is the slot

@@ -45,6 +45,12 @@ def argument_options(command: Function) -> Function:
     "--like", type=int, metavar="RUN", help="With the arguments of this run; --arg changes some."
 )
 @click.option(
+    "--expires-in", metavar="DURATION", help="Cancel it if it has not begun after so long."
+)
+@click.option(
+    "--idempotency-key", metavar="KEY", help="A name of yours: repeated, it starts nothing more."
+)
+@click.option(
     "--after", type=int, multiple=True, metavar="RUN", help="Wait for this run; may be repeated."
 )
 @click.option(
@@ -68,6 +74,8 @@ def run_job(
     pairs: tuple[str, ...],
     arguments: str | None,
     like: int | None,
+    expires_in: str | None,
+    idempotency_key: str | None,
     after: tuple[int, ...],
     on: On,
     any_of: bool,
@@ -93,6 +101,8 @@ def run_job(
     async def work() -> None:
         async with reached() as api:
             files = await files_among(api, name, given)
+            if files and (expires_in or idempotency_key):
+                raise click.UsageError("--expires-in and --idempotency-key go without files")
             if files and after:
                 raise click.UsageError("a run with files waits for no other: leave --after out")
             if files:
@@ -101,6 +111,8 @@ def run_job(
                 wish = TriggerIn(
                     arguments=given,
                     like=like,
+                    expires_in=expires_in,
+                    idempotency_key=idempotency_key,
                     after=after,
                     on=on,
                     quorum="any" if any_of else "all",

@@ -148,6 +148,8 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         ("overlap", job.overlap),
         ("misfire", f"{job.misfire}, {_grace(job)}"),
         ("isolation", _isolation(job)),
+        ("unique", job.unique or ""),
+        ("expires", _expires(job)),
         ("arguments", ", ".join(arguments)),
         ("code", job.code),
         ("spec", _not_in_spec(job)),
@@ -169,6 +171,11 @@ def _changed(one: OverrideOut, now: datetime) -> str:
 def _grace(job: JobDetailOut) -> str:
     grace = job.misfire_grace_seconds
     return "however late" if grace is None else f"up to {_seconds(grace)} late"
+
+
+def _expires(job: JobDetailOut) -> str:
+    limit = job.expires_in_seconds
+    return "" if limit is None else f"{_seconds(limit)} after it was due"
 
 
 def _next(slot: datetime, now: datetime, job: JobDetailOut, zone: str) -> str:

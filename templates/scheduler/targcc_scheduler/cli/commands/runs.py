@@ -175,6 +175,8 @@ def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
         ("arguments", humanize.arguments(found.arguments)),
         ("started by", found.triggered_by),
         ("due", when(found.due_at, now)),
+        ("expires", when(found.expires_at, now) if found.expires_at and not found.attempt else ""),
+        ("unique by", found.unique_by),
         ("took", humanize.milliseconds(found.duration_ms)),
         ("attempt", str(found.attempt or "")),
         ("queue", found.queue),
@@ -312,7 +314,7 @@ async def started(
     if wait:
         await _follow(begun.run_id, patience, as_json=as_json)
     elif as_json:
-        print_json({"run_id": begun.run_id, "message": begun.message, "url": begun.url})
+        print_json(begun.model_dump(include={"run_id", "message", "url", "existing"}))
     else:
         click.echo(as_shown(f"{begun.message}: {begun.url}"))
 

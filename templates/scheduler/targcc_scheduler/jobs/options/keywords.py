@@ -10,6 +10,7 @@ from ...schedules import OnHoliday
 from ..definition import Alerts, Isolation, Misfire, Overlap
 from ..following.chains import AfterRun, Named
 from .limits import LimitOptions
+from .unique import UniqueBy
 
 
 class RecurringOptions(TypedDict, total=False):
@@ -65,6 +66,17 @@ class RecurringOptions(TypedDict, total=False):
     on_holiday: OnHoliday | None
     """What becomes of a slot there. ``skip``: it is left out. ``next``, ``previous``: it comes at the same time on the nearest working
     day. Default: what its queue says, else ``skip``."""
+    unique: UniqueBy | None
+    """The argument, or a tuple of them, by which a run is unique; ``True``: by all of them. Or a function that gets them by name and returns
+    what the run is unique by; ``None``: nothing."""
+    unique_scope: str | timedelta | None
+    """With ``unique``: until when another run is a duplicate. ``queued``: until the first starts. ``running`` (default of ``skip``): until it is
+    over. A duration such as ``1h``: until then, and for so long after it succeeded."""
+    on_duplicate: str | None
+    """With ``unique``: ``skip`` (default): the first run stands for both. ``replace``: if it has not begun, it gets the arguments of the second.
+    ``debounce 30s``: so too, and it starts when none has come for so long. ``throttle 1m``: so too, and runs start so far apart at least."""
+    expires_in: str | timedelta | None
+    """A run that has not begun so long after it was due is cancelled instead of starting late. Default: none expires."""
     limit: LimitOptions | None
     """How many runs may be under way at once, and how many may start in a while, by key: ``{"key": "tenant_id", "running": 2, "rate": "100/min"}``.
     A run that waits for room holds no worker. Default: no limit."""

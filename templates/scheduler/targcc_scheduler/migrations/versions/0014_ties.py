@@ -58,6 +58,7 @@ _OF_RUN: tuple[tuple[str, Any, dict[str, Any]], ...] = (
     ("BatchId", sa.BigInteger(), {}),
     ("Step", sa.Unicode(100), {}),
     ("ExpiresAt", _INSTANT, {}),
+    ("UniqueKey", sa.Unicode(200), {}),
     ("Trace", sa.Unicode(500), {}),
 )
 _TABLES = ("c_JobBatch", "c_JobLink", "c_JobUnique", "c_JobIdempotency", "c_JobLimit", "c_JobBlob")

@@ -179,23 +179,25 @@ class Rounds:
         await self._texts.once(self._ending.is_set)
 
     async def sweep(self) -> None:
-        """Look after what hangs together, until cancelled."""
+        """Look after what hangs together, and runs whose time is over, until cancelled."""
         await self._again_and_again("looking after ties", self.sweep_once, _TIE_SECONDS)
 
     async def sweep_once(self) -> None:
-        """Tell others of ends of which nobody has told them; let runs of limits go whom nobody has let go."""
+        """Tell others of ends of which nobody has told them; end what expired; let runs of limits go whom nobody has let go."""
         await self._sweep_ties()
         await self._sweep_limits()
 
     async def _sweep_ties(self) -> None:
         services = self._services
         async with services.store.read() as connection:
-            if not await ended.any_waits(connection):
-                return
-        async with services.store.write() as connection:
-            now = services.clock.now()
-            await hand_on(services.engine, connection, await ended.sweep(connection, now), now)
-        services.engine.wake()
+            more = await ended.any_waits(connection, services.clock.now())
+        while more and not self._ending.is_set():
+            async with services.store.write() as connection:
+                now = services.clock.now()
+                found = await ended.sweep(connection, now)
+                await hand_on(services.engine, connection, found, now)
+            services.engine.wake()
+            more = bool(found.settled)
 
     async def _sweep_limits(self) -> None:
         """Where this node's release decides and there are limits; it learns of limits that the release has changed."""

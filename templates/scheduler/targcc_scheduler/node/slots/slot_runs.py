@@ -21,6 +21,8 @@ from ...storage.maintenance import rows as windows
 from ...storage.maintenance.rows import Window
 from ...storage.runs import create
 from ...storage.runs.values import NewRun
+from ...storage.ties.keys import keyed
+from ...storage.ties.keys.wanted import expiry, unique_key
 from .due_slots import ON_TIME, DueSlots
 
 
@@ -46,7 +48,7 @@ async def create_runs(
     ]
     begun: list[tuple[int, NewRun]] = []
     while runs := [run for job in jobs for run in job.next_round()]:
-        ids = await create.insert_slots(connection, runs, now)
+        ids = await keyed.insert_slots(connection, runs, now)
         begun += [one for job in jobs for one in job.created(ids)]
     await slots.advance(connection, {job.name: item.last for job, item in due})
     return begun
@@ -136,20 +138,22 @@ def _run(
     blocked_by: int | None = None,
 ) -> NewRun:
     begins = state is RunState.ENQUEUED
-    arguments = job.check({}) if begins else None
-    room = job.room(arguments) if begins else RoomWanted(limit_key=None, weight=1)
+    arguments_json = job.check({}) if begins else None
+    room = job.room(arguments_json) if begins else RoomWanted(limit_key=None, weight=1)
     return NewRun(
         job_name=job.name,
         job_type=JobType.RECURRING,
         queue=job.queue,
         priority=job.priority,
-        arguments_json=arguments,
+        arguments_json=arguments_json,
         due_at=slot,
         scheduled_for=slot,
         triggered_by=str(SYSTEM),
         state=state,
         note=note,
         blocked_by=blocked_by,
+        expires_at=expiry(job, slot) if begins else None,
+        unique=unique_key(job, arguments_json) if begins else None,
         **room,
     )
 

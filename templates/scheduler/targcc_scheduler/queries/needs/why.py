@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
 from ...core.languages.reader import gettext, ngettext, zone_of_reader
-from ...core.states import FINAL, RunState
+from ...core.states import FINAL, UNBEGUN, RunState
 from ...jobs.definition import JobDefinition
 from ...jobs.overrides.effective import shown
 from ...project import current
@@ -58,8 +58,19 @@ async def why_run(
 ) -> Answer:
     """Why a run is as it is."""
     look = _look(connection, definitions, now, lost_after)
+    reasons = (*await _of_run(look, run), *_expires(look, run))
     moved = calendars.reasons_of_run(definitions.get(run.job), run)
-    return Answer(f"run {run.id}", (*await _of_run(look, run), *moved))
+    return Answer(f"run {run.id}", (*reasons, *moved))
+
+
+def _expires(look: Look, run: Run) -> list[Reason]:
+    """Until when it has to begin."""
+    if run.expires_at is None or run.attempt > 0 or run.state not in UNBEGUN:
+        return []
+    text = gettext(
+        "It expires %(when)s, if it has not begun by then.", when=look.at(run.expires_at)
+    )
+    return [Reason("expires", text)]
 
 
 async def why_job(

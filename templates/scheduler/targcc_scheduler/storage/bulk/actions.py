@@ -14,29 +14,22 @@ from ...core.states import FINAL, UNBEGUN, WAITING, RunState
 from ..dialects import known
 from ..failures import groups
 from ..owners import rows as owners
-from ..runs import create, operate
+from ..runs import operate
 from ..runs.settle import settle
 from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
-from ..runs.values import NewRun, Settlement
+from ..runs.values import Settlement
 from ..tables import job_run
 from ..ties import ended, links
+from ..ties.batches import ended as batch_ends
 from ..ties.batches import rows as batches
+from ..ties.consequences import Ready
+from ..ties.keys import keyed
 from ..ties.tie import Tie
 from .rows import Did
 
 Row = Any
 """A row of ``c_JobRun``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A run that waits from now on, for the engine."""
-
-    run_id: int
-    queue: str
-    priority: int
-    due_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +44,7 @@ class Step:
     """
 
     did: Sequence[Did] = ()
-    submit: Sequence[Entry] = ()
+    submit: Sequence[Ready] = ()
     withdraw: Sequence[int] = ()
     settled: Sequence[Settlement] = ()
 
@@ -85,15 +78,17 @@ async def retry(
         for row, due in zip(over, dues, strict=False)
     ]
     again = await batches.rejoin(connection, again)
-    ids = await create.insert_many(connection, again, now) if again else []
-    for row, new in zip(over, ids, strict=True):
+    made = await keyed.insert_many(connection, again, now)
+    left = await batch_ends.stood_for(connection, again, made.ids, now)
+    for row, new in zip(over, made.ids, strict=True):
         if row.Ties & Tie.FOLLOWED:
             await links.take_place(connection, row.Id, new)
         if row.Cause is not None:
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
-        did=[Did(row.Id, new) for row, new in zip(over, ids, strict=True)],
-        submit=[_entry(new, run) for new, run in zip(ids, again, strict=True)],
+        did=[Did(row.Id, new) for row, new in zip(over, made.ids, strict=True)],
+        submit=[*made.ready, *left.ready],
+        settled=left.settled,
     )
 
 
@@ -119,7 +114,7 @@ async def run_now(
             line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
             await connection.execute(at_once, {"line": line})
         did.append(Did(row.Id, previous=row.DueAt.isoformat()))
-        submit.append(Entry(row.Id, row.Queue, row.Priority, due))
+        submit.append(Ready(row.Id, row.Queue, row.Priority, due))
     return Step(did=did, submit=submit)
 
 
@@ -151,7 +146,7 @@ async def delete(connection: AsyncConnection, found: Sequence[Row], now: datetim
     return Step(
         did=[Did(run_id) for run_id in gone],
         withdraw=gone,
-        submit=[Entry(one.run_id, one.queue, one.priority, one.due_at) for one in left.ready],
+        submit=left.ready,
         settled=left.settled,
     )
 
@@ -177,7 +172,7 @@ async def move(
         ],
         withdraw=[row.Id for row in waiting],
         submit=[
-            Entry(
+            Ready(
                 row.Id,
                 row.Queue if queue is None else queue,
                 row.Priority if priority is None else priority,
@@ -205,7 +200,3 @@ def _was_retried(row: Row) -> bool:
 
 def _state(due: datetime, now: datetime) -> RunState:
     return RunState.SCHEDULED if due > now else RunState.ENQUEUED
-
-
-def _entry(run_id: int, run: NewRun) -> Entry:
-    return Entry(run_id, run.queue, run.priority, run.due_at)

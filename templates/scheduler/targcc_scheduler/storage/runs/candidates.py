@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,13 @@ IS_DUE = sa.or_(
 )
 """That a run may start; its parameter ``now`` is the node's clock."""
 
+NOT_EXPIRED = sa.or_(
+    job_run.c.ExpiresAt.is_(None),
+    job_run.c.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
+    job_run.c.Attempt > 0,
+)
+"""That a run may still start, if it has not begun before; see ``ties/expiry.py``."""
+
 IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
 """That a run is one of ``ids``."""
 
@@ -47,6 +55,8 @@ _CANDIDATE = (
     job_run.c.LostWorkers,
     job_run.c.ArgumentsJson,
     job_run.c.Queue,
+    job_run.c.ExpiresAt,
+    job_run.c.Attempt,
 )
 # Whoever holds a row lets the run go, and then it is offered anew, or takes it. SQLite, with one writer, has nothing to skip.
 _OFFERED = (
@@ -103,17 +113,21 @@ class Choice:
         busy: How many are.
         poison: Whether a poison run is on this node.
         fits: See :class:`~.values.ClaimTerms`.
+        now: The present instant.
         room: How many more runs may start in a queue; one that is not named has no limit.
         misfits: The runs that the node cannot perform.
+        expired: The runs whose time is over.
     """
 
     limits: Mapping[str, int]
     busy: Counter[str]
     poison: bool
     fits: Callable[[str, str | None, int], str | None]
+    now: datetime
     room: dict[str, int] = field(default_factory=dict)
     run_ids: list[int] = field(default_factory=list)
     misfits: list[Misfit] = field(default_factory=list)
+    expired: list[int] = field(default_factory=list)
 
     def full(self) -> list[str]:
         """The jobs at their limit."""
@@ -121,6 +135,9 @@ class Choice:
 
     def take(self, row: Any) -> bool:
         """Take a run if nothing is in its way, and say whether."""
+        if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
+            self.expired.append(row.Id)
+            return False
         why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
         if why is not None:
             self.misfits.append(Misfit(row.Id, why))
@@ -143,10 +160,10 @@ async def next_waiting(
 ) -> Choice:
     """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest."""
     if not wanted:
-        return Choice({}, Counter(), terms.poison_here, terms.fits)
+        return Choice({}, Counter(), terms.poison_here, terms.fits, terms.now)
     busy = await _running(connection, terms.limits)
     room = await _room(connection, wanted, terms)
-    choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, room)
+    choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, terms.now, room)
     closed = {row[0] for row in await _CLOSED.all(connection, {"now": terms.now})}
     for queue, count in wanted.items():
         most = min(count, room.get(queue, count))
@@ -170,7 +187,7 @@ async def offered(
     limits = {name: limit for name, limit in terms.limits.items() if name in names}
     busy = await _running(connection, limits)
     room = await _room(connection, {run.queue for run in runs}, terms)
-    choice = Choice(limits, busy, terms.poison_here, terms.fits, room)
+    choice = Choice(limits, busy, terms.poison_here, terms.fits, terms.now, room)
     asked = {"ids": [run.run_id for run in runs], "now": terms.now}
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
     for run in runs:
@@ -216,9 +233,10 @@ async def _choose(
     connection: AsyncConnection, choice: Choice, queue: str, count: int, refused: str
 ) -> None:
     """Choose up to ``count`` runs of a queue that may start now; those that do not fit are looked at some at a time."""
-    while count > 0 and len(choice.misfits) < MOST_MISFITS:
-        looked_at = max(count, MOST_MISFITS // 4) if choice.misfits else count
-        passed = [*choice.run_ids, *(item.run_id for item in choice.misfits)]
+    while count > 0 and len(choice.misfits) + len(choice.expired) < MOST_MISFITS:
+        unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
+        looked_at = max(count, MOST_MISFITS // 4) if unfit else count
+        passed = [*choice.run_ids, *unfit]
         asked = {
             "queue": queue,
             "full": choice.full(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...core.states import RunState
 from ..dialects.frequent import FrequentStatement
 from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run, job_server
-from .candidates import IS_DUE, IS_ONE_OF, next_waiting, offered
+from .candidates import IS_DUE, IS_ONE_OF, NOT_EXPIRED, next_waiting, offered
 from .settle import settle
 from .transition import state_line, transition
 from .values import (
@@ -54,11 +55,13 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     else:
         choice = await next_waiting(connection, offer.wanted, terms)
         order = choice.run_ids
-        claimed = Claimed(await _become_running(connection, order, terms), choice.misfits)
+        claims = await _become_running(connection, order, terms)
+        claimed = Claimed(claims, choice.misfits, choice.expired)
     if len(claimed.claims) < len(order):
         await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
-    return Claimed(sorted(claimed.claims, key=lambda one: places[one.run_id]), claimed.misfits)
+    in_order = sorted(claimed.claims, key=lambda one: places[one.run_id])
+    return replace(claimed, claims=in_order)
 
 
 async def _claim_offered(
@@ -78,10 +81,13 @@ async def _claim_offered(
     ]
     claims = await _become_running(connection, free, terms, most_lost=POISON_AFTER - 1)
     taken = {claim.run_id for claim in claims}
+    expired: Sequence[int] = ()
     if rest := [run for run in fit if run.run_id not in taken]:
         choice = await offered(connection, rest, terms)
         claims += await _become_running(connection, choice.run_ids, terms)
-    return Claimed(claims, [Misfit(run_id, why) for run_id, why in unfit.items()])
+        expired = choice.expired
+    misfits = [Misfit(run_id, why) for run_id, why in unfit.items()]
+    return Claimed(claims, misfits, expired)
 
 
 async def require_place(connection: AsyncConnection, server_id: str) -> None:
@@ -135,6 +141,7 @@ _BECOME_RUNNING = FrequentStatement(
         RunState.RUNNING,
         IS_ONE_OF,
         IS_DUE,
+        NOT_EXPIRED,
         IS_OURS,
         job_run.c.LostWorkers <= sa.bindparam("most_lost"),
         HAS_PLACE,

@@ -1,6 +1,6 @@
 """Claim at once: entries of an engine's queue are taken and their runs become a node's in one statement that commits by itself.
 
-It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, that have not cost workers, that are this server's, and of which the node knows that
+It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, that have not cost workers or expired, that are this server's, and of which the node knows that
 it can perform them. Nothing has to be decided about them that a condition cannot say, so that one round trip does what takes four in a
 transaction. An entry of any other run that waits stays as it is, for a claim in a transaction.
 """
@@ -20,7 +20,7 @@ from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import job_run
-from .candidates import IS_DUE
+from .candidates import IS_DUE, NOT_EXPIRED
 from .claim import BECOMES_RUNNING, CLAIMED, HAS_PLACE, claim_of, parameters_of, require_place
 from .transition import is_in_state, transition
 from .values import POISON_AFTER, Claim, ClaimTerms
@@ -58,6 +58,7 @@ _IS_PLAIN = (
     is_among(job_run.c.JobName, listed("plain", sa.Text)),
     job_run.c.LostWorkers <= sa.bindparam("most_lost"),
     IS_OURS,
+    NOT_EXPIRED,
 )
 """That a run is plain; its parameter ``plain`` names the jobs."""
 

@@ -103,4 +103,5 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "Step": run.step,
         "ExpiresAt": run.expires_at,
         "Trace": run.trace,
+        "UniqueKey": None if run.unique is None else run.unique.key,
     } | first_state(now, RunState.SCHEDULED if asks else run.state, run.note)

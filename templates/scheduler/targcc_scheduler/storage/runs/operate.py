@@ -14,13 +14,14 @@ from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
+from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
 from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
 from .transition import is_in_state, state_line, transition
-from .values import NewRun, Settlement
+from .values import NewRun, Settlement, UniqueKey
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -118,6 +119,7 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         triggered_by=by,
         note=f"run {row.Id} again",
         retry_of=row.Id,
+        unique=None if row.UniqueKey is None else UniqueKey(row.UniqueKey),
         ties=row.Ties & Tie.FOLLOWED,
         limit_key=row.LimitKey,
         weight=row.Weight,
@@ -148,6 +150,8 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
     """Remove runs with their logs, steps, files and keys."""
     await blobs.remove_of(connection, run_ids)
     for table, column in (
+        (job_unique, job_unique.c.RunId),
+        (job_idempotency, job_idempotency.c.RunId),
         (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),

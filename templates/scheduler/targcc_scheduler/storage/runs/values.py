@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
+from ...jobs.options.unique import Unique
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
@@ -41,6 +42,49 @@ class After:
     jobs: tuple[str, ...] = ()
 
 
+class RunId(int):
+    """The id of a run that was asked for.
+
+    Attributes:
+        existing: Whether the run was there already, and stands for the one that was asked for.
+    """
+
+    existing: bool = False
+
+    @classmethod
+    def of(cls, run_id: int, *, existing: bool) -> RunId:
+        """An id, and whether the run was there already."""
+        made = cls(run_id)
+        made.existing = existing
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """What a run is unique by.
+
+    Args:
+        key: Two runs of a job with the same key are duplicates.
+        rule: What becomes of them; ``None``: a run that is over is done again, whoever had the key before.
+    """
+
+    key: str
+    rule: Unique | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallKey:
+    """What a caller named a call, so that it is made once however often it is repeated.
+
+    Args:
+        key: The name.
+        digest: Of the job and the arguments.
+    """
+
+    key: str
+    digest: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
     """A run to be created.
@@ -61,6 +105,8 @@ class NewRun:
         trace: The W3C ``traceparent`` of who enqueued it.
         contents: What its arguments refer to.
         contents_of: The run whose content they refer to: it gets the same.
+        unique: What it is unique by.
+        call: What its caller named the call.
         after: What it waits for.
         then: The runs of jobs that follow its job; each waits for it.
     """
@@ -87,6 +133,8 @@ class NewRun:
     trace: str | None = None
     contents: Sequence[Content] = ()
     contents_of: int | None = None
+    unique: UniqueKey | None = None
+    call: CallKey | None = None
     after: After | None = None
     then: tuple[NewRun, ...] = ()
 
@@ -214,10 +262,12 @@ class Claimed:
     Args:
         claims: The runs that are the node's now, the most urgent first.
         misfits: Those that it cannot perform; they are as they were.
+        expired: Those whose time is over; they are as they were, too: see ``ties/expiry.py``.
     """
 
     claims: Sequence[Claim]
     misfits: Sequence[Misfit] = ()
+    expired: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import RunState
 from ..runs.transition import is_in_state
 from ..runs.values import Settlement
-from . import limits, links
+from . import expiry, limits, links
 from .batches import ended as batches
 from .consequences import Consequences
 from .flows import advance as flows
@@ -25,20 +25,21 @@ _ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended)
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
 _REMOVALS = (links.removed, batches.removed, limits.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (links.sweep, batches.sweep, flows.sweep)
+_SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, batches.sweep, flows.sweep)
 
 
-async def any_waits(connection: AsyncConnection) -> bool:
-    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or a batch or flow goes on."""
+async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
+    """Whether there may be something for :func:`sweep`: a run waits for others or for room, or its time is over, or a batch or flow goes on."""
     return (
         bool(await connection.scalar(_ANY_WAITS))
+        or await expiry.any_expired(connection, now)
         or await batches.any_goes_on(connection)
         or await flows.any_goes_on(connection)
     )
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
-    """What nobody has heard of: nodes of an earlier release know nothing of ties, and end and remove runs all the same."""
+    """Some of what nobody has heard of: runs expire, and nodes of an earlier release, which know nothing of ties, end and remove runs."""
     found = [await one(connection, now) for one in _SWEEPS]
     return _together(found)
 

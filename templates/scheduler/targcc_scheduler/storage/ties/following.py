@@ -92,7 +92,8 @@ async def tie(
         if run.after is not None
         for link in _links(run.after, known_outcomes)
     ]
-    await connection.execute(sa.insert(job_link), rows)
+    if rows:
+        await connection.execute(sa.insert(job_link), rows)
     dropped = {
         run_id: _links(run.after, known_outcomes)
         for run_id, run in created

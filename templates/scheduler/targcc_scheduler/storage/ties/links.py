@@ -136,9 +136,16 @@ async def _let_go(
     connection: AsyncConnection, row: Any, links: Sequence[Link], now: datetime
 ) -> Ready:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
+    expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
     asks = row.Ties & Tie.LIMITED  # for room, at the next stage
     state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
-    goes = transition(state, job_run.c.Id == row.Id, sources=[RunState.AWAITING], DueAt=due_at)
+    goes = transition(
+        state,
+        job_run.c.Id == row.Id,
+        sources=[RunState.AWAITING],
+        DueAt=due_at,
+        ExpiresAt=expires_at,
+    )
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
     await connection.execute(goes, {"line": state_line(now, state, note)})
     return Ready(row.Id, row.Queue, row.Priority, due_at)
@@ -216,7 +223,8 @@ async def removed(
 
 
 async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
-    """Let a run that does another again stand in its place, for the children that wait for that."""
+    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
+    await outcomes_of(connection, RUN, [new_id])  # it is followed from here on
     retried = sa.select(job_run.c.Id).where(
         job_run.c.RetryOf == old_id, job_run.c.State.in_(sorted(FINAL))
     )

@@ -10,9 +10,7 @@ class Tie(IntFlag):
 
     FOLLOWED = 1  # runs wait for it
     FOLLOWS = 2  # it waits, or has waited, for others
-    UNIQUE = 4  # it has a unique key
     LIMITED = 8  # it takes room under a limit
     BATCH = 16  # it is of a batch or a flow
-    EXPIRES = 32  # it is not to start late
     DELAYED = 64  # its delay counts from when it may go
     ASKS = 128  # it waits, or has waited, for room under its limit and for nothing else

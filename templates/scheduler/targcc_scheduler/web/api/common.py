@@ -11,6 +11,7 @@ from ...core.errors import (
     ArgumentsError,
     BatchError,
     BulkError,
+    IdempotencyError,
     OverrideError,
     PauseError,
     RunStateError,
@@ -30,6 +31,7 @@ from ...jobs.definition import JobDefinition
 from ...queries.models import Run
 from ...scheduler import Scheduler
 from ...security.roles import Principal, Role
+from ...storage.runs.values import RunId
 from ..authentication import api_needs
 from ..problems import Problem
 from ..state import get_scheduler
@@ -115,6 +117,7 @@ _PROBLEM_OF: dict[type[Exception], tuple[int, str]] = {
     UnknownBulk: (404, "No such operation"),
     UnknownWebhook: (404, "No such webhook"),
     WebhookError: (422, "No such webhook is possible"),
+    IdempotencyError: (422, "Key of another call"),
     RunStateError: (409, "Not in this state"),
     BatchError: (409, "It cannot be done"),
     BulkError: (409, "It cannot be done"),
@@ -136,10 +139,10 @@ async def tried(action: Awaitable[T]) -> T:
         raise Problem(status, title, str(error)) from None
 
 
-def started_out(scheduler: Scheduler, run_id: int, job: str, message: str) -> StartedOut:
-    """A run that has been started, with the address of its page."""
+def started_out(scheduler: Scheduler, run_id: RunId, job: str, message: str) -> StartedOut:
+    """A run that has been started, or was there already, with the address of its page."""
     url = f"{scheduler.settings.dashboard_url}/runs/{run_id}"
-    return StartedOut(run_id=run_id, job=job, url=url, message=message)
+    return StartedOut(run_id=run_id, job=job, url=url, message=message, existing=run_id.existing)
 
 
 def run_out_of(scheduler: Scheduler, run: Run) -> RunOut:

@@ -165,7 +165,8 @@ async def retry_run(
     again = await tried(scheduler.retry(run_id, by=actor(request, principal)))
     found = await scheduler.read(lambda db: runs.get_run(db, again))
     job = found.job if found is not None else ""
-    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}")
+    there = ", which was there already" if again.existing else ""
+    return started_out(scheduler, again, job, f"run {run_id} is done as run {again}{there}")
 
 
 @router.delete("/runs/{run_id}", tags=["runs"], responses=CONFLICT)

@@ -110,7 +110,9 @@ async def _set_owner(press: Press) -> Flash:
 async def _retry_run(press: Press) -> Flash:
     run_id = press.run_id
     again = await press.scheduler.retry(run_id, by=press.by)
-    if again == run_id:
+    if again.existing:
+        done = gettext("Run %(id)s has the same unique key, and is there already.", id=again)
+    elif again == run_id:
         done = gettext("Run %(id)s starts now.", id=run_id)
     else:
         done = gettext("Run %(id)s is done again as run %(again)s.", id=run_id, again=again)
@@ -233,7 +235,11 @@ async def run_job(
     page = f"{base_path(request)}/runs/{run_id}"
     flash = Flash(
         "good",
-        gettext("%(job)s started as run %(id)s.", job=definition.display_name, id=run_id),
+        (
+            gettext("Run %(id)s has the same unique key, and is there already.", id=run_id)
+            if run_id.existing
+            else gettext("%(job)s started as run %(id)s.", job=definition.display_name, id=run_id)
+        ),
         page,
         gettext("Watch it"),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
-from ...engine.handover import submission
+from ...engine.handover import hand_over, submission
 from ...engine.port import MakeOffer
 from ...jobs.definition import JobDefinition
 from ...storage.runs.claim import claim as claim_runs
@@ -18,6 +18,7 @@ from ...storage.runs.claim import claims_of_node
 from ...storage.runs.claim_at_once import Entries, Taken, claim_at_once
 from ...storage.runs.refuse import refuse
 from ...storage.runs.values import Claim, ClaimKey, ClaimTerms, Misfit, Offer
+from ...storage.ties import expiry
 from ..node_services import NodeServices
 from .fitting import Fitting, PlainJobs
 from .strays import Strays
@@ -70,6 +71,8 @@ class Claimer:
                 terms = self._terms(offered, fitting)
                 claimed = await claim_runs(connection, offered, terms)
                 claims = claimed.claims
+                ended = await expiry.end(connection, claimed.expired, terms.now)
+                await hand_over(self._engine, connection, ended, terms.now)
                 others = await refuse(connection, claimed.misfits, terms)
                 if others:
                     await self._engine.refer(connection, [submission(run) for run in others])
@@ -81,6 +84,8 @@ class Claimer:
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
             self._tell_of(claimed.misfits)
+        if ended:  # they had places that others can have
+            self._engine.wake()
         return list(claims)
 
     async def claim_at_once(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import ACTIVE, FINAL, RunState
 from ...dialects import known
-from ...runs.values import Settlement
+from ...runs.values import NewRun, RunId, Settlement
 from ...tables import job_batch, job_link, job_run
 from .. import links
 from ..consequences import Consequences, Ready
@@ -56,6 +56,17 @@ async def ended(
     )
     found = await connection.execute(query)
     return await count(connection, {row[0]: Change(row[1], int(row[2])) for row in found}, now)
+
+
+async def stood_for(
+    connection: AsyncConnection, asked: Sequence[NewRun], ids: Sequence[RunId], now: datetime
+) -> Consequences:
+    """Runs that were to be of batches are not, where others stand for them that were there already: their places are gone."""
+    changes: dict[int, Change] = {}
+    for run, run_id in zip(asked, ids, strict=True):
+        if run.batch_id is not None and run_id.existing:
+            changes[run.batch_id] = changes.get(run.batch_id, Change(0)) + Change(1, gone=1)
+    return await count(connection, changes, now)
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Consequences:

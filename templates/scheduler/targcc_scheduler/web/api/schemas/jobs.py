@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ....queries.jobs import JobOverview
 from ....queries.models import Pause
 from ....queries.needs.calendars import SlotChange, calendars_of, changes
+from ....schedules import parse_duration
 from ....storage.owners.values import Owner
 from ....storage.runs.values import On, Otherwise, Quorum
+from ....storage.ties.keys.wanted import LONGEST_CALL_KEY
 from .base import Schema
 from .overrides import OverrideOut, overrides_out
 from .runs import RunOut, run_out
@@ -65,6 +67,12 @@ class JobDetailOut(JobOut):
     misfire_grace_seconds: float | None
     concurrency: int | None
     isolation: str
+    unique: str | None = Field(
+        description="By what its runs are unique, and what becomes of another."
+    )
+    expires_in_seconds: float | None = Field(
+        description="So long after it was due a run that has not begun is cancelled."
+    )
     memory_limit_mb: int | None
     parameters: dict[str, Any] | None = Field(description="The JSON Schema of its arguments.")
 
@@ -107,6 +115,12 @@ class OwnerOut(Schema):
     waiting: int = Field(description="Runs that wait here for the job.")
 
 
+def _above_0(text: str) -> str:
+    if parse_duration(text) <= timedelta():
+        raise ValueError("a duration above 0")
+    return text
+
+
 class TriggerIn(BaseModel):
     """The arguments to run a job with."""
 
@@ -118,6 +132,17 @@ class TriggerIn(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     like: int | None = Field(
         default=None, description="A run of the job whose arguments it has, where none are given."
+    )
+    expires_in: Annotated[str, AfterValidator(_above_0)] | None = Field(
+        default=None,
+        description="If it has not begun after so long, such as `10m`, it is cancelled. Default: what the job says.",
+    )
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=LONGEST_CALL_KEY)] | None = (
+        Field(
+            default=None,
+            description="A name of your own for this call, also known to `enqueue(…, idempotency_key=…)`: as long as the run is kept that it"
+            " made, a call with the same name gets that run.",
+        )
     )
     after: tuple[int, ...] = Field(default=(), description="The runs that it waits for.")
     on: On = Field(default="success", description="How they have to end.")
@@ -153,7 +178,7 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime], now: datetime) -
     """A job with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
-    grace = definition.misfire_grace
+    grace, expires = definition.misfire_grace, definition.expires_in
     return JobDetailOut(
         **job_values(job),
         next_runs=next_runs,
@@ -172,6 +197,8 @@ def job_detail_out(job: JobOverview, next_runs: list[datetime], now: datetime) -
         misfire_grace_seconds=grace.total_seconds() if grace is not None else None,
         concurrency=definition.concurrency,
         isolation=definition.isolation,
+        unique=str(definition.unique) if definition.unique is not None else None,
+        expires_in_seconds=expires.total_seconds() if expires is not None else None,
         memory_limit_mb=definition.memory_limit,
         parameters=model.model_json_schema() if model is not None else None,
     )

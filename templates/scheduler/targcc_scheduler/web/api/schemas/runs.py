@@ -47,6 +47,12 @@ class RunOut(Schema):
         description="Since when it waits for a node that knows its job and arguments."
     )
     refusals: tuple[Refusal, ...] = Field(description="The nodes that were asked, and why not.")
+    unique_by: str = Field(
+        description="What it is unique by; of secret arguments a digest; empty: nothing."
+    )
+    expires_at: datetime | None = Field(
+        description="If it has not begun by then, it is cancelled instead of starting late."
+    )
 
     @property
     def happened_at(self) -> datetime:
@@ -93,6 +99,10 @@ class StartedOut(Schema):
     job: str = Field(examples=["DailyReport"])
     url: str = Field(description="Its page.", examples=["https://jobs.example.com/jobs/runs/4711"])
     message: str = Field(examples=["Daily Report started as run 4711"])
+    existing: bool = Field(
+        default=False,
+        description="Whether the run was there already: it has the same unique key, or the same idempotency key.",
+    )
 
 
 class CancelledOut(DoneOut):

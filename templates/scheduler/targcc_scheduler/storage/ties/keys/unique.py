@@ -1,0 +1,240 @@
+"""Unique keys: the primary key of ``c_JobUnique`` lets one run of a job have a key, and the run's own row says how long.
+
+A row of ``c_JobUnique`` is in nobody's way once its run is over, has begun, or is gone, as the rule of the newcomer has it: the newcomer
+takes the row over, if it still is the run's that was looked at. So nothing has to be done when a run ends, and nothing is left behind by
+a process that dies, or by code that knows nothing of keys. The row goes when its run is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core.errors import RunStateError
+from ....core.states import UNBEGUN, RunState
+from ....jobs.options.unique import QUEUED, RUNNING, Unique
+from ....schedules import format_duration
+from ...blobs import rows as blobs
+from ...dialects import known
+from ...dialects.listed import is_among, listed
+from ...runs.transition import is_in_state
+from ...runs.values import NewRun
+from ...schema.tied.keys import job_unique
+from ...tables import UtcDateTime, job_run
+from ..consequences import Ready
+
+Pair: TypeAlias = tuple[str, str]
+"""A job's name and a key."""
+
+NOBODY = 0
+"""The run of a row whose run is about to be inserted, in the same transaction."""
+_MOST_TRIES = 1_000
+_u, _r = job_unique.c, job_run.c
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run that has a key, and stands for another that was asked for.
+
+    Args:
+        run_id: Its id.
+        moved: It is due at another time now.
+    """
+
+    run_id: int
+    moved: Ready | None = None
+
+
+Outcome: TypeAlias = NewRun | Standing
+"""What becomes of a run that was asked for: it is to be inserted, or another stands for it."""
+
+_IS_ASKED = sa.and_(
+    is_among(_u.JobName, listed("jobs", sa.Text)), is_among(_u.UniqueKey, listed("keys", sa.Text))
+)
+_HOLDERS = (
+    sa.select(_u.JobName, _u.UniqueKey, _u.RunId, _u.Until)
+    .add_columns(_r.State, _r.Attempt, _r.StartedAt, _r.CompletedAt, _r.Queue, _r.Priority)
+    .select_from(job_unique.outerjoin(job_run, _r.Id == _u.RunId))
+    .where(_IS_ASKED)
+)
+_LOCK = (
+    sa.select(_u.JobName, _u.UniqueKey)
+    .where(_IS_ASKED, is_among(_u.RunId, listed("runs", sa.BigInteger)))
+    .order_by(_u.JobName, _u.UniqueKey)  # in one order, so that no two wait for each other
+    .with_for_update()
+)
+_GIVE = (
+    sa.update(job_unique)
+    .where(_u.JobName == sa.bindparam("job"), _u.UniqueKey == sa.bindparam("key"))
+    .values(
+        RunId=sa.bindparam("run_id"),
+        Scope=sa.bindparam("scope"),
+        Until=sa.bindparam("until", type_=UtcDateTime),
+    )
+)
+
+
+async def take(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """Take keys for runs that are about to be inserted; :func:`give` says then which they are.
+
+    Args:
+        connection: The transaction.
+        wanted: For each key the run that is asked for.
+        now: The present instant.
+    """
+    found: dict[Pair, Outcome] = {}
+    for _ in range(_MOST_TRIES):
+        left = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
+        if not left:
+            return found
+        found |= {pair: _first(left[pair], now) for pair in await _insert(connection, left)}
+        held = left.keys() - found.keys()
+        if held:
+            found |= await _among_others(connection, {pair: left[pair] for pair in held}, now)
+    raise RunStateError("the key of a unique run is taken and left again all the time")
+
+
+async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
+    """Say which runs have the keys that :func:`take` has taken."""
+    rows = [
+        {
+            "job": run.job_name,
+            "key": run.unique.key,
+            "run_id": run_id,
+            "scope": _scope(run.unique.rule),
+            "until": run.due_at if _is(run.unique.rule, "throttle") else None,
+        }
+        for run_id, run in runs.items()
+        if run.unique is not None
+    ]
+    if rows:
+        await connection.execute(_GIVE, rows)
+
+
+async def leave(connection: AsyncConnection, pairs: Iterable[Pair]) -> None:
+    """Leave keys that were taken for runs which were not inserted."""
+    for job, key in pairs:
+        is_it = sa.and_(_u.JobName == job, _u.UniqueKey == key, _u.RunId == NOBODY)
+        await connection.execute(sa.delete(job_unique).where(is_it))
+
+
+async def _insert(connection: AsyncConnection, pairs: Collection[Pair]) -> set[Pair]:
+    """The keys that nobody had."""
+    insert = known.of(connection).insert_ignore(job_unique, [_u.JobName, _u.UniqueKey])
+    rows = [
+        {"JobName": job, "UniqueKey": key, "RunId": NOBODY, "Scope": RUNNING}
+        for job, key in sorted(pairs)
+    ]
+    new = await connection.execute(insert.values(rows).returning(_u.JobName, _u.UniqueKey))
+    return {(row.JobName, row.UniqueKey) for row in new}
+
+
+async def _among_others(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """What becomes of runs whose keys somebody had; those are left out whose keys were taken or left meanwhile."""
+    asked = {"jobs": {job for job, _ in wanted}, "keys": {key for _, key in wanted}}
+    rows = (await connection.execute(_HOLDERS, asked)).all()
+    holders = {(row.JobName, row.UniqueKey): row for row in rows}
+    found: dict[Pair, Outcome] = {}
+    free: dict[Pair, Any] = {}
+    for pair in sorted(wanted.keys() & holders.keys()):
+        holder, run = holders[pair], wanted[pair]
+        rule = run.unique.rule if run.unique is not None else None
+        if not _is_held(holder, rule, now):
+            free[pair] = holder
+        elif (standing := await _stand(connection, holder, run, now)) is not None:
+            found[pair] = standing
+    if free:
+        asked["runs"] = {holder.RunId for holder in free.values()}
+        locked = await connection.execute(_LOCK, asked)
+        mine = {(row.JobName, row.UniqueKey) for row in locked} & free.keys()
+        found |= {pair: _after(free[pair], wanted[pair], now) for pair in mine}
+    return found
+
+
+def _is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
+    """Whether the run that has a key is in the way of another."""
+    if holder.State is None:
+        return False
+    if holder.State in UNBEGUN or holder.State == RunState.RUNNING:
+        return not _has_begun(holder) or rule is None or rule.scope != QUEUED
+    ended: datetime | None = holder.CompletedAt
+    if rule is None or holder.State != RunState.SUCCEEDED or ended is None:
+        return False
+    return bool(ended + rule.window > now)
+
+
+def _has_begun(holder: Any) -> bool:
+    return bool(holder.State == RunState.RUNNING or holder.Attempt > 0)
+
+
+async def _stand(
+    connection: AsyncConnection, holder: Any, run: NewRun, now: datetime
+) -> Standing | None:
+    """The run that has a key stands for another, and gets its arguments if the rule says so; ``None``: it has begun meanwhile."""
+    rule = run.unique.rule if run.unique is not None else None
+    if rule is None or rule.duplicate == "skip" or _has_begun(holder):
+        return Standing(holder.RunId)
+    values: dict[str, Any] = {"ArgumentsJson": run.arguments_json}
+    moves = rule.duplicate == "debounce" and holder.State == RunState.SCHEDULED
+    if moves:
+        run = _first(run, now)
+        values |= {"DueAt": run.due_at, "ExpiresAt": run.expires_at}
+    still = RunState(holder.State)
+    changed = await connection.execute(
+        sa.update(job_run)
+        .where(_r.Id == holder.RunId, is_in_state(still), _r.Attempt == 0)
+        .values(values)
+    )
+    if changed.rowcount != 1:
+        return None
+    if run.contents:
+        await blobs.add(connection, holder.RunId, run.contents, now)
+    moved = Ready(holder.RunId, holder.Queue, holder.Priority, run.due_at) if moves else None
+    return Standing(holder.RunId, moved)
+
+
+def _first(run: NewRun, now: datetime) -> NewRun:
+    """A run that has no other before it."""
+    rule = run.unique.rule if run.unique is not None else None
+    return _due(run, now + rule.wait, now) if rule and rule.duplicate == "debounce" else run
+
+
+def _after(holder: Any, run: NewRun, now: datetime) -> NewRun:
+    """A run that gets the key of one that has it no more."""
+    rule = run.unique.rule if run.unique is not None else None
+    if rule is None or rule.duplicate != "throttle":
+        return _first(run, now)
+    began: datetime | None = holder.StartedAt
+    return _due(run, holder.Until if began is None else began + rule.wait, now)
+
+
+def _due(run: NewRun, earliest: datetime | None, now: datetime) -> NewRun:
+    """A run that is not due before an instant."""
+    if earliest is None or earliest <= max(run.due_at, now):
+        return run
+    later = earliest - run.due_at
+    return replace(
+        run,
+        due_at=earliest,
+        expires_at=None if run.expires_at is None else run.expires_at + later,
+        state=RunState.SCHEDULED if run.state is RunState.ENQUEUED else run.state,
+    )
+
+
+def _is(rule: Unique | None, duplicate: str) -> bool:
+    return rule is not None and rule.duplicate == duplicate
+
+
+def _scope(rule: Unique | None) -> str:
+    if rule is None:
+        return RUNNING
+    return format_duration(rule.window) if rule.window else rule.scope

@@ -1,0 +1,67 @@
+"""What people and programs are told of runs that are unique, and of those that expire."""
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+from projects import WEB
+from targcc_scheduler.cli.main import main
+from web_fixtures import Site
+
+UNIQUE = replace(
+    WEB,
+    job_options={
+        "MailUser": {
+            "unique": "user_id",
+            "on_duplicate": "replace",
+            "expires_in": timedelta(minutes=10),
+        }
+    },
+)
+
+
+@pytest.fixture(autouse=True)
+def _unique(_apart, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.project._configured", UNIQUE)
+
+
+async def test_it_is_told_that_a_run_is_there_already(site: Site):
+    program, person = await site.program(), await site.user()
+    address = "/api/jobs/MailUser/trigger"
+    first = (await program.post(address, json={"arguments": {"user_id": 7}})).json()
+    again = (await program.post(address, json={"arguments": {"user_id": 7}})).json()
+    assert (first["existing"], again["existing"]) == (False, True)
+    assert again["run_id"] == first["run_id"]
+    assert again["message"].endswith(f"was there already as run {first['run_id']}")
+    run = (await program.get(f"/api/runs/{first['run_id']}")).json()
+    assert run["unique_by"] == "user_id=7"
+    assert run["expires_at"] > run["due_at"]
+    told = (await program.get("/api/jobs/MailUser")).json()
+    assert told["unique"] == "by user_id (queued): replace"
+    assert told["expires_in_seconds"] == 600
+    page = await person.page(f"/jobs/runs/{first['run_id']}")
+    assert "user_id=7" in page
+    assert "if it has not begun by then" in page
+    assert "after it was due" in await person.page("/jobs/jobs/MailUser")
+
+
+async def test_a_call_with_a_name_is_made_once(site: Site):
+    program = await site.program()
+    wish = {"idempotency_key": "order 17", "expires_in": "1h"}
+    address = "/api/jobs/DailyReport/trigger"
+    first = (await program.post(address, json=wish)).json()
+    assert (await program.post(address, json=wish)).json()["run_id"] == first["run_id"]
+    other = await program.post("/api/jobs/SyncStock/trigger", json=wish)
+    assert (other.status_code, other.json()["title"]) == (422, "Key of another call")
+    late = await program.post(address, json={"expires_in": "0s"})
+    assert late.status_code == 422
+
+
+async def test_the_command_line_says_so_too(site: Site, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", site.scheduler.settings.database_url)
+    call = ["job", "run", "DailyReport", "--idempotency-key", "x", "--expires-in", "1h", "--json"]
+    said = [await asyncio.to_thread(CliRunner().invoke, main, call) for _ in range(2)]
+    assert [json.loads(one.stdout)["existing"] for one in said] == [False, True], said[0].output
