@@ -167,8 +167,9 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
     await scheduler.pause_queue("default", by=SYSTEM)
     first, second, _ = await scheduler.enqueue_many(Roomy, [{"number": n} for n in range(3)])
 
+    asked = ["enqueued", "awaiting", "awaiting"]
     async with asyncio.timeout(60):
-        while await _states(scheduler) != ["enqueued", "awaiting", "awaiting"]:  # noqa: ASYNC110 - a node sets them
+        while await _states(scheduler) != asked:  # noqa: ASYNC110 - a node sets them
             await asyncio.sleep(0.02)
     past = scheduler.clock.now() - timedelta(days=1)
     mine = job_run.c.Id.in_([first, second])
