@@ -24,6 +24,7 @@ _MODULES = {
     "run": ("files.downloading", "run_group"),
     "inbox": ("oncall.inbox", "inbox_group"),
     "flow": ("flows.flow", "flow_group"),
+    "batch": ("batches.batch", "batch_group"),
     "why": ("oncall.why", "why"),
     "upcoming": ("timeline.coming", "upcoming"),
     "timeline": ("timeline.ran", "timeline"),

@@ -59,6 +59,7 @@ class Run:
     handled_by: str | None = None
     handling: str | None = None
     retry_of: int | None = None
+    batch_id: int | None = None
     trace: str | None = None
     unique_key: str | None = None
     expires_at: datetime | None = None
@@ -279,6 +280,7 @@ def run_of(row: sa.Row[Any]) -> Run:
         handled_by=row.HandledBy,
         handling=row.Handling,
         retry_of=row.RetryOf,
+        batch_id=row.BatchId,
         trace=row.Trace,
         unique_key=row.UniqueKey,
         expires_at=row.ExpiresAt,

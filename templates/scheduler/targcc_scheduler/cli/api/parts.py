@@ -13,6 +13,7 @@ _PARTS = {
     "timeline": ("timeline.routes",),
     "heatmap": ("timeline.routes",),
     "flows": ("flows.routes",),
+    "batches": ("batches.routes",),
     "calendars": ("calendars.routes",),
     "maintenance": ("calendars.routes",),
     "webhooks": ("live.webhooks",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import audit, jobs, oncall, overrides, owners, runs, sessions, system
+from .batches import routes as batches
 from .calendars import routes as calendars
 from .files import routes as files
 from .flows import routes as flows
@@ -14,7 +15,19 @@ from .timeline import routes as timeline
 PARTS = tuple(
     part.router
     for part in (
-        *(jobs, overrides, owners, runs, files, flows, events, timeline, oncall, calendars),
+        *(
+            jobs,
+            overrides,
+            owners,
+            runs,
+            files,
+            flows,
+            batches,
+            events,
+            timeline,
+            oncall,
+            calendars,
+        ),
         *(system, webhooks, audit, sessions),
     )
 )

@@ -36,6 +36,7 @@ class RunOut(Schema):
     triggered_by: str
     message: str | None
     blocked_by: int | None = Field(description="The run that was in the way of a skipped slot.")
+    batch_id: int | None = Field(description="The batch or flow that it is of.")
     progress_done: float | None
     progress_total: float | None
     stop_note: str | None = Field(

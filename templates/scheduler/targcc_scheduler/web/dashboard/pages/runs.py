@@ -14,6 +14,7 @@ from ....jobs.definition import shown_arguments
 from ....oncall.finding import looked_for
 from ....project import current
 from ....queries import history, runs, system
+from ....queries.batches.batches import batch_of_run
 from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
 from ....queries.flows.flows import flow_of_run
@@ -162,6 +163,7 @@ async def run_page(
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "flow": await flow_of_run(db, run_id),
+            "batch": await batch_of_run(db, run.batch_id),
             "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
         }
 

@@ -1,0 +1,1 @@
+"""Batches under way and over, for people."""
