@@ -41,7 +41,7 @@ _BATCHES = "SELECT Id, State, Total, Pending, Failed FROM c_JobBatch"
 _MEMBERS = "SELECT BatchId, Id FROM c_JobRun WHERE BatchId IS NOT NULL"
 _ACTIVE = "SELECT Id FROM c_JobRun WHERE State NOT IN ('succeeded', 'failed', 'cancelled', 'skipped', 'missed')"
 _OF_BATCHES = (
-    f"{_ACTIVE} AND (BatchId IS NOT NULL OR Id IN (SELECT ChildId FROM c_JobLink JOIN c_JobBatch ON c_JobBatch.Id = ParentId"
+    f"{_ACTIVE} AND (BatchId IS NOT NULL OR Id IN (SELECT ChildId FROM c_JobLink JOIN c_JobBatch ON c_JobBatch.Id = c_JobLink.ParentId"
     " WHERE ParentKind = 'batch' AND (Condition = 'finish' OR c_JobBatch.State <> 'failed')))"
 )
 """What of batches is not over; ``on_success`` of one that failed waits for a person."""
