@@ -89,7 +89,7 @@ _WELL = _left(
     *(_performed(run, "Token", run) for run in (1, 2, 3)),
     _performed(4, "Gathered", 5),
     _performed(5, "Finished", 5),
-    asked_batches=(AskedBatch(7, ("t-1", "t-2", "t-3"), frozenset({"success", "finish"})),),
+    asked_batches=(AskedBatch(7, ("t-1", "t-2", "t-3")),),
     links=(
         Link(4, "batch", 7, "success", "all", "succeeded"),
         Link(5, "batch", 7, "finish", "all", "succeeded"),
@@ -163,7 +163,7 @@ CASES = {
     ),
     "a child is discarded while a parent goes on": (
         "continuation",
-        _change(replace(_DISCARDED, links=(Link(3, "run", 1, "success"),)), 1, state="enqueued", completed=None),
+        _change(replace(_DISCARDED, asked_children=(), links=(Link(3, "run", 1, "success"),)), 1, state="enqueued", completed=None),
     ),
     "a link is lost": ("continuation", replace(_GOES, links=_GOES.links[:1])),
     "a link asks for another end": (

@@ -111,8 +111,7 @@ class _Submitter:
         members = {f"{token}-{i}": self.dice.choice(jobs) for i in range(self.dice.randint(3, 6))}
         batch = self._scheduler.batch(token, on_success="Gathered", on_finish="Finished")
         await asyncio.wait_for(_fill(batch, members), _PATIENCE)
-        callbacks = ["success", "finish"]
-        self._write("batch", batch=batch.batch_id, tokens=list(members), callbacks=callbacks)
+        self._write("batch", batch=batch.batch_id, tokens=list(members))
 
     def _write(self, event: str, **values: Any) -> None:
         append(self._record, event, **values)

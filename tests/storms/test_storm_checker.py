@@ -67,7 +67,7 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     append(tmp_path / SUBMITTED, "acknowledged", run=1, job="Token", token="t")
     waits = {"after": [1, 5], "on": "finish", "quorum": "any"}
     append(tmp_path / SUBMITTED, "acknowledged", run=4, job="Follower", token="v", **waits)
-    append(tmp_path / SUBMITTED, "batch", batch=7, tokens=["t"], callbacks=["finish"])
+    append(tmp_path / SUBMITTED, "batch", batch=7, tokens=["t"])
     append(tmp_path / SUBMITTED, "refused", job="Token", token="u")
     append(
         tmp_path / JOBS, "start", run=1, attempt=1, job="Token", token="t", slot="", node="node1"
@@ -91,7 +91,7 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     assert run.life[1].note == "on a node"
     assert (found.refused, found.servers) == (1, {"host:42:m:r"})
     assert found.asked_children == (AskedChild(4, (1, 5), "finish", "any"),)
-    assert found.asked_batches == (AskedBatch(7, ("t",), frozenset({"finish"})),)
+    assert found.asked_batches == (AskedBatch(7, ("t",)),)
     assert found.links[0] == Link(2, "batch", 7, "finish", "all", None)
     assert found.batches == (Batch(7, "running", 1, 1, 0, (1,)), Batch(8, "failed", 0, 0, 0))
     assert {item.rule for item in check(found).complaints} == {

@@ -10,7 +10,7 @@ from storms.checker.runs import may_have_failed
 from storms.checker.tied import Batch
 
 CALLBACKS = {"success": "Gathered", "finish": "Finished"}
-"""The jobs that the storm's application names as callbacks, by what they wait for."""
+"""The jobs that the storm's application names as callbacks of each batch, by what they wait for."""
 
 
 def batches_are_whole(evidence: Evidence) -> Iterator[Complaint]:
@@ -49,13 +49,12 @@ def batches_count_their_runs(evidence: Evidence) -> Iterator[Complaint]:
 def batches_are_followed(evidence: Evidence) -> Iterator[Complaint]:
     """What is to come after a batch is one run each, begins when all its runs are over, and ``on_success`` only if none of them failed."""
     callbacks = {name: _callbacks(evidence, name) for name in CALLBACKS}
-    asked = {batch.id: batch.callbacks for batch in evidence.asked_batches}
     for batch in evidence.batches:
         members = _members(evidence, batch)
         well = all(run.state == "succeeded" for run in members)
         for name, found in callbacks.items():
             mine = found.get(batch.id, [])
-            if len(mine) > 1 or len(mine) != (name in asked.get(batch.id, {name} if mine else {})):
+            if len(mine) != 1:
                 text = f"batch {batch.id} has {len(mine)} runs of {CALLBACKS[name]}"
                 yield Complaint("batch", text)
             for run_id in mine:

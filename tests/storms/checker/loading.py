@@ -245,7 +245,7 @@ def _asked_children(submitted: list[Line]) -> Iterable[AskedChild]:
 def _asked_batches(submitted: list[Line]) -> Iterable[AskedBatch]:
     for line in submitted:
         if line["event"] == "batch":
-            yield AskedBatch(line["batch"], tuple(line["tokens"]), frozenset(line["callbacks"]))
+            yield AskedBatch(line["batch"], tuple(line["tokens"]))
 
 
 def _batches(batches: list[Any], members: list[Any]) -> Iterable[Batch]:

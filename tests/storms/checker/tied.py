@@ -21,7 +21,6 @@ class AskedBatch:
 
     id: int
     tokens: tuple[str, ...]
-    callbacks: frozenset[str]
 
 
 @dataclass(frozen=True)
