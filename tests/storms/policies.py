@@ -40,6 +40,9 @@ POLICIES = {
     "Long": Policy(),
     "Plain": Policy(),
     "Limited": Policy(retries=2, at_once=2),
+    "Follower": Policy(),
+    "Gathered": Policy(),
+    "Finished": Policy(),
     "Retiring": Policy(releases=(1, 2)),
     "Newcomer": Policy(releases=(2, 3)),
 }
@@ -52,9 +55,13 @@ WEIGHTS = {
     "Long": 1,
     "Plain": 2,
     "Limited": 5,
+    "Follower": 4,
+    "Finished": 2,
     "Retiring": 1,
     "Newcomer": 2,
 }
-"""How often the submitter asks for each of the jobs that have no schedule."""
+"""How often the submitter asks for each of the jobs that have no schedule: for a follower with what it waits for, and for a batch that is finished."""
+PARENTS = ["Token", "Flaky", "Hopeless", "Refusing", "Plain"]
+"""What a follower waits for, and what batches are of: some succeed at once or in the end, others fail."""
 ONE_SCHEDULE = [name for name, policy in POLICIES.items() if len(policy.every) == 1]
 """The recurring jobs whose schedule no release changes."""

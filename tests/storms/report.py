@@ -18,6 +18,8 @@ _COLUMNS = (
     "faults",
     "acknowledged",
     "executions",
+    "children",
+    "batches",
     "rescued",
     "lost",
     "doubled",

@@ -10,8 +10,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from storms.policies import POLICIES, WEIGHTS
+from storms.policies import PARENTS, POLICIES, WEIGHTS
 from storms.record import append
+
+_PATIENCE = 30
+"""Seconds after which an answer is waited for no more."""
 
 
 def main() -> None:
@@ -25,24 +28,15 @@ async def _submit() -> None:
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    release, rate = int(os.environ["STORM_RELEASE"]), float(os.environ["STORM_RATE"])
-    name, record = os.environ["STORM_NODE"], Path(os.environ["STORM_SUBMITTED"])
-    dice = random.Random(os.environ["STORM_SEED"])
+    rate, name = float(os.environ["STORM_RATE"]), os.environ["STORM_NODE"]
     scheduler = Scheduler()
+    submitter = _Submitter(scheduler)
     await _started(scheduler, stop)
     number = 0
     while not stop.is_set():
         number += 1
-        token = f"{name}-{number}"
-        job = _choose(dice, release)
-        try:
-            run = await asyncio.wait_for(_ask(scheduler, dice, job, token, release), 30)
-        except Exception as error:  # noqa: BLE001 - the database may be anywhere
-            append(record, "refused", job=job, token=token, error=repr(error)[:200])
-            await asyncio.sleep(0.2)
-        else:
-            append(record, "acknowledged", run=run, job=job, token=token)
-        await asyncio.sleep(dice.uniform(0.5, 1.5) / rate)
+        await submitter.ask(f"{name}-{number}")
+        await asyncio.sleep(submitter.dice.uniform(0.5, 1.5) / rate)
     await scheduler.stop()
 
 
@@ -56,20 +50,74 @@ async def _started(scheduler: Any, stop: asyncio.Event) -> None:
             return
 
 
-def _choose(dice: random.Random, release: int) -> str:
-    known = [job for job in WEIGHTS if release in POLICIES[job].releases]
-    return dice.choices(known, [WEIGHTS[job] for job in known])[0]
+class _Submitter:
+    """Asks for one thing after another."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.dice = random.Random(os.environ["STORM_SEED"])
+        self._scheduler = scheduler
+        self._release = int(os.environ["STORM_RELEASE"])
+        self._record = Path(os.environ["STORM_SUBMITTED"])
+        self._last_child: int | None = None
+
+    async def ask(self, token: str) -> None:
+        """Ask for a run, for one with those it waits for, or for a batch."""
+        job = self._choose()
+        try:
+            if job == "Follower":
+                await self._ask_to_follow(token)
+            elif job == "Finished":
+                await self._ask_for_batch(token)
+            else:
+                await self._ask(job, token)
+        except Exception as error:  # noqa: BLE001 - the database may be anywhere
+            self._write("refused", job=job, token=token, error=repr(error)[:200])
+            await asyncio.sleep(0.2)
+
+    def _choose(self) -> str:
+        known = [job for job in WEIGHTS if self._release in POLICIES[job].releases]
+        return self.dice.choices(known, [WEIGHTS[job] for job in known])[0]
+
+    async def _ask(self, job: str, token: str, **waits: Any) -> int:
+        arguments: dict[str, Any] = {"token": token}
+        if job == "Long":
+            arguments["seconds"] = self.dice.uniform(1, 4)
+        if job == "Token" and self._release > 1:
+            arguments["remark"] = "release 2 knows this"
+        if self.dice.random() < 0.2:
+            delay = f"{self.dice.randint(1, 3)}s"
+            asked = self._scheduler.schedule(job, delay=delay, **waits, **arguments)
+        else:
+            asked = self._scheduler.enqueue(job, **waits, **arguments)
+        run: int = await asyncio.wait_for(asked, _PATIENCE)
+        self._write("acknowledged", run=run, job=job, token=token, **waits)
+        return run
+
+    async def _ask_to_follow(self, token: str) -> None:
+        """A run after one or two others; now and then they may be over already, or one of them is a follower itself."""
+        jobs = self.dice.choices(PARENTS, k=self.dice.randint(1, 2))
+        after = [await self._ask(job, f"{token}-{job}-{i}") for i, job in enumerate(jobs)]
+        if self._last_child is not None and self.dice.random() < 0.2:
+            after[0] = self._last_child
+        if self.dice.random() < 0.3:
+            await asyncio.sleep(self.dice.uniform(0, 1))
+        on = self.dice.choice(("success", "failure", "finish"))
+        quorum = self.dice.choice(("all", "any"))
+        self._last_child = await self._ask("Follower", token, after=after, on=on, quorum=quorum)
+
+    async def _ask_for_batch(self, token: str) -> None:
+        """Three to six runs, of which all succeed in every other batch."""
+        jobs = PARENTS if self.dice.random() < 0.5 else ["Token", "Flaky", "Plain"]
+        members = {f"{token}-{i}": self.dice.choice(jobs) for i in range(self.dice.randint(3, 6))}
+        batch = self._scheduler.batch(token, on_success="Gathered", on_finish="Finished")
+        await asyncio.wait_for(_fill(batch, members), _PATIENCE)
+        self._write("batch", batch=batch.batch_id, tokens=list(members))
+
+    def _write(self, event: str, **values: Any) -> None:
+        append(self._record, event, **values)
 
 
-async def _ask(scheduler: Any, dice: random.Random, job: str, token: str, release: int) -> int:
-    arguments: dict[str, Any] = {"token": token}
-    if job == "Long":
-        arguments["seconds"] = dice.uniform(1, 4)
-    if job == "Token" and release > 1:
-        arguments["remark"] = "release 2 knows this"
-    if dice.random() < 0.2:
-        delay = f"{dice.randint(1, 3)}s"
-        delayed: int = await scheduler.schedule(job, delay=delay, **arguments)
-        return delayed
-    run: int = await scheduler.enqueue(job, **arguments)
-    return run
+async def _fill(batch: Any, members: dict[str, str]) -> None:
+    async with batch:
+        for token, job in members.items():
+            batch.enqueue(job, token=token)

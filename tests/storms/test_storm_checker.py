@@ -8,21 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from storms import forged, forged_ties
 from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
 from storms.checker.evidence import (
     Fault,
     Run,
 )
-from storms.forged import CASES, SOUND, at, life, slot_runs, slots
+from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
+from storms.forged import at, life, slot_runs, slots
 from storms.policies import POLICIES
 from storms.record import JOBS, STORM, SUBMITTED, append
+
+CASES = forged.CASES | forged_ties.CASES
 
 
 def rules(found: Evidence) -> set[str]:
     return {item.rule for item in check(found).complaints}
 
 
-@pytest.mark.parametrize("sound", SOUND)
+@pytest.mark.parametrize("sound", [*forged.SOUND, *forged_ties.SOUND])
 def test_sound_evidence_is_not_complained_about(sound: Evidence):
     assert check(sound).complaints == ()
 
@@ -61,13 +65,16 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     append(tmp_path / STORM, "fault", kind="kill", node="node1")
     append(tmp_path / STORM, "ended", node="node1")
     append(tmp_path / SUBMITTED, "acknowledged", run=1, job="Token", token="t")
+    waits = {"after": [1, 5], "on": "finish", "quorum": "any"}
+    append(tmp_path / SUBMITTED, "acknowledged", run=4, job="Follower", token="v", **waits)
+    append(tmp_path / SUBMITTED, "batch", batch=7, tokens=["t"])
     append(tmp_path / SUBMITTED, "refused", job="Token", token="u")
     append(
         tmp_path / JOBS, "start", run=1, attempt=1, job="Token", token="t", slot="", node="node1"
     )
     append(tmp_path / JOBS, "end", run=1, attempt=1, job="Token", outcome="ok", node="node1")
     url = _tables(tmp_path / "jobs.db", "running")
-    assert unfinished(tmp_path, url) == {1}
+    assert unfinished(tmp_path, url) == {1, 2}
     keep_tables(tmp_path, url)
     found = load(tmp_path, Limits())
     (node,), (stop, kill) = found.nodes, found.faults
@@ -78,19 +85,33 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
         True,
         "kill",
     )
-    (execution,), (run,) = found.executions, found.runs
+    (execution,), (run, *_) = found.executions, found.runs
     assert (execution.outcome, execution.token, execution.slot) == ("ok", "t", None)
     assert [change.state for change in run.life] == ["enqueued", "running"]
     assert run.life[1].note == "on a node"
     assert (found.refused, found.servers) == (1, {"host:42:m:r"})
-    assert {item.rule for item in check(found).complaints} == {"acknowledged", "owner", "history"}
+    assert found.asked_children == (AskedChild(4, (1, 5), "finish", "any"),)
+    assert found.asked_batches == (AskedBatch(7, ("t",)),)
+    assert found.links[0] == Link(2, "batch", 7, "finish", "all", None)
+    assert found.batches == (Batch(7, "running", 1, 1, 0, (1,)), Batch(8, "failed", 0, 0, 0))
+    assert {item.rule for item in check(found).complaints} == {
+        "acknowledged",
+        "owner",
+        "history",
+        "continuation",
+        "batch",
+    }
 
 
 def _tables(file: Path, state: str) -> str:
     with sqlite3.connect(file) as connection:
         connection.executescript(
             "CREATE TABLE c_JobRun (Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy,"
-            " Message, LifeLog);"
+            " Message, LifeLog, BatchId);"
+            "CREATE TABLE c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Outcome);"
+            "CREATE TABLE c_JobBatch (Id, State, Total, Pending, Failed, ParentId);"
+            "INSERT INTO c_JobLink VALUES (2, 'batch', 7, 'finish', 'all', NULL), (3, 'batch', 8, 'success', 'all', 'failed');"
+            "INSERT INTO c_JobBatch VALUES (7, 'running', 1, 1, 0, NULL), (8, 'failed', 0, 0, 0, NULL);"
             "CREATE TABLE c_LoggedJob (ID, JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt);"
             "CREATE TABLE c_JobStep (RunId, Name);"
             "CREATE TABLE c_JobServer (Id);"
@@ -98,8 +119,13 @@ def _tables(file: Path, state: str) -> str:
         )
         log = "2026-06-10T12:00:00.000+00:00 enqueued\n2026-06-10T12:00:01.000+00:00 running on a node\n"
         connection.execute(
-            "INSERT INTO c_JobRun VALUES (1, 'Token', ?, '2026-06-10 12:00:00.000000', NULL, 1, 'x', NULL, NULL, NULL, ?)",
+            "INSERT INTO c_JobRun VALUES (1, 'Token', ?, '2026-06-10 12:00:00.000000', NULL, 1, 'x', NULL, NULL, NULL, ?, 7)",
             (state, log),
+        )
+        connection.execute(
+            "INSERT INTO c_JobRun SELECT column1, column2, 'awaiting', CreatedAt, NULL, 1, NULL, NULL, NULL, NULL, ?, NULL"
+            " FROM c_JobRun, (VALUES (2, 'Finished'), (3, 'Gathered'))",
+            ("2026-06-10T12:00:00.000+00:00 awaiting batch\n",),
         )
     connection.close()
     return f"sqlite:///{file}"

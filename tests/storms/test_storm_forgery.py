@@ -37,7 +37,7 @@ class Left:
 
     def __init__(self) -> None:
         self.jobs, self.submitted, self.storm = map(_lines, (JOBS, SUBMITTED, STORM))
-        tables = json.loads((DATA / TABLES).read_text(encoding="utf-8"))
+        self._tables = tables = json.loads((DATA / TABLES).read_text(encoding="utf-8"))
         self.runs: list[Row] = tables["runs"]
         self.logged: list[Row] = tables["logged"]
         self.steps: list[Row] = tables["steps"]
@@ -50,7 +50,8 @@ class Left:
         for name, lines in ((JOBS, self.jobs), (SUBMITTED, self.submitted), (STORM, self.storm)):
             text = "".join(f"{json.dumps(line)}\n" for line in lines)
             (folder / name).write_text(text, encoding="utf-8")
-        tables = {name: getattr(self, name) for name in ("runs", "logged", "steps", "servers")}
+        changed = {name: getattr(self, name) for name in ("runs", "logged", "steps", "servers")}
+        tables = self._tables | changed
         (folder / TABLES).write_text(json.dumps(tables), encoding="utf-8")
         return judge(folder, PLAN).complaints
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
+
 FOREVER = float("inf")
 SKEW = timedelta(seconds=2)
 """A node reads its clock before its statement waits for a lock that another one holds, or before others see what it commits."""
@@ -208,6 +210,8 @@ class Evidence:
         servers: The ids in ``c_JobServer`` after the end.
         steps: ``(run, step)`` in ``c_JobStep``.
         releases: When the deploy of each release after the first began.
+        asked_children: The acknowledged runs that wait for others.
+        asked_batches: The acknowledged batches.
     """
 
     limits: Limits
@@ -226,6 +230,10 @@ class Evidence:
     steps: frozenset[tuple[int, str]] = frozenset()
     servers: frozenset[str] = frozenset()
     releases: dict[int, float] = field(default_factory=dict)
+    asked_children: tuple[AskedChild, ...] = ()
+    asked_batches: tuple[AskedBatch, ...] = ()
+    links: tuple[Link, ...] = ()
+    batches: tuple[Batch, ...] = ()
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:
@@ -236,6 +244,14 @@ class Evidence:
     def node_by_name(self) -> dict[str, Node]:
         """The nodes by name."""
         return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def links_by_child(self) -> dict[int, list[Link]]:
+        """What each run waits for, or has waited for."""
+        found: dict[int, list[Link]] = defaultdict(list)
+        for link in self.links:
+            found[link.child].append(link)
+        return found
 
     @cached_property
     def executions_by_run(self) -> dict[int, list[Execution]]:

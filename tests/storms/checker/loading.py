@@ -22,6 +22,7 @@ from storms.checker.evidence import (
     Run,
     StepNote,
 )
+from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
 from storms.record import JOBS, STORM, SUBMITTED, read
 
 Line = dict[str, Any]
@@ -35,7 +36,15 @@ _RUNS = (
 _LOGGED = "SELECT JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt FROM c_LoggedJob ORDER BY ID"
 _STEPS = "SELECT RunId, Name FROM c_JobStep"
 _SERVERS = "SELECT Id FROM c_JobServer"
+_LINKS = "SELECT ChildId, ParentKind, ParentId, Condition, Quorum, Outcome FROM c_JobLink"
+_BATCHES = "SELECT Id, State, Total, Pending, Failed FROM c_JobBatch"
+_MEMBERS = "SELECT BatchId, Id FROM c_JobRun WHERE BatchId IS NOT NULL"
 _ACTIVE = "SELECT Id FROM c_JobRun WHERE State NOT IN ('succeeded', 'failed', 'cancelled', 'skipped', 'missed')"
+_OF_BATCHES = (
+    f"{_ACTIVE} AND (BatchId IS NOT NULL OR Id IN (SELECT ChildId FROM c_JobLink JOIN c_JobBatch ON c_JobBatch.Id = c_JobLink.ParentId"
+    " WHERE ParentKind = 'batch' AND (Condition = 'finish' OR c_JobBatch.State <> 'failed')))"
+)
+"""What of batches is not over; ``on_success`` of one that failed waits for a person."""
 
 
 def keep_tables(folder: Path, url: str) -> None:
@@ -48,6 +57,7 @@ def load(folder: Path, limits: Limits) -> Evidence:
     """Everything that a storm in ``folder`` left behind; :func:`keep_tables` has put the tables there."""
     storm, jobs = read(folder / STORM), read(folder / JOBS)
     tables = json.loads((folder / TABLES).read_text(encoding="utf-8"))
+    submitted = read(folder / SUBMITTED)
     begin = _only(storm, "begin")
     return Evidence(
         limits=limits,
@@ -56,7 +66,7 @@ def load(folder: Path, limits: Limits) -> Evidence:
         calm=_only(storm, "calm")["mono"],
         quiet=_only(storm, "quiet")["mono"],
         acknowledged=tuple(acknowledged(folder)),
-        refused=sum(line["event"] == "refused" for line in read(folder / SUBMITTED)),
+        refused=sum(line["event"] == "refused" for line in submitted),
         nodes=tuple(_nodes(storm)),
         faults=tuple(_faults(storm)),
         executions=tuple(_executions(jobs)),
@@ -66,10 +76,22 @@ def load(folder: Path, limits: Limits) -> Evidence:
         steps=frozenset((row[0], row[1]) for row in tables["steps"]),
         servers=frozenset(row[0] for row in tables["servers"]),
         releases={line["release"]: line["mono"] for line in storm if line["event"] == "release"},
+        asked_children=tuple(_asked_children(submitted)),
+        asked_batches=tuple(_asked_batches(submitted)),
+        links=tuple(Link(*row) for row in tables["links"]),
+        batches=tuple(_batches(tables["batches"], tables["members"])),
     )
 
 
-_QUERIES = {"runs": _RUNS, "logged": _LOGGED, "steps": _STEPS, "servers": _SERVERS}
+_QUERIES = {
+    "runs": _RUNS,
+    "logged": _LOGGED,
+    "steps": _STEPS,
+    "servers": _SERVERS,
+    "links": _LINKS,
+    "batches": _BATCHES,
+    "members": _MEMBERS,
+}
 
 
 def acknowledged(folder: Path) -> Iterable[Acknowledged]:
@@ -80,9 +102,10 @@ def acknowledged(folder: Path) -> Iterable[Acknowledged]:
 
 
 def unfinished(folder: Path, url: str) -> set[int]:
-    """The acknowledged runs that are not over."""
+    """The acknowledged runs that are not over, and what of batches is not."""
     active = {row[0] for row in rows(url, _ACTIVE)}
-    return active & {item.run for item in acknowledged(folder)}
+    of_batches = {row[0] for row in rows(url, _OF_BATCHES)}
+    return of_batches | active & {item.run for item in acknowledged(folder)}
 
 
 def rows(url: str, sql: str) -> list[Any]:
@@ -211,6 +234,24 @@ def _run(row: Any) -> Run:
         message or "",
         tuple(_change(line) for line in life.splitlines()),
     )
+
+
+def _asked_children(submitted: list[Line]) -> Iterable[AskedChild]:
+    for line in submitted:
+        if line["event"] == "acknowledged" and "after" in line:
+            yield AskedChild(line["run"], tuple(line["after"]), line["on"], line["quorum"])
+
+
+def _asked_batches(submitted: list[Line]) -> Iterable[AskedBatch]:
+    for line in submitted:
+        if line["event"] == "batch":
+            yield AskedBatch(line["batch"], tuple(line["tokens"]))
+
+
+def _batches(batches: list[Any], members: list[Any]) -> Iterable[Batch]:
+    for id_, state, total, pending, failed in batches:
+        mine = tuple(run for batch, run in members if batch == id_)
+        yield Batch(id_, state, total, pending, failed, mine)
 
 
 def _change(line: str) -> Change:

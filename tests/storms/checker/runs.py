@@ -30,6 +30,8 @@ def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
             yield Complaint("acknowledged", f"{item.job} is still {run.state}", run.id)
         elif run.job != item.job:
             yield Complaint("acknowledged", f"{item.job} was asked for, it is {run.job}", run.id)
+        elif run.state == "cancelled" and run.id in evidence.links_by_child:
+            continue  # discarded, of which the continuations are judged
         elif run.state != POLICIES[run.job].ends and not may_have_failed(evidence, run):
             text = f"{run.job} is {run.state}, not {POLICIES[run.job].ends}: {run.message}"
             yield Complaint("acknowledged", text, run.id)

@@ -20,7 +20,7 @@ _NEXT = {
 }
 """As the guide of the scheduler has it, written down here once more on purpose."""
 _CLAIMED = re.compile(r"on [^:]+:(\d+):.*")
-_FIRST = {"scheduled", "enqueued", "skipped", "missed"}
+_FIRST = {"awaiting", "scheduled", "enqueued", "skipped", "missed"}
 
 
 def states_go_forward(evidence: Evidence) -> Iterator[Complaint]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storms.checker import runs, slots, tables
+from storms.checker import batches, continuations, runs, slots, tables
 from storms.checker.evidence import Complaint, Evidence
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
@@ -20,6 +20,12 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     runs.rescues_are_in_time,
     runs.runs_of_silent_nodes_go_on,
     runs.kept_steps_are_not_repeated,
+    continuations.children_wait_for_what_was_asked,
+    continuations.children_go_as_their_parents_end,
+    continuations.children_start_after_their_parents,
+    batches.batches_are_whole,
+    batches.batches_count_their_runs,
+    batches.batches_are_followed,
     slots.slots_are_there_once,
     slots.slots_reach_from_begin_to_end,
     slots.slots_are_performed_once,
@@ -63,6 +69,8 @@ def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str,
         "faults": sum(fault.kind != "kill" for fault in evidence.faults),
         "acknowledged": len(evidence.acknowledged),
         "executions": len(evidence.executions),
+        "children": len(evidence.asked_children),
+        "batches": len(evidence.asked_batches),
         "rescued": sum(change.lost is not None for run in evidence.runs for change in run.life),
         "lost": len(lost),
         "doubled": len(doubled),

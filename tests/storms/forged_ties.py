@@ -1,0 +1,202 @@
+"""Forged evidence of runs that wait for others and of batches: sound, and with one promise broken in each case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from storms.checker import Evidence
+from storms.checker.evidence import Acknowledged, Execution, Logged, Run
+from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
+from storms.forged import a_run, an_execution, at, evidence, life
+
+_ENDS = {"succeeded": "ok", "failed": "failed"}
+
+
+def _performed(run: int, job: str, start: float, state: str = "succeeded") -> Any:
+    """What a run leaves that is performed for half a second: its row, its execution, its row of history, and that it was told."""
+    last = start + 0.5
+    token = "" if job in {"Gathered", "Finished"} else f"t-{run}"
+    changes = ((start - 0.2, "enqueued"), (start - 0.1, "running"), (last + 0.1, state))
+    row = Run(run, job, state, at(start - 0.2), completed=at(last + 0.1), life=life(*changes))
+    return (
+        row,
+        Execution(run, 1, job, "node1", start, last, _ENDS[state], token),
+        Logged(run, 1, success=state == "succeeded", message=token),
+        Acknowledged(run, job, token, start - 0.2),
+    )
+
+
+def _left(*performed: Any, **changes: Any) -> Evidence:
+    runs, executions, logged, told = zip(*performed, strict=True)
+    acknowledged = tuple(item for item in told if item.token)
+    whole = {"runs": runs, "executions": executions, "logged": logged, "acknowledged": acknowledged}
+    return evidence(**whole | changes)
+
+
+def _change(found: Evidence, run: int, **changes: Any) -> Evidence:
+    return replace(
+        found, runs=tuple(replace(r, **changes) if r.id == run else r for r in found.runs)
+    )
+
+
+def _without(found: Evidence, run: int) -> Evidence:
+    """The same, and the run was never performed."""
+    return replace(
+        found,
+        executions=tuple(item for item in found.executions if item.run != run),
+        logged=tuple(item for item in found.logged if item.run != run),
+    )
+
+
+def _awaits(found: Evidence, run: int) -> Evidence:
+    waiting = {"state": "awaiting", "completed": None, "life": life((5, "awaiting"))}
+    return _change(_without(found, run), run, **waiting)
+
+
+_BEGINS = 5.0
+_GOES = _left(
+    _performed(1, "Token", 3),
+    _performed(2, "Refusing", 2, "failed"),
+    _performed(3, "Follower", _BEGINS),
+    asked_children=(AskedChild(3, (1, 2), "success", "any"),),
+    links=(
+        Link(3, "run", 1, "success", "any", "succeeded"),
+        Link(3, "run", 2, "success", "any", "failed"),
+    ),
+)
+"""A run waits for the success of any of two, one of which fails."""
+_ALL = replace(
+    _GOES,
+    asked_children=(AskedChild(3, (1, 2), "success", "all"),),
+    links=tuple(replace(link, quorum="all") for link in _GOES.links),
+)
+_DISCARDED = _change(
+    _without(_ALL, 3),
+    3,
+    state="cancelled",
+    message="discarded: run 2 (Refusing) failed",
+    life=life((3, "awaiting"), (5.6, "cancelled")),
+)
+"""A run waits for the success of both, and is discarded."""
+_EARLY = replace(
+    _ALL,
+    asked_children=(AskedChild(3, (1, 2), "finish", "all"),),
+    links=tuple(replace(link, condition="finish", quorum="all") for link in _GOES.links),
+)
+"""A run waits for any end of both."""
+_WELL = _left(
+    *(_performed(run, "Token", run) for run in (1, 2, 3)),
+    _performed(4, "Gathered", 5),
+    _performed(5, "Finished", 5),
+    asked_batches=(AskedBatch(7, ("t-1", "t-2", "t-3")),),
+    links=(
+        Link(4, "batch", 7, "success", "all", "succeeded"),
+        Link(5, "batch", 7, "finish", "all", "succeeded"),
+    ),
+    batches=(Batch(7, "succeeded", 3, 0, 0, (1, 2, 3)),),
+)
+"""A batch all of whose runs succeed."""
+_PARTLY = _awaits(
+    replace(
+        _left(
+            _performed(1, "Token", 1),
+            _performed(2, "Refusing", 2, "failed"),
+            _performed(3, "Token", 3),
+            _performed(4, "Gathered", 5),
+            _performed(5, "Finished", 5),
+        ),
+        asked_batches=_WELL.asked_batches,
+        links=_WELL.links,
+        batches=(Batch(7, "failed", 3, 0, 1, (1, 2, 3)),),
+    ),
+    4,
+)
+"""A batch of which one run fails."""
+
+
+def _with_batch(found: Evidence, **changes: Any) -> Evidence:
+    return replace(found, batches=(replace(found.batches[0], **changes),))
+
+
+def _begun(found: Evidence, run: int, start: float) -> Evidence:
+    """The same, and the run began at another instant."""
+    moved = tuple(
+        replace(item, start=start) if item.run == run else item for item in found.executions
+    )
+    return replace(found, executions=moved)
+
+
+SOUND = [
+    _GOES,
+    _DISCARDED,
+    _EARLY,
+    _WELL,
+    _PARTLY,
+    # one of two parents goes on: a third is asked for and was not acknowledged
+    _awaits(
+        replace(
+            _EARLY,
+            runs=(*_EARLY.runs, a_run(id=4, state="enqueued", completed=None, life=life((9, "enqueued")))),
+            acknowledged=_EARLY.acknowledged[:2],
+            asked_children=(),
+            links=(*_EARLY.links, Link(3, "run", 4, "finish")),
+        ),
+        3,
+    ),
+]  # fmt: skip
+CASES = {
+    "a child is performed though a parent failed": ("continuation", _ALL),
+    "a child is performed before the second parent has ended": ("continuation", _begun(_EARLY, 3, 3.2)),
+    "a child is performed before the parent that it waits for": ("continuation", _begun(_GOES, 3, 2.8)),
+    "a child awaits parents that are over": ("continuation", _awaits(_EARLY, 3)),
+    "a child awaits a parent that is over otherwise": ("continuation", _awaits(_ALL, 3)),
+    "a child is cancelled though it may go": (
+        "continuation",
+        _change(_without(_GOES, 3), 3, state="cancelled", message="discarded: run 2 (Refusing) failed"),
+    ),
+    "a child succeeds and was never performed": ("continuation", _without(_GOES, 3)),
+    "a child is discarded without a reason": ("continuation", _change(_DISCARDED, 3, message="")),
+    "a child is discarded for a parent that is well": (
+        "continuation",
+        _change(_DISCARDED, 3, message="discarded: run 1 (Token) succeeded"),
+    ),
+    "a child is discarded while a parent goes on": (
+        "continuation",
+        _change(replace(_DISCARDED, asked_children=(), links=(Link(3, "run", 1, "success"),)), 1, state="enqueued", completed=None),
+    ),
+    "a link is lost": ("continuation", replace(_GOES, links=_GOES.links[:1])),
+    "a link asks for another end": (
+        "continuation",
+        replace(_EARLY, asked_children=(AskedChild(3, (1, 2), "success", "all"),)),
+    ),
+    "a link has not heard of the end": (
+        "continuation",
+        replace(_GOES, links=(replace(_GOES.links[0], outcome=None), _GOES.links[1])),
+    ),
+    "a child is not there": ("continuation", replace(_GOES, runs=_GOES.runs[:2])),
+    "a batch is not there": ("batch", replace(_WELL, batches=())),
+    "a batch has lost a run": ("batch", _with_batch(_WELL, members=(1, 2))),
+    "a batch was created in part": ("batch", _with_batch(_WELL, members=(1, 2), total=2)),
+    "a batch has a run that nobody asked for": (
+        "batch",
+        replace(_WELL, asked_batches=(replace(_WELL.asked_batches[0], tokens=("t-1", "t-2", "u")),)),
+    ),
+    "a batch counts one too many as pending": ("batch", _with_batch(_WELL, pending=1)),
+    "a batch has counted a run twice": ("batch", _with_batch(_WELL, pending=-1)),
+    "a batch has not counted a failure": ("batch", _with_batch(_PARTLY, failed=0)),
+    "a batch goes on for ever": ("batch", _with_batch(_WELL, state="running")),
+    "a batch succeeded with a failure": ("batch", _with_batch(_PARTLY, state="succeeded")),
+    "the end of a batch is followed by nothing": ("batch", _awaits(_PARTLY, 5)),
+    "the success of a batch is followed by nothing": ("batch", _awaits(_WELL, 4)),
+    "a batch is finished before its last run": ("batch", _begun(_WELL, 5, 3.3)),
+    "a batch is gathered before its last run": ("batch", _begun(_WELL, 4, 3.3)),
+    "a batch with a failure is gathered": (
+        "batch",
+        replace(_WELL, runs=_PARTLY.runs[:3] + _WELL.runs[3:], batches=_PARTLY.batches),
+    ),
+    "a batch is finished by two runs": ("batch", replace(_WELL, links=(*_WELL.links, replace(_WELL.links[1], child=3)))),
+    "a batch has lost its callback": ("batch", replace(_WELL, links=_WELL.links[:1])),
+    "a callback is not there": ("batch", replace(_WELL, runs=_WELL.runs[:4])),
+    "a callback belongs to no batch": ("batch", evidence(runs=(a_run(job="Finished"),), executions=(an_execution(job="Finished"),))),
+}  # fmt: skip
