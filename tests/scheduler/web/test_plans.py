@@ -16,7 +16,13 @@ from targcc_scheduler.queries.following.changes import changes_since
 from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.failures.cause import cause_of
-from targcc_scheduler.storage.tables import job_audit, job_log_line, job_run, logged_job
+from targcc_scheduler.storage.tables import (
+    job_audit,
+    job_batch,
+    job_log_line,
+    job_run,
+    logged_job,
+)
 from web_fixtures import Site, running
 
 LONG = ("c_LoggedJob", "c_JobRun", "c_JobLogLine", "c_JobAudit")
@@ -98,6 +104,8 @@ ENDPOINTS = (
     "/api/audit?job=DailyReport",
     "/api/audit?run_id=1500",
     "/api/audit?cursor=1000",
+    "/api/batches",
+    "/api/batches/1",
     "/metrics",
 )
 
@@ -125,6 +133,8 @@ async def fill(db: Any) -> None:
     found: dict[sa.Table, list[dict[str, Any]]] = {}
     for table, row in rows():
         found.setdefault(table, []).append(row)
+    batch = {"Name": "month end", "Kind": "batch", "State": "running", "CreatedBy": "test"}
+    await db.execute(job_batch.insert().values(batch | {"CreatedAt": datetime.now(UTC)}))
     for table, values in found.items():
         await db.execute(table.insert(), values)
 
