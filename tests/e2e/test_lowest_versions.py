@@ -20,6 +20,8 @@ TESTERS = {
     "hypothesis",
     "jsonschema",
     "oidc-provider-mock",
+    "opentelemetry-sdk",
+    "sentry-sdk",
 }
 SMOKE = (
     "tests/generator/readers",
@@ -60,7 +62,7 @@ def test_the_generator_and_the_scheduler(tmp_path):
         one for one in groups["dependency-groups"]["dev"] if Requirement(one).name in TESTERS
     ]
     assert len(testers) == len(TESTERS)
-    scheduler = f"{SCHEDULER}[run,postgresql,oidc,secrets]"
+    scheduler = f"{SCHEDULER}[run,postgresql,oidc,secrets,otel]"
     programs = oldest(tmp_path, "--editable", ROOT, "--editable", scheduler, *testers)
     run(programs / "targcc-gen", "demo", "--check", cwd=tmp_path)
     smoke = ("-q", "-n", "2", "-p", "no:cacheprovider", *SMOKE)
