@@ -4,6 +4,7 @@ import asyncio
 import cProfile
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,8 @@ class Scheduled{number}Job:
 
 def write_jobs(folder: Path, schedules: int, hour: int) -> None:
     """Make a package ``peer_jobs`` in ``folder``: the job that is compared, and as many scheduled ones, each in its file."""
+    for name in [one for one in sys.modules if one.partition(".")[0] == "peer_jobs"]:
+        del sys.modules[name]  # those of the test before, whose folder is gone
     package = folder / "peer_jobs"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""Jobs."""\n')
