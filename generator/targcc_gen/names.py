@@ -84,6 +84,14 @@ class JobName:
         return " ".join(_words(self.key))
 
 
+def key_of(written: object) -> str:
+    """The key of a job's name as a spec has it; what is no name stays as it is."""
+    try:
+        return JobName.parse(str(written)).key
+    except InputError:
+        return str(written)
+
+
 def same_job(one: str, other: str) -> bool:
     """Whether two keys mean one job: commands accept a name in any case, and so do file systems."""
     return one.casefold() == other.casefold()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -115,13 +116,13 @@ def marked(path: str, content: bytes) -> bytes:
 @cache
 def package_files() -> tuple[tuple[str, bytes], ...]:
     """The path and the bytes of each file of the installed package, sorted; text ends its lines with `\\n`."""
-    root = package_folder()
-    found = []
-    for file in sorted(root.rglob("*")):
-        path = file.relative_to(root).as_posix()
-        if file.is_file() and "__pycache__" not in path:
-            found.append((path, _plain(file.read_bytes())))
-    return tuple(found)
+    root, found = package_folder(), []
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if name != "__pycache__"]
+        found += [Path(folder, name) for name in names]
+    return tuple(
+        (file.relative_to(root).as_posix(), _plain(file.read_bytes())) for file in sorted(found)
+    )
 
 
 def package_folder() -> Path:

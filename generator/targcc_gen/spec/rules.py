@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from targcc_gen.errors import InputError
-from targcc_gen.names import JobName
+from targcc_gen.names import key_of
 from targcc_gen.spec.blueprint_names import own_params, taken_names
 from targcc_gen.spec.calendars.rules import calendar_findings
 from targcc_gen.spec.findings import Finding
@@ -178,10 +177,11 @@ def _no_queue(path: tuple[str, ...], queue: str, known: list[str]) -> Finding:
 
 def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
     """An environment says something about jobs that there are."""
-    known = {_parsed(key).casefold() for key in jobs}
-    for name, place in _mapping(spec.get("environments")).items():
+    places = _mapping(spec.get("environments"))
+    known = {key_of(key).casefold() for key in jobs} if places else set()
+    for name, place in places.items():
         for key in _mapping(_mapping(place).get("jobs")):
-            if _parsed(key).casefold() not in known:
+            if key_of(key).casefold() not in known:
                 hint = nearest(str(key), list(jobs)) or "it says what is different of a job"
                 yield Finding(
                     ("environments", name, "jobs", key), f'no job "{key}"', hint, at="key"
@@ -192,7 +192,7 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
     """Commands, file systems and SQL Server do not tell upper from lower case, so neither may two jobs."""
     seen: dict[str, str] = {}
     for written, job in jobs.items():
-        key = _parsed(written)
+        key = key_of(written)
         name = _mapping(job).get("name")
         names = {key, name} if isinstance(name, str) else {key}
         for one in sorted(names):
@@ -207,10 +207,10 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _moved(moved: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
     """A renamed job is there under its new name, or was renamed again, and not under the old one."""
-    keys = {_parsed(key): key for key in jobs}
-    ways = {_parsed(old): _parsed(new) for old, new in moved.items()}
+    keys = {key_of(key): key for key in jobs} if moved else {}
+    ways = {key_of(old): key_of(new) for old, new in moved.items()}
     for written, new in moved.items():
-        old, target = _parsed(written), _parsed(new)
+        old, target = key_of(written), key_of(new)
         if old in keys:
             hint = f"remove it, or the line below jobs: {target} is the same job"
             yield Finding(("moved", written), f"there is a job {old}", hint, at="key")
@@ -229,13 +229,6 @@ def _goes_round(name: str, ways: Mapping[str, str]) -> bool:
         passed.add(name)
         name = ways[name]
     return name in passed
-
-
-def _parsed(written: object) -> str:
-    try:
-        return JobName.parse(str(written)).key
-    except InputError:
-        return str(written)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from targcc_scheduler.flows.graph import problems
 
-from targcc_gen.errors import InputError
-from targcc_gen.names import JobName
+from targcc_gen.names import key_of
 from targcc_gen.spec.findings import Finding
 from targcc_gen.spec.value_errors import nearest
 
@@ -17,10 +16,11 @@ _SCHEDULES = ("cron", "every", "at")
 
 def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong with the flows of a whole spec, in the shape of the YAML."""
-    jobs = {_parsed(key): key for key in _mapping(spec.get("jobs"))}
-    for name, flow in _mapping(spec.get("flows")).items():
+    flows = _mapping(spec.get("flows"))
+    jobs = {key_of(key): key for key in _mapping(spec.get("jobs"))} if flows else {}
+    for name, flow in flows.items():
         here = ("flows", str(name))
-        if _parsed(name) in jobs:
+        if key_of(name) in jobs:
             hint = "rename one of them: a flow is started by a job of its name"
             yield Finding(here, f'there is a job "{name}" too', hint, at="key")
         said = [key for key in _SCHEDULES if _mapping(flow).get(key) is not None]
@@ -30,7 +30,7 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
         steps = _mapping(_mapping(flow).get("steps"))
         for step, one in steps.items():
             job = _mapping(one).get("job")
-            if isinstance(job, str) and _parsed(job) not in jobs:
+            if isinstance(job, str) and key_of(job) not in jobs:
                 hint = nearest(job, list(jobs)) or f"jobs has {', '.join(jobs) or 'none'}"
                 yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
         if "steps" in _mapping(flow):
@@ -47,13 +47,6 @@ def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]
             column=one.column,
             length=one.length,
         )
-
-
-def _parsed(written: object) -> str:
-    try:
-        return JobName.parse(str(written)).key
-    except InputError:
-        return str(written)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -180,12 +180,15 @@ def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
     """Keys with nothing after them, where nothing has no meaning."""
     for key, (_, value) in node.entries.items():
         here = (*path, key)
-        may_be = here in _MAY_BE_EMPTY or kind_at(here) in {"job", "environment"}
-        if value.is_null() and not may_be:
+        if value.is_null() and not _may_be_empty(here):
             yield Finding(
                 here, f"{shown(key)} has no value", "give it one, or remove the line", at="key"
             )
         yield from _missing_values(value, here)
+
+
+def _may_be_empty(path: Steps) -> bool:
+    return path in _MAY_BE_EMPTY or kind_at(path) in {"job", "environment"}
 
 
 def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
