@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..core.memory import leave_orm_until_asked
 from ..core.secrets import mask
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
@@ -60,6 +61,11 @@ _MODULES = {
 
 class LazyCommands(Commands):
     """A group that imports the module of a command when the command is used."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command, in a process of ours."""
+        leave_orm_until_asked()
+        return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the help."""

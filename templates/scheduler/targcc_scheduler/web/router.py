@@ -13,7 +13,7 @@ from ..project import current
 from ..scheduler import Scheduler
 from ..security.providers.base import IdentityProvider
 from ..settings import Settings
-from .hosts.at_root import root_routes
+from .hosts.at_root import address_routes
 from .hosts.guest import Guest, compress
 from .hosts.login import HostLogin
 from .hosts.outer import Outer, both_lifespans
@@ -152,7 +152,7 @@ def create_app(settings: Settings | None = None, *, scheduler: Scheduler | None 
     return app
 
 
-root_addresses = APIRouter(routes=root_routes())
+root_addresses = APIRouter(routes=address_routes())
 """For an app that is nothing but jobs: the API, the health checks and the metrics at ``/api``, ``/health`` and ``/metrics``, too.
 What the app sets for its own routes, such as dependencies, does not reach these."""
 

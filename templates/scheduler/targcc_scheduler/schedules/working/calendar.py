@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CronError
 from ..zones import naive, resolve, wall_clock
 from .entries import UNNAMED, DayRule, Hours, Span, parse_blackout, parse_date, parse_days
-from .ics import Closed, Event, closed_in, read_events
+
+if TYPE_CHECKING:
+    from .ics import Closed, Event
 
 KEYS = ("description", "off", "work", "blackouts", "ics", "include")
 """What a calendar may say."""
@@ -146,6 +148,8 @@ class WorkingCalendar:
 
     def _year(self, year: int) -> Closed:
         if year not in self._years:
+            from .ics import closed_in  # few projects have such a file
+
             self._years[year] = closed_in(self.events, year)
         return self._years[year]
 
@@ -254,6 +258,8 @@ def _text_of(name: str, path: Path) -> str:
 
 
 def _events(name: str, file: str, text: str) -> tuple[Event, ...]:
+    from .ics import read_events
+
     try:
         return read_events(text)
     except CronError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .lent import lent, unwrapped
 from .plain import Plain
@@ -24,11 +24,12 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
     Raises:
         TypeError: it is none of these.
     """
+    async_session, session = _sessions()
     if isinstance(theirs, AsyncConnection):
         yield theirs
-    elif isinstance(theirs, AsyncSession | async_scoped_session):
+    elif isinstance(theirs, async_session):
         yield await theirs.connection()
-    elif isinstance(theirs, Session | scoped_session):
+    elif isinstance(theirs, session):
         yield _plain(theirs.connection())
     elif isinstance(theirs, sa.Connection):
         yield _plain(theirs)
@@ -40,6 +41,16 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
             else:
                 with engine.connect() as plain:
                     yield _plain(plain)
+
+
+def _sessions() -> tuple[tuple[type[Any], ...], tuple[type[Any], ...]]:
+    """The classes of async and of plain sessions; where nobody has imported the ORM there are none."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return (), ()
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
+
+    return (AsyncSession, async_scoped_session), (Session, scoped_session)
 
 
 def _plain(connection: sa.Connection) -> AsyncConnection:

@@ -13,26 +13,18 @@ from ...oncall import auditing
 from ...queries.models import AuditEntry
 from ...queries.trail import entries
 from ...queries.trail.entries import Filter
-from ...queries.trail.export import Format, export
-from ...scheduler import Scheduler
+from ...queries.trail.export import Format
+from ..answers.trail import file_of, names_of
 from ..api_route import ApiRoute
 from ..problems import Problem
 from .common import PROBLEMS, Limit, Operator, SchedulerOf, Viewer, link_older
 from .schemas.system import VerdictOut
 
 router = APIRouter(prefix="/api/audit", route_class=ApiRoute, responses=PROBLEMS, tags=["system"])
-_MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 _FILES = {
     "text/csv": {"schema": {"type": "string"}},
     "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
 }
-
-
-def names_of(scheduler: Scheduler, job: str) -> tuple[str, ...]:
-    """The names under which the audit has a job: its own, and those that it had before."""
-    key = scheduler.key_of(job)
-    definition = scheduler.definitions.get(key)
-    return (key, *(definition.aliases if definition is not None else ()))
 
 
 def _filter(
@@ -82,13 +74,6 @@ async def export_audit(
 ) -> StreamingResponse:
     """All that the filter lets through, newest first, as CSV or JSON."""
     return file_of(scheduler, which, kind)
-
-
-def file_of(scheduler: Scheduler, which: Filter, kind: Format) -> StreamingResponse:
-    """The rows as a file to keep."""
-    headers = {"Content-Disposition": f'attachment; filename="audit.{kind}"'}
-    text = export(scheduler.read, which, kind)
-    return StreamingResponse(text, media_type=_MEDIA[kind], headers=headers)
 
 
 @router.get("/verify")

@@ -28,7 +28,7 @@ from ..dashboard.signing_in.oidc import router as oidc_pages
 from ..metrics import Metrics
 from ..problems import Problem
 from ..state import Web, remember
-from .at_root import add_addresses
+from .at_root import address_routes
 from .login import HostLogin
 from .prefix import scope_below
 
@@ -152,7 +152,7 @@ def _table(prefix: str, *, signs_in: bool) -> APIRouter:
     they find in its ``state``.
     """
     table = APIRouter()
-    add_addresses(table, prefix)
+    table.routes += address_routes(prefix)
     for pages in dashboard.ROUTERS:
         if pages not in _WAYS_IN or signs_in:
             table.include_router(pages, prefix=prefix)

@@ -19,7 +19,7 @@ from ....queries.trail.export import Format
 from ....scheduler import Scheduler
 from ....schedules import parse_zone
 from ....search.moments import instant
-from ...api.audit import file_of, names_of
+from ...answers.trail import file_of, names_of
 from ..page_route import PageRoute
 from ..rendering import render
 from .common import SchedulerOf, Viewer, id_of

@@ -1,0 +1,103 @@
+"""What processes of ours do not import until somebody asks for it; each in an interpreter that has imported nothing yet."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from processes import environment
+from projects import PATH
+from targcc_scheduler.web.hosts.addresses import PATHS
+from targcc_scheduler.web.hosts.at_root import parts
+
+
+def said_by(code: str, **variables: str) -> list[str]:
+    """What a process prints that runs ``code``, after the ORM was put off."""
+    begin = "import sys\nfrom targcc_scheduler.core.memory import leave_orm_until_asked\nleave_orm_until_asked()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", begin + textwrap.dedent(code)],
+        env=environment(PYTHONPATH=PATH, **variables),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_sessions_are_there_for_whoever_asks():
+    said = said_by("""
+        import sqlalchemy.ext.asyncio as package
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+        print("sqlalchemy.orm" in sys.modules)
+
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(lambda _: package.AsyncSession, range(64)))
+        print(len(found), found == {sys.modules["sqlalchemy.ext.asyncio.session"].AsyncSession})
+        print("sqlalchemy.orm" in sys.modules, package.AsyncConnection is AsyncConnection)
+        print(hasattr(package, "Nothing"), "__getattr__" in vars(package))
+        """)
+
+    assert said == ["False", "1 True", "True True", "False False"]
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        "from sqlalchemy.ext.asyncio import async_sessionmaker as found",
+        "from sqlalchemy.ext.asyncio import *; found = async_sessionmaker",
+        "import sqlalchemy.ext.asyncio.session as found",
+        "from sqlalchemy.orm import Session as found",
+    ],
+)
+def test_an_application_imports_as_ever(asking):
+    assert said_by(f"{asking}\nprint(found is not None, 'sqlalchemy.orm' in sys.modules)") == [
+        "True True"
+    ]
+
+
+def test_where_the_whole_package_is_there_it_stays():
+    said = said_by("""
+        sys.meta_path.pop(0)
+        import sqlalchemy.ext.asyncio as package
+        leave_orm_until_asked()
+        print("__getattr__" in vars(package), type(sys.meta_path[0]).__name__)
+        """)
+
+    assert said[0].startswith("False ")
+    assert "_Finder" not in said[0]
+
+
+@pytest.mark.parametrize("words", [["worker"], ["serve", "--port", "0"]], ids=" ".join)
+def test_an_idle_process_has_neither_orm_nor_api(database_url, words):
+    """It says what it has imported once it is up, and ends."""
+    code = f"""
+    import json, os, click
+    from projects import WEB
+    from targcc_scheduler import configure, main
+
+    configure(WEB)
+    echo = click.echo
+    def heard(message=None, *rest, **more):
+        echo(message, *rest, **more)
+        if str(message).startswith(("Queues", "Open")):
+            print(json.dumps(sorted(sys.modules)), flush=True)
+            os._exit(0)
+    click.echo = heard
+    main({words!r})
+    """
+
+    said = said_by(code, TARGCC_DATABASE_URL=database_url)
+
+    loaded = set(json.loads(said[-1]))
+    assert "sqlalchemy.ext.asyncio.engine" in loaded
+    assert not {name for name in loaded if name.startswith("sqlalchemy.orm")}
+    assert not {name for name in loaded if name.startswith("targcc_scheduler.web.api.")}
+
+
+def test_the_addresses_are_those_of_the_routes():
+    paths = dict.fromkeys(route.path for part in parts() for route in part.routes)
+    assert list(PATHS) == list(paths)
