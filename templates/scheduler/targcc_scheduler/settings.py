@@ -187,6 +187,15 @@ class Settings(BaseSettings):
     oidc_default_role: str = ""
     """The role of everybody else who signs in there; empty: they are refused."""
 
+    proxy_user_header: str = ""
+    """The header in which a proxy of ``trusted_proxies`` names whom it has signed in, such as ``X-Forwarded-User``; only ``targcc serve`` believes it."""
+    proxy_groups_header: str = ""
+    """The header with their groups, separated by commas."""
+    proxy_roles: dict[str, str] = Field(default_factory=dict)
+    """The role of each group, as in ``oidc_roles``."""
+    proxy_default_role: str = ""
+    """The role of everybody else whom the proxy names; empty: they are refused."""
+
     smtp_host: str = ""
     smtp_port: int = 587
     smtp_user: str = ""
@@ -252,6 +261,18 @@ class Settings(BaseSettings):
         if self.oidc_issuer and not (self.oidc_roles or self.oidc_default_role):
             raise ValueError(
                 "oidc_issuer needs oidc_roles or oidc_default_role: else nobody may do anything"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_known_proxy(self) -> Self:
+        if self.proxy_user_header and self.trusted_proxies.strip() in {"", "*"}:
+            raise ValueError(
+                "proxy_user_header needs the addresses of the proxies in trusted_proxies: anybody could send the header"
+            )
+        if self.proxy_user_header and not (self.proxy_roles or self.proxy_default_role):
+            raise ValueError(
+                "proxy_user_header needs proxy_roles or proxy_default_role: else nobody may do anything"
             )
         return self
 

@@ -1,4 +1,5 @@
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Any
 
 import pytest
 from projects import PATH
+from served import rows
+from targcc_scheduler import Settings
 from web_fixtures import PASSWORD
 
 Command = Callable[..., subprocess.Popen[str]]
@@ -124,6 +128,97 @@ def test_another_address_needs_a_user_first(command: Command):
     assert "token=" not in greeting
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
+
+
+PROXY, STRANGER = "127.0.0.2", "127.0.0.1"
+
+
+class Sender:
+    """Sends requests from one address of this machine."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._address, self._port = address, port
+
+    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str]:
+        """Status and body; a header's name has ``_`` for ``-``."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=60, source_address=(self._address, 0)
+        )
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        with contextlib.closing(connection):
+            body = None if form is None else urllib.parse.urlencode(form)
+            connection.request("GET" if form is None else "POST", path, body, sent)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def guess(self, forwarded: str) -> int:
+        """A guess at a password, of somebody at an address that is said."""
+        form = {"name": "dana", "password": "wrong wrong wrong"}
+        return self.ask("/jobs/login", form, X_Forwarded_For=forwarded)[0]
+
+
+def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tmp_path: Path):
+    process = command(
+        *("serve", "--port", "0"),
+        TARGCC_TRUSTED_PROXIES=PROXY,
+        TARGCC_PROXY_USER_HEADER="X-Forwarded-User",
+        TARGCC_PROXY_GROUPS_HEADER="X-Forwarded-Groups",
+        TARGCC_PROXY_ROLES='{"ops": "operator", "staff": "viewer"}',
+    )
+    found = re.search(r":(\d+)/", lines_until(process, "Open")[-1])
+    assert found is not None
+    stranger, proxy = Sender(STRANGER, int(found[1])), Sender(PROXY, int(found[1]))
+
+    # A stranger invents addresses and names: its own address counts, and it is nobody.
+    statuses = [stranger.guess(f"10.0.0.{number}") for number in range(12)]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    named: dict[str, str] = {"X_Forwarded_User": "dana", "X_Forwarded_Groups": "ops"}
+    for lie in ({}, {"X_Forwarded_For": PROXY}, {"X_Forwarded_For": f"{PROXY}, {PROXY}"}):
+        assert stranger.ask("/jobs/api/jobs", **named, **lie)[0] == 401
+
+    # The proxy is believed: the address, and the person with the role of the best group.
+    assert proxy.guess("10.9.9.9") in {401, 429}
+    audit = "SELECT DISTINCT RemoteAddress FROM c_JobAudit WHERE Action = 'sign-in refused'"
+    remotes = {row[0] for row in rows(tmp_path / "jobs.db", audit)}
+    assert remotes <= {STRANGER, "10.9.9.9"}
+    assert "10.9.9.9" in remotes
+    assert proxy.ask("/jobs/api/jobs")[0] == 401
+    status, page = proxy.ask("/jobs", X_Forwarded_User="dana", X_Forwarded_Groups="staff, ops")
+    assert status == 200
+    assert "proxy:dana" in page
+    assert "operator" in page
+    assert "Sign out" not in page
+    assert proxy.ask("/jobs/api/users", **named)[0] == 403  # for admins
+    for odd in ("", "d" * 81, "da\tna"):
+        assert proxy.ask("/jobs/api/jobs", X_Forwarded_User=odd, X_Forwarded_Groups="ops")[0] == 401
+    assert (
+        proxy.ask("/jobs/api/jobs", X_Forwarded_User="dana", X_Forwarded_Groups="sales")[0] == 401
+    )
+
+    # A form of another site changes nothing: it has no token of the browser's.
+    assert proxy.ask("/jobs/jobs/SyncStock/run", {"csrf": "guess"}, **named)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"TARGCC_PROXY_DEFAULT_ROLE": "viewer"}, "the addresses of the proxies"),
+        (
+            {"TARGCC_PROXY_DEFAULT_ROLE": "viewer", "TARGCC_TRUSTED_PROXIES": "*"},
+            "the addresses of the proxies",
+        ),
+        ({"TARGCC_TRUSTED_PROXIES": PROXY}, "proxy_roles or proxy_default_role"),
+    ],
+)
+def test_a_header_that_anybody_could_send_is_not_taken(monkeypatch, settings, why):
+    monkeypatch.setenv("TARGCC_PROXY_USER_HEADER", "X-Forwarded-User")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=why):
+        Settings(_env_file=None, database_url="sqlite:///jobs.db")
 
 
 def test_the_log_is_json_when_nobody_reads_it(command: Command):

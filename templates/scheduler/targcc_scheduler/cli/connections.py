@@ -12,7 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from ..web.hosts.proxy import FROM_PROXY
 
 MOST_HEAD_BYTES = 65_536
 """Bytes of a request's head, for a parser that has no limit of its own."""
@@ -177,3 +180,24 @@ class GuardedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # wh
 def guarded(limits: Limits) -> type[GuardedProtocol]:
     """The protocol of one server."""
     return type("Guarded", (GuardedProtocol,), {"limits": limits})
+
+
+class BehindProxies:
+    """An app behind proxies that are believed: ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count from their addresses.
+
+    What it notes of a request is who sent it to us, which no header says: uvicorn's middleware puts the client in that place.
+
+    Args:
+        app: The ASGI app.
+        proxies: Addresses and networks, separated by commas; ``*`` is everybody.
+    """
+
+    def __init__(self, app: Any, proxies: str) -> None:
+        self._app = ProxyHeadersMiddleware(app, trusted_hosts=proxies)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, as an ASGI app does."""
+        peer = (scope.get("client") or ("",))[0]
+        known = peer in self._app.trusted_hosts
+        scope[FROM_PROXY] = known
+        await self._app(scope, receive, send)

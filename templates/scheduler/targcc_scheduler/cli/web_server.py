@@ -21,7 +21,7 @@ from ..scheduler import Scheduler
 from ..security.login_links import LOGIN_LINKS
 from ..settings import Settings
 from .common import has_users
-from .connections import Limits, guarded
+from .connections import BehindProxies, Limits, guarded
 from .group import CliError
 from .interrupts import HANDS_BACK, Interrupts
 
@@ -69,12 +69,11 @@ class Server(uvicorn.Server):
         # Uvicorn by itself believes whatever comes from 127.0.0.1, which anybody on the machine can be.
         proxies = chosen.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS", "")
         config = uvicorn.Config(
-            app,
+            BehindProxies(app, proxies) if proxies else app,
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=proxies,
+            proxy_headers=False,
             timeout_graceful_shutdown=10,
             http=guarded(Limits(per_address=chosen.connections_per_address, proxies=proxies)),
         )

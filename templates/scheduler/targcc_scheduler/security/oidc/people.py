@@ -19,12 +19,24 @@ def name_of(claims: Mapping[str, Any], claim: str) -> str:
     Raises:
         AuthError: the provider says none, or an odd one.
     """
-    said = claims.get(claim)
+    return PREFIX + known_name(claims.get(claim), f"the claim {claim}")
+
+
+def known_name(said: object, where: str) -> str:
+    """A name that somebody else vouches for.
+
+    Args:
+        said: What they say.
+        where: Where they say it, for the error.
+
+    Raises:
+        AuthError: it is no name of at most 80 characters, or an odd one.
+    """
     if not isinstance(said, str) or not said.strip() or len(said) > _LONGEST:
-        raise AuthError(f"the provider says no name in the claim {claim}")
+        raise AuthError(f"there is no name in {where}")
     if not said.isprintable():
-        raise AuthError("the name that the provider says has characters that are no text")
-    return PREFIX + said.strip()
+        raise AuthError(f"the name in {where} has characters that are no text")
+    return said.strip()
 
 
 def role_of(said: object, roles: Mapping[str, str], default: str) -> str | None:

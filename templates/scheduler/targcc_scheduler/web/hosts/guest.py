@@ -31,6 +31,7 @@ from ..state import Web, remember
 from .at_root import address_routes
 from .login import HostLogin
 from .prefix import scope_below
+from .proxy import ProxyLogin
 
 log = logging.getLogger("targcc.web.hosts.guest")
 
@@ -84,10 +85,14 @@ class Guest:
         """
         if self._web is None:
             running = self._scheduler = self._scheduler or Scheduler(self._settings)
-            known = standard_providers(running, self._settings.session_idle)
+            known: tuple[IdentityProvider, ...] = standard_providers(
+                running, self._settings.session_idle
+            )
             if self._login is not None:
                 self._login.ask_also(known[0])
                 known = (self._login,)
+            elif self._settings.proxy_user_header:
+                known = (known[0], ProxyLogin(self._settings), *known[1:])
             self._web = Web(
                 running,
                 Metrics(running),
