@@ -1,9 +1,12 @@
 """The report says what came over and what did not, in each of its formats."""
 
 import json
+from html.parser import HTMLParser
 
 import pytest
 from c_job_rows import classic_row, cron_row
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from targcc_gen.evidence.weigh import weigh
 from targcc_gen.parity.compare import differences
 from targcc_gen.report.document import write_report
@@ -235,3 +238,45 @@ def test_the_owner_of_rows_with_a_cron_text_is_asked_how_they_were_found(written
     assert len(content["questions"]) == 1
     assert "--polling" in content["questions"][0]
     assert content["queues"] == []
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes' names, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, *sorted(name for name, _ in attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+HOSTILE = st.lists(
+    st.sampled_from(
+        ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></table>", "<!--", "-->", "]]>", '" onclick="x', "' x='",
+         "&lt;", "&#60;", "&amp", "{{ 7 * 7 }}", "{% raw %}", "javascript:x", "</style>", "</title>", "<b", ">", "\\", "%", "x", " "]
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda parts: f"a{''.join(parts)}z")  # fmt: skip
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(HOSTILE)
+def test_a_page_has_the_same_elements_whatever_the_names_in_an_export_say(bring, tmp_path, name):
+    def page(named):
+        result = bring(RICH.replace("Nightly load", named.replace("'", "''")))
+        write_report(tmp_path / "r.html", result, differences(result), weigh(result))
+        return Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+
+    hostile, harmless = page(name), page("Nightly load")
+
+    assert hostile.elements == harmless.elements
+    assert any(name in text for text in hostile.texts)
