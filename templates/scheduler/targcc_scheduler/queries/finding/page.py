@@ -121,7 +121,7 @@ async def _border(connection: AsyncConnection, wanted: RunFilter) -> int | None:
     return border if count == _LOOKED_AT else None
 
 
-_IN_ORDER = frozenset({"job", "state", "since", "until", "run"})
+_IN_ORDER = frozenset({"job", "state", "since", "until", "run", "batch"})
 
 
 async def _far(connection: AsyncConnection, wanted: RunFilter, border: int) -> list[sa.Select[Any]]:
