@@ -96,11 +96,15 @@ class Chain:
     @property
     def happened_at(self) -> datetime | None:
         """When something of it happened last; ``None``: it never ran."""
-        return max((step.run.happened_at for step in self.steps if step.run), default=None)
+        return max((_happened(step.run) for step in self.steps if step.run), default=None)
 
 
 def _rank(step: ChainStep) -> int:
     return _WORST_FIRST.index(step.run.state) if step.run is not None else len(_WORST_FIRST)
+
+
+def _happened(run: Run) -> datetime:
+    return run.completed_at or run.started_at or run.created_at
 
 
 async def chains(

@@ -58,6 +58,7 @@ async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[Re
     return [
         Relative(row.ParentKind, row.ParentId, row.JobName, row.State or row.Outcome, row.Condition)
         for row in found
+        if row.JobName is not None or row.ParentKind != RUN  # removed, or not to be seen
     ]
 
 
