@@ -193,11 +193,11 @@ WRITTEN: dict[str, dict[str, Any]] = {
 
 def _tie(db: sqlite3.Connection) -> None:
     """Write what hangs together: batches with runs, and runs that wait for others."""
-    for name, state, parent, *counts in BATCHES:
+    for name, state, parent, *members in BATCHES:
         db.execute(
             "INSERT INTO c_JobBatch (Name, Kind, State, CreatedBy, CreatedAt, ParentId, Total, Pending, Failed)"
             " VALUES (?, 'batch', ?, 'Manual (dana)', ?, ?, ?, ?, ?)",
-            (name, state, _text(NOW - timedelta(minutes=26)), parent, *counts),
+            (name, state, _text(NOW - timedelta(minutes=26)), parent, *members),
         )
     of_batch = {"succeeded": 840, "failed": 3, "scheduled": 360}
     for state, number in of_batch.items():
@@ -217,7 +217,15 @@ def _add(db: sqlite3.Connection, job: str, state: str, batch: int | None = None)
     made = db.execute(
         "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, DueAt, CreatedAt, StartedAt, CompletedAt, Attempt, TriggeredBy,"
         " LifeLog, BatchId) VALUES (?, 'Manual', ?, 'default', 0, ?, ?, ?, ?, 1, 'Manual (dana)', '', ?)",
-        (job, state, _text(NOW + timedelta(hours=9)), _text(NOW - timedelta(minutes=26)), began, over, batch),
+        (
+            job,
+            state,
+            _text(NOW + timedelta(hours=9)),
+            _text(NOW - timedelta(minutes=26)),
+            began,
+            over,
+            batch,
+        ),
     )
     assert made.lastrowid is not None
     return made.lastrowid

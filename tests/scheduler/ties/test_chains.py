@@ -6,8 +6,8 @@ from guarantee_rig import DANA, schedulers
 from sqlalchemy import event
 from targcc_scheduler import JobType, job
 from targcc_scheduler.jobs.following import chains as graphs
-from targcc_scheduler.queries.following.chains import chains
 from targcc_scheduler.project import current
+from targcc_scheduler.queries.following.chains import chains
 from targcc_scheduler.queries.following.line import line
 from targcc_scheduler.queries.runs import get_run
 from targcc_scheduler.storage.tables import job_run

@@ -58,9 +58,7 @@ async def recent_runs(
     return {name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in found.items()}
 
 
-def _last_runs(
-    name: str, count: int, where: Iterable[sa.ColumnElement[bool]]
-) -> sa.Subquery:
+def _last_runs(name: str, count: int, where: Iterable[sa.ColumnElement[bool]]) -> sa.Subquery:
     return (
         sa.select(job_run)
         .where(job_run.c.JobName == name, *where)

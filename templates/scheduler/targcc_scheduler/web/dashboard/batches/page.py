@@ -37,9 +37,7 @@ async def batches_page(
     """The last batches; any word that is no state shows all."""
     wanted = BatchState(state) if state in set(BatchState) else None
     found = await scheduler.read(
-        lambda db: batches.list_batches(
-            db, state=wanted, limit=_A_PAGE + 1, before=id_of(before)
-        )
+        lambda db: batches.list_batches(db, state=wanted, limit=_A_PAGE + 1, before=id_of(before))
     )
     return render(
         request,
@@ -68,7 +66,9 @@ async def batch_page(
     batch, details = await scheduler.read(query)
     if batch is None:
         raise Problem(
-            404, "No such batch", gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
+            404,
+            "No such batch",
+            gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id),
         )
     return render(request, "batches/batch.html", principal, batch=batch, **details)
 
