@@ -257,7 +257,7 @@ class Shop:
             "cause": self.rows("SELECT Cause FROM c_JobFailure")[0][0],
             "run_id": str(
                 self.rows(
-                    "SELECT max(Id) FROM c_JobRun WHERE State = 'failed' AND JobName = 'InvoiceBatch'"
+                    "SELECT max(Id) FROM c_JobRun WHERE State = 'failed' AND BatchId IS NULL"
                 )[0][0]
             ),
         }
