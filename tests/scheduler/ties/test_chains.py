@@ -33,6 +33,9 @@ async def report_orders() -> None: ...
 async def apart() -> None: ...
 
 
+LINE = [["ImportOrders"], ["ImportPrices", "CheckOrders"], ["ReportOrders"]]
+
+
 @pytest.fixture
 async def scheduler(migrated_url):
     async with schedulers(migrated_url, __name__) as make:
@@ -43,6 +46,7 @@ async def stands(scheduler):
     """The state of the one chain, at which step, and the run of each step."""
     definitions = scheduler.definitions.values()
     [chain] = await scheduler.read(lambda db: chains(db, definitions))
+    assert [[step.job for step in level] for level in chain.levels] == LINE
     runs = {step.job: step.run.id for step in chain.steps if step.run is not None}
     return chain.state, chain.at and chain.at.job, runs
 

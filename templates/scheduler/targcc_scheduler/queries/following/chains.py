@@ -74,28 +74,33 @@ class Chain:
 
     @property
     def levels(self) -> tuple[tuple[ChainStep, ...], ...]:
-        """The steps by how many are before them on the longest way; those of a level do not wait for each other."""
-        depth: dict[str, int] = {}
+        """The steps in the order of a line: each beyond those it follows, and one that follows none right before the first that follows it."""
+        place: dict[str, int] = {}
         for step in self.steps:
-            depth[step.job] = max((depth[one] + 1 for one in step.after), default=0)
-        every = range(max(depth.values()) + 1)
-        return tuple(tuple(s for s in self.steps if depth[s.job] == level) for level in every)
+            place[step.job] = max((place[one] + 1 for one in step.after), default=0)
+        for step in self.steps:
+            if not step.after:
+                place[step.job] = (
+                    min(place[one.job] for one in self.steps if step.job in one.after) - 1
+                )
+        every = range(max(place.values()) + 1)
+        return tuple(tuple(s for s in self.steps if place[s.job] == level) for level in every)
 
     @property
     def at(self) -> ChainStep | None:
-        """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it never ran."""
+        """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it has not run."""
         runs = [step for step in self.steps if step.run is not None]
         return min(runs, key=_rank, default=None)
 
     @property
     def state(self) -> RunState | None:
-        """Its state: that of the step which is worst off; ``None``: it never ran."""
+        """Its state: that of the step which is worst off; ``None``: it has not run."""
         at = self.at
         return at.run.state if at is not None and at.run is not None else None
 
     @property
     def happened_at(self) -> datetime | None:
-        """When something of it happened last; ``None``: it never ran."""
+        """When something of it happened last; ``None``: it has not run."""
         return max((_happened(step.run) for step in self.steps if step.run), default=None)
 
 

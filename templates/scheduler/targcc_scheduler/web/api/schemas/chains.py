@@ -17,7 +17,7 @@ class ChainStandingOut(Schema):
     name: str = Field(description="The name of its first job.", examples=["ImportOrders"])
     jobs: tuple[str, ...] = Field(description="Its jobs, each after those that it follows.")
     state: RunState | None = Field(
-        description="Of the newest run that began it, and of what followed from it, the worst: that of `at`; null when it never ran."
+        description="Of the newest run that began it, and of what followed from it, the worst: that of `at`; null when it has not run."
     )
     at: str | None = Field(
         description="The job whose run has this state: the first that failed, else that runs, else that waits."
