@@ -27,7 +27,7 @@ from ..rendering import render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Operator = Annotated[Principal, Depends(page_needs(Role.OPERATOR))]
-_A_PAGE = 50
+_A_PAGE, _MOST_INNER = 50, 100
 
 
 @router.get("/batches")
@@ -59,7 +59,7 @@ async def batch_page(
 
     async def query(db: AsyncConnection) -> tuple[Batch | None, dict[str, Any]]:
         return await batches.get_batch(db, batch_id), {
-            "inner": await batches.list_batches(db, parent=batch_id),
+            "inner": await batches.list_batches(db, parent=batch_id, limit=_MOST_INNER),
             "callbacks": await children(db, batch_id, BATCH),
         }
 
@@ -70,7 +70,9 @@ async def batch_page(
             "No such batch",
             gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id),
         )
-    return render(request, "batches/batch.html", principal, batch=batch, **details)
+    return render(
+        request, "batches/batch.html", principal, batch=batch, most=_MOST_INNER, **details
+    )
 
 
 @router.post("/batches/{batch_id}/cancel")
