@@ -143,10 +143,10 @@ FILL_RUNS = """
         'web-' || (n % 4) || ':1:machine:random', 'System', 'Processed ' || (n % {distinct}) || ' orders of the day',
         CASE WHEN n % 20 = 0 THEN {cause} END,
         CASE WHEN n % 20 = 0 AND n < {open_since} THEN {at} END, 'Dana', 'discarded',
-        CASE WHEN n % 10 = 3 THEN 1 END
+        CASE WHEN n BETWEEN {batch} AND {batch} + 99999 THEN 1 END
     FROM {series} AS series
 """
-"""A tenth of them are of one batch, the largest there can be."""
+"""Some of them are of one batch, the largest there can be, of long ago."""
 FILL_BATCH = """
     INSERT INTO c_JobBatch (Id, Name, Kind, State, CreatedBy, CreatedAt, Total, Pending, Failed)
     VALUES (1, 'all that was', 'batch', 'failed', 'System', CURRENT_TIMESTAMP, 100000, 0, 5)
@@ -182,6 +182,7 @@ def fill(url: str) -> None:
             "success": "n % 20 <> 0",
             "cause": f"'{CAUSE.key}'",
             "open_since": RUNS // 10 * 9,
+            "batch": RUNS // 10 * 3,
         }
         connection.exec_driver_sql(FILL_BATCH)
         for statement, rows in ((FILL_RUNS, RUNS), (FILL_ATTEMPTS, ATTEMPTS)):
