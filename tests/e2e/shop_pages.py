@@ -36,7 +36,13 @@ NOW = datetime(2026, 3, 17, 9, 42, 10, tzinfo=UTC)
 ZONE = "Asia/Jerusalem"
 LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"  # 77 letters
 HEBREW = "דוח \u202eלילי"  # noqa: RUF001 - Hebrew, with a mark that turns the writing around
-PARAMETERS = {"name": "InvoiceBatch", "bulk_id": "1", "key": "1", "flow_id": "1"}
+PARAMETERS = {
+    "name": "InvoiceBatch",
+    "bulk_id": "1",
+    "key": "1",
+    "flow_id": "1",
+    "batch_id": "2",
+}
 """What stands for a part of an address, besides what the database says."""
 QUERIES = {
     "/jobs/{name}/backfill": "since=2026-03-14T00:00&until=2026-03-16T00:00",
@@ -51,6 +57,7 @@ EXTRA = {
     "/runs/999999": "problem",
     f"/jobs/{LONG}": "",
     "/jobs/DailySalesReport": "",
+    "/batches?state=succeeded": "",
     "/calendar?view=day&day=2026-03-27": "",  # the clock changes
 }
 """Addresses of a route that shows something else; those with a name have a picture, too."""
@@ -64,6 +71,41 @@ calendars:
     off: [friday, saturday, 2026-04-02 (Passover), 2026-04-22 (Independence Day)]
     blackouts: ["22:00-23:30 (backup)"]
 """
+FOLLOWERS = """
+from acme_jobs.scheduler import job
+
+
+@job(after=["InvoiceBatch"], description="Mails what was posted")
+async def send_invoices() -> None: ...
+
+
+@job(after=[send_invoices, "MonthlyCleanup"], description="Closes the day in the ledger")
+async def close_the_day() -> None: ...
+
+
+@job(after=["NightlyBackup"], description="Restores the backup to look whether it can be")
+async def check_backup() -> None: ...
+
+
+@job(after=[check_backup], description="Brings the backup to another building")
+async def archive_backup() -> None: ...
+"""
+"""Jobs that follow those of the example."""
+FOLLOWED = (
+    ("SendInvoices", "InvoiceBatch", "failed", "cancelled"),
+    ("CloseTheDay", "SendInvoices", "cancelled", "cancelled"),
+    ("CloseTheDay", "MonthlyCleanup", "succeeded", "cancelled"),
+    ("CheckBackup", "NightlyBackup", "succeeded", "running"),
+    ("ArchiveBackup", "CheckBackup", None, "awaiting"),
+)
+"""Which job's newest run waited for which, how that ended, and the state of the one that waited."""
+BATCHES = (
+    ("month end", "running", None, 1_204, 361, 3),
+    ("reminders", "running", 2, 40, 12, 0),
+    ("prices of spring", "succeeded", None, 208, 0, 0),
+    ("letters", "failed", None, 96, 0, 4),
+)
+"""Batches: name, state, in which, and how many members they have, that are not over, that failed."""
 STEPS = {
     "import": ("ImportOrders", (), "succeeded", ""),
     "load": ("LoadFile", ("import",), "running", ""),
@@ -149,6 +191,54 @@ WRITTEN: dict[str, dict[str, Any]] = {
 """A row of each table that pages show, besides those of the example's history."""
 
 
+def _tie(db: sqlite3.Connection) -> None:
+    """Write what hangs together: batches with runs, and runs that wait for others."""
+    for name, state, parent, *members in BATCHES:
+        db.execute(
+            "INSERT INTO c_JobBatch (Name, Kind, State, CreatedBy, CreatedAt, ParentId, Total, Pending, Failed)"
+            " VALUES (?, 'batch', ?, 'Manual (dana)', ?, ?, ?, ?, ?)",
+            (name, state, _text(NOW - timedelta(minutes=26)), parent, *members),
+        )
+    of_batch = {"succeeded": 840, "failed": 3, "scheduled": 360}
+    for state, number in of_batch.items():
+        for _ in range(number):
+            _add(db, "SendWelcomeEmail", state, batch=2)
+    callback = _add(db, "DailySalesReport", "awaiting")
+    _link(db, callback, "batch", 2, None)
+    for job, parent, ended, state in FOLLOWED:
+        [(found,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (parent,))
+        [(mine,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (job,))
+        _link(db, mine or _add(db, job, state), "run", found, ended)
+
+
+def _add(db: sqlite3.Connection, job: str, state: str, batch: int | None = None) -> int:
+    began = None if state in {"awaiting", "scheduled", "cancelled"} else _text(NOW - timedelta(minutes=2))  # fmt: skip
+    over = _text(NOW - timedelta(minutes=1)) if state in {"succeeded", "failed", "cancelled"} else None  # fmt: skip
+    made = db.execute(
+        "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, DueAt, CreatedAt, StartedAt, CompletedAt, Attempt, TriggeredBy,"
+        " LifeLog, BatchId) VALUES (?, 'Manual', ?, 'default', 0, ?, ?, ?, ?, 1, 'Manual (dana)', '', ?)",
+        (
+            job,
+            state,
+            _text(NOW + timedelta(hours=9)),
+            _text(NOW - timedelta(minutes=26)),
+            began,
+            over,
+            batch,
+        ),
+    )
+    assert made.lastrowid is not None
+    return made.lastrowid
+
+
+def _link(db: sqlite3.Connection, child: int, kind: str, parent: int, ended: str | None) -> None:
+    db.execute(
+        "INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise, Outcome)"
+        " VALUES (?, ?, ?, 'success', 'all', 'discard', ?)",
+        (child, kind, parent, ended),
+    )
+
+
 class Shop:
     """The site, and a person who is signed in."""
 
@@ -165,7 +255,11 @@ class Shop:
         """The address of each page, by the name of its picture; nameless ones by themselves."""
         known = PARAMETERS | {
             "cause": self.rows("SELECT Cause FROM c_JobFailure")[0][0],
-            "run_id": str(self.rows("SELECT max(Id) FROM c_JobRun WHERE State = 'failed'")[0][0]),
+            "run_id": str(
+                self.rows(
+                    "SELECT max(Id) FROM c_JobRun WHERE State = 'failed' AND BatchId IS NULL"
+                )[0][0]
+            ),
         }
         found = {}
         for path in page_paths():
@@ -184,6 +278,7 @@ def shop(root: Path) -> Iterator[Shop]:
     written.write_text(f"{example}\n{CALENDARS}", "utf-8")
     spec = load_spec(written)
     apply(make_plan(render_project(spec.model_copy(update={"scheduler": "package"})), root))
+    (root / "src/acme_jobs/jobs/followers.py").write_text(FOLLOWERS, "utf-8")
     database = root / "shop.db"
     url = f"sqlite:///{database}"
     with pytest.MonkeyPatch.context() as patch:
@@ -248,6 +343,7 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
             values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
             places = ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
+        _tie(db)
 
     async def work(connection: Any) -> str:
         await counts.add(connection, endings, HISTORY_SHARD)
@@ -276,6 +372,13 @@ def make_hostile(shop: Shop) -> None:
                 *(_text(NOW), _text(NOW) if message else None, f"Manual ({HEBREW})", message),
                 why.key if message else None,
             )
+    shop.rows(
+        "INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise)"
+        " SELECT max(Id), 'run', (SELECT max(Id) FROM c_JobRun WHERE JobName = 'InvoiceBatch'), 'success', 'all', 'discard'"
+        " FROM c_JobRun WHERE JobName IN (?, ?) GROUP BY JobName",
+        *(LONG, HEBREW),
+    )
+    shop.rows("UPDATE c_JobBatch SET Name = ? WHERE Kind = 'batch'", f"{'z' * 150} {HEBREW}")
     shop.rows("UPDATE c_JobAudit SET Detail = ?", f"{'z' * 300} {HEBREW}")
     for table, column in (
         ("c_JobMaintenance", "Reason"),

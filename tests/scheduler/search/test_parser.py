@@ -38,6 +38,7 @@ VALUES = {
     "since": st.integers(0, 2**31).map(lambda number: datetime.fromtimestamp(number, UTC)),
     "took": st.builds(Duration, st.sampled_from([">", ">=", "<", "<="]), LENGTHS),
     "run": st.integers(0, 10**17),
+    "batch": st.integers(0, 10**17),
     "is": st.just(Pattern("open")),
     "arg": TEXTS.map(Pattern.exactly),
 } | dict.fromkeys(("job", "queue", "node", "by", "cause", ""), PATTERNS)
@@ -124,6 +125,7 @@ def test_the_search_of_the_manual():
         ("job.name:x", 0, "job has no parts"),
         ("job:>x", 0, "can only stand in took:>5m"),
         ("run:12x", 4, "no number of a run"),
+        ("batch:month", 6, "no number of a batch"),
         ("arg.a:*x", 6, "may end with a star"),
         ("is:closed", 3, "is:open only"),
         ("since:1h,2h", 0, "takes one value"),

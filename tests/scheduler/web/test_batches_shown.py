@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import re
+from datetime import UTC, datetime
 
+import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.security.rights import own_roles
 from targcc_scheduler.security.roles import Grant, Role
-from targcc_scheduler.storage.tables import job_batch
+from targcc_scheduler.storage.tables import job_audit, job_batch
 from web_fixtures import Site
 
 
@@ -67,14 +70,73 @@ async def test_a_role_for_some_jobs_sees_no_batch_and_changes_none(site: Site):
     await site.change(lambda db: own_roles.create(db, "reports", given))
     dana = await site.user("reports", "dana")
     headers = {"X-CSRF-Token": dana.csrf}
-    for path in ("/api/batches", f"/api/batches/{batch_id}"):
+    for path in ("/api/batches", "/jobs/batches"):
         assert (await dana.get(path)).status_code == 403
+        assert (await dana.get(f"{path}/{batch_id}")).status_code == 403
+    assert (await dana.send(f"/jobs/batches/{batch_id}/cancel")).status_code == 403
+    assert "/jobs/batches" not in await dana.page("/jobs/runs")
     assert "month end" not in await dana.page("/jobs/runs/1")
     for action in ("cancel", "retry"):
         answer = await dana.client.post(f"/api/batches/{batch_id}/{action}", headers=headers)
         assert answer.status_code == 403
     rows = await site.scheduler.read(lambda db: db.execute(job_batch.select()))
     assert {(row.State, row.CancelledBy) for row in rows} == {("running", None)}
+
+
+async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
+    viewer, operator = await site.user("viewer"), await site.user("operator")
+    assert "There is no batch." in await viewer.page("/jobs/batches")
+    batch_id = await month_end(site)
+    here = f"/jobs/batches/{batch_id}"
+    assert 'href="/jobs/batches"' in await viewer.page("/jobs/runs")
+    assert f'href="{here}"' in await viewer.page("/jobs/runs/1")
+    listed = await viewer.page("/jobs/batches")
+    assert listed.index("<bdi>reminders</bdi>") < listed.index("<bdi>month end</bdi>")
+    assert "month end" not in await viewer.page(f"/jobs/batches?before={batch_id}")
+    assert "No batch fits." in await viewer.page("/jobs/batches?state=failed")
+
+    page = await viewer.page(here)
+    assert f'aria-label="Batch {batch_id}: 0 of 3 done"' in page
+    assert f'href="/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued">2</a>' in page
+    assert re.findall(r'<tr id="batch-(\d+)"', page) == [str(batch_id + 1)]
+    assert 'href="/jobs/jobs/SyncStock"' in page
+    assert f'hx-get="{here}" hx-trigger="every 2s"' in page
+    assert f"{here}/cancel" not in page
+    found = await viewer.page(f"/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued")
+    assert found.count('<tr id="run-') == 2
+    for path in ("/jobs/batches/99", "/jobs/batches/x"):
+        assert (await viewer.get(path)).status_code == 404
+
+    assert (await viewer.send(f"{here}/cancel")).status_code == 403
+    assert (await operator.client.post(f"{here}/cancel")).status_code == 403  # without its token
+    answer = await operator.send(f"{here}/cancel")
+    assert (answer.status_code, answer.headers["location"]) == (303, here)
+    page = await operator.page(here)
+    assert "Cancelled, or told to stop: 3 runs." in page
+    assert "Cancelled by <bdi>operator-person</bdi>." in page
+    assert f"{here}/cancel" not in page
+    await operator.send(f"{here}/cancel")
+    assert "is cancelled" in await operator.page(here)
+    await operator.send(f"{here}/retry")
+    assert "Done again: 3 runs." in await operator.page(here)
+    assert "0 of 3 done" in await operator.page(here)
+    done = await site.scheduler.read(lambda db: db.execute(sa.select(job_audit.c.Action)))
+    assert {"cancel batch", "retry batch"} <= set(done.scalars())
+
+
+async def test_batches_are_paged_by_their_ids(site: Site):
+    now = datetime.now(UTC)
+    row = {"Kind": "batch", "State": "succeeded", "CreatedBy": "test", "CreatedAt": now}
+    many = [row | {"Name": f"batch-{n}"} for n in range(60)]
+    await site.change(lambda db: db.execute(job_batch.insert(), many))
+    viewer = await site.user("viewer")
+    first = await viewer.page("/jobs/batches?state=succeeded")
+    assert first.count('<tr id="batch-') == 50
+    older = re.search(r'rel="next" href="([^"]+)"', first)
+    second = await viewer.page(older[1].replace("&amp;", "&"))
+    assert second.count('<tr id="batch-') == 10
+    assert "batch-9<" in second
+    assert 'rel="next"' not in second
 
 
 async def test_the_command_line_shows_how_far_a_batch_is(site: Site, database_url, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 from targcc_scheduler import Settings
+from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.queries import history
 from targcc_scheduler.queries import runs as run_rows
 from targcc_scheduler.queries.following.changes import changes_since
@@ -66,6 +67,11 @@ PAGES = (
     "/jobs/heatmap?job=DailyReport",
     "/jobs/calendars",
     "/jobs/webhooks",
+    "/jobs/batches",
+    "/jobs/batches?state=running&before=9",
+    "/jobs/batches/1",
+    "/jobs/runs?q=batch%3A1",
+    "/jobs/runs?q=batch%3A1+state%3Afailed",
     "/jobs/runs/1500/live",
     "/jobs/runs/1500/lines",
 )
@@ -104,6 +110,7 @@ ENDPOINTS = (
     "/api/audit?job=DailyReport",
     "/api/audit?run_id=1500",
     "/api/audit?cursor=1000",
+    "/api/chains",
     "/api/batches",
     "/api/batches/1",
     "/metrics",
@@ -119,7 +126,8 @@ def rows() -> Iterator[tuple[sa.Table, dict[str, Any]]]:
         run = {"JobName": job, "JobType": "Recurring", "State": state, "Queue": "default"}
         times = {"DueAt": at, "CreatedAt": at, "StartedAt": at, "CompletedAt": at}
         cause = CAUSE.key if state == "failed" else None
-        yield job_run, run | times | {"TriggeredBy": "System", "Cause": cause}
+        more = {"Cause": cause, "BatchId": 1 if n % 10 == 0 else None}
+        yield job_run, run | times | {"TriggeredBy": "System"} | more
         attempt = {"JobName": job, "JobType": "Recurring", "JobId": str(n + 1)}
         result = {"StartedAt": at, "CompletedAt": at, "Success": state == "succeeded"}
         yield logged_job, attempt | result | {"DurationMs": n, "CreatedAt": at}
@@ -145,11 +153,15 @@ def migrated_url(migrated_in_any_form_url: str) -> str:
     return migrated_in_any_form_url
 
 
+async def follow_report() -> None: ...
+
+
 @pytest.fixture
 async def long_site(migrated_url: str) -> AsyncIterator[Site]:
     """A site with a history."""
     settings = Settings(database_url=migrated_url, heartbeat_seconds=5)
     async with running(settings, work=False) as site:
+        site.scheduler._registry.add(define(follow_report, after=["DailyReport"]))
         await site.change(fill)
         await site.change(lambda db: db.execute(sa.text("ANALYZE")))
         yield site

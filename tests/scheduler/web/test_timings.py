@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import Settings
+from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.storage.engines import sync_engine
 from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.failures.cause import cause_of
@@ -27,6 +29,8 @@ ATTEMPTS = RUNS // 5
 DISTINCT = 1_000
 TIMES = 11
 NEEDLE, LONG_AGO = "porcupine 4711", RUNS // 10
+CHAIN = ("DailyReport", *(f"Old{n}" for n in range(1, 10)))
+"""Jobs each of which follows the one before."""
 CAUSE = cause_of("DailyReport", "ValueError: 7")
 SEARCHES = (
     "",
@@ -46,6 +50,8 @@ SEARCHES = (
     "took:>5h",
     "queue:nowhere",
     "by:nobody",
+    "batch:1",
+    "batch:1 state:failed",
 )
 ADDRESSES = (
     "/jobs",
@@ -71,6 +77,9 @@ ADDRESSES = (
     "/jobs/heatmap?job=DailyReport",
     "/jobs/calendars",
     "/jobs/webhooks",
+    "/jobs/batches",
+    "/jobs/batches/1",
+    f"/jobs/runs/{RUNS // 2 + 9}",
     "/jobs/jobs/SyncStock",
     "/jobs/jobs/SyncStock/backfill",
     "/jobs/jobs/SyncStock/override",
@@ -92,6 +101,10 @@ ADDRESSES = (
     "/api/calendars",
     "/api/maintenance",
     "/api/webhooks",
+    "/api/chains",
+    "/api/jobs/Old9",
+    "/api/batches",
+    "/api/batches/1",
     f"/api/runs/{RUNS // 2}/log.txt",
     f"/api/runs/{RUNS // 2}/events",
     "/api/runs?q=porcupine",
@@ -124,14 +137,25 @@ AT = {
 }
 FILL_RUNS = """
     INSERT INTO c_JobRun (JobName, JobType, State, Queue, ArgumentsJson, DueAt, CreatedAt, StartedAt, CompletedAt, Attempt,
-        ServerId, TriggeredBy, Message, Cause, HandledAt, HandledBy, Handling)
+        ServerId, TriggeredBy, Message, Cause, HandledAt, HandledBy, Handling, BatchId)
     SELECT CASE n % 50 WHEN 0 THEN 'DailyReport' ELSE 'Old' || (n % 50) END, 'Recurring', CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'succeeded' END, 'default',
         CASE WHEN n % 2 = 0 THEN '{{"customer": ' || (n % {distinct}) || '}}' END, {at}, {at}, {at}, {at}, 1,
         'web-' || (n % 4) || ':1:machine:random', 'System', 'Processed ' || (n % {distinct}) || ' orders of the day',
         CASE WHEN n % 20 = 0 THEN {cause} END,
-        CASE WHEN n % 20 = 0 AND n < {open_since} THEN {at} END, 'Dana', 'discarded'
+        CASE WHEN n % 20 = 0 AND n < {open_since} THEN {at} END, 'Dana', 'discarded',
+        CASE WHEN n BETWEEN {batch} AND {batch} + 99999 THEN 1 END
     FROM {series} AS series
 """
+"""Some of them are of one batch, the largest there can be, of long ago."""
+FILL_BATCH = """
+    INSERT INTO c_JobBatch (Id, Name, Kind, State, CreatedBy, CreatedAt, Total, Pending, Failed)
+    VALUES (1, 'all that was', 'batch', 'failed', 'System', CURRENT_TIMESTAMP, 100000, 0, 5)
+"""
+FILL_LINKS = """
+    INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise, Outcome)
+    SELECT Id, 'run', Id - 1, 'success', 'all', 'discard', 'succeeded' FROM c_JobRun WHERE Id % 50 BETWEEN 1 AND 9
+"""
+"""Runs of the report, and of nine jobs each of which follows the one before."""
 QUARTER = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', strftime('%s', StartedAt) / 900 * 900, 'unixepoch')",
     "postgresql": "date_bin('15 minutes', StartedAt, TIMESTAMPTZ '2020-01-01 00:00:00Z')",
@@ -158,11 +182,16 @@ def fill(url: str) -> None:
             "success": "n % 20 <> 0",
             "cause": f"'{CAUSE.key}'",
             "open_since": RUNS // 10 * 9,
+            "batch": RUNS // 10 * 3,
         }
+        connection.exec_driver_sql(FILL_BATCH)
         for statement, rows in ((FILL_RUNS, RUNS), (FILL_ATTEMPTS, ATTEMPTS)):
             series, at = SERIES[kind].format(rows=rows), AT[kind].format(rows=rows)
             said = statement.format(series=series, at=at, **known)
             connection.exec_driver_sql(said.replace("%", "%%") if kind != "sqlite" else said)
+        connection.exec_driver_sql(
+            FILL_LINKS.replace("%", "%%") if kind != "sqlite" else FILL_LINKS
+        )
         bucket = "CASE State WHEN 'failed' THEN -1 ELSE 20 + Id % 60 END"
         counts = FILL_COUNTS.format(quarter=QUARTER[kind], bucket=bucket)
         connection.exec_driver_sql(counts if kind == "sqlite" else counts.replace("%", "%%"))
@@ -214,6 +243,10 @@ def index(connection: sa.Connection, kind: str) -> None:
     connection.exec_driver_sql("CREATE INDEX IX_c_JobText_Grams ON c_JobText USING gin (Grams)")
 
 
+async def follow() -> None:
+    """What the jobs of the chain do: nothing, as nobody begins it here."""
+
+
 @pytest.fixture
 async def site(migrated_url: str) -> AsyncIterator[Site]:
     began = time.monotonic()
@@ -222,6 +255,8 @@ async def site(migrated_url: str) -> AsyncIterator[Site]:
     print(f"\n{RUNS:,} runs in {took:.0f} s")  # noqa: T201 - the figures are what it is run for
     settings = Settings(database_url=migrated_url, heartbeat_seconds=1, lost_after_seconds=60)
     async with running(settings, work=True) as site:
+        for before, name in pairwise(CHAIN):
+            site.scheduler._registry.add(define(follow, name=name, after=[before]))
         await site.change(lambda db: groups.note(db, [groups.Seen(CAUSE, datetime.now(UTC))]))
         yield site
 

@@ -67,4 +67,6 @@ async def test_fields_are_chosen_of_lists_and_pages(site: Site):
     assert "fields=id%2Cstate" in page.headers["Link"]
     wrong = await client.get("/api/jobs?fields=name,colour")
     assert wrong.status_code == 422
-    assert "there is no colour; there are description, display_name" in wrong.json()["detail"]
+    assert (
+        "there is no colour; there are chain, description, display_name" in wrong.json()["detail"]
+    )

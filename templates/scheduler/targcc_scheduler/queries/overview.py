@@ -14,6 +14,7 @@ from ..storage.owners import rows as owners
 from ..storage.owners.values import Ownership
 from ..storage.statistics import recount
 from . import releases, runs, system
+from .following.chains import Chain, chains
 from .jobs import BAD, JobOverview, job_overviews
 from .models import AuditEntry, Run, Server
 from .needs.concerns import Concern, concerns
@@ -30,6 +31,7 @@ class Overview:
 
     Args:
         jobs: Every job there is.
+        chains: The jobs that follow each other, and how they stand.
         concerns: What is wrong, worst first.
         recovered: The jobs that failed or were missed in the window, and have succeeded since.
         window: How many runs ended in the window, and in which state.
@@ -44,6 +46,7 @@ class Overview:
     since: datetime
     horizon: datetime
     jobs: tuple[JobOverview, ...]
+    chains: tuple[Chain, ...] = ()
     concerns: tuple[Concern, ...]
     recovered: tuple[JobOverview, ...]
     window: EndedRuns
@@ -55,6 +58,12 @@ class Overview:
     unknown: Mapping[str, int]
     unfinished: tuple[Ownership, ...]
     still_counting: int
+
+    @property
+    def apart(self) -> tuple[JobOverview, ...]:
+        """The jobs that are in no chain."""
+        chained = {name for chain in self.chains for name in chain.jobs}
+        return tuple(job for job in self.jobs if job.name not in chained)
 
     def count(self, *states: RunState) -> int:
         """How many runs of the window ended in one of these states."""
@@ -82,6 +91,7 @@ async def overview(
         since=since,
         horizon=horizon,
         jobs=jobs,
+        chains=await chains(connection, definitions),
         concerns=await concerns(connection, definitions, now, lost_after=lost_after),
         recovered=tuple(job for job in jobs if job.name in failed and not job.needs_attention),
         window=window,

@@ -47,21 +47,21 @@ async def waiting_runs(connection: AsyncConnection, limit: int = 50) -> tuple[Ru
 
 
 async def recent_runs(
-    connection: AsyncConnection, names: Iterable[str], each: int
+    connection: AsyncConnection, names: Iterable[str], each: int, *where: sa.ColumnElement[bool]
 ) -> dict[str, tuple[Run, ...]]:
-    """The last ``each`` runs of every named job, newest first; found by the index, however long the history is."""
+    """The last ``each`` runs of every named job, newest first, of those that meet ``where``; found by the index, however long the history is."""
     found: dict[str, list[Run]] = {name: [] for name in names}
     for part in _parts(list(found), _JOBS_A_STATEMENT):
-        statement = sa.union_all(*(sa.select(_last_runs(name, each)) for name in part))
+        statement = sa.union_all(*(sa.select(_last_runs(name, each, where)) for name in part))
         for row in await connection.execute(statement):
             found[row.JobName].append(run_of(row))
     return {name: tuple(sorted(runs, key=lambda run: -run.id)) for name, runs in found.items()}
 
 
-def _last_runs(name: str, count: int) -> sa.Subquery:
+def _last_runs(name: str, count: int, where: Iterable[sa.ColumnElement[bool]]) -> sa.Subquery:
     return (
         sa.select(job_run)
-        .where(job_run.c.JobName == name)
+        .where(job_run.c.JobName == name, *where)
         .order_by(job_run.c.Id.desc())
         .limit(count)
         .subquery()

@@ -31,6 +31,7 @@ KEYS = {
     "cause": Key("3f2504e04f8911d3", "failed of this cause, one of the inbox"),
     "is": Key("open", "waits in the inbox for a person"),
     "run": Key("1234", "this run"),
+    "batch": Key("12", "of this batch, but not of those in it; or of this flow"),
 }  # fmt: skip
 """What can stand before a colon. All else is looked for in the job's name, message, arguments and who started it."""
 

@@ -85,7 +85,8 @@ class _Reader:
             "until": self._instant,
             "took": self._duration,
             "is": self._standing,
-            "run": self._run,
+            "run": self._number,
+            "batch": self._number,
             "arg": self._argument,
         }
         if (read := readers.get(piece.key)) is None:
@@ -123,10 +124,10 @@ class _Reader:
             raise ValueError("there is is:open only")
         return Pattern("open")
 
-    def _run(self, _: Piece, word: Word) -> int:
+    def _number(self, piece: Piece, word: Word) -> int:
         digits = word.text.removeprefix("#")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS):
-            raise ValueError(f"{word.text!r} is no number of a run")
+            raise ValueError(f"{word.text!r} is no number of a {piece.key}")
         return int(digits)
 
     def _argument(self, _: Piece, word: Word) -> Pattern:

@@ -26,7 +26,7 @@ LISTS = frozenset(
         *("/views", "/views/remove", "/api/docs", "/api/openapi.json"),
         *("/account", "/account/second-factor", "/account/second-factor/off", "/logout"),
         *("/account/sessions/revoke", "/account/sessions/{session_id}/revoke"),
-        *("/api/jobs", "/api/runs", "/api/inbox", "/api/bulk", "/api/bulk/count"),
+        *("/api/jobs", "/api/chains", "/api/runs", "/api/inbox", "/api/bulk", "/api/bulk/count"),
         *("/api/bulk/{bulk_id}", "/api/events"),
         *("/api/sessions", "/api/sessions/{session_id}", "/api/system"),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 _PARTS = {
     "jobs": ("jobs", "overrides", "owners", "oncall", "timeline.routes", "files.routes"),
     "history": ("jobs",),
+    "chains": ("jobs",),
     "overrides": ("overrides",),
     "owners": ("owners",),
     "runs": ("runs", "files.routes", "oncall", "live.events"),

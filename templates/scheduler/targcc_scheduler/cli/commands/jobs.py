@@ -11,6 +11,7 @@ from ...core import humanize
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...schedules import format_duration, parse_zone
+from ...web.api.schemas.chains import ChainStandingOut
 from ...web.api.schemas.jobs import JobDetailOut, JobOut
 from ...web.api.schemas.overrides import OverrideOut
 from ...web.api.schemas.system import SystemOut
@@ -49,6 +50,7 @@ def list_jobs(*, as_json: bool) -> None:
             print_json(jobs)
         else:
             _print_jobs(jobs, api.now, system)
+            _print_chains(jobs)
             _print_left(jobs)
         _print_broken(system)
 
@@ -72,6 +74,29 @@ def _print_jobs(jobs: Sequence[JobOut], now: datetime, system: SystemOut) -> Non
             for job in jobs
         ],
     )
+
+
+def _print_chains(jobs: Sequence[JobOut]) -> None:
+    """The jobs that follow each other, and how each chain of them stands."""
+    chains = {job.chain.name: job.chain for job in jobs if job.chain is not None}
+    if chains:
+        click.echo()
+        rows = [[name, _standing(one), " > ".join(one.jobs)] for name, one in chains.items()]
+        print_table(["CHAIN", "STATE", "STEPS"], rows)
+
+
+def _standing(chain: ChainStandingOut) -> str:
+    """How a chain stands: ``failed at CheckOrders, run 13``."""
+    if chain.state is None:
+        return "not yet"
+    state = humanize.STATE_WORDS[chain.state]
+    return state if chain.state == "succeeded" else f"{state} at {chain.at}, run {chain.run_id}"
+
+
+def _chain(job: JobOut) -> str:
+    """The chain that a job is in, with how it stands."""
+    chain = job.chain
+    return f"{' > '.join(chain.jobs)}: {_standing(chain)}" if chain is not None else ""
 
 
 def _next_run(job: JobOut, now: datetime) -> str:
@@ -142,6 +167,7 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         ("calendars", ", ".join(job.calendars)),
         *[("changed", _changed(one, now)) for one in job.overrides],
         ("last", f"{last.state} {when(last.happened_at, now)}" if last else ""),
+        ("chain", _chain(job)),
         ("queue", job.queue),
         ("retries", retries if job.retries else "none"),
         ("timeout", _seconds(job.timeout_seconds) if job.timeout_seconds is not None else "none"),

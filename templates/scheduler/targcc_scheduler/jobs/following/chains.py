@@ -70,3 +70,39 @@ def circle(name: str, after: Mapping[str, Iterable[str]]) -> list[str] | None:
         return None
 
     return way([name], set())
+
+
+def chains(definitions: Iterable[JobDefinition]) -> tuple[tuple[JobDefinition, ...], ...]:
+    """The jobs that hang together by their ``after``: of each chain those that follow no other first, and every job after those it follows."""
+    jobs = sorted(definitions, key=lambda job: job.display_name.casefold())
+    by_name = {job.name: job for job in jobs}
+    after = {job.name: frozenset(job.after) & by_name.keys() for job in jobs}
+    found = [_in_order(group, after) for group in _groups(after)]
+    return tuple(
+        tuple(by_name[name] for name in names)
+        for names in sorted(found, key=lambda names: by_name[names[0]].display_name.casefold())
+    )
+
+
+def _groups(after: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The names that are linked, directly or through others; those with no link are left out."""
+    group_of = {name: [name] for name in after}
+    for name, parents in after.items():
+        for parent in parents:
+            mine, theirs = group_of[name], group_of[parent]
+            if mine is not theirs:
+                theirs += mine
+                group_of |= dict.fromkeys(mine, theirs)
+    every = {id(group): group for group in group_of.values()}
+    return [group for group in every.values() if len(group) > 1]
+
+
+def _in_order(group: Iterable[str], after: Mapping[str, frozenset[str]]) -> list[str]:
+    """The names of a group, each after those that it follows; else as they stand in ``after``."""
+    members, placed = set(group), dict[str, None]()
+    rest = [name for name in after if name in members]
+    while rest:
+        ready = [name for name in rest if after[name] <= placed.keys()]
+        placed |= dict.fromkeys(ready or rest)  # no circle: the registry refuses those
+        rest = [name for name in rest if name not in placed]
+    return list(placed)

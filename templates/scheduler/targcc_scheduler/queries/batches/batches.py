@@ -66,6 +66,7 @@ async def list_batches(
     state: BatchState | None = None,
     limit: int = 50,
     before: int | None = None,
+    parent: int | None = None,
 ) -> list[Batch]:
     """Batches, newest first, without their runs and the batches in them.
 
@@ -74,12 +75,15 @@ async def list_batches(
         state: In this state.
         limit: At most so many.
         before: Older than this one.
+        parent: Of those in this one.
     """
     query = sa.select(job_batch).where(IS_BATCH)
     if state is not None:
         query = query.where(_C.State == state)
     if before is not None:
         query = query.where(_C.Id < before)
+    if parent is not None:
+        query = query.where(_C.ParentId == parent)
     rows = await db.execute(query.order_by(_C.Id.desc()).limit(limit))
     return [_batch(row) for row in rows]
 

@@ -126,6 +126,7 @@ _LISTED: dict[str, sa.Column[Any]] = {
     "queue": job_run.c.Queue,
     "cause": job_run.c.Cause,
     "run": job_run.c.Id,
+    "batch": job_run.c.BatchId,
 }
 _ONE: dict[str, Callable[[Any, Term, RunFilter], Condition]] = {
     "": _text,

@@ -1,6 +1,6 @@
 """Pages of runs.
 
-By job, state, cause and time an index of the table finds them in their order. For all else the newest are looked at one after the other
+By job, state, cause and time an index of the table finds them in their order, those of a batch are sorted. For all else the newest are looked at one after the other
 (:data:`_LOOKED_AT`), which is all that most searches need; then the index of texts names the older ones that may fit, and each is compared.
 What the index cannot know yet is looked at too: runs that are not over, and those that no step has reached.
 """
@@ -73,10 +73,26 @@ def _names(term: Term, name: str) -> bool:
 
 async def _first(connection: AsyncConnection, wanted: RunFilter, *more: Condition) -> _Rows:
     """The newest that fit, and one more than asked for."""
-    parts = [sa.select(job_run).where(*where, *more) for where in _parts(wanted)]
-    statement = first_of(parts, [job_run.c.Id.desc()], wanted.limit + 1)
+    limit = wanted.limit + 1
+    select = _newest_of_few if _is_of_a_batch(wanted) else _all
+    parts = [select([*where, *more], limit) for where in _parts(wanted)]
+    statement = first_of(parts, [job_run.c.Id.desc()], limit)
     found: _Rows = (await connection.execute(statement)).all()
     return found
+
+
+def _all(where: Sequence[Condition], _: int) -> sa.Select[Any]:
+    return sa.select(job_run).where(*where)
+
+
+def _newest_of_few(where: Sequence[Condition], limit: int) -> sa.Select[Any]:
+    """The same where all that fit are sorted, by an order that no index has: they are not looked for among all runs, from the newest on."""
+    ids = sa.select(job_run.c.Id).where(*where).order_by((job_run.c.Id + 0).desc()).limit(limit)
+    return sa.select(job_run).where(job_run.c.Id.in_(ids.correlate(None)))
+
+
+def _is_of_a_batch(wanted: RunFilter) -> bool:
+    return any(not term.negated for term in wanted.search.of("batch"))
 
 
 def _parts(wanted: RunFilter) -> Iterator[list[Condition]]:

@@ -57,12 +57,14 @@ async def parents(
     )
 
 
-async def children(connection: AsyncConnection, run_id: int) -> tuple[Relative, ...]:
-    """The runs that wait for a run, or waited for it."""
+async def children(
+    connection: AsyncConnection, parent_id: int, kind: str = "run"
+) -> tuple[Relative, ...]:
+    """The runs that wait for a run, or a batch, or waited for it."""
     found = await connection.execute(
         sa.select(job_run.c.Id, job_run.c.JobName, job_run.c.State, job_link.c.Condition)
         .join(job_link, job_link.c.ChildId == job_run.c.Id)
-        .where(job_link.c.ParentKind == "run", job_link.c.ParentId == run_id)
+        .where(job_link.c.ParentKind == kind, job_link.c.ParentId == parent_id)
         .order_by(job_run.c.Id)
         .limit(_MOST)
     )

@@ -14,6 +14,7 @@ from ...core import humanize
 from ...core.actor import SYSTEM
 from ...core.languages.reader import gettext, ngettext
 from ...jobs.definition import JobDefinition
+from ...jobs.following.chains import chains
 from ...storage.failures import concerns as rows
 from ...storage.maintenance import rows as windows
 from ...storage.maintenance.rows import Window
@@ -81,7 +82,8 @@ async def concerns(
 ) -> tuple[Concern, ...]:
     """Everything that is wrong, worst first; ``failures`` are what the inbox holds, for who has read it."""
     jobs = list(definitions)
-    failed = _failures(await inbox(connection, now) if failures is None else failures, _names(jobs))
+    found = await inbox(connection, now) if failures is None else failures
+    failed = _failures(found, _names(jobs), _places(jobs))
     others = await besides_failures(connection, jobs, now, lost_after=lost_after)
     return _in_order([*failed, *others])
 
@@ -112,6 +114,11 @@ async def besides_failures(
 
 def _names(jobs: Iterable[JobDefinition]) -> dict[str, str]:
     return {job.name: job.display_name for job in jobs}
+
+
+def _places(jobs: Iterable[JobDefinition]) -> dict[str, str]:
+    """The first job of the chain that each job is in, as it is shown; of jobs in a chain."""
+    return {one.name: chain[0].display_name for chain in chains(jobs) for one in chain}
 
 
 def _in_order(found: Iterable[Concern]) -> tuple[Concern, ...]:
@@ -173,7 +180,9 @@ def _late(found: Iterable[late.Late], names: Mapping[str, str]) -> Iterable[Conc
         )
 
 
-def _failures(found: Iterable[Failure], names: Mapping[str, str]) -> Iterable[Concern]:
+def _failures(
+    found: Iterable[Failure], names: Mapping[str, str], places: Mapping[str, str]
+) -> Iterable[Concern]:
     for one in found:
         job = names.get(one.job, one.job)
         hand = (
@@ -190,12 +199,21 @@ def _failures(found: Iterable[Failure], names: Mapping[str, str]) -> Iterable[Co
         yield Concern(
             kind="failure",
             subject=one.cause,
-            title=title,
+            title=_in_chain(title, job, places.get(one.job)),
             detail=f"{one.title}{hand}",
             since=one.first_at,
             serious=bool(one.open),
             number=one.open + one.in_hand,
         )
+
+
+def _in_chain(title: str, job: str, first: str | None) -> str:
+    """The same, with which step of which chain it is about, if it is about one."""
+    if first is None:
+        return title
+    if first == job:
+        return gettext("%(what)s, the first step of its chain", what=title)
+    return gettext("%(what)s, in the chain of %(job)s", what=title, job=first)
 
 
 async def _written(connection: AsyncConnection, names: Mapping[str, str]) -> list[Concern]:

@@ -6,10 +6,14 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...queries import history, statistics, upcoming
 from ...queries import jobs as jobs_rows
+from ...queries.following import chains as chain_rows
+from ...queries.following.chains import Chain
 from ...queries.history import Place, place_of
+from ...queries.jobs import JobOverview
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...scheduler import Scheduler
@@ -32,6 +36,7 @@ from .common import (
     tried,
 )
 from .schemas.base import DoneOut, PauseIn
+from .schemas.chains import ChainOut, chain_out
 from .schemas.jobs import (
     JobDetailOut,
     JobOut,
@@ -49,16 +54,39 @@ async def list_jobs(_: Viewer, scheduler: SchedulerOf) -> list[JobOut]:
     """Every job: its schedule, next run and last result."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
-    jobs = await scheduler.read(lambda db: jobs_rows.job_overviews(db, definitions, now))
-    return [JobOut(**job_values(job)) for job in jobs]
+
+    async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
+        jobs = await jobs_rows.job_overviews(db, definitions, now)
+        return jobs, await chain_rows.chains(db, definitions)
+
+    jobs, chains = await scheduler.read(query)
+    chain_of = {name: chain for chain in chains for name in chain.jobs}
+    return [JobOut(**job_values(job, chain_of.get(job.name))) for job in jobs]
+
+
+@router.get("/chains", tags=["jobs"])
+async def list_chains(_: Viewer, scheduler: SchedulerOf) -> list[ChainOut]:
+    """Every chain, the jobs that follow each other, as one thing: how the newest run that began it stands, and what followed from it."""
+    definitions = scheduler.definitions.values()
+    return [
+        chain_out(one)
+        for one in await scheduler.read(lambda db: chain_rows.chains(db, definitions))
+    ]
 
 
 @router.get("/jobs/{name}", tags=["jobs"])
 async def get_job(name: str, _: Viewer, scheduler: SchedulerOf) -> JobDetailOut:
     """One job with its settings and its next five runs; the name in any case, with or without `Job`."""
     definition, now = find_job(scheduler, name), scheduler.clock.now()
-    jobs = await scheduler.read(lambda db: jobs_rows.job_overviews(db, [definition], now))
-    return job_detail_out(jobs[0], upcoming.next_runs(jobs[0], 5), now)
+    every = scheduler.definitions.values()
+
+    async def query(db: AsyncConnection) -> tuple[JobOverview, Chain | None]:
+        [job] = await jobs_rows.job_overviews(db, [definition], now)
+        chains = await chain_rows.chains(db, every, of=definition.name)
+        return job, next(iter(chains), None)
+
+    job, chain = await scheduler.read(query)
+    return job_detail_out(job, chain, upcoming.next_runs(job, 5), now)
 
 
 @router.post("/jobs/{name}/trigger", tags=["jobs"])

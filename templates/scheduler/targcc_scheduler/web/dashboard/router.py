@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import actions, oncall_actions, view_actions
+from .batches import page as batches
 from .calendars import page as calendars
 from .files import page as files
 from .flows import page as flows
@@ -29,6 +30,7 @@ ROUTERS = tuple(
         overrides,
         runs,
         flows,
+        batches,
         log,
         files,
         bulk,

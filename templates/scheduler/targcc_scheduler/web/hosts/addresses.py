@@ -7,6 +7,7 @@ from __future__ import annotations
 
 PATHS = (
     "/api/jobs",
+    "/api/chains",
     "/api/jobs/{name}",
     "/api/jobs/{name}/trigger",
     "/api/jobs/{name}/history",

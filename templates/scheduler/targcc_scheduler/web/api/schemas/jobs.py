@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ....queries.following.chains import Chain
 from ....queries.jobs import JobOverview
 from ....queries.models import Pause
 from ....queries.needs.calendars import SlotChange, calendars_of, changes
@@ -15,6 +16,7 @@ from ....storage.owners.values import Owner
 from ....storage.runs.values import On, Otherwise, Quorum
 from ....storage.ties.keys.wanted import LONGEST_CALL_KEY
 from .base import Schema
+from .chains import ChainStandingOut, standing_out
 from .overrides import OverrideOut, overrides_out
 from .runs import RunOut, run_out
 
@@ -40,6 +42,9 @@ class JobOut(Schema):
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
+    chain: ChainStandingOut | None = Field(
+        default=None, description="The chain that it is in: of jobs that follow each other."
+    )
 
 
 class JobDetailOut(JobOut):
@@ -153,8 +158,8 @@ class TriggerIn(BaseModel):
     )
 
 
-def job_values(job: JobOverview) -> dict[str, Any]:
-    """A job for :class:`JobOut`."""
+def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
+    """A job, and the chain that it is in, for :class:`JobOut`."""
     definition = job.definition
     return {
         "name": definition.name,
@@ -171,16 +176,19 @@ def job_values(job: JobOverview) -> dict[str, Any]:
         "next_run": job.next_run,
         "last_run": run_out(job.last, definition) if job.last is not None else None,
         "success_rate": job.success_rate,
+        "chain": standing_out(chain),
     }
 
 
-def job_detail_out(job: JobOverview, next_runs: list[datetime], now: datetime) -> JobDetailOut:
+def job_detail_out(
+    job: JobOverview, chain: Chain | None, next_runs: list[datetime], now: datetime
+) -> JobDetailOut:
     """A job with its settings."""
     definition = job.definition
     timeout, model = definition.timeout, definition.parameters
     grace, expires = definition.misfire_grace, definition.expires_in
     return JobDetailOut(
-        **job_values(job),
+        **job_values(job, chain),
         next_runs=next_runs,
         owner_by=job.elsewhere.by if job.elsewhere is not None else None,
         aliases=list(definition.aliases),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,7 @@ from ....queries import history, statistics, system, upcoming
 from ....queries import jobs as jobs_rows
 from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
+from ....queries.following.chains import Chain, chains
 from ....queries.jobs import JobOverview
 from ....queries.models import Attempt
 from ....queries.needs import why
@@ -43,11 +44,35 @@ async def jobs_page(
     """Every job."""
     now = scheduler.clock.now()
     definitions = scheduler.definitions.values()
-    every = await scheduler.read(lambda db: jobs_rows.job_overviews(db, definitions, now))
+
+    async def query(db: AsyncConnection) -> tuple[tuple[JobOverview, ...], tuple[Chain, ...]]:
+        every = await jobs_rows.job_overviews(db, definitions, now)
+        return every, await chains(db, definitions)
+
+    every, chained = await scheduler.read(query)
     jobs = [job for job in every if _mentions(job, q) and _is_shown(job, show)]
     return render(
-        request, "pages/jobs.html", principal, jobs=jobs, total=len(every), q=q, show=show
+        request,
+        "pages/jobs.html",
+        principal,
+        jobs=jobs,
+        groups=_grouped(jobs, chained),
+        total=len(every),
+        q=q,
+        show=show,
     )
+
+
+def _grouped(
+    jobs: Sequence[JobOverview], chained: Iterable[Chain]
+) -> list[tuple[Chain | None, list[JobOverview]]]:
+    """The jobs of each chain in its order, then those that are in none."""
+    rest = {job.name: job for job in jobs}
+    groups: list[tuple[Chain | None, list[JobOverview]]] = [
+        (chain, [rest.pop(name) for name in chain.jobs if name in rest]) for chain in chained
+    ]
+    groups.append((None, list(rest.values())))
+    return [(chain, found) for chain, found in groups if found]
 
 
 def _mentions(job: JobOverview, text: str) -> bool:
@@ -114,7 +139,9 @@ async def show_job(
 
     async def query(
         db: AsyncConnection,
-    ) -> tuple[JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer, Trend]:
+    ) -> tuple[
+        JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer, Trend, tuple[Chain, ...]
+    ]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
             db, key, since=now - timedelta(days=_DAYS - 1), until=now, zone=zone
@@ -123,9 +150,10 @@ async def show_job(
         earlier = await _earlier(db, key, runs)
         reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
         days = await trend(db, key, now, days=_DAYS, zone=zone)
-        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days
+        chained = await chains(db, scheduler.definitions.values(), of=key)
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days, chained
 
-    job, figures, runs, earlier, reasons, days = await scheduler.read(query)
+    job, figures, runs, earlier, reasons, days, chained = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     slots = _slots(job) if job is not None else []
@@ -140,6 +168,7 @@ async def show_job(
         runs=runs,
         earlier=earlier,
         trend=days,
+        chain=next(iter(chained), None),
         why=reasons,
         slots=slots,
         skipped=_skipped(job, slots, now) if job is not None else [],

@@ -19,6 +19,7 @@ from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
 from ....queries.flows.flows import flow_of_run
 from ....queries.following import family
+from ....queries.following.line import line
 from ....queries.models import Attempt, Run
 from ....queries.needs import bulk, why
 from ....queries.trail import entries
@@ -132,7 +133,7 @@ async def _words(db: AsyncConnection, scheduler: Scheduler) -> list[str]:
         *(write("queue", name) for name in queues),
         *(write("node", name) for name in nodes),
         *(f"arg.{name}:" for name in sorted(arguments)),
-        *("took:>1m", "took:>1h", "is:open", "by:", "until:", "cause:", "run:"),
+        *("took:>1m", "took:>1h", "is:open", "by:", "until:", "cause:", "run:", "batch:"),
     ]
 
 
@@ -160,6 +161,7 @@ async def run_page(
             "files": await runs.files(db, run_id),
             "parents": await family.parents(db, run_id, job.after if job is not None else ()),
             "children": await family.children(db, run_id),
+            "line": await line(db, run),
             "audit": await entries.audit(db, entries.Filter(run_id=run_id), limit=20),
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "flow": await flow_of_run(db, run_id),

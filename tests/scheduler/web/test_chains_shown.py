@@ -1,0 +1,146 @@
+"""Jobs that follow each other as one thing: on the pages, in the API and by the command line."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from click.testing import CliRunner
+from targcc_scheduler import JobType, Settings, job
+from targcc_scheduler.cli.main import main
+from targcc_scheduler.security.rights import own_roles
+from targcc_scheduler.security.roles import Grant, Role
+from targcc_scheduler.storage.tables import job_link
+from web_fixtures import Site, running
+
+
+@job(JobType.MANUAL)
+async def daily_report() -> None: ...
+
+
+@job(after=[daily_report])
+async def check_report() -> None: ...
+
+
+@job(after=[check_report])
+async def mail_report() -> None: ...
+
+
+@job(JobType.MANUAL)
+async def apart() -> None: ...
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[Site]:
+    """The app with the jobs of this file."""
+    own = settings.model_copy(update={"jobs_package": __name__})
+    async with running(own, work=False) as found:
+        yield found
+
+
+@pytest.fixture
+async def night(site: Site) -> dict[str, int]:
+    """The report came, and its check failed."""
+    names = ("DailyReport", "CheckReport", "MailReport")
+    states = ("succeeded", "failed", "cancelled")
+    runs = {
+        name: await site.add_run(name, state) for name, state in zip(names, states, strict=True)
+    }
+    for child, parent in (("CheckReport", "DailyReport"), ("MailReport", "CheckReport")):
+        link = {
+            "ChildId": runs[child],
+            "ParentKind": "run",
+            "ParentId": runs[parent],
+            "Condition": "success",
+            "Quorum": "all",
+            "Otherwise": "discard",
+            "Outcome": states[names.index(parent)],
+        }
+        await site.change(lambda db, row=link: db.execute(job_link.insert().values(row)))
+    return runs
+
+
+def flat(page: str) -> str:
+    return " ".join(page.split())
+
+
+async def test_pages_show_a_chain_as_one_thing(site: Site, night: dict[str, int]):
+    viewer = await site.user("viewer")
+    overview = flat(await viewer.page("/jobs"))
+    assert "<b>Check Report failed, in the chain of Daily Report</b>" in overview
+    _, _, board = overview.partition('id="chain-DailyReport"')
+    summary, _, rest = board.partition("</summary>")
+    assert "<bdi>Daily Report</bdi></b>" in summary
+    assert "failed</span>" in summary
+    assert "at <bdi>Check Report</bdi>" in summary
+    inside, _, apart = rest.partition("</details>")
+    for name, run_id in night.items():
+        assert f'href="/jobs/jobs/{name}"' in inside
+        assert f'href="/jobs/runs/{run_id}"' in inside
+        assert f'href="/jobs/jobs/{name}"' not in apart
+    jobs = flat(await viewer.page("/jobs/jobs"))
+    at = [jobs.index(f'id="{one}"') for one in ("chain-DailyReport", "job-DailyReport", "job-CheckReport", "job-MailReport", "job-Apart")]  # fmt: skip
+    assert at == sorted(at)
+    assert "chain-DailyReport" not in await viewer.page("/jobs/jobs?q=Apart")
+    for page in ("/jobs/jobs/MailReport", f"/jobs/runs/{night['MailReport']}"):
+        shown = flat(await viewer.page(page))
+        _, _, line = shown.partition('aria-label="Its chain"')
+        line, _, _ = line.partition("</nav>")
+        links = [f'href="/jobs/runs/{run_id}"' in line for run_id in night.values()]
+        assert all(links), page
+        assert line.count("aria-current") == 1
+    assert "Its chain" not in await viewer.page("/jobs/jobs/Apart")
+
+
+async def test_programs_and_commands_are_told_the_same(
+    site: Site, night: dict[str, int], database_url, monkeypatch
+):
+    program = await site.program("viewer")
+    [chain] = (await program.get("/api/chains")).json()
+    stands = {
+        "name": "DailyReport",
+        "jobs": ["DailyReport", "CheckReport", "MailReport"],
+        "state": "failed",
+        "at": "CheckReport",
+        "run_id": night["CheckReport"],
+    }
+    assert chain.items() >= stands.items()
+    assert [one["state"] for one in chain["steps"]] == ["succeeded", "failed", "cancelled"]
+    jobs = {one["name"]: one["chain"] for one in (await program.get("/api/jobs")).json()}
+    assert jobs["MailReport"] == stands
+    assert jobs["Apart"] is None
+    assert (await program.get("/api/jobs/MailReport")).json()["chain"] == stands
+    assert (await program.get("/api/jobs/Apart")).json()["chain"] is None
+    monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
+
+    async def targcc(*words: str) -> str:
+        told = await asyncio.to_thread(CliRunner().invoke, main, ["job", *words])
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    standing = f"failed at CheckReport, run {night['CheckReport']}"
+    listed = (await targcc("list")).splitlines()
+    assert listed[-1].split("  ") == [
+        "DailyReport",
+        standing,
+        "DailyReport > CheckReport > MailReport",
+    ]
+    assert f"DailyReport > CheckReport > MailReport: {standing}" in await targcc(
+        "info", "MailReport"
+    )
+    assert json.loads(await targcc("info", "MailReport", "--json"))["chain"] == stands
+
+
+async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
+    site: Site, night: dict[str, int]
+):
+    given = [Grant(Role.VIEWER, "CheckReport"), Grant(Role.VIEWER, "MailReport")]
+    await site.change(lambda db: own_roles.create(db, "checks", given))
+    dana = await site.user("checks", "dana")
+    [chain] = (await dana.get("/api/chains")).json()
+    assert chain["jobs"] == ["CheckReport", "MailReport"]
+    for page in ("/jobs", "/jobs/jobs", "/jobs/jobs/MailReport"):
+        assert "Daily" not in await dana.page(page)
+    run = await dana.page(f"/jobs/runs/{night['MailReport']}")
+    assert f'href="/jobs/runs/{night["DailyReport"]}"' not in run
