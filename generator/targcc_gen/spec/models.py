@@ -37,6 +37,7 @@ from targcc_gen.spec.parts import (
 )
 from targcc_gen.spec.sharing.environments import MODELS as ENVIRONMENT_MODELS
 from targcc_gen.spec.sharing.environments import EnvironmentSpec
+from targcc_gen.spec.ties.values import After, OnDuplicate, UniqueBy, UniqueScope, parents
 from targcc_gen.spec.times import (
     AtLeast,
     Cron,
@@ -49,6 +50,7 @@ from targcc_gen.spec.times import (
 )
 from targcc_gen.spec.value_errors import RULE, problem
 from targcc_gen.spec.values import (
+    JobArgument,
     JobKey,
     Procedure,
     QueueName,
@@ -59,33 +61,9 @@ from targcc_gen.spec.values import (
     Webhook,
 )
 
-JobArgument = Literal[
-    "schedule",
-    "timezone",
-    "display_name",
-    "description",
-    "name",
-    "queue",
-    "priority",
-    "retries",
-    "backoff",
-    "timeout",
-    "overlap",
-    "misfire",
-    "misfire_grace",
-    "concurrency",
-    "limit",
-    "isolation",
-    "memory_limit",
-    "alerts",
-    "calendar",
-    "on_holiday",
-    "paused",
-]
-
 
 class JobSpec(Frozen):
-    """One job. It has exactly one of `cron`, `every`, `at` and `type`."""
+    """One job. It has exactly one of `cron`, `every`, `at` and `type`, or comes `after` other jobs."""
 
     cron: Cron | None = Field(
         default=None,
@@ -99,9 +77,11 @@ class JobSpec(Frozen):
         default=None,
         description="With `every`: when it runs first; the intervals are counted from there.",
     )
-    after: Literal["completion", "start"] | None = Field(
+    after: After | None = Field(
         default=None,
-        description="With `every`: count each interval from the run before, from its end (`completion`) or its `start`.",
+        description="Instead of a schedule, jobs of this file: each run of `[ImportOrders]` brings one of this job, which waits for its"
+        " success; of several it waits for one of each. With `every`: count each interval from the run before, from its end"
+        " (`completion`) or its `start`.",
     )
     at: Instant | None = Field(default=None, description="Run once, at this date and time.")
     type: Literal["manual", "fire-and-forget", "delayed"] | None = Field(
@@ -178,6 +158,25 @@ class JobSpec(Frozen):
         description="What becomes of a slot then: `skip` it, or run at the same time on the `next` or the `previous`"
         " working day; by default what its queue says, else `skip`.",
     )
+    unique: UniqueBy | None = Field(
+        default=None,
+        description="A parameter, or a list of them, by which a run is unique: while one waits or runs, another is not made. `true`: all"
+        " parameters.",
+    )
+    unique_scope: UniqueScope | None = Field(
+        default=None,
+        description="With `unique`, until when another run is a duplicate: until the first starts (`queued`), until it is over"
+        " (`running`), or for a time after it succeeded (`1h`).",
+    )
+    on_duplicate: OnDuplicate | None = Field(
+        default=None,
+        description="With `unique`, what becomes of the second: `skip` it (by default), let it `replace` the arguments of the first,"
+        ' start when none came for a while (`"debounce 30s"`), or start so far apart at least (`"throttle 1m"`).',
+    )
+    expires_in: Duration | None = Field(
+        default=None,
+        description="A run that has not begun so long after it was due is cancelled instead of starting late.",
+    )
     must_finish_by: TimeOfDay | None = Field(
         default=None,
         description="A time of the day in the job's zone: people are told if its last slot before has not succeeded by"
@@ -214,10 +213,17 @@ class JobSpec(Frozen):
         " a legacy table or were renamed.",
     )
 
+    @property
+    def has_schedule(self) -> bool:
+        """Whether it starts by the clock."""
+        return self.cron is not None or self.every is not None or self.at is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         said = self.model_fields_set
-        given = {key: value for key, value in self if value is not None and key in said}
+        given = {
+            key: value for key, value in vars(self).items() if value is not None and key in said
+        }
         rules.require(rules.job_findings(given, "the job"))
         return self
 
@@ -282,7 +288,21 @@ class Spec(Frozen):
 
     def stable_name(self, key: str) -> str:
         """The name under which a job's history is kept."""
-        return self.jobs[key].name or key
+        return self.jobs[self.current_key(key)].name or self.current_key(key)
+
+    def current_key(self, key: str) -> str:
+        """The key that a job has now; it may have been renamed."""
+        while key in self.moved:
+            key = self.moved[key]
+        return key
+
+    def parents(self, key: str) -> tuple[str, ...]:
+        """The jobs that a job comes after, by the keys that they have now."""
+        return tuple(map(self.current_key, parents(self.jobs[key].after)))
+
+    def followers(self, key: str) -> list[str]:
+        """The jobs that come after a job."""
+        return [one for one, job in self.jobs.items() if job.after and key in self.parents(one)]
 
     def earlier_names(self, key: str) -> tuple[str, ...]:
         """The names that a job had before, the newest first."""
@@ -311,34 +331,8 @@ class Spec(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        rules.require(rules.spec_findings(_as_written(self)))
+        rules.require(rules.spec_findings(rules.as_written(self)))
         return self
-
-
-def _as_written(spec: Spec) -> dict[str, Any]:
-    """What `rules.spec_findings` looks at, in the shape of the YAML."""
-    return {
-        "queues": spec.queues,
-        "calendars": spec.calendars,
-        "defaults": dict(spec.defaults),
-        "jobs": {
-            key: {
-                "queue": job.queue,
-                "name": job.name,
-                "calendar": job.calendar,
-                "alerts": job.alerts and dict(job.alerts),
-            }
-            for key, job in spec.jobs.items()
-        },
-        "alerts": spec.alerts.model_dump(),
-        "oncall": spec.oncall.model_dump(),
-        "environments": {
-            name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
-        },
-        **({"extends": spec.extends} if spec.extends else {}),
-        "moved": spec.moved,
-        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
-    }
 
 
 _OWN: dict[str, type[BaseModel]] = {"spec": Spec, "calendar": CalendarSpec, "job": JobSpec}

@@ -101,7 +101,10 @@ def schedule_words(job: JobSpec) -> str:
     if job.every is not None:
         anchor = f" from {instant(job.anchor)}" if job.anchor else ""
         after = {"completion": " after it finished", "start": " after it started"}
-        return f"every {format_duration(job.every)}{anchor}{after.get(job.after or '', '')}"
+        counted = after.get(str(job.after), "")
+        return f"every {format_duration(job.every)}{anchor}{counted}"
+    if isinstance(job.after, tuple):
+        return f"after each run of {' and '.join(job.after)} that succeeds"
     if job.at is not None:
         return f"once, at {instant(job.at)}"
     return {"manual": "when somebody starts it", "delayed": "when code schedules it"}.get(

@@ -26,6 +26,7 @@ from targcc_gen.spec.params import PARAM_EXAMPLES
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.sharing.environments import (
     EnvironmentDefaults,
+    EnvironmentFlow,
     EnvironmentJob,
     EnvironmentQueue,
     EnvironmentSpec,
@@ -54,6 +55,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`defaults` of an environment", EnvironmentDefaults),
     ("`queues` of an environment", EnvironmentQueue),
     ("`jobs` of an environment", EnvironmentJob),
+    ("`flows` of an environment", EnvironmentFlow),
 )
 
 _INTRODUCTION = """\
@@ -90,7 +92,14 @@ jobs:
 * The file is UTF-8 and at most 5 MB.
 """
 
-_BY_EXAMPLE = {"90s": "duration", "06:00": "time of the day"}
+_BY_EXAMPLE = {
+    "90s": "duration",
+    "06:00": "time of the day",
+    "completion": "job, or list of jobs; `completion`, `start`",
+    "customer_id": "parameter, list of parameters, `true`",
+    "queued": "`queued`, `running`, or a duration",
+    "debounce 30s": "`skip`, `replace`, or `debounce` or `throttle` with a duration",
+}
 _TYPES = {
     "string": "text",
     "boolean": "`true` or `false`",

@@ -87,7 +87,7 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
         names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
         said = {name: now.means(name, holds) for name in names}
         try:
-            job = _changed(key, spec.jobs[key], now, said, holds)
+            job = _changed(spec, key, now, said, holds)
         except ValueError as error:
             unread[key] = (str(error),)
             continue
@@ -153,9 +153,9 @@ def _job_before(path: str, lock: Lock) -> DecoratedJob | None:
 
 
 def _changed(
-    key: str, job: JobSpec, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
+    spec: Spec, key: str, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
 ) -> JobSpec:
-    values = dict(job_values(job))
+    values = dict(job_values(spec.jobs[key]))
     if any(name in WHEN for name in said):
         # What holds without a word depends on it.
         said = {**said, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
@@ -175,9 +175,18 @@ def _changed(
     misfire = _misfire(values.pop("misfire", {}), new.pop("misfire", {}), now, holds)
     if misfire:
         values["misfire"] = misfire
-    if "type" in new:  # without a schedule it has no use
+    new = _with_keys(spec, new)
+    if "type" in new or isinstance(new.get("after"), list):  # without a schedule it has no use
         values.pop("timezone", None)
     return build_job(key, {**values, **new})
+
+
+def _with_keys(spec: Spec, values: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of a job, with the jobs that it comes after by their keys: code knows them by their stable names."""
+    if not isinstance(values.get("after"), list):
+        return values
+    keys = {spec.stable_name(key): key for key in spec.jobs}
+    return {**values, "after": [keys.get(name, name) for name in values["after"]]}
 
 
 def _misfire(
@@ -208,7 +217,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         said = {name: value for name, value in said.items() if not isinstance(value, Unread)}
         said = said if any(name in WHEN for name in said) else {SCHEDULE: ("type", "manual")} | said
     try:
-        values = spec_values(said)
+        values = _with_keys(spec, spec_values(said))
     except ValueError as error:
         raise unreadable(paths[0], key, (str(error),)) from error
     values |= _params(text)

@@ -34,9 +34,11 @@ def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> No
     spec = parse_spec(text)
     edit = TreeFile(SPEC_FILE, text.encode(), Owner.SCAFFOLD, replaces=project.text.encode())
     moved = [move for move in job_moves(spec) if move.new == key]
-    tree = Tree.of([*render_job(spec, key), edit], complete=False, moved=moved)
+    touched = [key, *spec.followers(key)]
+    files = [file for one in touched for file in render_job(spec, one)]
+    tree = Tree.of([*files, edit], complete=False, moved=moved)
     # What the code says otherwise than the spec is another question than its name.
-    mine = dict.fromkeys(job_paths(spec, key), Side.MINE)
+    mine = dict.fromkeys((path for one in touched for path in job_paths(spec, one)), Side.MINE)
     written = carry_out(make_plan(tree, project.root, sides=mine), writing)
     if written and not writing.as_json:
         click.echo(f"{key} goes on with the history, pause and schedule of {old} when it starts.")
