@@ -64,7 +64,8 @@ def meaning_of(
         arguments: The source of each argument.
         constants: The source of the plain values that names of the module stand for.
         class_name: The decorated class.
-        defaults: What the project says of the arguments that are not given.
+        defaults: What the project says of the arguments that are not given; below `after`, names of jobs whose classes are called
+            otherwise.
     """
     source = arguments.get(name)
     key = class_name.removesuffix("Job") or class_name
@@ -75,7 +76,9 @@ def meaning_of(
         no_schedule = name == SCHEDULE and not any(one in arguments for one in said)
         return ("type", "manual") if no_schedule else None
     tree = ast.parse(source, mode="eval").body
-    value = _value(tree if name != AFTER else _by_name(tree, constants), constants)
+    if name == AFTER:
+        tree = _by_name(tree, constants, defaults.get(AFTER, {}))
+    value = _value(tree, constants)
     if isinstance(value, Unread):
         return value
     value = _normal(name, value)
@@ -119,21 +122,22 @@ def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
     return found
 
 
-def _by_name(node: ast.expr, constants: Mapping[str, str]) -> ast.expr:
+def _by_name(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
     """The list of jobs that a job comes after, with classes and functions as the names of their jobs."""
     if not isinstance(node, ast.List | ast.Tuple):
         return node
-    return ast.List([_named(item, constants) for item in node.elts], ast.Load())
+    return ast.List([_named(item, constants, names) for item in node.elts], ast.Load())
 
 
-def _named(node: ast.expr, constants: Mapping[str, str]) -> ast.expr:
+def _named(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
     name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
     if not name or name in constants:
         return node
     try:
-        return ast.Constant(JobName.parse(name).key)
+        key = JobName.parse(name).key
     except InputError:
         return node
+    return ast.Constant(names.get(key, key))
 
 
 def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:

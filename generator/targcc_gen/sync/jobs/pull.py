@@ -12,6 +12,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
+from targcc_gen.spec.ties.rules import OF_UNIQUE
 from targcc_gen.sync.decorators.meaning import Unread, spec_values
 from targcc_gen.sync.decorators.model import (
     ALIASES,
@@ -87,7 +88,8 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
         names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
         said = {name: now.means(name, holds) for name in names}
         try:
-            job = _changed(spec, key, now, said, holds)
+            known = _with_params_of(spec, key, said, disk.look(module.path).text or b"")
+            job = _changed(known, key, now, said, holds)
         except ValueError as error:
             unread[key] = (str(error),)
             continue
@@ -178,7 +180,21 @@ def _changed(
     new = _with_keys(spec, new)
     if "type" in new or isinstance(new.get("after"), list):  # without a schedule it has no use
         values.pop("timezone", None)
+    if "unique" not in {**values, **new}:  # without it these have none, whatever they say
+        values = {name: value for name, value in values.items() if name not in OF_UNIQUE}
     return build_job(key, {**values, **new})
+
+
+def _with_params_of(spec: Spec, key: str, said: Mapping[str, Any], text: bytes) -> Spec:
+    """The spec whose job has the parameters by which the code makes its runs unique, and that the spec has not."""
+    by, job = said.get("unique"), spec.jobs[key]
+    missing = [name for name in by if name not in job.params] if isinstance(by, tuple) else []
+    if not missing:
+        return spec
+    there = _params(text).get("params", {})
+    more = {name: Param.parse(there[name]) for name in missing if name in there}
+    changed = job.model_copy(update={"params": {**job.params, **more}})
+    return spec.model_copy(update={"jobs": {**spec.jobs, key: changed}})
 
 
 def _with_keys(spec: Spec, values: dict[str, Any]) -> dict[str, Any]:

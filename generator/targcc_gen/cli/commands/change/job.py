@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.commands.change.job_names import refuse_taken
+from targcc_gen.cli.commands.change.job_names import find_job, refuse_taken
 from targcc_gen.cli.commands.change.job_options import complete_job, job_options
 from targcc_gen.cli.options import Writing, project_option, writing_options
 from targcc_gen.errors import InputError
@@ -85,7 +85,8 @@ def _add(project: Project, name: str, options: dict[str, Any], writing: Writing)
 
     key = JobName.parse(name).key
     refuse_taken(project.spec, key)
-    new = build_job(key, job_values(options))
+    follows = [find_job(project, one) for one in options["follows"]]
+    new = build_job(key, job_values(options | {"follows": follows}))
     text = add_job(project.text, key, new)
     spec = parse_spec(text)
     plan = _plan(project, spec, key, text)
