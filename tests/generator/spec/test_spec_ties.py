@@ -1,12 +1,16 @@
 """What ties runs together: jobs after jobs, unique runs, runs that expire; in a spec, and wherever a spec is changed."""
 
+import ast
+import re
 from datetime import timedelta
 from textwrap import dedent
 
 import jsonschema
 import pytest
+from targcc_gen import assets
 from targcc_gen.errors import InputError
 from targcc_gen.render import render_job
+from targcc_gen.render.environments import different
 from targcc_gen.render.job.jobs import schedule_words
 from targcc_gen.spec import add_job, build_job, dump_spec, parse_spec, remove_job, rename_job
 from targcc_gen.spec.branches.merge import merge_specs
@@ -69,6 +73,13 @@ def test_they_are_read_rendered_and_written_back():
     assert parse_spec(dump_spec(spec)) == spec
 
 
+@pytest.mark.parametrize("page", ["continuations", "unique"])
+def test_what_the_manual_shows_is_a_spec(page):
+    text = (assets.examples().parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert parse_spec(f"targcc: 1\nproject: {{name: acme-jobs}}\n{shown}").jobs
+
+
 def test_editors_take_what_is_taken_here():
     takes = jsonschema.Draft202012Validator(spec_schema()).is_valid
     for job in (
@@ -123,6 +134,21 @@ def test_what_is_wrong_has_its_place(body, place, message, advice):
     assert f"targcc.yaml:{place}: error: " in said, said
     assert message in said
     assert advice in said
+
+
+def test_the_scheduler_is_told_what_an_environment_says():
+    spec = parse_spec(SPEC)
+    said = ast.literal_eval(different(spec, spec.environments["staging"]))
+    assert said["job_options"] == {
+        "TellSales": {"on_duplicate": "throttle 1m", "expires_in": "none"},
+        "MonthEnd": {"overlap": "allow", "paused": True},
+    }
+
+
+def test_a_job_may_wait_in_a_queue_that_the_extended_file_has():
+    text = SPEC.replace("jobs:", "extends: ../org.yaml\njobs:", 1)
+    job = build_job("Archive", {"after": ["TellSales"], "queue": "slow"})
+    assert parse_spec(add_job(text, "Archive", job)).jobs["Archive"].queue == "slow"
 
 
 def test_circles_are_shown_with_their_paths_and_all_of_them():

@@ -10,7 +10,12 @@ from pydantic import BaseModel
 from targcc_gen.spec.findings import Finding, mapping
 from targcc_gen.spec.value_errors import nearest
 
-_NAMING = (("jobs", "calendar"), ("queues", "calendar"), ("calendars", "include"))
+_NAMING = (
+    ("jobs", "calendar"),
+    ("flows", "calendar"),
+    ("queues", "calendar"),
+    ("calendars", "include"),
+)
 """Where calendars are named: a section, and the key of each of its entries."""
 
 
