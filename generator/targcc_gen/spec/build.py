@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from targcc_gen.errors import InputError
 from targcc_gen.spec import rules
 from targcc_gen.spec.findings import Finding, findings_of
-from targcc_gen.spec.models import KEYS, JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import KEYS, Spec
 
 
 def build_job(key: str, values: Mapping[str, Any]) -> JobSpec:

@@ -219,7 +219,7 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
             return f"environment {shown(name)}"
         case ("environments", place, "jobs" | "queues" | "flows" as kind, name):
             return f"{kind[:-1]} {shown(name)} of environment {shown(place)}"
-        case ("jobs", name, "alerts" | "misfire" as part):
+        case ("jobs", name, "alerts" | "misfire" | "limit" as part):
             return f"{part} of job {shown(name)}"
         case (*_, str() as key, int()):
             return f"each {shown(key)}"

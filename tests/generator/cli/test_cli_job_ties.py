@@ -100,15 +100,15 @@ def test_what_the_code_says_goes_into_the_spec(project):
     edit(
         project / CHECK,
         'after=["ImportOrders", "SP_Prices"]',
-        'after=["SP_Prices"], unique=("day", "shop"), on_duplicate="debounce 30s", expires_in="1h"',
+        'after=["SP_Prices"], unique=("day", "shop"), on_duplicate="debounce 30s", expires_in="1h", limit={"key": "no", "running": 2}',
     )
-    edit(project / CHECK, 'day: str = "today"', 'day: str = "today", shop: int = 1')
+    edit(project / CHECK, 'day: str = "today"', 'day: str = "today", shop: int = 1, no: int = 2')
     assert targcc_gen("regenerate", "--check").exit_code == 1
     ok("pull")
     job = load_spec(project / "targcc.yaml").jobs["CheckOrders"]
     assert (job.after, job.unique) == (("ImportPrices",), ("day", "shop"))
     assert (job.on_duplicate, str(job.expires_in)) == ("debounce 30s", "1:00:00")
-    assert list(job.params) == ["day", "shop"]
+    assert list(job.params) == ["day", "shop", "no"]
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 

@@ -247,6 +247,13 @@ CALENDAR_KEYS: dict[str, st.SearchStrategy[Any]] = {
 }
 SCOPE = mostly(["queued", "running", "1h"], "always")
 DUPLICATE = mostly(["skip", "replace", "debounce 30s", "throttle 1m"], "debounce", "wait 5s")
+LIMIT_KEYS: dict[str, st.SearchStrategy[Any]] = {
+    "key": mostly(["day"], "nothing"),
+    "running": mostly([1, 20], 0),
+    "rate": mostly(["100/min", "5/s"], "often"),
+    "burst": COUNT,
+    "weight": mostly([1], 21),
+}
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "timezone": ZONE,
     "display_name": TEXT,
@@ -262,8 +269,8 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     ),
     "concurrency": COUNT,
     "limit": st.fixed_dictionaries(
-        {"running": mostly([1, 20], 0)},
-        optional={"rate": mostly(["100/min", "5/s"], "often"), "weight": st.just(1)},
+        {"running": LIMIT_KEYS["running"]},
+        optional={key: one for key, one in LIMIT_KEYS.items() if key != "running"},
     ),
     "isolation": ISOLATION,
     "memory_limit": mostly([16, 256, 2**20], 1),
@@ -402,6 +409,7 @@ DRAWN: dict[str, set[str]] = {
     "defaults": {*PLACE_DEFAULTS},
     "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
     "alerts": {*ALERTS, "email"},
+    "limit": {*LIMIT_KEYS},
     "project alerts": {*ALERTING},
     "quiet": {*QUIET},
     "digest": {*DIGEST},
@@ -439,8 +447,8 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     kinds = PARAM
     if "type" in job or draw(SELDOM):
         kinds |= st.sampled_from(list(PARAM_EXAMPLES))
-    if by := [one for one in [job.get("unique")] if isinstance(one, str | list)]:
-        names += ["day"] if "day" in by[0] else []
+    if job.get("limit", {}).get("key") == "day" or job.get("unique") in ("day", ["day"]):
+        names += ["day"]
     if names:
         job["params"] = {name: draw(kinds) for name in names}
     return job

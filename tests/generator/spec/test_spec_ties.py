@@ -73,7 +73,7 @@ def test_they_are_read_rendered_and_written_back():
     assert parse_spec(dump_spec(spec)) == spec
 
 
-@pytest.mark.parametrize("page", ["continuations", "unique"])
+@pytest.mark.parametrize("page", ["continuations", "unique", "limits"])
 def test_what_the_manual_shows_is_a_spec(page):
     text = (assets.examples().parent / "docs" / f"{page}.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
@@ -126,6 +126,12 @@ def test_editors_take_what_is_taken_here():
         ("type: manual\nunique: true\non_duplicate: throttle 5x", "7:28", '"5x" is not a duration', ""),
         ("every: 5m\nunique: true\non_duplicate: throttle 1m", "7:19", "throttle has no use", "without a schedule"),
         ("type: manual\nunique: true\nunique_scope: 1h\non_duplicate: throttle 1m", "7:5", "unique_scope has no use", "until it starts"),
+        ("type: manual\nlimit: {}", "6:5", "limit of job Nightly limits nothing", "running, rate or both"),
+        ("type: manual\nlimit: {runing: 2}", "6:13", 'unknown key "runing" in limit of job Nightly', 'did you mean "running"?'),
+        ("type: manual\nlimit: {rate: often}", "6:19", "how many in how long", "100/min"),
+        ("type: manual\nlimit: {running: 1, burst: 5}", "6:25", "burst has no use", "it goes with rate"),
+        ("type: manual\nlimit: {running: 2, weight: 3}", "6:33", "a run of weight 3 has no room under 2", "2 at most"),
+        ("type: manual\nlimit: {running: 2, key: dya}\nparams: {day: str}", "6:30", 'has no parameter "dya"', 'did you mean "day"?'),
         ("type: manual\nexpires_in: soon", "6:17", '"soon" is not a duration', ""),
     ],
 )  # fmt: skip

@@ -12,7 +12,8 @@ from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.flows.models import FlowSpec, FlowStepSpec
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.oncall.policy import (
     AlertingSpec,
     DigestSpec,
@@ -31,6 +32,7 @@ from targcc_gen.spec.sharing.environments import (
     EnvironmentQueue,
     EnvironmentSpec,
 )
+from targcc_gen.spec.ties.models import LimitSpec
 from targcc_gen.spec.writing.dump import shown_default
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -41,6 +43,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
+    ("`limit` of a job", LimitSpec),
     ("`alerts` of a job", AlertsSpec),
     ("`flows`: each flow", FlowSpec),
     ("`steps` of a flow: each step", FlowStepSpec),
@@ -95,6 +98,7 @@ jobs:
 _BY_EXAMPLE = {
     "90s": "duration",
     "06:00": "time of the day",
+    "100/min": "number in a time",
     "completion": "job, or list of jobs; `completion`, `start`",
     "customer_id": "parameter, list of parameters, `true`",
     "queued": "`queued`, `running`, or a duration",

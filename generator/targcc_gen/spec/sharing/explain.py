@@ -12,7 +12,8 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.flows.models import FlowSpec
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.sharing.environments import EnvironmentJob

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from targcc_gen.names import key_of
 from targcc_gen.spec.blueprint_names import BLUEPRINTS, current, own_params
-from targcc_gen.spec.findings import Finding, mapping
+from targcc_gen.spec.findings import Finding, Steps, mapping
 from targcc_gen.spec.ties.values import INTERVALS, TIMED, parents
 from targcc_gen.spec.value_errors import nearest
 
@@ -24,7 +26,31 @@ def tie_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     yield from _after_and_schedule(job, job_is)
     yield from unique_findings(job, job_is)
     if isinstance(job.get("unique"), str | list | tuple):
-        yield from _unknown_params(job, job_is)
+        by = job["unique"]
+        for place, name in enumerate([by] if isinstance(by, str) else by):
+            path = ("unique",) if isinstance(by, str) else ("unique", place)
+            yield from _unknown_param(job, job_is, name, path)
+    if job.get("limit") is not None:
+        yield from _limit(job, job_is)
+
+
+def _limit(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
+    """What is wrong between the keys of `limit`."""
+    given = job["limit"]
+    limit = vars(given) if isinstance(given, BaseModel) else mapping(given)
+    running, weight = limit.get("running"), limit.get("weight")
+    if isinstance(given, BaseModel | Mapping) and running is None and limit.get("rate") is None:
+        yield Finding(
+            ("limit",), f"limit of {job_is} limits nothing", "give running, rate or both", at="key"
+        )
+    if limit.get("burst") is not None and limit.get("rate") is None:
+        yield Finding(
+            ("limit", "burst"), f"burst has no use in {job_is}", "it goes with rate", at="key"
+        )
+    if isinstance(running, int) and isinstance(weight, int) and weight > running:
+        message = f"a run of weight {weight} has no room under {running}"
+        yield Finding(("limit", "weight"), message, f"{running} at most")
+    yield from _unknown_param(job, job_is, limit.get("key"), ("limit", "key"))
 
 
 def _after_and_schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
@@ -61,17 +87,17 @@ def unique_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
         yield Finding(("unique_scope",), message, hint, at="key")
 
 
-def _unknown_params(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
-    """Names below `unique` that are no parameter of the job."""
-    by, blueprint = job["unique"], job.get("blueprint", "blank")
-    if current().lenient and blueprint not in BLUEPRINTS:
-        return  # a team's, which nobody has read
+def _unknown_param(
+    job: Mapping[str, Any], job_is: str, name: object, path: Steps
+) -> Iterator[Finding]:
+    """A name that is no parameter of the job."""
+    blueprint = job.get("blueprint", "blank")
+    if not isinstance(name, str) or (current().lenient and blueprint not in BLUEPRINTS):
+        return  # of a team's blueprint that nobody has read
     known = [*mapping(job.get("params")), *own_params(str(blueprint))]
-    for place, name in enumerate([by] if isinstance(by, str) else by):
-        if isinstance(name, str) and name not in known:
-            path = ("unique",) if isinstance(by, str) else ("unique", place)
-            hint = nearest(name, known) or 'name it below params: "customer_id: int"'
-            yield Finding(path, f'{job_is} has no parameter "{name}"', hint)
+    if name not in known:
+        hint = nearest(name, known) or f'name it below params: "{name}: int"'
+        yield Finding(path, f'{job_is} has no parameter "{name}"', hint)
 
 
 def chain_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
 
 from targcc_gen.spec.params import checked_name
 from targcc_gen.spec.times import checked_duration, format_duration, parsed_duration
@@ -92,6 +93,22 @@ UniqueBy = Annotated[
     ),
 ]
 """The parameters by which a run is unique; `true`: all of them."""
+
+_RATE = r"[1-9]\d{0,8}/(s|min|h|d)"
+
+
+def _rate(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_RATE, value):
+        raise problem("this does not say how many in how long", hint="write 100/min, 5/s or 1000/h")
+    return value
+
+
+Rate = Annotated[
+    str,
+    BeforeValidator(_rate),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RATE}$", "examples": ["100/min"]}),
+]
+"""How many may start in a second, a minute, an hour or a day."""
 
 Scope: TypeAlias = Literal["queued", "running"] | timedelta
 _SCOPES = ("queued", "running")

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.spec.build import with_job
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.value_errors import nearest

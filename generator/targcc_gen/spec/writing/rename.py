@@ -7,7 +7,7 @@ from typing import Any
 
 from targcc_gen.names import JobName, key_of, same_job
 from targcc_gen.spec.flows.models import FlowSpec
-from targcc_gen.spec.models import JobSpec
+from targcc_gen.spec.jobs.models import JobSpec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.ties.values import INTERVALS

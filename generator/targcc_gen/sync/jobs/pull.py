@@ -186,9 +186,11 @@ def _changed(
 
 
 def _with_params_of(spec: Spec, key: str, said: Mapping[str, Any], text: bytes) -> Spec:
-    """The spec whose job has the parameters by which the code makes its runs unique, and that the spec has not."""
-    by, job = said.get("unique"), spec.jobs[key]
-    missing = [name for name in by if name not in job.params] if isinstance(by, tuple) else []
+    """The spec whose job has the parameters that the code makes keys of, and that the spec has not."""
+    unique, limit, job = said.get("unique"), said.get("limit"), spec.jobs[key]
+    by = [*unique] if isinstance(unique, tuple) else []
+    by += [limit.get("key")] if isinstance(limit, dict) else []
+    missing = [name for name in by if name is not None and name not in job.params]
     if not missing:
         return spec
     there = _params(text).get("params", {})
