@@ -142,6 +142,20 @@ def test_a_job_that_was_written_by_hand_is_adopted(project):
     assert (job.after, job.type) == (("ImportOrders", "ImportPrices"), None)
 
 
+def test_keys_of_what_no_spec_can_say_stay_the_codes(project):
+    source = (project / CHECK).read_text().replace("CheckOrders", "Archive")
+    source = source.replace(
+        '"SP_Prices"])',
+        '"SP_Prices"], unique="order", unique_scope="1h", limit={"key": "order", "running": 2})',
+    ).replace('day: str = "today"', "order: Order = Order()")
+    (project / "src/acme_jobs/jobs/archive.py").write_text(source)
+    ok("pull", "Archive")
+    job = load_spec(project / "targcc.yaml").jobs["Archive"]
+    assert (job.unique, job.limit, job.params) == (None, None, {})
+    assert job.keep == ("unique", "unique_scope", "limit")
+    ok("regenerate", "--check")
+
+
 def test_explain_says_what_an_environment_says_of_them(project):
     (project / "targcc.yaml").write_text(
         SPEC.replace("    params", "    expires_in: 10m\n    params")

@@ -238,7 +238,7 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         values = _with_keys(spec, spec_values(said))
     except ValueError as error:
         raise unreadable(paths[0], key, (str(error),)) from error
-    values |= _params(text)
+    values = _with_keep(values | _params(text))
     plain = build_job(key, values)
     entry = lock.entries.get(paths[0])
     base = text if entry is None or entry.base is None else entry.base
@@ -253,6 +253,18 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         if now.docstring not in {"", blueprint(name).docstring}:
             values[DESCRIPTION] = now.docstring
     return build_job(key, values)
+
+
+def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of a job; what makes keys of parameters that no spec can say, the code keeps."""
+    known, by = values.get("params", {}), values.get("unique")
+    kept = []
+    if isinstance(by, list) and not known.keys() >= set(by):
+        kept += [name for name in ("unique", *OF_UNIQUE) if name in values]
+    if values.get("limit", {}).get("key") not in {None, *known}:
+        kept.append("limit")
+    said = {name: value for name, value in values.items() if name not in kept}
+    return said | {"keep": kept} if kept else values
 
 
 def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:
