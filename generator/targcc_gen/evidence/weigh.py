@@ -103,7 +103,7 @@ class _Weighing:
         runs = self.past.log.last(2000) if self.past else []
         own = theory(job)
         slots = own.slots if own else None
-        habit, left = look.by_hand(runs, slots, manual_only=job.spec.type is not None)
+        habit, left = look.by_hand(runs, slots, manual_only=not job.spec.has_schedule)
         starts = window([run.started for run in left])
         evidence, reading = self._read(own, starts)
         chosen, second = self._chosen(reading) if reading else (job, None)

@@ -67,7 +67,7 @@ def write_cutover(result: Import, root: Path, named: Sequence[Moving]) -> int:
 
 def _runs_there(job: ImportedJob) -> bool:
     """Whether the old server runs it by its schedule; what other programs start is no part of a cut-over."""
-    return job.old.id is not None and job.spec.type is None
+    return job.old.id is not None and job.spec.has_schedule
 
 
 def _entry(job: ImportedJob, name: str) -> Moving:

@@ -23,7 +23,7 @@ def write_project_history(result: Import, root: Path) -> Counter[str]:
     history = result.history
     named: dict[str, tuple[str, str]] = {}
     for job in result.all_jobs:
-        kind = "Recurring" if job.spec.type is None and job.spec.at is None else "Manual"
+        kind = "Recurring" if job.spec.has_schedule and job.spec.at is None else "Manual"
         for link in (f"id:{job.old.id}", f"name:{job.old.name.lower()}"):
             named.setdefault(link, (job.stable_name, kind))
     if history.is_empty:

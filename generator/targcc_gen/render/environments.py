@@ -24,10 +24,10 @@ def different(spec: Spec, place: EnvironmentSpec) -> str:
     found: dict[str, Any] = _said(place.defaults)
     if place.queues:
         found |= _queues(spec, place)
-    if place.jobs:
-        found["job_options"] = {
-            spec.stable_name(key): _said(job) for key, job in place.jobs.items()
-        }
+    options = {spec.stable_name(key): _said(job) for key, job in place.jobs.items()}
+    options |= {key: _said(flow) for key, flow in place.flows.items()}  # which a job starts
+    if options:
+        found["job_options"] = options
     return source(found)
 
 

@@ -2,7 +2,8 @@
 
 from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.build import build_job, with_job
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.params import PARAM_TYPES, Param
 from targcc_gen.spec.parts import (
     AlertsSpec,

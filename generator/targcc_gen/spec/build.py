@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from targcc_gen.errors import InputError
 from targcc_gen.spec import rules
 from targcc_gen.spec.findings import Finding, findings_of
-from targcc_gen.spec.models import KEYS, JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import KEYS, Spec
 
 
 def build_job(key: str, values: Mapping[str, Any]) -> JobSpec:
@@ -36,25 +37,13 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
     Raises:
         InputError: It does not fit the others: its name is taken, or its queue does not exist.
     """
-    jobs = {**spec.jobs, key: job}
     if key in spec.jobs:
         raise InputError(f"the spec has a job {key} already", hint="choose another name")
-    views = {
-        one: {"queue": each.queue, "name": each.name, "calendar": each.calendar}
-        for one, each in jobs.items()
-    }
-    seen = {
-        "queues": spec.queues,
-        "calendars": spec.calendars,
-        "defaults": dict(spec.defaults),
-        "jobs": views,
-        "moved": spec.moved,
-        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
-    }
-    findings = list(rules.spec_findings(seen))
+    added = spec.model_copy(update={"jobs": {**spec.jobs, key: job}})
+    findings = list(rules.spec_findings(rules.as_written(added)))
     if findings:
         raise _input_error(findings, {})
-    return spec.model_copy(update={"jobs": jobs})
+    return added
 
 
 def _input_error(findings: list[Finding], values: Mapping[str, Any]) -> InputError:

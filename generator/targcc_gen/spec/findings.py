@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -159,6 +159,11 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float)
 
 
+def mapping(value: object) -> Mapping[str, Any]:
+    """A mapping as it is; an empty one for anything else, which is reported where values are checked."""
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
+
+
 def shown(value: object) -> str:
     """A value as part of a message: short, on one line, as YAML writes it."""
     words = {True: "true", False: "false", None: "null"}
@@ -177,6 +182,7 @@ _KINDS: dict[tuple[str | None, ...], str] = {
     ("environments", None, "defaults"): "environment defaults",
     ("environments", None, "queues", None): "environment queue",
     ("environments", None, "jobs", None): "environment job",
+    ("environments", None, "flows", None): "environment flow",
     ("alerts",): "project alerts",
     ("alerts", "quiet", None): "quiet",
     ("alerts", "escalation", None): "step",
@@ -211,9 +217,9 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
             return f"step {shown(name)} of flow {shown(flow)}"
         case ("environments", name):
             return f"environment {shown(name)}"
-        case ("environments", place, "jobs" | "queues" as kind, name):
+        case ("environments", place, "jobs" | "queues" | "flows" as kind, name):
             return f"{kind[:-1]} {shown(name)} of environment {shown(place)}"
-        case ("jobs", name, "alerts" | "misfire" as part):
+        case ("jobs", name, "alerts" | "misfire" | "limit" as part):
             return f"{part} of job {shown(name)}"
         case (*_, str() as key, int()):
             return f"each {shown(key)}"

@@ -180,7 +180,12 @@ _TAKEN = (
 )
 
 
-def _param_name(value: object) -> str:
+def checked_name(value: object) -> str:
+    """A parameter's name.
+
+    Raises:
+        ValueError: It is none that a job's `execute` can have.
+    """
     if (
         not isinstance(value, str)
         or not re.fullmatch(r"[a-z][a-z0-9_]*", value)
@@ -202,7 +207,7 @@ def _param_name(value: object) -> str:
     return value
 
 
-ParamName = Annotated[str, BeforeValidator(_param_name)]
+ParamName = Annotated[str, BeforeValidator(checked_name)]
 
 ParamSpec = Annotated[
     Param,

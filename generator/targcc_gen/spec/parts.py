@@ -133,31 +133,6 @@ Others = Annotated[
 OnCall = Annotated[StrictBool, Field(description="Whoever is on call then, too.")]
 
 
-class LimitSpec(Frozen):
-    """How many runs may be under way at once, and how many may start in a while, by key; `running`, `rate` or both are given."""
-
-    key: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z_]\w*$",
-        description="The argument by which runs share a limit, such as `tenant_id`; without it all runs of the job do.",
-    )
-    running: StrictInt | None = Field(
-        default=None, ge=1, le=100_000, description="Runs of a key at once, on all nodes together."
-    )
-    rate: str | None = Field(
-        default=None,
-        pattern=r"^[1-9]\d{0,8}/(s|min|h|d)$",
-        description="Attempts of a key that may start, such as `100/min`.",
-    )
-    burst: StrictInt | None = Field(
-        default=None,
-        ge=1,
-        le=100_000,
-        description="With `rate`: so many may start at once after a pause; by default what comes in a second, at least 1.",
-    )
-    weight: StrictInt = Field(default=1, ge=1, description="How much of `running` a run takes.")
-
-
 class AlertsSpec(Frozen):
     """Who is told about this job, and when. A webhook's address may be a reference: `${SLACK_URL}`, `file:/run/secrets/slack`."""
 

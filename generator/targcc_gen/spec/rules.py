@@ -7,23 +7,34 @@ all errors are shown at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from targcc_gen.names import key_of
 from targcc_gen.spec.blueprint_names import own_params, taken_names
 from targcc_gen.spec.calendars.rules import calendar_findings
-from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.findings import Finding, mapping
 from targcc_gen.spec.flows.rules import flow_findings
 from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
+from targcc_gen.spec.ties.rules import SLOTS, chain_findings, place_findings, tie_findings
+from targcc_gen.spec.ties.values import INTERVALS, follows
 from targcc_gen.spec.value_errors import RULE, nearest, problem
+
+if TYPE_CHECKING:
+    from targcc_gen.spec.models import Spec
 
 MAX_RECIPIENTS = 500
 """The width of `c_JobAlert.EmailRecipients`, in characters."""
 
-_SCHEDULES = ("cron", "every", "at", "type")
+_SCHEDULES = (*SLOTS, "type")
+_OF_SLOTS = ("timezone", "misfire", "must_finish_by", "calendar", "on_holiday")
+_OF_INTERVALS = {
+    "misfire": "with after there are no slots to miss",
+    "on_holiday": "with after it waits until the calendar is open again",
+}
+"""What has no use for intervals that are counted from a run, and why."""
 
 
 def require(findings: Iterable[Finding]) -> None:
@@ -45,45 +56,39 @@ def job_findings(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     """
     yield from _schedule(job, job_is)
     yield from _without_use(job, job_is)
+    yield from tie_findings(job, job_is)
     yield from _alerts(job.get("alerts"), job_is)
     yield from _params(job)
 
 
 def _schedule(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     given = [key for key in job if key in _SCHEDULES]
-    if not given:
-        hint = 'give it one of cron, every, at, or "type: manual"'
+    if not given and not follows(job):
+        hint = 'give it one of cron, every, at, after, or "type: manual"'
         yield Finding((), f"{job_is} has no schedule", hint, at="key")
     for extra in given[1:]:
         yield Finding(
             (extra,), f"{job_is} has both {given[0]} and {extra}", "keep one of them", at="key"
         )
-    if "anchor" in job and "after" in job:
+    if "anchor" in job and job.get("after") in INTERVALS:
         hint = "with after, each interval begins with the run before"
         yield Finding(("anchor",), f"{job_is} has both anchor and after", hint, at="key")
 
 
 def _without_use(job: Mapping[str, Any], job_is: str) -> Iterator[Finding]:
     """Keys that say something about another kind of job."""
-    kind = job.get("type")
+    kind, without = job.get("type"), dict[str, str]()
     for key in ("anchor", "after"):
-        if key in job and "every" not in job:
+        if key in job and "every" not in job and not (follows(job) and key == "after"):
             yield Finding((key,), f"{key} has no use in {job_is}", "it goes with every", at="key")
-    for key in ("timezone", "misfire", "must_finish_by", "calendar", "on_holiday"):
-        if key in job and kind is not None:
-            yield Finding(
-                (key,), f"{key} has no use in {job_is}", f"a {kind} job has no schedule", at="key"
-            )
-    if "misfire" in job and "after" in job:
-        yield Finding(
-            ("misfire",),
-            f"misfire has no use in {job_is}",
-            "with after there are no slots to miss",
-            at="key",
-        )
-    if "on_holiday" in job and "after" in job:
-        hint = "with after it waits until the calendar is open again"
-        yield Finding(("on_holiday",), f"on_holiday has no use in {job_is}", hint, at="key")
+    if kind is not None or follows(job):
+        none = f"a {kind} job has no schedule" if kind else "a job after others has no schedule"
+        without = dict.fromkeys(_OF_SLOTS, none)
+    elif "after" in job:
+        without = _OF_INTERVALS
+    for key, hint in without.items():
+        if key in job:
+            yield Finding((key,), f"{key} has no use in {job_is}", hint, at="key")
     if "memory_limit" in job and job.get("isolation") == "thread":
         hint = "remove one of them: it is for a job in a process of its own"
         yield Finding(("memory_limit",), f"memory_limit has no use in {job_is}", hint, at="key")
@@ -104,13 +109,14 @@ def _params(job: Mapping[str, Any]) -> Iterator[Finding]:
     params = job.get("params")
     if isinstance(params, Mapping):
         yield from _taken(params, job.get("blueprint"))
-    kept = [key for key in ("cron", "every", "at") if key in job]
-    if not kept or not isinstance(params, Mapping):
+    starter = "the schedule" if any(key in job for key in SLOTS) else ""
+    starter = starter or ("a run of another job" if follows(job) else "")
+    if not starter or not isinstance(params, Mapping):
         return
     for name, param in params.items():
         required = param.required if isinstance(param, Param) else "=" not in str(param)
         if required:
-            message = f'parameter "{name}" has no value when the schedule starts the job'
+            message = f'parameter "{name}" has no value when {starter} starts the job'
             yield Finding(("params", name), message, f'give it a default value: "{param} = …"')
 
 
@@ -138,30 +144,32 @@ def _gives_default(param: object, kind: str) -> bool:
 
 def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
-    jobs = _mapping(spec.get("jobs"))
+    jobs = mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
     yield from calendar_findings(spec)
     yield from _same_names(jobs)
     yield from _environments(spec, jobs)
-    yield from _moved(_mapping(spec.get("moved")), jobs)
+    yield from _moved(mapping(spec.get("moved")), jobs)
     yield from policy_findings(spec)
     yield from flow_findings(spec)
+    yield from chain_findings(spec)
 
 
 def _queues(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
     if "extends" in spec:  # which may have the queue: asked again when that is read too
         return
-    known = list(dict.fromkeys([*_mapping(spec.get("queues")), "default"]))
-    users: dict[tuple[str, ...], Mapping[str, Any]] = {
-        ("defaults",): _mapping(spec.get("defaults"))
-    }
-    users.update({("jobs", key): _mapping(job) for key, job in jobs.items()})
-    for name, place in _mapping(spec.get("environments")).items():
+    known = list(dict.fromkeys([*mapping(spec.get("queues")), "default"]))
+    users: dict[tuple[str, ...], Mapping[str, Any]] = {("defaults",): mapping(spec.get("defaults"))}
+    users.update({("jobs", key): mapping(job) for key, job in jobs.items()})
+    flows = mapping(spec.get("flows"))
+    users.update({("flows", str(key)): mapping(flow) for key, flow in flows.items()})
+    for name, place in mapping(spec.get("environments")).items():
         here = ("environments", str(name))
-        users[(*here, "defaults")] = _mapping(_mapping(place).get("defaults"))
-        for key, job in _mapping(_mapping(place).get("jobs")).items():
-            users[(*here, "jobs", str(key))] = _mapping(job)
-        for one in _mapping(_mapping(place).get("queues")):
+        users[(*here, "defaults")] = mapping(mapping(place).get("defaults"))
+        for section in ("jobs", "flows"):
+            for key, one in mapping(mapping(place).get(section)).items():
+                users[(*here, section, str(key))] = mapping(one)
+        for one in mapping(mapping(place).get("queues")):
             if one not in known:
                 yield _no_queue((*here, "queues", str(one)), str(one), known)
     for path, holder in users.items():
@@ -176,16 +184,26 @@ def _no_queue(path: tuple[str, ...], queue: str, known: list[str]) -> Finding:
 
 
 def _environments(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    """An environment says something about jobs that there are."""
-    places = _mapping(spec.get("environments"))
-    known = {key_of(key).casefold() for key in jobs} if places else set()
-    for name, place in places.items():
-        for key in _mapping(_mapping(place).get("jobs")):
-            if key_of(key).casefold() not in known:
-                hint = nearest(str(key), list(jobs)) or "it says what is different of a job"
-                yield Finding(
-                    ("environments", name, "jobs", key), f'no job "{key}"', hint, at="key"
-                )
+    """An environment says something about jobs and flows that there are."""
+    places = mapping(spec.get("environments"))
+    if not places:
+        return
+    for section, known in (("jobs", jobs), ("flows", mapping(spec.get("flows")))):
+        keys = {key_of(key).casefold(): key for key in known}
+        for name, place in places.items():
+            for written, said in mapping(mapping(place).get(section)).items():
+                path = ("environments", str(name), section, str(written))
+                key = keys.get(key_of(written).casefold())
+                if key is None:
+                    thing = section.removesuffix("s")
+                    hint = (
+                        nearest(str(written), list(known))
+                        or f"it says what is different of a {thing}"
+                    )
+                    yield Finding(path, f'no {thing} "{written}"', hint, at="key")
+                elif section == "jobs":
+                    job_is = f"job {key} in {name}"
+                    yield from place_findings(path, mapping(said), mapping(known[key]), job_is)
 
 
 def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
@@ -193,7 +211,7 @@ def _same_names(jobs: Mapping[str, Any]) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for written, job in jobs.items():
         key = key_of(written)
-        name = _mapping(job).get("name")
+        name = mapping(job).get("name")
         names = {key, name} if isinstance(name, str) else {key}
         for one in sorted(names):
             first = seen.setdefault(one.casefold(), written)
@@ -231,5 +249,22 @@ def _goes_round(name: str, ways: Mapping[str, str]) -> bool:
     return name in passed
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def as_written(spec: Spec) -> dict[str, Any]:
+    """What `spec_findings` looks at, in the shape of the YAML; None is what a job does not say."""
+    return {
+        "queues": spec.queues,
+        "calendars": spec.calendars,
+        "defaults": vars(spec.defaults),
+        "jobs": {
+            key: {**vars(job), "alerts": job.alerts and vars(job.alerts)}
+            for key, job in spec.jobs.items()
+        },
+        "alerts": spec.alerts.model_dump(),
+        "oncall": spec.oncall.model_dump(),
+        "environments": {
+            name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
+        },
+        **({"extends": spec.extends} if spec.extends else {}),
+        "moved": spec.moved,
+        "flows": {name: one.model_dump() for name, one in spec.flows.items()},
+    }

@@ -76,7 +76,12 @@ StableName = Annotated[
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def _job_key(text: object) -> str:
+def checked_key(text: object) -> str:
+    """The key of a job, in one of its spellings.
+
+    Raises:
+        ValueError: It is no name that a job can have.
+    """
     if not isinstance(text, str):
         raise problem("a job's name is text", hint='for example "DailyReport"')
     try:
@@ -85,7 +90,7 @@ def _job_key(text: object) -> str:
         raise problem(error.message, hint=error.hint) from error
 
 
-JobKey = Annotated[str, BeforeValidator(_job_key)]
+JobKey = Annotated[str, BeforeValidator(checked_key)]
 """A job's key in one of its spellings; checked values are in the first, `DailyReport`."""
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -283,3 +288,35 @@ def _channel_place(text: str) -> str:
 
 ChannelPlace = Annotated[StrictStr, AfterValidator(_channel_place), Field(max_length=200)]
 """A module and a name in it."""
+
+
+# --- what the code keeps ----------------------------------------------------------------------------------------------
+
+JobArgument = Literal[
+    "schedule",
+    "timezone",
+    "display_name",
+    "description",
+    "name",
+    "queue",
+    "priority",
+    "retries",
+    "backoff",
+    "timeout",
+    "overlap",
+    "misfire",
+    "misfire_grace",
+    "concurrency",
+    "limit",
+    "isolation",
+    "memory_limit",
+    "alerts",
+    "calendar",
+    "on_holiday",
+    "unique",
+    "unique_scope",
+    "on_duplicate",
+    "expires_in",
+    "paused",
+]
+"""The arguments of `@job(…)` that the code may keep; `schedule` is all that say when it runs."""

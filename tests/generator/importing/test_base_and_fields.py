@@ -70,6 +70,7 @@ def nobody(_):
         ({"retries": 0}, {}, {"retries": 0}, {}),
         ({"retries": 0}, {"retries": 0}, {}, {}),
         ({"cron": "a"}, {"cron": "a", "timeout": "1h"}, {"every": "1h"}, {"every": "1h", "timeout": "1h"}),
+        ({"cron": "a"}, {"after": ["Orders"], "unique": True}, {"cron": "a", "retries": 2}, {"after": ["Orders"], "unique": True, "retries": 2}),
         ({"alerts": {"on": ["failure"], "email": ["a"]}}, {"alerts": {"on": ["failure"], "email": ["a"], "slack": "s"}},
          {"alerts": {"on": ["failure"], "email": ["b"]}}, {"alerts": {"on": ["failure"], "email": ["b"], "slack": "s"}}),
     ],

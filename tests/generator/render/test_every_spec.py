@@ -116,7 +116,7 @@ def lay_beside(spec: Spec, text: str, package: str, folder: Path) -> None:
         if file.path.startswith(("src/", "tests/")) or "specs" in place.parts:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.content)
-    found = FOUND.format(package=package, count=len(spec.jobs))
+    found = FOUND.format(package=package, count=len(spec.jobs) + len(spec.flows))
     (folder / "tests" / package / "test_found.py").write_text(found, encoding="utf-8")
 
 

@@ -245,6 +245,15 @@ CALENDAR_KEYS: dict[str, st.SearchStrategy[Any]] = {
     "ics": mostly(["calendars/holidays.ics"], "../holidays.ics", "holidays.txt"),
     "include": mostly(["nights"], "nowhere"),
 }
+SCOPE = mostly(["queued", "running", "1h"], "always")
+DUPLICATE = mostly(["skip", "replace", "debounce 30s", "throttle 1m"], "debounce", "wait 5s")
+LIMIT_KEYS: dict[str, st.SearchStrategy[Any]] = {
+    "key": mostly(["day"], "nothing"),
+    "running": mostly([1, 20], 0),
+    "rate": mostly(["100/min", "5/s"], "often"),
+    "burst": COUNT,
+    "weight": mostly([1], 21),
+}
 JOB: dict[str, st.SearchStrategy[Any]] = {
     "timezone": ZONE,
     "display_name": TEXT,
@@ -260,13 +269,17 @@ JOB: dict[str, st.SearchStrategy[Any]] = {
     ),
     "concurrency": COUNT,
     "limit": st.fixed_dictionaries(
-        {"running": mostly([1, 20], 0)},
-        optional={"rate": mostly(["100/min", "5/s"], "often"), "weight": st.just(1)},
+        {"running": LIMIT_KEYS["running"]},
+        optional={key: one for key, one in LIMIT_KEYS.items() if key != "running"},
     ),
     "isolation": ISOLATION,
     "memory_limit": mostly([16, 256, 2**20], 1),
     "calendar": CALENDARS,
     "on_holiday": ON_HOLIDAY,
+    "unique": mostly([True, "day", ["day"]], "nothing", 5, []),
+    "unique_scope": SCOPE,
+    "on_duplicate": DUPLICATE,
+    "expires_in": DURATION,
     "must_finish_by": mostly(["06:00", "6:00", "23:59"], "24:00", 360),
     "must_start_within": DURATION,
     "at_least": mostly(["1 success in 26h", "3 successes in 1d"], "0 success in 1h"),
@@ -296,7 +309,15 @@ PLACE_DEFAULTS = {
 }
 PLACE_QUEUE = {"workers": COUNT, "concurrency": COUNT, "isolation": ISOLATION}
 QUEUE_KEYS = {**PLACE_QUEUE, "calendar": CALENDARS, "on_holiday": ON_HOLIDAY}
+PLACE_FLOW = {
+    "queue": QUEUE,
+    "overlap": mostly(["skip", "allow"], "queue"),
+    "paused": st.booleans(),
+}
 PLACE_JOB = {
+    "unique_scope": SCOPE,
+    "on_duplicate": DUPLICATE,
+    "expires_in": LIMIT,
     **{key: JOB[key] for key in ("queue", "priority", "retries", "backoff")},
     **{key: JOB[key] for key in ("timeout", "overlap", "concurrency", "paused")},
 }
@@ -388,6 +409,7 @@ DRAWN: dict[str, set[str]] = {
     "defaults": {*PLACE_DEFAULTS},
     "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
     "alerts": {*ALERTS, "email"},
+    "limit": {*LIMIT_KEYS},
     "project alerts": {*ALERTING},
     "quiet": {*QUIET},
     "digest": {*DIGEST},
@@ -396,10 +418,11 @@ DRAWN: dict[str, set[str]] = {
     "person": {*REACHED},
     "shift": {*SHIFT},
     "misfire": {"policy", "grace"},
-    "environment": {"defaults", "queues", "jobs"},
+    "environment": {"defaults", "queues", "jobs", "flows"},
     "environment defaults": {*PLACE_DEFAULTS},
     "environment queue": {*PLACE_QUEUE},
     "environment job": {*PLACE_JOB},
+    "environment flow": {*PLACE_FLOW},
 }  # fmt: skip
 """The keys that are drawn, by the kind of mapping: a test holds them to those that there are."""
 
@@ -424,6 +447,8 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     kinds = PARAM
     if "type" in job or draw(SELDOM):
         kinds |= st.sampled_from(list(PARAM_EXAMPLES))
+    if job.get("limit", {}).get("key") == "day" or job.get("unique") in ("day", ["day"]):
+        names += ["day"]
     if names:
         job["params"] = {name: draw(kinds) for name in names}
     return job
@@ -442,6 +467,12 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     """A whole spec, as YAML has it."""
     named = draw(st.dictionaries(KEY, jobs(), min_size=1, max_size=3))
     keys = [*named, "Nobody"]
+    if draw(st.integers(0, 2)) == 0:  # the last comes after others; not after itself, nor nobody
+        parent = mostly(keys[:-2] or keys[:1], *keys[-2:])
+        named["Following"] = {
+            "after": draw(st.lists(parent, min_size=1, max_size=2)),
+            **draw(some(JOB, 1)),
+        }
     project = {"name": draw(mostly(["acme-jobs", "a", "X.y_z"], "json"))} | draw(some(PROJECT, 2))
     whole: dict[str, Any] = {
         "targcc": draw(mostly([1], 2)),
@@ -455,6 +486,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "defaults": some(PLACE_DEFAULTS, 2),
         "queues": st.dictionaries(QUEUE, some(PLACE_QUEUE, 2), max_size=1),
         "jobs": st.dictionaries(st.sampled_from(keys[:-1]), some(PLACE_JOB, 3), max_size=1),
+        "flows": st.dictionaries(st.just("MonthlyFlow"), some(PLACE_FLOW, 2), max_size=1),
     }
     more: dict[str, st.SearchStrategy[Any]] = {
         "database": mostly(["sqlite", "postgresql"], "mysql"),

@@ -7,6 +7,7 @@ import pytest
 from targcc_gen.errors import InputError
 from targcc_gen.render import render_job
 from targcc_gen.spec import Spec
+from targcc_gen.spec.ties.rules import OF_UNIQUE
 from targcc_gen.sync.decorators.model import DecoratedJob, job_in
 from targcc_gen.sync.decorators.sync_decorator import drifted
 from targcc_gen.sync.jobs.pull import _changed
@@ -23,6 +24,8 @@ SCHEDULES: list[dict[str, Any]] = [
     {"type": "manual"},
     {"type": "fire-and-forget"},
     {"type": "delayed"},
+    {"after": ["ImportOrders"]},
+    {"after": ["ImportOrders", "Prices"], "type": "fire-and-forget"},
 ]
 OPTIONS: dict[str, list[Any]] = {
     "timezone": ["UTC", "Europe/London"],
@@ -49,6 +52,10 @@ OPTIONS: dict[str, list[Any]] = {
     ],
     "calendar": ["weekend", ["weekend", "nights"]],
     "on_holiday": ["skip", "next"],
+    "unique": ["day", ["day", "shop"], True],
+    "unique_scope": ["queued", "90m"],
+    "on_duplicate": ["skip", "replace", "debounce 90s"],
+    "expires_in": ["10m"],
     "paused": [True],
     "name": ["Turnover"],
 }
@@ -60,7 +67,9 @@ def chance_job(chance: random.Random) -> dict[str, Any]:
     for key, values in OPTIONS.items():
         if chance.random() < 0.35:
             job[key] = chance.choice(values)
-    return job
+    if "unique" not in job:
+        job = {key: value for key, value in job.items() if key not in OF_UNIQUE}
+    return job | {"params": {"day": "str = today", "shop": "int = 1"}}
 
 
 def spec_of(job: dict[str, Any]) -> Spec | None:
@@ -70,7 +79,11 @@ def spec_of(job: dict[str, Any]) -> Spec | None:
         "queues": {"critical": {}},
         "calendars": {"weekend": {"off": "saturday"}, "nights": {"blackouts": "22:00-05:00"}},
         "defaults": {"retries": 3},
-        "jobs": {"Sales": job},
+        "jobs": {
+            "Sales": job,
+            "ImportOrders": {"cron": "0 1 * * *"},
+            "Prices": {"type": "manual", "name": "SP_Prices"},
+        },
     }
     try:
         return Spec.model_validate(whole)
@@ -101,10 +114,10 @@ def test_what_any_code_says_goes_into_any_spec(seed):
         names = drifted(now, wanted, None, keep=(), defaults=holds)
         said = {name: now.means(name, holds) for name in names}
         try:
-            job = _changed("Sales", spec.jobs["Sales"], now, said, holds)
+            job = _changed(spec, "Sales", now, said, holds)
         except InputError as error:
             raise AssertionError(f"{spec.jobs} <- {code.jobs}") from error
-        after, _ = written(spec.model_copy(update={"jobs": {"Sales": job}}))
+        after, _ = written(spec.model_copy(update={"jobs": {**spec.jobs, "Sales": job}}))
         assert drifted(now, after, None, keep=(), defaults=holds) == [], (spec.jobs, code.jobs)
         pulled += bool(names)
     assert pulled > 40

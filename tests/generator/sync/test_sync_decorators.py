@@ -44,6 +44,12 @@ def text_after(mine: str, base: str, generated: str, side: Side | None = None) -
         ('"0 2 * * *"', 'every="15m"'),
         ('every="15m", retries=5', '"0 2 * * *", retries=5'),
         ('"0 2 * * *"', 'every="15m", after="completion"'),
+        ('"0 2 * * *"', 'after=["ImportOrders"], expires_in="10m"'),
+        ('after=["ImportOrders"]', 'after=["ImportOrders", "ImportPrices"], unique="customer_id"'),
+        (
+            'after=["ImportOrders"], unique=True, unique_scope="1h"',
+            '"0 2 * * *", unique=("customer_id", "day"), on_duplicate="replace"',
+        ),
         (
             '"0 2 * * *", retries=1',
             '"0 2 * * *", timezone="Europe/London", retries=1, timeout="5m"',
@@ -99,6 +105,15 @@ def test_an_argument_the_person_changed_says_something_else_than_the_spec():
         ('"0 2 * * *"', '"0 2 * * *", retries=3, timezone="UTC", display_name="Sales"'),
         ("JobType.MANUAL", 'overlap="allow"'),
         (
+            'after=["ImportOrders", "SP_Prices"]',
+            'overlap="allow", after=(orders.ImportOrdersJob, Prices)',
+        ),
+        (
+            'JobType.MANUAL, unique="a", on_duplicate="debounce 1m30s", expires_in="1h"',
+            'unique=["a"], on_duplicate="debounce  90s", expires_in=timedelta(hours=1)',
+        ),
+        ("JobType.MANUAL, unique=True", 'unique=True, on_duplicate="skip", expires_in="none"'),
+        (
             '"0 2 * * *", alerts=Alerts(email=("a@example.com",))',
             '"0 2 * * *", alerts=Alerts(on=["failure"], email=["a@example.com"], slack=None)',
         ),
@@ -111,7 +126,7 @@ def test_what_says_the_same_is_no_difference(spec, mine):
         mine=mine.encode(),
         base=base.encode(),
         generated=base.encode(),
-        defaults={"retries": 3, "timezone": "UTC"},
+        defaults={"retries": 3, "timezone": "UTC", "after": {"Prices": "SP_Prices"}},
     )
     assert (result.text.decode(), result.collisions) == (mine, ())
 

@@ -1,9 +1,12 @@
 """An environment says what is different of the project there, and of single jobs."""
 
+from dataclasses import replace
+
 import pytest
 from targcc_scheduler import project as projects
 from targcc_scheduler.core.errors import ProjectError
 from targcc_scheduler.jobs.declaration import declare
+from targcc_scheduler.jobs.flows.declared import flow_declarations
 from targcc_scheduler.project import Project, configure, current
 
 PLAIN = Project(name="app", package="app", timeout="1h")
@@ -34,6 +37,18 @@ def test_a_job_runs_as_the_environment_says(monkeypatch, name, expected):
     job = declare(DailyJob, "0 2 * * *", timeout="2h").complete(current())
 
     assert (job.retries, job.timeout.total_seconds(), job.paused) == expected
+
+
+def test_a_flow_starts_as_the_environment_says(monkeypatch):
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "staging")
+    flow = {"cron": "0 2 * * *", "queue": "slow", "steps": {"fetch": {"job": "Daily"}}}
+    said = {"job_options": {"MonthEnd": {"queue": "fast", "overlap": "allow", "paused": True}}}
+    configure(replace(PLAIN, flows={"MonthEnd": flow}), {"staging": said})
+
+    ((_, declaration),) = flow_declarations(current())
+    job = declaration.complete(current())
+
+    assert (job.queue, job.overlap, job.paused) == ("fast", "allow", True)
 
 
 def test_a_name_that_the_spec_does_not_have_is_refused(monkeypatch):

@@ -77,7 +77,10 @@ def job_context(spec: Spec, key: str, *, without: frozenset[str] = frozenset()) 
         docstring=docstring(text, indent=4),
         module_docstring=docstring(text),
         decorator=decorator(
-            job, described=_described(job.description), aliases=spec.earlier_names(key)
+            job,
+            described=_described(job.description),
+            aliases=spec.earlier_names(key),
+            parents=tuple(map(spec.stable_name, spec.parents(key))),
         ),
         parameters=f", *, {signature}" if signature else "",
         parameters_after_star="".join(f",\n        {one}" for one in parameters.declared),

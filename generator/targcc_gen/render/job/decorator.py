@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 _TYPES = {"manual": "MANUAL", "fire-and-forget": "FIRE_AND_FORGET", "delayed": "DELAYED"}
 
 
-def decorator(job: JobSpec, *, described: bool, aliases: tuple[str, ...] = ()) -> str:
+def decorator(
+    job: JobSpec,
+    *,
+    described: bool,
+    aliases: tuple[str, ...] = (),
+    parents: tuple[str, ...] = (),
+) -> str:
     """The decorator of a job, as black writes it unless one of its texts is too long for a line.
 
     Args:
         job: The job.
         described: Whether the class's docstring says the description, so that the decorator need not.
         aliases: The names that it had before.
+        parents: The names of the jobs that it comes after. As texts: their modules need not be imported, which may import this one.
     """
-    arguments = [*_schedule(job), *_options(job, described=described)]
+    arguments = [*_schedule(job, parents), *_options(job, described=described)]
     if aliases and job.name is None:  # else its history is under that name all the time
         arguments.append(f"aliases={pyliteral(aliases)}")
     together = ", ".join(arguments)
@@ -53,7 +60,7 @@ def instant(value: datetime) -> str:
     return value.isoformat() if precise else value.isoformat(timespec="minutes")
 
 
-def _schedule(job: JobSpec) -> Iterator[str]:
+def _schedule(job: JobSpec, parents: tuple[str, ...]) -> Iterator[str]:
     from targcc_gen.spec import format_duration
 
     if job.type is not None:
@@ -68,6 +75,8 @@ def _schedule(job: JobSpec) -> Iterator[str]:
             yield f"anchor={pyliteral(instant(job.anchor))}"
         if job.after is not None:
             yield f"after={pyliteral(job.after)}"
+    if parents:
+        yield f"after={pyliteral([*parents])}"
 
 
 def _options(job: JobSpec, *, described: bool) -> Iterator[str]:
@@ -102,6 +111,10 @@ def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
         "memory_limit": job.memory_limit,
         "calendar": _names(job.calendar),
         "on_holiday": job.on_holiday,
+        "unique": job.unique if job.unique is True else _names(job.unique),
+        "unique_scope": job.unique_scope and format_duration(job.unique_scope),
+        "on_duplicate": job.on_duplicate,
+        "expires_in": job.expires_in and format_duration(job.expires_in),
         "must_finish_by": job.must_finish_by,
         "must_start_within": within and format_duration(within),
         "at_least": job.at_least,
@@ -110,13 +123,13 @@ def _values(job: JobSpec, *, described: bool) -> dict[str, Any]:
     }
 
 
-def _names(calendars: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-    return calendars[0] if calendars is not None and len(calendars) == 1 else calendars
+def _names(names: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    return names[0] if names is not None and len(names) == 1 else names
 
 
 def _overlap(job: JobSpec) -> str | None:
     """Runs that a schedule starts are skipped by default; runs that somebody asked for may overlap unless the spec says no."""
-    default = "skip" if job.type is None else "allow"
+    default = "skip" if job.has_schedule else "allow"
     said = "overlap" in job.model_fields_set
     return job.overlap if said and job.overlap != default else None
 

@@ -26,7 +26,7 @@ def job_files(spec: Spec, key: str) -> tuple[TreeFile, TreeFile]:
         key,
         spec.project.package,
         job.blueprint,
-        defaults=_defaults(spec),
+        defaults=_defaults(spec, key),
         keep=job.keep,
         as_blueprint=lambda name: _as_blueprint(spec, key, name),
     )
@@ -58,16 +58,18 @@ def _sources(spec: Spec, key: str) -> tuple[bytes, bytes]:
     return tidy(broken_signature(module)).encode(), tidy(test).encode()
 
 
-def _defaults(spec: Spec) -> dict[str, Any]:
-    """What holds for a job that does not say it, by the argument of `@job`."""
-    found = {"timezone": spec.project.timezone, **dict(spec.defaults)}
+def _defaults(spec: Spec, key: str) -> dict[str, Any]:
+    """What holds for a job that does not say it, by the argument of `@job`; below `after`, names that classes do not tell."""
+    names = {one: spec.stable_name(one) for one in spec.parents(key)}
+    named = {one: name for one, name in names.items() if one != name}
+    found = {"timezone": spec.project.timezone, **vars(spec.defaults), "after": named or None}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _as_blueprint(spec: Spec, key: str, name: str) -> bytes | None:
     """The job's module by another blueprint; None where its parameters do not fit that."""
     job = spec.jobs[key].model_copy(update={"blueprint": name})
-    other = spec.model_copy(update={"jobs": {key: job}})
+    other = spec.model_copy(update={"jobs": {**spec.jobs, key: job}})
     try:
         return _sources(other, key)[0]
     except (SyntaxError, ValueError):
@@ -101,7 +103,10 @@ def schedule_words(job: JobSpec) -> str:
     if job.every is not None:
         anchor = f" from {instant(job.anchor)}" if job.anchor else ""
         after = {"completion": " after it finished", "start": " after it started"}
-        return f"every {format_duration(job.every)}{anchor}{after.get(job.after or '', '')}"
+        counted = after.get(str(job.after), "")
+        return f"every {format_duration(job.every)}{anchor}{counted}"
+    if isinstance(job.after, tuple):
+        return f"after each run of {' and '.join(job.after)} that succeeds"
     if job.at is not None:
         return f"once, at {instant(job.at)}"
     return {"manual": "when somebody starts it", "delayed": "when code schedules it"}.get(

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from targcc_gen.spec.findings import Finding
+from pydantic import BaseModel
+
+from targcc_gen.spec.findings import Finding, mapping
 from targcc_gen.spec.value_errors import nearest
 
-_NAMING = (("jobs", "calendar"), ("queues", "calendar"), ("calendars", "include"))
+_NAMING = (
+    ("jobs", "calendar"),
+    ("flows", "calendar"),
+    ("queues", "calendar"),
+    ("calendars", "include"),
+)
 """Where calendars are named: a section, and the key of each of its entries."""
 
 
@@ -16,16 +23,16 @@ def calendar_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong with the names of calendars in a whole spec, in the shape of the YAML."""
     if "extends" in spec:  # which may have the calendar: asked again when that is read too
         return
-    known = list(_mapping(spec.get("calendars")))
+    known = list(mapping(spec.get("calendars")))
     for section, key in _NAMING:
-        for name, holder in _mapping(spec.get(section)).items():
+        for name, holder in mapping(spec.get(section)).items():
             for path, one in _named(_value(holder, key), (section, name, key)):
                 if one not in known:
                     hint = nearest(one, known) or f"calendars has {', '.join(known) or 'none'}"
                     yield Finding(path, f'no calendar "{one}"', hint)
     includes = {
         name: [one for _, one in _named(_value(said, "include"), ())]
-        for name, said in _mapping(spec.get("calendars")).items()
+        for name, said in mapping(spec.get("calendars")).items()
     }
     for name in includes:
         if _reaches(name, name, includes, set()):
@@ -53,8 +60,4 @@ def _reaches(start: str, wanted: str, includes: Mapping[str, list[str]], passed:
 
 
 def _value(holder: object, key: str) -> object:
-    return holder.get(key) if isinstance(holder, Mapping) else getattr(holder, key, None)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return getattr(holder, key, None) if isinstance(holder, BaseModel) else mapping(holder).get(key)

@@ -12,7 +12,8 @@ from targcc_gen.spec.blueprint_names import BLUEPRINTS
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.flows.models import FlowSpec, FlowStepSpec
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.oncall.policy import (
     AlertingSpec,
     DigestSpec,
@@ -26,10 +27,12 @@ from targcc_gen.spec.params import PARAM_EXAMPLES
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.sharing.environments import (
     EnvironmentDefaults,
+    EnvironmentFlow,
     EnvironmentJob,
     EnvironmentQueue,
     EnvironmentSpec,
 )
+from targcc_gen.spec.ties.models import LimitSpec
 from targcc_gen.spec.writing.dump import shown_default
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -40,6 +43,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
     ("`misfire` of a job", MisfireSpec),
+    ("`limit` of a job", LimitSpec),
     ("`alerts` of a job", AlertsSpec),
     ("`flows`: each flow", FlowSpec),
     ("`steps` of a flow: each step", FlowStepSpec),
@@ -54,6 +58,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`defaults` of an environment", EnvironmentDefaults),
     ("`queues` of an environment", EnvironmentQueue),
     ("`jobs` of an environment", EnvironmentJob),
+    ("`flows` of an environment", EnvironmentFlow),
 )
 
 _INTRODUCTION = """\
@@ -90,7 +95,15 @@ jobs:
 * The file is UTF-8 and at most 5 MB.
 """
 
-_BY_EXAMPLE = {"90s": "duration", "06:00": "time of the day"}
+_BY_EXAMPLE = {
+    "90s": "duration",
+    "06:00": "time of the day",
+    "100/min": "number in a time",
+    "completion": "job, or list of jobs; `completion`, `start`",
+    "customer_id": "parameter, list of parameters, `true`",
+    "queued": "`queued`, `running`, or a duration",
+    "debounce 30s": "`skip`, `replace`, or `debounce` or `throttle` with a duration",
+}
 _TYPES = {
     "string": "text",
     "boolean": "`true` or `false`",

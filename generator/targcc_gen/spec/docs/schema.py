@@ -84,4 +84,5 @@ def _name_shapes(schema: dict[str, Any]) -> None:
 
 
 def _one_schedule(job: dict[str, Any]) -> None:
-    job["oneOf"] = [{"required": [key]} for key in _SCHEDULES]
+    scheduled = [{"required": [key]} for key in _SCHEDULES]
+    job["oneOf"] = [*scheduled, {"required": ["after"], "not": {"anyOf": scheduled}}]

@@ -8,7 +8,7 @@ from typing import Any
 from targcc_scheduler.flows.graph import problems
 
 from targcc_gen.names import key_of
-from targcc_gen.spec.findings import Finding
+from targcc_gen.spec.findings import Finding, mapping
 from targcc_gen.spec.value_errors import nearest
 
 _SCHEDULES = ("cron", "every", "at")
@@ -16,24 +16,25 @@ _SCHEDULES = ("cron", "every", "at")
 
 def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong with the flows of a whole spec, in the shape of the YAML."""
-    flows = _mapping(spec.get("flows"))
-    jobs = {key_of(key): key for key in _mapping(spec.get("jobs"))} if flows else {}
+    flows = mapping(spec.get("flows"))
+    jobs = {key_of(key): key for key in mapping(spec.get("jobs"))} if flows else {}
+    known = {*jobs, *(key_of(old) for old in mapping(spec.get("moved")))}
     for name, flow in flows.items():
         here = ("flows", str(name))
         if key_of(name) in jobs:
             hint = "rename one of them: a flow is started by a job of its name"
             yield Finding(here, f'there is a job "{name}" too', hint, at="key")
-        said = [key for key in _SCHEDULES if _mapping(flow).get(key) is not None]
+        said = [key for key in _SCHEDULES if mapping(flow).get(key) is not None]
         for extra in said[1:]:
             message = f"flow {name} has both {said[0]} and {extra}"
             yield Finding((*here, extra), message, "keep one of them", at="key")
-        steps = _mapping(_mapping(flow).get("steps"))
+        steps = mapping(mapping(flow).get("steps"))
         for step, one in steps.items():
-            job = _mapping(one).get("job")
-            if isinstance(job, str) and key_of(job) not in jobs:
+            job = mapping(one).get("job")
+            if isinstance(job, str) and key_of(job) not in known:
                 hint = nearest(job, list(jobs)) or f"jobs has {', '.join(jobs) or 'none'}"
                 yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
-        if "steps" in _mapping(flow):
+        if "steps" in mapping(flow):
             yield from _steps(here, steps)
 
 
@@ -47,7 +48,3 @@ def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]
             column=one.column,
             length=one.length,
         )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -184,7 +184,8 @@ def _missing_values(node: Node, path: Steps = ()) -> Iterator[Finding]:
             yield Finding(
                 here, f"{shown(key)} has no value", "give it one, or remove the line", at="key"
             )
-        yield from _missing_values(value, here)
+        if value.entries:
+            yield from _missing_values(value, here)
 
 
 def _may_be_empty(path: Steps) -> bool:
@@ -201,13 +202,15 @@ def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(places, dict):
         places = {key: {} if one is None else one for key, one in places.items()}
         data = {**data, "environments": places}
-    return cast("dict[str, Any]", _pruned(data))
+    return _pruned(data)
 
 
-def _pruned(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: _pruned(item) for key, item in value.items() if item is not None}
+def _pruned(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _pruned(item) if isinstance(item, dict) else item
+        for key, item in values.items()
+        if item is not None
+    }
 
 
 def placed(finding: Finding, root: Node) -> Problem:

@@ -32,6 +32,8 @@ MAX_NODES = 500_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_NO_TEXT = frozenset("-+.0123456789~nNtTfF")
+"""With one of these begins what is no text."""
 _NULL = re.compile(r"|~|null|Null|NULL")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -90,6 +92,8 @@ class Node:
 
 def _plain_value(text: str) -> str | int | float | bool | None:
     """A scalar without quotes, by YAML 1.2's core schema; numbers of any use here are decimal and short."""
+    if text and text[0] not in _NO_TEXT:
+        return text
     if _NULL.fullmatch(text):
         return None
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):

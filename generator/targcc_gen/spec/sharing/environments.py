@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from targcc_gen.spec.parts import Frozen
+from targcc_gen.spec.ties.values import OnDuplicate, UniqueScope
 from targcc_gen.spec.times import Duration, TimeLimit
 from targcc_gen.spec.values import JobKey, QueueName
 
@@ -62,8 +63,30 @@ class EnvironmentJob(Frozen):
     concurrency: StrictInt | None = Field(
         default=None, ge=1, le=1000, description="At most so many of its runs on all nodes."
     )
+    unique_scope: UniqueScope | None = Field(
+        default=None, description="Of a job with `unique`: until when another run is a duplicate."
+    )
+    on_duplicate: OnDuplicate | None = Field(
+        default=None, description="Of a job with `unique`: what becomes of the second run."
+    )
+    expires_in: TimeLimit | None = Field(
+        default=None,
+        description="After how long a run is cancelled instead of starting, or `none`.",
+    )
     paused: StrictBool | None = Field(
         default=None, description="Whether the job starts out paused there."
+    )
+
+
+class EnvironmentFlow(Frozen):
+    """A flow in an environment; what is said here counts more than what the flow itself says."""
+
+    queue: QueueName | None = Field(default=None, description="The queue in which its start waits.")
+    overlap: Literal["skip", "allow"] | None = Field(
+        default=None, description="When its slot comes while it is under way."
+    )
+    paused: StrictBool | None = Field(
+        default=None, description="Whether it starts out paused there."
     )
 
 
@@ -79,6 +102,9 @@ class EnvironmentSpec(Frozen):
     jobs: dict[JobKey, EnvironmentJob] = Field(
         default_factory=dict, description="Jobs that are different there."
     )
+    flows: dict[JobKey, EnvironmentFlow] = Field(
+        default_factory=dict, description="Flows that are different there."
+    )
 
 
 MODELS: dict[str, type[Frozen]] = {
@@ -86,5 +112,6 @@ MODELS: dict[str, type[Frozen]] = {
     "environment defaults": EnvironmentDefaults,
     "environment queue": EnvironmentQueue,
     "environment job": EnvironmentJob,
+    "environment flow": EnvironmentFlow,
 }
 """The kinds of mapping that environments add to a spec."""

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 from targcc_gen.spec.calendars.models import CalendarSpec
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.flows.models import FlowSpec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.sharing.environments import EnvironmentJob
@@ -27,6 +29,7 @@ _NAMED: dict[str, type[BaseModel]] = {
     "jobs": JobSpec,
     "queues": QueueSpec,
     "calendars": CalendarSpec,
+    "flows": FlowSpec,
 }
 """The sections whose entries have names, and what each of them may say."""
 _IN_DEFAULTS = frozenset(DefaultsSpec.model_fields)
@@ -78,7 +81,7 @@ def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
     """Where a value may stand, what counts most first."""
     there: Steps = () if environment is None else ("environments", environment)
     is_job = steps[0] == "jobs"
-    if there and (steps[0] in {"defaults", "queues"} or is_job):
+    if there and steps[0] in {"defaults", "queues", "flows", "jobs"}:
         yield (*there, *steps)
     yield steps
     if is_job and steps[-1] in _IN_DEFAULTS and len(steps) == _JOB_KEY:
@@ -92,7 +95,7 @@ def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
 def _said(layer: Layer, steps: Steps) -> Said | None:
     node, name = layer.root, layer.root
     for depth, step in enumerate(steps):
-        entry = _entry(node, step, is_job=depth > 0 and steps[depth - 1] == "jobs")
+        entry = _entry(node, step, is_job=depth > 0 and steps[depth - 1] in {"jobs", "flows"})
         if entry is None:
             return None
         name, node = entry

@@ -7,7 +7,8 @@ from typing import Any
 
 from targcc_gen.errors import InputError
 from targcc_gen.spec.build import with_job
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.writing.dump import entry_lines, job_in_braces, job_lines, job_values

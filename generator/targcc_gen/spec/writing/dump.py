@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from targcc_gen.spec.models import JobSpec, Spec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, QueueSpec
 from targcc_gen.spec.quoting import quoted, scalar

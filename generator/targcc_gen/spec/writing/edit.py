@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.spec.build import with_job
-from targcc_gen.spec.models import JobSpec
+from targcc_gen.spec.jobs.models import JobSpec
+from targcc_gen.spec.models import Spec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.value_errors import nearest
@@ -87,6 +88,7 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
         raise InputError(
             f"no job {key} in {filename}", hint=nearest(key, known) or f"it has {', '.join(known)}"
         )
+    _refuse_needed(spec, key, filename)
     places = [name for name, place in spec.environments.items() if key in place.jobs]
     if places:
         raise InputError(
@@ -105,6 +107,22 @@ def remove_job(text: str, key: str, filename: str = "targcc.yaml") -> str:
     start = BOM if text.startswith(BOM) else ""
     changed = start + _without_entry(body, root.entries["jobs"][1], key)
     return verified(changed, expected, f"job {key} cannot be removed from {filename}")
+
+
+def _refuse_needed(spec: Spec, key: str, filename: str) -> None:
+    """A job that others come after, or that a flow runs, does not go before they are changed."""
+    followers = spec.followers(key)
+    if followers:
+        verb = "comes" if len(followers) == 1 else "come"
+        raise InputError(
+            f"{' and '.join(followers)} {verb} after {key}",
+            hint=f"take {key} out of the after of {' and '.join(followers)} in {filename} first",
+        )
+    for name, flow in spec.flows.items():
+        for step, one in flow.steps.items():
+            if spec.current_key(one.job) == key:
+                hint = f"take the step {step} of {name} out of {filename} first"
+                raise InputError(f"flow {name} runs {key}", hint=hint)
 
 
 def set_scheduler(text: str, value: str, filename: str = "targcc.yaml") -> str:

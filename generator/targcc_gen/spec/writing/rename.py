@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from targcc_gen.names import JobName, same_job
+from targcc_gen.names import JobName, key_of, same_job
+from targcc_gen.spec.flows.models import FlowSpec
+from targcc_gen.spec.jobs.models import JobSpec
 from targcc_gen.spec.reading.loader import parse_spec, parse_tree
 from targcc_gen.spec.reading.nodes import Node
+from targcc_gen.spec.ties.values import INTERVALS
 from targcc_gen.spec.writing.splice import (
     BOM,
     LINES,
@@ -38,7 +41,8 @@ def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> 
     body = text.removeprefix(BOM)
     root, _ = parse_tree(body, filename)
     changed = body
-    for name in sorted(_keys(root, old), key=lambda node: node.start.index, reverse=True):
+    named = {node.start.index: node for node in (*_keys(root, old), *_references(root, old))}
+    for _, name in sorted(named.items(), reverse=True):
         quote = name.style if name.style in {'"', "'"} else ""
         changed = f"{changed[: name.start.index]}{quote}{new}{quote}{changed[name.end.index :]}"
     root, _ = parse_tree(changed, filename)
@@ -49,7 +53,10 @@ def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> 
     changed = _with_line(changed, root, old, new)
     expected = spec.model_copy(
         update={
-            "jobs": _renamed(spec.jobs, old, new),
+            "jobs": {
+                key: _following(job, old, new) for key, job in _renamed(spec.jobs, old, new).items()
+            },
+            "flows": {name: _running(flow, old, new) for name, flow in spec.flows.items()},
             "moved": moved,
             "environments": {
                 place: one.model_copy(update={"jobs": _renamed(one.jobs, old, new)})
@@ -63,6 +70,51 @@ def rename_job(text: str, old: str, new: str, filename: str = "targcc.yaml") -> 
 
 def _renamed(jobs: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
     return {new if key == old else key: job for key, job in jobs.items()}
+
+
+def _following(job: JobSpec, old: str, new: str) -> JobSpec:
+    """A job that comes after the renamed one by its new name."""
+    if not isinstance(job.after, tuple) or old not in job.after:
+        return job
+    return job.model_copy(update={"after": tuple(_new(one, old, new) for one in job.after)})
+
+
+def _running(flow: FlowSpec, old: str, new: str) -> FlowSpec:
+    """A flow whose steps run the renamed job by its new name."""
+    steps = {
+        name: step.model_copy(update={"job": _new(step.job, old, new)})
+        for name, step in flow.steps.items()
+    }
+    return flow.model_copy(update={"steps": steps})
+
+
+def _new(name: str, old: str, new: str) -> str:
+    return new if name == old else name
+
+
+def _references(root: Node, key: str) -> Iterator[Node]:
+    """Where other jobs come after a job, and where steps of flows run it; what an alias stands for is written once."""
+    for job in _values(root, "jobs"):
+        if "after" in job.entries:
+            value = job.entries["after"][1]
+            names = value.items or ([] if value.text in INTERVALS else [value])
+            yield from (one for one in names if not one.alias and _is(one, key))
+    for flow in _values(root, "flows"):
+        for step in _values(flow, "steps"):
+            if "job" in step.entries and _is(step.entries["job"][1], key):
+                yield step.entries["job"][1]
+
+
+def _values(node: Node, section: str) -> list[Node]:
+    return (
+        [value for _, value in node.entries[section][1].entries.values()]
+        if section in node.entries
+        else []
+    )
+
+
+def _is(node: Node, key: str) -> bool:
+    return node.kind == "scalar" and key_of(node.text) == key
 
 
 def _keys(root: Node, key: str) -> Iterator[Node]:

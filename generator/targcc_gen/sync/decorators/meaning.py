@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from targcc_gen.errors import InputError
 from targcc_gen.names import JobName
 
 SCHEDULE = "schedule"
@@ -16,9 +17,14 @@ SCHEDULE = "schedule"
 NAME = "name"
 """The argument with the name under which a job's history is kept; without it that is the class's."""
 
+AFTER = "after"
+"""The argument that names the jobs which a job comes after, or says where intervals are counted from."""
+
 _TYPES = {"MANUAL": "manual", "FIRE_AND_FORGET": "fire-and-forget", "DELAYED": "delayed"}
 _SCHEDULES = (SCHEDULE, "every", "at")
-_DURATIONS = ("every", "backoff", "timeout", "misfire_grace")
+_DURATIONS = ("every", "backoff", "timeout", "misfire_grace", "unique_scope", "expires_in")
+_LISTS = ("calendar", "unique")
+"""One name stands for a list of it."""
 _DEFAULTS: Mapping[str, Any] = {
     "priority": 0,
     "misfire": "run_once",
@@ -26,6 +32,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "paused": False,
     "left_spec": False,
     "aliases": (),
+    "on_duplicate": "skip",
+    "expires_in": "none",
 }
 _ALERT_DEFAULTS = {"on": ("failure",), "email": (), "other": {}, "oncall": False}
 
@@ -56,16 +64,21 @@ def meaning_of(
         arguments: The source of each argument.
         constants: The source of the plain values that names of the module stand for.
         class_name: The decorated class.
-        defaults: What the project says of the arguments that are not given.
+        defaults: What the project says of the arguments that are not given; below `after`, names of jobs whose classes are called
+            otherwise.
     """
     source = arguments.get(name)
     key = class_name.removesuffix("Job") or class_name
     if source is None and name == NAME:
         return key
     if source is None:
-        no_schedule = name == SCHEDULE and not any(one in arguments for one in _SCHEDULES)
+        said = (*_SCHEDULES, AFTER)
+        no_schedule = name == SCHEDULE and not any(one in arguments for one in said)
         return ("type", "manual") if no_schedule else None
-    value = _value(ast.parse(source, mode="eval").body, constants)
+    tree = ast.parse(source, mode="eval").body
+    if name == AFTER:
+        tree = _by_name(tree, constants, defaults.get(AFTER, {}))
+    value = _value(tree, constants)
     if isinstance(value, Unread):
         return value
     value = _normal(name, value)
@@ -109,6 +122,24 @@ def _value(node: ast.expr, constants: Mapping[str, str]) -> Any:
     return found
 
 
+def _by_name(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
+    """The list of jobs that a job comes after, with classes and functions as the names of their jobs."""
+    if not isinstance(node, ast.List | ast.Tuple):
+        return node
+    return ast.List([_named(item, constants, names) for item in node.elts], ast.Load())
+
+
+def _named(node: ast.expr, constants: Mapping[str, str], names: Mapping[str, str]) -> ast.expr:
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    if not name or name in constants:
+        return node
+    try:
+        key = JobName.parse(name).key
+    except InputError:
+        return node
+    return ast.Constant(names.get(key, key))
+
+
 def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     values = {word.arg or "": _value(word.value, constants) for word in node.keywords}
@@ -127,7 +158,7 @@ def _call(node: ast.Call, constants: Mapping[str, str]) -> Any:
 
 def _normal(name: str, value: Any) -> Any:
     """One form for all ways to write a value; one that is wrong stays as it is."""
-    from targcc_scheduler.schedules import parse_duration
+    from targcc_scheduler.schedules import format_duration, parse_duration
 
     if not isinstance(value, str):
         return value
@@ -135,8 +166,11 @@ def _normal(name: str, value: Any) -> Any:
     try:
         if name == SCHEDULE:
             found = ("cron", " ".join(value.split()))
-        elif name == "calendar":
+        elif name in _LISTS:
             found = (value,)
+        elif name == "on_duplicate":
+            word, _, span = value.partition(" ")
+            found = f"{word} {format_duration(parse_duration(span.strip()))}" if span else word
         elif name in _DURATIONS and value != "none":
             found = parse_duration(value)
         elif name in {"at", "anchor"}:

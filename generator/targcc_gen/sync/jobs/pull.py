@@ -12,6 +12,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
+from targcc_gen.spec.ties.rules import OF_UNIQUE
 from targcc_gen.sync.decorators.meaning import Unread, spec_values
 from targcc_gen.sync.decorators.model import (
     ALIASES,
@@ -87,7 +88,8 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
         names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
         said = {name: now.means(name, holds) for name in names}
         try:
-            job = _changed(key, spec.jobs[key], now, said, holds)
+            known = _with_params_of(spec, key, said, disk.look(module.path).text or b"")
+            job = _changed(known, key, now, said, holds)
         except ValueError as error:
             unread[key] = (str(error),)
             continue
@@ -153,9 +155,9 @@ def _job_before(path: str, lock: Lock) -> DecoratedJob | None:
 
 
 def _changed(
-    key: str, job: JobSpec, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
+    spec: Spec, key: str, now: DecoratedJob, said: Mapping[str, Any], holds: Mapping[str, Any]
 ) -> JobSpec:
-    values = dict(job_values(job))
+    values = dict(job_values(spec.jobs[key]))
     if any(name in WHEN for name in said):
         # What holds without a word depends on it.
         said = {**said, **{name: now.means(name, holds) for name in (*WHEN, "overlap")}}
@@ -175,9 +177,34 @@ def _changed(
     misfire = _misfire(values.pop("misfire", {}), new.pop("misfire", {}), now, holds)
     if misfire:
         values["misfire"] = misfire
-    if "type" in new:  # without a schedule it has no use
+    new = _with_keys(spec, new)
+    if "type" in new or isinstance(new.get("after"), list):  # without a schedule it has no use
         values.pop("timezone", None)
+    if "unique" not in {**values, **new}:  # without it these have none, whatever they say
+        values = {name: value for name, value in values.items() if name not in OF_UNIQUE}
     return build_job(key, {**values, **new})
+
+
+def _with_params_of(spec: Spec, key: str, said: Mapping[str, Any], text: bytes) -> Spec:
+    """The spec whose job has the parameters that the code makes keys of, and that the spec has not."""
+    unique, limit, job = said.get("unique"), said.get("limit"), spec.jobs[key]
+    by = [*unique] if isinstance(unique, tuple) else []
+    by += [limit.get("key")] if isinstance(limit, dict) else []
+    missing = [name for name in by if name is not None and name not in job.params]
+    if not missing:
+        return spec
+    there = _params(text).get("params", {})
+    more = {name: Param.parse(there[name]) for name in missing if name in there}
+    changed = job.model_copy(update={"params": {**job.params, **more}})
+    return spec.model_copy(update={"jobs": {**spec.jobs, key: changed}})
+
+
+def _with_keys(spec: Spec, values: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of a job, with the jobs that it comes after by their keys: code knows them by their stable names."""
+    if not isinstance(values.get("after"), list):
+        return values
+    keys = {spec.stable_name(key): key for key in spec.jobs}
+    return {**values, "after": [keys.get(name, name) for name in values["after"]]}
 
 
 def _misfire(
@@ -208,10 +235,10 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         said = {name: value for name, value in said.items() if not isinstance(value, Unread)}
         said = said if any(name in WHEN for name in said) else {SCHEDULE: ("type", "manual")} | said
     try:
-        values = spec_values(said)
+        values = _with_keys(spec, spec_values(said))
     except ValueError as error:
         raise unreadable(paths[0], key, (str(error),)) from error
-    values |= _params(text)
+    values = _with_keep(values | _params(text))
     plain = build_job(key, values)
     entry = lock.entries.get(paths[0])
     base = text if entry is None or entry.base is None else entry.base
@@ -226,6 +253,18 @@ def _adopted(spec: Spec, key: str, disk: Disk, lock: Lock, *, strict: bool = Tru
         if now.docstring not in {"", blueprint(name).docstring}:
             values[DESCRIPTION] = now.docstring
     return build_job(key, values)
+
+
+def _with_keep(values: dict[str, Any]) -> dict[str, Any]:
+    """What a spec says of a job; what makes keys of parameters that no spec can say, the code keeps."""
+    known, by = values.get("params", {}), values.get("unique")
+    kept = []
+    if isinstance(by, list) and not known.keys() >= set(by):
+        kept += [name for name in ("unique", *OF_UNIQUE) if name in values]
+    if values.get("limit", {}).get("key") not in {None, *known}:
+        kept.append("limit")
+    said = {name: value for name, value in values.items() if name not in kept}
+    return said | {"keep": kept} if kept else values
 
 
 def unreadable(path: str, key: str, names: Iterable[str]) -> InputError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.commands.change.job_names import refuse_taken
+from targcc_gen.cli.commands.change.job_names import find_job, refuse_taken
 from targcc_gen.cli.commands.change.job_options import complete_job, job_options
 from targcc_gen.cli.options import Writing, project_option, writing_options
 from targcc_gen.errors import InputError
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from targcc_gen.spec import Spec
     from targcc_gen.sync import Plan
 
-_WHEN = ("cron", "every", "at", "manual", "fire_and_forget", "delayed")
+_WHEN = {
+    **{name: f"--{name}" for name in ("cron", "every", "at", "manual", "delayed")},
+    "follows": "--after",
+    "fire_and_forget": "--fire-and-forget",
+}
+"""The options that say when a job runs."""
 
 
 @click.command(short_help="Add a job, rename one, or remove one.")
@@ -45,6 +50,7 @@ def job(
     Example:
       targcc-gen job DailyReport --cron "0 2 * * *" --timezone Europe/London --blueprint report
       targcc-gen job SendWelcome --fire-and-forget --param user_id:int
+      targcc-gen job CheckOrders --after ImportOrders
       targcc-gen job DailyReport --rename MorningReport
       targcc-gen job DailyReport --remove
 
@@ -57,7 +63,9 @@ def job(
     alone = "--remove" if remove else "--rename" if rename is not None else ""
     given = [key for key, value in options.items() if value not in {None, False, ()}]
     if alone and (given or (remove and rename is not None)):
-        raise click.UsageError(f"{alone} takes no --{(given or ['rename'])[0].replace('_', '-')}")
+        other = (given or ["rename"])[0]
+        shown = _WHEN.get(other, f"--{other.replace('_', '-')}")
+        raise click.UsageError(f"{alone} takes no {shown}")
     if rename is not None:
         from targcc_gen.cli.commands.change.job_rename import rename_job_of
 
@@ -77,7 +85,8 @@ def _add(project: Project, name: str, options: dict[str, Any], writing: Writing)
 
     key = JobName.parse(name).key
     refuse_taken(project.spec, key)
-    new = build_job(key, job_values(options))
+    follows = [find_job(project, one) for one in options["follows"]]
+    new = build_job(key, job_values(options | {"follows": follows}))
     text = add_job(project.text, key, new)
     spec = parse_spec(text)
     plan = _plan(project, spec, key, text)
@@ -115,15 +124,16 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
     plain = (
         "cron", "every", "anchor", "after", "at", "timezone", "display_name", "description", "blueprint", "procedure",
         "queue", "priority", "retries", "backoff", "timeout", "overlap", "concurrency",
-        "isolation", "memory_limit", "on_holiday",
+        "isolation", "memory_limit", "on_holiday", "unique_scope", "on_duplicate", "expires_in",
     )  # fmt: skip
     values: dict[str, Any] = {key: options[key] for key in plain if options[key] is not None}
     if kind:
         values["type"] = kind
     if options["stable_name"]:
         values["name"] = options["stable_name"]
-    if options["calendar"]:
-        values["calendar"] = list(options["calendar"])
+    for key, option in (("calendar", "calendar"), ("unique", "unique"), ("after", "follows")):
+        if options[option]:
+            values[key] = list(options[option])
     if options["paused"]:
         values["paused"] = True
     values |= _misfire(options) | _alerts(options) | _params(options["params"])
@@ -131,11 +141,13 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_when(options: dict[str, Any]) -> None:
-    given = [f"--{key.replace('_', '-')}" for key in _WHEN if options[key]]
+    given = [option for key, option in _WHEN.items() if options[key]]
+    if options["after"] and not options["every"]:
+        given.append(f"--after-{options['after']}")
     if not given:
         raise click.UsageError(
-            "when does it run? --cron, --every or --at; or without a schedule --manual, --fire-and-forget or"
-            " --delayed"
+            "when does it run? --cron, --every or --at; --after another job; or without a schedule --manual,"
+            " --fire-and-forget or --delayed"
         )
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} contradict each other: choose one")

@@ -56,6 +56,14 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
         flag_value="start",
         help="With --every: count from the start of the run before; at once when it took longer.",
     ),
+    click.option(
+        "--after",
+        "follows",
+        metavar="JOB",
+        multiple=True,
+        shell_complete=complete_job,
+        help="When: after each run of that job that succeeds. May be given more than once.",
+    ),
     click.option("--at", metavar="TIME", help="When: once, such as 2026-12-31T02:00."),
     click.option("--manual", is_flag=True, help="When: only when somebody starts it."),
     click.option("--fire-and-forget", is_flag=True, help="When: whenever code enqueues it."),
@@ -103,6 +111,27 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
         "--misfire-grace", metavar="DURATION", help="Slots older than this are not run; or none."
     ),
     click.option("--concurrency", type=int, help="At most so many runs at once on all nodes."),
+    click.option(
+        "--unique",
+        metavar="PARAM",
+        multiple=True,
+        help="While a run with this argument waits or runs, another is not made. May be given more than once.",
+    ),
+    click.option(
+        "--unique-scope",
+        metavar="SCOPE",
+        help="With --unique: until a run starts (queued), is over (running), or for a time after success (1h).",
+    ),
+    click.option(
+        "--on-duplicate",
+        metavar="WHAT",
+        help='With --unique: skip, replace, "debounce 30s" or "throttle 1m".',
+    ),
+    click.option(
+        "--expires-in",
+        metavar="DURATION",
+        help="A run that has not begun so long after it was due is cancelled.",
+    ),
     click.option(
         "--isolation",
         type=click.Choice(["thread", "process"]),

@@ -11,6 +11,7 @@ from targcc_gen.cli.commands.change.job_names import find_job, refuse_taken
 if TYPE_CHECKING:
     from targcc_gen.cli.options import Writing
     from targcc_gen.cli.project import Project
+    from targcc_gen.spec import Spec
 
 
 def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> None:
@@ -34,12 +35,23 @@ def rename_job_of(project: Project, name: str, new: str, writing: Writing) -> No
     spec = parse_spec(text)
     edit = TreeFile(SPEC_FILE, text.encode(), Owner.SCAFFOLD, replaces=project.text.encode())
     moved = [move for move in job_moves(spec) if move.new == key]
-    tree = Tree.of([*render_job(spec, key), edit], complete=False, moved=moved)
+    touched = [key, *spec.followers(key)]
+    files = [file for one in touched for file in render_job(spec, one)]
+    tree = Tree.of([*files, edit], complete=False, moved=moved)
     # What the code says otherwise than the spec is another question than its name.
-    mine = dict.fromkeys(job_paths(spec, key), Side.MINE)
+    mine = dict.fromkeys((path for one in touched for path in job_paths(spec, one)), Side.MINE)
     written = carry_out(make_plan(tree, project.root, sides=mine), writing)
     if written and not writing.as_json:
         click.echo(f"{key} goes on with the history, pause and schedule of {old} when it starts.")
+        if _is_named(spec, key):
+            click.echo("Flows or environments name it, so now: targcc-gen regenerate")
+
+
+def _is_named(spec: Spec, key: str) -> bool:
+    """Whether what the scheduler is told of the project names a job."""
+    flows = (step.job for flow in spec.flows.values() for step in flow.steps.values())
+    places = (job for place in spec.environments.values() for job in place.jobs)
+    return spec.jobs[key].name is None and key in {*flows, *places}
 
 
 def _with_procedure(project: Project, key: str) -> str:

@@ -1,0 +1,21 @@
+import pytest
+
+from golden_jobs.jobs.after_both import AfterBothJob
+from golden_jobs.scheduler import ArgumentsError, run_job
+
+
+async def test_succeeds() -> None:
+    outcome = await run_job(AfterBothJob())
+
+    assert outcome.result.ok
+
+
+async def test_a_second_attempt_succeeds_too() -> None:
+    outcome = await run_job(AfterBothJob(), attempt=2)
+
+    assert outcome.result.ok
+
+
+async def test_refuses_an_argument_that_it_does_not_have() -> None:
+    with pytest.raises(ArgumentsError, match="surprise"):
+        await run_job(AfterBothJob(), surprise=1)

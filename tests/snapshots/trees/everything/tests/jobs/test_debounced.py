@@ -1,0 +1,21 @@
+import pytest
+
+from golden_jobs.jobs.debounced import DebouncedJob
+from golden_jobs.scheduler import ArgumentsError, run_job
+
+
+async def test_succeeds() -> None:
+    outcome = await run_job(DebouncedJob(), user_id=1, list="text")
+
+    assert outcome.result.ok
+
+
+async def test_a_second_attempt_succeeds_too() -> None:
+    outcome = await run_job(DebouncedJob(), attempt=2, user_id=1, list="text")
+
+    assert outcome.result.ok
+
+
+async def test_refuses_an_argument_that_it_does_not_have() -> None:
+    with pytest.raises(ArgumentsError, match="surprise"):
+        await run_job(DebouncedJob(), surprise=1, user_id=1, list="text")
