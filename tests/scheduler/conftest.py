@@ -1,9 +1,10 @@
-"""What the tests of this room get."""
+"""What the tests of every room get, unless its own conftest says otherwise."""
 
 from runtime_fixtures import (
     database,
     empty_database,
     make_scheduler,
+    not_started,
     notes,
     scheduler,
     settings,
