@@ -1,5 +1,6 @@
 """What the tests of every room get, unless its own conftest says otherwise."""
 
+import compiled_once
 from runtime_fixtures import (
     database,
     empty_database,
@@ -10,3 +11,5 @@ from runtime_fixtures import (
     settings,
     start_node,
 )
+
+compiled_once.install()
