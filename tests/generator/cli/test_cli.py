@@ -1,5 +1,6 @@
 """The command line as people meet it: what it prints, where, and with which exit status."""
 
+import gc
 import json
 import os
 import pty
@@ -37,6 +38,13 @@ def in_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
 
 def test_the_version():
     assert run("--version").stdout == f"targcc-gen {__version__}\n"
+
+
+def test_nothing_is_looked_for_at_the_end(monkeypatch):
+    registered = []
+    monkeypatch.setattr("atexit.register", registered.append)
+    run("--version")
+    assert registered == [gc.freeze]
 
 
 def test_the_help_lists_every_command_in_its_section():

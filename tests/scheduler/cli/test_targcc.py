@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import shutil
@@ -53,6 +54,13 @@ def test_every_command_has_help(targcc: Targcc):
 
     walk(main, [])
     assert {"", "serve", "job run", "token create"} <= set(walked)
+
+
+def test_nothing_is_looked_for_at_the_end(targcc: Targcc, monkeypatch: pytest.MonkeyPatch):
+    registered: list[Any] = []
+    monkeypatch.setattr("atexit.register", registered.append)
+    targcc("job", "list")
+    assert gc.freeze in registered
 
 
 def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):

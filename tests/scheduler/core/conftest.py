@@ -4,7 +4,6 @@ from web_fixtures import (
     _apart,
     busy_site,
     database_url,
-    empty_database,
     settings,
     site,
 )

@@ -2,7 +2,6 @@
 
 import pytest
 from rehearsal import Rehearsal, local
-from runtime_fixtures import _ignore, database, empty_database, make_scheduler, settings
 
 # Later than the clock of any database, which the scripts for the way back ask.
 START = "2031-06-01T12:00"

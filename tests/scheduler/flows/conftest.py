@@ -1,3 +1,3 @@
 """What the tests of this room get."""
 
-from web_fixtures import _apart, database_url, empty_database, settings, site
+from web_fixtures import _apart, database_url, settings, site

@@ -1,3 +1,4 @@
 """What the tests of this room get."""
 
-from web_fixtures import _apart, database_url, empty_database, settings
+from targcc_scheduler.pytest_plugin import scheduler
+from web_fixtures import _apart, database_url, settings

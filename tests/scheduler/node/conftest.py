@@ -1,12 +1,3 @@
 """What the tests of this room get."""
 
 from cluster_fixtures import client, cluster, empty_cluster
-from runtime_fixtures import (
-    database,
-    empty_database,
-    make_scheduler,
-    notes,
-    scheduler,
-    settings,
-    start_node,
-)

@@ -1,7 +1,6 @@
 """What the tests of this room get."""
 
 import pytest
-from runtime_fixtures import _ignore, database, empty_database, make_scheduler
 from targcc_scheduler import Settings
 
 

@@ -1,12 +1,10 @@
 """What the tests of this room get."""
 
 import pytest
-from runtime_fixtures import database
 from web_fixtures import (
     _apart,
     busy_site,
     database_url,
-    empty_database,
     settings,
     site,
 )

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler import Scheduler, Settings, job
+from targcc_scheduler import job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.node.chores.rounds import Rounds
 from targcc_scheduler.storage.tables import job_run, job_stat
@@ -24,20 +24,9 @@ class Single:
         BEGUN.append(number)
 
 
-@pytest.fixture
-async def scheduler(migrated_url):
+@pytest.fixture(autouse=True)
+def _nothing_begun():
     BEGUN.clear()
-    made = Scheduler(
-        Settings(database_url=migrated_url, migrate_on_start=False),
-        jobs_package=__name__,
-        notify=_ignore,
-    )
-    yield made
-    await made.stop()
-
-
-async def _ignore(_event: object) -> None:
-    """Nobody is told."""
 
 
 async def _run(scheduler, run_id):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
-from targcc_scheduler import JobError, Scheduler, Settings, job
+from targcc_scheduler import JobError, job
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.errors import IdempotencyError
 from targcc_scheduler.jobs.declaration import declare
@@ -50,21 +50,6 @@ class Greet:
 class Unlock:
     async def execute(self, pin: SecretStr) -> str:
         return str(pin)
-
-
-@pytest.fixture
-async def scheduler(migrated_url):
-    made = Scheduler(
-        Settings(database_url=migrated_url, migrate_on_start=False),
-        jobs_package=__name__,
-        notify=_ignore,
-    )
-    yield made
-    await made.stop()
-
-
-async def _ignore(_event: object) -> None:
-    """Nobody is told."""
 
 
 async def _run(scheduler, run_id):

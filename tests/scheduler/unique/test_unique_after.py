@@ -3,9 +3,8 @@
 import asyncio
 from datetime import timedelta
 
-import pytest
 import sqlalchemy as sa
-from targcc_scheduler import RunState, Scheduler, Settings, job
+from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.storage.tables import job_batch, job_link, job_run
 
@@ -38,21 +37,6 @@ class Fails:
 class Roomy:
     async def execute(self, number: int, tenant: str = "one") -> None:
         """Do nothing."""
-
-
-@pytest.fixture
-async def scheduler(migrated_url):
-    made = Scheduler(
-        Settings(database_url=migrated_url, migrate_on_start=False),
-        jobs_package=__name__,
-        notify=_ignore,
-    )
-    yield made
-    await made.stop()
-
-
-async def _ignore(_event: object) -> None:
-    """Nobody is told."""
 
 
 async def _runs(scheduler, job_name):

@@ -26,7 +26,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from targcc_scheduler import migrate
 
-pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("bad night")]
+pytestmark = pytest.mark.soak
 
 FAILURES = {"Charge": 120, "Mail": 40, "Import": 30, "Export": 10}
 LONG = "Reconcile" + "ABCDEFGHIJKLMNOPQRST" * 3 + "Accounts"

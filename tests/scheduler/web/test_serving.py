@@ -77,7 +77,7 @@ def opened(address: str) -> tuple[int, str]:
         return error.code, address
 
 
-def test_serve_says_where_to_go_and_ends_well(command: Command):
+def test_serve_says_where_to_go_or_that_its_port_is_taken_and_ends_well(command: Command):
     process = command("serve", "--port", "0")
     lines = lines_until(process, "Open")
     said = {line.split()[0]: line for line in lines if line[:1].isalpha()}
@@ -93,18 +93,16 @@ def test_serve_says_where_to_go_and_ends_well(command: Command):
         "/jobs/login"
     )  # no cookie jar: the door opens, the page asks again
     assert opened(link)[0] == 403
+    says_that_a_port_is_taken(command, site.rpartition(":")[2])
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
 
 
-def test_a_port_that_is_taken_is_told_in_words(command: Command):
-    first = command("serve", "--port", "0")
-    port = re.search(r":(\d+)/", lines_until(first, "Open")[-1])
-    assert port is not None
-    second = command("serve", "--port", port[1])
+def says_that_a_port_is_taken(command: Command, port: str) -> None:
+    second = command("serve", "--port", port)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 2
-    assert f"error: cannot listen at 127.0.0.1 port {port[1]}" in output
+    assert f"error: cannot listen at 127.0.0.1 port {port}" in output
     assert "--port" in output
 
 

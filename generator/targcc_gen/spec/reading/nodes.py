@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, Protocol
 
 import yaml
 from yaml.events import (
@@ -41,12 +41,15 @@ _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 
 
-class Mark(NamedTuple):
-    """A place in the text: line and column from 0, and the index of the character."""
+class Mark(Protocol):
+    """A place in the text: line and column from 0, and the index of the character. The parser makes them."""
 
-    line: int
-    column: int
-    index: int  # type: ignore[assignment]  # a place has no use for the method of tuples
+    @property
+    def line(self) -> int: ...  # noqa: D102 - the class says it
+    @property
+    def column(self) -> int: ...  # noqa: D102 - the class says it
+    @property
+    def index(self) -> int: ...  # noqa: D102 - the class says it
 
 
 @dataclass(slots=True)
@@ -103,6 +106,10 @@ def _plain_value(text: str) -> str | int | float | bool | None:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
+_NODES = (ScalarEvent, CollectionStartEvent, AliasEvent)
+_ENDS = (MappingEndEvent, SequenceEndEvent)
+
+
 class Unreadable(Exception):  # noqa: N818 - carries a problem, which has the name
     """The text cannot be read to its end."""
 
@@ -148,9 +155,9 @@ class _Tree:
         self._nodes = 0
 
     def take(self, event: Event) -> None:
-        if isinstance(event, (AliasEvent, ScalarEvent, CollectionStartEvent)):
+        if isinstance(event, _NODES):
             self._node(event)
-        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+        elif isinstance(event, _ENDS):
             self._close(event)
         elif isinstance(event, DocumentStartEvent):
             self._documents += 1
@@ -257,7 +264,7 @@ def _marks(event: Event) -> tuple[Mark, Mark]:
     start, end = event.start_mark, event.end_mark
     assert start is not None  # only events that people make have none
     assert end is not None
-    return Mark(start.line, start.column, start.index), Mark(end.line, end.column, end.index)
+    return start, end
 
 
 def _too_deep(event: Event) -> Unreadable:

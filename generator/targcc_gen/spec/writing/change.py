@@ -41,7 +41,7 @@ def change_jobs(text: str, jobs: Mapping[str, JobSpec], filename: str = "targcc.
     root, _ = parse_tree(body, filename)
     entries = root.entries["jobs"][1].entries
     # From the last to the first: what stands above an edit keeps its place.
-    order = sorted(jobs, key=lambda key: entries[_written(root, key)][0].start, reverse=True)
+    order = sorted(jobs, key=lambda key: entries[_written(root, key)][0].start.index, reverse=True)
     named = f"job {order[0]}" if len(order) == 1 else f"{len(order)} jobs"
     problem = f"{named} cannot be changed in {filename}"
     for whole in (False, True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 import traceback
 from importlib import import_module
@@ -121,6 +123,13 @@ def main(**_where: str | None) -> None:
     """Run and look after the jobs of this project, here or at a server."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _show_without_secrets
+    _end_at_once()
+
+
+def _end_at_once() -> None:
+    """Let Python look for no garbage in what the system takes back anyway; that is a quarter of a short command."""
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
 
 
 def _show_without_secrets(
