@@ -64,6 +64,7 @@ class _Submitter:
         self._release = int(os.environ["STORM_RELEASE"])
         self._record = Path(os.environ["STORM_SUBMITTED"])
         self._last_child: int | None = None
+        self._first: list[str] | None = None
         self._contender = Contender(scheduler, self.dice, self._write, _PATIENCE)
         self._ways: dict[str, Callable[[str], Awaitable[object]]] = {
             "Follower": self._ask_to_follow,
@@ -87,7 +88,12 @@ class _Submitter:
             await asyncio.sleep(0.2)
 
     def _choose(self) -> str:
+        """What to ask for next: everything once, and from then on by its weight."""
         known = [job for job in WEIGHTS if self._release in POLICIES[job].releases]
+        if self._first is None:
+            self._first = self.dice.sample(known, len(known))
+        if self._first:
+            return self._first.pop()
         return self.dice.choices(known, [WEIGHTS[job] for job in known])[0]
 
     async def _ask(self, job: str, token: str, **waits: Any) -> int:
