@@ -38,9 +38,9 @@ def flows_are_there_once(evidence: Evidence) -> Iterator[Complaint]:
             yield Complaint("flow", f"{token} has begun {number} flows")
     for asked in evidence.acknowledged:
         run = evidence.run_by_id.get(asked.run)
-        if run is not None and run.job == NAME and run.state == "succeeded":
-            if not count[asked.token]:
-                yield Complaint("flow", f"{asked.token} has begun no flow", run.id)
+        has_ended = run is not None and run.job == NAME and run.state == "succeeded"
+        if has_ended and not count[asked.token]:
+            yield Complaint("flow", f"{asked.token} has begun no flow", asked.run)
 
 
 def flows_end_as_their_steps(evidence: Evidence) -> Iterator[Complaint]:
@@ -83,7 +83,9 @@ def steps_begin_after_those_before(evidence: Evidence) -> Iterator[Complaint]:
             begun = evidence.executions_by_run.get(run.id, [])
             if begun and begun[0].start < ended:
                 early = ended - begun[0].start
-                text = f"{step} of flow {flow.id} began {early:.2f} s before those before it were over"
+                text = (
+                    f"{step} of flow {flow.id} began {early:.2f} s before those before it were over"
+                )
                 yield Complaint("flow", text, run.id)
 
 

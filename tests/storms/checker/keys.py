@@ -88,7 +88,9 @@ def runs_stand_for_others_while_they_may(evidence: Evidence) -> Iterator[Complai
         items = evidence.executions_by_run.get(call.run, [])
         if call.job == UNTIL_BEGUN and items and items[0].start < call.asked:
             late = call.asked - items[0].start
-            text = f"it stands for {call.token}, which was asked for {late:.2f} s after it had begun"
+            text = (
+                f"it stands for {call.token}, which was asked for {late:.2f} s after it had begun"
+            )
             yield Complaint("unique", text, call.run)
         late = _over_for(evidence, call) if call.job == UNTIL_OVER else 0
         if late > evidence.limits.margin:
