@@ -127,6 +127,16 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     }
 
 
+def test_the_end_of_a_storm_waits_for_slots_that_should_be_over(tmp_path: Path):
+    url = _tables(tmp_path / "jobs.db", "succeeded")
+    assert unfinished(tmp_path, url) == {2, -9}
+    for slot, waits in (("2026-06-10 12:00:00.000000", True), ("2126-06-10 12:00:00", False)):
+        with sqlite3.connect(tmp_path / "jobs.db") as connection:
+            connection.execute("UPDATE c_JobRun SET ScheduledFor = ? WHERE Id = 3", (slot,))
+        connection.close()
+        assert (3 in unfinished(tmp_path, url)) is waits
+
+
 def _tables(file: Path, state: str) -> str:
     with sqlite3.connect(file) as connection:
         connection.executescript(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ _OF_BATCHES = (
     " WHERE ParentKind = 'batch' AND (Condition = 'finish' OR c_JobBatch.State <> 'failed')))"
 )
 """What of batches and flows is not over; ``on_success`` of one that failed waits for a person."""
+_SLOTS = (
+    "SELECT Id, ScheduledFor FROM c_JobRun WHERE ScheduledFor IS NOT NULL"
+    f" AND Id IN ({_ACTIVE})"
+)
+_LATE = timedelta(seconds=20)
+"""By so much a slot may be waiting when a storm ends; the judgement allows a little more."""
 _OF_FLOWS = "SELECT Id FROM c_JobBatch WHERE Kind = 'flow' AND State = 'running'"
 
 
@@ -119,11 +125,13 @@ def acknowledged(folder: Path) -> Iterable[Acknowledged]:
 
 
 def unfinished(folder: Path, url: str) -> set[int]:
-    """The acknowledged runs that are not over, what of batches is not, and the flows by their negative ids."""
+    """The acknowledged runs that are not over, what of batches is not, slots that should be by now, and the flows by their negative ids."""
     active = {row[0] for row in rows(url, _ACTIVE)}
+    late = datetime.now(UTC) - _LATE
+    slots = {run for run, slot in rows(url, _SLOTS) if _utc(slot) < late}
     of_batches = {row[0] for row in rows(url, _OF_BATCHES)}
     flows = {-row[0] for row in rows(url, _OF_FLOWS)}
-    return flows | of_batches | active & {item.run for item in acknowledged(folder)}
+    return flows | of_batches | slots | active & {item.run for item in acknowledged(folder)}
 
 
 def rows(url: str, sql: str) -> list[Any]:
