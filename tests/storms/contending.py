@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from storms.record import ROLLED_BACK
 
 Write = Callable[..., None]
-_KEYS = ("a", "b", "c", "d")
+_KEYS = ("a", "b", "c")
 _WAYS = ("call", "commit", "commit", "roll back")
 _DRIVERS = {"sqlite": "+aiosqlite", "postgresql": "+psycopg"}
 _ARGUMENTS = {"sqlite": {"timeout": 30.0}, "postgresql": {}}
@@ -50,14 +50,17 @@ class Contender:
         await self._engine.dispose()
 
     async def contend(self, job: str, token: str) -> None:
-        """Up to three calls with one key at once."""
+        """Up to three calls with one key at once, and a moment later some more."""
         key = self._dice.choice(_KEYS)
-        ways = self._dice.choices(_WAYS, k=self._dice.randint(1, 3))
-        holds = self._dice.uniform(0, 0.1)
-        calls = (
-            self._call(job, key, f"{token}-{number}", way, holds) for number, way in enumerate(ways)
-        )
-        await asyncio.gather(*calls)
+        for again in range(2):
+            ways = self._dice.choices(_WAYS, k=self._dice.randint(1, 3))
+            holds = self._dice.uniform(0, 0.1)
+            calls = (
+                self._call(job, key, f"{token}-{again}{number}", way, holds)
+                for number, way in enumerate(ways)
+            )
+            await asyncio.gather(*calls)
+            await asyncio.sleep(self._dice.uniform(0, 0.3))
 
     async def _call(self, job: str, key: str, token: str, way: str, holds: float) -> None:
         asked = time.monotonic()

@@ -12,7 +12,7 @@ from storm_jobs.isolation import isolated
 async def single(ctx: JobContext, key: str, token: str) -> str:
     """One of a key until it is over, its retries included; one in three fails in its first attempt."""
     with execution(ctx, token, key=key):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         if ctx.attempt == 1 and ctx.run_id % 3 == 0:
             raise ValueError(f"{token} fails on purpose")
         return token
