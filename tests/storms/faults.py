@@ -44,7 +44,9 @@ class Fault:
 
 
 def kill(storm: Storm) -> None:
-    """Kill a node, once in a while all of them; they are started again."""
+    """Kill a node, once in a while all of them, or also an application that asks for runs; they are started again."""
+    if storm.dice.random() < 0.1:
+        storm.kill_submitter()
     victims = storm.ready_nodes()
     chosen = victims if storm.dice.random() < 0.04 else [storm.dice.choice(victims)]
     for node in chosen:

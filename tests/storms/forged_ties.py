@@ -13,7 +13,7 @@ from storms.forged import a_run, an_execution, at, evidence, life
 _ENDS = {"succeeded": "ok", "failed": "failed"}
 
 
-def _performed(run: int, job: str, start: float, state: str = "succeeded") -> Any:
+def ran(run: int, job: str, start: float, state: str = "succeeded") -> Any:
     """What a run leaves that is performed for half a second: its row, its execution, its row of history, and that it was told."""
     last = start + 0.5
     token = "" if job in {"Gathered", "Finished"} else f"t-{run}"
@@ -27,20 +27,22 @@ def _performed(run: int, job: str, start: float, state: str = "succeeded") -> An
     )
 
 
-def _left(*performed: Any, **changes: Any) -> Evidence:
+def left(*performed: Any, **changes: Any) -> Evidence:
+    """What a storm leaves of such runs."""
     runs, executions, logged, told = zip(*performed, strict=True)
     acknowledged = tuple(item for item in told if item.token)
     whole = {"runs": runs, "executions": executions, "logged": logged, "acknowledged": acknowledged}
     return evidence(**whole | changes)
 
 
-def _change(found: Evidence, run: int, **changes: Any) -> Evidence:
+def change(found: Evidence, run: int, **changes: Any) -> Evidence:
+    """The same, and the row of a run is another."""
     return replace(
         found, runs=tuple(replace(r, **changes) if r.id == run else r for r in found.runs)
     )
 
 
-def _without(found: Evidence, run: int) -> Evidence:
+def without(found: Evidence, run: int) -> Evidence:
     """The same, and the run was never performed."""
     return replace(
         found,
@@ -49,16 +51,16 @@ def _without(found: Evidence, run: int) -> Evidence:
     )
 
 
-def _awaits(found: Evidence, run: int) -> Evidence:
+def awaits(found: Evidence, run: int) -> Evidence:
     waiting = {"state": "awaiting", "completed": None, "life": life((5, "awaiting"))}
-    return _change(_without(found, run), run, **waiting)
+    return change(without(found, run), run, **waiting)
 
 
 _BEGINS = 5.0
-_GOES = _left(
-    _performed(1, "Token", 3),
-    _performed(2, "Refusing", 2, "failed"),
-    _performed(3, "Follower", _BEGINS),
+_GOES = left(
+    ran(1, "Token", 3),
+    ran(2, "Refusing", 2, "failed"),
+    ran(3, "Follower", _BEGINS),
     asked_children=(AskedChild(3, (1, 2), "success", "any"),),
     links=(
         Link(3, "run", 1, "success", "any", "succeeded"),
@@ -71,8 +73,8 @@ _ALL = replace(
     asked_children=(AskedChild(3, (1, 2), "success", "all"),),
     links=tuple(replace(link, quorum="all") for link in _GOES.links),
 )
-_DISCARDED = _change(
-    _without(_ALL, 3),
+_DISCARDED = change(
+    without(_ALL, 3),
     3,
     state="cancelled",
     message="discarded: run 2 (Refusing) failed",
@@ -85,10 +87,10 @@ _EARLY = replace(
     links=tuple(replace(link, condition="finish", quorum="all") for link in _GOES.links),
 )
 """A run waits for any end of both."""
-_WELL = _left(
-    *(_performed(run, "Token", run) for run in (1, 2, 3)),
-    _performed(4, "Gathered", 5),
-    _performed(5, "Finished", 5),
+_WELL = left(
+    *(ran(run, "Token", run) for run in (1, 2, 3)),
+    ran(4, "Gathered", 5),
+    ran(5, "Finished", 5),
     asked_batches=(AskedBatch(7, ("t-1", "t-2", "t-3")),),
     links=(
         Link(4, "batch", 7, "success", "all", "succeeded"),
@@ -97,14 +99,14 @@ _WELL = _left(
     batches=(Batch(7, "succeeded", 3, 0, 0, (1, 2, 3)),),
 )
 """A batch all of whose runs succeed."""
-_PARTLY = _awaits(
+_PARTLY = awaits(
     replace(
-        _left(
-            _performed(1, "Token", 1),
-            _performed(2, "Refusing", 2, "failed"),
-            _performed(3, "Token", 3),
-            _performed(4, "Gathered", 5),
-            _performed(5, "Finished", 5),
+        left(
+            ran(1, "Token", 1),
+            ran(2, "Refusing", 2, "failed"),
+            ran(3, "Token", 3),
+            ran(4, "Gathered", 5),
+            ran(5, "Finished", 5),
         ),
         asked_batches=_WELL.asked_batches,
         links=_WELL.links,
@@ -119,7 +121,7 @@ def _with_batch(found: Evidence, **changes: Any) -> Evidence:
     return replace(found, batches=(replace(found.batches[0], **changes),))
 
 
-def _begun(found: Evidence, run: int, start: float) -> Evidence:
+def begun(found: Evidence, run: int, start: float) -> Evidence:
     """The same, and the run began at another instant."""
     moved = tuple(
         replace(item, start=start) if item.run == run else item for item in found.executions
@@ -134,7 +136,7 @@ SOUND = [
     _WELL,
     _PARTLY,
     # one of two parents goes on: a third is asked for and was not acknowledged
-    _awaits(
+    awaits(
         replace(
             _EARLY,
             runs=(*_EARLY.runs, a_run(id=4, state="enqueued", completed=None, life=life((9, "enqueued")))),
@@ -147,23 +149,23 @@ SOUND = [
 ]  # fmt: skip
 CASES = {
     "a child is performed though a parent failed": ("continuation", _ALL),
-    "a child is performed before the second parent has ended": ("continuation", _begun(_EARLY, 3, 3.2)),
-    "a child is performed before the parent that it waits for": ("continuation", _begun(_GOES, 3, 2.8)),
-    "a child awaits parents that are over": ("continuation", _awaits(_EARLY, 3)),
-    "a child awaits a parent that is over otherwise": ("continuation", _awaits(_ALL, 3)),
+    "a child is performed before the second parent has ended": ("continuation", begun(_EARLY, 3, 3.2)),
+    "a child is performed before the parent that it waits for": ("continuation", begun(_GOES, 3, 2.8)),
+    "a child awaits parents that are over": ("continuation", awaits(_EARLY, 3)),
+    "a child awaits a parent that is over otherwise": ("continuation", awaits(_ALL, 3)),
     "a child is cancelled though it may go": (
         "continuation",
-        _change(_without(_GOES, 3), 3, state="cancelled", message="discarded: run 2 (Refusing) failed"),
+        change(without(_GOES, 3), 3, state="cancelled", message="discarded: run 2 (Refusing) failed"),
     ),
-    "a child succeeds and was never performed": ("continuation", _without(_GOES, 3)),
-    "a child is discarded without a reason": ("continuation", _change(_DISCARDED, 3, message="")),
+    "a child succeeds and was never performed": ("continuation", without(_GOES, 3)),
+    "a child is discarded without a reason": ("continuation", change(_DISCARDED, 3, message="")),
     "a child is discarded for a parent that is well": (
         "continuation",
-        _change(_DISCARDED, 3, message="discarded: run 1 (Token) succeeded"),
+        change(_DISCARDED, 3, message="discarded: run 1 (Token) succeeded"),
     ),
     "a child is discarded while a parent goes on": (
         "continuation",
-        _change(replace(_DISCARDED, asked_children=(), links=(Link(3, "run", 1, "success"),)), 1, state="enqueued", completed=None),
+        change(replace(_DISCARDED, asked_children=(), links=(Link(3, "run", 1, "success"),)), 1, state="enqueued", completed=None),
     ),
     "a link is lost": ("continuation", replace(_GOES, links=_GOES.links[:1])),
     "a link asks for another end": (
@@ -187,10 +189,10 @@ CASES = {
     "a batch has not counted a failure": ("batch", _with_batch(_PARTLY, failed=0)),
     "a batch goes on for ever": ("batch", _with_batch(_WELL, state="running")),
     "a batch succeeded with a failure": ("batch", _with_batch(_PARTLY, state="succeeded")),
-    "the end of a batch is followed by nothing": ("batch", _awaits(_PARTLY, 5)),
-    "the success of a batch is followed by nothing": ("batch", _awaits(_WELL, 4)),
-    "a batch is finished before its last run": ("batch", _begun(_WELL, 5, 3.3)),
-    "a batch is gathered before its last run": ("batch", _begun(_WELL, 4, 3.3)),
+    "the end of a batch is followed by nothing": ("batch", awaits(_PARTLY, 5)),
+    "the success of a batch is followed by nothing": ("batch", awaits(_WELL, 4)),
+    "a batch is finished before its last run": ("batch", begun(_WELL, 5, 3.3)),
+    "a batch is gathered before its last run": ("batch", begun(_WELL, 4, 3.3)),
     "a batch with a failure is gathered": (
         "batch",
         replace(_WELL, runs=_PARTLY.runs[:3] + _WELL.runs[3:], batches=_PARTLY.batches),

@@ -24,6 +24,8 @@ _WORKER = "targcc_scheduler.job_process"
 """In the command line of a node's worker processes."""
 _RECENT = 65_536
 """Bytes of the record in which it is looked for who is busy."""
+_ENDS = 60
+"""Seconds in which the zygote ends."""
 _READY = "Queues "
 """The last line that ``targcc worker`` prints once it works."""
 
@@ -200,7 +202,7 @@ class Processes:
                 process.send(signal.SIGKILL)
         assert self._zygote.stdin is not None
         self._zygote.stdin.close()
-        self._zygote.wait(10)
+        self._zygote.wait(_ENDS)
         assert self._zygote.stdout is not None
         self._zygote.stdout.close()
 

@@ -16,6 +16,7 @@ class Policy:
         overlap: What becomes of a slot that comes while the job is busy.
         at_once: How many of its runs may be performed at once, on all nodes together.
         releases: The releases that know it.
+        writes: Whether it writes the record; the job of a flow, which only starts that, does not.
     """
 
     ends: str = "succeeded"
@@ -24,6 +25,7 @@ class Policy:
     overlap: str = "allow"
     at_once: int | None = None
     releases: tuple[int, ...] = (1, 2, 3)
+    writes: bool = True
 
 
 POLICIES = {
@@ -43,6 +45,14 @@ POLICIES = {
     "Follower": Policy(),
     "Gathered": Policy(),
     "Finished": Policy(),
+    "Single": Policy(retries=5),
+    "Pending": Policy(),
+    "Brief": Policy(),
+    "Fan": Policy(writes=False),
+    "Split": Policy(retries=5),
+    "Part": Policy(retries=5),
+    "Join": Policy(),
+    "Branch": Policy(),
     "Retiring": Policy(releases=(1, 2)),
     "Newcomer": Policy(releases=(2, 3)),
 }
@@ -57,10 +67,15 @@ WEIGHTS = {
     "Limited": 5,
     "Follower": 4,
     "Finished": 2,
+    "Single": 4,
+    "Pending": 3,
+    "Brief": 3,
+    "Fan": 3,
     "Retiring": 1,
     "Newcomer": 2,
 }
-"""How often the submitter asks for each of the jobs that have no schedule: for a follower with what it waits for, and for a batch that is finished."""
+"""How often the submitter asks for each of the jobs that have no schedule: for a follower with what it waits for, for a batch that is finished,
+and for a flow by its own name or its job's."""
 PARENTS = ["Token", "Flaky", "Hopeless", "Refusing", "Plain"]
 """What a follower waits for, and what batches are of: some succeed at once or in the end, others fail."""
 ONE_SCHEDULE = [name for name, policy in POLICIES.items() if len(policy.every) == 1]

@@ -14,7 +14,9 @@ from typing import Any
 JOBS = "jobs.jsonl"
 """What jobs do: ``start``, ``end``, ``step`` (it is being done), ``kept`` (its result came back)."""
 SUBMITTED = "submitted.jsonl"
-"""What the submitter was told: ``acknowledged`` with the run, or ``refused``."""
+"""What the submitter was told: ``acknowledged`` with the run, ``batch``, ``flow``, ``refused``, or that it was rolled back."""
+ROLLED_BACK = "rolled back"
+"""The event of what was asked for in a transaction that was rolled back."""
 STORM = "storm.jsonl"
 """What the storm did: ``node``, ``ready``, ``ended``, ``fault``, ``healed``, ``begin``, ``quiet``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,10 +32,11 @@ _NOT_DURING = {
 }
 """Which faults must be over before another begins."""
 _FEWEST_KILLS = 2
+_SUBMITTERS = 2
 
 
 class Storm:
-    """Nodes, a submitter, a database, and what goes wrong.
+    """Nodes, submitters, a database, and what goes wrong.
 
     Args:
         plan: What is to happen.
@@ -51,7 +53,7 @@ class Storm:
         self.nodes: list[Process] = []
         self.active: list[Fault] = []
         self._folder = folder
-        self._submitter: Process | None = None
+        self._submitters: list[Process] = []
         self._deck: list[str] = []
         for number in range(1, releases.NEWEST + 1):
             releases.write(folder / f"release{number}", number)
@@ -110,20 +112,37 @@ class Storm:
         return True
 
     def submit_as(self, release: int) -> None:
-        """Let a submitter of this release take over, if one does not yet."""
-        if self._submitter is not None and self._submitter.release == release:
+        """Let submitters of this release take over, if they do not yet."""
+        if any(submitter.release == release for submitter in self._submitters):
             return
-        if self._submitter is not None:
-            self.processes.terminate(self._submitter, 35)
-        seed = f"{self.plan.seed}/{release}"
-        more = self._clock_environment(self._folder / "clock.rc")
-        self._submitter = self.processes.submit(
+        self._end_submitters()
+        for _ in range(_SUBMITTERS):
+            self._submit(release)
+
+    def kill_submitter(self) -> None:
+        """Kill an application that asks for runs, in the middle of whatever it does, and start it again."""
+        victim = self.dice.choice(self._submitters)
+        self._submitters.remove(victim)
+        self.processes.say("fault", kind="application", node=victim.name)
+        victim.send(signal.SIGKILL)
+        victim.wait(10)
+        self.processes.ended(victim)
+        self._submit(victim.release)
+
+    def _submit(self, release: int) -> None:
+        name = self.processes.next_name("submitter")
+        submitter = self.processes.submit(
             release,
             TARGCC_DATABASE_URL=self.database.url,
-            STORM_SEED=seed,
-            STORM_RATE=str(self.plan.rate),
-            **more,
+            STORM_SEED=f"{self.plan.seed}/{release}/{name}",
+            STORM_RATE=str(self.plan.rate / _SUBMITTERS),
+            **self._clock_environment(self._folder / "clock.rc"),
         )
+        self._submitters.append(submitter)
+
+    def _end_submitters(self) -> None:
+        while self._submitters:
+            self.processes.terminate(self._submitters.pop(), 35)
 
     def clock_file(self, node: Process) -> Path:
         """The file that says how wrong a node's clock is; on SQLite one for all."""
@@ -188,8 +207,7 @@ class Storm:
         """Heal everything, let every release that has work have a node, and wait until all of it is done."""
         for fault in list(self.active):
             self._heal(fault)
-        assert self._submitter is not None
-        self.processes.terminate(self._submitter, 35)
+        self._end_submitters()
         for release in set(range(1, self.release + 1)) - {node.release for node in self.nodes}:
             self._add(release)
         self.processes.say("calm")

@@ -7,9 +7,13 @@ import importlib
 import os
 import random
 import signal
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from storms.contending import Contender
 from storms.policies import PARENTS, POLICIES, WEIGHTS
 from storms.record import append
 
@@ -37,6 +41,7 @@ async def _submit() -> None:
         number += 1
         await submitter.ask(f"{name}-{number}")
         await asyncio.sleep(submitter.dice.uniform(0.5, 1.5) / rate)
+    await submitter.close()
     await scheduler.stop()
 
 
@@ -59,23 +64,36 @@ class _Submitter:
         self._release = int(os.environ["STORM_RELEASE"])
         self._record = Path(os.environ["STORM_SUBMITTED"])
         self._last_child: int | None = None
+        self._first: list[str] | None = None
+        self._contender = Contender(scheduler, self.dice, self._write, _PATIENCE)
+        self._ways: dict[str, Callable[[str], Awaitable[object]]] = {
+            "Follower": self._ask_to_follow,
+            "Finished": self._ask_for_batch,
+            "Single": partial(self._contender.contend, "Single"),
+            "Pending": partial(self._contender.contend, "Pending"),
+            "Fan": self._contender.ask_for_flow,
+        }
+
+    async def close(self) -> None:
+        """Close its own connections."""
+        await self._contender.close()
 
     async def ask(self, token: str) -> None:
-        """Ask for a run, for one with those it waits for, or for a batch."""
-        job = self._choose()
+        """Ask for a run, for one with those it waits for, for several of one key, for a batch or for a flow."""
+        job, asked = self._choose(), time.monotonic()
         try:
-            if job == "Follower":
-                await self._ask_to_follow(token)
-            elif job == "Finished":
-                await self._ask_for_batch(token)
-            else:
-                await self._ask(job, token)
+            await self._ways.get(job, partial(self._ask, job))(token)
         except Exception as error:  # noqa: BLE001 - the database may be anywhere
-            self._write("refused", job=job, token=token, error=repr(error)[:200])
+            self._write("refused", job=job, token=token, asked=asked, error=repr(error)[:200])
             await asyncio.sleep(0.2)
 
     def _choose(self) -> str:
+        """What to ask for next: everything once, and from then on by its weight."""
         known = [job for job in WEIGHTS if self._release in POLICIES[job].releases]
+        if self._first is None:
+            self._first = self.dice.sample(known, len(known))
+        if self._first:
+            return self._first.pop()
         return self.dice.choices(known, [WEIGHTS[job] for job in known])[0]
 
     async def _ask(self, job: str, token: str, **waits: Any) -> int:
@@ -84,13 +102,15 @@ class _Submitter:
             arguments["seconds"] = self.dice.uniform(1, 4)
         if job == "Token" and self._release > 1:
             arguments["remark"] = "release 2 knows this"
+        if job == "Brief":
+            waits["expires_in"] = f"{self.dice.randint(1, 6)}s"
         if self.dice.random() < 0.2:
             delay = f"{self.dice.randint(1, 3)}s"
             asked = self._scheduler.schedule(job, delay=delay, **waits, **arguments)
         else:
             asked = self._scheduler.enqueue(job, **waits, **arguments)
         run: int = await asyncio.wait_for(asked, _PATIENCE)
-        self._write("acknowledged", run=run, job=job, token=token, **waits)
+        self._write("acknowledged", run=int(run), job=job, token=token, **waits)
         return run
 
     async def _ask_to_follow(self, token: str) -> None:

@@ -8,25 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from storms import forged, forged_ties
+from storms import forged, forged_ties, forged_work
 from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
 from storms.checker.evidence import (
     Fault,
     Run,
 )
-from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
+from storms.checker.tied import AskedBatch, AskedChild, AskedFlow, Batch, Flow, Link
+from storms.checker.verdict import JUDGEMENTS
 from storms.forged import at, life, slot_runs, slots
 from storms.policies import POLICIES
-from storms.record import JOBS, STORM, SUBMITTED, append
+from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, append
 
-CASES = forged.CASES | forged_ties.CASES
+CASES = forged.CASES | forged_ties.CASES | forged_work.CASES
 
 
 def rules(found: Evidence) -> set[str]:
     return {item.rule for item in check(found).complaints}
 
 
-@pytest.mark.parametrize("sound", [*forged.SOUND, *forged_ties.SOUND])
+@pytest.mark.parametrize("sound", [*forged.SOUND, *forged_ties.SOUND, *forged_work.SOUND])
 def test_sound_evidence_is_not_complained_about(sound: Evidence):
     assert check(sound).complaints == ()
 
@@ -35,6 +36,15 @@ def test_sound_evidence_is_not_complained_about(sound: Evidence):
 def test_a_broken_promise_is_found(case: str):
     rule, broken = CASES[case]
     assert rule in rules(broken)
+
+
+def test_every_judgement_finds_one_of_them():
+    blind = [
+        judge.__name__
+        for judge in JUDGEMENTS
+        if not any(next(judge(broken), None) for _, broken in CASES.values())
+    ]
+    assert blind == []
 
 
 def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
@@ -68,13 +78,18 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     waits = {"after": [1, 5], "on": "finish", "quorum": "any"}
     append(tmp_path / SUBMITTED, "acknowledged", run=4, job="Follower", token="v", **waits)
     append(tmp_path / SUBMITTED, "batch", batch=7, tokens=["t"])
-    append(tmp_path / SUBMITTED, "refused", job="Token", token="u")
+    append(tmp_path / SUBMITTED, "refused", job="Token", token="u", error="away", asked=1.0)
+    unique = {"job": "Single", "key": "a", "asked": 2.0, "existing": True}
+    append(tmp_path / SUBMITTED, "acknowledged", run=1, token="w", **unique)
+    append(tmp_path / SUBMITTED, "flow", flow=9, token="f")
+    append(tmp_path / SUBMITTED, ROLLED_BACK, token="gone")
     append(
-        tmp_path / JOBS, "start", run=1, attempt=1, job="Token", token="t", slot="", node="node1"
-    )
+        tmp_path / JOBS, "start", run=1, attempt=1, job="Token", token="t", slot="", node="node1",
+        key="a", seen=[10, 20],
+    )  # fmt: skip
     append(tmp_path / JOBS, "end", run=1, attempt=1, job="Token", outcome="ok", node="node1")
     url = _tables(tmp_path / "jobs.db", "running")
-    assert unfinished(tmp_path, url) == {1, 2}
+    assert unfinished(tmp_path, url) == {1, 2, -9}
     keep_tables(tmp_path, url)
     found = load(tmp_path, Limits())
     (node,), (stop, kill) = found.nodes, found.faults
@@ -87,9 +102,15 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     )
     (execution,), (run, *_) = found.executions, found.runs
     assert (execution.outcome, execution.token, execution.slot) == ("ok", "t", None)
+    assert (execution.key, execution.seen) == ("a", (10, 20))
     assert [change.state for change in run.life] == ["enqueued", "running"]
     assert run.life[1].note == "on a node"
-    assert (found.refused, found.servers) == (1, {"host:42:m:r"})
+    (refused,), (call,) = found.refused, found.asked_keys
+    assert (refused.error, refused.asked, found.servers) == ("away", 1, {"host:42:m:r"})
+    assert (call.run, call.key, call.asked, call.existing) == (1, "a", 2, True)
+    assert (found.asked_flows, found.rolled_back) == ((AskedFlow(9, "f"),), {"gone"})
+    assert found.flows == (Flow(9, "running", 1, 0, "f", 2, 0, {"split": "running"}),)
+    assert (run.batch, run.step, run.expires) == (7, "split", at(5))
     assert found.asked_children == (AskedChild(4, (1, 5), "finish", "any"),)
     assert found.asked_batches == (AskedBatch(7, ("t",)),)
     assert found.links[0] == Link(2, "batch", 7, "finish", "all", None)
@@ -100,18 +121,32 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
         "history",
         "continuation",
         "batch",
+        "flow",
+        "refused",
+        "expiry",
     }
+
+
+def test_the_end_of_a_storm_waits_for_slots_that_should_be_over(tmp_path: Path):
+    url = _tables(tmp_path / "jobs.db", "succeeded")
+    assert unfinished(tmp_path, url) == {2, -9}
+    for slot, waits in (("2026-06-10 12:00:00.000000", True), ("2126-06-10 12:00:00", False)):
+        with sqlite3.connect(tmp_path / "jobs.db") as connection:
+            connection.execute("UPDATE c_JobRun SET ScheduledFor = ? WHERE Id = 3", (slot,))
+        connection.close()
+        assert (3 in unfinished(tmp_path, url)) is waits
 
 
 def _tables(file: Path, state: str) -> str:
     with sqlite3.connect(file) as connection:
         connection.executescript(
             "CREATE TABLE c_JobRun (Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy,"
-            " Message, LifeLog, BatchId);"
+            " Message, LifeLog, BatchId, Step, ExpiresAt);"
             "CREATE TABLE c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Outcome);"
-            "CREATE TABLE c_JobBatch (Id, State, Total, Pending, Failed, ParentId);"
+            "CREATE TABLE c_JobBatch (Id, State, Total, Pending, Failed, ParentId, Kind, ArgumentsJson, DefinitionJson);"
             "INSERT INTO c_JobLink VALUES (2, 'batch', 7, 'finish', 'all', NULL), (3, 'batch', 8, 'success', 'all', 'failed');"
-            "INSERT INTO c_JobBatch VALUES (7, 'running', 1, 1, 0, NULL), (8, 'failed', 0, 0, 0, NULL);"
+            "INSERT INTO c_JobBatch VALUES (7, 'running', 1, 1, 0, NULL, 'batch', NULL, NULL), (8, 'failed', 0, 0, 0, NULL, 'batch', NULL, NULL),"
+            """ (9, 'running', 7, 1, 0, NULL, 'flow', '{"token": "f", "count": 2, "bad": 0}', '{"split": {"state": "running"}}');"""
             "CREATE TABLE c_LoggedJob (ID, JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt);"
             "CREATE TABLE c_JobStep (RunId, Name);"
             "CREATE TABLE c_JobServer (Id);"
@@ -119,11 +154,12 @@ def _tables(file: Path, state: str) -> str:
         )
         log = "2026-06-10T12:00:00.000+00:00 enqueued\n2026-06-10T12:00:01.000+00:00 running on a node\n"
         connection.execute(
-            "INSERT INTO c_JobRun VALUES (1, 'Token', ?, '2026-06-10 12:00:00.000000', NULL, 1, 'x', NULL, NULL, NULL, ?, 7)",
+            "INSERT INTO c_JobRun VALUES (1, 'Token', ?, '2026-06-10 12:00:00.000000', NULL, 1, 'x', NULL, NULL, NULL, ?, 7, 'split',"
+            " '2026-06-10 12:00:05.000000')",
             (state, log),
         )
         connection.execute(
-            "INSERT INTO c_JobRun SELECT column1, column2, 'awaiting', CreatedAt, NULL, 1, NULL, NULL, NULL, NULL, ?, NULL"
+            "INSERT INTO c_JobRun SELECT column1, column2, 'awaiting', CreatedAt, NULL, 1, NULL, NULL, NULL, NULL, ?, NULL, NULL, NULL"
             " FROM c_JobRun, (VALUES (2, 'Finished'), (3, 'Gathered'))",
             ("2026-06-10T12:00:00.000+00:00 awaiting batch\n",),
         )
@@ -159,7 +195,7 @@ def test_every_job_of_the_storm_has_a_policy():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
     }
-    assert named == set(POLICIES)
+    assert named == {name for name, policy in POLICIES.items() if policy.writes}
 
 
 def test_a_record_of_lines_that_are_written_at_once_is_whole(tmp_path: Path):

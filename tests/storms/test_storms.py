@@ -46,7 +46,7 @@ def test_twenty_kills_on_postgresql_break_no_promise(
 
 def _short(database: str) -> StormPlan:
     return StormPlan(
-        database, kills=20, faults=QUICK, nodes=2, rate=4, pace=0.3, grace=0.3, margin=BUSY
+        database, kills=20, faults=QUICK, nodes=2, rate=3, pace=0.3, grace=0.3, margin=BUSY
     )
 
 

@@ -292,30 +292,82 @@ def test_options_that_make_no_sense_are_refused(options):
 def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     """A frozen node has a process that starts; when it wakes the run is another node's, and must not begin."""
     pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
-    definition = define(jobs.ReportJob)
     heard = queue.SimpleQueue()
-    ctx = JobContext(
-        definition,
-        run_id=1,
-        attempt=1,
-        scheduled_for=datetime.now(UTC),
-        triggered_by="test",
-        recorder=SimpleNamespace(write=lambda *_: heard.put("log")),
-    )
-    invocation = pool.begin(
-        definition,
-        ctx,
-        None,
-        recorder=SimpleNamespace(),
-        on_begin=lambda: heard.put("begun"),
-        on_end=heard.put,
-    )
+    invocation, ctx = _begin(pool, heard)
     lost = (StopReason.LOST, "another node has taken the run over")
     ctx.tell_to_stop(*lost)
     invocation.tell(*lost)
     ended = heard.get(timeout=30)
     assert (ended.interrupted, ended.outcome.ok, ctx.noticed) == (True, False, True)
     pool.stop()
+
+
+def _begin(pool, heard):
+    """Begin an attempt; what is heard of it, and its end, go to a queue."""
+    ctx = JobContext(
+        define(jobs.ReportJob),
+        run_id=1,
+        attempt=1,
+        scheduled_for=datetime.now(UTC),
+        triggered_by="test",
+        recorder=SimpleNamespace(write=lambda *_: heard.put("log")),
+    )
+    recorder = SimpleNamespace(write=lambda *_: None, progress=lambda *_: None)
+    invocation = pool.begin(
+        ctx.definition,
+        ctx,
+        ('{"note": "n"}', None),
+        recorder=recorder,
+        on_begin=lambda: heard.put("begun"),
+        on_end=heard.put,
+    )
+    return invocation, ctx
+
+
+async def test_an_attempt_takes_the_first_process_that_is_free(scheduler, tmp_path, monkeypatch):
+    """It does not wait for the one that starts for it, of which there are only so many at once."""
+    monkeypatch.setattr("targcc_scheduler.worker.processes.pool._MOST_STARTING", 1)
+    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    pool.warm_up()
+    await until(lambda: pool._idle)
+    (tmp_path / "never_ready.py").write_text("def main():\n    import sys\n    sys.stdin.read()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool._module = "never_ready"
+    heard = queue.SimpleQueue()
+    for _ in range(4):
+        _begin(pool, heard)
+    said = [heard.get(timeout=30) for _ in range(8)]
+    ended = [one for one in said if one != "begun"]
+    assert [one.outcome.ok for one in ended] == [True] * 4
+    assert len(pool._starting) == 1
+    pool.stop()
+
+
+def test_a_process_that_ends_before_it_is_ready_costs_one_attempt(scheduler, tmp_path, monkeypatch):
+    (tmp_path / "never_begins.py").write_text("def main():\n    raise SystemExit(7)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = ProcessPool("never_begins", scheduler._host._process_setup())
+    heard = queue.SimpleQueue()
+    for _ in range(3):
+        _begin(pool, heard)
+    ended = [heard.get(timeout=30) for _ in range(3)]
+    assert {one.outcome.ok for one in ended} == {False}
+    assert all("exit status 7" in one.outcome.message for one in ended)
+    pool.stop()
+    assert heard.empty()
+
+
+def test_attempts_that_wait_for_a_process_end_with_the_node(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr("targcc_scheduler.worker.processes.pool._MOST_STARTING", 1)
+    (tmp_path / "not_ready.py").write_text("def main():\n    import sys\n    sys.stdin.read()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = ProcessPool("not_ready", scheduler._host._process_setup())
+    heard = queue.SimpleQueue()
+    for _ in range(3):
+        _begin(pool, heard)
+    pool.stop()
+    ended = [heard.get(timeout=30) for _ in range(3)]
+    assert ["shutting down" in str(one.outcome) for one in ended] == [True] * 3
 
 
 async def test_a_process_that_has_closed_its_pipes_and_is_still_there_gets_no_run(

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
+from storms.checker.tied import (
+    AskedBatch,
+    AskedChild,
+    AskedFlow,
+    AskedKey,
+    Batch,
+    Flow,
+    Link,
+    Refused,
+)
 
 FOREVER = float("inf")
 SKEW = timedelta(seconds=2)
@@ -123,7 +132,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Execution:
-    """A job's body that ran, from the record; without an end its process was gone before."""
+    """A job's body that ran, from the record; without an end its process was gone before. ``seen`` is what the steps before it gave."""
 
     run: int
     attempt: int
@@ -135,6 +144,8 @@ class Execution:
     token: str = ""
     slot: datetime | None = None
     pid: int = 0
+    key: str = ""
+    seen: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,9 @@ class Run:
     blocked_by: int | None = None
     message: str = ""
     life: tuple[Change, ...] = ()
+    batch: int | None = None
+    step: str | None = None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +226,10 @@ class Evidence:
         releases: When the deploy of each release after the first began.
         asked_children: The acknowledged runs that wait for others.
         asked_batches: The acknowledged batches.
+        asked_keys: The acknowledged calls for runs that are unique by a key.
+        asked_flows: The flows that were started by their names.
+        rolled_back: The tokens of what was asked for in transactions that were rolled back.
+        refused: The calls that ended with an error.
     """
 
     limits: Limits
@@ -220,7 +238,6 @@ class Evidence:
     calm: float
     quiet: float
     acknowledged: tuple[Acknowledged, ...] = ()
-    refused: int = 0
     nodes: tuple[Node, ...] = ()
     faults: tuple[Fault, ...] = ()
     executions: tuple[Execution, ...] = ()
@@ -234,6 +251,11 @@ class Evidence:
     asked_batches: tuple[AskedBatch, ...] = ()
     links: tuple[Link, ...] = ()
     batches: tuple[Batch, ...] = ()
+    asked_keys: tuple[AskedKey, ...] = ()
+    asked_flows: tuple[AskedFlow, ...] = ()
+    rolled_back: frozenset[str] = frozenset()
+    refused: tuple[Refused, ...] = ()
+    flows: tuple[Flow, ...] = ()
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,47 @@ from storms.checker.evidence import (
     Run,
     StepNote,
 )
-from storms.checker.tied import AskedBatch, AskedChild, Batch, Link
-from storms.record import JOBS, STORM, SUBMITTED, read
+from storms.checker.tied import (
+    AskedBatch,
+    AskedChild,
+    AskedFlow,
+    AskedKey,
+    Batch,
+    Flow,
+    Link,
+    Refused,
+)
+from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, read
 
 Line = dict[str, Any]
 TABLES = "tables.json"
 """The rows of the tables, as plain SQL gave them."""
 
 _RUNS = (
-    "SELECT Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy, Message, LifeLog"
+    "SELECT Id, JobName, State, CreatedAt, ScheduledFor, Attempt, ServerId, CompletedAt, BlockedBy, Message, LifeLog,"
+    " BatchId, Step, ExpiresAt"
     " FROM c_JobRun ORDER BY Id"
 )
 _LOGGED = "SELECT JobId, Attempt, Success, ResultMessage, JobName, StartedAt, CompletedAt FROM c_LoggedJob ORDER BY ID"
 _STEPS = "SELECT RunId, Name FROM c_JobStep"
 _SERVERS = "SELECT Id FROM c_JobServer"
 _LINKS = "SELECT ChildId, ParentKind, ParentId, Condition, Quorum, Outcome FROM c_JobLink"
-_BATCHES = "SELECT Id, State, Total, Pending, Failed FROM c_JobBatch"
+_BATCHES = "SELECT Id, State, Total, Pending, Failed FROM c_JobBatch WHERE Kind = 'batch'"
+_FLOWS = "SELECT Id, State, Pending, Failed, ArgumentsJson, DefinitionJson FROM c_JobBatch WHERE Kind = 'flow'"
 _MEMBERS = "SELECT BatchId, Id FROM c_JobRun WHERE BatchId IS NOT NULL"
 _ACTIVE = "SELECT Id FROM c_JobRun WHERE State NOT IN ('succeeded', 'failed', 'cancelled', 'skipped', 'missed')"
 _OF_BATCHES = (
     f"{_ACTIVE} AND (BatchId IS NOT NULL OR Id IN (SELECT ChildId FROM c_JobLink JOIN c_JobBatch ON c_JobBatch.Id = c_JobLink.ParentId"
     " WHERE ParentKind = 'batch' AND (Condition = 'finish' OR c_JobBatch.State <> 'failed')))"
 )
-"""What of batches is not over; ``on_success`` of one that failed waits for a person."""
+"""What of batches and flows is not over; ``on_success`` of one that failed waits for a person."""
+_SLOTS = (
+    "SELECT Id, ScheduledFor FROM c_JobRun WHERE ScheduledFor IS NOT NULL"
+    f" AND Id IN ({_ACTIVE})"
+)
+_LATE = timedelta(seconds=20)
+"""By so much a slot may be waiting when a storm ends; the judgement allows a little more."""
+_OF_FLOWS = "SELECT Id FROM c_JobBatch WHERE Kind = 'flow' AND State = 'running'"
 
 
 def keep_tables(folder: Path, url: str) -> None:
@@ -66,7 +84,6 @@ def load(folder: Path, limits: Limits) -> Evidence:
         calm=_only(storm, "calm")["mono"],
         quiet=_only(storm, "quiet")["mono"],
         acknowledged=tuple(acknowledged(folder)),
-        refused=sum(line["event"] == "refused" for line in submitted),
         nodes=tuple(_nodes(storm)),
         faults=tuple(_faults(storm)),
         executions=tuple(_executions(jobs)),
@@ -80,6 +97,11 @@ def load(folder: Path, limits: Limits) -> Evidence:
         asked_batches=tuple(_asked_batches(submitted)),
         links=tuple(Link(*row) for row in tables["links"]),
         batches=tuple(_batches(tables["batches"], tables["members"])),
+        asked_keys=tuple(_asked_keys(submitted)),
+        asked_flows=tuple(_asked_flows(submitted)),
+        rolled_back=frozenset(line["token"] for line in submitted if line["event"] == ROLLED_BACK),
+        refused=tuple(_refused(submitted)),
+        flows=tuple(_flow(row) for row in tables["flows"]),
     )
 
 
@@ -91,6 +113,7 @@ _QUERIES = {
     "links": _LINKS,
     "batches": _BATCHES,
     "members": _MEMBERS,
+    "flows": _FLOWS,
 }
 
 
@@ -102,10 +125,13 @@ def acknowledged(folder: Path) -> Iterable[Acknowledged]:
 
 
 def unfinished(folder: Path, url: str) -> set[int]:
-    """The acknowledged runs that are not over, and what of batches is not."""
+    """The acknowledged runs that are not over, what of batches is not, slots that should be by now, and the flows by their negative ids."""
     active = {row[0] for row in rows(url, _ACTIVE)}
+    late = datetime.now(UTC) - _LATE
+    slots = {run for run, slot in rows(url, _SLOTS) if _utc(slot) < late}
     of_batches = {row[0] for row in rows(url, _OF_BATCHES)}
-    return of_batches | active & {item.run for item in acknowledged(folder)}
+    flows = {-row[0] for row in rows(url, _OF_FLOWS)}
+    return flows | of_batches | slots | active & {item.run for item in acknowledged(folder)}
 
 
 def rows(url: str, sql: str) -> list[Any]:
@@ -199,6 +225,8 @@ def _executions(jobs: list[Line]) -> Iterable[Execution]:
             line["token"],
             slot,
             line["pid"],
+            line.get("key", ""),
+            tuple(line["seen"]) if "seen" in line else None,
         )
 
 
@@ -220,7 +248,8 @@ def _step_notes(jobs: list[Line]) -> Iterable[StepNote]:
 
 
 def _run(row: Any) -> Run:
-    id_, job, state, created, slot, attempt, server, completed, blocked, message, life = row
+    id_, job, state, created, slot, attempt, server, completed, blocked, message, life, *more = row
+    batch, step, expires = more
     return Run(
         id_,
         job,
@@ -233,6 +262,9 @@ def _run(row: Any) -> Run:
         blocked,
         message or "",
         tuple(_change(line) for line in life.splitlines()),
+        batch,
+        step,
+        None if expires is None else _utc(expires),
     )
 
 
@@ -246,6 +278,33 @@ def _asked_batches(submitted: list[Line]) -> Iterable[AskedBatch]:
     for line in submitted:
         if line["event"] == "batch":
             yield AskedBatch(line["batch"], tuple(line["tokens"]))
+
+
+def _asked_keys(submitted: list[Line]) -> Iterable[AskedKey]:
+    for line in submitted:
+        if line["event"] == "acknowledged" and "key" in line:
+            what = (line["run"], line["job"], line["key"], line["token"], line["asked"])
+            yield AskedKey(*what, line["mono"], line["existing"])
+
+
+def _asked_flows(submitted: list[Line]) -> Iterable[AskedFlow]:
+    for line in submitted:
+        if line["event"] == "flow":
+            yield AskedFlow(line["flow"], line["token"])
+
+
+def _refused(submitted: list[Line]) -> Iterable[Refused]:
+    for line in submitted:
+        if line["event"] == "refused":
+            yield Refused(line["job"], line["error"], line["asked"], line["mono"])
+
+
+def _flow(row: Any) -> Flow:
+    id_, state, pending, failed, arguments, steps = row
+    given = json.loads(arguments)
+    states = {name: step["state"] for name, step in json.loads(steps).items()}
+    what = given["token"], given["count"], given["bad"]
+    return Flow(id_, state, pending, failed, *what, states)
 
 
 def _batches(batches: list[Any], members: list[Any]) -> Iterable[Batch]:

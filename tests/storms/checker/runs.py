@@ -32,6 +32,8 @@ def acknowledged_runs_end(evidence: Evidence) -> Iterator[Complaint]:
             yield Complaint("acknowledged", f"{item.job} was asked for, it is {run.job}", run.id)
         elif run.state == "cancelled" and run.id in evidence.links_by_child:
             continue  # discarded, of which the continuations are judged
+        elif run.state == "cancelled" and run.expires is not None:
+            continue  # of which the expiry is judged
         elif run.state != POLICIES[run.job].ends and not may_have_failed(evidence, run):
             text = f"{run.job} is {run.state}, not {POLICIES[run.job].ends}: {run.message}"
             yield Complaint("acknowledged", text, run.id)
@@ -84,7 +86,7 @@ def executions_do_not_overlap(evidence: Evidence) -> Iterator[Complaint]:
     """Two executions of a run never overlap, unless the node of the first was silent for so long that it was taken for lost."""
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
-            end = _counts_until(evidence, before)
+            end = counts_until(evidence, before)
             silent = evidence.silent(before.node, before.start, after.start)
             if after.start < end and silent < evidence.limits.silence:
                 text = f"on {before.node} until {end:.2f}, on {after.node} since {after.start:.2f}"
@@ -97,7 +99,7 @@ def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
         if policy.at_once is None:
             continue
         items = [
-            (item, _counts_until(evidence, item)) for item in evidence.executions if item.job == job
+            (item, counts_until(evidence, item)) for item in evidence.executions if item.job == job
         ]
         for item, _ in items:
             there = {
@@ -111,7 +113,8 @@ def limits_are_kept(evidence: Evidence) -> Iterator[Complaint]:
                 yield Complaint("limit", text, item.run)
 
 
-def _counts_until(evidence: Evidence, item: Execution) -> float:
+def counts_until(evidence: Evidence, item: Execution) -> float:
+    """Until when an execution takes room: its end, or that of its node or worker process."""
     crash = crash_of(evidence, item)
     return min(
         FOREVER if item.end is None else item.end,

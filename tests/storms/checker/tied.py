@@ -1,8 +1,9 @@
-"""Runs that wait for others, and batches: what the application asked for, and what the tables have of it."""
+"""Runs that wait for others, batches, keys and flows: what the application asked for, and what the tables have of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,61 @@ class Batch:
     pending: int
     failed: int
     members: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class AskedKey:
+    """A call for a run that is unique by a key.
+
+    Args:
+        run: What it was told: a run that was made, or one that was there (``existing``) and stands for it.
+        asked: When it began.
+        at: When it was answered, and its transaction was committed.
+    """
+
+    run: int
+    job: str
+    key: str
+    token: str
+    asked: float
+    at: float
+    existing: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call that ended with an error, so that nobody knows what became of it."""
+
+    job: str
+    error: str
+    asked: float
+    at: float
+
+
+@dataclass(frozen=True)
+class AskedFlow:
+    """A flow of which the application was told that it has begun."""
+
+    id: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A row of ``c_JobBatch`` that is a flow.
+
+    Args:
+        token: What it was started with.
+        count: How many parts it is to have.
+        bad: Which of them is refused; 0 for none.
+        steps: The state of each step.
+    """
+
+    id: int
+    state: str
+    pending: int
+    failed: int
+    token: str
+    count: int
+    bad: int
+    steps: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storms.checker import batches, continuations, runs, slots, tables
+from storms.checker import batches, continuations, expiry, flows, keys, runs, slots, tables
 from storms.checker.evidence import Complaint, Evidence
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
@@ -26,6 +26,19 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     batches.batches_are_whole,
     batches.batches_count_their_runs,
     batches.batches_are_followed,
+    keys.keys_are_performed_one_at_a_time,
+    keys.keys_have_one_run,
+    keys.runs_stand_for_others_while_they_may,
+    keys.the_latest_is_performed,
+    keys.nothing_is_left_of_what_was_rolled_back,
+    keys.refusals_have_causes,
+    flows.flows_are_there_once,
+    flows.flows_end_as_their_steps,
+    flows.steps_end_as_they_should,
+    flows.steps_begin_after_those_before,
+    flows.the_fan_in_sees_all,
+    expiry.nothing_begins_after_its_expiry,
+    expiry.what_expires_is_cancelled,
     slots.slots_are_there_once,
     slots.slots_reach_from_begin_to_end,
     slots.slots_are_performed_once,
@@ -71,6 +84,9 @@ def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str,
         "executions": len(evidence.executions),
         "children": len(evidence.asked_children),
         "batches": len(evidence.asked_batches),
+        "keyed": len(evidence.asked_keys),
+        "flows": len(evidence.flows),
+        "expired": sum(run.message.startswith("expired: ") for run in evidence.runs),
         "rescued": sum(change.lost is not None for run in evidence.runs for change in run.life),
         "lost": len(lost),
         "doubled": len(doubled),

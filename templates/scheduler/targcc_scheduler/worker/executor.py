@@ -37,7 +37,8 @@ from .claiming.parents import parents_of
 from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
 from .outcome import Outcome, raised_outcome, refused_outcome
-from .processes.pool import ProcessInvocation, ProcessPool
+from .processes.invocation import ProcessInvocation
+from .processes.pool import ProcessPool
 from .recorder import RecordWriter, RunRecorder
 from .runner import Invocation, InvocationResult, JobLoop
 from .running_attempt import RunningAttempt

@@ -12,7 +12,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.following.parents import Parents
 from ..schedules import format_duration
 from ..storage.runs import values
-from .processes.pool import ProcessInvocation
+from .processes.invocation import ProcessInvocation
 from .recorder import RunRecorder
 from .runner import Invocation, InvocationResult
 

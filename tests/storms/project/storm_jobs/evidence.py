@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
+from typing import Any
 
 from storms.record import note
 from targcc_scheduler import JobCancelled, JobContext, JobType
@@ -30,12 +31,12 @@ class Execution:
 
 
 @contextmanager
-def execution(ctx: JobContext, token: str = "") -> Iterator[Execution]:
-    """Write start and end of an execution around what the job does."""
+def execution(ctx: JobContext, token: str = "", **given: Any) -> Iterator[Execution]:
+    """Write start and end of an execution around what the job does; ``given`` is what else its run was given."""
     is_recurring = ctx.definition.job_type == JobType.RECURRING
     slot = ctx.scheduled_for.astimezone(UTC).isoformat() if is_recurring else ""
     same = {"run": ctx.run_id, "attempt": ctx.attempt, "job": ctx.job_name}
-    note("start", **same, token=token, slot=slot)
+    note("start", **same, token=token, slot=slot, **given)
     mine = Execution(ctx)
     try:
         yield mine

@@ -2,6 +2,50 @@
 
 from targcc_scheduler import Project, configure
 
+_FAN = {
+    "arguments": {"token": "", "count": 0, "bad": 0},
+    "retries": 5,
+    "steps": {
+        "split": {"job": "Split", "arguments": {"token": "{flow.token}-split", "count": "{flow.count}"}},
+        "part": {
+            "job": "Part",
+            "after": "split",
+            "for_each": "split.parts",
+            "arguments": {"token": "{flow.token}-part-{item}", "number": "{item}", "bad": "{flow.bad}"},
+        },
+        "join": {
+            "job": "Join",
+            "after": "part",
+            "arguments": {"token": "{flow.token}-join", "tenfold": "{part.tenfold}"},
+        },
+        "many": {
+            "job": "Branch",
+            "after": "split",
+            "when": "split.count > 2",
+            "arguments": {"token": "{flow.token}-many"},
+        },
+        "few": {
+            "job": "Branch",
+            "after": "split",
+            "when": "split.count <= 2",
+            "arguments": {"token": "{flow.token}-few"},
+        },
+        "sorry": {
+            "job": "Branch",
+            "after": ["part", "join"],
+            "on": "failure",
+            "arguments": {"token": "{flow.token}-sorry"},
+        },
+        "last": {
+            "job": "Branch",
+            "after": ["many", "few", "sorry"],
+            "on": "finish",
+            "arguments": {"token": "{flow.token}-last"},
+        },
+    },
+}  # fmt: skip
+"""A fan-out and its fan-in, two branches of which one is done, one after a failure, and one after all of them."""
+
 configure(
     Project(
         name="storm-jobs",
@@ -9,5 +53,6 @@ configure(
         queues={"default": 8, "long": 4},
         retries=3,
         backoff="200ms",
+        flows={"Fan": _FAN},
     )
 )

@@ -1,0 +1,151 @@
+"""Calls for the same keys at once, from several processes, in transactions that are committed or rolled back; and flows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from storms.record import ROLLED_BACK
+
+Write = Callable[..., None]
+_KEYS = ("a", "b", "c")
+_WAYS = ("call", "commit", "commit", "roll back")
+_DRIVERS = {"sqlite": "+aiosqlite", "postgresql": "+psycopg"}
+_ARGUMENTS = {"sqlite": {"timeout": 30.0}, "postgresql": {}}
+_MOST_PARTS = 4
+_LOOKS = 150
+"""How often it is looked whether a run has begun, ten times a second."""
+_RECENT = 16_384
+"""Bytes of the record in which that stands."""
+
+
+class Contender:
+    """Asks for runs that are unique by a key, and for flows.
+
+    Args:
+        scheduler: The application's scheduler.
+        dice: Its chances.
+        write: Adds a line to the record of what the application was told.
+        patience: Seconds after which an answer is waited for no more.
+    """
+
+    def __init__(self, scheduler: Any, dice: Random, write: Write, patience: float) -> None:
+        self._scheduler = scheduler
+        self._dice = dice
+        self._write = write
+        self._patience = patience
+        self._jobs = Path(os.environ["STORM_RECORD"])
+        self._watches: dict[tuple[str, str], asyncio.Task[None]] = {}
+        url = sa.make_url(os.environ["TARGCC_DATABASE_URL"])
+        name = url.get_backend_name()
+        self._engine = create_async_engine(
+            url.set(drivername=name + _DRIVERS[name]),
+            connect_args=_ARGUMENTS[name],
+            pool_pre_ping=True,  # an application that outlives its server
+        )
+
+    async def close(self) -> None:
+        """Ask for nothing more, and close the connections."""
+        for task in self._watches.values():
+            task.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
+        await self._engine.dispose()
+
+    async def contend(self, job: str, token: str) -> None:
+        """Up to three calls with one key at once; and some more when the run of that key has begun."""
+        key = self._dice.choice(_KEYS)
+        told = await self._call_at_once(job, key, token)
+        if told and (job, key) not in self._watches:
+            watch = asyncio.create_task(self._call_when_begun(job, key, f"{token}-begun", told[-1]))
+            self._watches[job, key] = watch
+            watch.add_done_callback(lambda _: self._watches.pop((job, key), None))
+
+    async def _call_when_begun(self, job: str, key: str, token: str, run: int) -> None:
+        """Call again as soon as the record says that a run has begun: only now the key holds by more than its waiting."""
+        for _ in range(_LOOKS):
+            if _has_begun(self._jobs, run):
+                await self._call_at_once(job, key, token)
+                return
+            await asyncio.sleep(0.1)
+
+    async def _call_at_once(self, job: str, key: str, token: str) -> list[int]:
+        """Up to three calls with one key; the runs of which they were told."""
+        ways = self._dice.choices(_WAYS, k=self._dice.randint(1, 3))
+        holds = self._dice.uniform(0, 0.1)
+        calls = (
+            self._call(job, key, f"{token}-{number}", way, holds) for number, way in enumerate(ways)
+        )
+        return [run for run in await asyncio.gather(*calls) if run is not None]
+
+    async def _call(self, job: str, key: str, token: str, way: str, holds: float) -> int | None:
+        """Call, and write down what came of it; the run, if it is there."""
+        asked = time.monotonic()
+        what = {"job": job, "token": token, "key": key, "asked": asked}
+        try:
+            run = await asyncio.wait_for(self._ask(job, key, token, way, holds), self._patience)
+        except Exception as error:  # noqa: BLE001 - the database may be anywhere
+            self._write("refused", error=repr(error)[:200], **what)
+            return None
+        event = ROLLED_BACK if way == "roll back" else "acknowledged"
+        self._write(event, run=int(run), existing=run.existing, **what)
+        return None if event == ROLLED_BACK else int(run)
+
+    async def _ask(self, job: str, key: str, token: str, way: str, holds: float) -> Any:
+        if way == "call":
+            return await self._scheduler.enqueue(job, key=key, token=token)
+        async with self._engine.connect() as connection:
+            run = await self._scheduler.enqueue(job, session=connection, key=key, token=token)
+            await asyncio.sleep(holds)
+            await _end(connection, commits=way == "commit")
+        return run
+
+    async def ask_for_flow(self, token: str) -> None:
+        """A flow of up to four parts, one of which is refused now and then: by its name, by its job, or in a transaction that is rolled back."""
+        arguments = {
+            "token": token,
+            "count": self._dice.randint(0, _MOST_PARTS),
+            "bad": self._dice.choice((0, 0, 1, 2)),
+        }
+        way = self._dice.choice(("name", "name", "job", "job", "roll back"))
+        asking = self._ask_for_flow(way, arguments)
+        found = await asyncio.wait_for(asking, self._patience)
+        if way == "job":
+            self._write("acknowledged", run=int(found), job="Fan", token=token)
+        else:
+            event = ROLLED_BACK if way == "roll back" else "flow"
+            self._write(event, flow=found, **arguments)
+
+    async def _ask_for_flow(self, way: str, arguments: dict[str, Any]) -> int:
+        if way == "job":
+            return int(await self._scheduler.enqueue("Fan", **arguments))
+        if way == "name":
+            return int(await self._scheduler.start_flow("Fan", arguments))
+        async with self._engine.connect() as connection:
+            started = await self._scheduler.start_flow("Fan", arguments, session=connection)
+            await _end(connection, commits=False)
+        return int(started)
+
+
+def _has_begun(record: Path, run: int) -> bool:
+    """Whether the end of the record says that a run has begun."""
+    if not record.exists():
+        return False
+    with record.open("rb") as file:
+        file.seek(max(0, record.stat().st_size - _RECENT))
+        lines = file.read().decode(errors="replace").splitlines()
+    return any('"event": "start"' in line and f'"run": {run},' in line for line in lines)
+
+
+async def _end(connection: AsyncConnection, *, commits: bool) -> None:
+    if commits:
+        await connection.commit()
+    else:
+        await connection.rollback()

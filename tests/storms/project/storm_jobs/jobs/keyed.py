@@ -1,0 +1,34 @@
+"""Jobs of which one run of a key is enough, and a job that does not start late."""
+
+import asyncio
+
+from targcc_scheduler import JobContext, job
+
+from storm_jobs.evidence import execution
+from storm_jobs.isolation import isolated
+
+
+@job(unique="key", retries=5, backoff="100ms", **isolated())
+async def single(ctx: JobContext, key: str, token: str) -> str:
+    """One of a key until it is over, its retries included; one in three fails in its first attempt."""
+    with execution(ctx, token, key=key):
+        await asyncio.sleep(0.6)
+        if ctx.attempt == 1 and ctx.run_id % 3 == 0:
+            raise ValueError(f"{token} fails on purpose")
+        return token
+
+
+@job(unique="key", on_duplicate="replace", retries=3, **isolated())
+async def pending(ctx: JobContext, key: str, token: str) -> str:
+    """One of a key waits, with the latest token."""
+    with execution(ctx, token, key=key):
+        await asyncio.sleep(0.2)
+        return token
+
+
+@job(expires_in="30s", **isolated())
+async def brief(ctx: JobContext, token: str) -> str:
+    """Is asked for with less time than it says here."""
+    with execution(ctx, token):
+        await asyncio.sleep(0.05)
+        return token
