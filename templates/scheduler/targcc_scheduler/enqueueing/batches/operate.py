@@ -9,8 +9,8 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import BatchError
 from ...core.states import ACTIVE, RunState
-from ...engine.handover import hand_on, hand_over
-from ...engine.port import Submission
+from ...engine.creating import carry_out
+from ...engine.handover import hand_on
 from ...operations import Call
 from ...storage.audit import audit
 from ...storage.bulk import actions
@@ -203,11 +203,5 @@ async def step(
     if not ids:
         return 0, 0
     did = await doing(call, await actions.rows(call.connection, ids), str(by))
-    if did.withdraw:
-        await call.engine.withdraw(call.connection, did.withdraw)
-    await call.engine.submit(
-        call.connection,
-        [Submission(one.run_id, one.queue, one.priority, one.due_at) for one in did.submit],
-    )
-    await hand_over(call.engine, call.connection, did.settled, call.now)
+    await carry_out(call.engine, call.connection, did, call.now)
     return ids[-1], len(did.did)

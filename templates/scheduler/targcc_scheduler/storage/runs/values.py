@@ -139,6 +139,10 @@ class NewRun:
     then: tuple[NewRun, ...] = ()
 
 
+Then = Callable[[str], tuple[NewRun, ...]]
+"""The runs of the jobs that follow a job, by its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class OfferedRun:
     """A run that an engine's own queue says is next, its job and that queue."""

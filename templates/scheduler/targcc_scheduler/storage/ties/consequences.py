@@ -30,3 +30,11 @@ class Consequences:
 
     ready: Sequence[Ready] = ()
     settled: Sequence[Settlement] = ()
+
+
+def together(found: Sequence[Consequences]) -> Consequences:
+    """Several consequences as one."""
+    return Consequences(
+        ready=[one for each in found for one in each.ready],
+        settled=[one for each in found for one in each.settled],
+    )

@@ -22,7 +22,7 @@ from ..runs.settle import settle
 from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_batch, job_link, job_run
-from .consequences import Consequences, Ready
+from .consequences import Consequences, Ready, together
 from .tie import Tie
 
 Link = Any
@@ -32,8 +32,19 @@ Verdict = Literal["goes", "waits", "discarded"]
 RUN, BATCH, JOB = "run", "batch", "job"
 """The kinds of parents; a ``job`` stands for a run of it that does not exist yet."""
 DELETED = "deleted"
-"""The outcome of a parent that was removed before it was over."""
+"""The outcome of a parent that was removed, so that nobody can have it done again: before it was over, or having ended otherwise."""
+DISCARDED = "discarded: "
+"""How the message of a run begins whose parents ended otherwise."""
 _WANTED = {"success": {RunState.SUCCEEDED}, "failure": {RunState.FAILED}}
+_IS_UNMET = sa.and_(
+    job_link.c.Outcome != DELETED,
+    *(
+        sa.or_(job_link.c.Condition != condition, job_link.c.Outcome.not_in(sorted(wanted)))
+        for condition, wanted in _WANTED.items()
+    ),
+    job_link.c.Condition != "finish",
+)
+"""A parent ended otherwise, and may be done again; it is not while it has no outcome."""
 _MOST_SWEPT = 500
 
 
@@ -51,9 +62,9 @@ def verdict(links: Sequence[Link]) -> Verdict:
     if len(met) >= wanted:
         return "goes"
     can_come = len(links) - len(over) + len(met)
-    if can_come >= wanted or first.Otherwise == "wait":
-        return "waits"
-    return "discarded"
+    if first.Otherwise == "wait":  # for whoever has those done again that are there
+        can_come += sum(not is_met(link) and link.Outcome != DELETED for link in over)
+    return "waits" if can_come >= wanted else "discarded"
 
 
 async def ended(
@@ -100,12 +111,12 @@ async def resolve(
 
 
 async def _locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
-    """The children that still wait, locked in the order of their ids."""
+    """The children that still wait for others, and not for room, locked in the order of their ids."""
     among = known.of(connection).among(job_run.c.Id, child_ids)
     found = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
     )
-    return [row for row in found if row.State == RunState.AWAITING]
+    return [row for row in found if row.State == RunState.AWAITING and not row.Ties & Tie.ASKS]
 
 
 async def links_of(
@@ -177,7 +188,7 @@ async def discard(
             claim=claim_of(row, {}),
             source=RunState.AWAITING,
             state=RunState.CANCELLED,
-            note=(why := f"discarded: {_reasons(unmet[row.Id], names)}"),
+            note=(why := f"{DISCARDED}{_reasons(unmet[row.Id], names)}"),
             message=why,
         )
         for row in rows
@@ -211,15 +222,37 @@ def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
 async def removed(
     connection: AsyncConnection, parents: Sequence[Any], now: datetime
 ) -> Consequences:
-    """Runs were removed by a person; of those that were not over, nobody will hear another end.
+    """Runs were removed by a person: of those that were not over nobody will hear another end, and the others cannot be done again.
 
     Args:
         connection: The transaction that has removed them.
         parents: Their rows, as they were, locked.
         now: The present instant.
     """
-    open_ = [row for row in parents if row.Ties & Tie.FOLLOWED and row.State not in FINAL]
-    return await resolve(connection, RUN, {row.Id: DELETED for row in open_}, now)
+    followed = [row for row in parents if row.Ties & Tie.FOLLOWED]
+    over = [row.Id for row in followed if row.State in FINAL]
+    open_ = {row.Id: DELETED for row in followed if row.State not in FINAL}
+    return together([await lost(connection, over, now), await resolve(connection, RUN, open_, now)])
+
+
+async def lost(
+    connection: AsyncConnection, parent_ids: Sequence[int], now: datetime
+) -> Consequences:
+    """Runs that were over are gone: who waits for one of them to be done again does so in vain."""
+    if not parent_ids:
+        return Consequences()
+    among = known.of(connection).among
+    of_them = sa.and_(
+        job_link.c.ParentKind == RUN, among(job_link.c.ParentId, sorted(parent_ids)), _IS_UNMET
+    )
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    children = await _locked(connection, sorted(found.scalars()))
+    if not children:
+        return Consequences()
+    waiting = among(job_link.c.ChildId, [row.Id for row in children])
+    gone = sa.update(job_link).where(of_them, waiting)
+    await connection.execute(gone.values(Outcome=DELETED))
+    return await _decide(connection, children, now)
 
 
 async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
@@ -247,24 +280,31 @@ async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> N
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
     """Find parents that are over, or gone, without their children having heard: a node of an earlier release has ended or removed them."""
+    parent = job_run.alias("parent")
+    unheard = sa.and_(
+        job_link.c.Outcome.is_(None),
+        sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))),
+    )
+    in_vain = sa.and_(_IS_UNMET, parent.c.Id.is_(None))
     waits = sa.and_(
         job_run.c.State == RunState.AWAITING, job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
     )
-    parent = job_run.alias("parent")
     query = (
-        sa.select(job_link.c.ParentKind, job_link.c.ParentId, parent.c.State)
+        sa.select(job_link.c.ParentId, parent.c.State, job_link.c.Outcome)
         .select_from(
             job_link.join(job_run, job_run.c.Id == job_link.c.ChildId).outerjoin(
                 parent, parent.c.Id == job_link.c.ParentId
             )
         )
-        .where(waits, job_link.c.ParentKind == RUN, job_link.c.Outcome.is_(None))
-        .where(sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))))
+        .where(waits, job_link.c.ParentKind == RUN, sa.or_(unheard, in_vain))
         .limit(_MOST_SWEPT)
     )
-    found = await connection.execute(query)
-    outcomes = {row.ParentId: str(row.State or DELETED) for row in found}
-    return await resolve(connection, RUN, outcomes, now)
+    found = (await connection.execute(query)).all()
+    outcomes = {row.ParentId: str(row.State or DELETED) for row in found if row.Outcome is None}
+    gone = [row.ParentId for row in found if row.Outcome is not None]
+    return together(
+        [await resolve(connection, RUN, outcomes, now), await lost(connection, gone, now)]
+    )
 
 
 async def outcomes_of(
