@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from targcc_scheduler import RunState, Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.errors import IdempotencyError, UnknownRun
 from targcc_scheduler.storage.tables import job_batch, job_link, job_run
 
 
@@ -182,3 +183,20 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
 
 async def _states(scheduler):
     return [row.State for row in await _runs(scheduler, "Roomy")]
+
+
+async def test_a_call_that_is_repeated_has_its_first_answer_when_its_parent_is_gone(scheduler):
+    parent = await scheduler.enqueue(Import)
+    first = await scheduler.enqueue(
+        Report, customer=1, idempotency_key="one", after=parent, on="finish"
+    )
+    await scheduler.delete(parent, by=SYSTEM)
+    again = await scheduler.enqueue(
+        Report, customer=1, idempotency_key="one", after=parent, on="finish"
+    )
+    assert (again, again.existing) == (first, True)
+    with pytest.raises(IdempotencyError):
+        await scheduler.enqueue(Report, customer=2, idempotency_key="one", after=parent)
+    with pytest.raises(UnknownRun):
+        await scheduler.enqueue(Report, customer=2, idempotency_key="two", after=parent)
+    assert len(await _runs(scheduler, "Report")) == 1

@@ -13,7 +13,7 @@ from ..jobs.definition import JobDefinition, JobType
 from ..storage.bulk.actions import Step
 from ..storage.runs.values import After, NewRun, RunId, Then
 from ..storage.ties import following
-from ..storage.ties.keys import keyed
+from ..storage.ties.keys import calls, keyed
 from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
@@ -79,6 +79,7 @@ async def _create(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[RunId]:
     waits = any(run.after is not None for run in runs)
+    runs = await calls.without_repeated(connection, runs) if waits else runs
     ended = await following.outcomes(connection, runs) if waits else {}
     runs = [following.prepared(run, ended) for run in runs] if waits else runs
     made = await keyed.insert_many(connection, runs, now)
