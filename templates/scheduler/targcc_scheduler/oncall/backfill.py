@@ -113,7 +113,8 @@ async def backfill(
     apart = timedelta(minutes=1) / rate if rate else timedelta()
     arguments = job.check({})
     unique, room = unique_key(job, arguments), job.room(arguments)
-    then = creating.runs_after(job, str(by), call.now) if followers else ()
+    who = str(Actor(BACKFILL, by.name or str(by)))
+    then = creating.runs_after(job, who, call.now) if followers else ()
     runs = [
         NewRun(
             job_name=job.name,
@@ -123,7 +124,7 @@ async def backfill(
             arguments_json=arguments,
             due_at=call.now + apart * place,
             scheduled_for=slot,
-            triggered_by=str(Actor(BACKFILL, by.name or str(by))),
+            triggered_by=who,
             state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
             note=f"slot made up for, by {by}",
             expires_at=expiry(job, call.now + apart * place),

@@ -190,6 +190,7 @@ async def backfill_job(
                 by,
                 rate=body.rate,
                 priority=body.priority,
+                followers=body.followers,
             )
         )
     return BackfillOut(

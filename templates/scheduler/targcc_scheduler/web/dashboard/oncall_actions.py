@@ -228,6 +228,7 @@ async def begin_backfill(
             local_time(_text(form, "until") or ""),
             actor(request, principal),
             rate=float(_text(form, "rate") or "0") or None,
+            followers="no_followers" not in form,
         )
     except (UnknownJob, ValueError) as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")
