@@ -231,3 +231,17 @@ async def test_a_cancellation_that_is_taken_back_waits_again(scheduler):
     assert await states(scheduler, "Check") == ["cancelled", "awaiting"]
     assert await states(scheduler, "Publish") == ["cancelled", "awaiting"]
     assert await parents(scheduler, (await ids(scheduler, "Check"))[1]) == [parent]
+
+
+async def test_one_run_may_stand_for_two_that_a_child_waits_for(scheduler):
+    BROKEN.add("other")
+    [first] = await scheduler.enqueue_many(other, [{"fails": "other"}])
+    await scheduler.start(schedule=False)
+    assert await scheduler.wait(first, 60) == RunState.FAILED
+    second = await scheduler.retry(first, by=DANA)
+    assert await scheduler.wait(second, 60) == RunState.FAILED
+    child = await scheduler.enqueue(publish, after=[first, second], otherwise="wait")
+    BROKEN.clear()
+    third = await scheduler.retry(first, by=DANA)
+    assert await scheduler.wait(child, 60) == RunState.SUCCEEDED
+    assert await parents(scheduler, child) == [third]

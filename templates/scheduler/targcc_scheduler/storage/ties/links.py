@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -102,7 +103,7 @@ async def resolve(
     child_ids = sorted(found.scalars())
     if not child_ids:
         return Consequences()
-    children = await _locked(connection, child_ids)
+    children = await locked(connection, child_ids)
     for outcome in sorted(set(outcomes.values())):
         ids = sorted(one for one, how in outcomes.items() if how == outcome)
         ending = sa.update(job_link).where(of_them, among(job_link.c.ParentId, ids))
@@ -110,7 +111,7 @@ async def resolve(
     return await _decide(connection, children, now)
 
 
-async def _locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
+async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
     """The children that still wait for others, and not for room, locked in the order of their ids."""
     among = known.of(connection).among(job_run.c.Id, child_ids)
     found = await connection.execute(
@@ -138,28 +139,53 @@ async def _decide(
     verdicts = {row.Id: verdict(links[row.Id]) for row in children}
     going = [row for row in children if verdicts[row.Id] == "goes"]
     dropped = [row for row in children if verdicts[row.Id] == "discarded"]
-    ready = [await _let_go(connection, row, links[row.Id], now) for row in going]
+    ready = await _let_go(connection, going, links, now)
     settled = await discard(connection, dropped, links, now)
     return Consequences(ready=ready, settled=settled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """How runs go that have waited: many at once are mostly alike."""
+
+    state: RunState
+    due_at: datetime
+    expires_at: datetime | None
+    note: str
+
+
 async def _let_go(
-    connection: AsyncConnection, row: Any, links: Sequence[Link], now: datetime
-) -> Ready:
+    connection: AsyncConnection,
+    rows: Sequence[Any],
+    links: Mapping[int, Sequence[Link]],
+    now: datetime,
+) -> list[Ready]:
+    alike: dict[_Going, list[Any]] = defaultdict(list)
+    for row in rows:
+        alike[_going(row, links[row.Id], now)].append(row)
+    for how, some in alike.items():
+        goes = transition(
+            how.state,
+            known.of(connection).among(job_run.c.Id, [row.Id for row in some]),
+            sources=[RunState.AWAITING],
+            DueAt=how.due_at,
+            ExpiresAt=how.expires_at,
+        )
+        await connection.execute(goes, {"line": state_line(now, how.state, how.note)})
+    return [
+        Ready(row.Id, row.Queue, row.Priority, how.due_at)
+        for how, some in alike.items()
+        for row in some
+    ]
+
+
+def _going(row: Any, links: Sequence[Link], now: datetime) -> _Going:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
     asks = row.Ties & Tie.LIMITED  # for room, at the next stage
     state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
-    goes = transition(
-        state,
-        job_run.c.Id == row.Id,
-        sources=[RunState.AWAITING],
-        DueAt=due_at,
-        ExpiresAt=expires_at,
-    )
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
-    await connection.execute(goes, {"line": state_line(now, state, note)})
-    return Ready(row.Id, row.Queue, row.Priority, due_at)
+    return _Going(state, due_at, expires_at, note)
 
 
 def due_after(due_at: datetime, created_at: datetime, ties: int, now: datetime) -> datetime:
@@ -246,36 +272,13 @@ async def lost(
         job_link.c.ParentKind == RUN, among(job_link.c.ParentId, sorted(parent_ids)), _IS_UNMET
     )
     found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
-    children = await _locked(connection, sorted(found.scalars()))
+    children = await locked(connection, sorted(found.scalars()))
     if not children:
         return Consequences()
     waiting = among(job_link.c.ChildId, [row.Id for row in children])
     gone = sa.update(job_link).where(of_them, waiting)
     await connection.execute(gone.values(Outcome=DELETED))
     return await _decide(connection, children, now)
-
-
-async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
-    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
-    await outcomes_of(connection, RUN, [new_id])  # it is followed from here on
-    retried = sa.select(job_run.c.Id).where(
-        job_run.c.RetryOf == old_id, job_run.c.State.in_(sorted(FINAL))
-    )
-    of_old = sa.and_(
-        job_link.c.ParentKind == RUN,
-        sa.or_(job_link.c.ParentId == old_id, job_link.c.ParentId.in_(retried)),
-        job_link.c.Outcome.is_not(None),
-    )
-    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_old))
-    children = await _locked(connection, sorted(set(found.scalars())))
-    links = await links_of(connection, [row.Id for row in children])
-    for row in children:
-        unmet = [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
-        ids = [link.ParentId for link in unmet if link.ParentKind == RUN]
-        replaced = sa.update(job_link).where(
-            of_old, job_link.c.ChildId == row.Id, job_link.c.ParentId.in_(ids)
-        )
-        await connection.execute(replaced.values(ParentId=new_id, Outcome=None))
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
