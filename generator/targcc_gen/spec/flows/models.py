@@ -39,6 +39,29 @@ StepNames = Annotated[
 ]
 
 
+def _unique(value: Any) -> Any:
+    if value is True:
+        return True
+    if isinstance(value, str) or (isinstance(value, list | tuple) and value):
+        return _names(value)
+    raise problem("unique is an argument, a list of arguments, or true", hint="for example [month]")
+
+
+UniqueBy = Annotated[
+    Literal[True] | tuple[str, ...],
+    BeforeValidator(_unique),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"const": True},
+            ]
+        }
+    ),
+]
+
+
 class FlowStepSpec(Frozen):
     """A step: a job of this file, and when it goes."""
 
@@ -86,6 +109,10 @@ class FlowSpec(Frozen):
     overlap: Literal["skip", "allow"] | None = Field(
         default=None,
         description="When its slot comes while it is under way: `skip` it (by default), or `allow` two at a time.",
+    )
+    unique: UniqueBy | None = Field(
+        default=None,
+        description="It is not started while one with the same of these arguments waits or is under way: a name, a list of names, or `true` for all.",
     )
     misfire: MisfireSpec | None = Field(
         default=None, description="What happens to slots that passed while nothing was running."
