@@ -190,13 +190,13 @@ async def test_a_parent_is_kept_while_its_child_waits_for_a_retry(scheduler):
     await scheduler.start(schedule=False)
     await until_over(scheduler)
     later = scheduler.clock.now() + timedelta(days=400)
-    await prune(scheduler._host.store, before=later, keep_last=0)
+    await scheduler.call(prune(scheduler._host.store, before=later, keep_last=0))
     assert await ids(scheduler, "Load") == [failed]
     assert unneeded != failed
     BROKEN.clear()
     await scheduler.retry(failed, by=DANA)
     assert await scheduler.wait(child, 60) == RunState.SUCCEEDED
-    await prune(scheduler._host.store, before=later, keep_last=0)
+    await scheduler.call(prune(scheduler._host.store, before=later, keep_last=0))
     assert await ids(scheduler, "Load") == []
 
 
@@ -213,7 +213,7 @@ async def test_who_waits_for_a_retry_of_a_run_that_is_gone_is_told(scheduler, ho
             lambda db: db.execute(sa.delete(job_run).where(job_run.c.Id == failed))
         )
         await scheduler.start(schedule=False)
-        await scheduler._host.node.rounds.sweep_once()
+        await scheduler.call(scheduler.node.rounds.sweep_once())
     [row] = await _all(scheduler, sa.select(job_run).where(job_run.c.Id == child))
     assert (row.State, row.Message) == ("cancelled", row.Message)
     assert row.Message.startswith(f"discarded: run {failed}")
