@@ -23,7 +23,7 @@ from ..runs.settle import settle
 from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_batch, job_link, job_run
-from .consequences import Consequences, Ready, together
+from .consequences import Consequences, Ready, over, together
 from .tie import Tie
 
 Link = Any
@@ -56,15 +56,15 @@ def is_met(link: Link) -> bool:
 
 def verdict(links: Sequence[Link]) -> Verdict:
     """What becomes of a child with these links, all of which it has."""
-    over = [link for link in links if link.Outcome is not None]
-    met = [link for link in over if is_met(link)]
+    ended_ = [link for link in links if link.Outcome is not None]
+    met = [link for link in ended_ if is_met(link)]
     first = links[0]
     wanted = 1 if first.Quorum == "any" else len(links)
     if len(met) >= wanted:
         return "goes"
-    can_come = len(links) - len(over) + len(met)
+    can_come = len(links) - len(ended_) + len(met)
     if first.Otherwise == "wait":  # for whoever has those done again that are there
-        can_come += sum(not is_met(link) and link.Outcome != DELETED for link in over)
+        can_come += sum(not is_met(link) and link.Outcome != DELETED for link in ended_)
     return "waits" if can_come >= wanted else "discarded"
 
 
@@ -72,12 +72,7 @@ async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """Runs are over: those that wait for them go, go on waiting or are discarded."""
-    outcomes = {
-        item.claim.run_id: str(item.state)
-        for item in settled
-        if item.is_final and item.ties & Tie.FOLLOWED
-    }
-    return await resolve(connection, RUN, outcomes, now)
+    return await resolve(connection, RUN, over(settled, Tie.FOLLOWED), now)
 
 
 async def resolve(
@@ -256,9 +251,11 @@ async def removed(
         now: The present instant.
     """
     followed = [row for row in parents if row.Ties & Tie.FOLLOWED]
-    over = [row.Id for row in followed if row.State in FINAL]
+    ended_ = [row.Id for row in followed if row.State in FINAL]
     open_ = {row.Id: DELETED for row in followed if row.State not in FINAL}
-    return together([await lost(connection, over, now), await resolve(connection, RUN, open_, now)])
+    return together(
+        [await lost(connection, ended_, now), await resolve(connection, RUN, open_, now)]
+    )
 
 
 async def lost(
