@@ -79,10 +79,12 @@ class CallKey:
     Args:
         key: The name.
         digest: Of the job and the arguments.
+        former: Likewise under the names that the job had before.
     """
 
     key: str
     digest: str
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
         if found.Id is None:
             await connection.execute(sa.delete(job_idempotency).where(_is(run.call.key, found)))
             continue
-        if found.Digest != run.call.digest:
+        if found.Digest not in {run.call.digest, *run.call.former}:
             raise IdempotencyError(
                 f"the idempotency key {run.call.key!r} is that of run {found.RunId} ({found.JobName}), which has another job or other arguments"
             )
