@@ -14,6 +14,7 @@ from targcc_scheduler.oncall.backfill import backfill
 from targcc_scheduler.oncall.bulk import Wish, begin, undo, work_off
 from targcc_scheduler.queries.finding.filters import RunFilter
 from targcc_scheduler.search.terms import only
+from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.tables import job_link, job_run
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -245,3 +246,40 @@ async def test_one_run_may_stand_for_two_that_a_child_waits_for(scheduler):
     third = await scheduler.retry(first, by=DANA)
     assert await scheduler.wait(child, 60) == RunState.SUCCEEDED
     assert await parents(scheduler, child) == [third]
+
+
+@pytest.fixture
+async def mine(scheduler):
+    """A connection of an application's own."""
+    url = sa.make_url(scheduler.settings.database_url)
+    engine = known.for_url(url).make_engine(url)
+    async with engine.connect() as connection:
+        yield connection
+    await engine.dispose()
+
+
+async def test_of_people_who_retry_a_run_at_once_one_brings_what_was_discarded(scheduler, mine):
+    BROKEN.add("load")
+    failed = await scheduler.trigger(load, by=DANA)
+    await scheduler.start(schedule=False)
+    await until_over(scheduler)
+    await scheduler.pause_queue("default", by=DANA)
+    await scheduler.retry(failed, by=DANA, connection=mine)
+    others = [asyncio.create_task(scheduler.retry(failed, by=DANA)) for _ in range(2)]
+    await asyncio.wait(others, timeout=0.3)  # they wait for the first, whatever they do meanwhile
+    await mine.commit()
+    await asyncio.gather(*others)
+    assert await states(scheduler, "Load") == ["failed"] + ["enqueued"] * 3
+    assert await states(scheduler, "Check") == ["cancelled", "awaiting"]
+    assert await states(scheduler, "Publish") == ["cancelled", "awaiting"]
+
+
+async def test_a_retry_that_is_rolled_back_leaves_all_as_it_was(scheduler, mine):
+    BROKEN.add("load")
+    failed = await scheduler.trigger(load, by=DANA)
+    await scheduler.start(schedule=False)
+    await until_over(scheduler)
+    await scheduler.retry(failed, by=DANA, connection=mine)
+    await mine.rollback()
+    assert await states(scheduler, "Load") == ["failed"]
+    assert await states(scheduler, "Check") == ["cancelled"]
