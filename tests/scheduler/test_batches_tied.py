@@ -103,6 +103,9 @@ async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypat
     await asyncio.to_thread(add)
     found = await until(scheduler, outer, "running")
     assert (found.Total, found.Pending) == (2, 2)
+    with pytest.raises(BatchError, match="cannot wait for a batch that it is in"):
+        async with scheduler.batch("never", after=outer, parent=outer.batch_id + 1) as never:
+            never.enqueue(book, number=4)
     await scheduler.start(schedule=False)
     await until(scheduler, outer, "succeeded")
     with pytest.raises(BatchError, match="nothing can be added"):

@@ -73,7 +73,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     """Create a batch with all that is in it; its id.
 
     Raises:
-        BatchError: it has too many runs, or what it is to be in is over.
+        BatchError: it has too many runs, or what it is to be in is over, or is what it is to wait for.
         UnknownBatch: what it is to be in does not exist.
         UnknownRun: what its runs are to wait for does not exist.
     """
@@ -82,6 +82,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     changes: dict[int, ended.Change] = {}
     if planned.parent is not None:  # its row is locked after those of runs
         await following.outcomes(call.connection, [run for one in every for run in one.runs])
+        await _refuse_circle(call, planned, planned.parent)
         await rows.grow(call.connection, planned.parent, 1)
     for one in every:
         outer = next((other.batch_id for other in every if one in other.inner), one.parent)
@@ -103,6 +104,13 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     await hand_on(call.engine, call.connection, left, call.now)
     assert planned.batch_id is not None
     return planned.batch_id
+
+
+async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
+    outer = {(BATCH, one) for one in await rows.with_outer(call.connection, parent)}
+    for run in (run for one in planned.every for run in one.runs):
+        if run.after is not None and outer.intersection(run.after.parents):
+            raise BatchError(f"{planned.name} cannot wait for a batch that it is in")
 
 
 def _check_size(every: Sequence[Planned]) -> None:
