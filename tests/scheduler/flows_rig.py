@@ -14,6 +14,12 @@ from projects import RIG
 from targcc_scheduler import JobContext, JobResult, job
 
 PAGE = Path(__file__).parents[2] / "docs" / "flows.md"
+DAY_END = {
+    "unique": ("day",),
+    "arguments": {"day": "monday", "note": ""},
+    "steps": {"import": {"job": "ImportOrders", "arguments": {"month": "{flow.day}"}}},
+}
+TELLS = {"steps": {"tell": {"job": "TellOnce"}}}
 SEEN: list[str] = []
 HELD = threading.Event()
 """Set, unless a test holds the last of three loads up."""
@@ -30,8 +36,8 @@ def flows_of_the_page() -> dict[str, Any]:
 
 
 def project():
-    """A project with that flow, and without retries."""
-    return replace(RIG, retries=0, flows=flows_of_the_page())
+    """A project with that flow and one that is unique, and without retries."""
+    return replace(RIG, retries=0, flows={**flows_of_the_page(), "DayEnd": DAY_END, "Tells": TELLS})
 
 
 @job()
@@ -55,6 +61,11 @@ def load_file(ctx: JobContext, path: str, total: int = 0) -> JobResult:
 @job()
 def month_report(ctx: JobContext, rows: list[int]) -> None:
     SEEN.append(f"report {rows}")
+
+
+@job(unique=True)
+def tell_once(ctx: JobContext) -> None:
+    SEEN.append("told")
 
 
 @job()

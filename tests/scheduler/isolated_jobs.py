@@ -24,6 +24,15 @@ class ReportJob:
 
 
 @job(isolation="process", retries=0)
+async def after_report(ctx: JobContext) -> JobResult:
+    """What it sees of the runs that it waited for."""
+    found = ctx.parents["Report"]
+    assert ctx.parent is not None
+    said = [ctx.parent.run_id, found.state, found.message, found.metadata["note"]]
+    return JobResult.success("seen").with_metadata(said=said, all=len(ctx.parents.runs))
+
+
+@job(isolation="process", retries=0)
 def plain(ctx: JobContext) -> str:
     """A plain function."""
     return f"{ctx.job_name} {ctx.run_id} {ctx.attempt} {threading.current_thread() is threading.main_thread()}"

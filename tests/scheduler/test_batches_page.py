@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from targcc_scheduler import Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.storage.tables import job_run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "batches.md"
 
@@ -39,3 +41,10 @@ async def test_the_examples_of_the_page_run(scheduler):
         exec(compile(example, str(PAGE), "exec"), names)
     batch_id = await names["close_month"](scheduler, range(3))
     assert await names["look_after"](scheduler, batch_id, SYSTEM) == (5, 5)
+    async with scheduler.batch("years") as years:
+        years.enqueue(InvoiceJob, number=1)
+    async with scheduler.batch("month") as month:
+        month.enqueue(InvoiceJob, number=2)
+    await names["close_year"](scheduler, month, years.batch_id)
+    query = sa.select(job_run.c.State).where(job_run.c.State == "awaiting")
+    assert await scheduler.read(lambda db: db.scalar(query)) == "awaiting"

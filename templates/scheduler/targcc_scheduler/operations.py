@@ -29,10 +29,7 @@ from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import operate, refuse
 from .storage.runs.values import After, NewRun, RunId
-from .storage.ties import ended, links
-from .storage.ties.batches import ended as batch_ends
-from .storage.ties.batches import rows as batches
-from .storage.ties.keys import keyed
+from .storage.ties import again, ended
 from .storage.ties.keys.wanted import call_key, expiry, unique_key
 from .storage.ties.tie import Tie
 
@@ -146,19 +143,16 @@ async def run_asked(call: Call, asked: Sequence[tuple[JobDefinition, datetime]])
             note=f"asked for by NextRunTime, by {by}",
             expires_at=expiry(job, call.now),
             unique=unique_key(job, arguments),
+            then=then,
+            ties=creating.ties_of(then),
             **job.room(arguments),
         )
         for job, at in asked
         if job.name not in paused
         for arguments in [job.check({})]
+        for then in [creating.runs_after(job, by, call.now)]
     ]
-    new = await keyed.insert_slots(call.connection, runs, call.now)
-    submissions = [
-        Submission(new[run.job_name, at], run.queue, run.priority, run.due_at)
-        for run in runs
-        if (at := run.scheduled_for) is not None and (run.job_name, at) in new
-    ]
-    await call.engine.submit(call.connection, submissions)
+    await creating.create_slots(call.engine, call.connection, runs, call.now)
 
 
 async def trigger(call: Call, run: NewRun, by: Actor) -> RunId:
@@ -198,23 +192,32 @@ async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     return state
 
 
-async def retry(call: Call, run_id: int, by: Actor) -> RunId:
-    """Make a waiting run due now, or do one that is over again; the id of the run that will do it."""
+async def retry(
+    call: Call, run_id: int, by: Actor, jobs: Mapping[str, JobDefinition] | None = None
+) -> RunId:
+    """Make a waiting run due now, or do one that is over again; the id of the run that will do it.
+
+    Args:
+        call: The transaction.
+        run_id: The run.
+        by: Who wants it.
+        jobs: The jobs there are: a slot that passed without a run is followed by the runs of the jobs that follow its job.
+    """
     await audit(call.connection, by, "retry", call.now, run_id=run_id)
     if await operate.run_now(call.connection, run_id, str(by), call.now):
         queue, priority, due_at = await operate.find_submission(call.connection, run_id)
         await call.engine.submit(call.connection, [Submission(run_id, queue, priority, due_at)])
         return RunId(run_id)
-    copy = await operate.requeue(call.connection, run_id, str(by), call.now)
-    await _require_ours(call, copy.job_name)
-    [copy] = await batches.rejoin(call.connection, [copy])
-    again = await create_run(call, copy)
-    left = await batch_ends.stood_for(call.connection, [copy], [again], call.now)
-    await hand_on(call.engine, call.connection, left, call.now)
-    if copy.ties & Tie.FOLLOWED:
-        await links.take_place(call.connection, run_id, again)
-    await groups.handled_as(call.connection, run_id, str(by), f"retried as run {again}", call.now)
-    return again
+    row = await operate.over(call.connection, run_id)
+    await _require_ours(call, row.JobName)
+    then = creating.followers_of(jobs or {}, str(by), call.now)
+    copy = operate.again(row, str(by), call.now, then)
+    done = await again.do_again(call.connection, [copy], str(by), call.now)
+    await creating.submit_created(call.engine, call.connection, done.new, call.now)
+    await hand_on(call.engine, call.connection, done.consequences, call.now)
+    [new] = done.ids
+    await groups.handled_as(call.connection, run_id, str(by), f"retried as run {new}", call.now)
+    return new
 
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:

@@ -199,7 +199,7 @@ class Scheduler(Flowing, Hooked):
             UnknownRun: there is none with this id.
             RunStateError: it is running or about to.
         """
-        return await self.operate(operations.retry, connection, run_id, by)
+        return await self.operate(operations.retry, connection, run_id, by, self.definitions)
 
     async def delete(self, run_id: int, *, by: Actor, connection: Connection | None = None) -> None:
         """Remove a run with its log and steps; its attempts stay in the history.

@@ -126,8 +126,9 @@ async def run_inline(
             scheduled_for=run.due_at.astimezone(parse_zone(definition.timezone)),
             triggered_by=run.by,
             recorder=_Recorder({}),
+            parents=Parents(run.parents),
         )
-        result = await _attempt(
+        run.result = result = await _attempt(
             *(definition, target, ctx, arguments_json, run.contents),
             hooks=scheduler.hooks.around,
         )

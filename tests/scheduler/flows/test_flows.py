@@ -243,3 +243,38 @@ async def test_people_and_programs_see_flows(site: Site, database_url, monkeypat
     for words in (["list"], ["cancel", "1"], ["rerun", "1"], ["start", "MonthEnd"]):
         told = await targcc(*words)
         assert (told.exit_code, "MonthEnd" in told.output) == (0, True), told.output
+
+
+async def test_a_unique_flow_is_not_started_while_the_same_one_is_under_way(scheduler: Scheduler):
+    await scheduler.pause_queue("default", by=DANA)
+    starts = [scheduler.start_flow("DayEnd", {"note": str(number)}) for number in range(4)]
+    first, *others = await asyncio.gather(*starts)
+    assert set(others) == {first}
+    friday = await scheduler.start_flow("DayEnd", {"day": "friday"})
+    assert friday != first
+    asked = await scheduler.trigger("DayEnd", {"day": "friday"}, by=DANA)
+    again = await scheduler.trigger("DayEnd", {"day": "friday", "note": "x"}, by=DANA)
+    assert (again, again.existing) == (asked, True)
+    await scheduler.cancel(asked, by=DANA)
+    beside = await scheduler.start_flow_of_run(
+        "DayEnd", asked, {"day": "friday"}, alone=False, by="System"
+    )
+    assert beside == (friday, False)
+    await scheduler.resume_queue("default", by=DANA)
+    for one in (first, friday):
+        assert (await over(scheduler, one)).state == "succeeded"
+    later = await scheduler.start_flow("DayEnd")
+    assert later not in {first, friday}
+    assert (await over(scheduler, later)).state == "succeeded"
+
+
+async def test_a_step_does_not_ask_for_its_jobs_unique_key(scheduler: Scheduler):
+    await scheduler.pause_queue("default", by=DANA)
+    enqueued = await scheduler.enqueue("TellOnce")
+    begun = await scheduler.start_flow("Tells")
+    [step] = (await flow(scheduler, begun)).steps
+    assert step.last_run not in {None, enqueued}
+    again = await scheduler.enqueue("TellOnce")  # the step's run stands for nobody
+    assert (again, again.existing) == (enqueued, True)
+    await scheduler.resume_queue("default", by=DANA)
+    assert (await over(scheduler, begun)).state == "succeeded"

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,41 @@ from hooked_jobs import hooks
 from isolated_jobs import plain
 from live_rig import eventually
 from rt_tools import NodeProcess
+from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler import (
     Actor,
     RunCancelled,
     RunFailed,
+    RunMissed,
     RunRetrying,
+    RunSkipped,
+    RunState,
     Scheduler,
     Settings,
 )
 from targcc_scheduler.core.errors import WebhookError
 from targcc_scheduler.node.chores import rounds, webhooks
+from targcc_scheduler.node.slots import slot_runs
+from targcc_scheduler.node.slots.due_slots import DueSlots
 from targcc_scheduler.oncall import webhooks as managed
+from targcc_scheduler.storage.runs import create
+from targcc_scheduler.storage.runs.values import NewRun
 from targcc_scheduler.storage.tables import job_delivery, job_run, job_text_due
 from targcc_scheduler.storage.webhooks import handlers, outbox, rows
 from targcc_scheduler.web.api.schemas.webhooks import WebhookOut
 
 DANA = Actor("dana")
 NAME = "hooked_jobs.hooks.whatever_ended"
+NEW_SLOT = NewRun(
+    job_name="Report",
+    job_type="Recurring",
+    queue="default",
+    priority=0,
+    due_at=datetime(2026, 1, 1, tzinfo=UTC),
+    triggered_by="System",
+    state=RunState.SKIPPED,
+    note="run 7 was still busy",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,12 +145,42 @@ async def told_of_runs(settings: Settings) -> None:
         assert len(await all_told(scheduler)) == 4
 
 
+async def told_of_slots(settings: Settings) -> None:
+    async with working(settings, work=False) as scheduler:
+        known = scheduler.find("Report")
+        slot = scheduler.clock.now()
+        due = DueSlots((), (slot - timedelta(hours=2), slot - timedelta(hours=1)), slot)
+        skipped = replace(NEW_SLOT, due_at=slot, scheduled_for=slot)
+
+        async def pass_by(connection: AsyncConnection) -> None:
+            await slot_runs.create_runs(connection, [(known, due)], slot)
+            await create.insert_slots(connection, [skipped, skipped], slot)
+
+        await scheduler.change(pass_by)
+        await all_told(scheduler)
+        heard = [(type(one), one.attempt, one.scheduled_for) for one in hooks.heard]
+        assert sorted(heard, key=lambda one: one[2] or slot) == [
+            (RunMissed, 0, due.missed[0]),
+            (RunMissed, 0, due.missed[1]),
+            (RunSkipped, 0, slot),
+        ]
+        [said] = [one for one in hooks.heard if isinstance(one, RunSkipped)]
+        assert (said.message, said.started_at) == ("run 7 was still busy", None)
+
+
 async def test_handlers_hear_of_each_change_once(settings: Settings):
     await told_of_runs(settings)
 
 
+async def test_handlers_hear_of_slots_that_passed(settings: Settings):
+    await told_of_slots(settings)
+
+
 async def test_handlers_hear_of_each_change_once_over_postgresql(migrated_postgresql_url: str):
-    await told_of_runs(Settings(database_url=migrated_postgresql_url, heartbeat_seconds=0.2))
+    settings = Settings(database_url=migrated_postgresql_url, heartbeat_seconds=0.2)
+    await told_of_runs(settings)
+    hooks.heard.clear()
+    await told_of_slots(settings)
 
 
 async def test_what_ended_while_no_node_had_the_handler_is_told_when_one_has(

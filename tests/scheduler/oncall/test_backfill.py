@@ -31,6 +31,11 @@ class NightlyJob:
         return JobResult.success("done")
 
 
+@job(after=[NightlyJob])
+async def tell_morning() -> None:
+    """Follow each run of the night."""
+
+
 @job()
 class ManualJob:
     """Has no slots."""
@@ -102,7 +107,13 @@ def test_the_command_shows_the_slots_before(settings, request, monkeypatch):
         "4 slots, of which there are: none",
         "  2026-03-27 02:30+01:00",
     ]
+    three = [*chosen[:-1], "2026-03-30T00:00Z", "--no-followers", "--json", "--yes"]
+    assert json.loads(CliRunner().invoke(main, three).output)["created"] == 3
+    followers = ["run", "list", "--job", "TellMorning", "--json"]
+    assert json.loads(CliRunner().invoke(main, followers).output)["runs"] == []
+    CliRunner().invoke(main, ["bulk", "do", "delete", "--job", "Nightly", "--yes"])
     done = CliRunner().invoke(main, [*chosen, "--rate", "1", "--json", "--yes"])
+    assert len(json.loads(CliRunner().invoke(main, followers).output)["runs"]) == 4
     assert json.loads(done.output) == {"job": "Nightly", "created": 4}
     assert "0 runs of Nightly wait" in CliRunner().invoke(main, [*chosen, "--yes"]).output
     stopped = ["bulk", "do", "cancel", "--job", "Nightly", "--text", "Backfill", "--yes"]

@@ -3,11 +3,12 @@
 import pytest
 import sqlalchemy as sa
 from guarantee_rig import schedulers
-from targcc_scheduler import JobContext, JobError, JobType, RunState, job
+from targcc_scheduler import JobContext, JobError, JobType, RunState, Scheduler, Settings, job
 from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.enqueueing.recording import RECORDING
 from targcc_scheduler.jobs.following.chains import circle
 from targcc_scheduler.storage.tables import job_run
-from targcc_scheduler.testing import ParentRun, run_job
+from targcc_scheduler.testing import ParentRun, run_inline, run_job
 
 DANA = Actor(ActorKind.MANUAL, "dana")
 
@@ -34,6 +35,14 @@ async def check_orders(ctx: JobContext) -> str:
 async def report_orders(ctx: JobContext) -> str:
     """Report once both are there."""
     return " ".join(f"{run.job} {run.run_id}" for run in ctx.parents.runs)
+
+
+@pytest.fixture
+def off():
+    """A scheduler of the tests of an application, which runs nothing until it is told to."""
+    RECORDING.clear()
+    yield Scheduler(Settings(mode="off"), jobs_package=__name__)
+    RECORDING.clear()
 
 
 @pytest.fixture
@@ -94,3 +103,28 @@ def test_a_job_follows_others_or_has_a_schedule():
 async def test_a_test_gives_a_job_its_parents():
     found = await run_job(check_orders, parents=[ParentRun("ImportOrders", 12, message="fine")])
     assert found.result.message == "fine"
+
+
+async def test_inline_the_jobs_that_follow_run_in_order_and_see_their_parents(off):
+    RECORDING.perform = lambda job, arguments, run: run_inline(job, arguments, run, off)
+    first = await off.enqueue(import_orders)
+    prices = await off.enqueue(import_prices)
+    again = await off.enqueue(check_orders, after=first)
+    late = await off.schedule(import_orders, delay="1h")
+    waits = await off.enqueue(check_orders, after=late)
+    runs = [(one.job, str(one.state), one.result and one.result.message) for one in RECORDING.runs]
+    assert runs == [
+        ("ImportOrders", "succeeded", "imported"),
+        ("CheckOrders", "succeeded", "imported"),
+        ("ImportPrices", "succeeded", "imported"),
+        ("ReportOrders", "succeeded", f"CheckOrders {first + 1} ImportPrices {prices}"),
+        ("CheckOrders", "succeeded", "imported"),
+        ("ImportOrders", "scheduled", None),
+        ("CheckOrders", "awaiting", None),
+    ]
+    assert (again, late, waits) == (5, 6, 7)
+
+
+async def test_where_nothing_runs_no_job_that_follows_is_recorded(off):
+    await off.enqueue(import_orders)
+    assert [run.job for run in RECORDING.runs] == ["ImportOrders"]

@@ -6,6 +6,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.errors import IdempotencyError, UnknownRun
 from targcc_scheduler.storage.tables import job_batch, job_link, job_run
 
 
@@ -100,7 +101,7 @@ async def test_nothing_ends_a_run_that_waits_for_others_because_of_its_time(sche
     child = await scheduler.enqueue(Report, customer=1, after=parent, otherwise="wait")
     past = scheduler.clock.now() - timedelta(days=1)
     await scheduler.change(lambda db: db.execute(sa.update(job_run).values(ExpiresAt=past)))
-    await scheduler._host.node.rounds.sweep_once()
+    await scheduler.call(scheduler.node.rounds.sweep_once())
     [row] = await _runs(scheduler, "Report")
     assert (row.Id, row.State) == (child, "awaiting")
     [imported] = await _runs(scheduler, "Import")
@@ -160,9 +161,26 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
     await scheduler.change(
         lambda db: db.execute(sa.update(job_run).where(mine).values(ExpiresAt=past))
     )
-    await scheduler._host.node.rounds.sweep_once()
+    await scheduler.call(scheduler.node.rounds.sweep_once())
     assert await _states(scheduler) == ["cancelled", "cancelled", "enqueued"]
 
 
 async def _states(scheduler):
     return [row.State for row in await _runs(scheduler, "Roomy")]
+
+
+async def test_a_call_that_is_repeated_has_its_first_answer_when_its_parent_is_gone(scheduler):
+    parent = await scheduler.enqueue(Import)
+    first = await scheduler.enqueue(
+        Report, customer=1, idempotency_key="one", after=parent, on="finish"
+    )
+    await scheduler.delete(parent, by=SYSTEM)
+    again = await scheduler.enqueue(
+        Report, customer=1, idempotency_key="one", after=parent, on="finish"
+    )
+    assert (again, again.existing) == (first, True)
+    with pytest.raises(IdempotencyError):
+        await scheduler.enqueue(Report, customer=2, idempotency_key="one", after=parent)
+    with pytest.raises(UnknownRun):
+        await scheduler.enqueue(Report, customer=2, idempotency_key="two", after=parent)
+    assert len(await _runs(scheduler, "Report")) == 1

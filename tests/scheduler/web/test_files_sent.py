@@ -87,6 +87,19 @@ async def test_a_program_sends_files_and_fetches_results_within_the_limits(
             "/api/jobs/ReadFile/trigger/files", files={name: ("a.bin", sent)}
         )
         assert (answer.status_code, said in answer.text) == (status, True), answer.text
+    waits = {"after": f"{other},{run['id']}", "on": "finish", "idempotency_key": "a file"}
+    sent = {"data": waits | {"expires_in": "10m"}, "files": {"report": ("a.csv", CSV)}}
+    answer = await client.post("/api/jobs/ReadFile/trigger/files", **sent)
+    child = await ended(client, answer.json()["run_id"])
+    assert {one["id"] for one in child["parents"]} == {other, run["id"]}
+    again = await client.post("/api/jobs/ReadFile/trigger/files", **sent)
+    assert (again.json()["run_id"], again.json()["existing"]) == (child["id"], True)
+    answer = await client.post(
+        "/api/jobs/ReadFile/trigger/files",
+        data={"after": "first"},
+        files={"report": ("a.csv", CSV)},
+    )
+    assert (answer.status_code, "after" in answer.text) == (422, True)
     viewer = await busy_site.program("viewer")
     answer = await viewer.post("/api/jobs/ReadFile/trigger/files", files={"report": ("a", b"x")})
     assert answer.status_code == 403
@@ -149,6 +162,14 @@ def test_the_command_line_sends_and_saves_files(database_url, monkeypatch, tmp_p
     said = targcc("run", "download", number, "--to", str(tmp_path), status=2)
     assert "is there already" in said
     assert "there is no file" in targcc("job", "run", "ReadFile", "--arg", "report=@no", status=2)
+    options = ("--after", number, "--or-wait", "--expires-in", "5m", "--idempotency-key", "again")
+    for existing in (False, True):
+        said = targcc("job", "run", "ReadFile", "--arg", given, *options, "--json")
+        found = json.loads(said)
+        assert found["existing"] is existing, said
+    again = json.loads(targcc("run", "show", str(found["run_id"]), "--json"))
+    assert [one["id"] for one in again["parents"]] == [run["id"]]
+    assert again["expires_at"] is not None
 
 
 async def test_only_where_a_job_takes_a_file_a_value_with_an_at_sign_is_one(tmp_path):

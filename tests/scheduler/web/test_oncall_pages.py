@@ -143,6 +143,7 @@ async def test_slots_of_the_past_are_looked_at_and_then_run(site: Site):
     assert "Run 3 slots of the past?" in await person.page(f"{page}?{asked}")
     assert "Invalid isoformat" in await person.page(f"{page}?since=x&until=y")
     form = {"since": "2026-03-01T00:00", "until": "2026-03-04T00:00", "rate": "1"}
+    assert "no_followers" not in await person.page(f"{page}?{asked}")  # none follows it
     await person.send(page, **form)
     assert "3 runs of the past wait." in await person.page("/jobs/jobs/DailyReport")
     assert "Run 0 slots of the past?" in await person.page(f"{page}?{asked}")

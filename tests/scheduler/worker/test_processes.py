@@ -75,6 +75,15 @@ async def test_a_job_runs_in_another_process_with_all_it_has_in_this_one(schedul
     assert (database.run(run_id)["ProgressDone"], database.run(run_id)["ProgressTotal"]) == (1, 2)
 
 
+async def test_it_sees_the_runs_that_it_waited_for(scheduler, database):
+    parents = [await scheduler.enqueue(jobs.ReportJob, note=note) for note in ("one", "two")]
+    child = await scheduler.enqueue(jobs.after_report, after=parents)
+    assert await _end(scheduler, child) == RunState.SUCCEEDED
+    [row] = database.history(child)
+    seen = json.loads(row["MetadataJson"])
+    assert seen == {"said": [parents[0], "succeeded", "two ünï", "two"], "all": 2}
+
+
 async def test_its_process_waits_warm_for_the_next(scheduler, database):
     pids = []
     for note in ("one", "two"):

@@ -29,6 +29,7 @@ def _flow(spec: Spec, flow: FlowSpec) -> dict[str, Any]:
         "description": flow.description,
         "queue": flow.queue,
         "overlap": flow.overlap,
+        "unique": flow.unique,
         "misfire": misfire.policy if misfire and misfire.policy != "run_once" else None,
         "misfire_grace": format_duration(misfire.grace) if misfire and misfire.grace else None,
         "calendar": flow.calendar,

@@ -17,6 +17,7 @@ from pydantic import (
 
 from targcc_gen.spec.calendars.values import CalendarNames, OnHoliday
 from targcc_gen.spec.parts import Frozen, MisfireSpec
+from targcc_gen.spec.ties.values import UniqueBy
 from targcc_gen.spec.times import Cron, Instant, Interval, Zone
 from targcc_gen.spec.value_errors import problem
 from targcc_gen.spec.values import JobKey, QueueName, Text, Title
@@ -86,6 +87,10 @@ class FlowSpec(Frozen):
     overlap: Literal["skip", "allow"] | None = Field(
         default=None,
         description="When its slot comes while it is under way: `skip` it (by default), or `allow` two at a time.",
+    )
+    unique: UniqueBy | None = Field(
+        default=None,
+        description="It is not started while one with the same of these arguments waits or is under way: a name, a list of names, or `true` for all.",
     )
     misfire: MisfireSpec | None = Field(
         default=None, description="What happens to slots that passed while nothing was running."

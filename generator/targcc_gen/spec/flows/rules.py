@@ -28,6 +28,7 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
         for extra in said[1:]:
             message = f"flow {name} has both {said[0]} and {extra}"
             yield Finding((*here, extra), message, "keep one of them", at="key")
+        yield from _unique(here, mapping(flow))
         steps = mapping(mapping(flow).get("steps"))
         for step, one in steps.items():
             job = mapping(one).get("job")
@@ -36,6 +37,14 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding((*here, "steps", str(step), "job"), f'no job "{job}"', hint)
         if "steps" in mapping(flow):
             yield from _steps(here, steps)
+
+
+def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:
+    said, arguments = flow.get("unique"), mapping(flow.get("arguments"))
+    for name in [said] if isinstance(said, str) else said if isinstance(said, list) else []:
+        if isinstance(name, str) and name not in arguments:
+            hint = nearest(name, list(arguments)) or "name one of its arguments"
+            yield Finding((*here, "unique"), f'the flow has no argument "{name}"', hint)
 
 
 def _steps(here: tuple[str, ...], steps: Mapping[str, Any]) -> Iterator[Finding]:

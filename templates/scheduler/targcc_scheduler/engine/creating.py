@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition, JobType
-from ..storage.runs.values import After, NewRun, RunId
+from ..storage.bulk.actions import Step
+from ..storage.runs.values import After, NewRun, RunId, Then
 from ..storage.ties import following
-from ..storage.ties.keys import keyed
+from ..storage.ties.keys import calls, keyed
 from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
@@ -25,6 +26,11 @@ _RUNS_A_STATEMENT = 1_000
 def runs_after(definition: JobDefinition, by: str, now: datetime) -> tuple[NewRun, ...]:
     """The runs of the jobs that follow a job, and of those that follow them in turn."""
     return tuple(_run_after(job, by, now) for job in definition.followers())
+
+
+def followers_of(jobs: Mapping[str, JobDefinition], by: str, now: datetime) -> Then:
+    """Finds the runs of the jobs that follow a job, by its name; none for a job that is not there."""
+    return lambda name: runs_after(jobs[name], by, now) if name in jobs else ()
 
 
 def _run_after(job: JobDefinition, by: str, now: datetime) -> NewRun:
@@ -73,6 +79,7 @@ async def _create(
     engine: Engine, connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
 ) -> list[RunId]:
     waits = any(run.after is not None for run in runs)
+    runs = await calls.without_repeated(connection, runs) if waits else runs
     ended = await following.outcomes(connection, runs) if waits else {}
     runs = [following.prepared(run, ended) for run in runs] if waits else runs
     made = await keyed.insert_many(connection, runs, now)
@@ -82,6 +89,37 @@ async def _create(
         discarded = await following.tie(connection, made.new, ended, now)
         await hand_over(engine, connection, discarded, now)
     return made.ids
+
+
+async def create_slots(
+    engine: Engine,
+    connection: AsyncConnection,
+    runs: Sequence[NewRun],
+    now: datetime,
+    *,
+    record_skipped: bool = True,
+) -> int:
+    """Insert the runs of slots that have none, and submit them with those that follow them; how many there are.
+
+    Of a unique job a slot whose key another run has is recorded as skipped; without ``record_skipped`` it stays without a run.
+    """
+    new = await keyed.insert_slots(connection, runs, now, record_skipped=record_skipped)
+    created = [
+        (new[slot], run)
+        for run in runs
+        if run.scheduled_for is not None and (slot := (run.job_name, run.scheduled_for)) in new
+    ]
+    await submit_created(engine, connection, created, now)
+    return len(created)
+
+
+async def carry_out(engine: Engine, connection: AsyncConnection, step: Step, now: datetime) -> None:
+    """Tell the engine, and whom it concerns, of a step of an operation on many runs, in its transaction."""
+    if step.withdraw:
+        await engine.withdraw(connection, step.withdraw)
+    await hand_over(engine, connection, step.settled, now)
+    await engine.submit(connection, [submission(run) for run in step.submit])
+    await submit_created(engine, connection, step.created, now)
 
 
 async def submit_created(

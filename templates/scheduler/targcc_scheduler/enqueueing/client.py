@@ -16,7 +16,7 @@ from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
 from ..storage.runs.values import On, Otherwise, Quorum, RunId
 from .batches.batch import PlainBatch, Wanted
-from .waiting import Parents
+from .waiting import Parents, after_of
 
 
 class Client:
@@ -151,12 +151,23 @@ class Client:
         *,
         on_success: JobRef | None = None,
         on_finish: JobRef | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+        parent: int | None = None,
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> PlainBatch:
         """Runs that belong together: ``with client.batch("month end") as batch: …``. See :meth:`Scheduler.batch`."""
         wanted = Wanted(
-            name=name, on_success=on_success, on_finish=on_finish, by=by, session=session
+            name=name,
+            on_success=on_success,
+            on_finish=on_finish,
+            by=by,
+            session=session,
+            after=after_of(after, on, quorum, otherwise),
+            parent=parent,
         )
         return self._scheduler.plain_batch(wanted)
 

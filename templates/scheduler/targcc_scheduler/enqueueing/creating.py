@@ -215,6 +215,11 @@ class Creating:
         *,
         on_success: JobRef | None = None,
         on_finish: JobRef | None = None,
+        after: Parents | None = None,
+        on: On = "success",
+        quorum: Quorum = "all",
+        otherwise: Otherwise = "discard",
+        parent: int | None = None,
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> Batch:
@@ -226,11 +231,22 @@ class Creating:
             name: For people.
             on_success: A job that runs once all runs have succeeded, be it after some were done again.
             on_finish: A job that runs once all runs are over for the first time.
+            after: What its runs wait for, as :meth:`enqueue` has it, as the next three; at most 10,000 runs may.
+            on: How that has to end.
+            quorum: Whether ``all`` or ``any`` of it.
+            otherwise: What becomes of its runs else.
+            parent: The id of a batch that is not over: this one is a member of it.
             session: As :meth:`enqueue` has it.
             by: Who wants it.
         """
         wanted = Wanted(
-            name=name, on_success=on_success, on_finish=on_finish, by=by, session=session
+            name=name,
+            on_success=on_success,
+            on_finish=on_finish,
+            by=by,
+            session=session,
+            after=after_of(after, on, quorum, otherwise),
+            parent=parent,
         )
         return Batch(self._host, self.find, wanted)
 

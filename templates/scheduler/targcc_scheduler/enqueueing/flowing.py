@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.actor import SYSTEM, Actor
@@ -38,7 +38,7 @@ class Flowing(Creating):
         session: Connection | None = None,
         by: Actor = SYSTEM,
     ) -> int:
-        """Start a flow of targcc.yaml; returns its id.
+        """Start a flow of targcc.yaml; returns its id, or that of the one under way if the flow is ``unique``.
 
         Args:
             name: What targcc.yaml calls it.
@@ -115,10 +115,11 @@ class Flowing(Creating):
 
     def _new_flow(self, name: str, arguments: Mapping[str, Any]) -> NewFlow:
         """A flow as it begins, all of it checked."""
-        given = self.find_flow(name).check(arguments)
+        definition = self.find_flow(name)
+        given = definition.check(arguments)
         said = current().flows[name]["steps"]
         steps = {step: self._step(step, said[step]) for step in in_order(said)}
-        return NewFlow(name, steps, given)
+        return NewFlow(name, steps, given, _same_as(definition, given))
 
     def _step(self, name: str, said: Mapping[str, Any]) -> StepRow:
         job = self._registry.find(said["job"])
@@ -156,8 +157,31 @@ def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:
     return job.signature.only(rest).check({key: own[key] for key in rest if key in own})
 
 
+def _same_as(definition: JobDefinition, given: str | None) -> Callable[[str | None], bool] | None:
+    """Whether arguments are the same for a unique flow; ``None``: it is not unique."""
+    unique, signature = definition.unique, definition.signature
+    if unique is None:
+        return None
+    key = unique.key(signature, given)
+    return lambda others: unique.key(signature, others) == key
+
+
 async def start(call: Call, new: NewFlow, by: Actor) -> int:
-    """Start a flow; its id."""
+    """Start a flow; its id, or that of the one that stands for it."""
+    other = await _in_its_way(call, new, alone=False)
+    return await _start(call, new, by) if other is None else other
+
+
+async def _in_its_way(call: Call, new: NewFlow, *, alone: bool) -> int | None:
+    """The flow that stands for another: one with the same arguments, if it is unique, or any of its name if it is to be alone."""
+    if alone:
+        return await flows.under_way(call.connection, new.name, lambda _arguments: True)
+    if new.is_same is None:
+        return None
+    return await flows.under_way(call.connection, new.name, new.is_same)
+
+
+async def _start(call: Call, new: NewFlow, by: Actor) -> int:
     flow_id, ready = await flows.start(call.connection, new, str(by), call.now)
     await _submit(call, ready)
     detail = f"flow {flow_id}"
@@ -168,13 +192,14 @@ async def start(call: Call, new: NewFlow, by: Actor) -> int:
 async def start_of_run(
     call: Call, new: NewFlow, by: Actor, run_id: int, *, alone: bool
 ) -> tuple[int, bool]:
-    """Start the flow of a run, unless an earlier attempt has; or, where it is to be alone, another is under way."""
+    """Start the flow of a run, unless an earlier attempt has, or another is in its way."""
     flow_id = await flows.started_by(call.connection, run_id)
     if flow_id is not None:
         return flow_id, True
-    if alone and (other := await flows.running(call.connection, new.name)) is not None:
+    other = await _in_its_way(call, new, alone=alone)
+    if other is not None:
         return other, False
-    flow_id = await start(call, new, by)
+    flow_id = await _start(call, new, by)
     await flows.note_start(call.connection, run_id, flow_id, call.now)
     return flow_id, True
 

@@ -18,9 +18,11 @@ from ..core.states import FINAL, RunState
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition
 from ..jobs.files.content import Content
+from ..jobs.following.parents import ParentRun
+from ..jobs.result import JobResult
 from ..operations import Call
 from ..settings import Settings
-from ..storage.runs.values import NewRun, RunId
+from ..storage.runs.values import After, NewRun, RunId
 from ..storage.ties import following
 from ..storage.ties.links import RUN
 from .batches import operate as batches
@@ -41,6 +43,8 @@ class Recorded:
         by: Who asked.
         state: ``enqueued`` or ``scheduled``; where jobs run inline, how it ended.
         contents: What its arguments refer to.
+        parents: Where jobs run inline, the runs that it waited for.
+        result: Where jobs run inline, what its job returned.
     """
 
     run_id: int
@@ -52,6 +56,15 @@ class Recorded:
     by: str
     state: RunState
     contents: Sequence[Content] = ()
+    parents: Sequence[ParentRun] = ()
+    result: JobResult | None = None
+
+    @property
+    def as_parent(self) -> ParentRun:
+        """What a run sees of this one."""
+        said = self.result
+        message, metadata = (said.message, said.metadata) if said is not None else (None, {})
+        return ParentRun(self.job, self.run_id, str(self.state), message, metadata)
 
 
 Perform = Callable[[JobDefinition, str | None, Recorded], Awaitable[RunState]]
@@ -63,9 +76,11 @@ class Recording:
 
     Attributes:
         perform: Runs a job at once; without it none runs.
+        joining: For jobs that follow several others the last run of each that has come so far.
     """
 
     runs: list[Recorded] = field(default_factory=list)
+    joining: dict[str, dict[str, int]] = field(default_factory=dict)
     perform: Perform | None = None
 
     def add(self, run: NewRun) -> Recorded:
@@ -94,9 +109,26 @@ class Recording:
             raise UnknownRun(f"no run {run_id} was enqueued in this test")
         return self.runs[run_id - 1]
 
+    def parents_of(self, after: After | None) -> list[ParentRun]:
+        """The runs that one waits for."""
+        parents = after.parents if after is not None else ()
+        return [self.find(one).as_parent for kind, one in sorted(parents) if kind == RUN]
+
+    def join(self, child: str, after: After, job: str, run_id: int) -> After | None:
+        """What a run of ``child`` waits for, a job that follows others, of which ``job`` has had this run; ``None``: runs of the others are to come."""
+        if len(after.jobs) == 1:
+            return After(((RUN, run_id),))
+        came = self.joining.setdefault(child, {})
+        came[job] = run_id
+        if came.keys() < set(after.jobs):
+            return None
+        del self.joining[child]
+        return After(tuple((RUN, one) for one in came.values()))
+
     def clear(self) -> None:
         """Forget everything."""
         self.runs.clear()
+        self.joining.clear()
         self.perform = None
 
 
@@ -122,6 +154,16 @@ def _waits(run: NewRun) -> NewRun:
 def _outcome(run_id: int) -> str | None:
     state = RECORDING.find(run_id).state
     return str(state) if state in FINAL else None
+
+
+def _followers(run: NewRun, run_id: int) -> list[NewRun]:
+    """The runs of the jobs that follow a run's job, which is over."""
+    found = []
+    for child in run.then:
+        after = child.after and RECORDING.join(child.job_name, child.after, run.job_name, run_id)
+        if after is not None:
+            found.append(replace(child, after=after))
+    return found
 
 
 class RecordingHost(Host):
@@ -211,9 +253,11 @@ class RecordingHost(Host):
             made = RECORDING.add(_waits(run))
             ids.append(RunId(made.run_id))
             if RECORDING.perform is not None and made.state == RunState.ENQUEUED:
+                made.parents = RECORDING.parents_of(run.after)
                 made.state = RunState.FAILED  # unless it comes back
                 definition = self.registry.definitions[run.job_name]
                 made.state = await RECORDING.perform(definition, run.arguments_json, made)
+                await self._create(_followers(run, made.run_id))
         return ids
 
     async def _create_batch(self, planned: batches.Planned) -> int:

@@ -231,9 +231,9 @@ class _Pruner:
             for job in {row.job for row in rows} - borders.keys():
                 borders[job] = await retention.border(connection, kept, job, self._keep)
             keys = [row.key for row in rows if row.key <= borders[row.job]]
-            await retention.remove(connection, kept, keys)
+            removed = await retention.remove(connection, kept, keys)
             seen = rows[-1] if len(rows) == self._pace.size else None
-            return len(keys)
+            return removed
 
         await self._step(what, step)
         while seen is not None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.actor import Actor
 from ..core.errors import BulkError
 from ..core.states import RunState
-from ..engine.port import Submission
+from ..engine import creating
 from ..jobs.definition import JobDefinition, JobType
 from ..operations import Call
 from ..schedules import AfterRunSchedule, parse_zone
@@ -21,7 +21,6 @@ from ..storage.audit import audit
 from ..storage.owners import rows as owners
 from ..storage.runs.values import NewRun
 from ..storage.tables import job_run
-from ..storage.ties.keys import keyed
 from ..storage.ties.keys.wanted import expiry, unique_key
 
 MOST = 10_000
@@ -87,8 +86,11 @@ async def backfill(
     *,
     rate: float | None = None,
     priority: int | None = None,
+    followers: bool = True,
 ) -> int:
     """Make the runs that are missing, the oldest first; how many.
+
+    Of a unique job, whose slots have one key, that is the oldest; the others stay missing, for when it is over.
 
     Args:
         call: The transaction.
@@ -98,6 +100,7 @@ async def backfill(
         by: Who wants it.
         rate: So many a minute; ``None``: as fast as the workers are.
         priority: Instead of the job's own.
+        followers: Whether the runs of the jobs that follow the job come too.
 
     Raises:
         BulkError: see :func:`look`; or the old server runs the job, or ``rate`` is not above 0.
@@ -110,6 +113,8 @@ async def backfill(
     apart = timedelta(minutes=1) / rate if rate else timedelta()
     arguments = job.check({})
     unique, room = unique_key(job, arguments), job.room(arguments)
+    who = str(Actor(BACKFILL, by.name or str(by)))
+    then = creating.runs_after(job, who, call.now) if followers else ()
     runs = [
         NewRun(
             job_name=job.name,
@@ -119,11 +124,13 @@ async def backfill(
             arguments_json=arguments,
             due_at=call.now + apart * place,
             scheduled_for=slot,
-            triggered_by=str(Actor(BACKFILL, by.name or str(by))),
+            triggered_by=who,
             state=RunState.SCHEDULED if apart and place else RunState.ENQUEUED,
             note=f"slot made up for, by {by}",
             expires_at=expiry(job, call.now + apart * place),
             unique=unique,
+            then=then,
+            ties=creating.ties_of(then),
             **room,
         )
         for place, slot in enumerate(missing)
@@ -131,14 +138,9 @@ async def backfill(
     made = 0
     for start in range(0, len(runs), _CHUNK):
         some = runs[start : start + _CHUNK]
-        new = await keyed.insert_slots(call.connection, some, call.now)
-        waits = [
-            Submission(new[job.name, run.scheduled_for], run.queue, run.priority, run.due_at)
-            for run in some
-            if run.scheduled_for is not None and (job.name, run.scheduled_for) in new
-        ]
-        await call.engine.submit(call.connection, waits)
-        made += len(waits)
+        made += await creating.create_slots(
+            call.engine, call.connection, some, call.now, record_skipped=False
+        )
     detail = f"{made} slots from {since.isoformat(timespec='minutes')} to {until.isoformat(timespec='minutes')}"
     await audit(call.connection, by, "backfill", call.now, job_name=job.name, detail=detail)
     return made

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.actor import Actor
 from ..core.errors import BulkError, UnknownQueue
 from ..core.scope.visibility import visibility
+from ..jobs.definition import JobDefinition
 from ..node.chores import bulk_work
 from ..operations import Call
 from ..queries import system
@@ -206,9 +207,10 @@ async def stop(call: Call, bulk_id: int, by: Actor) -> None:
     await audit(call.connection, by, "stop bulk", call.now, detail=f"operation {bulk_id}")
 
 
-async def step(call: Call, bulk_id: int) -> bool:
+async def step(call: Call, bulk_id: int, jobs: Mapping[str, JobDefinition]) -> bool:
     """Do the next runs of an operation in this process; whether there is more to do."""
-    return await bulk_work.step(bulk_work.Work(call.connection, call.engine, call.now), bulk_id)
+    work = bulk_work.Work(call.connection, call.engine, call.now, jobs)
+    return await bulk_work.step(work, bulk_id)
 
 
 async def work_off(
@@ -217,7 +219,7 @@ async def work_off(
     """Do an operation in this process, beside the nodes that do it too, and return it when it is over."""
     while True:
         started = time.monotonic()
-        more = await scheduler.operate(step, None, bulk_id)
+        more = await scheduler.operate(step, None, bulk_id, scheduler.definitions)
         one = await scheduler.read(lambda db: bulk.get(db, bulk_id))
         if progress is not None:
             progress(one)

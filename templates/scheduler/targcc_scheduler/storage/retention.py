@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import SYSTEM
-from ..core.states import FINAL
+from ..core.states import FINAL, RunState
 from .audit import audit
 from .dialects import known
 from .runs.operate import delete_rows
-from .tables import job_run, logged_job
+from .tables import job_link, job_run, logged_job
 from .trail import seal as trail
 from .trail.links import PRUNED
 
@@ -77,15 +77,35 @@ async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -
     return int(await connection.scalar(newest.offset(keep).limit(1)) or 0)
 
 
-async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> None:
-    """Remove rows by their keys; runs with their logs and steps."""
+async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
+    """Remove rows by their keys; runs with their logs and steps, unless others wait for them to be done again. How many."""
+    if kept is RUNS:
+        keys = await _unawaited(connection, keys)
     if not keys:
-        return
+        return 0
     if kept is RUNS:
         await delete_rows(connection, keys)
     else:
         among = known.of(connection).among(kept.key, keys)
         await connection.execute(sa.delete(kept.key.table).where(among))
+    return len(keys)
+
+
+async def _unawaited(connection: AsyncConnection, run_ids: list[int]) -> list[int]:
+    """Those of some runs for which none waits; they are locked first, so that none comes that does."""
+    if not run_ids:
+        return []
+    among = known.of(connection).among
+    lock = sa.select(job_run.c.Id).where(among(job_run.c.Id, run_ids)).order_by(job_run.c.Id)
+    await connection.execute(lock.with_for_update())
+    awaited = (
+        sa.select(job_link.c.ParentId)
+        .join(job_run, job_run.c.Id == job_link.c.ChildId)
+        .where(job_link.c.ParentKind == "run", among(job_link.c.ParentId, run_ids))
+        .where(job_run.c.State == RunState.AWAITING)
+    )
+    waited_for = set((await connection.execute(awaited)).scalars())
+    return [run_id for run_id in run_ids if run_id not in waited_for]
 
 
 async def remove_audit(

@@ -11,12 +11,16 @@ from targcc_scheduler import (
     JobResult,
     RunCancelled,
     RunFailed,
+    RunMissed,
     RunRetrying,
+    RunSkipped,
     RunSucceeded,
     around,
     on_cancelled,
     on_failed,
+    on_missed,
     on_retrying,
+    on_skipped,
     on_succeeded,
 )
 
@@ -88,6 +92,13 @@ async def whatever_ended(event: RunSucceeded | RunFailed) -> None:
 def tries_again(event: RunRetrying) -> None:
     """A plain one."""
     _note(event)
+
+
+@on_missed
+@on_skipped
+async def passed(event: RunMissed | RunSkipped) -> None:
+    """Hears of slots."""
+    heard.append(event)
 
 
 @on_cancelled

@@ -101,23 +101,19 @@ def run_job(
     async def work() -> None:
         async with reached() as api:
             files = await files_among(api, name, given)
-            if files and (expires_in or idempotency_key):
-                raise click.UsageError("--expires-in and --idempotency-key go without files")
-            if files and after:
-                raise click.UsageError("a run with files waits for no other: leave --after out")
+            wish = TriggerIn(
+                arguments=given,
+                like=like,
+                expires_in=expires_in,
+                idempotency_key=idempotency_key,
+                after=after,
+                on=on,
+                quorum="any" if any_of else "all",
+                otherwise="wait" if or_wait else "discard",
+            )
             if files:
-                begun = await send(api, name, given, files, like)
+                begun = await send(api, name, wish, files)
             else:
-                wish = TriggerIn(
-                    arguments=given,
-                    like=like,
-                    expires_in=expires_in,
-                    idempotency_key=idempotency_key,
-                    after=after,
-                    on=on,
-                    quorum="any" if any_of else "all",
-                    otherwise="wait" if or_wait else "discard",
-                )
                 begun = await api.post(path("jobs", name, "trigger"), StartedOut, wish)
         await started(begun, wait=wait, patience=timeout, as_json=as_json)
 

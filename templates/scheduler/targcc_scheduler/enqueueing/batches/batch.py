@@ -12,7 +12,7 @@ from ...core.actor import Actor
 from ...hosting import Connection, Host
 from ...jobs.definition import JobDefinition, JobType
 from ...jobs.registry import JobRef
-from ...storage.runs.values import NewRun
+from ...storage.runs.values import After, NewRun
 from . import operate
 from .operate import Planned
 
@@ -27,6 +27,8 @@ class Wanted:
         on_finish: The job that runs once everything in it is over.
         by: Who wants it.
         session: The application's session or connection.
+        after: What its runs wait for.
+        parent: The batch of which it is to be a member, by its id.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Wanted:
     on_finish: JobRef | None
     by: Actor
     session: Connection | None
+    after: After | None = None
+    parent: int | None = None
 
 
 class Collecting:
@@ -57,7 +61,7 @@ class Collecting:
         self._find = find
         self._wanted = wanted
         self._outer = outer
-        self._planned = Planned(wanted.name)
+        self._planned = Planned(wanted.name, parent=wanted.parent)
 
     @property
     def batch_id(self) -> int:
@@ -96,18 +100,20 @@ class Collecting:
         priority: int | None = None,
     ) -> None:
         """Add a run for each of many sets of arguments."""
-        self._planned.runs += self._new_runs(job, many, queue=queue, priority=priority)
+        options = {"queue": queue, "priority": priority, "after": self._wanted.after}
+        self._planned.runs += self._new_runs(job, many, **options)
 
     def batch(
         self, name: str, *, on_success: JobRef | None = None, on_finish: JobRef | None = None
     ) -> Self:
-        """A batch that counts as one member of this one; its block stands in this one's."""
+        """A batch that counts as one member of this one; its block stands in this one's, and its runs wait for what those of this one wait for."""
         wanted = Wanted(
             name=name,
             on_success=on_success,
             on_finish=on_finish,
             by=self._wanted.by,
             session=self._wanted.session,
+            after=self._wanted.after,
         )
         return type(self)(self._host, self._find, wanted, self._planned)
 

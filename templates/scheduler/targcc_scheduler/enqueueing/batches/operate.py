@@ -9,19 +9,22 @@ from ... import operations
 from ...core.actor import Actor
 from ...core.errors import BatchError
 from ...core.states import ACTIVE, RunState
-from ...engine.handover import hand_on, hand_over
-from ...engine.port import Submission
+from ...engine.creating import carry_out
+from ...engine.handover import hand_on
 from ...operations import Call
 from ...storage.audit import audit
 from ...storage.bulk import actions
 from ...storage.bulk.actions import Step
 from ...storage.runs.values import After, NewRun
+from ...storage.ties import following
 from ...storage.ties.batches import ended, rows
 from ...storage.ties.links import BATCH
 from ...storage.ties.tie import Tie
 
 MOST_RUNS = 100_000
 """A batch has at most so many runs when it is created."""
+MOST_WAITING = 10_000
+"""So many, if they wait for something: they go, or are discarded, in the transaction that ends it."""
 _A_STEP = 1_000
 _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
 
@@ -36,6 +39,7 @@ class Planned:
         on_finish: Runs once everything in it is over.
         runs: Its runs.
         inner: The batches in it.
+        parent: The batch that it is in, by its id, where that is there already.
         batch_id: Its id, once it was created.
     """
 
@@ -44,6 +48,7 @@ class Planned:
     on_finish: NewRun | None = None
     runs: list[NewRun] = field(default_factory=list)
     inner: list[Planned] = field(default_factory=list)
+    parent: int | None = None
     batch_id: int | None = None
 
     @property
@@ -68,15 +73,19 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     """Create a batch with all that is in it; its id.
 
     Raises:
-        BatchError: it has too many runs.
+        BatchError: it has too many runs, or what it is to be in is over, or is what it is to wait for.
+        UnknownBatch: what it is to be in does not exist.
+        UnknownRun: what its runs are to wait for does not exist.
     """
     every = planned.every
-    total = sum(len(one.runs) for one in every)
-    if total > MOST_RUNS:
-        raise BatchError(f"a batch has at most {MOST_RUNS} runs, not {total}: make several")
+    _check_size(every)
     changes: dict[int, ended.Change] = {}
+    if planned.parent is not None:  # its row is locked after those of runs
+        await following.outcomes(call.connection, [run for one in every for run in one.runs])
+        await _refuse_circle(call, planned, planned.parent)
+        await rows.grow(call.connection, planned.parent, 1)
     for one in every:
-        outer = next((other.batch_id for other in every if one in other.inner), None)
+        outer = next((other.batch_id for other in every if one in other.inner), one.parent)
         one.batch_id = await rows.create(
             call.connection,
             name=one.name,
@@ -95,6 +104,21 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     await hand_on(call.engine, call.connection, left, call.now)
     assert planned.batch_id is not None
     return planned.batch_id
+
+
+async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
+    outer = {(BATCH, one) for one in await rows.with_outer(call.connection, parent)}
+    for run in (run for one in planned.every for run in one.runs):
+        if run.after is not None and outer.intersection(run.after.parents):
+            raise BatchError(f"{planned.name} cannot wait for a batch that it is in")
+
+
+def _check_size(every: Sequence[Planned]) -> None:
+    total = sum(len(one.runs) for one in every)
+    most = MOST_WAITING if any(run.after for one in every for run in one.runs) else MOST_RUNS
+    if total > most:
+        what = "batch" if most == MOST_RUNS else "batch that waits"
+        raise BatchError(f"a {what} has at most {most} runs, not {total}: make several")
 
 
 async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tuple[list[int], int]:
@@ -203,11 +227,5 @@ async def step(
     if not ids:
         return 0, 0
     did = await doing(call, await actions.rows(call.connection, ids), str(by))
-    if did.withdraw:
-        await call.engine.withdraw(call.connection, did.withdraw)
-    await call.engine.submit(
-        call.connection,
-        [Submission(one.run_id, one.queue, one.priority, one.due_at) for one in did.submit],
-    )
-    await hand_over(call.engine, call.connection, did.settled, call.now)
+    await carry_out(call.engine, call.connection, did, call.now)
     return ids[-1], len(did.did)

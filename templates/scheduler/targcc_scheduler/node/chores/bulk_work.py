@@ -6,7 +6,7 @@ Each transaction takes the row of the operation, so no two processes do the same
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
 from ...core.states import UNBEGUN
-from ...engine.handover import hand_over
-from ...engine.port import Engine, Submission
+from ...engine.creating import carry_out, followers_of
+from ...engine.port import Engine
+from ...jobs.definition import JobDefinition
 from ...queries.needs import bulk
 from ...storage import pauses
 from ...storage.bulk import actions, rows
@@ -35,11 +36,13 @@ class Work:
         connection: The transaction.
         engine: Hears what waits and what does not wait any more.
         now: The present instant.
+        jobs: The jobs there are.
     """
 
     connection: AsyncConnection
     engine: Engine
     now: datetime
+    jobs: Mapping[str, JobDefinition]
 
 
 async def step(work: Work, bulk_id: int) -> bool:
@@ -74,7 +77,7 @@ async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
         return False
     found = await actions.rows(work.connection, ids)
     came_of_it = await _act(work, row, options, found)
-    await _tell(work, came_of_it)
+    await carry_out(work.engine, work.connection, came_of_it, work.now)
     refused = len(ids) - len(came_of_it.did)
     await rows.advance(work.connection, row, came_of_it.did, place=ids[-1], refused=refused)
     return len(ids) == CHUNK
@@ -84,7 +87,9 @@ async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Ro
     connection, by, now = work.connection, row.Actor, work.now
     dues, note = _dues(row, options, now, found), options.get("note") or "discarded"
     acts = {
-        "retry": lambda: actions.retry(connection, found, by, now, dues),
+        "retry": lambda: actions.retry(
+            connection, found, by, now, dues, then=followers_of(work.jobs, by, now)
+        ),
         "run-now": lambda: actions.run_now(connection, found, by, now, dues),
         "cancel": lambda: actions.cancel(connection, found, by, now),
         "delete": lambda: actions.delete(connection, found, now),
@@ -128,7 +133,7 @@ async def _undo_step(work: Work, row: Any) -> bool:
     if not did:
         return False
     came_of_it = await _take_back(work, row, undone.Action, did)
-    await _tell(work, came_of_it)
+    await carry_out(work.engine, work.connection, came_of_it, work.now)
     await rows.advance(
         work.connection,
         row,
@@ -152,7 +157,8 @@ async def _take_back(work: Work, row: Any, action: str, did: Sequence[rows.Did])
         return await _take_back_retries(work, by, did)
     found = await actions.rows(connection, [one.run_id for one in did])
     if action == "cancel":
-        return await actions.retry(connection, found, by, now, [now] * len(found))
+        dues = [now] * len(found)
+        return await actions.retry(connection, found, by, now, dues, waiting=True)
     before = {one.run_id: one.previous or "" for one in did}
     steps = []
     for value in sorted(set(before.values())):
@@ -179,16 +185,3 @@ async def _take_back_retries(work: Work, by: str, did: Sequence[rows.Did]) -> St
         withdraw=cancelled.withdraw,
         settled=cancelled.settled,
     )
-
-
-async def _tell(work: Work, came_of_it: Step) -> None:
-    """Tell the engine, in the same transaction."""
-    if came_of_it.withdraw:
-        await work.engine.withdraw(work.connection, came_of_it.withdraw)
-    if came_of_it.settled:
-        await hand_over(work.engine, work.connection, came_of_it.settled, work.now)
-    if came_of_it.submit:
-        waits = [
-            Submission(one.run_id, one.queue, one.priority, one.due_at) for one in came_of_it.submit
-        ]
-        await work.engine.submit(work.connection, waits)

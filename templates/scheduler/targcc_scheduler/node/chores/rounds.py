@@ -149,7 +149,9 @@ class Rounds:
             while more and not self._ending.is_set():
                 started = time.monotonic()
                 async with services.store.write() as connection:
-                    work = bulk_work.Work(connection, services.engine, services.clock.now())
+                    work = bulk_work.Work(
+                        connection, services.engine, services.clock.now(), self._definitions
+                    )
                     more = await bulk_work.step(work, bulk_id)
                 services.engine.wake()
                 await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)

@@ -21,14 +21,17 @@ from ..runs.refuse import Waiting
 from ..slots import RENAMED
 from ..tables import (
     job_alert,
+    job_link,
     job_override,
     job_owner,
     job_run,
     job_schedule,
     job_shadow,
     job_stat,
+    job_unique,
     logged_job,
 )
+from ..ties.following import place_of
 
 _Row = Any
 _HAS_WAITING = sa.select(job_run.c.Id).where(job_run.c.State.not_in(sorted(FINAL))).limit(1)
@@ -54,7 +57,8 @@ async def is_left(connection: AsyncConnection, new: str, old: str) -> bool:
     owner = sa.select(job_owner.c.JobName).where(job_owner.c.JobName == old)
     override = sa.select(job_override.c.JobName).where(job_override.c.JobName == old).limit(1)
     runs = _HAS_WAITING.where(job_run.c.JobName == old)
-    asked = (schedule, alerts, owner, override, runs)
+    keys = sa.select(job_unique.c.RunId).where(_is_key_of(new, old)).limit(1)
+    asked = (schedule, alerts, owner, override, runs, keys, _places_of(old))
     found = [await connection.scalar(one) for one in asked]
     return any(one is not None for one in found)
 
@@ -85,6 +89,8 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
     await _take_alone(connection, job_alert.c.JobName, new, old)
     await _take_alone(connection, job_owner.c.JobName, new, old)
     await _take_alone(connection, job_override.c.JobName, new, old)
+    await connection.execute(sa.update(job_unique).where(_is_key_of(new, old)).values(JobName=new))
+    await _take_places(connection, new, old)
     return Taken(live, await _take_waiting(connection, new, old))
 
 
@@ -169,6 +175,26 @@ async def _hold(
         await connection.execute(
             sa.update(job_schedule).where(job_schedule.c.JobName == new).values(values)
         )
+
+
+def _is_key_of(new: str, old: str) -> sa.ColumnElement[bool]:
+    """That a run has a unique key under the old name that none has under the new one."""
+    other = job_unique.alias()
+    taken = sa.exists().where(other.c.JobName == new, other.c.UniqueKey == job_unique.c.UniqueKey)
+    return sa.and_(job_unique.c.JobName == old, ~taken)
+
+
+def _places_of(job: str) -> sa.Select[tuple[int]]:
+    """The runs that wait for a run of a job that is to come."""
+    kind, place = place_of(job)
+    c = job_link.c
+    return sa.select(c.ChildId).where(c.ParentKind == kind, c.ParentId == place)
+
+
+async def _take_places(connection: AsyncConnection, new: str, old: str) -> None:
+    c, (kind, place), (_, before) = job_link.c, place_of(new), place_of(old)
+    both = sa.and_(c.ParentKind == kind, c.ParentId == before, c.ChildId.not_in(_places_of(new)))
+    await connection.execute(sa.update(job_link).where(both).values(ParentId=place))
 
 
 async def _take_alone(

@@ -18,14 +18,10 @@ from ..runs import operate
 from ..runs.settle import settle
 from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
-from ..runs.values import Settlement
+from ..runs.values import NewRun, Settlement, Then
 from ..tables import job_run
-from ..ties import ended, links
-from ..ties.batches import ended as batch_ends
-from ..ties.batches import rows as batches
+from ..ties import again, ended
 from ..ties.consequences import Ready
-from ..ties.keys import keyed
-from ..ties.tie import Tie
 from .rows import Did
 
 Row = Any
@@ -38,12 +34,14 @@ class Step:
 
     Args:
         did: What was done to which run.
-        submit: Runs that wait from now on.
+        created: Runs that were created, with their ids; they are to be submitted, and followed by those of the jobs that follow theirs.
+        submit: Other runs that wait from now on.
         withdraw: Runs that do not wait any more.
         settled: Runs that were settled.
     """
 
     did: Sequence[Did] = ()
+    created: Sequence[tuple[int, NewRun]] = ()
     submit: Sequence[Ready] = ()
     withdraw: Sequence[int] = ()
     settled: Sequence[Settlement] = ()
@@ -65,30 +63,42 @@ async def retry(
     by: str,
     now: datetime,
     dues: Sequence[datetime],
+    *,
+    then: Then = lambda _job: (),
+    waiting: bool = False,
 ) -> Step:
-    """Do runs that are over again, each as a new run, due at these instants; one that waits for its time is made due then."""
+    """Do runs that are over again, each as a new run, due at these instants.
+
+    Args:
+        connection: The transaction.
+        found: The runs; those that are not over, or were done again before, are left out.
+        by: Who wants it.
+        now: The present instant.
+        dues: For each when it is due.
+        then: The runs of the jobs that follow a job, for slots that brought none; see :func:`..runs.operate.again`.
+        waiting: Whether those that waited for others wait for them again.
+    """
     theirs = await owners.not_ours(connection, sorted({row.JobName for row in found}))
     over = [
         row
         for row in found
         if row.State in FINAL and row.JobName not in theirs and not _was_retried(row)
     ]
-    again = [
-        replace(operate.again(row, by, now), due_at=due, state=_state(due, now))
+    wanted = [
+        replace(operate.again(row, by, now, then), due_at=due, state=_state(due, now))
         for row, due in zip(over, dues, strict=False)
     ]
-    again = await batches.rejoin(connection, again)
-    made = await keyed.insert_many(connection, again, now)
-    left = await batch_ends.stood_for(connection, again, made.ids, now)
-    for row, new in zip(over, made.ids, strict=True):
-        if row.Ties & Tie.FOLLOWED:
-            await links.take_place(connection, row.Id, new)
+    if waiting:
+        wanted = await again.waiting(connection, wanted)
+    done = await again.do_again(connection, wanted, by, now)
+    for row, new in zip(over, done.ids, strict=True):
         if row.Cause is not None:
             await groups.handled_as(connection, row.Id, by, f"retried as run {new}", now)
     return Step(
-        did=[Did(row.Id, new) for row, new in zip(over, made.ids, strict=True)],
-        submit=[*made.ready, *left.ready],
-        settled=left.settled,
+        did=[Did(row.Id, new) for row, new in zip(over, done.ids, strict=True)],
+        created=done.new,
+        submit=done.moved,
+        settled=done.settled,
     )
 
 

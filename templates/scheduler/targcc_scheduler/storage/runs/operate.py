@@ -21,7 +21,9 @@ from .claim import claim_of
 from .settle import settle
 from .stage import WAITS_FOR_ITS_TIME
 from .transition import is_in_state, state_line, transition
-from .values import NewRun, Settlement, UniqueKey
+from .values import NewRun, Settlement, Then, UniqueKey
+
+_NEVER_RAN = frozenset({RunState.MISSED, RunState.SKIPPED})
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
@@ -91,8 +93,8 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
     return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
 
 
-async def requeue(connection: AsyncConnection, run_id: int, by: str, now: datetime) -> NewRun:
-    """A new run with the job and arguments of one that is over.
+async def over(connection: AsyncConnection, run_id: int) -> Row:
+    """The row of a run that is over.
 
     Raises:
         UnknownRun: there is none with this id.
@@ -103,11 +105,20 @@ async def requeue(connection: AsyncConnection, run_id: int, by: str, now: dateti
         raise RunStateError(
             f"run {run_id} is {row.State}: only a run that is over can be done again"
         )
-    return again(row, by, now)
+    return row
 
 
-def again(row: Row, by: str, now: datetime) -> NewRun:
-    """A new run with the job and arguments of one that is over."""
+def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> NewRun:
+    """A new run with the job and arguments of one that is over.
+
+    Args:
+        row: That run.
+        by: Who wants it.
+        now: The present instant.
+        then: The runs of the jobs that follow a job. A slot that passed without a run has brought none; of other runs, those that there are
+            wait for the new one.
+    """
+    followers = then(row.JobName) if row.State in _NEVER_RAN else ()
     return NewRun(
         job_name=row.JobName,
         job_type=row.JobType if row.JobType != "Recurring" else "Manual",
@@ -120,7 +131,8 @@ def again(row: Row, by: str, now: datetime) -> NewRun:
         note=f"run {row.Id} again",
         retry_of=row.Id,
         unique=None if row.UniqueKey is None else UniqueKey(row.UniqueKey),
-        ties=row.Ties & Tie.FOLLOWED,
+        then=followers,
+        ties=row.Ties & Tie.FOLLOWED | (Tie.FOLLOWED if followers else 0),
         limit_key=row.LimitKey,
         weight=row.Weight,
     )

@@ -79,10 +79,12 @@ class CallKey:
     Args:
         key: The name.
         digest: Of the job and the arguments.
+        former: Likewise under the names that the job had before.
     """
 
     key: str
     digest: str
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,10 @@ class NewRun:
     call: CallKey | None = None
     after: After | None = None
     then: tuple[NewRun, ...] = ()
+
+
+Then = Callable[[str], tuple[NewRun, ...]]
+"""The runs of the jobs that follow a job, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

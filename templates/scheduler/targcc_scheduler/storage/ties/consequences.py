@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..runs.values import Settlement
+from .tie import Tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,18 @@ class Consequences:
 
     ready: Sequence[Ready] = ()
     settled: Sequence[Settlement] = ()
+
+
+def over(settled: Sequence[Settlement], tie: Tie) -> dict[int, str]:
+    """The runs that are over and have this tie: how each ended, by its id."""
+    return {
+        item.claim.run_id: str(item.state) for item in settled if item.is_final and item.ties & tie
+    }
+
+
+def together(found: Sequence[Consequences]) -> Consequences:
+    """Several consequences as one."""
+    return Consequences(
+        ready=[one for each in found for one in each.ready],
+        settled=[one for each in found for one in each.settled],
+    )

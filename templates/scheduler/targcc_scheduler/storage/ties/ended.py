@@ -14,7 +14,7 @@ from ..runs.transition import is_in_state
 from ..runs.values import Settlement
 from . import expiry, limits, links
 from .batches import ended as batches
-from .consequences import Consequences
+from .consequences import Consequences, together
 from .flows import advance as flows
 
 Room: TypeAlias = Callable[
@@ -41,7 +41,7 @@ async def any_waits(connection: AsyncConnection, now: datetime) -> bool:
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
     """Some of what nobody has heard of: runs expire, and nodes of an earlier release, which know nothing of ties, end and remove runs."""
     found = [await one(connection, now) for one in _SWEEPS]
-    return _together(found)
+    return together(found)
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Consequences:
@@ -50,7 +50,7 @@ async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetim
     if not tied:
         return Consequences()
     found = [await one(connection, tied, now) for one in _REMOVALS]
-    return _together(found)
+    return together(found)
 
 
 async def ended(
@@ -61,11 +61,4 @@ async def ended(
     if not tied:
         return Consequences()
     found = [await room(connection, tied, now) for room in _ROOMS]
-    return _together(found)
-
-
-def _together(found: Sequence[Consequences]) -> Consequences:
-    return Consequences(
-        ready=[one for each in found for one in each.ready],
-        settled=[one for each in found for one in each.settled],
-    )
+    return together(found)

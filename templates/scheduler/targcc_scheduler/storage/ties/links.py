@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ..runs.settle import settle
 from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_batch, job_link, job_run
-from .consequences import Consequences, Ready
+from .consequences import Consequences, Ready, over, together
 from .tie import Tie
 
 Link = Any
@@ -32,8 +33,19 @@ Verdict = Literal["goes", "waits", "discarded"]
 RUN, BATCH, JOB = "run", "batch", "job"
 """The kinds of parents; a ``job`` stands for a run of it that does not exist yet."""
 DELETED = "deleted"
-"""The outcome of a parent that was removed before it was over."""
+"""The outcome of a parent that was removed, so that nobody can have it done again: before it was over, or having ended otherwise."""
+DISCARDED = "discarded: "
+"""How the message of a run begins whose parents ended otherwise."""
 _WANTED = {"success": {RunState.SUCCEEDED}, "failure": {RunState.FAILED}}
+_IS_UNMET = sa.and_(
+    job_link.c.Outcome != DELETED,
+    *(
+        sa.or_(job_link.c.Condition != condition, job_link.c.Outcome.not_in(sorted(wanted)))
+        for condition, wanted in _WANTED.items()
+    ),
+    job_link.c.Condition != "finish",
+)
+"""A parent ended otherwise, and may be done again; it is not while it has no outcome."""
 _MOST_SWEPT = 500
 
 
@@ -44,28 +56,23 @@ def is_met(link: Link) -> bool:
 
 def verdict(links: Sequence[Link]) -> Verdict:
     """What becomes of a child with these links, all of which it has."""
-    over = [link for link in links if link.Outcome is not None]
-    met = [link for link in over if is_met(link)]
+    ended_ = [link for link in links if link.Outcome is not None]
+    met = [link for link in ended_ if is_met(link)]
     first = links[0]
     wanted = 1 if first.Quorum == "any" else len(links)
     if len(met) >= wanted:
         return "goes"
-    can_come = len(links) - len(over) + len(met)
-    if can_come >= wanted or first.Otherwise == "wait":
-        return "waits"
-    return "discarded"
+    can_come = len(links) - len(ended_) + len(met)
+    if first.Otherwise == "wait":  # for whoever has those done again that are there
+        can_come += sum(not is_met(link) and link.Outcome != DELETED for link in ended_)
+    return "waits" if can_come >= wanted else "discarded"
 
 
 async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """Runs are over: those that wait for them go, go on waiting or are discarded."""
-    outcomes = {
-        item.claim.run_id: str(item.state)
-        for item in settled
-        if item.is_final and item.ties & Tie.FOLLOWED
-    }
-    return await resolve(connection, RUN, outcomes, now)
+    return await resolve(connection, RUN, over(settled, Tie.FOLLOWED), now)
 
 
 async def resolve(
@@ -91,7 +98,7 @@ async def resolve(
     child_ids = sorted(found.scalars())
     if not child_ids:
         return Consequences()
-    children = await _locked(connection, child_ids)
+    children = await locked(connection, child_ids)
     for outcome in sorted(set(outcomes.values())):
         ids = sorted(one for one, how in outcomes.items() if how == outcome)
         ending = sa.update(job_link).where(of_them, among(job_link.c.ParentId, ids))
@@ -99,13 +106,13 @@ async def resolve(
     return await _decide(connection, children, now)
 
 
-async def _locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
-    """The children that still wait, locked in the order of their ids."""
+async def locked(connection: AsyncConnection, child_ids: Sequence[int]) -> list[Any]:
+    """The children that still wait for others, and not for room, locked in the order of their ids."""
     among = known.of(connection).among(job_run.c.Id, child_ids)
     found = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()
     )
-    return [row for row in found if row.State == RunState.AWAITING]
+    return [row for row in found if row.State == RunState.AWAITING and not row.Ties & Tie.ASKS]
 
 
 async def links_of(
@@ -127,28 +134,53 @@ async def _decide(
     verdicts = {row.Id: verdict(links[row.Id]) for row in children}
     going = [row for row in children if verdicts[row.Id] == "goes"]
     dropped = [row for row in children if verdicts[row.Id] == "discarded"]
-    ready = [await _let_go(connection, row, links[row.Id], now) for row in going]
+    ready = await _let_go(connection, going, links, now)
     settled = await discard(connection, dropped, links, now)
     return Consequences(ready=ready, settled=settled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """How runs go that have waited: many at once are mostly alike."""
+
+    state: RunState
+    due_at: datetime
+    expires_at: datetime | None
+    note: str
+
+
 async def _let_go(
-    connection: AsyncConnection, row: Any, links: Sequence[Link], now: datetime
-) -> Ready:
+    connection: AsyncConnection,
+    rows: Sequence[Any],
+    links: Mapping[int, Sequence[Link]],
+    now: datetime,
+) -> list[Ready]:
+    alike: dict[_Going, list[Any]] = defaultdict(list)
+    for row in rows:
+        alike[_going(row, links[row.Id], now)].append(row)
+    for how, some in alike.items():
+        goes = transition(
+            how.state,
+            known.of(connection).among(job_run.c.Id, [row.Id for row in some]),
+            sources=[RunState.AWAITING],
+            DueAt=how.due_at,
+            ExpiresAt=how.expires_at,
+        )
+        await connection.execute(goes, {"line": state_line(now, how.state, how.note)})
+    return [
+        Ready(row.Id, row.Queue, row.Priority, how.due_at)
+        for how, some in alike.items()
+        for row in some
+    ]
+
+
+def _going(row: Any, links: Sequence[Link], now: datetime) -> _Going:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
     asks = row.Ties & Tie.LIMITED  # for room, at the next stage
     state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
-    goes = transition(
-        state,
-        job_run.c.Id == row.Id,
-        sources=[RunState.AWAITING],
-        DueAt=due_at,
-        ExpiresAt=expires_at,
-    )
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
-    await connection.execute(goes, {"line": state_line(now, state, note)})
-    return Ready(row.Id, row.Queue, row.Priority, due_at)
+    return _Going(state, due_at, expires_at, note)
 
 
 def due_after(due_at: datetime, created_at: datetime, ties: int, now: datetime) -> datetime:
@@ -177,7 +209,7 @@ async def discard(
             claim=claim_of(row, {}),
             source=RunState.AWAITING,
             state=RunState.CANCELLED,
-            note=(why := f"discarded: {_reasons(unmet[row.Id], names)}"),
+            note=(why := f"{DISCARDED}{_reasons(unmet[row.Id], names)}"),
             message=why,
         )
         for row in rows
@@ -211,60 +243,68 @@ def _listed(links: Sequence[Link], only: Sequence[Link]) -> str:
 async def removed(
     connection: AsyncConnection, parents: Sequence[Any], now: datetime
 ) -> Consequences:
-    """Runs were removed by a person; of those that were not over, nobody will hear another end.
+    """Runs were removed by a person: of those that were not over nobody will hear another end, and the others cannot be done again.
 
     Args:
         connection: The transaction that has removed them.
         parents: Their rows, as they were, locked.
         now: The present instant.
     """
-    open_ = [row for row in parents if row.Ties & Tie.FOLLOWED and row.State not in FINAL]
-    return await resolve(connection, RUN, {row.Id: DELETED for row in open_}, now)
+    followed = [row for row in parents if row.Ties & Tie.FOLLOWED]
+    ended_ = [row.Id for row in followed if row.State in FINAL]
+    open_ = {row.Id: DELETED for row in followed if row.State not in FINAL}
+    return together(
+        [await lost(connection, ended_, now), await resolve(connection, RUN, open_, now)]
+    )
 
 
-async def take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:
-    """Let a run that does another again, or stands for one that would, stand in its place, for the children that wait for that."""
-    await outcomes_of(connection, RUN, [new_id])  # it is followed from here on
-    retried = sa.select(job_run.c.Id).where(
-        job_run.c.RetryOf == old_id, job_run.c.State.in_(sorted(FINAL))
+async def lost(
+    connection: AsyncConnection, parent_ids: Sequence[int], now: datetime
+) -> Consequences:
+    """Runs that were over are gone: who waits for one of them to be done again does so in vain."""
+    if not parent_ids:
+        return Consequences()
+    among = known.of(connection).among
+    of_them = sa.and_(
+        job_link.c.ParentKind == RUN, among(job_link.c.ParentId, sorted(parent_ids)), _IS_UNMET
     )
-    of_old = sa.and_(
-        job_link.c.ParentKind == RUN,
-        sa.or_(job_link.c.ParentId == old_id, job_link.c.ParentId.in_(retried)),
-        job_link.c.Outcome.is_not(None),
-    )
-    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_old))
-    children = await _locked(connection, sorted(set(found.scalars())))
-    links = await links_of(connection, [row.Id for row in children])
-    for row in children:
-        unmet = [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
-        ids = [link.ParentId for link in unmet if link.ParentKind == RUN]
-        replaced = sa.update(job_link).where(
-            of_old, job_link.c.ChildId == row.Id, job_link.c.ParentId.in_(ids)
-        )
-        await connection.execute(replaced.values(ParentId=new_id, Outcome=None))
+    found = await connection.execute(sa.select(job_link.c.ChildId).where(of_them).distinct())
+    children = await locked(connection, sorted(found.scalars()))
+    if not children:
+        return Consequences()
+    waiting = among(job_link.c.ChildId, [row.Id for row in children])
+    gone = sa.update(job_link).where(of_them, waiting)
+    await connection.execute(gone.values(Outcome=DELETED))
+    return await _decide(connection, children, now)
 
 
 async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
     """Find parents that are over, or gone, without their children having heard: a node of an earlier release has ended or removed them."""
+    parent = job_run.alias("parent")
+    unheard = sa.and_(
+        job_link.c.Outcome.is_(None),
+        sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))),
+    )
+    in_vain = sa.and_(_IS_UNMET, parent.c.Id.is_(None))
     waits = sa.and_(
         job_run.c.State == RunState.AWAITING, job_run.c.Ties.bitwise_and(int(Tie.FOLLOWS)) != 0
     )
-    parent = job_run.alias("parent")
     query = (
-        sa.select(job_link.c.ParentKind, job_link.c.ParentId, parent.c.State)
+        sa.select(job_link.c.ParentId, parent.c.State, job_link.c.Outcome)
         .select_from(
             job_link.join(job_run, job_run.c.Id == job_link.c.ChildId).outerjoin(
                 parent, parent.c.Id == job_link.c.ParentId
             )
         )
-        .where(waits, job_link.c.ParentKind == RUN, job_link.c.Outcome.is_(None))
-        .where(sa.or_(parent.c.Id.is_(None), parent.c.State.in_(sorted(FINAL))))
+        .where(waits, job_link.c.ParentKind == RUN, sa.or_(unheard, in_vain))
         .limit(_MOST_SWEPT)
     )
-    found = await connection.execute(query)
-    outcomes = {row.ParentId: str(row.State or DELETED) for row in found}
-    return await resolve(connection, RUN, outcomes, now)
+    found = (await connection.execute(query)).all()
+    outcomes = {row.ParentId: str(row.State or DELETED) for row in found if row.Outcome is None}
+    gone = [row.ParentId for row in found if row.Outcome is not None]
+    return together(
+        [await resolve(connection, RUN, outcomes, now), await lost(connection, gone, now)]
+    )
 
 
 async def outcomes_of(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
+from ...core.actor import Actor
 from ...core.errors import (
     ArgumentsError,
     BatchError,
@@ -36,6 +37,7 @@ from ..authentication import api_needs
 from ..problems import Problem
 from ..state import get_scheduler
 from .schemas.base import ProblemOut
+from .schemas.jobs import TriggerIn
 from .schemas.runs import RunOut, StartedOut, run_out
 
 T = TypeVar("T")
@@ -137,6 +139,37 @@ async def tried(action: Awaitable[T]) -> T:
     except tuple(_PROBLEM_OF) as error:
         status, title = next(said for kind, said in _PROBLEM_OF.items() if isinstance(error, kind))
         raise Problem(status, title, str(error)) from None
+
+
+async def trigger(
+    scheduler: Scheduler,
+    definition: JobDefinition,
+    wish: TriggerIn,
+    arguments: Mapping[str, Any],
+    by: Actor,
+) -> StartedOut:
+    """Run a job as somebody wishes, with these arguments besides those of the run that it is to be like."""
+    like = {}
+    if wish.like is not None:
+        like = await tried(scheduler.arguments_of(definition, wish.like))
+    run_id = await tried(
+        scheduler.trigger(
+            definition,
+            {**like, **arguments},
+            by=by,
+            expires_in=wish.expires_in,
+            idempotency_key=wish.idempotency_key,
+            after=wish.after or None,
+            on=wish.on if wish.after else "success",
+            quorum=wish.quorum if wish.after else "all",
+            otherwise=wish.otherwise if wish.after else "discard",
+        )
+    )
+    begun = "was there already" if run_id.existing else "started"
+    said = f"{definition.display_name} {begun} as run {run_id}"
+    if wish.after and not run_id.existing:
+        said += f", after {', '.join(str(one) for one in wish.after)}"
+    return started_out(scheduler, run_id, definition.name, said)
 
 
 def started_out(scheduler: Scheduler, run_id: RunId, job: str, message: str) -> StartedOut:

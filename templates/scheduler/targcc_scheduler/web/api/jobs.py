@@ -32,8 +32,8 @@ from .common import (
     Viewer,
     find_job,
     link_next,
-    started_out,
     tried,
+    trigger,
 )
 from .schemas.base import DoneOut, PauseIn
 from .schemas.chains import ChainOut, chain_out
@@ -100,28 +100,8 @@ async def trigger_job(
     """Run a job now; where a run stands for it that is there already, `existing` of the answer is true."""
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
-    wish, by = body or TriggerIn(), actor(request, principal)
-    arguments = wish.arguments
-    if wish.like is not None:
-        arguments = await tried(scheduler.arguments_of(definition, wish.like)) | arguments
-    run_id = await tried(
-        scheduler.trigger(
-            definition,
-            arguments,
-            by=by,
-            expires_in=wish.expires_in,
-            idempotency_key=wish.idempotency_key,
-            after=wish.after or None,
-            on=wish.on if wish.after else "success",
-            quorum=wish.quorum if wish.after else "all",
-            otherwise=wish.otherwise if wish.after else "discard",
-        )
-    )
-    begun = "was there already" if run_id.existing else "started"
-    said = f"{definition.display_name} {begun} as run {run_id}"
-    if wish.after and not run_id.existing:
-        said += f", after {', '.join(str(one) for one in wish.after)}"
-    return started_out(scheduler, run_id, definition.name, said)
+    wish = body or TriggerIn()
+    return await trigger(scheduler, definition, wish, wish.arguments, actor(request, principal))
 
 
 @router.get("/jobs/{name}/history", tags=["jobs"])

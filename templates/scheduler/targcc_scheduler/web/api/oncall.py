@@ -190,6 +190,7 @@ async def backfill_job(
                 by,
                 rate=body.rate,
                 priority=body.priority,
+                followers=body.followers,
             )
         )
     return BackfillOut(
@@ -253,7 +254,7 @@ async def begin_bulk(
         raise Problem(403, "Not allowed", "deleting runs needs the role admin")
     by = actor(request, principal)
     bulk_id = await tried(_begin(scheduler, body, by))
-    await scheduler.operate(bulk.step, None, bulk_id)
+    await scheduler.operate(bulk.step, None, bulk_id, scheduler.definitions)
     return await get_bulk(bulk_id, principal, scheduler)
 
 
@@ -295,7 +296,7 @@ async def undo_bulk(
 ) -> BulkOut:
     """Take an operation back, as far as that goes: runs that have begun go on."""
     back = await tried(scheduler.operate(bulk.undo, None, bulk_id, actor(request, principal)))
-    await scheduler.operate(bulk.step, None, back)
+    await scheduler.operate(bulk.step, None, back, scheduler.definitions)
     return await get_bulk(back, principal, scheduler)
 
 

@@ -39,7 +39,7 @@ async def begin(scheduler: Scheduler, wish: Wish, by: Actor, most: int | None = 
     """Begin an operation and do its first step at once; nodes do the rest. Its id."""
     checked = bulk.check(scheduler, wish)
     bulk_id = await scheduler.operate(bulk.begin, None, checked, by, most)
-    await scheduler.operate(bulk.step, None, bulk_id)
+    await scheduler.operate(bulk.step, None, bulk_id, scheduler.definitions)
     return bulk_id
 
 
@@ -203,7 +203,7 @@ async def change_bulk(
             flash, shown = Flash("good", gettext("It is stopped; what it has done stays.")), bulk_id
         elif what == "undo":
             shown = await scheduler.operate(bulk.undo, None, bulk_id, by)
-            await scheduler.operate(bulk.step, None, shown)
+            await scheduler.operate(bulk.step, None, shown, scheduler.definitions)
             flash = Flash("good", gettext("It is taken back as far as that goes."))
         else:
             raise Problem(404, "No such page", "The address is not one of a page.")
@@ -228,6 +228,7 @@ async def begin_backfill(
             local_time(_text(form, "until") or ""),
             actor(request, principal),
             rate=float(_text(form, "rate") or "0") or None,
+            followers="no_followers" not in form,
         )
     except (UnknownJob, ValueError) as error:
         flash = Flash("bad", f"{humanize.sentence(str(error))}.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ....web.api.schemas.jobs import JobDetailOut
+from ....web.api.schemas.jobs import JobDetailOut, TriggerIn
 from ....web.api.schemas.runs import StartedOut
 from ...api.reach import path
 
@@ -40,11 +40,13 @@ async def files_among(api: Api, job: str, given: dict[str, Any]) -> dict[str, Pa
     return files
 
 
-async def send(
-    api: Api, job: str, given: dict[str, Any], files: dict[str, Path], like: int | None
-) -> StartedOut:
+async def send(api: Api, job: str, wish: TriggerIn, files: dict[str, Path]) -> StartedOut:
     """Start a run with files."""
-    fields = {"arguments": json.dumps(given)} | ({} if like is None else {"like": str(like)})
+    said = wish.model_dump(exclude_defaults=True, exclude={"arguments", "after"})
+    fields = {name: str(value) for name, value in said.items()}
+    fields["arguments"] = json.dumps(wish.arguments)
+    if wish.after:
+        fields["after"] = ",".join(map(str, wish.after))
     with contextlib.ExitStack() as stack:
         parts = [
             (name, (file.name, stack.enter_context(file.open("rb"))))

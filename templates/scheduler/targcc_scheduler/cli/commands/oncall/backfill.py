@@ -21,6 +21,7 @@ from ...output import json_option, print_json
 @click.option("--until", type=instant, required=True, metavar="TIME", help="Up to this time.")
 @click.option("--rate", type=float, help="At most so many runs a minute.")
 @click.option("--priority", type=int, help="Instead of the job's own, such as -1.")
+@click.option("--no-followers", is_flag=True, help="Without the runs of the jobs that follow it.")
 @click.option("--dry-run", is_flag=True, help="Show the slots and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -31,6 +32,7 @@ def backfill(
     until: datetime,
     rate: float | None,
     priority: int | None,
+    no_followers: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -38,6 +40,7 @@ def backfill(
     """Run slots of the past that have no run, the oldest first.
 
     Each run sees its slot as ctx.scheduled_for. A slot that has a run, also one that was missed or skipped, keeps it.
+    Of a job whose slots have one unique key, one run is made at a time: begin again when it is over.
 
     \b
     Example:
@@ -45,7 +48,9 @@ def backfill(
     """
 
     async def work() -> None:
-        asked = BackfillIn(since=since, until=until, rate=rate, priority=priority)
+        asked = BackfillIn(
+            since=since, until=until, rate=rate, priority=priority, followers=not no_followers
+        )
         address = path("jobs", name, "backfill")
         async with reached() as api:
             if dry_run or not yes:

@@ -16,7 +16,7 @@ from ...dialects import known
 from ...runs.values import NewRun, RunId, Settlement
 from ...tables import job_batch, job_link, job_run
 from .. import links
-from ..consequences import Consequences, Ready
+from ..consequences import Consequences, Ready, over
 from ..tie import Tie
 from .rows import IS_BATCH, BatchState
 
@@ -45,13 +45,13 @@ async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """Runs are over: their batches count them, and those of which they were the last end."""
-    over = [item.claim.run_id for item in settled if item.is_final and item.ties & Tie.BATCH]
-    if not over:
+    members = sorted(over(settled, Tie.BATCH))
+    if not members:
         return Consequences()
     failed = sa.case((job_run.c.State == RunState.SUCCEEDED, 0), else_=1)
     query = (
         sa.select(job_run.c.BatchId, sa.func.count(), sa.func.sum(failed))
-        .where(known.of(connection).among(job_run.c.Id, over), job_run.c.BatchId.is_not(None))
+        .where(known.of(connection).among(job_run.c.Id, members), job_run.c.BatchId.is_not(None))
         .group_by(job_run.c.BatchId)
     )
     found = await connection.execute(query)

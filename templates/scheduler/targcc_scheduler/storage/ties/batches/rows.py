@@ -89,6 +89,18 @@ async def with_inner(connection: AsyncConnection, batch_id: int) -> list[int]:
     return sorted(found, reverse=True)
 
 
+async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
+    """A batch and all that it is in, the outermost last."""
+    found: list[int] = []
+    outer: int | None = batch_id
+    while outer is not None:
+        found.append(outer)
+        outer = await connection.scalar(
+            sa.select(job_batch.c.ParentId).where(job_batch.c.Id == outer)
+        )
+    return found
+
+
 async def count_runs(connection: AsyncConnection, batch_id: int) -> int:
     """How many runs a batch has."""
     query = sa.select(sa.func.count()).where(job_run.c.BatchId == batch_id)

@@ -24,7 +24,7 @@ from ...runs import create
 from ...runs.values import NewRun, Settlement
 from ...schema.tied.batches import job_batch
 from ...tables import job_run, logged_job
-from ..consequences import Consequences, Ready
+from ..consequences import Consequences, Ready, over
 from ..tie import Tie
 from . import rows
 from .rows import FlowRow, StepRow
@@ -39,19 +39,13 @@ async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """What the ends of runs mean for the flows that they are of."""
-    over = [item.claim.run_id for item in settled if item.is_final and item.ties & Tie.BATCH]
-    if not over:
+    runs = sorted(over(settled, Tie.BATCH))
+    if not runs:
         return Consequences()
     query = sa.select(job_run.c.BatchId).where(
-        known.of(connection).among(job_run.c.Id, over), job_run.c.Step.is_not(None)
+        known.of(connection).among(job_run.c.Id, runs), job_run.c.Step.is_not(None)
     )
-    ids = sorted(set((await connection.scalars(query)).all()))
-    if not ids:
-        return Consequences()
-    ready: list[Ready] = []
-    for flow in await rows.lock(connection, ids):
-        ready += await advance(connection, flow, now)
-    return Consequences(ready=ready)
+    return await _advance_all(connection, sorted(set(await connection.scalars(query))), now)
 
 
 async def any_goes_on(connection: AsyncConnection) -> bool:
@@ -76,7 +70,12 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
         .order_by(job_batch.c.Id)
         .limit(_MOST_SWEPT)
     )
-    ids = (await connection.scalars(query)).all()
+    return await _advance_all(connection, (await connection.scalars(query)).all(), now)
+
+
+async def _advance_all(
+    connection: AsyncConnection, ids: Sequence[int], now: datetime
+) -> Consequences:
     ready: list[Ready] = []
     for flow in await rows.lock(connection, ids) if ids else []:
         ready += await advance(connection, flow, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from ....core.errors import FlowStateError, UnknownRun
 from ....core.states import ACTIVE
 from ....flows.graph import steps_of
 from ....flows.progress import OVER, StepState
+from ...dialects import known
 from ...schema.tied.batches import job_batch
 from ...tables import job_run, job_step
 from ..consequences import Ready
@@ -66,14 +67,23 @@ async def note_start(connection: AsyncConnection, run_id: int, flow_id: int, now
     await connection.execute(sa.update(job_run).where(*unclaimed).values(BatchId=flow_id))
 
 
-async def running(connection: AsyncConnection, name: str) -> int | None:
-    """The oldest flow of a name that is under way."""
+async def under_way(
+    connection: AsyncConnection, name: str, is_same: Callable[[str | None], bool]
+) -> int | None:
+    """The oldest flow of a name that is under way, with arguments that are the same; until this transaction ends nobody else looks for one.
+
+    Args:
+        connection: The transaction.
+        name: The flow's name.
+        is_same: Whether arguments, as JSON, are the same.
+    """
+    await known.of(connection).lock_job(connection, f"flow/{name}")
     c = job_batch.c
-    query = sa.select(sa.func.min(c.Id)).where(
+    query = sa.select(c.Id, c.ArgumentsJson).where(
         c.State == StepState.RUNNING, c.Kind == rows.KIND, c.Name == name
     )
-    found: int | None = await connection.scalar(query)
-    return found
+    found = await connection.execute(query.order_by(c.Id))
+    return next((row.Id for row in found if is_same(row.ArgumentsJson)), None)
 
 
 async def rerun(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,11 +54,13 @@ class NewFlow:
         name: What targcc.yaml calls it.
         steps: By name, each after those before it.
         arguments_json: What it is started with.
+        is_same: Of a unique flow: whether one with these arguments, as JSON, is the same, so that it is not started beside that.
     """
 
     name: str
     steps: Mapping[str, StepRow]
     arguments_json: str | None
+    is_same: Callable[[str | None], bool] | None = None
 
 
 @dataclass

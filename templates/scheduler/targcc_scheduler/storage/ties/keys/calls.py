@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -55,12 +56,31 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
         if found.Id is None:
             await connection.execute(sa.delete(job_idempotency).where(_is(run.call.key, found)))
             continue
-        if found.Digest != run.call.digest:
+        if found.Digest not in {run.call.digest, *run.call.former}:
             raise IdempotencyError(
                 f"the idempotency key {run.call.key!r} is that of run {found.RunId} ({found.JobName}), which has another job or other arguments"
             )
         return int(found.RunId)
     raise RunStateError(f"the idempotency key {run.call.key!r} is taken and left all the time")
+
+
+async def without_repeated(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:
+    """Runs whose calls were made before wait for nothing, as what they would wait for may be gone; the run of the first call stays until this transaction ends."""
+    keys = [run.call.key for run in runs if run.call is not None and run.after is not None]
+    if not keys:
+        return list(runs)
+    made = (
+        sa.select(_c.IdempotencyKey)
+        .join(job_run, job_run.c.Id == _c.RunId)
+        .where(_c.IdempotencyKey.in_(keys))
+        .order_by(_c.IdempotencyKey)
+        .with_for_update(of=job_idempotency)
+    )
+    repeated = set((await connection.execute(made)).scalars())
+    return [
+        replace(run, after=None) if run.call is not None and run.call.key in repeated else run
+        for run in runs
+    ]
 
 
 async def give(connection: AsyncConnection, runs: Mapping[str, int]) -> None:

@@ -112,9 +112,16 @@ async def _insert(connection: AsyncConnection, runs: Sequence[NewRun], now: date
 
 
 async def insert_slots(
-    connection: AsyncConnection, runs: Sequence[NewRun], now: datetime
+    connection: AsyncConnection,
+    runs: Sequence[NewRun],
+    now: datetime,
+    *,
+    record_skipped: bool = True,
 ) -> dict[create.Slot, int]:
-    """Create the runs of slots; the ids of those that are new, by slot. One whose key another run has is recorded as skipped, and left out."""
+    """Create the runs of slots; the ids of those that are new, by slot. One whose key another run has is left out.
+
+    It is recorded as skipped, unless ``record_skipped`` is false.
+    """
     made: dict[create.Slot, int] = {}
     while runs:
         some, runs = _one_of_each_key(runs)
@@ -125,7 +132,11 @@ async def insert_slots(
             for pair, outcome in outcomes.items()
             if isinstance(outcome, Standing)
         }
-        rows = [_skipped(run, held[pair]) if (pair := _pair(run)) in held else run for run in some]
+        rows = [
+            _skipped(run, held[pair]) if (pair := _pair(run)) in held else run
+            for run in some
+            if record_skipped or _pair(run) not in held
+        ]
         ids = await create.insert_slots(connection, rows, now)
         new = {ids[slot]: run for run in some if (slot := _slot(run)) in ids}
         goes = {run_id: run for run_id, run in new.items() if _pair(run) not in held}

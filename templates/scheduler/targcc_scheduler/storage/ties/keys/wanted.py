@@ -54,4 +54,6 @@ def call_key(job: JobDefinition, arguments_json: str | None, key: str | None) ->
         return None
     if not 1 <= len(key) <= LONGEST_CALL_KEY:
         raise IdempotencyError(f"an idempotency key has 1 to {LONGEST_CALL_KEY} characters")
-    return CallKey(key, digest_of([job.name, job.signature.plain(arguments_json)]))
+    plain = job.signature.plain(arguments_json)
+    former = tuple(digest_of([name, plain]) for name in job.aliases)
+    return CallKey(key, digest_of([job.name, plain]), former)

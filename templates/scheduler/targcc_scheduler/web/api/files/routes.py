@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....queries import runs
@@ -21,13 +24,23 @@ from ..common import (
     Starter,
     find_job,
     no_such_run,
-    started_out,
-    tried,
+    trigger,
 )
 from ..schemas.base import ProblemOut
+from ..schemas.jobs import TriggerIn
 from ..schemas.runs import FileOut, StartedOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
+_WISHES = {
+    name: field
+    for name, field in TriggerIn.model_json_schema()["properties"].items()
+    if name != "arguments"
+} | {
+    "after": {
+        "type": "string",
+        "description": "The runs that it waits for, with commas between them.",
+    }
+}
 _FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -41,10 +54,7 @@ _FORM: dict[str, Any] = {
                             "contentMediaType": "application/json",
                             "description": "The other arguments, as a JSON object.",
                         },
-                        "like": {
-                            "type": "integer",
-                            "description": "A run of the job whose arguments it has, where none are given.",
-                        },
+                        **_WISHES,
                     },
                     "additionalProperties": {
                         "type": "string",
@@ -75,12 +85,28 @@ async def trigger_job_with_files(
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
     texts, files = await parts_of(request)
-    arguments = object_of(texts.get("arguments", "")) | as_arguments(definition, files)
-    if (like := texts.get("like", "")).isdecimal():
-        arguments = await tried(scheduler.arguments_of(definition, int(like))) | arguments
-    run_id = await tried(scheduler.trigger(definition, arguments, by=actor(request, principal)))
-    said = f"{definition.display_name} started as run {run_id}"
-    return started_out(scheduler, run_id, definition.name, said)
+    wish = _wish_of(texts)
+    arguments = wish.arguments | as_arguments(definition, files)
+    return await trigger(scheduler, definition, wish, arguments, actor(request, principal))
+
+
+def _wish_of(texts: Mapping[str, str]) -> TriggerIn:
+    """What the parts of a form say that are no files; empty ones say nothing.
+
+    Raises:
+        Problem: the arguments are no JSON object.
+        RequestValidationError: something else cannot be understood.
+    """
+    said: dict[str, Any] = {name: text for name, text in texts.items() if name in _WISHES and text}
+    said["arguments"] = object_of(texts.get("arguments", ""))
+    if "after" in said:
+        said["after"] = said["after"].split(",")
+    try:
+        return TriggerIn.model_validate(said)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        ) from None
 
 
 @router.get("/runs/{run_id}/files", tags=["runs"])

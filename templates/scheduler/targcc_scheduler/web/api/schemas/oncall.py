@@ -145,6 +145,9 @@ class BackfillIn(BaseModel):
         float | None, Field(description="So many runs a minute; null: as fast as it goes.")
     ] = None
     priority: int | None = None
+    followers: Annotated[
+        bool, Field(description="Whether the runs of the jobs that follow the job come too.")
+    ] = True
     dry_run: bool = False
 
 

@@ -1,0 +1,122 @@
+"""Batches that wait for runs or batches, and batches that are put into one that is there; on SQLite and on PostgreSQL."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from guarantee_rig import schedulers
+from targcc_scheduler import Client, job
+from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.errors import BatchError, UnknownBatch, UnknownRun
+from targcc_scheduler.enqueueing.batches import operate
+from targcc_scheduler.storage.tables import job_batch, job_run
+
+BROKEN: set[int] = set()
+
+
+@job(retries=0)
+async def book(number: int) -> None:
+    """Fail while it is broken."""
+    if number in BROKEN:
+        raise ValueError("as told")
+
+
+@job()
+async def report() -> None:
+    """Come after a batch."""
+
+
+@pytest.fixture
+async def scheduler(migrated_url):
+    BROKEN.clear()
+    async with schedulers(migrated_url, __name__) as make:
+        yield make()
+
+
+async def rows(scheduler, query):
+    async def read(connection):
+        return (await connection.execute(query)).all()
+
+    return await scheduler.read(read)
+
+
+async def states(scheduler, batch):
+    c = job_run.c
+    query = sa.select(c.State).where(c.BatchId == batch.batch_id).order_by(c.Id)
+    return [row.State for row in await rows(scheduler, query)]
+
+
+async def until(scheduler, batch, state):
+    query = sa.select(job_batch).where(job_batch.c.Id == batch.batch_id)
+    async with asyncio.timeout(60):
+        while True:
+            [found] = await rows(scheduler, query)
+            if found.State == state:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_a_batch_waits_for_a_run_and_another_for_that_batch(scheduler):
+    run = await scheduler.enqueue(book, number=0)
+    async with scheduler.batch("first", after=run) as first:
+        first.enqueue_many(book, [{"number": 1}, {"number": 2}])
+        async with first.batch("inner") as inner:
+            inner.enqueue(book, number=3)
+    async with scheduler.batch("second", after=first, on="finish", on_success=report) as second:
+        second.enqueue(book, number=4)
+    assert await states(scheduler, first) == ["awaiting"] * 2
+    assert await states(scheduler, inner) == await states(scheduler, second) == ["awaiting"]
+    await scheduler.start(schedule=False)
+    assert (await until(scheduler, second, "succeeded")).Total == 1
+    lines = [row.LifeLog for row in await rows(scheduler, sa.select(job_run.c.LifeLog))]
+    assert sum(f"enqueued after run {run}" in one for one in lines) == 3
+    with pytest.raises(UnknownRun):
+        async with scheduler.batch("none", after=999) as none:
+            none.enqueue(book, number=1)
+
+
+async def test_what_the_batch_waits_for_fails_and_is_done_again(scheduler):
+    BROKEN.add(0)
+    run = await scheduler.enqueue(book, number=0)
+    async with scheduler.batch("month", after=run, on_success=report) as batch:
+        batch.enqueue_many(book, [{"number": 1}, {"number": 2}])
+    await scheduler.start(schedule=False)
+    found = await until(scheduler, batch, "failed")
+    assert (found.Failed, await states(scheduler, batch)) == (2, ["cancelled"] * 2)
+    BROKEN.clear()
+    await scheduler.retry(run, by=SYSTEM)
+    found = await until(scheduler, batch, "succeeded")
+    assert (found.Total, found.Failed, await states(scheduler, batch)) == (2, 0, ["succeeded"] * 2)
+    [done] = await rows(scheduler, sa.select(job_run.c.Id).where(job_run.c.JobName == "Report"))
+    assert await scheduler.wait(done.Id, 60) == "succeeded"
+
+
+async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypatch):
+    async with scheduler.batch("outer") as outer:
+        outer.enqueue(book, number=1)
+    plain = Client(scheduler)
+
+    def add() -> None:
+        with plain.batch("more", parent=outer.batch_id) as more:
+            more.enqueue_many(book, [{"number": 2}, {"number": 3}])
+
+    await asyncio.to_thread(add)
+    found = await until(scheduler, outer, "running")
+    assert (found.Total, found.Pending) == (2, 2)
+    with pytest.raises(BatchError, match="cannot wait for a batch that it is in"):
+        async with scheduler.batch("never", after=outer, parent=outer.batch_id + 1) as never:
+            never.enqueue(book, number=4)
+    await scheduler.start(schedule=False)
+    await until(scheduler, outer, "succeeded")
+    with pytest.raises(BatchError, match="nothing can be added"):
+        async with scheduler.batch("late", parent=outer.batch_id) as late:
+            late.enqueue(book, number=4)
+    with pytest.raises(UnknownBatch):
+        async with scheduler.batch("lost", parent=999):
+            pass
+    monkeypatch.setattr(operate, "MOST_WAITING", 1)
+    with pytest.raises(BatchError, match="a batch that waits has at most 1 runs"):
+        async with scheduler.batch("many", after=outer) as many:
+            many.enqueue_many(book, [{"number": 5}] * 2)
+    [(batches,)] = await rows(scheduler, sa.select(sa.func.count()).select_from(job_batch))
+    assert batches == 2
