@@ -45,6 +45,7 @@ def with_job(spec: Spec, key: str, job: JobSpec) -> Spec:
     }
     seen = {
         "queues": spec.queues,
+        "pools": spec.pools,
         "calendars": spec.calendars,
         "defaults": dict(spec.defaults),
         "jobs": views,

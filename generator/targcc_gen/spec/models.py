@@ -35,6 +35,8 @@ from targcc_gen.spec.parts import (
     ProjectSpec,
     QueueSpec,
 )
+from targcc_gen.spec.pools.models import MODELS as POOL_MODELS
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.sharing.environments import MODELS as ENVIRONMENT_MODELS
 from targcc_gen.spec.sharing.environments import EnvironmentSpec
 from targcc_gen.spec.times import (
@@ -242,6 +244,10 @@ class Spec(Frozen):
         default_factory=lambda: {"default": QueueSpec()},
         description="Queues by name. `default` exists even when it is not listed.",
     )
+    pools: dict[QueueName, PoolSpec] = Field(
+        default_factory=dict,
+        description="Pools by name: workers that several queues share.",
+    )
     calendars: dict[CalendarName, CalendarSpec] = Field(
         default_factory=dict,
         description="Days off and times in which nothing starts, by name; jobs and queues name those that hold them.",
@@ -319,6 +325,7 @@ def _as_written(spec: Spec) -> dict[str, Any]:
     """What `rules.spec_findings` looks at, in the shape of the YAML."""
     return {
         "queues": spec.queues,
+        "pools": spec.pools,
         "calendars": spec.calendars,
         "defaults": dict(spec.defaults),
         "jobs": {
@@ -342,7 +349,14 @@ def _as_written(spec: Spec) -> dict[str, Any]:
 
 
 _OWN: dict[str, type[BaseModel]] = {"spec": Spec, "calendar": CalendarSpec, "job": JobSpec}
-_MODELS = {**_OWN, **parts.MODELS, **ENVIRONMENT_MODELS, **policy.MODELS, **FLOW_MODELS}
+_MODELS = {
+    **_OWN,
+    **parts.MODELS,
+    **POOL_MODELS,
+    **ENVIRONMENT_MODELS,
+    **policy.MODELS,
+    **FLOW_MODELS,
+}
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
 """The keys that each kind of mapping may have."""

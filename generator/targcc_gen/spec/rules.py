@@ -18,6 +18,7 @@ from targcc_gen.spec.findings import Finding
 from targcc_gen.spec.flows.rules import flow_findings
 from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
+from targcc_gen.spec.pools.rules import pool_findings
 from targcc_gen.spec.value_errors import RULE, nearest, problem
 
 MAX_RECIPIENTS = 500
@@ -140,6 +141,7 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
     jobs = _mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
+    yield from pool_findings(spec)
     yield from calendar_findings(spec)
     yield from _same_names(jobs)
     yield from _environments(spec, jobs)

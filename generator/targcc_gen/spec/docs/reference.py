@@ -24,6 +24,7 @@ from targcc_gen.spec.oncall.policy import (
 )
 from targcc_gen.spec.params import PARAM_EXAMPLES
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.pools.models import EnvironmentPool, PoolSpec
 from targcc_gen.spec.sharing.environments import (
     EnvironmentDefaults,
     EnvironmentJob,
@@ -36,6 +37,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Spec),
     ("`project`", ProjectSpec),
     ("`queues`: each queue", QueueSpec),
+    ("`pools`: each pool", PoolSpec),
     ("`calendars`: each calendar", CalendarSpec),
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
@@ -53,6 +55,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`environments`: each environment", EnvironmentSpec),
     ("`defaults` of an environment", EnvironmentDefaults),
     ("`queues` of an environment", EnvironmentQueue),
+    ("`pools` of an environment", EnvironmentPool),
     ("`jobs` of an environment", EnvironmentJob),
 )
 

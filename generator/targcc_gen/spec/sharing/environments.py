@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from targcc_gen.spec.parts import Frozen
-from targcc_gen.spec.times import Duration, TimeLimit
+from targcc_gen.spec.pools.models import EnvironmentPool
+from targcc_gen.spec.times import Aging, Duration, TimeLimit
 from targcc_gen.spec.values import JobKey, QueueName
 
 
@@ -19,6 +20,9 @@ class EnvironmentQueue(Frozen):
     )
     concurrency: StrictInt | None = Field(
         default=None, ge=1, le=1000, description="At most so many runs at once on all nodes."
+    )
+    aging: Aging | None = Field(
+        default=None, description="What time of waiting counts as one point of priority."
     )
     isolation: Literal["thread", "process"] | None = Field(
         default=None, description="Whether its jobs run in processes of their own."
@@ -75,6 +79,9 @@ class EnvironmentSpec(Frozen):
     )
     queues: dict[QueueName, EnvironmentQueue] = Field(
         default_factory=dict, description="Queues that are different there."
+    )
+    pools: dict[QueueName, EnvironmentPool] = Field(
+        default_factory=dict, description="Pools that are different there."
     )
     jobs: dict[JobKey, EnvironmentJob] = Field(
         default_factory=dict, description="Jobs that are different there."

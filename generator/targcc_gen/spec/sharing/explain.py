@@ -13,6 +13,7 @@ from targcc_gen.names import JobName
 from targcc_gen.spec.calendars.models import CalendarSpec
 from targcc_gen.spec.models import JobSpec, Spec
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.sharing.environments import EnvironmentJob
 from targcc_gen.spec.sharing.shared import Layer
@@ -26,6 +27,7 @@ _JOB_KEY = len(("jobs", "Daily", "timeout"))
 _NAMED: dict[str, type[BaseModel]] = {
     "jobs": JobSpec,
     "queues": QueueSpec,
+    "pools": PoolSpec,
     "calendars": CalendarSpec,
 }
 """The sections whose entries have names, and what each of them may say."""
@@ -78,7 +80,7 @@ def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
     """Where a value may stand, what counts most first."""
     there: Steps = () if environment is None else ("environments", environment)
     is_job = steps[0] == "jobs"
-    if there and (steps[0] in {"defaults", "queues"} or is_job):
+    if there and (steps[0] in {"defaults", "queues", "pools"} or is_job):
         yield (*there, *steps)
     yield steps
     if is_job and steps[-1] in _IN_DEFAULTS and len(steps) == _JOB_KEY:
