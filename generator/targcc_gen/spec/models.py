@@ -35,7 +35,6 @@ from targcc_gen.spec.parts import (
     ProjectSpec,
     QueueSpec,
 )
-from targcc_gen.spec.pools.models import MODELS as POOL_MODELS
 from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.sharing.environments import MODELS as ENVIRONMENT_MODELS
 from targcc_gen.spec.sharing.environments import EnvironmentSpec
@@ -245,8 +244,7 @@ class Spec(Frozen):
         description="Queues by name. `default` exists even when it is not listed.",
     )
     pools: dict[QueueName, PoolSpec] = Field(
-        default_factory=dict,
-        description="Pools by name: workers that several queues share.",
+        default_factory=dict, description="Pools by name: workers that several queues share."
     )
     calendars: dict[CalendarName, CalendarSpec] = Field(
         default_factory=dict,
@@ -324,9 +322,7 @@ class Spec(Frozen):
 def _as_written(spec: Spec) -> dict[str, Any]:
     """What `rules.spec_findings` looks at, in the shape of the YAML."""
     return {
-        "queues": spec.queues,
-        "pools": spec.pools,
-        "calendars": spec.calendars,
+        **{key: getattr(spec, key) for key in ("queues", "pools", "calendars", "moved")},
         "defaults": dict(spec.defaults),
         "jobs": {
             key: {
@@ -343,20 +339,12 @@ def _as_written(spec: Spec) -> dict[str, Any]:
             name: one.model_dump(exclude_none=True) for name, one in spec.environments.items()
         },
         **({"extends": spec.extends} if spec.extends else {}),
-        "moved": spec.moved,
         "flows": {name: one.model_dump() for name, one in spec.flows.items()},
     }
 
 
 _OWN: dict[str, type[BaseModel]] = {"spec": Spec, "calendar": CalendarSpec, "job": JobSpec}
-_MODELS = {
-    **_OWN,
-    **parts.MODELS,
-    **POOL_MODELS,
-    **ENVIRONMENT_MODELS,
-    **policy.MODELS,
-    **FLOW_MODELS,
-}
+_MODELS = {**_OWN, **parts.MODELS, **ENVIRONMENT_MODELS, **policy.MODELS, **FLOW_MODELS}
 
 KEYS = {kind: list(model.model_fields) for kind, model in _MODELS.items()}
 """The keys that each kind of mapping may have."""

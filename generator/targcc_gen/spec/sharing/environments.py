@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from targcc_gen.spec.parts import Frozen
+from targcc_gen.spec.pools.models import MODELS as POOL_MODELS
 from targcc_gen.spec.pools.models import EnvironmentPool
 from targcc_gen.spec.times import Aging, Duration, TimeLimit
 from targcc_gen.spec.values import JobKey, QueueName
@@ -89,6 +90,7 @@ class EnvironmentSpec(Frozen):
 
 
 MODELS: dict[str, type[Frozen]] = {
+    **POOL_MODELS,
     "environment": EnvironmentSpec,
     "environment defaults": EnvironmentDefaults,
     "environment queue": EnvironmentQueue,
