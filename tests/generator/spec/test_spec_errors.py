@@ -178,12 +178,12 @@ def test_a_mistake_in_a_job_is_said_with_its_place_and_advice(body, place, messa
         (f"{HEAD}pools: {{main: {{workers: 2}}}}\n", "3:9", 'no queue is in pool "main"'),
         (
             f"{HEAD}queues: {{a: {{pool: m}}}}\npools: {{m: {{workers: 0}}}}\n",
-            "4:21",
+            "4:22",
             "workers must be at least 1",
         ),
         (
             f"{HEAD}queues: {{a: {{pool: m}}}}\npools: {{m: {{}}}}\nenvironments: {{s: {{pools: {{n: {{}}}}}}}}\n",
-            "5:29",
+            "5:31",
             'no pool "n"',
         ),
         (
