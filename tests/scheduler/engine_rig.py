@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from targcc_scheduler.core.clock import Clock, SystemClock
+from targcc_scheduler.core.queues.pool import Pool
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.engine.factory import make_queue_engine
 from targcc_scheduler.engine.handover import submission
@@ -50,6 +51,7 @@ class Node:
         queue_limits: Mapping[str, int],
         poll: float,
         clock: Clock,
+        aging: Mapping[str, int],
     ) -> None:
         settings = Settings(
             _env_file=None, database_url=url, poll_seconds=poll, heartbeat_seconds=0.5
@@ -57,11 +59,12 @@ class Node:
         self.name = name
         self.clock = clock
         self.store = Store(url)
-        self.engine = make_queue_engine(settings, clock, self.store.engine)
+        self.engine = make_queue_engine(settings, clock, self.store.engine, aging)
         self.limits = dict(limits)
         self.queue_limits = dict(queue_limits)
         self.begun: list[int] = []
         self.jobs: list[str] = []
+        self.queues: list[str] = []
         self.ended: list[int] = []
         self.most_at_once = 0
         self.started: dict[int, datetime] = {}
@@ -105,17 +108,18 @@ class Node:
         due: timedelta = NOW,
         priority: int = 0,
         queue: str = "default",
+        ago: timedelta = NOW,
         connection: Any = None,
     ) -> int:
         """Create a run and submit it, in a transaction of its own or the one given."""
         if connection is None:
             async with self.store.write() as mine:
                 run_id = await self.create(
-                    job, due=due, priority=priority, queue=queue, connection=mine
+                    job, due=due, priority=priority, queue=queue, ago=ago, connection=mine
                 )
             self.engine.wake()
             return run_id
-        now = self.clock.now()
+        now = self.clock.now() - ago
         new = values.NewRun(
             job_name=job,
             job_type="Manual",
@@ -129,9 +133,10 @@ class Node:
         await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
         return run_id
 
-    def work(self, **queues: int) -> None:
+    def work(self, *pools: Pool, **queues: int) -> None:
         """Begin to work."""
-        self._task = asyncio.create_task(self.engine.work(self, queues or {"default": 5}))
+        alone = queues if queues or pools else {"default": 5}
+        self._task = asyncio.create_task(self.engine.work(self, alone, pools))
 
     async def drained(self) -> None:
         """Take nothing new, and wait until everything is settled."""
@@ -205,6 +210,7 @@ class Node:
     async def perform(self, claim: values.Claim) -> None:
         self.begun.append(claim.run_id)
         self.jobs.append(claim.job_name)
+        self.queues.append(claim.queue)
         self.started[claim.run_id] = datetime.now(UTC)
         self.most_at_once = max(self.most_at_once, len(self.begun) - len(self.ended))
         await self.may_end.wait()
@@ -229,6 +235,7 @@ async def nodes_on(url: str):
         queue_limits: Mapping[str, int] | None = None,
         poll: float = 0.3,
         shift: timedelta = NOW,
+        aging: Mapping[str, int] | None = None,
     ) -> Node:
         node = Node(
             url,
@@ -237,6 +244,7 @@ async def nodes_on(url: str):
             queue_limits=queue_limits or {},
             poll=poll,
             clock=ShiftedClock(shift),
+            aging=aging or {},
         )
         await node.engine.open()
         await node.sign_on()

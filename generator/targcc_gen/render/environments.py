@@ -22,7 +22,7 @@ def different(spec: Spec, place: EnvironmentSpec) -> str:
         place: One of its environments.
     """
     found: dict[str, Any] = _said(place.defaults)
-    if place.queues:
+    if place.queues or place.pools:
         found |= _queues(spec, place)
     options = {spec.stable_name(key): _said(job) for key, job in place.jobs.items()}
     options |= {key: _said(flow) for key, flow in place.flows.items()}  # which a job starts
@@ -33,11 +33,17 @@ def different(spec: Spec, place: EnvironmentSpec) -> str:
 
 def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
     queues = {
-        name: queue.model_copy(update=_said(place.queues[name]) if name in place.queues else {})
+        name: queue.model_copy(update=_changed(place.queues.get(name)))
         for name, queue in spec.queues.items()
     }
+    pools = {
+        name: pool.model_copy(update=_changed(place.pools.get(name)))
+        for name, pool in spec.pools.items()
+    }
+    there = spec.model_copy(update={"queues": queues, "pools": pools})
     return {
-        "queues": {name: queue.workers for name, queue in queues.items()},
+        "queues": workers_of(there),
+        **ordering_of(there),
         "queue_limits": {
             name: queue.concurrency for name, queue in queues.items() if queue.concurrency
         },
@@ -45,6 +51,38 @@ def _queues(spec: Spec, place: EnvironmentSpec) -> dict[str, Any]:
             name for name, queue in queues.items() if queue.isolation == "process"
         ),
     }
+
+
+def _changed(model: BaseModel | None) -> dict[str, Any]:
+    return {key: value for key, value in model or () if value is not None}
+
+
+def workers_of(spec: Spec) -> dict[str, int]:
+    """How many runs of each queue go on at once on a node, alone or with those of its pool."""
+    return {
+        name: spec.pools[queue.pool].workers if queue.pool else queue.workers
+        for name, queue in spec.queues.items()
+    }
+
+
+def ordering_of(spec: Spec) -> dict[str, Any]:
+    """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
+    aging = {
+        name: round(queue.aging.total_seconds())
+        for name, queue in spec.queues.items()
+        if queue.aging
+    }
+    pools = {
+        name: {
+            "workers": pool.workers,
+            "order": pool.order,
+            "queues": {
+                key: queue.weight or 1 for key, queue in spec.queues.items() if queue.pool == name
+            },
+        }
+        for name, pool in spec.pools.items()
+    }
+    return {key: value for key, value in (("queue_aging", aging), ("pools", pools)) if value}
 
 
 def _said(model: BaseModel) -> dict[str, Any]:

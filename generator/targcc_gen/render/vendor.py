@@ -220,19 +220,20 @@ def _configure(spec: Spec) -> str:
 
     defaults = spec.defaults
     timeout = None if defaults.timeout is None else format_duration(defaults.timeout)
-    queues = ", ".join(f"{pyliteral(name)}: {queue.workers}" for name, queue in spec.queues.items())
+    from targcc_gen.render.environments import source, workers_of
+
     return f"""configure(
     Project(
         name={pyliteral(spec.project.name)},
         package={pyliteral(spec.project.package)},
         timezone={pyliteral(spec.project.timezone)},
         database_url={pyliteral(_database_url(spec))},
-        queues={{{queues}}},
+        queues={source(workers_of(spec))},
         queue={pyliteral(defaults.queue)},
         retries={defaults.retries},
         backoff={pyliteral(format_duration(defaults.backoff))},
         timeout={pyliteral(timeout)},
-{_process_queues(spec)}{_queue_limits(spec)}{_calendars(spec)}{_told(spec)}{_flows(spec)}    ){_environments(spec)}
+{_process_queues(spec)}{_queue_limits(spec)}{_ordering(spec)}{_calendars(spec)}{_told(spec)}{_flows(spec)}    ){_environments(spec)}
 )
 """
 
@@ -254,6 +255,15 @@ def _queue_limits(spec: Spec) -> str:
     limits = {name: one.concurrency for name, one in spec.queues.items() if one.concurrency}
     shown = ", ".join(f"{pyliteral(name)}: {limit}" for name, limit in limits.items())
     return f"        queue_limits={{{shown}}},\n" if limits else ""
+
+
+def _ordering(spec: Spec) -> str:
+    """What waiting counts in queues, and which of them share workers; nothing is said where there is none."""
+    from targcc_gen.render.environments import ordering_of, source
+
+    return "".join(
+        f"        {name}={source(values)},\n" for name, values in ordering_of(spec).items()
+    )
 
 
 def _calendars(spec: Spec) -> str:

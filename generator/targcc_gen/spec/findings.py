@@ -174,6 +174,7 @@ def shown(value: object) -> str:
 _KINDS: dict[tuple[str | None, ...], str] = {
     (): "spec",
     ("queues", None): "queue",
+    ("pools", None): "pool",
     ("calendars", None): "calendar",
     ("jobs", None): "job",
     ("flows", None): "flow",
@@ -181,6 +182,7 @@ _KINDS: dict[tuple[str | None, ...], str] = {
     ("environments", None): "environment",
     ("environments", None, "defaults"): "environment defaults",
     ("environments", None, "queues", None): "environment queue",
+    ("environments", None, "pools", None): "environment pool",
     ("environments", None, "jobs", None): "environment job",
     ("environments", None, "flows", None): "environment flow",
     ("alerts",): "project alerts",
@@ -207,7 +209,7 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
     match path:
         case ():
             return "the spec"
-        case ("queues" | "calendars" as kind, name):
+        case ("queues" | "calendars" | "pools" as kind, name):
             return f"{kind[:-1]} {shown(name)}"
         case ("jobs", name):
             return f"job {shown(name)}"
@@ -217,7 +219,7 @@ def name_of(path: Steps) -> str:  # noqa: PLR0911 - one line for each kind
             return f"step {shown(name)} of flow {shown(flow)}"
         case ("environments", name):
             return f"environment {shown(name)}"
-        case ("environments", place, "jobs" | "queues" | "flows" as kind, name):
+        case ("environments", place, "jobs" | "queues" | "pools" | "flows" as kind, name):
             return f"{kind[:-1]} {shown(name)} of environment {shown(place)}"
         case ("jobs", name, "alerts" | "misfire" | "limit" as part):
             return f"{part} of job {shown(name)}"

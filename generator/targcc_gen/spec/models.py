@@ -29,6 +29,7 @@ from targcc_gen.spec.parts import (
     ProjectSpec,
     QueueSpec,
 )
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.sharing.environments import MODELS as ENVIRONMENT_MODELS
 from targcc_gen.spec.sharing.environments import EnvironmentSpec
 from targcc_gen.spec.ties.models import MODELS as TIE_MODELS
@@ -61,6 +62,9 @@ class Spec(Frozen):
     queues: dict[QueueName, QueueSpec] = Field(
         default_factory=lambda: {"default": QueueSpec()},
         description="Queues by name. `default` exists even when it is not listed.",
+    )
+    pools: dict[QueueName, PoolSpec] = Field(
+        default_factory=dict, description="Pools by name: workers that several queues share."
     )
     calendars: dict[CalendarName, CalendarSpec] = Field(
         default_factory=dict,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_
 
 from targcc_gen.spec import rules
 from targcc_gen.spec.calendars.values import CalendarNames, OnHoliday
-from targcc_gen.spec.times import Duration, TimeLimit, Zone
+from targcc_gen.spec.times import Aging, Duration, TimeLimit, Zone
 from targcc_gen.spec.value_errors import problem
 from targcc_gen.spec.values import (
     AlertEvent,
@@ -69,6 +69,20 @@ class QueueSpec(Frozen):
         ge=1,
         le=1000,
         description="How many runs of this queue go on at once on each node.",
+    )
+    pool: QueueName | None = Field(
+        default=None,
+        description="The pool, one of `pools`, whose workers it shares with other queues instead of having its own.",
+    )
+    weight: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Its share of the starts in a weighted pool; by default 1.",
+    )
+    aging: Aging | None = Field(
+        default=None,
+        description="Each such time that a run waits counts as one point of priority; by default waiting counts for nothing.",
     )
     concurrency: StrictInt | None = Field(
         default=None,

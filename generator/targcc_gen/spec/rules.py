@@ -18,6 +18,7 @@ from targcc_gen.spec.findings import Finding, mapping
 from targcc_gen.spec.flows.rules import flow_findings
 from targcc_gen.spec.oncall.findings import RECIPIENTS, policy_findings
 from targcc_gen.spec.params import Param
+from targcc_gen.spec.pools.rules import pool_findings
 from targcc_gen.spec.ties.rules import SLOTS, chain_findings, place_findings, tie_findings
 from targcc_gen.spec.ties.values import INTERVALS, follows
 from targcc_gen.spec.value_errors import RULE, nearest, problem
@@ -146,6 +147,7 @@ def spec_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong between jobs, queues and defaults of a whole spec, in the shape of the YAML."""
     jobs = mapping(spec.get("jobs"))
     yield from _queues(spec, jobs)
+    yield from pool_findings(spec)
     yield from calendar_findings(spec)
     yield from _same_names(jobs)
     yield from _environments(spec, jobs)
@@ -253,6 +255,7 @@ def as_written(spec: Spec) -> dict[str, Any]:
     """What `spec_findings` looks at, in the shape of the YAML; None is what a job does not say."""
     return {
         "queues": spec.queues,
+        "pools": spec.pools,
         "calendars": spec.calendars,
         "defaults": vars(spec.defaults),
         "jobs": {

@@ -72,6 +72,21 @@ Duration = Annotated[
 """A length of time, written `90s`, `15m`, `1h30m` or `2d`."""
 
 
+def _point(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= timedelta(days=1) or value % timedelta(seconds=1):
+        raise problem("aging is whole seconds, from 1s to 1d", hint='for example "5m"')
+    return value
+
+
+Aging = Annotated[
+    timedelta,
+    BeforeValidator(checked_duration),
+    AfterValidator(_point),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+"""A length of time that counts as one point of priority."""
+
+
 def _interval(value: object) -> timedelta:
     interval = checked_duration(value)
     if interval < timedelta(seconds=1):

@@ -17,6 +17,7 @@ from .core.clock import Clock, DatabaseClock, uptime
 from .core.languages.reader import for_nobody
 from .core.loop_thread import LoopOnDemand
 from .core.masking.known import KNOWN
+from .core.queues.pool import Workers, workers_of
 from .core.sealing.seals import SEALS
 from .core.secrets import mask
 from .core.states import RunState
@@ -276,7 +277,7 @@ class Host:
             loop=self._loop.open(),
             jobs=self._job_loop() if work else None,
             processes=ProcessPool(f"{__package__}.job_process", self._process_setup()),
-            queues=self._workers(queues),
+            workers=self._workers(queues),
             queue_limits=current().queue_limits,
             schedule=schedule,
             own=lambda: self.registry.own,
@@ -320,7 +321,9 @@ class Host:
     async def _open(self) -> None:
         if self._store is None:
             self._store = Store(self._settings.database_url, self._settings.pool_size)
-            self._engine = make_queue_engine(self._settings, self.clock, self._store.engine)
+            self._engine = make_queue_engine(
+                self._settings, self.clock, self._store.engine, current().queue_aging
+            )
             try:
                 async with self._store.read() as connection:
                     await connection.run_sync(refuse_newer)
@@ -391,10 +394,6 @@ class Host:
         settings = pickle.dumps(self._settings)
         return ProcessSetup(project, settings, self._jobs_package, KNOWN.lasting, SEALS.keys)
 
-    def _workers(self, wanted: Sequence[str] | None) -> dict[str, int]:
-        """How many runs at a time from each queue; one that only a job names gets one worker."""
-        workers = {item.queue: 1 for item in self.registry.definitions.values()}
-        workers.update(current().queues)
-        if wanted is None:
-            return workers
-        return {name: workers.get(name, 1) for name in wanted}
+    def _workers(self, wanted: Sequence[str] | None) -> Workers:
+        named = (item.queue for item in self.registry.definitions.values())
+        return workers_of(current(), named=named, wanted=wanted)

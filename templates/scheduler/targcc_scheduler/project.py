@@ -28,6 +28,9 @@ class Project:
         retries: How often a failed run is tried again, for jobs that do not say.
         backoff: The wait before the first retry, for jobs that do not say, such as ``30s``.
         queue_limits: For some queues, the number of runs that go on at once on all nodes together.
+        queue_aging: For some queues, how many seconds of waiting count as one point of priority.
+        pools: Pools by name: ``workers`` of each node that the pool's ``queues`` share, these in order and with their weights, and its
+            ``order``, ``strict`` or ``weighted``. Such a queue has its pool's workers in ``queues`` too.
         process_queues: The queues whose jobs run in worker processes unless they say otherwise.
         timeout: How long a run may take, for jobs that do not say; ``None`` is no limit.
         calendars: Calendars by name: days off and times in which nothing starts, as :data:`~.schedules.working.calendar.KEYS` has them.
@@ -50,6 +53,8 @@ class Project:
     timeout: str | None = None
     process_queues: tuple[str, ...] = ()
     queue_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    queue_aging: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    pools: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     calendars: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     queue_calendars: Mapping[str, Mapping[str, Any]] = field(
         default_factory=lambda: MappingProxyType({})
@@ -64,7 +69,7 @@ class Project:
     def __post_init__(self) -> None:
         for name in (
             *("queues", "queue_limits", "calendars", "queue_calendars", "job_options"),
-            *("alerts", "oncall", "flows"),
+            *("alerts", "oncall", "flows", "queue_aging", "pools"),
         ):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         if not self.database_url:

@@ -116,6 +116,39 @@ def test_the_scheduler_is_told_of_a_queue_that_is_limited_on_all_nodes(tree):
     assert b"queue_limits" not in tree.files["src/acme_jobs/scheduler/__init__.py"].content[-900:]
 
 
+ORDERED = """\
+queues:
+  critical: {pool: main, weight: 5}
+  bulk: {pool: main, aging: 5m}
+pools:
+  main: {workers: 10}
+"""
+STAGING = """\
+environments:
+  staging:
+    pools: {main: {workers: 2, order: strict}}
+    queues: {bulk: {aging: 1m}}
+"""
+
+
+def test_the_scheduler_is_told_which_queues_share_workers_and_what_waiting_counts(tree):
+    source = (
+        render_project(spec_with(ORDERED + STAGING))
+        .files["src/acme_jobs/scheduler/__init__.py"]
+        .content
+    )
+    assert b"pools" not in tree.files["src/acme_jobs/scheduler/__init__.py"].content[-900:]
+
+    queues = {"critical": 5, "bulk": 1}
+    project = project_of(render_project(spec_with(ORDERED)))
+    assert project.queues == {"default": 5, "critical": 10, "bulk": 10}
+    assert project.queue_aging == {"bulk": 300}
+    assert project.pools == {"main": {"workers": 10, "order": "weighted", "queues": queues}}
+    flat = b" ".join(source.split())
+    assert b'"queue_aging": {"bulk": 60}' in flat
+    assert b'"main": {"workers": 2, "order": "strict"' in flat
+
+
 def test_sqlite_is_the_default(tree):
     assert project_of(tree).database_url == "sqlite:///acme_jobs.db"
     assert project_of(tree).timeout is None

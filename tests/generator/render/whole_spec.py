@@ -307,7 +307,12 @@ PLACE_DEFAULTS = {
     "timeout": DURATION,
     "queue": QUEUE,
 }
-PLACE_QUEUE = {"workers": COUNT, "concurrency": COUNT, "isolation": ISOLATION}
+PLACE_QUEUE = {
+    "workers": COUNT,
+    "concurrency": COUNT,
+    "isolation": ISOLATION,
+    "aging": mostly(["5m", "1d"], "2d", "1500ms"),
+}
 QUEUE_KEYS = {**PLACE_QUEUE, "calendar": CALENDARS, "on_holiday": ON_HOLIDAY}
 PLACE_FLOW = {
     "queue": QUEUE,
@@ -399,12 +404,19 @@ PROJECT = {
     "timezone": ZONE,
     "description": TEXT,
 }
+POOL = {
+    "workers": mostly([1, 20], 0),
+    "order": mostly(["weighted"], "strict", "fair"),
+}
+POOLED = {"pool": st.just("main"), "weight": mostly([1, 5], 0)}
 DRAWN: dict[str, set[str]] = {
-    "spec": {"targcc", "project", "scheduler", "queues", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows"},
+    "spec": {"targcc", "project", "scheduler", "queues", "pools", "calendars", "jobs", "database", "defaults", "moved", "environments", "alerts", "oncall", "flows"},
     "project": {"name", *PROJECT},
     "flow": {*FLOW, "steps"},
     "flow step": {*FLOW_STEP, "job"},
-    "queue": {*QUEUE_KEYS},
+    "queue": {*QUEUE_KEYS, *POOLED},
+    "pool": {*POOL},
+    "environment pool": {*POOL},
     "calendar": {*CALENDAR_KEYS},
     "defaults": {*PLACE_DEFAULTS},
     "job": {*JOB, "cron", "every", "anchor", "after", "at", "type", "blueprint", "procedure", "params"},
@@ -418,7 +430,7 @@ DRAWN: dict[str, set[str]] = {
     "person": {*REACHED},
     "shift": {*SHIFT},
     "misfire": {"policy", "grace"},
-    "environment": {"defaults", "queues", "jobs", "flows"},
+    "environment": {"defaults", "queues", "pools", "jobs", "flows"},
     "environment defaults": {*PLACE_DEFAULTS},
     "environment queue": {*PLACE_QUEUE},
     "environment job": {*PLACE_JOB},
@@ -485,6 +497,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     place = {
         "defaults": some(PLACE_DEFAULTS, 2),
         "queues": st.dictionaries(QUEUE, some(PLACE_QUEUE, 2), max_size=1),
+        "pools": st.just({}),
         "jobs": st.dictionaries(st.sampled_from(keys[:-1]), some(PLACE_JOB, 3), max_size=1),
         "flows": st.dictionaries(st.just("MonthlyFlow"), some(PLACE_FLOW, 2), max_size=1),
     }
@@ -500,6 +513,12 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "flows": st.dictionaries(st.just("MonthlyFlow"), flows(keys), max_size=1),
     }
     whole |= draw(some(more, 3))
+    if draw(st.booleans()):
+        whole["queues"]["shared"] = {"pool": draw(mostly(["main"], "nowhere"))}
+        whole["queues"]["shared"] |= draw(some(POOLED, 1))
+        whole["pools"] = {"main": draw(some(POOL, 2))}
+        for one in whole.get("environments", {}).values():
+            one["pools"] = {"main": draw(some(POOL, 2))}
     if draw(SELDOM):
         whole[draw(st.sampled_from(["jbos", "queue", "Jobs"]))] = {}
     return whole

@@ -1,6 +1,7 @@
 """Why something does not run, in a sentence, the reason that decides first."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -112,6 +113,32 @@ async def of_job(scheduler, name, now=NOW):
     jobs = scheduler.definitions
     answer = await scheduler.read(lambda db: why_job(db, name, jobs, now, lost_after=20))
     return answer.reasons
+
+
+POOLED = {"critical": 5, "default": 3, "single": 1}
+
+
+@pytest.mark.parametrize(("order", "said"), [("weighted", "3 of 9"), ("strict", "critical go")])
+async def test_why_says_which_pool_a_run_waits_for_and_what_its_waiting_counts(
+    scheduler, monkeypatch, order, said
+):
+    pools = {"main": {"workers": 2, "order": order, "queues": POOLED}}
+    project = replace(
+        PROJECT, queues=dict.fromkeys(POOLED, 2), pools=pools, queue_aging={"default": 60}
+    )
+    monkeypatch.setattr("targcc_scheduler.project._configured", project)
+    await up(scheduler)
+    runs = [await add(scheduler, "Critical", "running", Queue="critical") for _ in range(2)]
+    hour = timedelta(hours=1)
+    await add(scheduler, "Nightly", "enqueued", Priority=59)  # 59.1 points
+    await add(scheduler, "Nightly", "enqueued", Priority=61)
+    waits = await add(scheduler, "Nightly", "enqueued", DueAt=NOW - hour)  # 60 points
+    text = await only(scheduler, waits)
+    named = " and ".join(f"run {one}" for one in runs)
+    assert f"a worker of pool main (2 of 2 busy: {named})" in text
+    assert said in text
+    assert "; 1 run goes before it. Waiting counts" in text
+    assert "it has 60.0 beside its priority 0." in text
 
 
 async def only(scheduler, run_id):

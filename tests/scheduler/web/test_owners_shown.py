@@ -90,3 +90,17 @@ async def test_how_many_runs_of_a_queue_may_go_on_at_once_is_shown(site: Site, m
     queues = {one["name"]: one for one in (await (await site.program()).get("/api/queues")).json()}
     assert queues["default"]["limit"] == 3
     assert 'data-label="At most">3<' in await (await site.user()).page("/jobs/system")
+
+
+async def test_the_pool_of_a_queue_and_what_waiting_counts_there_are_shown(site: Site, monkeypatch):
+    pool = {"workers": 10, "order": "weighted", "queues": {"default": 3, "bulk": 1}}
+    ordered = replace(current(), pools={"main": pool}, queue_aging={"default": 300})
+    monkeypatch.setattr("targcc_scheduler.project._configured", ordered)
+    queues = {one["name"]: one for one in (await (await site.program()).get("/api/queues")).json()}
+    shown = queues["default"]["pool"]
+    assert (shown["name"], shown["order"], shown["weight"]) == ("main", "weighted", 3)
+    assert (queues["default"]["aging_seconds"], shown["busy"]) == (300, 0)
+    assert {queues[name]["pool"] is None for name in queues if name != "default"} == {True}
+    page = await (await site.user()).page("/jobs/system")
+    assert "workers of pool" in page
+    assert "each 5 min of waiting is a point" in page

@@ -25,6 +25,7 @@ from targcc_gen.spec.oncall.policy import (
 )
 from targcc_gen.spec.params import PARAM_EXAMPLES
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.pools.models import EnvironmentPool, PoolSpec
 from targcc_gen.spec.sharing.environments import (
     EnvironmentDefaults,
     EnvironmentFlow,
@@ -39,6 +40,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", Spec),
     ("`project`", ProjectSpec),
     ("`queues`: each queue", QueueSpec),
+    ("`pools`: each pool", PoolSpec),
     ("`calendars`: each calendar", CalendarSpec),
     ("`defaults`", DefaultsSpec),
     ("`jobs`: each job", JobSpec),
@@ -57,6 +59,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`environments`: each environment", EnvironmentSpec),
     ("`defaults` of an environment", EnvironmentDefaults),
     ("`queues` of an environment", EnvironmentQueue),
+    ("`pools` of an environment", EnvironmentPool),
     ("`jobs` of an environment", EnvironmentJob),
     ("`flows` of an environment", EnvironmentFlow),
 )

@@ -14,7 +14,7 @@ _SCHEDULES = ("cron", "every", "at", "type")
 
 # Sections that may be there with nothing below them.
 _MAY_BE_EMPTY = (
-    *("queues", "calendars", "defaults", "jobs", "environments", "moved", "flows"),
+    *("queues", "pools", "calendars", "defaults", "jobs", "environments", "moved", "flows"),
     *("alerts", "oncall"),
 )
 
@@ -65,7 +65,7 @@ def _name_shapes(schema: dict[str, Any]) -> None:
     definitions = schema["$defs"]
     job = definitions["JobSpec"]["properties"]
     job["params"]["propertyNames"] = {"pattern": "^[a-z][a-z0-9_]*$"}
-    for section in ("queues", "calendars"):
+    for section in ("queues", "pools", "calendars"):
         schema["properties"][section]["propertyNames"] = {
             "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,49}$"
         }

@@ -33,6 +33,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _MAY_BE_EMPTY = {
     ("jobs",),
     ("queues",),
+    ("pools",),
     ("calendars",),
     ("defaults",),
     ("environments",),

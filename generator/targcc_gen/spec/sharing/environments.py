@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from targcc_gen.spec.parts import Frozen
+from targcc_gen.spec.pools.models import MODELS as POOL_MODELS
+from targcc_gen.spec.pools.models import EnvironmentPool
 from targcc_gen.spec.ties.values import OnDuplicate, UniqueScope
-from targcc_gen.spec.times import Duration, TimeLimit
+from targcc_gen.spec.times import Aging, Duration, TimeLimit
 from targcc_gen.spec.values import JobKey, QueueName
 
 
@@ -20,6 +22,9 @@ class EnvironmentQueue(Frozen):
     )
     concurrency: StrictInt | None = Field(
         default=None, ge=1, le=1000, description="At most so many runs at once on all nodes."
+    )
+    aging: Aging | None = Field(
+        default=None, description="What time of waiting counts as one point of priority."
     )
     isolation: Literal["thread", "process"] | None = Field(
         default=None, description="Whether its jobs run in processes of their own."
@@ -99,6 +104,9 @@ class EnvironmentSpec(Frozen):
     queues: dict[QueueName, EnvironmentQueue] = Field(
         default_factory=dict, description="Queues that are different there."
     )
+    pools: dict[QueueName, EnvironmentPool] = Field(
+        default_factory=dict, description="Pools that are different there."
+    )
     jobs: dict[JobKey, EnvironmentJob] = Field(
         default_factory=dict, description="Jobs that are different there."
     )
@@ -108,6 +116,7 @@ class EnvironmentSpec(Frozen):
 
 
 MODELS: dict[str, type[Frozen]] = {
+    **POOL_MODELS,
     "environment": EnvironmentSpec,
     "environment defaults": EnvironmentDefaults,
     "environment queue": EnvironmentQueue,

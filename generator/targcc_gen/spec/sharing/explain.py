@@ -15,6 +15,7 @@ from targcc_gen.spec.flows.models import FlowSpec
 from targcc_gen.spec.jobs.models import JobSpec
 from targcc_gen.spec.models import Spec
 from targcc_gen.spec.parts import AlertsSpec, DefaultsSpec, MisfireSpec, ProjectSpec, QueueSpec
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.reading.nodes import Node
 from targcc_gen.spec.sharing.environments import EnvironmentJob
 from targcc_gen.spec.sharing.shared import Layer
@@ -28,6 +29,7 @@ _JOB_KEY = len(("jobs", "Daily", "timeout"))
 _NAMED: dict[str, type[BaseModel]] = {
     "jobs": JobSpec,
     "queues": QueueSpec,
+    "pools": PoolSpec,
     "calendars": CalendarSpec,
     "flows": FlowSpec,
 }
@@ -81,7 +83,7 @@ def _places(steps: Steps, environment: str | None) -> Iterator[Steps]:
     """Where a value may stand, what counts most first."""
     there: Steps = () if environment is None else ("environments", environment)
     is_job = steps[0] == "jobs"
-    if there and steps[0] in {"defaults", "queues", "flows", "jobs"}:
+    if there and steps[0] in {"defaults", "queues", "pools", "flows", "jobs"}:
         yield (*there, *steps)
     yield steps
     if is_job and steps[-1] in _IN_DEFAULTS and len(steps) == _JOB_KEY:

@@ -16,6 +16,7 @@ from targcc_gen.spec.calendars.values import CalendarName
 from targcc_gen.spec.findings import findings_of
 from targcc_gen.spec.models import KEYS, Spec
 from targcc_gen.spec.parts import DefaultsSpec, Frozen, QueueSpec
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.reading.loader import (
     parse_tree,
     placed,
@@ -33,7 +34,7 @@ MOST_FILES = 8
 
 _EXAMPLE = "../org-defaults.yaml"
 
-SECTIONS = ("database", "scheduler", "queues", "calendars", "defaults", "environments")
+SECTIONS = ("database", "scheduler", "queues", "pools", "calendars", "defaults", "environments")
 """What a shared file may say."""
 
 
@@ -47,6 +48,7 @@ class SharedSpec(Frozen):
     database: Literal["sqlite", "postgresql"] | None = None
     scheduler: Literal["vendored", "package"] | None = None
     queues: dict[QueueName, QueueSpec] = Field(default_factory=dict)
+    pools: dict[QueueName, PoolSpec] = Field(default_factory=dict)
     calendars: dict[CalendarName, CalendarSpec] = Field(default_factory=dict)
     defaults: DefaultsSpec = Field(default_factory=DefaultsSpec)
     environments: dict[str, EnvironmentSpec] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from targcc_gen.spec.jobs.models import JobSpec
 from targcc_gen.spec.models import Spec
 from targcc_gen.spec.params import Param
 from targcc_gen.spec.parts import AlertsSpec, MisfireSpec, QueueSpec
+from targcc_gen.spec.pools.models import PoolSpec
 from targcc_gen.spec.quoting import quoted, scalar
 from targcc_gen.spec.times import format_duration
 
@@ -64,7 +65,7 @@ def dump_spec(spec: Spec) -> str:
 
 def queue_entry(name: str, queue: QueueSpec, *, quote_keys: bool = False) -> str:
     """One entry of `queues` on one line."""
-    values = {"workers": queue.workers, **_plain(queue)}
+    values = _plain(queue) if queue.pool else {"workers": queue.workers, **_plain(queue)}
     return _entry(name, values, quote_keys=quote_keys)
 
 
@@ -123,6 +124,9 @@ def _shared(spec: Spec) -> Iterator[str]:
     if "queues" in said:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())
         yield "\n".join(["queues:", *entries])
+    if spec.pools and "pools" in said:
+        pools = (f"  {_entry(name, _pool(pool))}" for name, pool in spec.pools.items())
+        yield "\n".join(["pools:", *pools])
     if spec.calendars and "calendars" in said:
         yield "\n".join(["calendars:", *_calendars(spec)])
     if spec.extends is None:
@@ -131,6 +135,10 @@ def _shared(spec: Spec) -> Iterator[str]:
         own = spec.defaults.model_fields_set
         values = {name: _yaml_value(value) for name, value in spec.defaults if name in own}
         yield _block("defaults", values)
+
+
+def _pool(pool: PoolSpec) -> dict[str, Any]:
+    return {"workers": pool.workers, **_plain(pool)}
 
 
 def _told(spec: Spec) -> Iterator[str]:

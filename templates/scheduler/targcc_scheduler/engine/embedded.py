@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..core.clock import Clock, together
 from ..core.errors import NodeUnknown
 from ..core.outage import OUTAGES, Outage
-from ..storage.runs.values import Claim, Offer
+from ..core.queues.pool import Pool
+from ..core.queues.turns import Turns
+from ..storage.runs.values import Claim, Offer, Shared
 from .nudge import Nudge
 from .port import Submission, Worker
 
@@ -39,9 +41,17 @@ class EmbeddedEngine:
         database: The SQLite file; ``None`` for one in memory.
         clock: Tells when a run is due.
         poll_seconds: How often to look for work whatever the file says.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
     """
 
-    def __init__(self, database: Path | None, clock: Clock, *, poll_seconds: float = 1) -> None:
+    def __init__(
+        self,
+        database: Path | None,
+        clock: Clock,
+        *,
+        poll_seconds: float = 1,
+        aging: Mapping[str, int] | None = None,
+    ) -> None:
         self._log_file = f"{database}-wal" if database else None
         self._nudge = Nudge(database) if database else None
         self._seen: tuple[int, int] | None = None
@@ -50,10 +60,11 @@ class EmbeddedEngine:
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
+        self._aging = aging or {}
         self._busy = Counter[str]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._plenty: frozenset[str] = frozenset()
-        """The queues that gave as many runs as were asked for: there may be more."""
+        """The queues that gave as many runs as were asked for, or whose pool did: there may be more."""
         self._staged = float("-inf")
         self._outage = Outage(log, "claiming runs")
 
@@ -90,13 +101,16 @@ class EmbeddedEngine:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake_all)
 
-    async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
+    async def work(
+        self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
+    ) -> None:
         """Claim and perform, until drained."""
+        turns = [Turns(pool) for pool in pools]
         if self._nudge is not None:
             await self._nudge.listen(self._wake.set)
         self._glance()
         while not self._draining:
-            claims, until = await self._claim(worker, queues)
+            claims, until = await self._claim(worker, self._free(queues, turns))
             for claim in claims:
                 self._begin(worker, claim)
             if not claims:
@@ -124,14 +138,23 @@ class EmbeddedEngine:
         if self._nudge is not None:
             self._nudge.send()
 
-    async def _claim(
-        self, worker: Worker, queues: Mapping[str, int]
-    ) -> tuple[list[Claim], datetime]:
+    def _free(self, queues: Mapping[str, int], pools: Sequence[Turns]) -> Offer:
+        """The workers that are free now."""
+        alone = {queue: most - self._busy[queue] for queue, most in queues.items()}
+        shared = [
+            Shared(turns, turns.pool.workers - sum(self._busy[name] for name in turns.pool.queues))
+            for turns in pools
+        ]
+        return Offer(
+            wanted={queue: count for queue, count in alone.items() if count > 0},
+            shared=[one for one in shared if one.free > 0],
+            aging=self._aging,
+        )
+
+    async def _claim(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime]:
         """What can be begun now; if nothing, when to look again."""
-        free = {queue: most - self._busy[queue] for queue, most in queues.items()}
-        free = {queue: count for queue, count in free.items() if count > 0}
         poll = self._clock.now() + self._poll
-        if not free or worker.holds:
+        if not free.queues or worker.holds:
             return [], poll
         try:
             claims, next_due = await self._claim_due(worker, free)
@@ -140,35 +163,31 @@ class EmbeddedEngine:
         except NodeUnknown:  # the next heartbeat finds out, and registers again
             return [], poll
         self._outage.over()
-        taken = Counter(claim.queue for claim in claims)
-        self._plenty -= free.keys()
-        self._plenty |= {queue for queue, count in free.items() if taken[queue] == count}
+        self._plenty = (self._plenty - set(free.queues)) | _used_up(free, claims)
         return claims, min(poll, next_due) if next_due else poll
 
-    async def _claim_due(
-        self, worker: Worker, free: Mapping[str, int]
-    ) -> tuple[list[Claim], datetime | None]:
+    async def _claim_due(self, worker: Worker, free: Offer) -> tuple[list[Claim], datetime | None]:
         """Stage and claim; when the next run is due, if nothing waits now."""
 
         async def offer(_: AsyncConnection) -> Offer:
-            return Offer(wanted=free)
+            return free
 
-        if not self._plenty.isdisjoint(free):
+        if not self._plenty.isdisjoint(free.queues):
             if time.monotonic() - self._staged >= _STAGE_SECONDS:
                 self._staged = time.monotonic()
-                await self._stage_due(worker, free)
+                await self._stage_due(worker, free.queues)
             if claims := await worker.claim(offer):
                 return claims, None
-        waiting, next_due = await self._stage_due(worker, free)
+        waiting, next_due = await self._stage_due(worker, free.queues)
         if not waiting:
             return [], next_due
         return await worker.claim(offer), None
 
     async def _stage_due(
-        self, worker: Worker, queues: Mapping[str, int]
+        self, worker: Worker, queues: Sequence[str]
     ) -> tuple[bool, datetime | None]:
         """See whether there is work, and stage what has become due."""
-        waiting, next_due = await worker.due(queues.keys())
+        waiting, next_due = await worker.due(queues)
         if next_due is not None and next_due <= self._clock.now():
             await worker.stage()
         return waiting, next_due
@@ -194,6 +213,17 @@ class EmbeddedEngine:
         if self._seen != seen:
             self._wake.set()
         self._loop.call_later(together(_GLANCE_SECONDS), self._glance)
+
+
+def _used_up(free: Offer, claims: Sequence[Claim]) -> set[str]:
+    """The queues that gave as many runs as were asked for, by themselves or with those of their pool."""
+    taken = Counter(claim.queue for claim in claims)
+    alone = {queue for queue, count in free.wanted.items() if taken[queue] == count}
+    for one in free.shared:
+        queues = one.turns.pool.queues
+        if sum(taken[queue] for queue in queues) == one.free:
+            alone.update(queues)
+    return alone
 
 
 def _size_and_time(file: str) -> tuple[int, int] | None:

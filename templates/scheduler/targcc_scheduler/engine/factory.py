@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,21 +17,28 @@ from .embedded import EmbeddedEngine
 from .port import Engine
 
 
-def make_queue_engine(settings: Settings, clock: Clock, database: AsyncEngine) -> Engine:
+def make_queue_engine(
+    settings: Settings,
+    clock: Clock,
+    database: AsyncEngine,
+    aging: Mapping[str, int] | None = None,
+) -> Engine:
     """The engine that goes with the database URL.
 
     Args:
         settings: Names the database.
         clock: Tells when a run is due.
         database: The scheduler's database, for what an engine does outside anybody's transaction.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
     """
     url = make_url(settings.database_url)
     if known.for_url(url).name == "sqlite":
-        return EmbeddedEngine(Path(url.database or ""), clock, poll_seconds=settings.poll_seconds)
+        file = Path(url.database or "")
+        return EmbeddedEngine(file, clock, poll_seconds=settings.poll_seconds, aging=aging)
     from .procrastinate.engine import ProcrastinateEngine  # there only with the extra
 
     poll = timedelta(seconds=settings.poll_seconds)
-    return ProcrastinateEngine(database, clock, poll=poll)
+    return ProcrastinateEngine(database, clock, poll=poll, aging=aging)
 
 
 def schema_steps(url: str | URL) -> tuple[SchemaStep, ...]:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..core.queues.pool import Pool
 from ..storage.runs.claim_at_once import Entries, Taken
 from ..storage.runs.values import Claim, Offer
 
@@ -129,8 +130,10 @@ class Engine(Protocol):
     def wake(self) -> None:
         """Something was committed that may be work; called from any thread, after the commit. A hint, nothing more."""
 
-    async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
-        """Offer runs to ``worker``, so many at a time from each queue, until :meth:`drain`.
+    async def work(
+        self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
+    ) -> None:
+        """Offer runs to ``worker``, so many at a time from each queue and from the queues of each pool, until :meth:`drain`.
 
         Returns once everything it has begun is settled. While the database is unavailable, it keeps trying.
         """

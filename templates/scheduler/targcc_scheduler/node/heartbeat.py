@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ..core.clock import together, uptime
 from ..core.outage import OUTAGES, Outage
+from ..core.queues.pool import Workers
 from ..core.version import __version__
 from ..engine.handover import hand_over
 from ..jobs.definition import JobDefinition
@@ -44,7 +45,7 @@ class Heartbeat:
     Args:
         services: Database, engine, clock and settings.
         definitions: The jobs.
-        queues: How many runs at a time from each queue; for the others to see.
+        workers: How many runs at a time, and of which queues; for the others to see.
         alert_queue: Hears which jobs have rules.
         settled: Hears of each run that a rescue has settled.
     """
@@ -53,7 +54,7 @@ class Heartbeat:
         self,
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
-        queues: Mapping[str, int],
+        workers: Workers,
         alert_queue: AlertQueue,
         settled: Callable[[Settlement], None],
     ) -> None:
@@ -64,7 +65,7 @@ class Heartbeat:
         self.conditions = Conditions(services, self.name)
         self._services = services
         self._definitions = definitions
-        self._queues = queues
+        self._workers = workers
         self._alert_queue = alert_queue
         self._settled = settled
         self._files = BeatFiles(services.store.file)
@@ -88,8 +89,8 @@ class Heartbeat:
             id=self.id,
             name=self.name,
             process_id=os.getpid(),
-            queues=", ".join(self._queues),
-            workers=sum(self._queues.values()),
+            queues=", ".join(self._workers.queues),
+            workers=self._workers.count,
             version=__version__,
             started_at=now,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.loop_thread import LoopThread
 from ..core.outage import OUTAGES, Outage, in_short
+from ..core.queues.pool import Workers
 from ..jobs.definition import JobDefinition
 from ..storage.blobs.keeper import ContentKeeper
 from ..storage.runs.values import Settlement
@@ -61,7 +62,7 @@ class Node:
         loop: The loop it lives on.
         jobs: Where jobs run; ``None`` for a node that takes no runs.
         processes: Where jobs run that want a process of their own.
-        queues: How many runs at a time from each queue.
+        workers: How many runs at a time, and of which queues.
         queue_limits: How many of some queues may be running at once, on all nodes together.
         schedule: Whether it creates the runs of recurring jobs.
         own: The jobs that are in the code, which make the release of this node.
@@ -78,7 +79,7 @@ class Node:
         loop: LoopThread,
         jobs: JobLoop | None,
         processes: ProcessPool,
-        queues: Mapping[str, int],
+        workers: Workers,
         queue_limits: Mapping[str, int],
         schedule: bool,
         own: Callable[[], Iterable[JobDefinition]],
@@ -90,8 +91,10 @@ class Node:
         self._alert_queue = alert_queue
         self._jobs = jobs
         self._processes = processes
-        self._queues = dict(queues) if jobs is not None else {}
-        self._heartbeat = Heartbeat(services, definitions, self._queues, alert_queue, self._settled)
+        self._workers = workers if jobs is not None else Workers()
+        self._heartbeat = Heartbeat(
+            services, definitions, self._workers, alert_queue, self._settled
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._work: asyncio.Task[None] | None = None
         self.releases = ReleaseWatch(
@@ -100,7 +103,7 @@ class Node:
             own=own,
             name=self._heartbeat.name,
             server_id=lambda: self.id,
-            queues=self._queues,
+            queues=self._workers.queues,
             look_again=look_again,
             settled=self._settled,
         )
@@ -179,7 +182,8 @@ class Node:
             if any(item.isolation == "process" for item in self._definitions.values()):
                 self._processes.warm_up()
             self._begin(lambda: watch(jobs), "watchdog")
-            self._work = self._begin(lambda: engine.work(executor, self._queues), "work")
+            mine = self._workers
+            self._work = self._begin(lambda: engine.work(executor, mine.alone, mine.pools), "work")
 
     def hold(self) -> None:
         """Take nothing new, since :meth:`stop` is about to follow."""

@@ -215,6 +215,17 @@ class Server:
         return "; ".join(said)
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """A pool, as one of its queues sees it: its order, that queue's weight, and how many of its workers are busy, on all nodes together."""
+
+    name: str
+    order: str
+    weight: int | None
+    busy: int
+    workers: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
     """A queue: what waits in it, what runs from it, whether it is paused."""
@@ -230,6 +241,10 @@ class Queue:
     """How many of its runs may be running at once, on all nodes together; ``None``: as many as there are workers."""
     maintenance: Window | None = None
     """The maintenance window in which none of its runs start now."""
+    aging_seconds: int | None = None
+    """The seconds of waiting that count as one point of priority; ``None``: waiting counts for nothing."""
+    pool: PoolUse | None = None
+    """The pool whose workers it shares; ``None``: it has workers of its own."""
 
 
 @dataclass(frozen=True, slots=True)

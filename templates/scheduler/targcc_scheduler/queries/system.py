@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.errors import UnknownQueue
+from ..core.queues.pool import pools_of
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
 from ..project import current
 from ..storage.maintenance import rows as windows
 from ..storage.tables import job_queue, job_run, job_schedule, job_server
-from .models import Pause, Queue, Server, pause_of
+from .models import Pause, PoolUse, Queue, Server, pause_of
 
 
 async def pauses(connection: AsyncConnection, now: datetime) -> dict[str, Pause]:
@@ -80,6 +81,9 @@ async def queues(
     rows = (await connection.execute(sa.select(job_queue))).all()
     paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
     closed = await windows.active(connection, now)
+    pools = await _pools(
+        connection, {name: counts.get((name, RunState.RUNNING), 0) for name, _ in counts}
+    )
     every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
     return tuple(
         Queue(
@@ -92,9 +96,26 @@ async def queues(
             pause=paused.get(name),
             limit=current().queue_limits.get(name),
             maintenance=next((one for one in closed if one.covers(name)), None),
+            aging_seconds=current().queue_aging.get(name),
+            pool=pools.get(name),
         )
         for name in every
     )
+
+
+async def _pools(connection: AsyncConnection, running: Mapping[str, int]) -> dict[str, PoolUse]:
+    """By queue the pool whose workers it shares, if it does."""
+    found: dict[str, PoolUse] = {}
+    nodes = await servers(connection) if current().pools else ()
+    for pool in pools_of(current().pools):
+        names = set(pool.queues)
+        theirs = [one for one in nodes if one.takes_runs and not names.isdisjoint(one.queues)]
+        busy, workers = sum(running.get(name, 0) for name in names), len(theirs) * pool.workers
+        order = "strict" if pool.strict else "weighted"
+        for name, weight in pool.weights.items():
+            shown = None if pool.strict else weight
+            found[name] = PoolUse(pool.name, order, shown, busy, workers)
+    return found
 
 
 def queue_names(definitions: Iterable[JobDefinition]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...core.humanize import duration
 from ...doctor.findings import mib
 from ...doctor.sqlite import WORTH_TELLING, vacuum_advice
 from ...migrations.upgrade import DIRECTORY, downgrade
@@ -114,7 +115,7 @@ def list_queues(*, as_json: bool) -> None:
             print_json(found)
             return
         print_table(
-            ["QUEUE", "WAITING", "RUNNING", "AT MOST", "WILL RETRY", "SCHEDULED", "STATE"],
+            ["QUEUE", "WAITING", "RUNNING", "AT MOST", "WILL RETRY", "SCHEDULED", "ORDER", "STATE"],
             [
                 [
                     one.name,
@@ -122,6 +123,7 @@ def list_queues(*, as_json: bool) -> None:
                         str,
                         (one.waiting, one.running, one.limit or "", one.retrying, one.scheduled),
                     ),
+                    _order(one),
                     _state(one),
                 ]
                 for one in found
@@ -129,6 +131,17 @@ def list_queues(*, as_json: bool) -> None:
         )
 
     run(work())
+
+
+def _order(queue: QueueOut) -> str:
+    """What is said of its order: its pool, and what waiting counts."""
+    said = []
+    if (pool := queue.pool) is not None:
+        how = pool.order if pool.weight is None else f"weight {pool.weight}"
+        said.append(f"{how}, {pool.busy} of {pool.workers} workers of {pool.name}")
+    if queue.aging_seconds is not None:
+        said.append(f"a point each {duration(queue.aging_seconds)}")
+    return "; ".join(said)
 
 
 def _state(queue: QueueOut) -> str:

@@ -8,22 +8,27 @@ not used: the truth about a run is its row.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...core.clock import Clock, together
 from ...core.outage import Outage
+from ...core.queues.pool import Pool
 from ...core.states import RunState
 from ...storage.dialects import known
 from ...storage.owners.rows import IS_OURS_SQL
 from ...storage.runs.candidates import lock_queue
 from ...storage.runs.stage import refused_by
 from ..port import Submission, Worker
-from .entries import NOT_PAUSED, QueueWorker, pause
+from .entries import NOT_PAUSED, STILL_AGED, QueueWorker, pause
 from .tasks import ELSEWHERE, QUEUE_OUTAGES, defer, make_app, psycopg_connection
 
 log = logging.getLogger("targcc.engine.procrastinate.engine")
@@ -41,29 +46,46 @@ _WAITS = f"""({IS_OURS_SQL} AND (
     OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now())
 ))"""
 _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
-_NEXT_OF_JOB = sa.text(f"""
-    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused FROM c_JobRun
-    WHERE JobName = :job_name AND {_WAITS} AND {_NOT_REFUSED}
-    ORDER BY Priority DESC, DueAt, Id
-    LIMIT :count
-    """)  # noqa: S608 - constants of this module
-_NEXT_OF_QUEUE = sa.text(f"""
-    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused FROM c_JobRun
-    WHERE Queue = :queue AND {_WAITS} AND {_NOT_REFUSED}
-    ORDER BY Priority DESC, DueAt, Id
-    LIMIT :count
-    """)  # noqa: S608 - constants of this module
-_OVERDUE = sa.text(f"""
-    SELECT Id, Queue, Priority, RefusedBy IS NOT NULL AS refused
-    FROM (
-        SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY Priority DESC, DueAt, Id) AS place
-        FROM c_JobRun AS run
-        WHERE {_WAITS} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
-        AND {_NOT_REFUSED} AND Queue IN :queues AND {NOT_PAUSED.format(queue="run.Queue")}
-    ) AS run
-    WHERE place <= {_SWEEP_SIZE}
-    ORDER BY Id
-    """).bindparams(sa.bindparam("queues", expanding=True))  # noqa: S608 - constants of this module
+
+
+@dataclass(frozen=True, eq=False)
+class _Next:
+    """The statements that say which runs are offered next."""
+
+    of_job: sa.TextClause
+    of_queue: sa.TextClause
+    overdue: sa.TextClause
+    of_ids: sa.TextClause
+
+
+def _next(order: str) -> _Next:
+    what = "SELECT Id, Queue, Priority, DueAt, RefusedBy IS NOT NULL AS refused"
+    waits = f"{_WAITS} AND {_NOT_REFUSED}"
+    of_one = f"{what} FROM c_JobRun WHERE {{which}} AND {waits} ORDER BY {order} LIMIT :count"
+    overdue = f"""
+        {what} FROM (
+            SELECT *, row_number() OVER (PARTITION BY JobName ORDER BY {order}) AS place
+            FROM c_JobRun AS run
+            WHERE {waits} AND DueAt < now() - make_interval(secs => {_LOST_ENTRY_SECONDS})
+            AND Queue IN :queues AND {NOT_PAUSED.format(queue="run.Queue")}
+        ) AS run
+        WHERE place <= {_SWEEP_SIZE}
+        ORDER BY Id
+        """  # noqa: S608 - constants of this module
+    return _Next(
+        sa.text(of_one.format(which="JobName = :job_name")),
+        sa.text(of_one.format(which="Queue = :queue")),
+        sa.text(overdue).bindparams(sa.bindparam("queues", expanding=True)),
+        sa.text(f"{what} FROM c_JobRun WHERE Id = ANY (:ids) AND {waits} ORDER BY Id"),
+    )
+
+
+_POINTS = (
+    "Priority + extract(epoch FROM now() - DueAt) / (CAST(:aging AS jsonb) ->> Queue)::integer"
+)
+"""What a run has in a queue with ageing; NULL in any other."""
+_PLAIN = _next("Priority DESC, DueAt, Id")
+_AGED = _next(f"coalesce({_POINTS}, Priority) DESC, DueAt, Id")
 
 
 class ProcrastinateEngine:
@@ -73,12 +95,22 @@ class ProcrastinateEngine:
         engine: The scheduler's database.
         clock: Tells which run is due already, and how long until the next is.
         poll: How often to look for runs that wait, whatever was notified.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
     """
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, *, poll: timedelta) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock,
+        *,
+        poll: timedelta,
+        aging: Mapping[str, int] | None = None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._poll = poll
+        self._aging = dict(aging or {})
+        self._next = _AGED if aging else _PLAIN
         self._app = make_app(engine.url)
         self._draining = asyncio.Event()
         self._due_later = asyncio.Event()
@@ -91,7 +123,7 @@ class ProcrastinateEngine:
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run."""
-        await defer(self._app, connection, runs, self._clock.now())
+        await defer(self._app, connection, runs, self._clock.now(), aging=self._aging)
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
         """Whether it is one of psycopg."""
@@ -115,33 +147,35 @@ class ProcrastinateEngine:
         """
         if job_name is not None:
             await known.of(connection).lock_job(connection, job_name)
-            await self._offer(connection, _NEXT_OF_JOB, {"job_name": job_name, "count": count})
+            await self._offer(connection, self._next.of_job, {"job_name": job_name, "count": count})
         if queue is not None:
             await lock_queue(connection, queue)
-            await self._offer(connection, _NEXT_OF_QUEUE, {"queue": queue, "count": count})
+            await self._offer(connection, self._next.of_queue, {"queue": queue, "count": count})
 
     async def refer(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
         """Write an entry for each run which those that have refused it do not take."""
-        await defer(self._app, connection, runs, self._clock.now(), ELSEWHERE)
+        now = self._clock.now()
+        await defer(self._app, connection, runs, now, ELSEWHERE, aging=self._aging)
 
     def wake(self) -> None:
         """Nothing to do: PostgreSQL notifies the workers of the commit."""
 
-    async def work(self, worker: Worker, queues: Mapping[str, int]) -> None:
+    async def work(
+        self, worker: Worker, queues: Mapping[str, int], pools: Sequence[Pool] = ()
+    ) -> None:
         """Take from each queue; returns when all that was begun is settled."""
         self._draining.clear()
         self._worker = worker
         self._queues = [
             QueueWorker(
                 worker,
-                queue,
-                slots,
+                pool,
                 poll=self._poll,
                 draining=self._draining,
                 due_later=self._due_later,
             )
-            for queue, slots in queues.items()
-            if slots > 0
+            for pool in (*itertools.starmap(Pool.alone, queues.items()), *pools)
+            if pool.workers > 0
         ]
         listening = asyncio.create_task(self._listen())
         try:
@@ -163,7 +197,8 @@ class ProcrastinateEngine:
     async def rescue(self, lost: Sequence[Submission]) -> None:
         """Offer runs again that are overdue in queues whose workers here find no entry; one node at a time does so."""
         del lost  # their entries were written in the transaction that enqueued them
-        idle = [queue.queue for queue in self._queues if queue.found_all]
+        await self._count_anew()
+        idle = sorted(name for queue in self._queues for name in queue.found_all)
         if not idle:
             return
         async with self._engine.begin() as connection:
@@ -171,10 +206,23 @@ class ProcrastinateEngine:
                 sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("targcc/sweep")))
             )
             if alone:
-                await self._offer(connection, _OVERDUE, {"queues": idle})
+                await self._offer(connection, self._next.overdue, {"queues": idle})
 
     async def close(self) -> None:
         """Nothing to return: the connections that listen are closed when the work ends."""
+
+    async def _count_anew(self) -> None:
+        """Give entries of queues whose ageing was taken away the numbers of all others there: behind those they would wait for ever."""
+        plain = [name for queue in self._queues for name in queue.queues if name not in self._aging]
+        refused = refused_by(self._fingerprint())
+        asked = {"queues": plain, "refused": refused, "count": _SWEEP_SIZE}
+        found = _SWEEP_SIZE if plain else 0
+        while found == _SWEEP_SIZE:
+            async with self._engine.begin() as connection:
+                ids = [row.run_id for row in await connection.execute(STILL_AGED, asked)]
+                if ids:
+                    await self._offer(connection, self._next.of_ids, {"ids": ids})
+            found = len(ids)
 
     async def _offer(
         self, connection: AsyncConnection, query: sa.TextClause, asked: Mapping[str, object]
@@ -182,14 +230,15 @@ class ProcrastinateEngine:
         """Write entries for runs that are due already."""
         now = self._clock.now()
         refused = refused_by(self._fingerprint()) or "%"  # who works not may not know them either
-        rows = (await connection.execute(query, {**asked, "refused": refused})).all()
+        asked = {**asked, "refused": refused}
+        if self._aging:
+            asked["aging"] = json.dumps(self._aging)
+        rows = (await connection.execute(query, asked)).all()
         runs = {False: self.submit, True: self.refer}
         for is_refused, submit in runs.items():
             mine = [row for row in rows if row.refused == is_refused]
             if mine:
-                await submit(
-                    connection, [Submission(row.id, row.queue, row.priority, now) for row in mine]
-                )
+                await submit(connection, [_due(row, now) for row in mine])
 
     def _fingerprint(self) -> str:
         return self._worker.fingerprint if self._worker is not None else ""
@@ -218,7 +267,7 @@ class ProcrastinateEngine:
 
     async def _watch(self, worker: Worker) -> None:
         """Look for runs that became due, or whose notification was lost, until drained."""
-        names = [queue.queue for queue in self._queues]
+        names = [name for queue in self._queues for name in queue.queues]
         while not self._draining.is_set():
             self._due_later.clear()
             waiting, due = await self._waiting(worker, names)
@@ -244,3 +293,8 @@ class ProcrastinateEngine:
         if left < self._poll:
             return max(left, _SHORTEST_LOOK)
         return timedelta(seconds=together(self._poll.total_seconds()))
+
+
+def _due(row: Any, now: datetime) -> Submission:
+    """A run that may start at once, whatever the clocks of its creator and this node say; it keeps its age."""
+    return Submission(row.id, row.queue, row.priority, min(row.dueat, now))

@@ -1,4 +1,4 @@
-"""Taking entries: those of one queue, as many as there are free slots, in the one transaction that claims their runs.
+"""Taking entries: those of one queue at a time, as many as there are free slots, in the one transaction that claims their runs.
 
 **The one exception to Procrastinate's public API** is what the statements below take. Procrastinate's worker fetches one job at a time and says of
 each that it is finished; so a run costs two round trips more, and two statements more on the server, than its claim and its outcome do,
@@ -23,6 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import NodeUnknown
 from ...core.outage import Outage
+from ...core.queues.ageing import LEAST_PLAIN
+from ...core.queues.pool import Pool
+from ...core.queues.turns import Turns
 from ...storage.runs.claim_at_once import Entries, Taken
 from ...storage.runs.stage import refused_by
 from ...storage.runs.values import Claim, Offer, OfferedRun
@@ -45,20 +48,40 @@ NOT_PAUSED = """NOT EXISTS (
     AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
 )"""
 """That a queue is neither paused nor in maintenance."""
-_NEXT = f"""
+
+
+def _next(which: str) -> str:
+    """The entries that are next, of those for which a condition holds."""
+    return f"""
     SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
-    WHERE status = 'todo' AND queue_name = :queue
+    WHERE status = 'todo' AND {which}
     AND (task_name = '{TASK}' OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
         SELECT 1 FROM c_JobRun
         WHERE Id = (args ->> 'run_id')::bigint
         AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
     )))
     AND (scheduled_at IS NULL OR scheduled_at <= now())
-    AND {NOT_PAUSED.format(queue=":queue")}
     ORDER BY priority DESC, id
     LIMIT :count
     FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - constants of this module
+
+
+def _take(next_ones: str) -> str:
+    """Take entries out, and say whose they are."""
+    return f"""
+    WITH taken AS (
+        DELETE FROM procrastinate_jobs
+        WHERE id = ANY (ARRAY(SELECT entry FROM ({next_ones}) AS next_ones))
+        RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id
+    )
+    SELECT taken.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
+    FROM taken LEFT JOIN c_JobRun AS run ON run.Id = taken.run_id
+    ORDER BY taken.priority DESC, taken.id
+    """  # noqa: S608 - constants of this module
+
+
+_NEXT = _next(f"queue_name = :queue AND {NOT_PAUSED.format(queue=':queue')}")
 _PARAMETERS = (
     sa.bindparam("queue", type_=sa.Text),
     sa.bindparam("refused", type_=sa.Text),
@@ -68,25 +91,17 @@ ENTRIES = Entries(
     sa.text(_NEXT).bindparams(*_PARAMETERS),
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
-_TAKE = sa.text(f"""
-    WITH taken AS (
-        DELETE FROM procrastinate_jobs
-        WHERE id = ANY (ARRAY(SELECT entry FROM ({_NEXT}) AS next_ones))
-        RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id
-    )
-    SELECT taken.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
-    FROM taken LEFT JOIN c_JobRun AS run ON run.Id = taken.run_id
-    ORDER BY taken.priority DESC, taken.id
-    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+_TAKE = sa.text(_take(_NEXT)).bindparams(*_PARAMETERS)
+STILL_AGED = sa.text(_take(_next(f"queue_name = ANY (:queues) AND priority < {LEAST_PLAIN}")))
+"""Takes entries with the numbers of a queue with ageing; their runs are to get others in the same transaction."""
 
 
 class QueueWorker:
-    """Takes the entries of one queue, and has their runs performed.
+    """Takes the entries of a queue, or of the queues of a pool by turns, and has their runs performed.
 
     Args:
         worker: Claims and performs.
-        queue: The queue.
-        slots: How many runs at a time.
+        pool: The queues, and how many of their runs at a time.
         poll: How long to wait after an error.
         draining: Set when nothing more is to be taken.
         due_later: Called when a notification was about a run that is due later.
@@ -95,18 +110,22 @@ class QueueWorker:
     def __init__(
         self,
         worker: Worker,
-        queue: str,
-        slots: int,
+        pool: Pool,
         *,
         poll: timedelta,
         draining: asyncio.Event,
         due_later: asyncio.Event,
     ) -> None:
-        self.queue = queue
-        self.found_all = False
-        """Whether the last look took all entries that there were."""
+        self.queues = pool.queues
+        self.found_all: set[str] = set()
+        """The queues in which the last look took all entries that there were."""
         self._worker = worker
-        self._slots = slots
+        self._slots = pool.workers
+        self._turns = Turns(pool)
+        self._waiting: set[str] = set()
+        """The queues in which there may be entries, by the last look."""
+        self._told: set[str] = set()
+        """Those of which was heard since."""
         self._poll = poll
         self._draining = draining
         self._due_later = due_later
@@ -116,15 +135,18 @@ class QueueWorker:
         self._outage = Outage(log, "claiming runs")
 
     def look(self) -> None:
-        """Look for entries now."""
+        """Look for entries now, in each of its queues."""
+        self._told.update(self.queues)
         self._look.set()
 
     async def listen(self, app: procrastinate.App) -> None:
         """Look whenever an entry is written, until drained. While the database is unavailable, keep trying."""
 
         async def notified(*, channel: str, notification: object) -> None:
-            del channel, notification
+            del notification
+            queue = channel.rpartition("#")[2]
             self._notified = True
+            self._told.update((queue,) if queue in self.queues else self.queues)
             self._look.set()
 
         while not self._draining.is_set():  # an error may stand in for a cancellation
@@ -132,7 +154,7 @@ class QueueWorker:
             try:
                 with contextlib.suppress(*QUEUE_OUTAGES):  # the heartbeat says so
                     await app.job_manager.listen_for_jobs(
-                        on_notification=notified, queues=[self.queue]
+                        on_notification=notified, queues=list(self.queues)
                     )
             finally:
                 looking.cancel()
@@ -142,7 +164,7 @@ class QueueWorker:
         """Look a few times: Procrastinate does not say when it listens, and nobody is told of what was written until then."""
         for seconds in _LISTENING_BEGINS_SECONDS:
             await asyncio.sleep(seconds)
-            self._look.set()
+            self.look()
 
     async def work(self) -> None:
         """Take entries and begin their runs until drained; returns when those are settled."""
@@ -159,31 +181,42 @@ class QueueWorker:
         """Take as many entries as there are free slots and begin their runs; whether there may be more of both."""
         free = self._slots - len(self._running)
         if free <= 0 or self._worker.holds:
-            self.found_all = False
+            if self._worker.holds:
+                self.found_all.clear()
             return False
-        asked = {
-            "queue": self.queue,
-            "refused": refused_by(self._worker.fingerprint),
-            "count": free,
-        }
+        self._waiting |= self._told
+        self._told.clear()
+        if not self._waiting:  # a run that ended may have made room for others
+            self._waiting.update(self.queues)
         try:
-            taken = await self._worker.claim_at_once(ENTRIES, self.queue, asked)
-            if taken is None:
-                taken = await self._claim_one_by_one(asked)
+            begun = await self._turns.fill(free, self._waiting, self._take)
         except QUEUE_OUTAGES as error:
+            self.look()
             await pause(self._draining, self._outage.failed(error))
             return True
         except NodeUnknown:  # the next heartbeat finds out, and registers again
+            self.look()
             await pause(self._draining, self._poll)
             return True
         self._outage.over()
-        for claim in taken.claims:
-            self._begin(claim)
-        self.found_all = taken.count < free and not taken.rest
-        if not taken.claims and self._notified:  # it is due later, or asks for room
+        if not begun and self._notified:  # it is due later, or asks for room
             self._due_later.set()
         self._notified = False
-        return not self.found_all
+        return bool(self._waiting)
+
+    async def _take(self, queue: str, count: int) -> tuple[int, bool]:
+        """Take up to so many entries of a queue and begin their runs; how many began, and whether there may be more entries."""
+        if self._draining.is_set():
+            return 0, False
+        asked = {"queue": queue, "refused": refused_by(self._worker.fingerprint), "count": count}
+        taken = await self._worker.claim_at_once(ENTRIES, queue, asked)
+        if taken is None:
+            taken = await self._claim_one_by_one(asked)
+        for claim in taken.claims:
+            self._begin(claim)
+        more = taken.count >= count or taken.rest
+        (self.found_all.discard if more else self.found_all.add)(queue)
+        return len(taken.claims), more
 
     async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
         """Take entries in a transaction in which each of their runs is looked at."""
@@ -193,7 +226,7 @@ class QueueWorker:
             nonlocal count
             rows = (await connection.execute(_TAKE, asked)).all()
             count = len(rows)
-            return Offer(runs=_offered(rows, self.queue))
+            return Offer(runs=_offered(rows, asked["queue"]))
 
         claims = await self._worker.claim(offer)
         return Taken(claims, count, rest=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES
+from ...core.queues.ageing import entry_priority
 from ...storage.dialects.psycopg_driver import QuietConnection
 from ..port import Submission
 
@@ -68,8 +69,18 @@ async def defer(
     runs: Sequence[Submission],
     now: datetime,
     task: str = TASK,
+    *,
+    aging: Mapping[str, int],
 ) -> None:
     """Write an entry for each run, in the transaction of ``connection``; where Procrastinate cannot, there is none until somebody looks.
+
+    Args:
+        app: Procrastinate.
+        connection: The transaction.
+        runs: The runs.
+        now: The present instant.
+        task: Who takes the entries, see :data:`TASK` and :data:`ELSEWHERE`.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is unavailable.
@@ -79,7 +90,7 @@ async def defer(
         return
     if isinstance(driver, psycopg.Connection):  # a plain one of the application's
         app = _plain_app()
-    for (queue, priority, due_at), ids in _alike(runs, now).items():
+    for (queue, priority, due_at), ids in _alike(runs, now, aging).items():
         if len(ids) >= _MANY:
             given = {"queue": queue, "task": task, "priority": priority, "due_at": due_at}
             await connection.execute(_DEFER, {**given, "run_ids": ids})
@@ -115,19 +126,15 @@ def _arguments(run_id: int) -> JSONDict:
 
 
 def _alike(
-    runs: Sequence[Submission], now: datetime
+    runs: Sequence[Submission], now: datetime, aging: Mapping[str, int]
 ) -> dict[tuple[str, int, datetime | None], list[int]]:
     """Runs whose entries are written together. ``None`` is due at once, whatever the clocks of the node and the database say."""
     groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
     for run in runs:
         due_at = run.due_at if run.due_at > now else None
-        groups[run.queue, _entry_priority(run), due_at].append(run.run_id)
+        points = entry_priority(run.priority, run.due_at, aging.get(run.queue), first=run.first)
+        groups[run.queue, points, due_at].append(run.run_id)
     return groups
-
-
-def _entry_priority(run: Submission) -> int:
-    """Entries of one priority go by age, so that a run which had its turn gets a priority between its own and the next."""
-    return 2 * run.priority + run.first
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +20,7 @@ from ...storage.tables import job_run
 from .. import runs, system
 from ..following import family
 from ..models import Queue, Run, Server
-from . import calendars, keyed
+from . import busy, calendars, keyed
 from .reasons import (
     Answer,
     Look,
@@ -221,7 +220,7 @@ async def _in_its_way(look: Look, run: Run) -> list[Reason]:
     ]
     if reasons:
         return reasons
-    return [await _busy(look, run, queue, servers)]
+    return [await busy.for_worker(look, run, servers)]
 
 
 async def _queue(look: Look, name: str) -> Queue:
@@ -255,7 +254,7 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
     """Limits of the job and the queue that are reached."""
     job = look.definitions.get(run.job)
     found = []
-    mine = await _running(look, job_run.c.JobName == run.job)
+    mine = await busy.running(look, job_run.c.JobName == run.job)
     if job is not None and job.limit is not None and len(mine) >= job.limit:
         what = f"concurrency {job.concurrency}" if job.concurrency else f"overlap {job.overlap}"
         text = ngettext(
@@ -263,18 +262,18 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
             "It is limited by %(what)s of its job: %(runs)s run already.",
             len(mine),
             what=what,
-            runs=_named(mine),
+            runs=busy.named(mine),
         )
         found.append(Reason("job-limit", text, tuple(mine)))
     limit = current().queue_limits.get(run.queue)
     if limit is not None:
-        there = await _running(look, job_run.c.Queue == run.queue)
+        there = await busy.running(look, job_run.c.Queue == run.queue)
         if len(there) >= limit:
             text = gettext(
                 "The queue %(queue)s is limited to %(limit)s at once on all servers: %(runs)s.",
                 queue=run.queue,
                 limit=limit,
-                runs=_named(there),
+                runs=busy.named(there),
             )
             found.append(Reason("queue-limit", text, tuple(there)))
     return found
@@ -298,52 +297,3 @@ def _no_server(run: Run, servers: Sequence[Server]) -> list[Reason]:
         )
         return [Reason("draining", text)]
     return []
-
-
-async def _busy(look: Look, run: Run, queue: Queue, servers: Sequence[Server]) -> Reason:
-    workers = sum(
-        current().queues.get(queue.name, 1)
-        for one in servers
-        if queue.name in one.queues and one.takes_runs
-    )
-    there = await _running(look, job_run.c.Queue == queue.name)
-    if len(there) < workers:
-        return Reason("soon", gettext("Nothing is in its way: a worker takes it in a moment."))
-    ahead = await _ahead(look, run)
-    text = gettext(
-        "It waits for a worker of queue %(queue)s (%(busy)s of %(workers)s busy: %(runs)s)",
-        queue=queue.name,
-        busy=len(there),
-        workers=workers,
-        runs=_named(there),
-    )
-    text += (
-        ngettext("; %(num)s run goes before it.", "; %(num)s runs go before it.", ahead)
-        if ahead
-        else gettext("; it is the next.")
-    )
-    return Reason("busy", text, tuple(there))
-
-
-async def _ahead(look: Look, run: Run) -> int:
-    """How many runs of its queue go before it."""
-    c = job_run.c
-    place = sa.or_(
-        c.Priority > run.priority,
-        sa.and_(c.Priority == run.priority, c.DueAt < run.due_at),
-        sa.and_(c.Priority == run.priority, c.DueAt == run.due_at, c.Id < run.id),
-    )
-    waits = sa.select(sa.func.count()).where(
-        c.State == RunState.ENQUEUED, c.Queue == run.queue, place
-    )
-    return int(await look.connection.scalar(waits) or 0)
-
-
-async def _running(look: Look, where: sa.ColumnElement[bool]) -> list[int]:
-    c: Any = job_run.c
-    found = sa.select(c.Id).where(c.State == RunState.RUNNING, where).order_by(c.Id)
-    return list(await look.connection.scalars(found))
-
-
-def _named(ids: Sequence[int]) -> str:
-    return humanize.listed([gettext("run %(id)s", id=one) for one in ids], _SHOWN)

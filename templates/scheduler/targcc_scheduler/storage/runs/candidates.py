@@ -17,10 +17,11 @@ from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..maintenance import rows as windows
 from ..owners.rows import IS_OURS
+from ..schema.elapsed import elapsed
 from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
-from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, OfferedRun
+from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, Offer, OfferedRun
 
 MOST_MISFITS = 200
 """Runs that one claim may refuse; the next claim follows at once."""
@@ -62,21 +63,60 @@ _CANDIDATE = (
 _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
 )
+_WAITS_IN_QUEUE = (
+    job_run.c.State == RunState.ENQUEUED,
+    job_run.c.Queue == sa.bindparam("queue"),
+)
+_MAY_GO = (
+    *_WAITS_IN_QUEUE,
+    sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
+    sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
+    job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+    NOT_REFUSED,
+    IS_OURS,
+)
 _NEXT_WAITING = FrequentStatement(
     sa.select(*_CANDIDATE)
-    .where(
-        job_run.c.State == RunState.ENQUEUED,
-        job_run.c.Queue == sa.bindparam("queue"),
-        sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
-        sa.not_(is_among(job_run.c.Id, listed("chosen", sa.BigInteger))),
-        job_run.c.LostWorkers <= sa.bindparam("most_lost"),
-        NOT_REFUSED,
-        IS_OURS,
-    )
+    .where(*_MAY_GO)
     .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
     .limit(sa.bindparam("count"))
     .with_for_update(skip_locked=True)
 )
+
+
+def _next_aged() -> sa.Select[Any]:
+    """The next runs of a queue with ageing: of each priority that waits there the first ones, and of those the most urgent.
+
+    Within one priority the order is as without ageing, so that the index finds them; a queue has few priorities, however many runs.
+    """
+    first = sa.select(sa.func.max(job_run.c.Priority).label("priority")).where(*_WAITS_IN_QUEUE)
+    level = first.cte("level", recursive=True)
+    lower = sa.select(sa.func.max(job_run.c.Priority)).where(
+        *_WAITS_IN_QUEUE, job_run.c.Priority < level.c.priority
+    )
+    level = level.union_all(
+        sa.select(lower.correlate(level).scalar_subquery()).where(level.c.priority.is_not(None))
+    )
+    count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
+    heads = (
+        sa.select(job_run.c.Id)
+        .where(*_MAY_GO, job_run.c.Priority == level.c.priority)
+        .order_by(job_run.c.DueAt, job_run.c.Id)
+        .limit(count)
+        .correlate(level)
+    )
+    waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
+    points = run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
+    return (
+        sa.select(*(run.c[column.name] for column in _CANDIDATE))
+        .select_from(level.join(run, run.c.Id.in_(heads)))
+        .order_by(points.desc(), run.c.DueAt, run.c.Id)
+        .limit(count)
+        .with_for_update(skip_locked=True, of=run)
+    )
+
+
+_NEXT_AGED = FrequentStatement(_next_aged())
 _COUNT_RUNNING = (
     sa.select(job_run.c.JobName, sa.func.count())
     .where(job_run.c.State == RunState.RUNNING)
@@ -155,20 +195,31 @@ class Choice:
         return True
 
 
-async def next_waiting(
-    connection: AsyncConnection, wanted: Mapping[str, int], terms: ClaimTerms
-) -> Choice:
-    """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest."""
-    if not wanted:
+async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
+    """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest.
+
+    In a queue with ageing, waiting counts beside the priority. Queues that share workers have their turns.
+    """
+    queues = offer.queues
+    if not queues:
         return Choice({}, Counter(), terms.poison_here, terms.fits, terms.now)
     busy = await _running(connection, terms.limits)
-    room = await _room(connection, wanted, terms)
+    room = await _room(connection, queues, terms)
     choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, terms.now, room)
     closed = {row[0] for row in await _CLOSED.all(connection, {"now": terms.now})}
-    for queue, count in wanted.items():
-        most = min(count, room.get(queue, count))
-        if most > 0 and not _is_closed(queue, closed):
-            await _choose(connection, choice, queue, most, refused_by(terms.identity.fingerprint))
+    refused = refused_by(terms.identity.fingerprint)
+
+    async def choose(queue: str, count: int) -> tuple[int, bool]:
+        most = min(count, choice.room.get(queue, count))
+        if most < 1 or _is_closed(queue, closed):
+            return 0, False
+        chosen = await _choose(connection, choice, (queue, offer.aging.get(queue)), most, refused)
+        return chosen, chosen == count
+
+    for queue, count in offer.wanted.items():
+        await choose(queue, count)
+    for shared in offer.shared:
+        await shared.turns.fill(shared.free, set(shared.turns.pool.queues), choose)
     return choice
 
 
@@ -230,9 +281,15 @@ async def _lock(connection: AsyncConnection, jobs: Iterable[str]) -> None:
 
 
 async def _choose(
-    connection: AsyncConnection, choice: Choice, queue: str, count: int, refused: str
-) -> None:
-    """Choose up to ``count`` runs of a queue that may start now; those that do not fit are looked at some at a time."""
+    connection: AsyncConnection,
+    choice: Choice,
+    of: tuple[str, int | None],
+    count: int,
+    refused: str,
+) -> int:
+    """Choose up to ``count`` runs of a queue, with its ageing, that may start now, and say how many; those that do not fit are looked at some at a time."""
+    queue, aging = of
+    before = len(choice.run_ids)
     while count > 0 and len(choice.misfits) + len(choice.expired) < MOST_MISFITS:
         unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
@@ -245,10 +302,15 @@ async def _choose(
             "count": looked_at,
             "refused": refused,
         }
-        candidates = await _NEXT_WAITING.all(connection, asked)
+        if aging is None:
+            candidates = await _NEXT_WAITING.all(connection, asked)
+        else:
+            asked |= {"aging": aging, "now": choice.now}
+            candidates = await _NEXT_AGED.all(connection, asked)
         exhausted = len(candidates) < looked_at
         for row in candidates:
             if count > 0:
                 count -= choice.take(row)
         if exhausted:
-            return
+            break
+    return len(choice.run_ids) - before

@@ -53,7 +53,7 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
         claimed = await _claim_offered(connection, offer.runs, terms)
         order = [run.run_id for run in offer.runs]
     else:
-        choice = await next_waiting(connection, offer.wanted, terms)
+        choice = await next_waiting(connection, offer, terms)
         order = choice.run_ids
         claims = await _become_running(connection, order, terms)
         claimed = Claimed(claims, choice.misfits, choice.expired)

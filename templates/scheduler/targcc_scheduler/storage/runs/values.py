@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ...core.queues.turns import Turns
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
 from ...jobs.options.unique import Unique
@@ -184,17 +185,34 @@ def fits_always(job_name: str, arguments_json: str | None, run_id: int) -> str |
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Workers that are free in a pool, and whose turn it is there."""
+
+    turns: Turns
+    free: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Offer:
     """What an engine has for a worker.
 
     Args:
         wanted: So many of the next runs of each queue, whichever they are: highest priority, then longest due, then oldest.
+        shared: Likewise, of the queues of each pool.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
         runs: These runs, the most urgent first; for engines with a queue of their own.
     """
 
     wanted: Mapping[str, int] = field(default_factory=dict)
+    shared: Sequence[Shared] = ()
+    aging: Mapping[str, int] = field(default_factory=dict)
     runs: Sequence[OfferedRun] = ()
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues of which runs are wanted."""
+        return (*self.wanted, *(queue for one in self.shared for queue in one.turns.pool.queues))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pydantic import Field
 from ....core.version import MODE, __version__
 from ....jobs.discovery import BrokenModule
 from ....project import current
-from ....queries.models import Pause, Queue
+from ....queries.models import Pause, PoolUse, Queue
 from ....queries.trail.verify import Fault
 from .base import DoneOut, Schema
 
@@ -63,6 +63,10 @@ class QueueOut(Schema):
     """Until when none of its runs start, by a maintenance window."""
     limit: int | None
     """How many of its runs may go on at once on all nodes together; null: as many as there are workers."""
+    aging_seconds: int | None
+    """The seconds of waiting that count as one point of priority; null: waiting counts for nothing."""
+    pool: PoolUse | None
+    """The pool whose workers it shares; null: it has workers of its own."""
 
 
 def system_out(broken: Iterable[BrokenModule], lost_after_seconds: float) -> SystemOut:

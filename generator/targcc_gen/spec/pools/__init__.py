@@ -1,0 +1,1 @@
+"""Pools: workers that queues share."""

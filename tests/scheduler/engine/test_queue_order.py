@@ -1,0 +1,246 @@
+"""The order in queues and between them, on both databases: what waiting counts, and whose turn it is in a pool."""
+
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from engine_rig import MakeNode, Node, nodes_on, until
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from targcc_scheduler.core.queues.pool import Pool
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.engine.handover import hand_on, hand_over
+from targcc_scheduler.storage.bulk import actions
+from targcc_scheduler.storage.runs import settle as settling
+from targcc_scheduler.storage.runs import values
+from targcc_scheduler.storage.ties.consequences import Consequences
+
+QUEUES = itertools.count()
+MINUTE, AGING = timedelta(minutes=1), {"default": 300}
+WEIGHTED = Pool("main", 1, {"critical": 5, "reports": 3, "bulk": 1})
+STRICT = Pool("main", 1, {"critical": 1, "reports": 1, "bulk": 1}, strict=True)
+
+
+@pytest.fixture
+async def make(migrated_url: str) -> AsyncIterator[MakeNode]:
+    """Makes nodes on one database."""
+    async with nodes_on(migrated_url) as make:
+        yield make
+
+
+@pytest.fixture
+async def node(make: MakeNode) -> Node:
+    """A node in whose queue waiting counts."""
+    return await make(aging=AGING)
+
+
+@pytest.mark.parametrize(("aging", "place"), [(AGING, 0), ({}, 30)], ids=["aged", "plain"])
+async def test_urgent_runs_starve_the_others_only_where_waiting_counts_for_nothing(
+    make, aging, place
+):
+    node = await make(aging=aging)
+    async with node.store.write() as connection:
+        for _ in range(30):
+            await node.create(priority=10, connection=connection)
+    low = await node.create(priority=0, ago=51 * MINUTE)  # 10.2 points
+    node.work(default=1)
+    await until(lambda: len(node.ended) == 31, "all are performed")
+    assert node.begun.index(low) == place
+
+
+@pytest.mark.parametrize("aging", [None, 60, 3600])
+async def test_runs_go_by_their_points(make, aging):
+    node = await make(aging={} if aging is None else {"default": aging})
+    rows = [(0, 0), (0, 59), (1, 0), (1, 61), (-2, 170), (5, 7), (5, 9), (2, 3), (0, 241), (-9, 1)]
+    runs = {
+        await node.create(priority=points, ago=waited * MINUTE): (points, waited)
+        for points, waited in reversed(rows)
+    }
+    node.work(default=1)
+    await until(lambda: len(node.ended) == len(rows), "all are performed")
+
+    def points(run: tuple[int, int]) -> tuple[float, int]:
+        priority, waited = run
+        return (priority + (waited * 60 / aging if aging else 0), waited)
+
+    if aging is None:  # on PostgreSQL those of one priority go as they were submitted
+        begun = [runs[one][0] for one in node.begun]
+        assert begun == sorted(begun, reverse=True)
+    else:
+        assert [runs[one] for one in node.begun] == sorted(rows, key=points, reverse=True)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 500)), min_size=1, max_size=12),
+    st.sampled_from([1, 7, 60]),
+    st.integers(1, 12),
+)
+async def test_what_a_claim_takes_is_what_a_model_takes(node, rows, aging, count):
+    queue = f"q{next(QUEUES)}"
+    async with node.store.write() as connection:
+        ids = [
+            await node.create(
+                priority=priority,
+                queue=queue,
+                ago=timedelta(seconds=waited),
+                connection=connection,
+            )
+            for priority, waited in rows
+        ]
+    of = dict(zip(ids, rows, strict=True))
+
+    async def offer(_: object) -> values.Offer:
+        return values.Offer(wanted={queue: count}, aging={queue: aging})
+
+    def points(run_id: int) -> tuple[int, int]:
+        priority, waited = of[run_id]
+        return (priority * aging + waited, waited)
+
+    taken = [points(claim.run_id) for claim in await node.claim(offer)]
+    assert taken == sorted(map(points, ids), reverse=True)[:count]
+
+
+async def test_what_a_person_gives_another_priority_keeps_its_age(node):
+    old = await node.create(priority=-10, ago=200 * MINUTE)  # 30 points
+    other = await node.create(priority=25)
+    fresh = await node.create(priority=21)
+    moved = await node.create(priority=0, ago=100 * MINUTE)  # 20 points, then 22
+    async with node.store.write() as connection:
+        found = await actions.rows(connection, [moved])
+        step = await actions.move(connection, found, priority=2)
+        consequences = Consequences(ready=step.submit)
+        await hand_on(node.engine, connection, consequences, node.clock.now())
+    node.work(default=1)
+    await until(lambda: len(node.ended) == 4, "all are performed")
+    assert node.begun == [old, other, moved, fresh]
+
+
+async def test_a_run_that_was_released_keeps_its_age(node):
+    released = await node.create(priority=0, ago=100 * MINUTE)  # 20 points
+    node.may_end.clear()
+
+    async def offer(_: object) -> values.Offer:
+        return values.Offer(runs=[values.OfferedRun(released, "Work")])
+
+    [claim] = await node.claim(offer)
+    fresh = [await node.create(priority=one) for one in (21, 19)]
+    async with node.store.write() as connection:
+        now = node.clock.now()
+        waits = values.Settlement(claim=claim, state=RunState.ENQUEUED, counts=False)
+        settled = await settling.settle(connection, [waits], now)
+        await hand_over(node.engine, connection, settled, now)
+    node.may_end.set()
+    node.work(default=1)
+    await until(lambda: len(node.ended) == 3, "all are performed")
+    assert node.begun == [fresh[0], released, fresh[1]]
+
+
+async def test_runs_of_a_release_that_knows_no_ageing_are_performed_beside_the_others(make):
+    before, now = await make("before"), await make("now", aging=AGING)
+    ids = [await one.create(priority=p) for one in (before, now) for p in (0, 3)]
+    now.work(default=1)
+    await until(lambda: sorted(now.ended) == sorted(ids), "all are performed")
+    before.work(default=1)
+    ids += [await one.create(priority=p) for one in (before, now) for p in (0, 3)]
+    await until(lambda: sorted(now.ended + before.ended) == sorted(ids), "and by both")
+
+
+async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_it_does_not(make):
+    before, after = await make("before", aging=AGING), await make("after")
+    old = [await before.create(priority=one) for one in (0, 7)]
+    after.may_end.clear()
+    async with after.store.write() as connection:
+        for _ in range(20):
+            await after.create(priority=1, connection=connection)
+    after.work(default=1)
+    await until(lambda: after.begun, "it works")
+    await after.engine.rescue([])  # as at a heartbeat while runs wait
+    after.may_end.set()
+    await until(lambda: len(after.ended) == 22, "all are performed")
+    assert [after.begun.index(one) for one in old] in ([21, 1], [21, 0])
+
+
+async def test_a_saturated_pool_starts_runs_by_weight(make):
+    node = await make()
+    for queue in WEIGHTED.queues:
+        async with node.store.write() as connection:
+            for _ in range(60):
+                await node.create(queue=queue, connection=connection)
+    node.work(Pool("main", 3, WEIGHTED.weights))
+    await until(lambda: len(node.begun) >= 90, "90 have begun")
+    counts = Counter(node.queues[:90])
+    expected = {"critical": 50, "reports": 30, "bulk": 10}
+    assert all(abs(counts[queue] - count) <= 4 for queue, count in expected.items()), counts
+    await until(lambda: len(node.ended) == 180, "and nothing is left")
+    assert node.most_at_once == 3
+
+
+async def test_the_share_of_an_idle_queue_goes_to_the_others(make):
+    node = await make()
+    node.may_end.clear()
+    for _ in range(4):
+        await node.create(queue="bulk")
+    node.work(Pool("main", 4, WEIGHTED.weights))
+    await until(lambda: len(node.begun) == 4, "all workers are busy with the one queue")
+    urgent = await node.create(queue="critical")
+    node.may_end.set()
+    await until(lambda: urgent in node.ended, "a queue that was idle has its turn")
+
+
+async def test_in_strict_order_a_lower_queue_waits_for_the_higher(make):
+    node = await make()
+    for queue in ("bulk", "reports", "critical"):
+        for _ in range(3):
+            await node.create(queue=queue)
+    node.work(STRICT)
+    await until(lambda: len(node.ended) == 9, "all are performed")
+    assert node.queues == ["critical"] * 3 + ["reports"] * 3 + ["bulk"] * 3
+
+
+async def test_a_higher_queue_is_heard_of_while_a_lower_one_keeps_the_pool_busy(make):
+    node = await make(poll=60)
+    for _ in range(5):
+        await node.create(queue="bulk")
+    node.work(STRICT)
+    await until(lambda: node.begun, "the lower queue has the worker")
+    node.may_end.clear()
+    begun = len(node.begun)
+    urgent = await node.create(queue="critical")
+    node.may_end.set()
+    await until(lambda: urgent in node.ended, "the higher one has its turn")
+    assert begun <= 5
+    await until(lambda: len(node.ended) == 6, "and the lower one goes on")
+
+
+async def test_limits_of_a_queue_hold_in_a_pool_and_leave_its_workers_to_the_others(make):
+    node = await make(queue_limits={"critical": 1})
+    node.may_end.clear()
+    for queue in ("critical", "bulk"):
+        for _ in range(3):
+            await node.create(queue=queue)
+    node.work(Pool("main", 3, WEIGHTED.weights))
+    await until(lambda: len(node.begun) == 3, "all workers are busy")
+    assert Counter(node.queues) == {"critical": 1, "bulk": 2}
+    node.may_end.set()
+    await until(lambda: len(node.ended) == 6, "the others follow")
+
+
+async def test_a_pool_and_a_queue_with_workers_of_its_own_do_not_meet(make):
+    node = await make()
+    node.may_end.clear()
+    for queue in ("default", "critical", "bulk"):
+        for _ in range(3):
+            await node.create(queue=queue)
+    node.work(Pool("main", 2, WEIGHTED.weights), default=1)
+    await until(lambda: len(node.begun) == 3, "all workers are busy")
+    assert Counter(node.queues)["default"] == 1
+    node.may_end.set()
+    await until(lambda: len(node.ended) == 9, "all are performed")
+    async with node.store.read() as connection:
+        found = await actions.rows(connection, node.ended)
+    assert {row.State for row in found} == {RunState.SUCCEEDED}
