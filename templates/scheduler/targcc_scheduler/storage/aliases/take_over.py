@@ -1,8 +1,8 @@
 """A job takes over what is kept under a name that it had before.
 
-What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, the runs that are not over. Its history
-follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that it was renamed, and
-belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
+What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, unique keys, the runs that are not
+over. Its history follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that
+it was renamed, and belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ...core.states import FINAL
 from ..deploy import releases
 from ..deploy.releases import LOWEST
 from ..runs.refuse import Waiting
+from ..schema.tied.keys import job_unique
 from ..slots import RENAMED
 from ..tables import (
     job_alert,
@@ -85,6 +86,7 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
     await _take_alone(connection, job_alert.c.JobName, new, old)
     await _take_alone(connection, job_owner.c.JobName, new, old)
     await _take_alone(connection, job_override.c.JobName, new, old)
+    await _take_unique(connection, new, old)
     return Taken(live, await _take_waiting(connection, new, old))
 
 
@@ -179,6 +181,14 @@ async def _take_alone(
     assert isinstance(table, sa.Table)  # the columns are of ours
     if await connection.scalar(sa.select(column).where(column == new)) is None:
         await connection.execute(sa.update(table).where(column == old).values(JobName=new))
+
+
+async def _take_unique(connection: AsyncConnection, new: str, old: str) -> None:
+    """Let runs have their unique keys under the new name, where no other run has them there."""
+    other = job_unique.alias()
+    taken = sa.exists().where(other.c.JobName == new, other.c.UniqueKey == job_unique.c.UniqueKey)
+    mine = sa.update(job_unique).where(job_unique.c.JobName == old, ~taken)
+    await connection.execute(mine.values(JobName=new))
 
 
 async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tuple[Waiting, ...]:

@@ -27,6 +27,7 @@ from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
 from ..tables import UtcDateTime, job_run
 from .consequences import Consequences, Ready
+from .limit_keys import renamed
 from .tie import Tie
 
 _MOST = 1_000
@@ -167,7 +168,8 @@ _WAKES = FrequentStatement(
 )
 _TERMS = sa.select(
     job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst
-).distinct()
+)
+_TERMS = _TERMS.where(renamed.IS_KEY).distinct()
 _WAITED_FOR = FrequentStatement(
     sa.select(job_limit.c.LimitKey)
     .where(
@@ -181,7 +183,8 @@ _WAITED_FOR = FrequentStatement(
 
 async def are_used(connection: AsyncConnection) -> bool:
     """Whether there is a key."""
-    return (await connection.execute(sa.select(job_limit.c.LimitKey).limit(1))).first() is not None
+    any_key = sa.select(job_limit.c.LimitKey).where(renamed.IS_KEY).limit(1)
+    return (await connection.execute(any_key)).first() is not None
 
 
 async def stage(
@@ -199,11 +202,12 @@ async def stage(
         return []
     line = state_line(now, RunState.AWAITING, "waits for room")
     await _ASK.counts(connection, [{"ids": [row.Id for row in rows], "line": line}])
-    of_job = {row.LimitKey: row.JobName for row in rows}
+    of_job, begins = await renamed.keys_of(connection, rows, jobs)
     limits = await _lock(connection, of_job)
     while missing := sorted(of_job.keys() - limits.keys()):
         new = [
-            {"LimitKey": key, "JobName": of_job[key], "UpdatedAt": now, **jobs[of_job[key]].values}
+            {"LimitKey": key, "JobName": begins[of_job[key]], "UpdatedAt": now}
+            | jobs[of_job[key]].values
             for key in missing
         ]
         insert = known.of(connection).insert_ignore(job_limit, [job_limit.c.LimitKey])
@@ -244,8 +248,10 @@ async def sweep(
         jobs: What the deciding release says of all its jobs; those without a limit too.
         now: The present instant.
     """
+    had = await renamed.earlier_names(connection)
     for row in (await connection.execute(_TERMS)).all():
-        terms = jobs.get(row.JobName)
+        names = (row.JobName, *had.get(row.JobName, ()))
+        terms = next((jobs[name] for name in names if name in jobs), None)
         if terms is not None and terms != Terms(row.Most, row.IntervalMs, row.Burst):
             changed = sa.update(job_limit).where(job_limit.c.JobName == row.JobName)
             await connection.execute(changed.values(**terms.values, UpdatedAt=now))
