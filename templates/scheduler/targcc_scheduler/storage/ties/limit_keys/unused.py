@@ -23,7 +23,7 @@ async def prune(
 ) -> tuple[int, str | None]:
     """Look at up to ``most`` keys, and remove those without a run that is not over whose tokens are all there again.
 
-    Such a key is as one that never was. What is looked at is locked, but for keys that somebody admits runs of just now: a run that asks meanwhile
+    The next run of such a key finds all its room and all its tokens, with the row or without. What is looked at is locked, but for keys that somebody admits runs of just now: a run that asks meanwhile
     waits for the lock, finds no row, and makes one.
 
     Args:
