@@ -185,7 +185,9 @@ async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_bac
 async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_under_way(
     start, ledger, tmp_path, monkeypatch
 ):
-    text = "from collections import Counter\n\nrunning, most, may_end = Counter(), Counter(), False\n"
+    text = (
+        "from collections import Counter\n\nrunning, most, may_end = Counter(), Counter(), False\n"
+    )
     (tmp_path / "tenants.py").write_text(text, encoding="utf-8")
     monkeypatch.delitem(sys.modules, "tenants", raising=False)
     old = await start("1", "Report", source=LIMITED)

@@ -27,9 +27,7 @@ async def busy(site: Site) -> Site:
     many = [{"user_id": user} for user in (1, 1, 1, 1, *range(1, 11))]
     await site.scheduler.enqueue_many("MailUser", many)
     terms = {"MailUser": terms_of(site.scheduler.find("MailUser"))}
-    await site.scheduler.operate(
-        lambda call: limits.stage(call.connection, terms, call.now), None
-    )
+    await site.scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
     return site
 
 
@@ -90,9 +88,7 @@ async def test_the_page_goes_on_where_it_ended(site: Site):
     many = [{"user_id": user} for user in range(60)]
     await site.scheduler.enqueue_many("MailUser", many)
     terms = {"MailUser": terms_of(site.scheduler.find("MailUser"))}
-    await site.scheduler.operate(
-        lambda call: limits.stage(call.connection, terms, call.now), None
-    )
+    await site.scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
     person = await site.user()
     first = await person.page("/jobs/limits")
     address = first.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
@@ -113,6 +109,7 @@ async def test_the_command_line_shows_them_too(busy: Site, monkeypatch):
     assert "2 of 2" in shown
     assert len(json.loads(await said("--json", "--limit", "4"))) == 4
     assert "No key" in await said("SyncStock")
-    assert "by user_id: 2 at once" in (
-        await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])
-    ).stdout
+    assert (
+        "by user_id: 2 at once"
+        in (await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])).stdout
+    )

@@ -32,6 +32,8 @@ ELSEWHERE = "targcc.run.elsewhere"
 """The task of entries of runs that a node has refused: whoever takes them looks first whether it was itself."""
 
 _MANY = 100
+_BEHIND_ALL = -(2**31)
+"""The priority of entries for which no run can be claimed yet: who takes them looks for runs that ask for room."""
 _DEFER = sa.text("""
     SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
         ROW(CAST(:queue AS varchar), CAST(:task AS varchar), CAST(:priority AS integer), NULL, NULL,
@@ -121,12 +123,16 @@ def _alike(
     groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
     for run in runs:
         due_at = run.due_at if run.due_at > now else None
-        groups[run.queue, _entry_priority(run), due_at].append(run.run_id)
+        ids = groups[run.queue, _entry_priority(run), due_at]
+        if not (run.asks and ids):
+            ids.append(run.run_id)
     return groups
 
 
 def _entry_priority(run: Submission) -> int:
     """Entries of one priority go by age, so that a run which had its turn gets a priority between its own and the next."""
+    if run.asks:
+        return _BEHIND_ALL
     return 2 * run.priority + run.first
 
 

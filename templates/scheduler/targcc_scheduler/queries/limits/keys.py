@@ -21,12 +21,6 @@ _l, _r = job_limit.c, job_run.c
 _HAS_ROOM = _r.State.in_((RunState.ENQUEUED, RunState.RUNNING))
 _ASKS = sa.and_(_r.State == RunState.AWAITING, _r.Ties.op("&")(int(Tie.ASKS)) != 0)
 _OPEN = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None))
-_COUNTED = (
-    sa.case((_HAS_ROOM, 0), else_=1).label("asks"),
-    sa.func.count().label("runs"),
-    sa.func.sum(_r.Weight).label("weight"),
-    sa.func.min(_r.DueAt, type_=_r.DueAt.type).label("oldest"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +84,7 @@ async def list_keys(
         limit: At most so many.
         after: Those that come after this key.
     """
-    query = sa.select(job_limit).where(_l.LimitKey > after, renamed.IS_KEY)
+    query = _rows().where(_l.LimitKey > after)
     if job is not None:
         begins = await renamed.beginnings(db, [job], jobs)
         query = query.where(_l.JobName == begins[job])
@@ -99,7 +93,7 @@ async def list_keys(
     if waiting:
         query = query.where(sa.exists().where(_r.LimitKey == _l.LimitKey, _OPEN, _ASKS))
     rows = (await db.execute(query.order_by(_l.LimitKey).limit(limit))).all()
-    return await _with_runs(db, rows, jobs, now)
+    return await _keys(db, rows, jobs, now)
 
 
 async def busiest(
@@ -116,29 +110,44 @@ async def busiest(
     )
     keys = list(await db.scalars(found))
     is_one = is_among(_l.LimitKey, listed("keys", sa.Text))
-    rows = (await db.execute(sa.select(job_limit).where(is_one), {"keys": keys})).all()
-    shown = await _with_runs(db, rows, jobs, now)
+    rows = (await db.execute(_rows().where(is_one), {"keys": keys})).all()
+    shown = await _keys(db, rows, jobs, now)
     return sorted(shown, key=lambda one: keys.index(one.key))
 
 
 async def by_job(db: AsyncConnection) -> dict[str, Standing]:
     """How all keys of each job stand together; jobs of which no run has room or asks for it are left out."""
-    query = sa.select(_r.JobName, *_COUNTED).where(_OPEN, sa.or_(_HAS_ROOM, _ASKS))
-    rows = (await db.execute(query.group_by(_r.JobName, _COUNTED[0]))).all()
-    return _standings(rows)
+    asks = sa.case((_HAS_ROOM, 0), else_=1)
+    oldest = sa.func.min(_r.DueAt, type_=_r.DueAt.type)
+    counted = sa.select(_r.JobName, asks, sa.func.count(), sa.func.sum(_r.Weight), oldest)
+    found: dict[str, dict[str, Any]] = {}
+    counted = counted.where(_OPEN, sa.or_(_HAS_ROOM, _ASKS)).group_by(_r.JobName, asks)
+    for job, waits, runs, weight, due in await db.execute(counted):
+        part = {"waiting": runs, "oldest_due": due} if waits else {"running": runs, "used": weight}
+        found.setdefault(job, {}).update(part)
+    return {job: Standing(**one) for job, one in found.items()}
 
 
-async def _with_runs(
-    db: AsyncConnection, limits: Sequence[Any], jobs: Collection[str], now: datetime
+def _rows() -> sa.Select[Any]:
+    """Keys with what their runs take, counted key by key: on SQLite that reads one index."""
+    of_key = sa.and_(_r.LimitKey == _l.LimitKey, _OPEN)
+
+    def of(what: sa.ColumnElement[Any], which: sa.ColumnElement[bool], name: str) -> Any:
+        return sa.select(what).where(of_key, which).scalar_subquery().label(name)
+
+    return sa.select(
+        job_limit,
+        of(sa.func.count(), _HAS_ROOM, "running"),
+        of(sa.func.coalesce(sa.func.sum(_r.Weight), 0), _HAS_ROOM, "used"),
+        of(sa.func.count(), _ASKS, "waiting"),
+        of(sa.func.min(_r.DueAt, type_=_r.DueAt.type), _ASKS, "oldest_due"),
+    ).where(renamed.IS_KEY)
+
+
+async def _keys(
+    db: AsyncConnection, rows: Sequence[Any], jobs: Collection[str], now: datetime
 ) -> list[LimitKey]:
-    if not limits:
-        return []
-    mine = is_among(_r.LimitKey, listed("keys", sa.Text))
-    query = sa.select(_r.LimitKey, *_COUNTED).where(mine, _OPEN, sa.or_(_HAS_ROOM, _ASKS))
-    asked = {"keys": [row.LimitKey for row in limits]}
-    rows = (await db.execute(query.group_by(_r.LimitKey, _COUNTED[0]), asked)).all()
-    standings = _standings(rows)
-    names = await _names(db, {row.JobName for row in limits}, jobs)
+    names = await _names(db, {row.JobName for row in rows}, jobs)
     return [
         LimitKey(
             key=row.LimitKey,
@@ -147,9 +156,12 @@ async def _with_runs(
             tokens=_tokens(row, now),
             burst=row.Burst if row.IntervalMs is not None else None,
             full_at=row.NextAt if row.NextAt is not None and row.NextAt > now else None,
-            **vars(standings.get(row.LimitKey, Standing())),
+            running=row.running,
+            used=row.used,
+            waiting=row.waiting,
+            oldest_due=row.oldest_due,
         )
-        for row in limits
+        for row in rows
     ]
 
 
@@ -163,15 +175,6 @@ async def _names(
         for name in names.keys() - set(jobs):
             names[name] = next((one for one in had.get(name, ()) if one in jobs), name)
     return names
-
-
-def _standings(rows: Sequence[Any]) -> dict[str, Standing]:
-    """From rows of a name and :data:`_COUNTED`."""
-    values: dict[str, dict[str, Any]] = {}
-    for name, asks, runs, weight, oldest in rows:
-        part = {"waiting": runs, "oldest_due": oldest} if asks else {"running": runs, "used": weight}  # fmt: skip
-        values.setdefault(name, {}).update(part)
-    return {name: Standing(**one) for name, one in values.items()}
 
 
 def _tokens(row: Any, now: datetime) -> int | None:
