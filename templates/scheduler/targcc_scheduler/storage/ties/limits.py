@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL, RunState
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
-from ..dialects.listed import is_among, listed
+from ..dialects.listed import is_among, is_found, listed
 from ..runs.transition import is_in_state, state_line, transition
 from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
@@ -155,13 +155,15 @@ _FIRST_OF_KEYS = FrequentStatement(
         )
     )
 )
-_STILL_ASK = _c.Id.in_(
+_STILL_ASK = is_found(
+    _c.Id,
     sa.select(_other.c.Id)
     .where(
         is_among(_other.c.Id, listed("ids", sa.BigInteger)),
         _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
     )
     .with_for_update(skip_locked=True)
+    .scalar_subquery(),
 )
 # Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
 _ADMIT = FrequentStatement(
