@@ -57,7 +57,7 @@ def month_report(ctx: JobContext, rows: list[int]) -> None:
     SEEN.append(f"report {rows}")
 
 
-@job()
+@job(expires_in="1h")
 def tell_somebody(ctx: JobContext, text: str = "") -> None:
     SEEN.append(f"tell {text}")
 
