@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ....queries.limits import keys
 from ...api_route import ApiRoute
-from ..common import PROBLEMS, Cursor, Limit, SchedulerOf, Viewer, find_job, link_next
+from ..common import PROBLEMS, Cursor, Limit, SchedulerOf, Viewer, link_next
 from .schemas import LimitKeyOut
 
 router = APIRouter(prefix="/api", route_class=ApiRoute, responses=PROBLEMS)
@@ -28,11 +28,10 @@ async def list_limits(
     cursor: Cursor = None,
 ) -> list[LimitKeyOut]:
     """The keys of limits that are in use, in their order. The header `Link` names the next page."""
-    name = find_job(scheduler, job).name if job is not None else None
     jobs, now = scheduler.definitions, scheduler.clock.now()
     found = await scheduler.read(
         lambda db: keys.list_keys(
-            db, jobs, now, job=name, key=key, waiting=waiting, limit=limit, after=cursor or ""
+            db, jobs, now, job=job, key=key, waiting=waiting, limit=limit, after=cursor or ""
         )
     )
     link_next(request, response, found[-1].key if len(found) == limit else None)
