@@ -103,6 +103,8 @@ _.memory_limit_mb  # what the API says of a job
 _.inherit_cache
 _as_array
 _as_json
+_in_array
+_in_rows
 _as_epoch
 _as_floor
 _as_integer

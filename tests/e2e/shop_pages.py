@@ -115,6 +115,15 @@ STEPS = {
 }
 """The steps of a flow under way: job, steps before, state, why."""
 WRITTEN: dict[str, dict[str, Any]] = {
+    "c_JobLimit": {
+        "LimitKey": "InvoiceBatch",
+        "JobName": "InvoiceBatch",
+        "Most": 2,
+        "IntervalMs": 600.0,
+        "Burst": 5,
+        "NextAt": NOW + timedelta(milliseconds=900),
+        "UpdatedAt": NOW,
+    },
     "c_JobBatch": {
         "Name": "MonthEnd",
         "Kind": "flow",
@@ -273,7 +282,10 @@ class Shop:
 def shop(root: Path) -> Iterator[Shop]:
     """The example project, served by this process."""
     example = (ROOT / "examples" / "acme" / "targcc.yaml").read_text("utf-8")
-    example = example.replace(OF_INVOICES, f"{OF_INVOICES}\n    calendar: office")
+    example = example.replace(
+        OF_INVOICES,
+        f"{OF_INVOICES}\n    calendar: office\n    limit: {{running: 2, rate: 100/min, burst: 5}}",
+    )
     written = root.with_suffix(".yaml")
     written.write_text(f"{example}\n{CALENDARS}", "utf-8")
     spec = load_spec(written)

@@ -68,7 +68,7 @@ def tell_once(ctx: JobContext) -> None:
     SEEN.append("told")
 
 
-@job()
+@job(expires_in="1h")
 def tell_somebody(ctx: JobContext, text: str = "") -> None:
     SEEN.append(f"tell {text}")
 

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import flows_rig
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from flows_rig import HELD, SEEN
 from guarantee_rig import DANA, QUICK, Ledger, schedulers, until
@@ -115,6 +117,11 @@ async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
     assert SEEN[-1] == "tell wrong failed"
     assert states(failed)["report"] == "cancelled"
     assert {step.name: step.why for step in failed.steps}["report"] == "step load failed"
+    told = sa.select(job_run.c.DueAt, job_run.c.ExpiresAt).where(
+        job_run.c.JobName == "TellSomebody"
+    )
+    [(due, expires)] = await scheduler.read(lambda db: db.execute(told))
+    assert expires - due == timedelta(hours=1)  # as its job has it
     with pytest.raises(FlowStateError, match="no step 'lod'"):
         await scheduler.rerun_flow(flow_id, "lod")
     SEEN[:] = ["mended"]

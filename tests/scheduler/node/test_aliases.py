@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from rt_tools import until
 from targcc_scheduler import Scheduler, Settings, operations
 from targcc_scheduler.oncall import overriding
 from targcc_scheduler.oncall.overriding import Wish
+from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import (
     job_alert,
     job_audit,
@@ -29,6 +31,20 @@ from targcc_scheduler import JobContext, job
 @job("{cron}", name="{name}", misfire="run_all", overlap="allow"{more})
 async def report(ctx: JobContext) -> None:
     ...
+"""
+LIMITED = """
+import asyncio
+import tenants
+from targcc_scheduler import job
+
+@job(name="{name}", limit={{"key": "tenant", "running": 2}}, unique="number"{more})
+async def report(tenant: str, number: int) -> None:
+    tenants.running[tenant] += 1
+    tenants.most[tenant] = max(tenants.most[tenant], tenants.running[tenant])
+    while not tenants.may_end:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    tenants.running[tenant] -= 1
 """
 NIGHTLY, EACH_SECOND = "0 2 * * *", "* * * * * *"
 ALIAS = ', aliases=("Report",)'
@@ -58,9 +74,11 @@ def start(make: MakeScheduler, migrated_url: str, tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(tmp_path)
     made: list[Scheduler] = []
 
-    async def begin(release: str, name: str, more: str = "", cron: str = NIGHTLY) -> Scheduler:
+    async def begin(
+        release: str, name: str, more: str = "", cron: str = NIGHTLY, source: str = SOURCE
+    ) -> Scheduler:
         package = f"aliases_{tmp_path.name}_{len(made)}"
-        text = SOURCE.format(cron=cron, name=name, more=more)
+        text = source.format(cron=cron, name=name, more=more)
         (tmp_path / f"{package}.py").write_text(text, encoding="utf-8")
         mine: dict[str, Any] = {**QUICK, "release": release}
         settings = Settings(_env_file=None, database_url=migrated_url, **mine)
@@ -162,3 +180,37 @@ async def test_an_older_release_that_was_chosen_keeps_the_slots_and_may_come_bac
     assert schedule(ledger, "Report").LastSlot is None
     await new.operate(operations.use_release, None, "1", DANA)
     await until(lambda: schedule(ledger, "Report").LastSlot is not None, 30)
+
+
+async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_under_way(
+    start, ledger, tmp_path, monkeypatch
+):
+    text = (
+        "from collections import Counter\n\nrunning, most, may_end = Counter(), Counter(), False\n"
+    )
+    (tmp_path / "tenants.py").write_text(text, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "tenants", raising=False)
+    old = await start("1", "Report", source=LIMITED)
+    many = [{"tenant": tenant, "number": n} for n, tenant in enumerate("aaaaabbbbb")]
+    ids = await old.enqueue_many("Report", many)
+    tenants = sys.modules["tenants"]
+    await until(lambda: tenants.running == {"a": 2, "b": 2})
+
+    new = await start("2", "Takings", ALIAS, source=LIMITED)
+    assert await new.enqueue("Takings", tenant="a", number=0) == ids[0]
+    for scheduler, name in ((new, "Takings"), (old, "Report")):
+        more = [{"tenant": "abc"[n % 3], "number": 100 * len(ids) + n} for n in range(9)]
+        ids += await scheduler.enqueue_many(name, more)
+    waits = sa.select(job_run.c.Id).where(job_run.c.State == "scheduled")
+    await until(lambda: not ledger.rows(waits))  # all have asked
+    await until(lambda: tenants.running == {"a": 2, "b": 2, "c": 2})
+    keys = {row.LimitKey for row in ledger.rows(sa.select(job_run.c.LimitKey))}
+    assert keys == {f"Takings tenant={tenant}" for tenant in "abc"}
+    tenants.may_end = True
+    await old.stop()
+    await until(lambda: not ledger.rows(sa.select(job_run).where(job_run.c.State != "succeeded")))
+    assert tenants.most == {"a": 2, "b": 2, "c": 2}
+    back = await start("3", "Report", ', aliases=("Takings",)', source=LIMITED)
+    assert await back.wait(await back.enqueue("Report", tenant="a", number=7), 60) == "succeeded"
+    [row] = ledger.rows(sa.select(job_limit.c.LimitKey).where(job_limit.c.JobName == "Takings", job_limit.c.LimitKey.like("%=a")))  # fmt: skip
+    assert row.LimitKey == "Takings tenant=a"  # it keeps the key that it has

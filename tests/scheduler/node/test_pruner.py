@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from targcc_scheduler.node.chores import pace
 from targcc_scheduler.node.pruner import prune
 from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.storage.schema.tied.keys import job_limit
+from targcc_scheduler.storage.tables import job_batch, job_log_line, job_run, logged_job
 from targcc_scheduler.storage.transactions import Store
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -96,6 +97,48 @@ async def test_runs_go_with_their_logs_and_only_when_they_are_over(store, migrat
     assert left(migrated_url, job_run) == [("A", 2), ("A", 3), ("A", 4)]
     with sync_engine(migrated_url) as engine, engine.connect() as connection:
         assert list(connection.scalars(sa.select(job_log_line.c.RunId))) == [3]
+
+
+async def test_flows_and_batches_go_with_their_last_run(store, migrated_url):
+    at = NOW - timedelta(days=99)
+    over = {"Name": "x", "State": "failed", "CreatedBy": "a", "CreatedAt": at, "CompletedAt": at}
+    goes_on = over | {"State": "running", "CompletedAt": None}
+    young = over | {"CompletedAt": NOW}
+    rows = [one | {"Kind": kind} for kind in ("flow", "batch") for one in (over, over, goes_on, young)]  # fmt: skip
+    fill(migrated_url, job_batch, rows)
+    fill(migrated_url, job_run, [run("A", 99) | {"BatchId": 1}, run("B", 99) | {"BatchId": 2}])
+    fill(migrated_url, job_run, [run("B", 98) | {"BatchId": None}, run("B", 97) | {"BatchId": 5}])
+    await prune(store, before=MONTH_AGO, keep_last=1)
+    with sync_engine(migrated_url) as engine, engine.connect() as connection:
+        there = list(connection.scalars(sa.select(job_batch.c.Id).order_by(job_batch.c.Id)))
+    assert there == [1, 3, 4, 5, 7, 8]
+
+
+async def test_keys_of_limits_go_that_nobody_uses(store, migrated_url, monkeypatch):
+    monkeypatch.setattr(pace, "_MOST", 200)
+
+    def key(number: int, full_at: datetime | None = None) -> dict[str, object]:
+        name = f"A tenant={number:03}"
+        return {"LimitKey": name, "JobName": "A", "Most": 1, "NextAt": full_at, "UpdatedAt": NOW}
+
+    rows = [key(n) for n in range(450)]
+    rows += [key(600, datetime.now(UTC) + timedelta(hours=1)), key(601, NOW - timedelta(days=1))]
+    fill(migrated_url, job_limit, rows)
+    states = {n: state for n, state in enumerate(("running", "awaiting", "retrying", "succeeded"))}
+    runs = [run("A", 1, state) | {"LimitKey": f"A tenant={n:03}"} for n, state in states.items()]
+    fill(migrated_url, job_run, runs)
+    steps: list[int] = []
+    await prune(
+        store,
+        before=MONTH_AGO,
+        keep_last=0,
+        keys_at=NOW,
+        progress=lambda removed: steps.append(removed["keys"]),
+    )
+    with sync_engine(migrated_url) as engine, engine.connect() as connection:
+        there = set(connection.scalars(sa.select(job_limit.c.LimitKey)))
+    assert there == {f"A tenant={n:03}" for n in (0, 1, 2, 600)}
+    assert max(later - before for before, later in zip([0, *steps], steps, strict=False)) <= 200
 
 
 async def test_it_can_be_stopped_and_begun_again(store, migrated_url):

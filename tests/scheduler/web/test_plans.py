@@ -17,6 +17,7 @@ from targcc_scheduler.queries.following.changes import changes_since
 from targcc_scheduler.queries.trail import entries
 from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import (
     job_audit,
     job_batch,
@@ -72,6 +73,8 @@ PAGES = (
     "/jobs/batches/1",
     "/jobs/runs?q=batch%3A1",
     "/jobs/runs?q=batch%3A1+state%3Afailed",
+    "/jobs/limits",
+    "/jobs/limits?waiting=1&key=x",
     "/jobs/runs/1500/live",
     "/jobs/runs/1500/lines",
 )
@@ -98,6 +101,7 @@ ENDPOINTS = (
     "/api/calendars",
     "/api/maintenance",
     "/api/webhooks",
+    "/api/limits?waiting=true",
     "/api/inbox/{cause}",
     "/api/inbox?q=nothing",
     "/api/releases",
@@ -143,6 +147,8 @@ async def fill(db: Any) -> None:
         found.setdefault(table, []).append(row)
     batch = {"Name": "month end", "Kind": "batch", "State": "running", "CreatedBy": "test"}
     await db.execute(job_batch.insert().values(batch | {"CreatedAt": datetime.now(UTC)}))
+    key = {"LimitKey": "x", "JobName": "MailUser", "UpdatedAt": datetime.now(UTC)}
+    await db.execute(job_limit.insert().values(key))
     for table, values in found.items():
         await db.execute(table.insert(), values)
 

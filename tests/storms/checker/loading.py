@@ -57,8 +57,7 @@ _OF_BATCHES = (
 )
 """What of batches and flows is not over; ``on_success`` of one that failed waits for a person."""
 _SLOTS = (
-    "SELECT Id, ScheduledFor FROM c_JobRun WHERE ScheduledFor IS NOT NULL"
-    f" AND Id IN ({_ACTIVE})"
+    "SELECT Id, ScheduledFor FROM c_JobRun WHERE ScheduledFor IS NOT NULL" f" AND Id IN ({_ACTIVE})"
 )
 _LATE = timedelta(seconds=20)
 """By so much a slot may be waiting when a storm ends; the judgement allows a little more."""

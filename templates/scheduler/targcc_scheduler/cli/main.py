@@ -28,6 +28,7 @@ _MODULES = {
     "inbox": ("oncall.inbox", "inbox_group"),
     "flow": ("flows.flow", "flow_group"),
     "batch": ("batches.batch", "batch_group"),
+    "limits": ("limits.limits", "limits"),
     "why": ("oncall.why", "why"),
     "upcoming": ("timeline.coming", "upcoming"),
     "timeline": ("timeline.ran", "timeline"),

@@ -130,7 +130,7 @@ async def submit_created(
 ) -> None:
     """Submit new runs to the engine, and create those that follow them because their jobs' ``after`` says so."""
     submissions = [
-        Submission(run_id, run.queue, run.priority, run.due_at)
+        Submission(run_id, run.queue, run.priority, run.due_at, asks=run.limit_key is not None)
         for run_id, run in created
         if run.state != RunState.AWAITING
     ]

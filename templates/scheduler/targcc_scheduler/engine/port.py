@@ -32,6 +32,7 @@ class Submission:
 
     Args:
         first: It had its turn already, and goes before all others of its priority.
+        asks: It asks for room first: to say so once for all of a queue is enough, and goes behind all that can be claimed.
     """
 
     run_id: int
@@ -39,6 +40,7 @@ class Submission:
     priority: int
     due_at: datetime
     first: bool = False
+    asks: bool = False
 
 
 MakeOffer = Callable[[AsyncConnection], Awaitable[Offer]]
@@ -86,8 +88,8 @@ class Worker(Protocol):
             NodeUnknown: as with :meth:`claim`.
         """
 
-    async def stage(self) -> None:
-        """Make runs whose time has come ``enqueued``, in a transaction of its own."""
+    async def stage(self) -> bool:
+        """Make runs whose time has come ``enqueued``, or let them ask for room, in transactions of their own; whether there may be more of those."""
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run. Returns when the outcome is in the database, or the run is not this node's any more."""

@@ -127,7 +127,8 @@ class Flowing(Creating):
             given = _given(job, said.get("arguments") or {})
         except ArgumentsError as error:
             raise ArgumentsError(f"step {name}: {error}") from None
-        return StepRow(dict(said), job.name, job.queue, job.priority, given)
+        expires = None if job.expires_in is None else job.expires_in.total_seconds()
+        return StepRow(dict(said), job.name, job.queue, job.priority, given, expires)
 
 
 def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from ..core.outage import OUTAGES, Outage
 from ..engine.handover import submission
 from ..jobs.definition import JobDefinition
 from ..storage.aliases import take_over
+from ..storage.ties.limit_keys import renamed
 from ..worker.node_services import NodeServices
 
 log = logging.getLogger("targcc.node.aliases")
@@ -51,6 +52,7 @@ class Aliases:
             sqlalchemy.exc.DBAPIError: the database cannot be written.
         """
         for new, old in self._names():
+            await self._carry_limits(new, old)
             await self._take_over(new, old)
 
     async def run(self) -> None:
@@ -78,6 +80,16 @@ class Aliases:
             for alias in definition.aliases:
                 if alias not in self._definitions:
                     yield name, alias
+
+    async def _carry_limits(self, new: str, old: str) -> None:
+        """Before this node lets runs ask for room: all nodes that let some ask do so under one key by then."""
+        if self._definitions[new].keyed_limit is None:
+            return
+        services = self._services
+        async with services.store.write() as connection:
+            await renamed.lead_on(connection, new, old, services.clock.now())
+        async with services.store.write() as connection:
+            await renamed.carry(connection, new, old)
 
     async def _take_over(self, new: str, old: str) -> None:
         store, engine = self._services.store, self._services.engine

@@ -28,6 +28,7 @@ from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
 from ..storage.ties.batches import ended as batches
+from ..storage.ties.limit_keys import unused
 from ..storage.transactions import Store
 from ..storage.webhooks import handlers, outbox
 from .chores.pace import Pace
@@ -92,6 +93,7 @@ async def upkeep(
         keep_last=settings.history_keep if wanted.keep_last is None else wanted.keep_last,
         statistics_before=now - timedelta(days=settings.statistics_days),
         audit=AuditAge(now - timedelta(days=settings.audit_days), now),
+        keys_at=now,
         progress=wanted.progress,
     )
     await sweep_files(store, settings, now)
@@ -175,6 +177,7 @@ async def prune(
     keep_last: int,
     statistics_before: datetime | None = None,
     audit: AuditAge | None = None,
+    keys_at: datetime | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Remove what ended before an instant, in small transactions with pauses between; the newest of each job stay.
@@ -187,6 +190,7 @@ async def prune(
         keep_last: How many runs, and attempts in the history, stay of each job whatever their age.
         statistics_before: Statistics of earlier days go. Default: none.
         audit: Rows of the audit that go. Default: none.
+        keys_at: Keys of limits go that nobody uses at this instant. Default: none.
         progress: Hears how many have gone so far, after each step.
 
     Returns:
@@ -201,6 +205,8 @@ async def prune(
         await pruner.remove_audit(audit)
     if statistics_before is not None:
         await pruner.remove_statistics(statistics_before)
+    if keys_at is not None:
+        await pruner.remove_keys(keys_at)
     await pruner.give_back()
     return {name: pruner.removed[name] for name in ("runs", "attempts", "audit", "statistics")}
 
@@ -240,7 +246,7 @@ class _Pruner:
             await self._step(what, step)
 
     async def remove_batches(self) -> None:
-        """Remove the batches whose last run has gone."""
+        """Remove the batches and flows whose last run has gone."""
 
         async def step(connection: AsyncConnection) -> int:
             return await batches.prune(connection, self._before, self._pace.size)
@@ -281,6 +287,20 @@ class _Pruner:
 
         while await self._step("statistics", step):
             pass
+
+    async def remove_keys(self, now: datetime) -> None:
+        """Remove the keys of limits that nobody uses."""
+        seen: str | None = ""
+
+        async def step(connection: AsyncConnection) -> int:
+            nonlocal seen
+            removed, seen = await unused.prune(
+                connection, now, after=seen or "", most=self._pace.size
+            )
+            return removed
+
+        while seen is not None:
+            await self._step("keys", step)
 
     async def give_back(self) -> None:
         """Return what has become unused of the file."""

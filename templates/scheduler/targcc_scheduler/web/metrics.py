@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from ..core.version import __version__
 from ..jobs.definition import JobDefinition
 from ..project import current
 from ..queries import system
+from ..queries.limits import keys
 from ..queries.models import Queue, Server
 from ..queries.needs import failures, late
 from ..queries.statistics import last_success
@@ -107,6 +108,7 @@ class Metrics:
                 "Job files that cannot be used.",
                 len(self._scheduler.broken),
             ),
+            *_limit_figures(await keys.by_job(connection)),
             *await _needs(connection, list(self._scheduler.definitions.values()), now),
             _info(),
         ]
@@ -214,6 +216,22 @@ def _queue_figures(found: tuple[Queue, ...], now: datetime) -> Iterator[Metric]:
         oldest.add_metric([queue.name], max(waits, 0))
         paused.add_metric([queue.name], queue.pause is not None)
     yield from (depth, oldest, paused)
+
+
+def _limit_figures(found: Mapping[str, keys.Standing]) -> Iterator[Metric]:
+    """By job alone: a project may have as many keys as it has customers."""
+    running = GaugeMetricFamily(
+        "targcc_limit_running",
+        "Runs of limits by key that are enqueued or running.",
+        labels=["job"],
+    )
+    waiting = GaugeMetricFamily(
+        "targcc_limit_waiting", "Runs that wait for room under their limit.", labels=["job"]
+    )
+    for job, standing in sorted(found.items()):
+        running.add_metric([job], standing.running)
+        waiting.add_metric([job], standing.waiting)
+    yield from (running, waiting)
 
 
 def _server_figures(found: tuple[Server, ...], now: datetime) -> Iterator[Metric]:

@@ -135,9 +135,9 @@ class Executor:
         if self._jobs.stuck_in is not None:
             raise NodeStuck("the jobs' loop does not turn")
 
-    async def stage(self) -> None:
+    async def stage(self) -> bool:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
-        await staging.stage_due(self._services, self._definitions)
+        return await staging.stage_due(self._services, self._definitions)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""

@@ -15,6 +15,7 @@ _PARTS = {
     "heatmap": ("timeline.routes",),
     "flows": ("flows.routes",),
     "batches": ("batches.routes",),
+    "limits": ("limits.routes",),
     "calendars": ("calendars.routes",),
     "maintenance": ("calendars.routes",),
     "webhooks": ("live.webhooks",),

@@ -175,6 +175,7 @@ def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
         ("misfire", f"{job.misfire}, {_grace(job)}"),
         ("isolation", _isolation(job)),
         ("unique", job.unique or ""),
+        ("limit", job.limit or ""),
         ("expires", _expires(job)),
         ("arguments", ", ".join(arguments)),
         ("code", job.code),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+BEHIND_ALL = -(2**31)
+"""The number of an entry for which no run can be claimed yet: whoever takes it looks for runs that ask for room."""
 MOST_SECONDS = 86_400
 """The longest time that one point may take."""
 LEAST_PLAIN = -1_000_000
 """Entries of queues without ageing have numbers from here on, those of queues with ageing lower ones."""
 _SINCE = datetime(2024, 1, 1, tzinfo=UTC)
-_LEAST = -(2**31)
+_LEAST = BEHIND_ALL + 1
 
 
 def entry_priority(priority: int, due_at: datetime, aging: int | None, *, first: bool) -> int:

@@ -43,7 +43,7 @@ _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
 _WAITS = f"""({IS_OURS_SQL} AND (
     State = '{RunState.ENQUEUED}'
-    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now())
+    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now() AND LimitKey IS NULL)
 ))"""
 _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 
@@ -270,20 +270,25 @@ class ProcrastinateEngine:
         names = [name for queue in self._queues for name in queue.queues]
         while not self._draining.is_set():
             self._due_later.clear()
-            waiting, due = await self._waiting(worker, names)
+            waiting, due, more = await self._waiting(worker, names)
             if waiting:
                 for queue in self._queues:
                     queue.look()
-            await pause(self._due_later, self._until(due))
+            if not more:
+                await pause(self._due_later, self._until(due))
 
-    async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
+    async def _waiting(
+        self, worker: Worker, queues: list[str]
+    ) -> tuple[bool, datetime | None, bool]:
+        """Whether runs wait for a worker, when the next is due, and whether there may be more to stage at once."""
+        more = False
         try:
             waiting, due = await worker.due(queues)
             if due is not None and due <= self._clock.now():
-                await worker.stage()  # something holds it up, or it asks for room now
+                more = await worker.stage()  # something holds it up, or it asks for room now
         except QUEUE_OUTAGES:  # the claims say so
-            return False, None
-        return waiting, due
+            return False, None, False
+        return waiting, due, more
 
     def _until(self, due: datetime | None) -> timedelta:
         """How long until the next look."""

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import NodeUnknown
 from ...core.outage import Outage
-from ...core.queues.ageing import LEAST_PLAIN
+from ...core.queues.ageing import BEHIND_ALL, LEAST_PLAIN
 from ...core.queues.pool import Pool
 from ...core.queues.turns import Turns
 from ...storage.runs.claim_at_once import Entries, Taken
@@ -92,7 +92,8 @@ ENTRIES = Entries(
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
 _TAKE = sa.text(_take(_NEXT)).bindparams(*_PARAMETERS)
-STILL_AGED = sa.text(_take(_next(f"queue_name = ANY (:queues) AND priority < {LEAST_PLAIN}")))
+_AGED = f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"
+STILL_AGED = sa.text(_take(_next(_AGED)))
 """Takes entries with the numbers of a queue with ageing; their runs are to get others in the same transaction."""
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES
-from ...core.queues.ageing import entry_priority
+from ...core.queues.ageing import BEHIND_ALL, entry_priority
 from ...storage.dialects.psycopg_driver import QuietConnection
 from ..port import Submission
 
@@ -132,9 +132,16 @@ def _alike(
     groups: dict[tuple[str, int, datetime | None], list[int]] = defaultdict(list)
     for run in runs:
         due_at = run.due_at if run.due_at > now else None
-        points = entry_priority(run.priority, run.due_at, aging.get(run.queue), first=run.first)
-        groups[run.queue, points, due_at].append(run.run_id)
+        ids = groups[run.queue, _points(run, aging.get(run.queue)), due_at]
+        if not (run.asks and ids):
+            ids.append(run.run_id)
     return groups
+
+
+def _points(run: Submission, aging: int | None) -> int:
+    if run.asks:
+        return BEHIND_ALL
+    return entry_priority(run.priority, run.due_at, aging, first=run.first)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,14 @@ class KeyedLimit:
     burst: int | None = None
     weight: int = 1
 
+    def __str__(self) -> str:
+        by = self.key if isinstance(self.key, str) else "a key function"
+        whose = f"by {by}" if self.key else "of the whole job"
+        running = None if self.running is None else f"{self.running} at once"
+        rate = None if self.rate is None else f"{self.rate} (burst {self.burst})"
+        weight = None if self.weight == 1 else f"a run weighs {self.weight}"
+        return f"{whose}: {', '.join(part for part in (running, rate, weight) if part)}"
+
     def key_of(self, job: str, signature: Parameters, arguments_json: str | None) -> str:
         """The key of a run: it begins with the job's name; what is long or secret is a digest.
 

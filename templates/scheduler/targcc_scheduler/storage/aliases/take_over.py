@@ -1,8 +1,8 @@
 """A job takes over what is kept under a name that it had before.
 
-What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, the runs that are not over. Its history
-follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that it was renamed, and
-belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
+What decides about its runs goes at once, in one transaction: schedule and pause, owner, alerts, overrides, unique keys, the runs that are not
+over. Its history follows in short steps. Nodes of an older release still know the old name: the row of its schedule stays there, says that
+it was renamed, and belongs to the newer release, so that they create no slots; the runs that they have are theirs to end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ...core.states import FINAL
 from ..deploy import releases
 from ..deploy.releases import LOWEST
 from ..runs.refuse import Waiting
+from ..schema.tied.keys import job_unique
 from ..slots import RENAMED
 from ..tables import (
     job_alert,

@@ -61,3 +61,25 @@ def _as_array(element: is_among, compiler: Any, **options: Any) -> str:
 def _as_json(element: is_among, compiler: Any, **options: Any) -> str:
     column, values = (compiler.process(one, **options) for one in element.clauses)
     return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - a column and a parameter
+
+
+class is_found(FunctionElement[Any]):  # noqa: N801 - it is used like a function
+    """That a column is one of what a scalar subquery selects, which PostgreSQL executes once, before it looks for rows: ``is_found(column, subquery)``.
+
+    A subquery with ``FOR UPDATE`` it may else execute again for each row that the rest of the statement finds.
+    """
+
+    type = sa.types.NullType()
+    inherit_cache = True
+
+
+@compiles(is_found, "postgresql")
+def _in_array(element: is_found, compiler: Any, **options: Any) -> str:
+    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} = ANY (ARRAY{rows}))"
+
+
+@compiles(is_found, "sqlite")
+def _in_rows(element: is_found, compiler: Any, **options: Any) -> str:
+    column, rows = (compiler.process(one, **options) for one in element.clauses)
+    return f"({column} IN {rows})"

@@ -8,11 +8,10 @@ no counter can drift.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,18 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL, RunState
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
-from ..dialects.listed import is_among, listed
+from ..dialects.listed import is_among, is_found, listed
 from ..runs.transition import is_in_state, state_line, transition
 from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
 from ..tables import UtcDateTime, job_run
 from .consequences import Consequences, Ready
+from .limit_keys import renamed
+from .limit_keys.room import Room
 from .tie import Tie
 
 _MOST = 1_000
 """Runs that a stage lets ask, and keys that a sweep looks at."""
-_AT_ONCE = 200
-"""Runs of one key that are let go at a time; the end of each lets more go."""
 
 Row = Any
 """A row of a table: its columns by name."""
@@ -59,20 +58,24 @@ class Terms:
 
 
 _c = job_run.c
-_IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
 _KEYS = listed("keys", sa.Text)
-_TIME_HAS_COME = FrequentStatement(
-    sa.select(_c.Id, _c.LimitKey, _c.JobName)
-    .where(
-        is_in_state(RunState.SCHEDULED, RunState.RETRYING),
-        _c.LimitKey.is_not(None),
-        _c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
-        is_among(_c.JobName, listed("jobs", sa.Text)),
-    )
-    .order_by(_c.DueAt, _c.Id)
-    .limit(_MOST)
-    .with_for_update(skip_locked=True)
+_IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
+_IS_DUE = sa.select(_c.Id, _c.LimitKey, _c.JobName).where(
+    is_in_state(RunState.SCHEDULED, RunState.RETRYING),
+    _c.LimitKey.is_not(None),
+    _c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+    is_among(_c.JobName, listed("jobs", sa.Text)),
 )
+
+
+def _oldest(due: sa.Select[Any]) -> FrequentStatement:
+    return FrequentStatement(
+        due.order_by(_c.DueAt, _c.Id).limit(_MOST).with_for_update(skip_locked=True)
+    )
+
+
+_TIME_HAS_COME = _oldest(_IS_DUE)
+_OF_OTHER_KEYS = _oldest(_IS_DUE.where(sa.not_(is_among(_c.LimitKey, _KEYS))))
 _ASK = FrequentStatement(
     transition(
         RunState.AWAITING,
@@ -98,18 +101,28 @@ _LOCK = FrequentStatement(
     .order_by(job_limit.c.LimitKey)
     .with_for_update()
 )
+_taker = job_run.alias("taker")
+
+
+def _of_key(what: sa.ColumnElement[Any], *states: RunState) -> sa.ScalarSelect[Any]:
+    """Something of the runs of a key in some states. Key by key, as else SQLite looks at all runs that are not over."""
+    return (
+        sa.select(what)
+        .where(
+            _taker.c.LimitKey == _l.LimitKey,
+            _taker.c.State.in_([sa.literal_column(f"'{state}'") for state in states]),
+            _taker.c.CompletedAt.is_(None),
+        )
+        .scalar_subquery()
+    )
+
+
 _USED = FrequentStatement(
     sa.select(
-        _c.LimitKey,
-        sa.func.sum(_c.Weight).label("weight"),
-        sa.func.sum(sa.case((_c.State == RunState.ENQUEUED, 1), else_=0)).label("unbegun"),
-    )
-    .where(
-        is_among(_c.LimitKey, _KEYS),
-        is_in_state(RunState.ENQUEUED, RunState.RUNNING),
-        _c.CompletedAt.is_(None),
-    )
-    .group_by(_c.LimitKey)
+        _l.LimitKey,
+        _of_key(sa.func.sum(_taker.c.Weight), RunState.ENQUEUED, RunState.RUNNING).label("weight"),
+        _of_key(sa.func.count(), RunState.ENQUEUED).label("unbegun"),
+    ).where(is_among(_l.LimitKey, _KEYS))
 )
 _ASKS = (
     _c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
@@ -142,13 +155,15 @@ _FIRST_OF_KEYS = FrequentStatement(
         )
     )
 )
-_STILL_ASK = _c.Id.in_(
+_STILL_ASK = is_found(
+    _c.Id,
     sa.select(_other.c.Id)
     .where(
         is_among(_other.c.Id, listed("ids", sa.BigInteger)),
         _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
     )
     .with_for_update(skip_locked=True)
+    .scalar_subquery(),
 )
 # Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
 _ADMIT = FrequentStatement(
@@ -165,9 +180,8 @@ _WAKE = FrequentStatement(
 _WAKES = FrequentStatement(
     sa.select(_c.Id).where(_IDS, _c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"))
 )
-_TERMS = sa.select(
-    job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst
-).distinct()
+_TERMS = sa.select(job_limit.c.JobName, job_limit.c.Most, job_limit.c.IntervalMs, job_limit.c.Burst)
+_TERMS = _TERMS.where(renamed.IS_KEY).distinct()
 _WAITED_FOR = FrequentStatement(
     sa.select(job_limit.c.LimitKey)
     .where(
@@ -181,35 +195,53 @@ _WAITED_FOR = FrequentStatement(
 
 async def are_used(connection: AsyncConnection) -> bool:
     """Whether there is a key."""
-    return (await connection.execute(sa.select(job_limit.c.LimitKey).limit(1))).first() is not None
+    any_key = sa.select(job_limit.c.LimitKey).where(renamed.IS_KEY).limit(1)
+    return (await connection.execute(any_key)).first() is not None
 
 
 async def stage(
     connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime
 ) -> list[Ready]:
-    """Let runs of limits whose time has come ask for room; those that have it.
+    """As :func:`stage_some`; those that have room."""
+    ready, _ = await stage_some(connection, jobs, now)
+    return ready
+
+
+async def stage_some(
+    connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime
+) -> tuple[list[Ready], bool]:
+    """Let runs of limits whose time has come ask for room: the longest due, and beside them as many of other keys.
 
     Args:
         connection: A transaction that writes.
         jobs: What the jobs that this node knows say of their keys.
         now: The present instant.
+
+    Returns:
+        Those that have room, and whether there may be more that are due.
     """
-    rows = await _TIME_HAS_COME.all(connection, {"jobs": list(jobs), "now": now})
+    asked = {"jobs": list(jobs), "now": now}
+    rows = list(await _TIME_HAS_COME.all(connection, asked))
     if not rows:
-        return []
+        return [], False
+    more = len(rows) == _MOST
+    if more:  # a key with many runs holds up no other
+        asked["keys"] = sorted({row.LimitKey for row in rows})
+        rows += await _OF_OTHER_KEYS.all(connection, asked)
     line = state_line(now, RunState.AWAITING, "waits for room")
     await _ASK.counts(connection, [{"ids": [row.Id for row in rows], "line": line}])
-    of_job = {row.LimitKey: row.JobName for row in rows}
+    of_job, begins = await renamed.keys_of(connection, rows, jobs)
     limits = await _lock(connection, of_job)
     while missing := sorted(of_job.keys() - limits.keys()):
         new = [
-            {"LimitKey": key, "JobName": of_job[key], "UpdatedAt": now, **jobs[of_job[key]].values}
+            {"LimitKey": key, "JobName": begins[of_job[key]], "UpdatedAt": now}
+            | jobs[of_job[key]].values
             for key in missing
         ]
         insert = known.of(connection).insert_ignore(job_limit, [job_limit.c.LimitKey])
         await connection.execute(insert, new)
         limits = await _lock(connection, of_job)
-    return await _admit(connection, limits, now)
+    return await _admit(connection, limits, now), more
 
 
 async def ended(
@@ -244,8 +276,10 @@ async def sweep(
         jobs: What the deciding release says of all its jobs; those without a limit too.
         now: The present instant.
     """
+    had = await renamed.earlier_names(connection)
     for row in (await connection.execute(_TERMS)).all():
-        terms = jobs.get(row.JobName)
+        names = (row.JobName, *had.get(row.JobName, ()))
+        terms = next((jobs[name] for name in names if name in jobs), None)
         if terms is not None and terms != Terms(row.Most, row.IntervalMs, row.Burst):
             changed = sa.update(job_limit).where(job_limit.c.JobName == row.JobName)
             await connection.execute(changed.values(**terms.values, UpdatedAt=now))
@@ -261,61 +295,18 @@ async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, R
     return {row.LimitKey: row for row in rows}
 
 
-class _Room:
-    """What is left of a key.
-
-    Args:
-        limit: Its row.
-        used: What its runs take; ``None``: nothing.
-        now: The present instant, by the database's clock.
-    """
-
-    def __init__(self, limit: Row, used: Row | None, now: datetime) -> None:
-        self.limit = limit
-        self._left = math.inf if limit.Most is None else limit.Most - (used.weight if used else 0)
-        self._is_free = used is None
-        self.tokens = _AT_ONCE
-        self.full_at = now
-        self.token_at: datetime | None = None
-        if limit.IntervalMs is not None:
-            self._now, self._interval = now, timedelta(milliseconds=limit.IntervalMs)
-            burst = limit.Burst or 1
-            self.full_at = max(now, limit.NextAt or now)
-            saved = (now + burst * self._interval - self.full_at) // self._interval
-            self.tokens = min(saved, burst - (used.unbegun if used else 0))
-            at = self.full_at + (1 - burst) * self._interval
-            self.token_at = at if at > now else now + self._interval
-
-    @property
-    def count(self) -> int:
-        """How many runs are worth a look."""
-        return int(max(min(self._left, _AT_ONCE), 0))
-
-    def take(self, weight: int) -> bool:
-        """Take room and a token for a run; one that is heavier than the whole limit goes alone."""
-        if self.tokens < 1 or (weight > self._left and not self._is_free):
-            return False
-        self._left -= weight
-        self._is_free = False
-        self.tokens -= 1
-        if self.token_at is not None:
-            self.full_at += self._interval
-            at = self.full_at + (1 - (self.limit.Burst or 1)) * self._interval
-            self.token_at = max(at, self._now + self._interval / 2)
-        return True
-
-
 async def _admit(
     connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
 ) -> list[Ready]:
     """As :func:`admit`, for keys whose rows are locked."""
     if not limits:
         return []
-    used = {row.LimitKey: row for row in await _USED.all(connection, {"keys": list(limits)})}
+    found = await _USED.all(connection, {"keys": list(limits)})
+    used = {row.LimitKey: row for row in found if row.weight is not None}
     clock = now
     if any(limit.IntervalMs is not None for limit in limits.values()):
         clock = await known.of(connection).read_clock(connection) or now
-    rooms = {key: _Room(limit, used.get(key), clock) for key, limit in limits.items()}
+    rooms = {key: Room(limit, used.get(key), clock) for key, limit in limits.items()}
     asking = await _next(connection, {key: room for key, room in rooms.items() if room.count})
     chosen: dict[int, Row] = {}
     waits: dict[str, Row] = {}
@@ -342,9 +333,7 @@ async def _admit(
     return sorted(ready, key=lambda run: run.run_id)
 
 
-async def _next(
-    connection: AsyncConnection, rooms: Mapping[str, _Room]
-) -> dict[str, Sequence[Row]]:
+async def _next(connection: AsyncConnection, rooms: Mapping[str, Room]) -> dict[str, Sequence[Row]]:
     """The runs of keys that ask, the most urgent first: one of each where that is enough, else some of one key after the other."""
     found: dict[str, Sequence[Row]] = {}
     one = [key for key, room in rooms.items() if room.count == 1 and room.limit.IntervalMs is None]
@@ -362,7 +351,7 @@ async def _next(
 
 
 async def _wake(
-    connection: AsyncConnection, room: _Room, row: Row, due: datetime, now: datetime
+    connection: AsyncConnection, room: Room, row: Row, due: datetime, now: datetime
 ) -> list[Ready]:
     """Let one of the runs that wait ask again when the next token comes, unless one does already."""
     wake_id = room.limit.WakeId

@@ -9,6 +9,7 @@ from .batches import routes as batches
 from .calendars import routes as calendars
 from .files import routes as files
 from .flows import routes as flows
+from .limits import routes as limits
 from .live import events, webhooks
 from .timeline import routes as timeline
 
@@ -23,6 +24,7 @@ PARTS = tuple(
             files,
             flows,
             batches,
+            limits,
             events,
             timeline,
             oncall,

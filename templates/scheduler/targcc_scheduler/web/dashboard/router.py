@@ -7,6 +7,7 @@ from .batches import page as batches
 from .calendars import page as calendars
 from .files import page as files
 from .flows import page as flows
+from .limits import page as limits
 from .live import log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
@@ -36,6 +37,7 @@ ROUTERS = tuple(
         bulk,
         calendars,
         system,
+        limits,
         webhooks,
         audit,
         account,

@@ -36,6 +36,7 @@ PATHS = (
     "/api/batches/{batch_id}",
     "/api/batches/{batch_id}/cancel",
     "/api/batches/{batch_id}/retry",
+    "/api/limits",
     "/api/runs/{run_id}/events",
     "/api/events",
     "/api/runs/{run_id}/log.txt",

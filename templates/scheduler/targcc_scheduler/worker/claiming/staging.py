@@ -19,19 +19,20 @@ def terms_of(definition: JobDefinition) -> limits.Terms:
     return limits.Terms(limit.running, limit.interval_ms, limit.burst)
 
 
-async def stage_due(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> None:
-    """Stage what is due; runs of a limit are left to nodes that know of it."""
+async def stage_due(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> bool:
+    """Stage what is due; runs of a limit are left to nodes that know of it. Whether there may be more of those."""
     now = services.clock.now()
     async with services.store.write_at_once() as connection:
         await stage.stage_due(connection, now)
     jobs = {job.name: terms_of(job) for job in definitions.values() if job.keyed_limit is not None}
     if not jobs:
-        return
+        return False
     async with services.store.write() as connection:
-        ready = await limits.stage(connection, jobs, now)
+        ready, more = await limits.stage_some(connection, jobs, now)
         await services.engine.submit(connection, [submission(run) for run in ready])
     if ready:
         services.engine.wake()
+    return more
 
 
 async def sweep(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> None:

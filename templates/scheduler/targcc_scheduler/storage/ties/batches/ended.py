@@ -182,13 +182,13 @@ async def _discard_lost(connection: AsyncConnection, now: datetime) -> list[Sett
 
 
 async def prune(connection: AsyncConnection, before: datetime, most: int) -> int:
-    """Remove batches that ended before an instant and have neither runs nor inner batches any more; how many."""
+    """Remove batches and flows that ended before an instant and have neither runs nor inner batches any more; how many."""
     c, inner = job_batch.c, job_batch.alias("inner_batch")
     empty = sa.and_(
         ~sa.exists().where(job_run.c.BatchId == c.Id),
         ~sa.exists().where(inner.c.ParentId == c.Id),
     )
-    old = sa.select(c.Id).where(c.State != BatchState.RUNNING, c.CompletedAt < before, IS_BATCH)
+    old = sa.select(c.Id).where(c.State != BatchState.RUNNING, c.CompletedAt < before)
     ids = list((await connection.execute(old.where(empty).order_by(c.Id).limit(most))).scalars())
     if ids:
         among = known.of(connection).among(c.Id, ids)

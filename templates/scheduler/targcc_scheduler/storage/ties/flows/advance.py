@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -151,6 +151,7 @@ async def _decide(
 
 def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime) -> NewRun:
     step = flow.steps[name]
+    expires = step.expires_seconds
     return NewRun(
         job_name=step.job,
         job_type="FireAndForget",
@@ -158,6 +159,7 @@ def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime
         priority=step.priority,
         arguments_json=arguments_json,
         due_at=now,
+        expires_at=None if expires is None else now + timedelta(seconds=expires),
         triggered_by=flow.created_by,
         note=f"step {name} of flow {flow.flow_id}",
         ties=Tie.BATCH,

@@ -29,6 +29,7 @@ class StepRow:
         queue: Where its runs wait.
         priority: There.
         given: Arguments of its runs that need no filling in, as JSON that the job has checked.
+        expires_seconds: So long after they may go, its runs are cancelled if they have not begun; ``None``: they are not.
         state: How it stands.
         why: Why it was skipped, cancelled or failed without a run.
         first: Its first run; runs before that are of an earlier round.
@@ -40,6 +41,7 @@ class StepRow:
     queue: str
     priority: int
     given: str | None
+    expires_seconds: float | None = None
     state: StepState = StepState.WAITING
     why: str = ""
     first: int | None = None

@@ -75,6 +75,9 @@ class JobDetailOut(JobOut):
     unique: str | None = Field(
         description="By what its runs are unique, and what becomes of another."
     )
+    limit: str | None = Field(
+        description="How many of its runs may be under way at once, and may start in a while."
+    )
     expires_in_seconds: float | None = Field(
         description="So long after it was due a run that has not begun is cancelled."
     )
@@ -206,6 +209,7 @@ def job_detail_out(
         concurrency=definition.concurrency,
         isolation=definition.isolation,
         unique=str(definition.unique) if definition.unique is not None else None,
+        limit=str(definition.keyed_limit) if definition.keyed_limit is not None else None,
         expires_in_seconds=expires.total_seconds() if expires is not None else None,
         memory_limit_mb=definition.memory_limit,
         parameters=model.model_json_schema() if model is not None else None,

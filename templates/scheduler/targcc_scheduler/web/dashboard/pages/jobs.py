@@ -17,6 +17,8 @@ from ....queries.finding.filters import RunFilter
 from ....queries.finding.page import RunPage, list_runs
 from ....queries.following.chains import Chain, chains
 from ....queries.jobs import JobOverview
+from ....queries.limits import keys
+from ....queries.limits.keys import LimitKey
 from ....queries.models import Attempt
 from ....queries.needs import why
 from ....queries.needs.calendars import calendars_of, changes, moved_there
@@ -34,7 +36,7 @@ from ..rendering import render
 from .common import SchedulerOf, Viewer, find_job, id_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_RUNS_OF_JOB, _DAYS = 20, 30
+_RUNS_OF_JOB, _DAYS, _KEYS = 20, 30, 5
 
 
 @router.get("/jobs")
@@ -140,7 +142,14 @@ async def show_job(
     async def query(
         db: AsyncConnection,
     ) -> tuple[
-        JobOverview | None, JobStats, RunPage, tuple[Attempt, ...], Answer, Trend, tuple[Chain, ...]
+        JobOverview | None,
+        JobStats,
+        RunPage,
+        tuple[Attempt, ...],
+        Answer,
+        Trend,
+        tuple[Chain, ...],
+        list[LimitKey] | None,
     ]:
         jobs = await jobs_rows.job_overviews(db, [definition] if definition else [], now)
         figures = await statistics.job_stats(
@@ -151,9 +160,13 @@ async def show_job(
         reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
         days = await trend(db, key, now, days=_DAYS, zone=zone)
         chained = await chains(db, scheduler.definitions.values(), of=key)
-        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days, chained
+        limited = definition is not None and definition.keyed_limit is not None
+        busiest = (
+            await keys.busiest(db, key, scheduler.definitions, now, most=_KEYS) if limited else None
+        )
+        return (jobs[0] if jobs else None), figures, runs, earlier, reasons, days, chained, busiest
 
-    job, figures, runs, earlier, reasons, days, chained = await scheduler.read(query)
+    job, figures, runs, earlier, reasons, days, chained, busiest = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     slots = _slots(job) if job is not None else []
@@ -169,6 +182,7 @@ async def show_job(
         earlier=earlier,
         trend=days,
         chain=next(iter(chained), None),
+        busiest=busiest,
         why=reasons,
         slots=slots,
         skipped=_skipped(job, slots, now) if job is not None else [],

@@ -44,6 +44,7 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         lost_after=lost_after,
         version=__version__,
         mode=MODE,
+        has_limits=any(one.keyed_limit is not None for one in scheduler.definitions.values()),
         on_call=AlertPolicy.of(current()).rota.on_call(now),
         **found,
     )

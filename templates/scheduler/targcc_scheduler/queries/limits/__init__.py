@@ -1,0 +1,1 @@
+"""Keys of limits, for people."""

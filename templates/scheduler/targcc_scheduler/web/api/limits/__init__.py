@@ -1,0 +1,1 @@
+"""Limits by key, in the API."""

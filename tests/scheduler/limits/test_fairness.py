@@ -1,0 +1,78 @@
+"""Fairness between the keys of a limit: a tenant with many runs holds up no other; measured with ``-m soak -s``."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from targcc_scheduler import Scheduler, Settings, job
+from targcc_scheduler.storage.ties import limits
+from targcc_scheduler.worker.claiming.staging import terms_of
+
+BIG = 50_000
+SMALL = [{"tenant": f"small {number % 20}"} for number in range(20 * 50)]
+DONE: Counter[str] = Counter()
+
+
+@job(limit={"key": "tenant", "running": 2})
+class FairJob:
+    async def execute(self, tenant: str) -> None:
+        await asyncio.sleep(0.002)
+        DONE[tenant] += 1
+
+
+@pytest.fixture
+async def scheduler(migrated_url: str) -> AsyncIterator[Scheduler]:
+    DONE.clear()
+    settings = Settings(
+        database_url=migrated_url, migrate_on_start=False, queues={"default": 20}, keepalive=False
+    )
+    made = Scheduler(settings, jobs_package=__name__, notify=_ignore)
+    yield made
+    await made.stop()
+
+
+async def _ignore(_event: object) -> None:
+    """Nobody is told."""
+
+
+async def _until_over(scheduler: Scheduler, ids: Sequence[int]) -> None:
+    for run_id in ids:
+        assert await scheduler.wait(run_id, 300) == "succeeded"
+
+
+async def test_a_tenant_with_many_runs_does_not_starve_those_that_come_later(scheduler):
+    await scheduler.enqueue_many(FairJob, [{"tenant": "big"}] * 1_200)
+    late = [{"tenant": f"small {number % 3}"} for number in range(12)]
+    ids = await scheduler.enqueue_many(FairJob, late)
+    terms = {name: terms_of(one) for name, one in scheduler.definitions.items()}
+    ready = await scheduler.operate(
+        lambda call: limits.stage(call.connection, terms, call.now), None
+    )
+    assert len(set(ids) & {run.run_id for run in ready}) == 3 * 2  # with the first look
+    await scheduler.start(schedule=False)
+    await _until_over(scheduler, ids)
+    assert DONE["big"] < 600
+
+
+@pytest.mark.soak
+async def test_small_tenants_take_about_as_long_beside_a_large_one(scheduler):
+    await scheduler.start(schedule=False)
+
+    async def small() -> float:
+        began = time.perf_counter()
+        ids = await scheduler.enqueue_many(FairJob, SMALL)
+        await _until_over(scheduler, ids)
+        return time.perf_counter() - began
+
+    alone = [await small() for _ in range(2)]
+    for _ in range(BIG // 10_000):
+        await scheduler.enqueue_many(FairJob, [{"tenant": "big"}] * 10_000)
+    beside = [await small() for _ in range(2)]
+    ratio = min(beside) / min(alone)
+    figures = [" ".join(f"{one:.1f}" for one in every) for every in (alone, beside)]
+    said = f"alone {figures[0]} s, beside {BIG:,} runs {figures[1]} s: {ratio:.2f}"
+    print(f"\n{said}")  # noqa: T201 - the figures are what it is run for
+    assert ratio < 3
+    assert 0 < DONE["big"] < BIG
