@@ -109,17 +109,18 @@ class Node:
         priority: int = 0,
         queue: str = "default",
         ago: timedelta = NOW,
+        now: datetime | None = None,
         connection: Any = None,
     ) -> int:
-        """Create a run and submit it, in a transaction of its own or the one given."""
+        """Create a run and submit it, in a transaction of its own or the one given; ``ago`` and ``due`` count from ``now``."""
         if connection is None:
             async with self.store.write() as mine:
                 run_id = await self.create(
-                    job, due=due, priority=priority, queue=queue, ago=ago, connection=mine
+                    job, due=due, priority=priority, queue=queue, ago=ago, now=now, connection=mine
                 )
             self.engine.wake()
             return run_id
-        now = self.clock.now() - ago
+        now = (now or self.clock.now()) - ago
         new = values.NewRun(
             job_name=job,
             job_type="Manual",

@@ -54,8 +54,9 @@ async def test_urgent_runs_starve_the_others_only_where_waiting_counts_for_nothi
 async def test_runs_go_by_their_points(make, aging):
     node = await make(aging={} if aging is None else {"default": aging})
     rows = [(0, 0), (0, 59), (1, 0), (1, 61), (-2, 170), (5, 7), (5, 9), (2, 3), (0, 241), (-9, 1)]
+    now = node.clock.now().replace(microsecond=0)
     runs = {
-        await node.create(priority=points, ago=waited * MINUTE): (points, waited)
+        await node.create(priority=points, ago=waited * MINUTE, now=now): (points, waited)
         for points, waited in reversed(rows)
     }
     node.work(default=1)
@@ -81,13 +82,14 @@ async def test_runs_go_by_their_points(make, aging):
     st.integers(1, 12),
 )
 async def test_what_a_claim_takes_is_what_a_model_takes(node, rows, aging, count):
-    queue = f"q{next(QUEUES)}"
+    queue, now = f"q{next(QUEUES)}", node.clock.now().replace(microsecond=0)
     async with node.store.write() as connection:
         ids = [
             await node.create(
                 priority=priority,
                 queue=queue,
                 ago=timedelta(seconds=waited),
+                now=now,
                 connection=connection,
             )
             for priority, waited in rows

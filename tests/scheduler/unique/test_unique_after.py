@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import SYSTEM

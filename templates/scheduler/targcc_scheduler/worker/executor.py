@@ -21,14 +21,7 @@ from ..jobs.context import StopReason
 from ..jobs.definition import JobDefinition
 from ..storage.runs import stage
 from ..storage.runs.claim_at_once import Entries, Taken
-from ..storage.runs.values import (
-    POISON_AFTER,
-    Claim,
-    ClaimTerms,
-    Identity,
-    Offer,
-    Settlement,
-)
+from ..storage.runs.values import POISON_AFTER, Claim, ClaimTerms, Identity, Offer, Settlement
 from .blobs.fetching import Fetcher
 from .claiming import staging
 from .claiming.claimer import Claimer

@@ -29,7 +29,6 @@ from ..tables import (
     job_schedule,
     job_shadow,
     job_stat,
-    job_unique,
     logged_job,
 )
 from ..ties.following import place_of
