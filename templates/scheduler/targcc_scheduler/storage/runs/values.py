@@ -85,7 +85,7 @@ class CallKey:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
     """A run to be created.
 
