@@ -23,7 +23,7 @@ from ...storage.owners.rows import IS_OURS_SQL
 from ...storage.runs.candidates import lock_queue
 from ...storage.runs.stage import refused_by
 from ..port import Submission, Worker
-from .entries import NOT_PAUSED, QueueWorker, pause
+from .entries import NOT_PAUSED, OPEN, QueueWorker, pause
 from .tasks import ELSEWHERE, QUEUE_OUTAGES, defer, make_app, psycopg_connection
 
 log = logging.getLogger("targcc.engine.procrastinate.engine")
@@ -90,7 +90,7 @@ class ProcrastinateEngine:
         """Nothing to open: entries are written on the caller's connection."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Write an entry for each run."""
+        """Write an entry for each run, or for many together."""
         await defer(self._app, connection, runs, self._clock.now())
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
@@ -139,6 +139,7 @@ class ProcrastinateEngine:
                 poll=self._poll,
                 draining=self._draining,
                 due_later=self._due_later,
+                open_bundle=self._open_bundle,
             )
             for queue, slots in queues.items()
             if slots > 0
@@ -175,6 +176,10 @@ class ProcrastinateEngine:
 
     async def close(self) -> None:
         """Nothing to return: the connections that listen are closed when the work ends."""
+
+    async def _open_bundle(self, queue: str) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(OPEN, {"queue": queue})
 
     async def _offer(
         self, connection: AsyncConnection, query: sa.TextClause, asked: Mapping[str, object]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from ...storage.runs.claim_at_once import Entries, Taken
 from ...storage.runs.stage import refused_by
 from ...storage.runs.values import Claim, Offer, OfferedRun
 from ..port import Worker
-from .tasks import ELSEWHERE, QUEUE_OUTAGES, TASK
+from .tasks import BUNDLE, ELSEWHERE, QUEUE_OUTAGES, TASK
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
@@ -45,19 +45,28 @@ NOT_PAUSED = """NOT EXISTS (
     AND (Queues = ',' OR position(',' || {queue} || ',' IN Queues) > 0)
 )"""
 """That a queue is neither paused nor in maintenance."""
-_NEXT = f"""
-    SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
-    WHERE status = 'todo' AND queue_name = :queue
-    AND (task_name = '{TASK}' OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
-        SELECT 1 FROM c_JobRun
-        WHERE Id = (args ->> 'run_id')::bigint
-        AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
-    )))
+_MAY_BE_TAKEN = f"""status = 'todo' AND queue_name = :queue
     AND (scheduled_at IS NULL OR scheduled_at <= now())
-    AND {NOT_PAUSED.format(queue=":queue")}
-    ORDER BY priority DESC, id
-    LIMIT :count
-    FOR UPDATE SKIP LOCKED
+    AND {NOT_PAUSED.format(queue=":queue")}"""
+_NEXT = f"""
+    SELECT entry, run_id, priority FROM (
+        SELECT *, bool_or(run_id IS NULL) OVER (
+            ORDER BY priority DESC, entry ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS after_a_bundle
+        FROM (
+            SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
+            WHERE {_MAY_BE_TAKEN}
+            AND (task_name IN ('{TASK}', '{BUNDLE}') OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
+                SELECT 1 FROM c_JobRun
+                WHERE Id = (args ->> 'run_id')::bigint
+                AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
+            )))
+            ORDER BY priority DESC, id
+            LIMIT :count
+            FOR UPDATE SKIP LOCKED
+        ) AS first_ones
+    ) AS in_order
+    WHERE after_a_bundle IS NOT TRUE
 """  # noqa: S608 - constants of this module
 _PARAMETERS = (
     sa.bindparam("queue", type_=sa.Text),
@@ -69,15 +78,34 @@ ENTRIES = Entries(
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
 _TAKE = sa.text(f"""
-    WITH taken AS (
+    WITH next_ones AS MATERIALIZED ({_NEXT}), taken AS (
         DELETE FROM procrastinate_jobs
-        WHERE id = ANY (ARRAY(SELECT entry FROM ({_NEXT}) AS next_ones))
-        RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id
+        WHERE id = ANY (ARRAY(SELECT entry FROM next_ones WHERE run_id IS NOT NULL))
     )
-    SELECT taken.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
-    FROM taken LEFT JOIN c_JobRun AS run ON run.Id = taken.run_id
-    ORDER BY taken.priority DESC, taken.id
+    SELECT next_ones.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
+    FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
+    ORDER BY next_ones.priority DESC, next_ones.entry
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+OPEN = sa.text(f"""
+    WITH opened AS (
+        DELETE FROM procrastinate_jobs
+        WHERE id = (
+            SELECT id FROM procrastinate_jobs
+            WHERE task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}
+            ORDER BY priority DESC, id
+            LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING queue_name, priority, args
+    )
+    SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
+        ROW(queue_name, '{TASK}'::varchar, priority | 1, NULL, NULL,
+            jsonb_build_object('run_id', run_id::bigint), NULL)::procrastinate_job_to_defer_v1
+        ORDER BY place
+    )))
+    FROM opened, jsonb_array_elements_text(args -> 'run_ids') WITH ORDINALITY AS given (run_id, place)
+    """).bindparams(_PARAMETERS[0])  # noqa: S608 - constants of this module
+"""Opens the bundle that is next in a queue: entries of its runs take its place. It ends as Procrastinate's ``batch_defer`` does."""
 
 
 class QueueWorker:
@@ -90,6 +118,7 @@ class QueueWorker:
         poll: How long to wait after an error.
         draining: Set when nothing more is to be taken.
         due_later: Called when a notification was about a run that is due later.
+        open_bundle: Opens the bundle that is next in a queue.
     """
 
     def __init__(
@@ -101,6 +130,7 @@ class QueueWorker:
         poll: timedelta,
         draining: asyncio.Event,
         due_later: asyncio.Event,
+        open_bundle: Callable[[str], Awaitable[None]],
     ) -> None:
         self.queue = queue
         self.found_all = False
@@ -110,6 +140,7 @@ class QueueWorker:
         self._poll = poll
         self._draining = draining
         self._due_later = due_later
+        self._open_bundle = open_bundle
         self._running: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._notified = False
@@ -170,6 +201,8 @@ class QueueWorker:
             taken = await self._worker.claim_at_once(ENTRIES, self.queue, asked)
             if taken is None:
                 taken = await self._claim_one_by_one(asked)
+            if taken.bundle:
+                await self._open_bundle(self.queue)
         except QUEUE_OUTAGES as error:
             await pause(self._draining, self._outage.failed(error))
             return True
@@ -179,7 +212,7 @@ class QueueWorker:
         self._outage.over()
         for claim in taken.claims:
             self._begin(claim)
-        self.found_all = taken.count < free and not taken.rest
+        self.found_all = taken.count < free and not (taken.rest or taken.bundle)
         if not taken.claims and self._notified:  # it is due later, or asks for room
             self._due_later.set()
         self._notified = False
@@ -187,16 +220,16 @@ class QueueWorker:
 
     async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
         """Take entries in a transaction in which each of their runs is looked at."""
-        count = 0
+        rows: Sequence[Any] = ()
 
         async def offer(connection: AsyncConnection) -> Offer:
-            nonlocal count
+            nonlocal rows
             rows = (await connection.execute(_TAKE, asked)).all()
-            count = len(rows)
             return Offer(runs=_offered(rows, self.queue))
 
         claims = await self._worker.claim(offer)
-        return Taken(claims, count, rest=False)
+        bundle = any(row.run_id is None for row in rows)
+        return Taken(claims, len(rows), rest=False, bundle=bundle)
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._worker.perform(claim), name=f"run {claim.run_id}")
