@@ -75,8 +75,10 @@ def test_only_what_takes_entries_touches_its_tables_besides_what_installs_them()
     ]
     assert sorted(word for one in words for word in one) == [
         "DELETE",
+        "DELETE",
+        "id",
         "priority",
-    ]  # taken, and which are next
+    ]  # taken, and a bundle opened; which are next
 
 
 @pytest.mark.parametrize(
