@@ -146,20 +146,16 @@ _STILL_ASK = _c.Id.in_(
     sa.select(_other.c.Id)
     .where(
         is_among(_other.c.Id, listed("ids", sa.BigInteger)),
-        _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
+        sa.func.lower(_other.c.State) == sa.literal_column(f"'{RunState.AWAITING}'"),
     )
     .with_for_update(skip_locked=True)
 )
-# Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
-_ADMIT = FrequentStatement(
-    transition(RunState.ENQUEUED, _STILL_ASK, sources=(RunState.AWAITING,)).returning(_c.Id)
-)
+# By key: PostgreSQL takes the index of a state which had no runs when it last looked, and all runs that ask stand in it. So the state is hidden from it here,
+# and the transition names all from which a run may come. Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
+_ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK).returning(_c.Id))
 _WAKE = FrequentStatement(
     transition(
-        RunState.SCHEDULED,
-        _STILL_ASK,
-        sources=(RunState.AWAITING,),
-        DueAt=sa.bindparam("due", type_=UtcDateTime),
+        RunState.SCHEDULED, _STILL_ASK, DueAt=sa.bindparam("due", type_=UtcDateTime)
     ).returning(_c.Id)
 )
 _WAKES = FrequentStatement(
