@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
                         sides.insert(0, ("before", before, what))
                     count = options.count or COUNTS[what]
                     for database in databases:
-                        print(f"{what}: {count:,} runs")
+                        print(f"{what}: {count:,} runs", flush=True)
                         compare(bench, database, sides, count, options.rounds)
         finally:
             server.stop()
