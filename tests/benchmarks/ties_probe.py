@@ -7,6 +7,7 @@ or of 1,000 keys with one run at a time. POSTMASTER is the process whose childre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -40,11 +41,11 @@ class Spent:
 
     def _now(self) -> tuple[float, float, dict[int, float]]:
         children = psutil.Process(self.postmaster).children() if self.postmaster else []
-        return (
-            time.perf_counter(),
-            time.process_time(),
-            {one.pid: sum(one.cpu_times()[:2]) for one in children},
-        )
+        server = {}
+        for one in children:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                server[one.pid] = sum(one.cpu_times()[:2])
+        return time.perf_counter(), time.process_time(), server
 
     def so_far(self) -> dict[str, float]:
         """Seconds of the clock, of this process's processor, and of the server's."""
