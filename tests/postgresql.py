@@ -37,6 +37,11 @@ class PostgreSQL:
         self._execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not machines
         self._execute("SELECT pg_reload_conf()")
 
+    @property
+    def postmaster(self) -> int:
+        """The process whose children serve connections."""
+        return int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
+
     def url(self, database: str = "postgres") -> str:
         """The URL of a database."""
         return sa.make_url(self._server.get_uri()).set(database=database).render_as_string()
@@ -76,8 +81,7 @@ class PostgreSQL:
     def stop_now(self) -> None:
         """End it as a crash would: it recovers when it is started again."""
         self._hang_up()
-        pid = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
-        postmaster = psutil.Process(pid)
+        postmaster = psutil.Process(self.postmaster)
         postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl -m immediate sends
         postmaster.wait(60)
 

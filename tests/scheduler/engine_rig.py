@@ -121,7 +121,15 @@ class Node:
             self.engine.wake()
             return run_id
         now = (now or self.clock.now()) - ago
-        new = values.NewRun(
+        new = self._new(job, due, now, priority=priority, queue=queue)
+        [run_id] = await creating.insert_many(connection, [new], now)
+        await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
+        return run_id
+
+    def _new(
+        self, job: str, due: timedelta, now: datetime, *, priority: int = 0, queue: str = "default"
+    ) -> values.NewRun:
+        return values.NewRun(
             job_name=job,
             job_type="Manual",
             queue=queue,
@@ -130,9 +138,17 @@ class Node:
             triggered_by="test",
             state=RunState.SCHEDULED if due > NOW else RunState.ENQUEUED,
         )
-        [run_id] = await creating.insert_many(connection, [new], now)
-        await self.engine.submit(connection, [Submission(run_id, queue, priority, now + due)])
-        return run_id
+
+    async def create_many(self, count: int, due: timedelta = NOW) -> list[int]:
+        """Create runs of one job and submit them together."""
+        now = self.clock.now()
+        new = self._new("Work", due, now)
+        async with self.store.write() as connection:
+            ids = await creating.insert_many(connection, [new] * count, now)
+            runs = [Submission(run_id, new.queue, new.priority, new.due_at) for run_id in ids]
+            await self.engine.submit(connection, runs)
+        self.engine.wake()
+        return ids
 
     def work(self, *pools: Pool, **queues: int) -> None:
         """Begin to work."""

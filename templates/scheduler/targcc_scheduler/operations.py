@@ -6,21 +6,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .core.actor import Actor, ActorKind
 from .core.errors import RunStateError, UnknownRelease, UnknownServer
-from .core.kept.limits import MOST_BYTES
 from .core.states import FINAL, RunState
 from .engine import creating
 from .engine.handover import hand_on, hand_over
 from .engine.port import Engine, Submission
 from .jobs.definition import JobDefinition, JobType
-from .jobs.hooks.tracing import TRACING
-from .schedules import parse_duration
 from .storage import pauses
 from .storage.audit import audit
 from .storage.deploy import drain as drains
@@ -28,75 +24,9 @@ from .storage.deploy import releases
 from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import operate, refuse
-from .storage.runs.values import After, NewRun, RunId
+from .storage.runs.values import NewRun, RunId
 from .storage.ties import again, ended
-from .storage.ties.keys.wanted import call_key, expiry, unique_key
-from .storage.ties.tie import Tie
-
-
-def new_run(
-    definition: JobDefinition,
-    job_type: JobType,
-    arguments: Mapping[str, Any],
-    by: Actor,
-    now: datetime,
-    *,
-    queue: str | None = None,
-    priority: int | None = None,
-    due_at: datetime | None = None,
-    most_bytes: int = MOST_BYTES,
-    expires_in: timedelta | str | None = None,
-    idempotency_key: str | None = None,
-    after: After | None = None,
-    delayed: bool = False,
-) -> NewRun:
-    """A run of a job as it is wanted; ``delayed``: its delay counts from when it may go.
-
-    Raises:
-        ArgumentsError: the arguments do not fit the job.
-        FileError: a file among them cannot be read, or something is too large.
-        IdempotencyError: the idempotency key is empty or too long.
-    """
-    arguments_json, contents = definition.take(arguments, most_bytes)
-    later = due_at is not None and due_at > now
-    then = creating.runs_after(definition, str(by), now)
-    delays = Tie.DELAYED if delayed and after is not None else 0
-    return NewRun(
-        job_name=definition.name,
-        job_type=job_type,
-        queue=queue or definition.queue,
-        priority=definition.priority if priority is None else priority,
-        arguments_json=arguments_json,
-        contents=contents,
-        due_at=due_at or now,
-        triggered_by=str(by),
-        state=RunState.SCHEDULED if later else RunState.ENQUEUED,
-        note=f"by {by}",
-        trace=TRACING.created(definition.name, queue or definition.queue),
-        expires_at=expiry(definition, due_at or now, expires_in),
-        unique=unique_key(definition, arguments_json),
-        call=call_key(definition, arguments_json, idempotency_key),
-        after=after,
-        then=then,
-        ties=creating.ties_of(then) | delays,
-        **definition.room(arguments_json),
-    )
-
-
-def due_instant(delay: timedelta | str | None, at: datetime | None, now: datetime) -> datetime:
-    """When a delayed run is due.
-
-    Raises:
-        ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
-    """
-    if (delay is None) == (at is None):
-        raise ValueError("say either delay= or at=")
-    if at is None:
-        wait = parse_duration(delay) if isinstance(delay, str) else delay
-        return now + (wait or timedelta())
-    if at.tzinfo is None:
-        raise ValueError(f"an instant needs a time zone: {at!r}")
-    return at
+from .storage.ties.keys.wanted import expiry, unique_key
 
 
 @dataclass(frozen=True, slots=True)

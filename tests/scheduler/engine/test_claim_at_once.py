@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on, until
 from targcc_scheduler.core.errors import NodeUnknown
+from targcc_scheduler.engine.procrastinate import tasks
 from targcc_scheduler.engine.procrastinate.entries import ENTRIES
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs.claim_at_once import Taken, claim_at_once
@@ -82,6 +83,44 @@ async def test_an_entry_of_a_run_that_is_over_goes(node):
     taken = await take(node)
     assert (taken.claims, taken.count, taken.rest) == ([], 1, False)
     assert await entries(node) == 0
+
+
+@pytest.fixture
+def bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are submitted together are bundled from a hundred on."""
+    monkeypatch.setattr(tasks, "_AT_LEAST", 100)
+
+
+@pytest.mark.usefixtures("bundles")
+async def test_nothing_is_taken_that_comes_after_a_bundle(node):
+    first = await node.create("Work")
+    await node.create_many(250)
+    last = await node.create("Work")
+    taken = await take(node)
+    assert [claim.run_id for claim in taken.claims] == [first]
+    assert (taken.rest, taken.bundle) == (False, True)
+    assert await node.state(last) == "enqueued"
+    assert await entries(node) == 3  # two bundles, and the last
+
+
+@pytest.mark.usefixtures("bundles")
+async def test_the_runs_of_bundles_are_taken_in_their_order_between_what_came_before_and_after(
+    node,
+):
+    runs = [await node.create("Work"), *await node.create_many(450), await node.create("Work")]
+    urgent = await node.create("Work", priority=1)
+    node.work(default=1)
+    await until(lambda: len(node.ended) == len(runs) + 1, "all are performed")
+    assert node.begun == [urgent, *runs]
+
+
+@pytest.mark.usefixtures("bundles")
+async def test_a_bundle_of_later_runs_waits_for_them(node):
+    runs = await node.create_many(150, due=timedelta(hours=1))
+    await node.create("Work")
+    taken = await take(node)
+    assert (len(taken.claims), taken.bundle) == (1, False)
+    assert await node.state(runs[0]) == "scheduled"
 
 
 @pytest.mark.parametrize("drained", [True, False], ids=["drained", "lost"])

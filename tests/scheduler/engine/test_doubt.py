@@ -15,7 +15,7 @@ from targcc_scheduler.storage.runs.claim import claim
 from targcc_scheduler.storage.runs.values import ClaimTerms, Offer
 from targcc_scheduler.storage.tables import job_run, logged_job
 
-CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "next_ones", "INSERT INTO c_LoggedJob"
+CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "WITH found AS", "INSERT INTO c_LoggedJob"
 """Words of the statements that do it."""
 
 

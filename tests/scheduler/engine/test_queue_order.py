@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from targcc_scheduler.core.queues.pool import Pool
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.engine.handover import hand_on, hand_over
+from targcc_scheduler.engine.procrastinate import tasks
 from targcc_scheduler.storage.bulk import actions
 from targcc_scheduler.storage.runs import settle as settling
 from targcc_scheduler.storage.runs import values
@@ -165,6 +166,23 @@ async def test_what_was_submitted_while_waiting_counted_waits_not_for_ever_when_
     after.may_end.set()
     await until(lambda: len(after.ended) == 22, "all are performed")
     assert [after.begun.index(one) for one in old] in ([21, 1], [21, 0])
+
+
+async def test_bundles_of_a_queue_with_ageing_wait_not_for_ever_either(make, monkeypatch):
+    monkeypatch.setattr(tasks, "_AT_LEAST", 5)
+    before, after = await make("before", aging=AGING), await make("after")
+    old = await before.create_many(12)
+    after.may_end.clear()
+    async with after.store.write() as connection:
+        for _ in range(4):
+            await after.create(priority=1, connection=connection)
+    after.work(default=1)
+    await until(lambda: after.begun, "it works")
+    await after.engine.rescue([])
+    late = await after.create(priority=-1)
+    after.may_end.set()
+    await until(lambda: len(after.ended) == 17, "all are performed")
+    assert after.begun[-13:] == [*old, late]
 
 
 async def test_a_saturated_pool_starts_runs_by_weight(make):

@@ -15,6 +15,7 @@ from ..jobs.definition import JobType
 from ..jobs.registry import JobRef
 from ..scheduler import Scheduler
 from ..storage.runs.values import On, Otherwise, Quorum, RunId
+from .asked import Options
 from .batches.batch import PlainBatch, Wanted
 from .waiting import Parents, after_of
 
@@ -51,21 +52,9 @@ class Client:
         **arguments: Any,
     ) -> RunId:
         """Run a job as soon as there is a worker; returns the run's id. See :meth:`Scheduler.enqueue`."""
-        [run_id] = self._scheduler.create_now(
-            JobType.FIRE_AND_FORGET,
-            job,
-            [arguments],
-            session,
-            by,
-            queue=queue,
-            priority=priority,
-            expires_in=expires_in,
-            idempotency_key=idempotency_key,
-            after=after,
-            on=on,
-            quorum=quorum,
-            otherwise=otherwise,
-        )
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in, idempotency_key)
+        [run_id] = self._scheduler.create_now(kind, job, [arguments], session, by, options=options)
         return run_id
 
     def enqueue_many(
@@ -84,21 +73,9 @@ class Client:
         otherwise: Otherwise = "discard",
     ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them. See :meth:`Scheduler.enqueue_many`."""
-        kind, runs = JobType.FIRE_AND_FORGET, list(many)
-        return self._scheduler.create_now(
-            kind,
-            job,
-            runs,
-            session,
-            by,
-            queue=queue,
-            priority=priority,
-            expires_in=expires_in,
-            after=after,
-            on=on,
-            quorum=quorum,
-            otherwise=otherwise,
-        )
+        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in)
+        return self._scheduler.create_now(kind, job, many, session, by, options=options)
 
     def schedule(
         self,
@@ -120,22 +97,10 @@ class Client:
         **arguments: Any,
     ) -> RunId:
         """Run a job later; returns the run's id. See :meth:`Scheduler.schedule`."""
+        kind, waits = JobType.DELAYED, after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in, idempotency_key)
         [run_id] = self._scheduler.create_now(
-            JobType.DELAYED,
-            job,
-            [arguments],
-            session,
-            by,
-            delay=delay,
-            at=at,
-            queue=queue,
-            priority=priority,
-            expires_in=expires_in,
-            idempotency_key=idempotency_key,
-            after=after,
-            on=on,
-            quorum=quorum,
-            otherwise=otherwise,
+            kind, job, [arguments], session, by, options=options, delay=delay, at=at
         )
         return run_id
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -16,6 +17,7 @@ from ..jobs.definition import JobDefinition, JobType
 from ..jobs.registry import JobRef, JobRegistry
 from ..operations import Call
 from ..storage.runs.values import NewRun, On, Otherwise, Quorum, RunId
+from .asked import Options, due_instant, new_runs
 from .batches.batch import Batch, PlainBatch, Wanted
 from .batches.handling import Batches
 from .waiting import Parents, after_of
@@ -87,17 +89,9 @@ class Creating:
             IdempotencyError: the name is that of a call for another job or with other arguments.
             UnknownRun: it is to wait for a run that does not exist.
         """
-        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
-        run = await self._new_run(
-            job,
-            JobType.FIRE_AND_FORGET,
-            arguments,
-            by,
-            queue=queue,
-            priority=priority,
-            after=after_of(after, on, quorum, otherwise),
-            **kept,
-        )
+        waits = after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in, idempotency_key)
+        [run] = await self._new_runs(job, JobType.FIRE_AND_FORGET, [arguments], by, options)
         return await self.operate(operations.create_run, _one(session, connection), run)
 
     async def enqueue_many(
@@ -120,14 +114,9 @@ class Creating:
 
         The rest is as :meth:`enqueue` has it.
         """
-        kind, waits = JobType.FIRE_AND_FORGET, after_of(after, on, quorum, otherwise)
-        options: dict[str, Any] = {
-            "queue": queue,
-            "priority": priority,
-            "expires_in": expires_in,
-            "after": waits,
-        }
-        runs = [await self._new_run(job, kind, one, by, **options) for one in many]
+        waits = after_of(after, on, quorum, otherwise)
+        options = Options(waits, queue, priority, expires_in)
+        runs = await self._new_runs(job, JobType.FIRE_AND_FORGET, many, by, options)
         return await self.operate(operations.create_runs, _one(session, connection), runs)
 
     async def schedule(
@@ -158,20 +147,12 @@ class Creating:
         Raises:
             ValueError: neither or both of ``delay`` and ``at`` are given, or ``at`` has no zone.
         """
-        due_at = operations.due_instant(delay, at, await self._host.now())
-        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
-        run = await self._new_run(
-            job,
-            JobType.DELAYED,
-            arguments,
-            by,
-            queue=queue,
-            priority=priority,
-            due_at=due_at,
-            after=after_of(after, on, quorum, otherwise),
-            delayed=delay is not None,
-            **kept,
+        due_at = due_instant(delay, at, await self._host.now())
+        waits = after_of(after, on, quorum, otherwise)
+        options = Options(
+            waits, queue, priority, expires_in, idempotency_key, due_at, delay is not None
         )
+        [run] = await self._new_runs(job, JobType.DELAYED, [arguments], by, options)
         return await self.operate(operations.create_run, _one(session, connection), run)
 
     async def trigger(
@@ -204,9 +185,9 @@ class Creating:
             quorum: Whether ``all`` or ``any`` of it.
             otherwise: What becomes of the run else.
         """
-        kept: dict[str, Any] = {"expires_in": expires_in, "idempotency_key": idempotency_key}
         waits = after_of(after, on, quorum, otherwise)
-        run = await self._new_run(name, JobType.MANUAL, arguments or {}, by, after=waits, **kept)
+        options = Options(waits, expires_in=expires_in, idempotency_key=idempotency_key)
+        [run] = await self._new_runs(name, JobType.MANUAL, [arguments or {}], by, options)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 
     def batch(
@@ -279,44 +260,45 @@ class Creating:
         self,
         kind: JobType,
         job: JobRef,
-        many: Sequence[Mapping[str, Any]],
+        many: Iterable[Mapping[str, Any]],
         session: Connection | None,
         by: Actor,
         *,
+        options: Options,
         delay: timedelta | str | None = None,
         at: datetime | None = None,
-        after: Parents | None = None,
-        on: On = "success",
-        quorum: Quorum = "all",
-        otherwise: Otherwise = "discard",
-        **rest: Any,
     ) -> list[RunId]:
         """Create runs from code that is not async; see :class:`~.client.Client`."""
         self._host.open_now()
-        definition, now = self.find(job), self._host.clock.now()
-        rest["after"] = after_of(after, on, quorum, otherwise)
+        definition, now, keeper = self.find(job), self._host.clock.now(), self._host.keeper
         if kind == JobType.DELAYED:
-            rest["delayed"] = delay is not None
-            rest["due_at"] = operations.due_instant(delay, at, now)
-        keeper = self._host.keeper
-        rest["most_bytes"] = keeper.most_bytes
-        runs = [
-            keeper.put_of(operations.new_run(definition, kind, one, by, now, **rest))
-            for one in many
-        ]
+            due_at = due_instant(delay, at, now)
+            options = replace(options, due_at=due_at, delayed=delay is not None)
+        made = new_runs(
+            definition, kind, many, by, now, options=options, most_bytes=keeper.most_bytes
+        )
+        runs = [keeper.put_of(run) for run in made]
         if session is None:
             return self._host.call_now(self.operate(operations.create_runs, None, runs))
         return self._host.finish_now(
             self._host.operate_within(operations.create_runs, session, runs)
         )
 
-    async def _new_run(
-        self, job: JobRef, kind: JobType, args: Mapping[str, Any], by: Actor, **rest: Any
-    ) -> NewRun:
+    async def _new_runs(
+        self,
+        job: JobRef,
+        kind: JobType,
+        many: Iterable[Mapping[str, Any]],
+        by: Actor,
+        options: Options,
+    ) -> list[NewRun]:
         keeper, now = self._host.keeper, await self._host.now()
-        rest["most_bytes"] = keeper.most_bytes
-        run = operations.new_run(self.find(job), kind, args, by, now, **rest)
-        return await asyncio.to_thread(keeper.put_of, run) if run.contents else run
+        runs = new_runs(
+            self.find(job), kind, many, by, now, options=options, most_bytes=keeper.most_bytes
+        )
+        return [
+            await asyncio.to_thread(keeper.put_of, run) if run.contents else run for run in runs
+        ]
 
     async def operate(
         self,

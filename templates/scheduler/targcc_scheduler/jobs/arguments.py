@@ -25,6 +25,10 @@ from .files.content import Content, Taken
 from .files.file import File
 
 _SECRETS = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+"""Types whose values JSON holds as they are; nearly all arguments are of them."""
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+"""As ``json.dumps`` does, which makes such an encoder each time."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,13 @@ class Parameters:
             return None
         checked = _validated(self.model, dict(arguments))
         self._know(checked)
-        plain = _plain(dict(checked), _refused if taken is None else taken.file)
+        file = _refused if taken is None else taken.file
+        plain = {name: _plain(value, file) for name, value in vars(checked).items()}
         sealed = SEALS.seal(plain, self.secrets)
-        text = json.dumps(sealed, ensure_ascii=False)
+        text = _as_json(sealed)
         if taken is None or not taken.is_too_large(text):
             return text
-        return json.dumps(taken.large(sealed, but=self.secrets), ensure_ascii=False)
+        return _as_json(taken.large(sealed, but=self.secrets))
 
     def only(self, names: Iterable[str]) -> Parameters:
         """Some of the parameters.
@@ -98,7 +103,7 @@ class Parameters:
             SecretError: they are sealed with a key that this process does not have.
         """
         opened = self.plain(arguments_json)
-        return json.dumps(SEALS.seal(opened, self.secrets), ensure_ascii=False)
+        return _as_json(SEALS.seal(opened, self.secrets))
 
     def plain(self, arguments_json: str | None) -> dict[str, Any]:
         """What :meth:`check` wrote, as JSON holds it, with its secrets as they are.
@@ -292,6 +297,8 @@ def _line(item: Any) -> str:
 
 def _plain(value: Any, file: Callable[[File], Any]) -> Any:
     """A value as JSON holds it; secrets are not masked, since the job needs them; what stands for a file, ``file`` says."""
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, File):
         return file(value)
     if isinstance(value, _SECRETS):

@@ -28,7 +28,7 @@ from ...storage.owners.rows import IS_OURS_SQL
 from ...storage.runs.candidates import lock_queue
 from ...storage.runs.stage import refused_by
 from ..port import Submission, Worker
-from .entries import NOT_PAUSED, STILL_AGED, QueueWorker, pause
+from .entries import NOT_PAUSED, OPEN, STILL_AGED, QueueWorker, pause
 from .tasks import ELSEWHERE, QUEUE_OUTAGES, defer, make_app, psycopg_connection
 
 log = logging.getLogger("targcc.engine.procrastinate.engine")
@@ -122,7 +122,7 @@ class ProcrastinateEngine:
         """Nothing to open: entries are written on the caller's connection."""
 
     async def submit(self, connection: AsyncConnection, runs: Sequence[Submission]) -> None:
-        """Write an entry for each run."""
+        """Write an entry for each run, or for many together."""
         await defer(self._app, connection, runs, self._clock.now(), aging=self._aging)
 
     async def submits_on(self, connection: AsyncConnection) -> bool:
@@ -173,6 +173,7 @@ class ProcrastinateEngine:
                 poll=self._poll,
                 draining=self._draining,
                 due_later=self._due_later,
+                open_bundle=self._open_bundle,
             )
             for pool in (*itertools.starmap(Pool.alone, queues.items()), *pools)
             if pool.workers > 0
@@ -217,12 +218,16 @@ class ProcrastinateEngine:
         refused = refused_by(self._fingerprint())
         asked = {"queues": plain, "refused": refused, "count": _SWEEP_SIZE}
         found = _SWEEP_SIZE if plain else 0
-        while found == _SWEEP_SIZE:
+        while found >= _SWEEP_SIZE:
             async with self._engine.begin() as connection:
                 ids = [row.run_id for row in await connection.execute(STILL_AGED, asked)]
                 if ids:
                     await self._offer(connection, self._next.of_ids, {"ids": ids})
             found = len(ids)
+
+    async def _open_bundle(self, queue: str) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(OPEN, {"queue": queue, "refused": None, "count": 1})
 
     async def _offer(
         self, connection: AsyncConnection, query: sa.TextClause, asked: Mapping[str, object]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from ...storage.runs.claim_at_once import Entries, Taken
 from ...storage.runs.stage import refused_by
 from ...storage.runs.values import Claim, Offer, OfferedRun
 from ..port import Worker
-from .tasks import ELSEWHERE, QUEUE_OUTAGES, TASK
+from .tasks import BUNDLE, ELSEWHERE, QUEUE_OUTAGES, TASK
 
 log = logging.getLogger("targcc.engine.procrastinate.entries")
 
@@ -50,38 +50,40 @@ NOT_PAUSED = """NOT EXISTS (
 """That a queue is neither paused nor in maintenance."""
 
 
-def _next(which: str) -> str:
-    """The entries that are next, of those for which a condition holds."""
+def _first(which: str) -> str:
+    """The first entries, and bundles among them, of those for which a condition holds."""
     return f"""
-    SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
-    WHERE status = 'todo' AND {which}
-    AND (task_name = '{TASK}' OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
-        SELECT 1 FROM c_JobRun
-        WHERE Id = (args ->> 'run_id')::bigint
-        AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
-    )))
-    AND (scheduled_at IS NULL OR scheduled_at <= now())
-    ORDER BY priority DESC, id
-    LIMIT :count
-    FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 - constants of this module
-
-
-def _take(next_ones: str) -> str:
-    """Take entries out, and say whose they are."""
-    return f"""
-    WITH taken AS (
-        DELETE FROM procrastinate_jobs
-        WHERE id = ANY (ARRAY(SELECT entry FROM ({next_ones}) AS next_ones))
-        RETURNING priority, id, (args ->> 'run_id')::bigint AS run_id
-    )
-    SELECT taken.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
-    FROM taken LEFT JOIN c_JobRun AS run ON run.Id = taken.run_id
-    ORDER BY taken.priority DESC, taken.id
+        SELECT id AS entry, (args ->> 'run_id')::bigint AS run_id, priority FROM procrastinate_jobs
+        WHERE status = 'todo' AND {which}
+        AND (scheduled_at IS NULL OR scheduled_at <= now())
+        AND (task_name IN ('{TASK}', '{BUNDLE}') OR (task_name = '{ELSEWHERE}' AND NOT EXISTS (
+            SELECT 1 FROM c_JobRun
+            WHERE Id = (args ->> 'run_id')::bigint
+            AND UnknownSince IS NOT NULL AND RefusedBy LIKE :refused
+        )))
+        ORDER BY priority DESC, id
+        LIMIT :count
+        FOR UPDATE SKIP LOCKED
     """  # noqa: S608 - constants of this module
 
 
-_NEXT = _next(f"queue_name = :queue AND {NOT_PAUSED.format(queue=':queue')}")
+def _without(entries: str) -> str:
+    """Take entries out."""
+    return (
+        f"DELETE FROM procrastinate_jobs WHERE id = ANY (ARRAY({entries}))"  # noqa: S608 - as above
+    )
+
+
+_MAY_BE_TAKEN = f"queue_name = :queue AND {NOT_PAUSED.format(queue=':queue')}"
+_NEXT = f"""
+    SELECT entry, run_id, priority FROM (
+        SELECT *, bool_or(run_id IS NULL) OVER (
+            ORDER BY priority DESC, entry ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS after_a_bundle
+        FROM ({_first(_MAY_BE_TAKEN)}) AS first_ones
+    ) AS in_order
+    WHERE after_a_bundle IS NOT TRUE
+"""  # noqa: S608 - constants of this module
 _PARAMETERS = (
     sa.bindparam("queue", type_=sa.Text),
     sa.bindparam("refused", type_=sa.Text),
@@ -91,10 +93,39 @@ ENTRIES = Entries(
     sa.text(_NEXT).bindparams(*_PARAMETERS),
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
-_TAKE = sa.text(_take(_NEXT)).bindparams(*_PARAMETERS)
-_AGED = f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"
-STILL_AGED = sa.text(_take(_next(_AGED)))
-"""Takes entries with the numbers of a queue with ageing; their runs are to get others in the same transaction."""
+_TAKE = sa.text(f"""
+    WITH next_ones AS MATERIALIZED ({_NEXT}),
+    taken AS ({_without("SELECT entry FROM next_ones WHERE run_id IS NOT NULL")})
+    SELECT next_ones.run_id, run.JobName AS job_name, run.ArgumentsJson AS arguments_json
+    FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
+    ORDER BY next_ones.priority DESC, next_ones.entry
+    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+_A_BUNDLE = _first(f"task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}")
+OPEN = sa.text(f"""
+    WITH opened AS (
+        {_without(f"SELECT entry FROM ({_A_BUNDLE}) AS bundle")}
+        RETURNING queue_name, priority, args
+    )
+    SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
+        ROW(queue_name, '{TASK}'::varchar, priority | 1, NULL, NULL,
+            jsonb_build_object('run_id', run_id::bigint), NULL)::procrastinate_job_to_defer_v1
+        ORDER BY place
+    )))
+    FROM opened, jsonb_array_elements_text(args -> 'run_ids') WITH ORDINALITY AS given (run_id, place)
+    """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+"""Opens the bundle that is next in a queue, of a ``count`` of 1: entries of its runs take its place. It ends as Procrastinate's
+``batch_defer`` does."""
+_AGED = _first(
+    f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"
+)
+STILL_AGED = sa.text(f"""
+    WITH taken AS ({_without(f"SELECT entry FROM ({_AGED}) AS first_ones")} RETURNING args)
+    SELECT run_id::bigint AS run_id
+    FROM taken, jsonb_array_elements_text(
+        COALESCE(args -> 'run_ids', jsonb_build_array(args -> 'run_id'))
+    ) AS given (run_id)
+    """)  # noqa: S608 - constants of this module
+"""Takes entries and bundles with the numbers of a queue with ageing; their runs are to get others in the same transaction."""
 
 
 class QueueWorker:
@@ -106,6 +137,7 @@ class QueueWorker:
         poll: How long to wait after an error.
         draining: Set when nothing more is to be taken.
         due_later: Called when a notification was about a run that is due later.
+        open_bundle: Opens the bundle that is next in a queue.
     """
 
     def __init__(
@@ -116,6 +148,7 @@ class QueueWorker:
         poll: timedelta,
         draining: asyncio.Event,
         due_later: asyncio.Event,
+        open_bundle: Callable[[str], Awaitable[None]],
     ) -> None:
         self.queues = pool.queues
         self.found_all: set[str] = set()
@@ -130,6 +163,7 @@ class QueueWorker:
         self._poll = poll
         self._draining = draining
         self._due_later = due_later
+        self._open_bundle = open_bundle
         self._running: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._notified = False
@@ -215,22 +249,24 @@ class QueueWorker:
             taken = await self._claim_one_by_one(asked)
         for claim in taken.claims:
             self._begin(claim)
-        more = taken.count >= count or taken.rest
+        if taken.bundle:
+            await self._open_bundle(queue)
+        more = taken.count >= count or taken.rest or taken.bundle
         (self.found_all.discard if more else self.found_all.add)(queue)
         return len(taken.claims), more
 
     async def _claim_one_by_one(self, asked: Mapping[str, Any]) -> Taken:
         """Take entries in a transaction in which each of their runs is looked at."""
-        count = 0
+        rows: Sequence[Any] = ()
 
         async def offer(connection: AsyncConnection) -> Offer:
-            nonlocal count
+            nonlocal rows
             rows = (await connection.execute(_TAKE, asked)).all()
-            count = len(rows)
             return Offer(runs=_offered(rows, asked["queue"]))
 
         claims = await self._worker.claim(offer)
-        return Taken(claims, count, rest=False)
+        bundle = any(row.run_id is None for row in rows)
+        return Taken(claims, len(rows), rest=False, bundle=bundle)
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._worker.perform(claim), name=f"run {claim.run_id}")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from ... import operations
 from ...core.actor import Actor
 from ...hosting import Connection, Host
 from ...jobs.definition import JobDefinition, JobType
 from ...jobs.registry import JobRef
 from ...storage.runs.values import After, NewRun
+from ..asked import Options, new_runs
 from . import operate
 from .operate import Planned
 
@@ -100,8 +100,8 @@ class Collecting:
         priority: int | None = None,
     ) -> None:
         """Add a run for each of many sets of arguments."""
-        options = {"queue": queue, "priority": priority, "after": self._wanted.after}
-        self._planned.runs += self._new_runs(job, many, **options)
+        options = Options(self._wanted.after, queue, priority)
+        self._planned.runs += self._new_runs(job, many, options)
 
     def batch(
         self, name: str, *, on_success: JobRef | None = None, on_finish: JobRef | None = None
@@ -133,11 +133,13 @@ class Collecting:
         return None
 
     def _new_runs(
-        self, job: JobRef, many: Iterable[Mapping[str, Any]], **options: Any
+        self,
+        job: JobRef,
+        many: Iterable[Mapping[str, Any]],
+        options: Options = Options(),  # noqa: B008 - it is frozen
     ) -> list[NewRun]:
-        definition, now, by = self._find(job), self._host.clock.now(), self._wanted.by
-        kind = JobType.FIRE_AND_FORGET
-        return [operations.new_run(definition, kind, one, by, now, **options) for one in many]
+        kind, now = JobType.FIRE_AND_FORGET, self._host.clock.now()
+        return new_runs(self._find(job), kind, many, self._wanted.by, now, options=options)
 
 
 class Batch(Collecting):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from ... import operations
 from ...core.actor import SYSTEM, Actor
 from ...hosting import Connection, Host
 from ...jobs.definition import JobDefinition, JobType
 from ...jobs.registry import JobRef
 from ...operations import Call
+from ..asked import new_runs
 from . import operate
 
 Begin = Callable[[Call, int, Actor], Awaitable[operate.Members]]
@@ -67,7 +67,7 @@ class Batches:
             ArgumentsError: the arguments do not fit the job.
         """
         definition, now, kind = self._find(job), await self._host.now(), JobType.FIRE_AND_FORGET
-        runs = [operations.new_run(definition, kind, one, by, now) for one in many]
+        runs = new_runs(definition, kind, many, by, now)
         return await self._host.operate(operate.add, session, batch_id, runs)
 
     async def _all(self, begin: Begin, doing: operate.Doing, batch_id: int, by: Actor) -> int:

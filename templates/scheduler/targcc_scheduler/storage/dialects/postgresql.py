@@ -104,13 +104,14 @@ def _insert_runs(columns: tuple[str, ...]) -> sa.TextualSelect:
         sa.text(f"""
             INSERT INTO c_JobRun ({names})
             SELECT {names}
-            FROM ROWS FROM (json_array_elements(CAST(:rows AS json))) WITH ORDINALITY AS given (run, place),
-                json_populate_record(NULL::c_JobRun, given.run)
-            ORDER BY given.place
+            FROM ROWS FROM (json_populate_recordset(
+                json_populate_record(NULL::c_JobRun, CAST(:alike AS json)), CAST(:rows AS json)
+            )) WITH ORDINALITY AS given
+            ORDER BY ordinality
             ON CONFLICT (JobName, ScheduledFor) DO NOTHING
             RETURNING Id, JobName, ScheduledFor
             """)  # noqa: S608 - columns of ours
-        .bindparams(sa.bindparam("rows", type_=sa.Text))
+        .bindparams(sa.bindparam("alike", type_=sa.Text), sa.bindparam("rows", type_=sa.Text))
         .columns(job_run.c.Id, job_run.c.JobName, job_run.c.ScheduledFor)
     )
 
@@ -265,9 +266,10 @@ class PostgreSQLDialect:
     async def insert_runs(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[sa.Row[int, str, datetime | None]]:
-        """One parameter instead of thousands: psycopg reads a statement with many for longer than PostgreSQL executes it."""
-        text = json.dumps([_folded(row) for row in rows], default=_instant)
-        found = (await connection.execute(_insert_runs(tuple(rows[0])), {"rows": text})).all()
+        """Two parameters instead of thousands: psycopg reads a statement with many for longer than PostgreSQL executes it."""
+        texts = [json.dumps(one, default=_instant) for one in _apart(rows)]
+        given = dict(zip(("alike", "rows"), texts, strict=True))
+        found = (await connection.execute(_insert_runs(tuple(rows[0])), given)).all()
         return sorted(found, key=lambda row: row[0])  # ids are given out in the order of the rows
 
     def among(self, column: sa.Column[Any], keys: Sequence[int]) -> sa.ColumnElement[bool]:
@@ -325,6 +327,15 @@ def _counted(row: Mapping[str, Any], ending: Ending | None) -> dict[str, Any]:
         "retried": int(ending.retried),
         "milliseconds": ending.duration_ms or 0,
     }
+
+
+def _apart(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What all rows have in common, which is most of them where they are of one call; and of each row the rest."""
+    first = rows[0]
+    alike = {name for name in first if len({row[name] for row in rows}) == 1}
+    others = [(name, name.lower()) for name in first if name not in alike]
+    common = _folded({name: first[name] for name in alike})
+    return common, [{folded: row[name] for name, folded in others} for row in rows]
 
 
 def _folded(history: Mapping[str, Any]) -> dict[str, Any]:

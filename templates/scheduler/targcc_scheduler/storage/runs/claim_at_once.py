@@ -31,7 +31,8 @@ class Entries:
     """An engine's own queue in this database.
 
     Args:
-        next_ones: Says which entries are next, and locks them: their ``entry``, ``run_id`` and ``priority``, the most urgent first.
+        next_ones: Says which entries are next, and locks them: their ``entry``, ``run_id`` and ``priority``, the most urgent first. One that stands
+            for many runs has no ``run_id``, and is the last.
         table: The table of entries; its key is ``id``.
     """
 
@@ -47,11 +48,13 @@ class Taken:
         claims: The runs that are the node's now, the most urgent first.
         count: How many entries were looked at.
         rest: Whether there are some of runs that are not plain.
+        bundle: Whether the next one stands for many runs, and has to be opened.
     """
 
     claims: list[Claim]
     count: int
     rest: bool
+    bundle: bool = False
 
 
 _IS_PLAIN = (
@@ -84,11 +87,13 @@ async def claim_at_once(
     """
     parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
     rows = await _statement(entries).all(connection, parameters)
-    count, rest = rows[0].looked_at, rows[0].has_rest
+    seen = rows[0]
+    count = seen.looked_at
     if not count:
         await require_place(connection, terms.server_id)
     runs = {row.Id: row for row in rows if row.Id is not None}  # a run may have two entries
-    return Taken([claim_of(row, {}) for row in runs.values()], count, rest)
+    claims = [claim_of(row, {}) for row in runs.values()]
+    return Taken(claims, count, seen.has_rest, seen.has_bundle)
 
 
 @cache
@@ -106,7 +111,9 @@ def _statement(entries: Entries) -> FrequentStatement:
         .where(is_in_state(*sorted(WAITING)), sa.not_(sa.and_(*_IS_PLAIN)))
         .cte("rest")
     )
-    done = sa.select(next_ones.c.entry).where(next_ones.c.run_id.not_in(sa.select(rest.c.Id)))
+    done = sa.select(next_ones.c.entry).where(
+        next_ones.c.run_id.is_not(None), next_ones.c.run_id.not_in(sa.select(rest.c.Id))
+    )
     dropped = sa.delete(entries.table).where(_is_any(entries.table.c.id, done)).cte("dropped")
     claimed = (
         transition(
@@ -122,6 +129,7 @@ def _statement(entries: Entries) -> FrequentStatement:
     seen = sa.select(
         sa.select(sa.func.count()).select_from(next_ones).scalar_subquery().label("looked_at"),
         sa.exists(sa.select(rest.c.Id)).label("has_rest"),
+        sa.exists().where(next_ones.c.run_id.is_(None)).label("has_bundle"),
     ).subquery("seen")
     return FrequentStatement(
         sa.select(seen, claimed)

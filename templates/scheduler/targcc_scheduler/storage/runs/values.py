@@ -88,7 +88,7 @@ class CallKey:
     former: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
     """A run to be created.
 

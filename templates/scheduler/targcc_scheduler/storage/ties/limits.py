@@ -124,11 +124,18 @@ _USED = FrequentStatement(
         _of_key(sa.func.count(), RunState.ENQUEUED).label("unbegun"),
     ).where(is_among(_l.LimitKey, _KEYS))
 )
-_ASKS = (
-    _c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
-    _c.CompletedAt.is_(None),
-    _c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0,
-)
+_AWAITING = sa.select(sa.literal_column(f"'{RunState.AWAITING}'")).scalar_subquery()
+"""The state as PostgreSQL does not see it when it plans. Where no run had it at the last ANALYZE, it would take the index of a state for the best,
+and read all runs that ask, of whatever key."""
+
+
+def _asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    """That a run waits for room and for nothing else."""
+    asks = run.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
+    return run.c.State == _AWAITING, run.c.CompletedAt.is_(None), asks
+
+
+_ASKS = _asks(job_run)
 _CANDIDATE = (_c.Id, _c.LimitKey, _c.Queue, _c.Priority, _c.DueAt, _c.Weight)
 _NEXT_OF_KEY = FrequentStatement(
     sa.select(*_CANDIDATE)
@@ -142,12 +149,7 @@ _FIRST_OF_KEYS = FrequentStatement(
         _c.Id.in_(
             sa.select(
                 sa.select(_other.c.Id)
-                .where(
-                    _other.c.LimitKey == job_limit.c.LimitKey,
-                    _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
-                    _other.c.CompletedAt.is_(None),
-                    _other.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0,
-                )
+                .where(_other.c.LimitKey == job_limit.c.LimitKey, *_asks(_other))
                 .order_by(_other.c.Priority.desc(), _other.c.DueAt, _other.c.Id)
                 .limit(1)
                 .scalar_subquery()
@@ -160,21 +162,17 @@ _STILL_ASK = is_found(
     sa.select(_other.c.Id)
     .where(
         is_among(_other.c.Id, listed("ids", sa.BigInteger)),
-        _other.c.State == sa.literal_column(f"'{RunState.AWAITING}'"),
+        _other.c.State == _AWAITING,
     )
     .with_for_update(skip_locked=True)
     .scalar_subquery(),
 )
+# They are locked in their state, so the transition names all states from which a run may come: see `_AWAITING`.
 # Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
-_ADMIT = FrequentStatement(
-    transition(RunState.ENQUEUED, _STILL_ASK, sources=(RunState.AWAITING,)).returning(_c.Id)
-)
+_ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK).returning(_c.Id))
 _WAKE = FrequentStatement(
     transition(
-        RunState.SCHEDULED,
-        _STILL_ASK,
-        sources=(RunState.AWAITING,),
-        DueAt=sa.bindparam("due", type_=UtcDateTime),
+        RunState.SCHEDULED, _STILL_ASK, DueAt=sa.bindparam("due", type_=UtcDateTime)
     ).returning(_c.Id)
 )
 _WAKES = FrequentStatement(

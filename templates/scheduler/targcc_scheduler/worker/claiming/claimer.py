@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...core.errors import NodeUnknown
@@ -112,7 +113,7 @@ class Claimer:
             self._plain.pass_by()
         fit = [claim for claim in taken.claims if self._fits(claim, fitting)]
         self._held.update(fitting.of(fit))
-        return Taken(fit, taken.count, taken.rest)
+        return replace(taken, claims=fit)
 
     def arguments(self, claim: Claim) -> Mapping[str, Any] | None:
         """The arguments of a run that was claimed."""

@@ -1,0 +1,147 @@
+"""``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: what work that hangs together costs, as ratios of rounds that alternate.
+
+``batch`` and ``many`` create runs, as they are now and, with ``--before``, as they were at another revision; ``plain`` does runs of a job without a limit,
+now and before; ``keyed`` does runs of 1,000 keys, one of each at a time, beside runs without a limit. Each measurement has a process and a
+database of its own. Beside the clock, which a busy machine slows down, stands the processor's time of the process and of the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+
+# ruff: noqa: E402, T201 - found by the line above; a command prints
+from postgresql import PostgreSQL
+
+SCHEDULER = Path("templates") / "scheduler"
+COUNTS = {"batch": 100_000, "many": 10_000, "plain": 5_000, "keyed": 5_000}
+Found = dict[str, float]
+
+
+@contextmanager
+def tree_of(revision: str | None, folder: Path) -> Iterator[Path | None]:
+    """The files of a revision, for as long as they are needed; ``None`` for no revision."""
+    if revision is None:
+        yield None
+        return
+    tree, git = folder / "before", ["git", "-C", str(ROOT), "worktree"]
+    subprocess.run([*git, "add", "--detach", str(tree), revision], check=True, capture_output=True)
+    try:
+        yield tree
+    finally:
+        subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+
+
+class Bench:
+    """Measures in processes of their own.
+
+    Args:
+        folder: Where databases of SQLite go.
+        server: Has those of PostgreSQL.
+    """
+
+    def __init__(self, folder: Path, server: PostgreSQL) -> None:
+        self._folder = folder
+        self._server = server
+        self._number = 0
+
+    def measure(self, tree: Path, database: str, what: str, count: int) -> Found:
+        """One measurement by the scheduler of a tree."""
+        self._number += 1
+        if database == "sqlite":
+            url, postmaster = f"sqlite:///{self._folder / f'{self._number}.db'}", 0
+            return _probed(tree, what, url, count, postmaster)
+        name, postmaster = self._server.create(), self._server.postmaster
+        try:
+            return _probed(tree, what, self._server.url(name), count, postmaster)
+        finally:
+            self._server.drop(name)
+
+
+def _probed(tree: Path, what: str, url: str, count: int, postmaster: int) -> Found:
+    path = os.pathsep.join([str(tree / SCHEDULER), str(HERE)])
+    words = [sys.executable, str(HERE / "ties_probe.py"), what, url, str(count), str(postmaster)]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: Found = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(
+    bench: Bench, database: str, sides: Sequence[tuple[str, Path, str]], count: int, rounds: int
+) -> None:
+    """Measure all sides in turn, and print their medians and the ratios of the last to each other one."""
+    found: dict[str, list[Found]] = {name: [] for name, _, _ in sides}
+    for number in range(rounds):
+        for name, tree, what in sides if number % 2 else sides[::-1]:
+            found[name].append(bench.measure(tree, database, what, count))
+    for name, each in found.items():
+        print(f"{database:<11}{name:<16}{_shown(each)}", flush=True)
+    *others, (last, _, _) = sides
+    for name, _, _ in others:
+        pairs = list(zip(found[last], found[name], strict=True))
+        by_clock = median(other["seconds"] / one["seconds"] for one, other in pairs)
+        by_cpu = median(_cpu(other) / _cpu(one) for one, other in pairs)
+        print(
+            f"{database:<11}{last} has {by_clock:.0%} of the speed of {name} by the clock,"
+            f" {by_cpu:.0%} by the processor (medians of {rounds} rounds)",
+            flush=True,
+        )
+
+
+def _cpu(found: Found) -> float:
+    return found["own"] + found["server"]
+
+
+def _shown(each: Sequence[Found]) -> str:
+    names = ("seconds", "own", "server")
+    seconds, own, server = (median(one[name] for one in each) for name in names)
+    return f"{seconds:6.2f} s; processor {own:5.2f} s, of the server {server:5.2f} s"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(prog="tests/benchmarks/ties.py", description=__doc__)
+    parser.add_argument("what", nargs="*", choices=[*COUNTS, []], help="default: all")
+    parser.add_argument("--before", metavar="REVISION", help="a revision to compare with")
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, help="runs, instead of " + str(COUNTS))
+    options = parser.parse_args(arguments)
+    databases = {"both": ["sqlite", "postgresql"]}.get(options.database, [options.database])
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server may be another user's
+        server = PostgreSQL(folder)
+        try:
+            with tree_of(options.before, folder) as before:
+                bench = Bench(folder, server)
+                for what in options.what or COUNTS:
+                    sides = [("now", ROOT, what)]
+                    if what == "keyed":
+                        sides = [("without a limit", ROOT, "plain"), ("keyed", ROOT, what)]
+                    elif before is not None:
+                        sides.insert(0, ("before", before, what))
+                    count = options.count or COUNTS[what]
+                    for database in databases:
+                        print(f"{what}: {count:,} runs", flush=True)
+                        compare(bench, database, sides, count, options.rounds)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
