@@ -384,6 +384,7 @@ FLOW = {
     "description": TEXT,
     "queue": QUEUE,
     "overlap": mostly(["skip", "allow"], "queue"),
+    "unique": mostly([True, "month", ["month", "limit"]], "nothing", 5, []),
     "misfire": JOB["misfire"],
     "calendar": CALENDARS,
     "on_holiday": ON_HOLIDAY,

@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import gc
 import queue
 import threading
 from types import SimpleNamespace
@@ -77,6 +78,13 @@ class BlockingJob:
         ctx.log.info("blocking")
         gate.wait(60)
         return "done"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    """Let go of tasks that were left on purpose here: whoever is in the middle of something else when they go is disturbed."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def flow_findings(spec: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _unique(here: tuple[str, ...], flow: Mapping[str, Any]) -> Iterator[Finding]:
     said, arguments = flow.get("unique"), mapping(flow.get("arguments"))
-    for name in [said] if isinstance(said, str) else said if isinstance(said, list) else []:
+    names = [said] if isinstance(said, str) else said
+    for name in names if isinstance(names, list | tuple) else ():
         if isinstance(name, str) and name not in arguments:
             hint = nearest(name, list(arguments)) or "name one of its arguments"
             yield Finding((*here, "unique"), f'the flow has no argument "{name}"', hint)
