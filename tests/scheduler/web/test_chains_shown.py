@@ -106,7 +106,11 @@ async def test_programs_and_commands_are_told_the_same(
     }
     assert chain.items() >= stands.items()
     assert [one["state"] for one in chain["steps"]] == ["succeeded", "failed", "cancelled"]
-    jobs = {one["name"]: one["chain"] for one in (await program.get("/api/jobs")).json()}
+    all_jobs = (await program.get("/api/jobs")).json()
+    words = {one["name"]: one["schedule_words"] for one in all_jobs}
+    assert words["MailReport"] == "after another job"
+    assert words["Apart"] == "only when asked"
+    jobs = {one["name"]: one["chain"] for one in all_jobs}
     assert jobs["MailReport"] == stands
     assert jobs["Apart"] is None
     assert (await program.get("/api/jobs/MailReport")).json()["chain"] == stands

@@ -37,7 +37,9 @@ def next_run(
 
 
 def schedule_words(definition: JobDefinition) -> str:
-    """When a job runs, in words."""
-    if definition.schedule is None:
-        return "only when asked"
-    return definition.schedule.describe()
+    """When a job runs, in words; which jobs it follows is not for everybody to see."""
+    if definition.schedule is not None:
+        return definition.schedule.describe()
+    if definition.after:
+        return f"after {'another job' if len(definition.after) == 1 else 'other jobs'}"
+    return "only when asked"
