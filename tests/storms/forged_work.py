@@ -135,6 +135,15 @@ def _performs(found: Evidence, token: str) -> Evidence:
     return replace(found, executions=(first, *found.executions[1:]))
 
 
+_WOKEN = replace(
+    _performs(_PENDING, "old"),
+    faults=(*_PENDING.faults, Fault("stop", ("node1",), -4.5, 1.9)),
+    logged=(replace(_PENDING.logged[0], message="old"), *_PENDING.logged[1:]),
+)
+"""The run had been taken by a node that was frozen then, and performs what it was to perform when it was taken."""
+SOUND.append(_WOKEN)
+
+
 CASES = {
     "two runs of a key are performed at once": ("unique", begun(_SINGLE, 2, 2.3)),
     "a run of a key is performed between two attempts of another": (

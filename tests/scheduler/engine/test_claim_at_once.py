@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on, until
+from psycopg import _queries
 from targcc_scheduler.core.errors import NodeUnknown
 from targcc_scheduler.engine.procrastinate import tasks
 from targcc_scheduler.engine.procrastinate.entries import ENTRIES
+from targcc_scheduler.storage.dialects.psycopg_driver import PsycopgStatement
 from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs import claim_at_once as at_once
 from targcc_scheduler.storage.runs.claim_at_once import Taken, claim_at_once
 from targcc_scheduler.storage.runs.values import POISON_AFTER, Offer, OfferedRun
 from targcc_scheduler.storage.tables import job_run, job_server
@@ -153,3 +156,8 @@ async def test_an_engine_claims_at_once_what_it_knows(node):
     await until(lambda: len(node.ended) == 30, "all are performed")
     assert node.at_once >= 20
     assert len(set(node.begun)) == 30
+
+
+def test_psycopg_reads_the_statement_once():
+    text = PsycopgStatement(at_once._statement(ENTRIES)._statement).text
+    assert len(text) < _queries.MAX_CACHED_STATEMENT_LENGTH

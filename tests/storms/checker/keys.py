@@ -113,7 +113,10 @@ def _over_for(evidence: Evidence, call: AskedKey) -> float:
 
 
 def the_latest_is_performed(evidence: Evidence) -> Iterator[Complaint]:
-    """A run that waits gets what was asked for last, and does not perform what was asked for before that."""
+    """A run that waits gets what was asked for last, and does not perform what was asked for before that.
+
+    A node that has just woken may perform what it had claimed: meanwhile the run waited again, and was given something else.
+    """
     calls: dict[int, list[AskedKey]] = defaultdict(list)
     for call in evidence.asked_keys:
         if call.job == UNTIL_BEGUN:
@@ -126,7 +129,7 @@ def the_latest_is_performed(evidence: Evidence) -> Iterator[Complaint]:
             for call in calls.get(item.run, [])
             if mine is not None and mine.at < call.asked
         ]
-        if later:
+        if later and not has_just_woken(evidence, item):
             text = f"{item.token} was performed, {', '.join(later)} came after that"
             yield Complaint("unique", text, item.run)
 

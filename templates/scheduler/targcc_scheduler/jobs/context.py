@@ -16,7 +16,7 @@ from ..core.kept.texts import text_of
 from ..core.text import clean
 from .definition import JobDefinition, shown_arguments
 from .files.file import File
-from .following.parents import ParentRun, Parents
+from .following.parents import NO_PARENTS, ParentRun, Parents
 from .run_log import Recorder, RunLog
 from .steps import decode, encode, is_async
 
@@ -69,7 +69,7 @@ class JobContext:
         self.attempt = attempt
         self.scheduled_for = scheduled_for
         self.triggered_by = triggered_by
-        self.parents = parents or Parents()
+        self.parents = parents or NO_PARENTS
         """The runs that it waited for, by the names of their jobs."""
         self.log = RunLog(recorder, job=definition.name, run_id=run_id, attempt=attempt)
         self._recorder = recorder

@@ -90,7 +90,8 @@ _PARAMETERS = (
     sa.bindparam("count", type_=sa.Integer),
 )
 ENTRIES = Entries(
-    sa.text(_NEXT).bindparams(*_PARAMETERS),
+    # Without spaces: Psycopg reads a statement of more than 4,096 characters anew each time.
+    sa.text(" ".join(_NEXT.split())).bindparams(*_PARAMETERS),
     sa.table("procrastinate_jobs", sa.column("id", sa.BigInteger)),
 )
 _TAKE = sa.text(f"""

@@ -45,3 +45,7 @@ class Parents(Mapping[str, ParentRun]):
 
     def __len__(self) -> int:
         return len(self._by_job)
+
+
+NO_PARENTS = Parents()
+"""Of a run that waited for none."""

@@ -104,7 +104,7 @@ def _statement(entries: Entries) -> FrequentStatement:
         sa.column("priority", sa.Integer),
     ).cte("found")
     # Where the node has no place, nothing is found and nothing is taken.
-    next_ones = sa.select(found).where(HAS_PLACE).cte("next_ones")
+    next_ones = sa.select(found).where(HAS_PLACE).cte("top")
     rest = (
         sa.select(job_run.c.Id)
         .join(next_ones, next_ones.c.run_id == job_run.c.Id)

@@ -7,7 +7,7 @@ import json
 import logging
 
 from ...core.outage import OUTAGES, Outage
-from ...jobs.following.parents import ParentRun, Parents
+from ...jobs.following.parents import NO_PARENTS, ParentRun, Parents
 from ...storage.runs.values import Claim
 from ...storage.ties import parents
 from ...storage.ties.tie import Tie
@@ -19,7 +19,7 @@ log = logging.getLogger("targcc.worker.claiming.parents")
 async def parents_of(store: Store, claim: Claim) -> Parents:
     """What a run waited for; of one that waited for nothing the database is not asked."""
     if not claim.ties & Tie.FOLLOWS:
-        return Parents()
+        return NO_PARENTS
     outage = Outage(log, "reading what a run waited for")
     while True:
         try:
