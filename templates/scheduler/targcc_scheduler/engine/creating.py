@@ -18,6 +18,7 @@ from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
 from .handover import hand_over, submission
+from .later import SubmitsLater
 from .port import Engine, Submission
 
 _RUNS_A_STATEMENT = 1_000
@@ -69,9 +70,13 @@ async def create_runs(
         UnknownRun: something that a run is to wait for does not exist.
         IdempotencyError: a call's name is that of another call.
     """
+    if len(runs) <= _RUNS_A_STATEMENT:
+        return await _create(engine, connection, runs, now)
     ids: list[RunId] = []
+    together = SubmitsLater(engine)
     for start in range(0, len(runs), _RUNS_A_STATEMENT):
-        ids += await _create(engine, connection, runs[start : start + _RUNS_A_STATEMENT], now)
+        ids += await _create(together, connection, runs[start : start + _RUNS_A_STATEMENT], now)
+    await engine.submit(connection, together.waiting)
     return ids
 
 

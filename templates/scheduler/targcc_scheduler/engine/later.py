@@ -1,4 +1,4 @@
-"""Submissions on a connection of a driver that the engine does not know: they are kept until the application has committed."""
+"""Submissions that are kept for later: until all runs of a call are there, or until an application has committed whose driver the engine does not know."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from ...core.errors import BatchError
 from ...core.states import ACTIVE, RunState
 from ...engine.creating import carry_out
 from ...engine.handover import hand_on
+from ...engine.later import SubmitsLater
 from ...operations import Call
 from ...storage.audit import audit
 from ...storage.bulk import actions
@@ -128,10 +129,12 @@ async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tup
     """
     before = await rows.count_runs(call.connection, batch_id)
     ids: list[int] = []
+    together = SubmitsLater(call.engine)  # many have fewer entries
     for start in range(0, len(runs), _A_STEP):
         some = runs[start : start + _A_STEP]
         mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
-        ids += await operations.create_runs(call, mine)
+        ids += await operations.create_runs(replace(call, engine=together), mine)
+    await call.engine.submit(call.connection, together.waiting)
     created = await rows.count_runs(call.connection, batch_id) - before
     return ids, len(runs) - created
 
