@@ -70,6 +70,19 @@ async def _set(scheduler, run_id, **values):
     )
 
 
+@pytest.mark.parametrize(
+    ("unique", "arguments"), [(Bill, {"customer_id": 1}), (Count, {"shop": "a", "day": 1})]
+)
+async def test_a_call_that_waited_for_the_database_while_the_first_ended_makes_a_run(
+    scheduler, unique, arguments
+):
+    first = await scheduler.enqueue(unique, **arguments)
+    ended = scheduler.clock.now() + timedelta(seconds=9)  # after the instant of the next call
+    await _set(scheduler, first, State="succeeded", Attempt=1, CompletedAt=ended)
+    new = await scheduler.enqueue(unique, **arguments)
+    assert (new != first, new.existing) == (True, False)
+
+
 async def test_the_first_stands_for_all_with_its_key_until_it_is_over(scheduler):
     first = await scheduler.enqueue(Bill, customer_id=1, note="a")
     again = await scheduler.enqueue(Bill, customer_id=1, note="b")

@@ -167,8 +167,8 @@ def _is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
     if holder.State in UNBEGUN or holder.State == RunState.RUNNING:
         return not _has_begun(holder) or rule is None or rule.scope != QUEUED
     ended: datetime | None = holder.CompletedAt
-    if rule is None or holder.State != RunState.SUCCEEDED or ended is None:
-        return False
+    if rule is None or not rule.window or holder.State != RunState.SUCCEEDED or ended is None:
+        return False  # also when it has ended after the call's instant: the call waited for the database
     return bool(ended + rule.window > now)
 
 
