@@ -180,8 +180,9 @@ class Node:
         async with self.store.write() as connection:
             claimed = await claiming.claim(connection, await offer(connection), self.terms())
             self.refused += [item.run_id for item in claimed.misfits]
-            others = await refuse.refuse(connection, claimed.misfits, self.terms())
+            others, again = await refuse.refuse(connection, claimed.misfits, self.terms())
             await self.engine.refer(connection, [submission(run) for run in others])
+            await self.engine.submit(connection, [submission(run) for run in again])
             self.seen.update(claim.job_name for claim in claimed.claims)
             return list(claimed.claims)
 

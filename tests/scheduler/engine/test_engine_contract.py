@@ -338,6 +338,20 @@ def _has(items, count):
     return len(items) >= count
 
 
+async def test_a_run_whose_job_was_renamed_since_it_was_offered_is_offered_again(make):
+    node = await make()
+    node.unknown = frozenset({"Before"})
+    run_id = await node.create("Work")
+
+    async def offer(_):
+        return values.Offer(runs=[values.OfferedRun(run_id, "Before")])
+
+    assert await node.claim(offer) == []
+    assert node.refused == [run_id]
+    node.work()
+    await until(lambda: node.ended == [run_id], "it was not refused as what it is now")
+
+
 async def test_a_run_that_a_worker_refused_goes_to_one_that_did_not_and_never_comes_back(make):
     one, other = await make("one"), await make("other")
     one.unknown = frozenset({"New"})

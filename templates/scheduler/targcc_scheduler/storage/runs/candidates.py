@@ -180,7 +180,7 @@ class Choice:
             return False
         why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
         if why is not None:
-            self.misfits.append(Misfit(row.Id, why))
+            self.misfits.append(Misfit(row.Id, row.JobName, why))
             return False
         limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
         if (limit is not None and self.busy[row.JobName] >= limit) or (poison and self.poison):

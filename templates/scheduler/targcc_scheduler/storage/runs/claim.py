@@ -68,11 +68,12 @@ async def _claim_offered(
     connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
 ) -> Claimed:
     """Nearly all are harmless runs of jobs without a limit, and cost one statement; the rest is decided about first."""
-    unfit = {
-        run.run_id: why
+    misfits = [
+        Misfit(run.run_id, run.job_name, why)
         for run in runs
         if (why := terms.fits(run.job_name, run.arguments_json, run.run_id)) is not None
-    }
+    ]
+    unfit = {item.run_id for item in misfits}
     fit = [run for run in runs if run.run_id not in unfit]
     free = [
         run.run_id
@@ -86,7 +87,6 @@ async def _claim_offered(
         choice = await offered(connection, rest, terms)
         claims += await _become_running(connection, choice.run_ids, terms)
         expired = choice.expired
-    misfits = [Misfit(run_id, why) for run_id, why in unfit.items()]
     return Claimed(claims, misfits, expired)
 
 

@@ -7,7 +7,7 @@ forgotten: each attempt is offered to everybody. A refusal is no transition, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,7 +35,12 @@ _MOST = 500
 _WAITS = is_in_state(*sorted(WAITING))
 _REFUSE = (
     sa.update(job_run)
-    .where(job_run.c.Id == sa.bindparam("run_id"), _WAITS, NOT_REFUSED)
+    .where(
+        job_run.c.Id == sa.bindparam("run_id"),
+        job_run.c.JobName == sa.bindparam("job_name"),  # else it was renamed meanwhile
+        _WAITS,
+        NOT_REFUSED,
+    )
     .values(
         RefusedBy=sa.func.coalesce(job_run.c.RefusedBy, "")
         + sa.bindparam("entry", type_=sa.UnicodeText),
@@ -75,16 +80,20 @@ def refusals_of(text: str | None) -> tuple[Refusal, ...]:
 
 async def refuse(
     connection: AsyncConnection, misfits: Sequence[Misfit], terms: ClaimTerms
-) -> list[Waiting]:
-    """Note that a node does not know these runs; those of them that a node which is up may know, and is to be asked for.
+) -> tuple[list[Waiting], list[Waiting]]:
+    """Note that a node does not know these runs.
 
     Args:
         connection: The transaction in which they were offered.
         misfits: The runs, and why.
         terms: Whose claim it was.
+
+    Returns:
+        Those that a node which is up may know, and is to be asked for; and those whose job was renamed since they were offered, which
+        are not refused, and are to be offered again.
     """
     if not misfits:
-        return []
+        return [], []
     await known.of(connection).lock_job(connection, LOCK)
     now, who = terms.now.isoformat(timespec="milliseconds"), terms.identity
     for item in misfits:
@@ -93,15 +102,29 @@ async def refuse(
             _REFUSE,
             {
                 "run_id": item.run_id,
+                "job_name": item.job_name,
                 "refused": refused_by(who.fingerprint),
                 "now": terms.now,
                 "entry": f"{entry}\n",
             },
         )
-    return await _for_others(connection, [item.run_id for item in misfits])
+    again = await _renamed(connection, misfits)
+    refused = {item.run_id for item in misfits} - {run.run_id for run in again}
+    return await _for_others(connection, refused), again
 
 
-async def _for_others(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Waiting]:
+async def _renamed(connection: AsyncConnection, misfits: Sequence[Misfit]) -> list[Waiting]:
+    names, c = {item.run_id: item.job_name for item in misfits}, job_run.c
+    query = sa.select(c.Id, c.Queue, c.Priority, c.DueAt, c.JobName)
+    rows = await connection.execute(query.where(c.Id.in_(names), _WAITS))
+    return [
+        Waiting(row.Id, row.Queue, row.Priority, row.DueAt)
+        for row in rows
+        if row.JobName != names[row.Id]
+    ]
+
+
+async def _for_others(connection: AsyncConnection, run_ids: Collection[int]) -> list[Waiting]:
     """Those of the runs for which there is a node that has not refused them and takes from their queues."""
     rows = await connection.execute(
         sa.select(job_server.c.Fingerprint, job_server.c.Queues).where(

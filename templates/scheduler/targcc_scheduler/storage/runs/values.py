@@ -173,9 +173,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A run that a node cannot perform, and why."""
+    """A run that a node cannot perform, as the job that it was offered as, and why."""
 
     run_id: int
+    job_name: str
     why: str
 
 

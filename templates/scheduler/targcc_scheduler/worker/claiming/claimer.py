@@ -74,9 +74,11 @@ class Claimer:
                 claims = claimed.claims
                 ended = await expiry.end(connection, claimed.expired, terms.now)
                 await hand_over(self._engine, connection, ended, terms.now)
-                others = await refuse(connection, claimed.misfits, terms)
+                others, again = await refuse(connection, claimed.misfits, terms)
                 if others:
                     await self._engine.refer(connection, [submission(run) for run in others])
+                if again:
+                    await self._engine.submit(connection, [submission(run) for run in again])
         except OUTAGES:
             for claim in claims:  # the commit may have come through all the same
                 self._doubt(self._give_back(claim, _DOUBTFUL))
