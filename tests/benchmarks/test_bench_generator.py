@@ -164,12 +164,13 @@ def breakdown(
 
 
 def test_each_job_costs_the_same_in_small_and_large_projects(tmp_path):
-    fresh = (tmp_path / str(number) for number in itertools.count())
+    runs = itertools.count()
 
     def made(count: int) -> float:
-        jobs = {f"Job{number}": {"cron": "0 2 * * *"} for number in range(count)}
+        run = next(runs)  # what was rendered for the same names before is kept
+        jobs = {f"Run{run}Job{number}": {"cron": "0 2 * * *"} for number in range(count)}
         spec = Spec.model_validate({"targcc": 1, "project": {"name": "many"}, "jobs": jobs})
-        return seconds(lambda: apply(make_plan(render_project(spec), next(fresh))))
+        return seconds(lambda: apply(make_plan(render_project(spec), tmp_path / str(run))))
 
     made(1)  # imports
     base, ten, hundred = fastest(5, lambda: made(0), lambda: made(10), lambda: made(100))
