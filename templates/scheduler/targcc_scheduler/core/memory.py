@@ -105,7 +105,11 @@ class _WithoutSessions(Loader):
             with lock:
                 if not begun:
                     begun = True
-                    self.whole.exec_module(module)
+                    try:
+                        self.whole.exec_module(module)
+                    except BaseException:
+                        begun = False  # whoever asks next hears why, too
+                        raise
                     del vars(module)["__getattr__"]
             if name in vars(module):
                 return vars(module)[name]
