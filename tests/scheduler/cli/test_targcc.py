@@ -119,6 +119,20 @@ def test_a_run_that_does_not_stop_is_shown_as_such(targcc: Targcc, database_url:
     assert "stopping    told to stop at 8, still running: why" in shown
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--expires-in", "nonsense", 'expires_in: "nonsense" is not a duration'),
+        ("--idempotency-key", "", "idempotency_key: String should have at least 1 character"),
+        ("--idempotency-key", "k" * 999, "idempotency_key: String should have at most"),
+    ],
+)
+def test_an_option_that_no_request_can_say_is_told_in_words(targcc, option, value, why):
+    result = targcc("job", "run", "DailyReport", option, value, status=2)
+    assert result.stderr.startswith(f"error: {why}")
+    assert json.loads(targcc("run", "list", "--json").stdout)["runs"] == []
+
+
 def test_a_run_that_fails_is_status_1_and_shows_why(targcc: Targcc):
     result = targcc("job", "run", "SyncStock", "--wait", status=1)
     assert "run 1 of SyncStock failed" in result.stdout

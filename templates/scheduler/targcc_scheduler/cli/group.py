@@ -74,7 +74,21 @@ def _in_words(error: Exception) -> str | None:
         return f"the search cannot be understood {error}\n{error.frame}"
     if isinstance(error, _SHOWN_AS_THEY_ARE):
         return str(error)
-    return _database_error(error) if "sqlalchemy" in sys.modules else None
+    said = _body_error(error) if "pydantic" in sys.modules else None
+    return said or (_database_error(error) if "sqlalchemy" in sys.modules else None)
+
+
+def _body_error(error: Exception) -> str | None:
+    """What is wrong with the body of a request, as options gave it; bodies are the models whose names end with ``In``."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError) or not error.title.endswith("In"):
+        return None
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+        for one in found
+    )
 
 
 def _database_error(error: Exception) -> str | None:
