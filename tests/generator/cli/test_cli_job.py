@@ -1,7 +1,6 @@
 """`targcc-gen job`: one job more, or one less."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ jobs:
   # Keep this one first.
   Heartbeat: {cron: "* * * * *"}
 """
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def targcc_gen(*arguments: str) -> Result:
@@ -26,21 +26,6 @@ def targcc_gen(*arguments: str) -> Result:
 
 def job(*arguments: str) -> Result:
     return targcc_gen("job", *arguments)
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fresh")
-    (folder / "spec.yaml").write_text(SPEC)
-    targcc_gen("new", str(folder / "acme"), "--spec", str(folder / "spec.yaml"))
-    return folder / "acme"
-
-
-@pytest.fixture(autouse=True)
-def project(fresh, tmp_path, monkeypatch):
-    shutil.copytree(fresh, tmp_path / "acme")
-    monkeypatch.chdir(tmp_path / "acme")
-    return tmp_path / "acme"
 
 
 def state(root: Path) -> dict[Path, bytes]:

@@ -1,7 +1,6 @@
 """A job's life after its first day: it leaves the spec, is removed and comes back, and is edited on either side."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -24,26 +23,11 @@ jobs:
     params: {user_id: int}
 """
 SALES, SEND = "src/acme_jobs/jobs/sales.py", "src/acme_jobs/jobs/send.py"
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def targcc_gen(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, prog_name="targcc-gen")
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fresh")
-    (folder / "spec.yaml").write_text(SPEC)
-    result = targcc_gen("new", str(folder / "acme"), "--spec", str(folder / "spec.yaml"))
-    assert result.exit_code == 0, result.output
-    return folder / "acme"
-
-
-@pytest.fixture(autouse=True)
-def project(fresh, tmp_path, monkeypatch):
-    shutil.copytree(fresh, tmp_path / "acme")
-    monkeypatch.chdir(tmp_path / "acme")
-    return tmp_path / "acme"
 
 
 def edit(path: Path, old: str, new: str) -> None:

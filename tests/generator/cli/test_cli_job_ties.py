@@ -1,7 +1,5 @@
 """Jobs that come after others, by command and by hand: renamed, removed, edited in the code, and taken into the spec."""
 
-import shutil
-
 import pytest
 from click.testing import CliRunner, Result
 from targcc_gen.cli import main
@@ -23,6 +21,7 @@ flows:
   MonthEnd: {steps: {fetch: {job: ImportOrders}}}
 """
 CHECK = "src/acme_jobs/jobs/check_orders.py"
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def targcc_gen(*arguments: str) -> Result:
@@ -33,21 +32,6 @@ def ok(*arguments: str) -> str:
     result = targcc_gen(*arguments)
     assert result.exit_code == 0, result.output
     return result.output
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fresh")
-    (folder / "spec.yaml").write_text(SPEC)
-    ok("new", str(folder / "acme"), "--spec", str(folder / "spec.yaml"))
-    return folder / "acme"
-
-
-@pytest.fixture(autouse=True)
-def project(fresh, tmp_path, monkeypatch):
-    shutil.copytree(fresh, tmp_path / "acme")
-    monkeypatch.chdir(tmp_path / "acme")
-    return tmp_path / "acme"
 
 
 def edit(path, old: str, new: str) -> None:

@@ -1,0 +1,28 @@
+"""A project for each test, which `targcc-gen new` has made once for the module of its `SPEC`; a module with another project has fixtures of its own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from targcc_gen.cli import main
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Where nobody has changed anything."""
+    folder = tmp_path_factory.mktemp("fresh")
+    (folder / "spec.yaml").write_text(request.module.SPEC, encoding="utf-8")
+    made = CliRunner().invoke(
+        main, ["new", str(folder / "acme"), "--spec", str(folder / "spec.yaml")]
+    )
+    assert made.exit_code == 0, made.output
+    return folder / "acme"
+
+
+@pytest.fixture
+def project(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, which is where commands are run."""
+    shutil.copytree(fresh, tmp_path / "acme")
+    monkeypatch.chdir(tmp_path / "acme")
+    return tmp_path / "acme"
