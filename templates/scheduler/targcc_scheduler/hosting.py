@@ -147,11 +147,10 @@ class Host:
         return await until_final(self.read, run_id, timeout)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction; an exception undoes it."""
+        """Do ``work`` in one transaction, again if the database asks for that; an exception undoes it."""
 
         async def transaction() -> T:
-            async with self.store.write() as connection:
-                return await work(connection)
+            return await self.store.change(work)
 
         return await self.call(transaction())
 

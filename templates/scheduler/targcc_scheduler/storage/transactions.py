@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..core.errors import DatabaseReplaced
@@ -21,6 +24,12 @@ from .dialects import known
 from .dialects.base import WRITES
 from .lookout.lookout import Lookout
 
+log = logging.getLogger("targcc.storage.transactions")
+T = TypeVar("T")
+
+_MOST_TRIES = 5
+_UNDONE = {"40001", "40P01"}
+"""PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
 _SPARE = 2
 """A pool that has more connections than that can do without the one that is kept."""
 
@@ -189,6 +198,19 @@ class Store:
                 raise
             await connection.commit()
 
+    async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do ``work`` in such a transaction; and again if the database undid it because it and another waited for each other."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self.write() as connection:
+                    return await work(connection)
+            except DBAPIError as error:
+                if not _is_undone(error) or tries == _MOST_TRIES:
+                    raise
+                log.info("a transaction is done again, as the database undid it: %s", error.orig)
+
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
         """For one statement that changes something: where that saves round trips it commits by itself."""
@@ -236,3 +258,8 @@ class Store:
         await self._for_beats.dispose()
         if self._inline is not None:
             await self._inline.dispose()
+
+
+def _is_undone(error: DBAPIError) -> bool:
+    """Whether the database has undone a transaction for the sake of another, and says that it may be tried again."""
+    return getattr(error.orig, "sqlstate", None) in _UNDONE

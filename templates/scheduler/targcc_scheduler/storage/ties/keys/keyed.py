@@ -51,9 +51,10 @@ async def insert_many(
     """
     if not any(run.unique or run.call for run in runs):
         return await _insert(connection, runs, now)
+    by_call = sorted(enumerate(runs), key=_call_of)  # in one order, so that no two wait for each other
     called = {
         place: run_id
-        for place, run in enumerate(runs)
+        for place, run in by_call
         if (run_id := await calls.take(connection, run, now)) is not None
     }
     left = {place: run for place, run in enumerate(runs) if place not in called}
@@ -86,6 +87,11 @@ async def _insert_keyed(
         others = mine if pair in standing else mine[1:]
         ids |= {place: RunId.of(run_id, existing=True) for place in others}
     return ids, made.new, [one.moved for one in standing.values() if one.moved]
+
+
+def _call_of(placed: tuple[int, NewRun]) -> str:
+    call = placed[1].call
+    return "" if call is None else call.key
 
 
 def _by_key(

@@ -34,6 +34,10 @@ Pair: TypeAlias = tuple[str, str]
 NOBODY = 0
 """The run of a row whose run is about to be inserted, in the same transaction."""
 _MOST_TRIES = 1_000
+_SAVE, _UNDO, _KEEP = (
+    sa.text(f"{what} c_UniqueKeys")
+    for what in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+)
 _u, _r = job_unique.c, job_run.c
 
 
@@ -89,16 +93,35 @@ async def take(
         wanted: For each key the run that is asked for.
         now: The present instant.
     """
-    found: dict[Pair, Outcome] = {}
+    if not wanted:
+        return {}
     for _ in range(_MOST_TRIES):
-        left = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
-        if not left:
+        await _several(connection, wanted, _SAVE)
+        found = await _try(connection, wanted, now)
+        if found.keys() == wanted.keys():
+            await _several(connection, wanted, _KEEP)
             return found
-        found |= {pair: _first(left[pair], now) for pair in await _insert(connection, left)}
-        held = left.keys() - found.keys()
-        if held:
-            found |= await _among_others(connection, {pair: left[pair] for pair in held}, now)
+        await _several(connection, wanted, _UNDO)  # who waits for a key holds none that comes after it
     raise RunStateError("the key of a unique run is taken and left again all the time")
+
+
+async def _try(
+    connection: AsyncConnection, wanted: Mapping[Pair, NewRun], now: datetime
+) -> dict[Pair, Outcome]:
+    """Take keys in one order; those are left out that were taken or left by others meanwhile."""
+    found: dict[Pair, Outcome] = {
+        pair: _first(wanted[pair], now) for pair in await _insert(connection, wanted)
+    }
+    held = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
+    return found | await _among_others(connection, held, now) if held else found
+
+
+async def _several(
+    connection: AsyncConnection, wanted: Collection[Pair], statement: sa.TextClause
+) -> None:
+    """Keep or undo what was done for several keys; of one nothing is held when it is tried again."""
+    if len(wanted) > 1:
+        await connection.execute(statement)
 
 
 async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:
