@@ -27,6 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES
 from ...core.queues.ageing import BEHIND_ALL, entry_priority
+from ...storage.dialects.frequent import FrequentStatement
+from ...storage.dialects.listed import listed
 from ...storage.dialects.psycopg_driver import QuietConnection
 from ..port import Submission
 
@@ -43,16 +45,22 @@ _AT_LEAST = 5_000
 _IN_A_BUNDLE = 200
 """Runs whose entries are written by whoever opens it: that takes the server about 4 ms of its processor."""
 
-_MANY = 100
-_DEFER = sa.text("""
+_DEFER = FrequentStatement(
+    sa.text("""
     SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(
         ROW(CAST(:queue AS varchar), CAST(:task AS varchar), CAST(:priority AS integer), NULL, NULL,
             jsonb_build_object('run_id', run_id), CAST(:due_at AS timestamptz))::procrastinate_job_to_defer_v1
         ORDER BY place
-    )))
+    ))) AS count
     FROM unnest(CAST(:run_ids AS bigint[])) WITH ORDINALITY AS given (run_id, place)
     """)
-"""Writes many entries at once. It ends as Procrastinate's own ``batch_defer`` does, without 18 values for each of them."""
+    .bindparams(
+        sa.bindparam("due_at", type_=sa.DateTime(timezone=True)),
+        listed("run_ids", sa.BigInteger),
+    )
+    .columns(sa.column("count", sa.Integer))
+)
+"""Writes several entries at once. It ends as Procrastinate's own ``batch_defer`` does, without 18 values for each of them."""
 
 QUEUE_OUTAGES = (*OUTAGES, ConnectorException, psycopg.Error)
 """What is raised while the database is unavailable, by SQLAlchemy or by Procrastinate."""
@@ -101,9 +109,9 @@ async def defer(
         app = _plain_app()
     for (queue, priority, due_at), ids in _alike(runs, now, aging).items():
         is_many = task == TASK and len(ids) >= _AT_LEAST
-        if len(ids) >= _MANY and not is_many:
+        if len(ids) > 1 and not is_many:
             given = {"queue": queue, "task": task, "priority": priority, "due_at": due_at}
-            await connection.execute(_DEFER, {**given, "run_ids": ids})
+            await _DEFER.all(connection, {**given, "run_ids": ids})
             continue
         entry = app.configure_task(
             BUNDLE if is_many else task,

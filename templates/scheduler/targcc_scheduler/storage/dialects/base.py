@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import quoted_name
 
+from ..runs.values import Tied
 from ..statistics.endings import Ending
 from ..texts.base import TextIndex
 
@@ -157,8 +158,8 @@ class Dialect(Protocol):
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], int]:
-        """Write outcomes with their history and count them; returns the runs and attempts that were as their settlement expects.
+    ) -> dict[tuple[int, int], Tied]:
+        """Write outcomes with their history and count them, and keep others from the keys of their limits; returns what hangs on the runs, by run and attempt, that were as their settlement expects.
 
         Args:
             connection: A transaction, or a connection that commits by itself.

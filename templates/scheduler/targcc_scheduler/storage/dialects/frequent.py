@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # there is no need of the one dialect on the other database
 
 
 class FrequentStatement:
-    """A statement whose text and conversions are made once for each database; on a connection by another driver, SQLAlchemy executes it.
+    """A statement whose text and conversions are made once for each database; on a plain connection, or one by another driver, SQLAlchemy executes it.
 
     Args:
         statement: Its parameters are the same each time; none of them is expanded.
@@ -28,19 +28,23 @@ class FrequentStatement:
         self, connection: AsyncConnection, parameters: Mapping[str, Any]
     ) -> Sequence[Any]:
         """Execute it; its rows, with their columns by name."""
-        if connection.dialect.name == "sqlite":
-            return await self._on_sqlite.rows(connection, parameters)
-        if connection.dialect.driver == "psycopg":
-            return await self._on_psycopg.rows(connection, parameters)
+        if isinstance(connection, AsyncConnection):
+            if connection.dialect.name == "sqlite":
+                return await self._on_sqlite.rows(connection, parameters)
+            if connection.dialect.driver == "psycopg":
+                return await self._on_psycopg.rows(connection, parameters)
         return (await connection.execute(self._statement, dict(parameters))).all()
 
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
-        """Execute it for each set of parameters, on a connection of the scheduler's own; how many rows each has changed."""
-        if connection.dialect.name == "sqlite":
-            return await self._on_sqlite.counts(connection, many)
-        return await self._on_psycopg.counts(connection, many)
+        """Execute it for each set of parameters; how many rows each has changed."""
+        if isinstance(connection, AsyncConnection):
+            if connection.dialect.name == "sqlite":
+                return await self._on_sqlite.counts(connection, many)
+            if connection.dialect.driver == "psycopg":
+                return await self._on_psycopg.counts(connection, many)
+        return [(await connection.execute(self._statement, dict(one))).rowcount for one in many]
 
     @cached_property
     def _on_sqlite(self) -> SQLiteStatement:

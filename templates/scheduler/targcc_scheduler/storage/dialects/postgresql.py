@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import quoted_name
 
 from ..runs.transition import SETTLE
+from ..runs.values import Tied
 from ..statistics.endings import Ending, shard_of_process
 from ..tables import UtcDateTime, job_run, logged_job
 from ..texts.base import TextIndex
 from ..texts.postgresql import PostgreSQLTexts
+from ..ties.tie import Tie
 from . import keepalive
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
@@ -47,8 +49,23 @@ locks until then, and all others wait.
 """
 
 _HISTORY = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
-_SETTLE = FrequentStatement(
-    sa.text(f"""
+_KEYS = f"""
+    , held AS MATERIALIZED (
+        SELECT LimitKey FROM c_JobLimit
+        WHERE LimitKey = ANY (ARRAY(
+            SELECT LimitKey FROM settled WHERE Ties & {int(Tie.LIMITED)} <> 0 AND LimitKey IS NOT NULL
+        ))
+        ORDER BY LimitKey
+        FOR UPDATE
+    )
+"""  # noqa: S608 - constants of this package
+_HELD = ", (SELECT count(LimitKey) FROM held) AS all_held"
+
+
+def _settle(held: tuple[str, str] = ("", "")) -> FrequentStatement:
+    """A statement that settles runs; and one that locks the keys of their limits too, in one order, so that no two wait for each other."""
+    keys, all_held = held
+    statement = sa.text(f"""
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given (
             run_id bigint, source text, server_id text, attempt integer, state text, message text,
@@ -61,7 +78,7 @@ _SETTLE = FrequentStatement(
     ), settled AS (
         {SETTLE.format(given="given.", source="FROM given")}
         AND c_JobRun.Id = ANY (ARRAY(SELECT run_id FROM given)) -- by key, however small the table is
-        RETURNING given.run_id, given.attempt, c_JobRun.Ties
+        RETURNING given.run_id, given.attempt, c_JobRun.Ties, c_JobRun.LimitKey
     ), logged AS (
         INSERT INTO c_LoggedJob ({_HISTORY})
         SELECT {_HISTORY}
@@ -86,15 +103,20 @@ _SETTLE = FrequentStatement(
             SumMs = c_JobStat.SumMs + excluded.SumMs,
             MaxMs = greatest(c_JobStat.MaxMs, excluded.MaxMs)
     )
-    SELECT run_id, attempt, Ties FROM settled
+    {keys}
+    SELECT run_id, attempt, Ties, LimitKey FROM settled{all_held}
     """)  # noqa: S608 - constants of this package
-    .bindparams(sa.bindparam("rows", type_=sa.Text))
-    .columns(
-        sa.column("run_id", sa.BigInteger),
-        sa.column("attempt", sa.Integer),
-        sa.column("ties", sa.Integer),
+    return FrequentStatement(
+        statement.bindparams(sa.bindparam("rows", type_=sa.Text)).columns(
+            sa.column("run_id", sa.BigInteger),
+            sa.column("attempt", sa.Integer),
+            sa.column("ties", sa.Integer),
+            sa.column("limit_key", sa.Text),
+        )
     )
-)
+
+
+_SETTLE, _SETTLE_TIED = _settle(), _settle((_KEYS, _HELD))
 
 
 @cache
@@ -292,7 +314,7 @@ class PostgreSQLDialect:
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], int]:
+    ) -> dict[tuple[int, int], Tied]:
         """Settle many runs in one statement: every statement is a round trip."""
         given = [
             {
@@ -303,8 +325,9 @@ class PostgreSQLDialect:
             for row, history, ending in zip(rows, histories, endings, strict=True)
         ]
         text = json.dumps(given, default=_instant)
-        found = await _SETTLE.all(connection, {"rows": text})
-        return {(run_id, attempt): ties for run_id, attempt, ties in found}
+        statement = _SETTLE_TIED if any(row["tied"] for row in rows) else _SETTLE
+        found = await statement.all(connection, {"rows": text})
+        return {(run_id, attempt): Tied(*tied) for run_id, attempt, *tied in found}
 
 
 DIALECT: Dialect = PostgreSQLDialect()

@@ -23,6 +23,7 @@ from sqlalchemy.sql import quoted_name
 
 from ...core.files import owner_only
 from ..runs.transition import SETTLE
+from ..runs.values import Tied
 from ..statistics.endings import Ending, added_up
 from ..tables import UtcDateTime, job_run, job_stat, logged_job
 from ..texts.base import TextIndex
@@ -57,8 +58,9 @@ _LOG = FrequentStatement(
     )
 )
 
+_UNTIED = Tied(0, None)
 _TIES = FrequentStatement(
-    sa.select(job_run.c.Id, job_run.c.Ties).where(
+    sa.select(job_run.c.Id, job_run.c.Ties, job_run.c.LimitKey).where(
         is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0
     )
 )
@@ -267,7 +269,7 @@ class SQLiteDialect:
         rows: Sequence[Mapping[str, Any]],
         histories: Sequence[Mapping[str, Any] | None],
         endings: Sequence[Ending | None],
-    ) -> dict[tuple[int, int], int]:
+    ) -> dict[tuple[int, int], Tied]:
         """A statement for each run costs microseconds, and tells whether the run was found."""
         found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
         attempts = [one for one in compress(histories, found) if one is not None]
@@ -275,11 +277,11 @@ class SQLiteDialect:
         await _LOG.counts(connection, attempts)
         await self._count.counts(connection, added_up(counted, _SHARD))
         written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
-        ties = {
-            row.Id: row.Ties
+        tied = {
+            row.Id: Tied(row.Ties, row.LimitKey)
             for row in await _TIES.all(connection, {"ids": [one for one, _ in written]})
         }
-        return {(run_id, attempt): ties.get(run_id, 0) for run_id, attempt in written}
+        return {(run_id, attempt): tied.get(run_id, _UNTIED) for run_id, attempt in written}
 
 
 DIALECT: Dialect = SQLiteDialect()

@@ -23,7 +23,7 @@ from ..statistics.endings import Ending
 from ..tables import job_log_line, job_run
 from .history import history_row
 from .transition import state_line
-from .values import Settlement
+from .values import Settlement, Tied
 
 
 async def settle(
@@ -120,8 +120,8 @@ def _seen(
     ]
 
 
-def _with_ties(item: Settlement, ties: int) -> Settlement:
-    return replace(item, ties=ties) if ties else item
+def _with_ties(item: Settlement, tied: Tied) -> Settlement:
+    return replace(item, ties=tied.ties, limit_key=tied.limit_key) if tied.ties else item
 
 
 def _key(item: Settlement) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ...core.queues.turns import Turns
 from ...core.states import FINAL, WAITING, RunState
@@ -310,6 +310,13 @@ class AttemptRecord:
     metadata_json: str | None = field(default=None, repr=False)
 
 
+class Tied(NamedTuple):
+    """What hangs on a run: its ties, a :class:`~..ties.tie.Tie`, and the key of its limit."""
+
+    ties: int
+    limit_key: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
     """What becomes of a run. A message queue's consumer *settles* a message: completes it, puts it back, gives it up; so here.
@@ -328,6 +335,7 @@ class Settlement:
         log_lines: Rows for ``c_JobLogLine`` that are not written yet.
         progress: How far it came, if it said so.
         ties: What hung on the run when it was written; see :mod:`..ties.ended`.
+        limit_key: The key of its limit, then.
     """
 
     claim: Claim
@@ -343,6 +351,7 @@ class Settlement:
     log_lines: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     progress: tuple[float, float | None] | None = None
     ties: int = 0
+    limit_key: str | None = None
 
     @property
     def is_final(self) -> bool:

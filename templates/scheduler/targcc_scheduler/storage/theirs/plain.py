@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -28,6 +29,19 @@ class Plain:
     async def scalar(self, *args: Any, **options: Any) -> Any:
         """The first value of what a statement finds."""
         return self.sync_connection.scalar(*args, **options)
+
+    async def scalars(self, *args: Any, **options: Any) -> sa.ScalarResult[Any]:
+        """The first values of what a statement finds."""
+        return self.sync_connection.scalars(*args, **options)
+
+    async def run_sync(
+        self,
+        function: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Call a function with the plain connection."""
+        return function(self.sync_connection, *args, **options)
 
     async def get_raw_connection(self) -> Any:
         """The connection of the pool, which knows that of the driver."""

@@ -8,8 +8,7 @@ no counter can drift.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,7 +25,7 @@ from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
 from ..tables import UtcDateTime, job_run
 from .consequences import Consequences, Ready
-from .limit_keys import renamed
+from .limit_keys import asking, renamed
 from .limit_keys.room import Room
 from .tie import Tie
 
@@ -84,90 +83,25 @@ _ASK = FrequentStatement(
         Ties=_c.Ties.op("|")(sa.literal_column(str(int(Tie.ASKS)))),
     )
 )
-_KEYS_OF = FrequentStatement(sa.select(_c.LimitKey).where(_IDS, _c.LimitKey.is_not(None)))
 _l = job_limit.c
 _LOCK = FrequentStatement(
-    sa.select(
-        _l.LimitKey,
-        _l.Most,
-        sa.type_coerce(_l.IntervalMs, sa.types.NullType()).label(
-            "IntervalMs"
-        ),  # as drivers have it
-        _l.Burst,
-        _l.NextAt,
-        _l.WakeId,
-    )
-    .where(is_among(job_limit.c.LimitKey, _KEYS))
-    .order_by(job_limit.c.LimitKey)
+    sa.select(_l.LimitKey)
+    .where(is_among(_l.LimitKey, _KEYS))
+    .order_by(_l.LimitKey)
     .with_for_update()
 )
-_taker = job_run.alias("taker")
-
-
-def _of_key(what: sa.ColumnElement[Any], *states: RunState) -> sa.ScalarSelect[Any]:
-    """Something of the runs of a key in some states. Key by key, as else SQLite looks at all runs that are not over."""
-    return (
-        sa.select(what)
-        .where(
-            _taker.c.LimitKey == _l.LimitKey,
-            _taker.c.State.in_([sa.literal_column(f"'{state}'") for state in states]),
-            _taker.c.CompletedAt.is_(None),
-        )
-        .scalar_subquery()
-    )
-
-
-_USED = FrequentStatement(
-    sa.select(
-        _l.LimitKey,
-        _of_key(sa.func.sum(_taker.c.Weight), RunState.ENQUEUED, RunState.RUNNING).label("weight"),
-        _of_key(sa.func.count(), RunState.ENQUEUED).label("unbegun"),
-    ).where(is_among(_l.LimitKey, _KEYS))
-)
-_AWAITING = sa.select(sa.literal_column(f"'{RunState.AWAITING}'")).scalar_subquery()
-"""The state as PostgreSQL does not see it when it plans. Where no run had it at the last ANALYZE, it would take the index of a state for the best,
-and read all runs that ask, of whatever key."""
-
-
-def _asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """That a run waits for room and for nothing else."""
-    asks = run.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
-    return run.c.State == _AWAITING, run.c.CompletedAt.is_(None), asks
-
-
-_ASKS = _asks(job_run)
-_CANDIDATE = (_c.Id, _c.LimitKey, _c.Queue, _c.Priority, _c.DueAt, _c.Weight)
-_NEXT_OF_KEY = FrequentStatement(
-    sa.select(*_CANDIDATE)
-    .where(_c.LimitKey == sa.bindparam("key", type_=sa.Text), *_ASKS)
-    .order_by(_c.Priority.desc(), _c.DueAt, _c.Id)
-    .limit(sa.bindparam("count"))
-)
 _other = job_run.alias("other")
-_FIRST_OF_KEYS = FrequentStatement(
-    sa.select(*_CANDIDATE).where(
-        _c.Id.in_(
-            sa.select(
-                sa.select(_other.c.Id)
-                .where(_other.c.LimitKey == job_limit.c.LimitKey, *_asks(_other))
-                .order_by(_other.c.Priority.desc(), _other.c.DueAt, _other.c.Id)
-                .limit(1)
-                .scalar_subquery()
-            ).where(is_among(job_limit.c.LimitKey, _KEYS))
-        )
-    )
-)
 _STILL_ASK = is_found(
     _c.Id,
     sa.select(_other.c.Id)
     .where(
         is_among(_other.c.Id, listed("ids", sa.BigInteger)),
-        _other.c.State == _AWAITING,
+        _other.c.State == asking.hidden(RunState.AWAITING),
     )
     .with_for_update(skip_locked=True)
     .scalar_subquery(),
 )
-# They are locked in their state, so the transition names all states from which a run may come: see `_AWAITING`.
+# They are locked in their state, so the transition names all states from which a run may come: see `hidden`.
 # Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
 _ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK).returning(_c.Id))
 _WAKE = FrequentStatement(
@@ -184,7 +118,7 @@ _WAITED_FOR = FrequentStatement(
     sa.select(job_limit.c.LimitKey)
     .where(
         job_limit.c.LimitKey > sa.bindparam("after", type_=sa.Text),
-        sa.exists().where(_c.LimitKey == job_limit.c.LimitKey, *_ASKS),
+        sa.exists().where(_c.LimitKey == job_limit.c.LimitKey, *asking.asks(job_run)),
     )
     .order_by(job_limit.c.LimitKey)
     .limit(_MOST)
@@ -229,8 +163,8 @@ async def stage_some(
     line = state_line(now, RunState.AWAITING, "waits for room")
     await _ASK.counts(connection, [{"ids": [row.Id for row in rows], "line": line}])
     of_job, begins = await renamed.keys_of(connection, rows, jobs)
-    limits = await _lock(connection, of_job)
-    while missing := sorted(of_job.keys() - limits.keys()):
+    keys = await _lock(connection, of_job)
+    while missing := sorted(of_job.keys() - set(keys)):
         new = [
             {"LimitKey": key, "JobName": begins[of_job[key]], "UpdatedAt": now}
             | jobs[of_job[key]].values
@@ -238,19 +172,18 @@ async def stage_some(
         ]
         insert = known.of(connection).insert_ignore(job_limit, [job_limit.c.LimitKey])
         await connection.execute(insert, new)
-        limits = await _lock(connection, of_job)
-    return await _admit(connection, limits, now), more
+        keys = await _lock(connection, of_job)
+    return await _admit(connection, keys, now), more
 
 
 async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """Runs of limits have ended, or let go of their workers: others may go."""
-    ids = [item.claim.run_id for item in settled if item.ties & Tie.LIMITED]
-    if not ids:
+    keys = {item.limit_key for item in settled if item.limit_key is not None}
+    if not keys:
         return Consequences()
-    keys = {row.LimitKey for row in await _KEYS_OF.all(connection, {"ids": ids})}
-    return Consequences(ready=await admit(connection, keys, now))
+    return Consequences(ready=await _admit(connection, sorted(keys), now))
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Consequences:
@@ -288,27 +221,27 @@ async def sweep(
     return ready
 
 
-async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Row]:
+async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> list[str]:
+    """Keep others from keys, in one order; those that there are."""
     rows = await _LOCK.all(connection, {"keys": sorted(keys)})
-    return {row.LimitKey: row for row in rows}
+    return [row.LimitKey for row in rows]
 
 
-async def _admit(
-    connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
-) -> list[Ready]:
-    """As :func:`admit`, for keys whose rows are locked."""
+async def _admit(connection: AsyncConnection, keys: Collection[str], now: datetime) -> list[Ready]:
+    """As :func:`admit`, for keys that are locked: a statement that begins after that sees all that others have done."""
+    limits = await asking.look(connection, keys) if keys else {}
     if not limits:
         return []
-    found = await _USED.all(connection, {"keys": list(limits)})
-    used = {row.LimitKey: row for row in found if row.weight is not None}
     clock = now
-    if any(limit.IntervalMs is not None for limit in limits.values()):
+    rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
+    if rates:
         clock = await known.of(connection).read_clock(connection) or now
-    rooms = {key: Room(limit, used.get(key), clock) for key, limit in limits.items()}
-    asking = await _next(connection, {key: room for key, room in rooms.items() if room.count})
+    unbegun = await asking.unbegun(connection, rates)
+    rooms = {key: Room(limit, unbegun.get(key, 0), clock) for key, limit in limits.items()}
+    candidates = await _candidates(connection, rooms)
     chosen: dict[int, Row] = {}
     waits: dict[str, Row] = {}
-    for key, rows in asking.items():
+    for key, rows in candidates.items():
         for row in rows:
             if not rooms[key].take(row.Weight):
                 waits[key] = row
@@ -331,20 +264,16 @@ async def _admit(
     return sorted(ready, key=lambda run: run.run_id)
 
 
-async def _next(connection: AsyncConnection, rooms: Mapping[str, Room]) -> dict[str, Sequence[Row]]:
-    """The runs of keys that ask, the most urgent first: one of each where that is enough, else some of one key after the other."""
+async def _candidates(
+    connection: AsyncConnection, rooms: Mapping[str, Room]
+) -> dict[str, Sequence[Row]]:
+    """The runs of keys that ask, the most urgent first, as far as it is worth to look."""
     found: dict[str, Sequence[Row]] = {}
-    one = [key for key, room in rooms.items() if room.count == 1 and room.limit.IntervalMs is None]
-    if len(one) > 1:
-        by_key = defaultdict(list)
-        for row in await _FIRST_OF_KEYS.all(connection, {"keys": one}):
-            by_key[row.LimitKey].append(row)
-        found |= by_key
-    else:
-        one = []
-    for key in sorted(rooms.keys() - set(one)):
-        asked = {"key": key, "count": rooms[key].count}
-        found[key] = await _NEXT_OF_KEY.all(connection, asked)
+    for key, room in rooms.items():
+        limit = room.limit
+        if room.count and limit.Id is not None:
+            is_enough = room.count == 1 and limit.IntervalMs is None
+            found[key] = [limit] if is_enough else await asking.urgent(connection, key, room.count)
     return found
 
 

@@ -51,7 +51,9 @@ async def insert_many(
     """
     if not any(run.unique or run.call for run in runs):
         return await _insert(connection, runs, now)
-    by_call = sorted(enumerate(runs), key=_call_of)  # in one order, so that no two wait for each other
+    by_call = sorted(
+        enumerate(runs), key=_call_of
+    )  # in one order, so that no two wait for each other
     called = {
         place: run_id
         for place, run in by_call

@@ -101,7 +101,9 @@ async def take(
         if found.keys() == wanted.keys():
             await _several(connection, wanted, _KEEP)
             return found
-        await _several(connection, wanted, _UNDO)  # who waits for a key holds none that comes after it
+        await _several(
+            connection, wanted, _UNDO
+        )  # who waits for a key holds none that comes after it
     raise RunStateError("the key of a unique run is taken and left again all the time")
 
 

@@ -17,15 +17,15 @@ class Room:
     """What is left of a key.
 
     Args:
-        limit: Its row.
-        used: What its runs take; ``None``: nothing.
+        limit: What :func:`.asking.look` says of it.
+        unbegun: How many of its runs have room and have not begun.
         now: The present instant, by the database's clock.
     """
 
-    def __init__(self, limit: Row, used: Row | None, now: datetime) -> None:
+    def __init__(self, limit: Row, unbegun: int, now: datetime) -> None:
         self.limit = limit
-        self._left = math.inf if limit.Most is None else limit.Most - (used.weight if used else 0)
-        self._is_free = used is None
+        self._left = math.inf if limit.Most is None else limit.Most - (limit.taken or 0)
+        self._is_free = limit.taken is None
         self.tokens = AT_ONCE
         self.full_at = now
         self.token_at: datetime | None = None
@@ -34,7 +34,7 @@ class Room:
             burst = limit.Burst or 1
             self.full_at = max(now, limit.NextAt or now)
             saved = (now + burst * self._interval - self.full_at) // self._interval
-            self.tokens = min(saved, burst - (used.unbegun if used else 0))
+            self.tokens = min(saved, burst - unbegun)
             at = self.full_at + (1 - burst) * self._interval
             self.token_at = at if at > now else now + self._interval
 
