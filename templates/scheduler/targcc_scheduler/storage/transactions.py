@@ -30,8 +30,8 @@ T = TypeVar("T")
 _MOST_TRIES = 5
 _UNDONE = {"40001", "40P01"}
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
-_SPARE = 2
-"""A pool that has more connections than that can do without the one that is kept."""
+_SPARE = 3
+"""A pool that has more connections than that can do without the two that are kept."""
 
 
 class FileWatch:
@@ -154,10 +154,11 @@ class Store:
         self.engine: AsyncEngine = self.dialect.make_engine(address, pool_size)
         self._inline = self.dialect.make_inline_engine(address)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        short, is_open = self._inline or self._autocommit, self.dialect.is_open
+        is_open = self.dialect.is_open
         spare = self._inline is not None or pool_size is None or pool_size > _SPARE
-        self._reader = _Kept(short, is_open, keep=spare)
-        self._writer = _Kept(short.execution_options(**WRITES), is_open)
+        self._reader = _Kept(self._inline or self._autocommit, is_open, keep=spare)
+        writing = (self._inline or self.engine).execution_options(**WRITES)
+        self._writer = _Kept(writing, is_open, keep=spare)
         self.file = self.dialect.file(address)
         """The SQLite file; ``None`` on PostgreSQL."""
         self.plain_address = self.dialect.plain_address(address)
@@ -185,11 +186,8 @@ class Store:
             DatabaseReplaced: the database is not the one that was opened.
         """
         self.watch.check()
-        if self._inline is None:
-            async with self.engine.begin() as connection:
-                yield connection
-            return
-        async with self._turn, self._writer.lend() as connection:
+        turn = contextlib.nullcontext() if self._inline is None else self._turn
+        async with turn, self._writer.lend() as connection:
             await self.dialect.begin_write(connection)
             try:
                 yield connection
