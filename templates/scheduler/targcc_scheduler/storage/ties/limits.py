@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL, RunState
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
-from ..dialects.listed import is_among, is_found, listed
+from ..dialects.listed import is_among, listed
 from ..runs.transition import is_in_state, state_line, transition
 from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
@@ -90,19 +90,7 @@ _LOCK = FrequentStatement(
     .order_by(_l.LimitKey)
     .with_for_update()
 )
-_other = job_run.alias("other")
-_STILL_ASK = is_found(
-    _c.Id,
-    sa.select(_other.c.Id)
-    .where(
-        is_among(_other.c.Id, listed("ids", sa.BigInteger)),
-        _other.c.State == asking.hidden(RunState.AWAITING),
-    )
-    .with_for_update(skip_locked=True)
-    .scalar_subquery(),
-)
-# They are locked in their state, so the transition names all states from which a run may come: see `hidden`.
-# Whoever holds the row cancels the run, and lets others go in turn: to wait for that would be a circle.
+_STILL_ASK = asking.still_asks(is_among(asking.other.c.Id, listed("ids", sa.BigInteger)))
 _ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK).returning(_c.Id))
 _WAKE = FrequentStatement(
     transition(
@@ -229,15 +217,14 @@ async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> list[str]:
 
 async def _admit(connection: AsyncConnection, keys: Collection[str], now: datetime) -> list[Ready]:
     """As :func:`admit`, for keys that are locked: a statement that begins after that sees all that others have done."""
-    limits = await asking.look(connection, keys) if keys else {}
-    if not limits:
+    if not keys:
         return []
-    clock = now
-    rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
-    if rates:
-        clock = await known.of(connection).read_clock(connection) or now
-    unbegun = await asking.unbegun(connection, rates)
-    rooms = {key: Room(limit, unbegun.get(key, 0), clock) for key, limit in limits.items()}
+    line = state_line(now, RunState.ENQUEUED, "has room")
+    limits = await _look(connection, keys, line)
+    rooms, clock = await _rooms(connection, limits, now)
+    gone = [row for row in limits.values() if row.admitted]
+    for row in gone:
+        rooms[row.LimitKey].take(row.Weight)
     candidates = await _candidates(connection, rooms)
     chosen: dict[int, Row] = {}
     waits: dict[str, Row] = {}
@@ -247,13 +234,10 @@ async def _admit(connection: AsyncConnection, keys: Collection[str], now: dateti
                 waits[key] = row
                 break
             chosen[row.Id] = row
-    line = state_line(now, RunState.ENQUEUED, "has room")
     asked = {"ids": list(chosen), "line": line}
-    admitted = [row.Id for row in await _ADMIT.all(connection, asked)] if chosen else []
-    ready = [
-        Ready(row.Id, row.Queue, row.Priority, row.DueAt)
-        for row in map(chosen.__getitem__, admitted)
-    ]
+    admitted = await _ADMIT.all(connection, asked) if chosen else []
+    gone += [chosen[row.Id] for row in admitted]
+    ready = [Ready(row.Id, row.Queue, row.Priority, row.DueAt) for row in gone]
     for key in {row.LimitKey for row in chosen.values()}:
         if rooms[key].token_at is not None:
             await _put(connection, key, NextAt=rooms[key].full_at)
@@ -264,6 +248,24 @@ async def _admit(connection: AsyncConnection, keys: Collection[str], now: dateti
     return sorted(ready, key=lambda run: run.run_id)
 
 
+async def _look(connection: AsyncConnection, keys: Collection[str], line: str) -> Mapping[str, Row]:
+    """What there is of keys; where a statement costs a round trip, the same one lets the first of them go."""
+    if known.of(connection).many_writers:
+        return await asking.look_and_admit(connection, keys, line)
+    return await asking.look(connection, keys)
+
+
+async def _rooms(
+    connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
+) -> tuple[dict[str, Room], datetime]:
+    """What is left of keys, and at which instant: by the database's clock where there is a rate."""
+    rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
+    clock = (await known.of(connection).read_clock(connection) if rates else None) or now
+    unbegun = await asking.unbegun(connection, rates)
+    rooms = {key: Room(limit, unbegun.get(key, 0), clock) for key, limit in limits.items()}
+    return rooms, clock
+
+
 async def _candidates(
     connection: AsyncConnection, rooms: Mapping[str, Room]
 ) -> dict[str, Sequence[Row]]:
@@ -272,7 +274,7 @@ async def _candidates(
     for key, room in rooms.items():
         limit = room.limit
         if room.count and limit.Id is not None:
-            is_enough = room.count == 1 and limit.IntervalMs is None
+            is_enough = room.count == 1 and limit.IntervalMs is None and not limit.admitted
             found[key] = [limit] if is_enough else await asking.urgent(connection, key, room.count)
     return found
 

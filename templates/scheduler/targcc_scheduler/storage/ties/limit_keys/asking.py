@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
 from ...dialects.frequent import FrequentStatement
-from ...dialects.listed import is_among, listed
+from ...dialects.listed import is_among, is_found, listed
+from ...runs.transition import transition
 from ...schema.tied.keys import job_limit
 from ...tables import job_run
 from ..tie import Tie
@@ -20,7 +21,7 @@ Row = Any
 
 _l = job_limit.c
 _IS_KEY = is_among(_l.LimitKey, listed("keys", sa.Text))
-_taker, _other = job_run.alias("taker"), job_run.alias("other")
+_taker, other = job_run.alias("taker"), job_run.alias("other")
 
 
 def hidden(state: RunState) -> sa.ScalarSelect[Any]:
@@ -36,6 +37,17 @@ def asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     """That a run waits for room and for nothing else."""
     waits = run.c.Ties.op("&")(sa.literal_column(str(int(Tie.ASKS)))) != 0
     return run.c.State == hidden(RunState.AWAITING), run.c.CompletedAt.is_(None), waits
+
+
+def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """That a run (in ``is_one`` its name is ``other``) waits for room, and that nobody else has locked it; then it is locked.
+
+    As it is locked in its state, the transition names all states from which a run may come: see :func:`hidden`. Whoever holds the row cancels
+    the run, and lets others go in turn: to wait for that would be a circle.
+    """
+    waits = other.c.State == hidden(RunState.AWAITING)
+    waiting = sa.select(other.c.Id).where(is_one, waits).with_for_update(skip_locked=True)
+    return is_found(job_run.c.Id, waiting.scalar_subquery())
 
 
 def _of_key(what: sa.ColumnElement[Any], is_one: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
@@ -69,8 +81,8 @@ _keys = (
     sa.select(
         *_TERMS,
         _of_key(sa.func.sum(_taker.c.Weight), _takes_room).label("taken"),
-        _urgent(_other, _other.c.Id)
-        .where(_other.c.LimitKey == _l.LimitKey)
+        _urgent(other, other.c.Id)
+        .where(other.c.LimitKey == _l.LimitKey)
         .limit(sa.literal_column("1"))
         .scalar_subquery()
         .label("first_id"),
@@ -78,9 +90,26 @@ _keys = (
     .where(_IS_KEY)
     .cte("keys")
 )
-_LOOK = FrequentStatement(
-    sa.select(*_keys.c, *(job_run.c[name] for name in _CANDIDATE)).select_from(
-        _keys.outerjoin(job_run, job_run.c.Id == _keys.c.first_id)
+_first = _keys.outerjoin(job_run, job_run.c.Id == _keys.c.first_id)
+_FOUND = (*_keys.c, *(job_run.c[name] for name in _CANDIDATE))
+_LOOK = FrequentStatement(sa.select(*_FOUND, sa.null().label("admitted")).select_from(_first))
+_has_room = sa.or_(
+    _keys.c.Most.is_(None),
+    sa.and_(
+        _keys.c.taken.is_(None), _keys.c.Most > 0
+    ),  # one that is heavier than the limit goes alone
+    job_run.c.Weight <= _keys.c.Most - _keys.c.taken,
+)
+_with_room = sa.select(job_run.c.Id).select_from(_first)
+_with_room = _with_room.where(_keys.c.IntervalMs.is_(None), _has_room)
+_admitted = (
+    transition(RunState.ENQUEUED, still_asks(other.c.Id.in_(_with_room)))
+    .returning(job_run.c.Id)
+    .cte("admitted")
+)
+_LOOK_AND_ADMIT = FrequentStatement(
+    sa.select(*_FOUND, _admitted.c.Id.label("admitted")).select_from(
+        _first.outerjoin(_admitted, _admitted.c.Id == _keys.c.first_id)
     )
 )
 _UNBEGUN = FrequentStatement(
@@ -94,8 +123,23 @@ _NEXT = FrequentStatement(
 
 
 async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, Row]:
-    """Keys as their rows are, the weight of their runs that take room (``taken``; ``None``: none does), and the most urgent that asks (``Id``; ``None``: none does)."""
-    return {row.LimitKey: row for row in await _LOOK.all(connection, {"keys": list(keys)})}
+    """What there is of keys.
+
+    Returns:
+        For each its row, the weight of the runs that take room (``taken``; ``None``: none does), and the most urgent that asks (``Id``; ``None``: none does).
+    """
+    return _by_key(await _LOOK.all(connection, {"keys": list(keys)}))
+
+
+async def look_and_admit(
+    connection: AsyncConnection, keys: Collection[str], line: str
+) -> Mapping[str, Row]:
+    """The same, and where there is no rate, and room for the most urgent, that goes (``admitted``; else ``None``); on PostgreSQL."""
+    return _by_key(await _LOOK_AND_ADMIT.all(connection, {"keys": list(keys), "line": line}))
+
+
+def _by_key(rows: Iterable[Row]) -> Mapping[str, Row]:
+    return {row.LimitKey: row for row in rows}
 
 
 async def unbegun(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, int]:
