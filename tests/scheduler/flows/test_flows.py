@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from targcc_scheduler import ArgumentsError, Client, RunState, Scheduler
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.errors import FlowStateError, UnknownFlow
 from targcc_scheduler.queries.flows.flows import Flow, flow_of_run, get_flow
-from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.storage.tables import job_run, logged_job
 from web_fixtures import Site
 
 HERE = Path(__file__).parents[1]
@@ -60,6 +60,17 @@ def states(found: Flow) -> dict[str, str]:
     return {step.name: str(step.state) for step in found.steps}
 
 
+async def all_is_old(scheduler: Scheduler) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+
+    async def age(connection):
+        over = sa.update(job_run).where(job_run.c.CompletedAt.is_not(None))
+        await connection.execute(over.values(CompletedAt=long_ago))
+        await connection.execute(sa.update(logged_job).values(StartedAt=long_ago))
+
+    await scheduler.change(age)
+
+
 async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
     HELD.clear()
     begun = await scheduler.start_flow("MonthEnd", {"month": "9"}, by=DANA)
@@ -71,6 +82,9 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
             await asyncio.sleep(0.01)
         half = await flow(scheduler, begun)
         assert (states(half)["load"], states(half)["report"]) == ("running", "waiting")
+        await all_is_old(scheduler)
+        removed = await scheduler.prune(days=30, keep_last=0)
+        assert (removed["runs"], removed["attempts"]) == (0, 0)  # later steps read what they said
     finally:
         HELD.set()
     first = await over(scheduler, begun)

@@ -20,7 +20,10 @@ from ..core.states import FINAL, RunState
 from .audit import audit
 from .dialects import known
 from .runs.operate import delete_rows
-from .tables import job_link, job_run, logged_job
+from .tables import job_batch, job_link, job_run, logged_job
+from .ties.batches.rows import BatchState
+from .ties.flows.rows import KIND as FLOW
+from .ties.links import RUN
 from .trail import seal as trail
 from .trail.links import PRUNED
 
@@ -78,34 +81,49 @@ async def border(connection: AsyncConnection, kept: Kept, job: str, keep: int) -
 
 
 async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> int:
-    """Remove rows by their keys; runs with their logs and steps, unless others wait for them to be done again. How many."""
-    if kept is RUNS:
-        keys = await _unawaited(connection, keys)
+    """Remove rows by their keys: runs with their logs and steps, or history; not of runs for which others wait, nor of a flow that goes on. How many."""
     if not keys:
         return 0
-    if kept is RUNS:
-        await delete_rows(connection, keys)
-    else:
-        among = known.of(connection).among(kept.key, keys)
+    runs = {key: key for key in keys} if kept is RUNS else await _runs_of(connection, keys)
+    needed = await _needed(connection, sorted(set(runs.values())))
+    gone = [key for key in keys if runs.get(key) not in needed]
+    if kept is RUNS and gone:
+        await delete_rows(connection, gone)
+    elif gone:
+        among = known.of(connection).among(kept.key, gone)
         await connection.execute(sa.delete(kept.key.table).where(among))
-    return len(keys)
+    return len(gone)
 
 
-async def _unawaited(connection: AsyncConnection, run_ids: list[int]) -> list[int]:
-    """Those of some runs for which none waits; they are locked first, so that none comes that does."""
+async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int, int]:
+    """The runs of rows of history; those that a legacy system wrote have none."""
+    c = logged_job.c
+    found = await connection.execute(
+        sa.select(c.ID, c.JobId).where(known.of(connection).among(c.ID, history))
+    )
+    return {row.ID: int(row.JobId) for row in found if row.JobId and row.JobId.isdecimal()}
+
+
+async def _needed(connection: AsyncConnection, run_ids: list[int]) -> set[int]:
+    """Those of some runs for which one waits, or whose flow goes on, and may read their metadata; all are locked first, so that none comes that does."""
     if not run_ids:
-        return []
+        return set()
     among = known.of(connection).among
     lock = sa.select(job_run.c.Id).where(among(job_run.c.Id, run_ids)).order_by(job_run.c.Id)
     await connection.execute(lock.with_for_update())
     awaited = (
         sa.select(job_link.c.ParentId)
         .join(job_run, job_run.c.Id == job_link.c.ChildId)
-        .where(job_link.c.ParentKind == "run", among(job_link.c.ParentId, run_ids))
+        .where(job_link.c.ParentKind == RUN, among(job_link.c.ParentId, run_ids))
         .where(job_run.c.State == RunState.AWAITING)
     )
-    waited_for = set((await connection.execute(awaited)).scalars())
-    return [run_id for run_id in run_ids if run_id not in waited_for]
+    of_flows = (
+        sa.select(job_run.c.Id)
+        .join(job_batch, job_batch.c.Id == job_run.c.BatchId)
+        .where(among(job_run.c.Id, run_ids), job_batch.c.Kind == FLOW)
+        .where(job_batch.c.State == BatchState.RUNNING)
+    )
+    return set((await connection.execute(sa.union(awaited, of_flows))).scalars())
 
 
 async def remove_audit(
