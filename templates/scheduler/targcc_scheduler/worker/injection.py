@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from dishka import AsyncContainer
@@ -25,17 +26,8 @@ async def services_for(
     Raises:
         TypeError: something is asked for that nobody offers.
     """
-    wanted = [
-        parameter
-        for parameter in inspect.signature(target).parameters.values()
-        if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
-    ]
-    if not wanted:
-        return {}
-    types = typing.get_type_hints(target.__init__, vars(sys.modules[target.__module__]))  # type: ignore[misc]  # read, not called
     services: dict[str, Any] = {}
-    for parameter in wanted:
-        kind = types.get(parameter.name)
+    for parameter, kind in _wanted(target):
         if isinstance(kind, type) and kind in offers:
             services[parameter.name] = offers[kind]
             continue
@@ -45,6 +37,20 @@ async def services_for(
         elif parameter.default is parameter.empty:
             raise TypeError(_nobody_offers(target, parameter, kind))
     return services
+
+
+@cache
+def _wanted(target: type) -> Sequence[tuple[inspect.Parameter, Any]]:
+    """The parameters of a class's constructor with their types; found once, as that takes longer than many a job."""
+    wanted = [
+        parameter
+        for parameter in inspect.signature(target).parameters.values()
+        if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    ]
+    if not wanted:
+        return ()
+    types = typing.get_type_hints(target.__init__, vars(sys.modules[target.__module__]))  # type: ignore[misc]  # read, not called
+    return [(parameter, types.get(parameter.name)) for parameter in wanted]
 
 
 async def _service(kind: Any, container: AsyncContainer | None) -> tuple[bool, Any]:
