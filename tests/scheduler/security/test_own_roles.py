@@ -4,9 +4,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi.routing import APIRoute
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
 from targcc_scheduler.security.rights import own_roles
@@ -29,7 +32,7 @@ from targcc_scheduler.storage.tables import (
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS
-from web_fixtures import Site, Visitor, running
+from web_fixtures import HOST, Site, Visitor, running
 
 HIDDEN = re.compile(r"hush|Sync.?Stock|slow.?export|warehouse", re.IGNORECASE)
 """What nobody may read who has no role for these jobs: their names, what they do, and whatever the test put into their rows."""
@@ -239,6 +242,19 @@ async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
         lambda db: db.scalars(sa.select(c.JobName).where(c.RetryOf.is_not(None)).distinct())
     )
     assert list(retried) == ["DailyReport"]
+
+
+async def test_what_an_address_is_about_stands_in_it_and_not_in_what_is_before_it(site: Site):
+    mine, theirs = [await site.add_run(one, "enqueued") for one in ("DailyReport", "SyncStock")]
+    await role(site, "reports", ("operator", "daily*"))
+    program = await site.program("reports")
+    outer = httpx.ASGITransport(Starlette(routes=[Mount("/t/{tenant}", site.app)]))
+    async with httpx.AsyncClient(transport=outer, base_url=HOST, headers=program.headers) as client:
+        for base in ("/api", "/jobs/api"):
+            begins = f"/t/{mine}{base}/runs"
+            assert (await client.post(f"{begins}/{theirs}/cancel")).status_code == 404, base
+            assert (await client.get(f"{begins}/{mine}")).status_code == 200
+            assert (await client.get(f"/t/{theirs}{base}/runs/{mine}")).status_code == 200
 
 
 async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):
