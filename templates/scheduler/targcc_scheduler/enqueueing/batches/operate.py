@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from ... import operations
 from ...core.actor import Actor
 from ...core.errors import BatchError
+from ...core.secrets import mask
 from ...core.states import ACTIVE, RunState
+from ...core.text import visible
 from ...engine.creating import carry_out
 from ...engine.handover import hand_on
 from ...engine.later import SubmitsLater
@@ -26,6 +28,7 @@ MOST_RUNS = 100_000
 """A batch has at most so many runs when it is created."""
 MOST_WAITING = 10_000
 """So many, if they wait for something: they go, or are discarded, in the transaction that ends it."""
+_LONGEST_NAME = 200
 _A_STEP = 1_000
 _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
 
@@ -89,7 +92,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
         outer = next((other.batch_id for other in every if one in other.inner), one.parent)
         one.batch_id = await rows.create(
             call.connection,
-            name=one.name,
+            name=visible(mask(one.name))[:_LONGEST_NAME],
             by=str(by),
             now=call.now,
             members=len(one.runs) + len(one.inner),
