@@ -7,7 +7,7 @@ a step one decides, after the other; and deciding again changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,8 @@ from .rows import FlowRow, StepRow
 
 MOST_RUNS = 10_000
 """Runs that a step may have."""
+MOST_CHARACTERS = 64 * 2**20
+"""Characters of the arguments of a step's runs together, and of the metadata that it asks of another: the node that ends that one holds them."""
 _RUNS_A_STATEMENT = 1_000
 _MOST_SWEPT = 100
 
@@ -181,7 +183,17 @@ def _arguments(step: Step, here: StepRow, values: Mapping[str, Any]) -> list[str
         raise FlowError(f"for_each: {step.for_each} is no list")
     if len(items) > MOST_RUNS:
         raise FlowError(f"for_each: {len(items)} items, and a step has at most {MOST_RUNS} runs")
-    return [_filled(step, here, {**values, "item": item}) for item in items]
+    given: list[str | None] = []
+    for start in range(0, len(items), _RUNS_A_STATEMENT):
+        some = items[start : start + _RUNS_A_STATEMENT]
+        given += [_filled(step, here, {**values, "item": item}) for item in some]
+        _check_size(given, f"for_each: the arguments of {len(items)} runs")
+    return given
+
+
+def _check_size(texts: Iterable[str | None], what: str) -> None:
+    if sum(len(text or "") for text in texts) > MOST_CHARACTERS:
+        raise FlowError(f"{what} would have more than {MOST_CHARACTERS} characters")
 
 
 def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
@@ -219,4 +231,5 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
         )
         for row in await connection.execute(query):
             last[row.JobId] = row.MetadataJson
+        _check_size(last.values(), f"the metadata of {name}")
     return [json.loads(last.get(str(run_id)) or "{}") for run_id in ids]
