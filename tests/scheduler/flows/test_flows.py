@@ -118,6 +118,14 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
         await scheduler.start_flow("MonthBegin")
 
 
+async def test_a_part_of_a_list_is_not_taken_for_the_list(scheduler: Scheduler):
+    found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "m" * 40_000}))
+    assert SEEN[0].startswith("import mmm")
+    step = next(one for one in found.steps if one.name == "load")
+    assert (step.state, step.runs) == ("failed", {})
+    assert step.why == "import.files was not kept as it was given: it is too much, or secret"
+
+
 @pytest.mark.parametrize(
     ("most", "step", "why"),
     [

@@ -14,10 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ....core.kept.metadata import is_kept
 from ....core.states import ACTIVE
 from ....flows.errors import FlowError
 from ....flows.graph import Step, steps_of
-from ....flows.language import filled
+from ....flows.language import NotKept, filled
 from ....flows.progress import OVER, StepState, outcome, verdict
 from ...dialects import known
 from ...runs import create
@@ -232,4 +233,13 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
         for row in await connection.execute(query):
             last[row.JobId] = row.MetadataJson
         _check_size(last.values(), f"the metadata of {name}")
-    return [json.loads(last.get(str(run_id)) or "{}") for run_id in ids]
+    return [_as_kept(json.loads(last.get(str(run_id)) or "{}")) for run_id in ids]
+
+
+def _as_kept(value: Any) -> Any:
+    """Metadata in which stands of what was cut, or masked, that it is not there: nobody takes a part for the whole, or a mark for an item."""
+    if not is_kept(value):
+        return NotKept()
+    if isinstance(value, dict):
+        return {key: _as_kept(one) for key, one in value.items()}
+    return [_as_kept(one) for one in value] if isinstance(value, list) else value
