@@ -21,6 +21,7 @@ from ...storage.bulk.actions import Step
 from ...storage.runs.values import After, NewRun
 from ...storage.ties import following
 from ...storage.ties.batches import ended, rows
+from ...storage.ties.batches.waiters import waiting_for
 from ...storage.ties.links import BATCH
 from ...storage.ties.tie import Tie
 
@@ -111,10 +112,14 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
 
 
 async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
-    outer = {(BATCH, one) for one in await rows.with_outer(call.connection, parent)}
-    for run in (run for one in planned.every for run in one.runs):
-        if run.after is not None and outer.intersection(run.after.parents):
-            raise BatchError(f"{planned.name} cannot wait for a batch that it is in")
+    waits = [run.after for one in planned.every for run in one.runs if run.after is not None]
+    if not waits:
+        return
+    circle = await waiting_for(call.connection, await rows.with_outer(call.connection, parent))
+    if any(circle.intersection(one.parents) for one in waits):
+        raise BatchError(
+            f"{planned.name} cannot wait for a batch that it is in, nor for what waits for that"
+        )
 
 
 def _check_size(every: Sequence[Planned]) -> None:
