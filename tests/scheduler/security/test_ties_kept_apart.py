@@ -13,6 +13,7 @@ from targcc_scheduler.security.roles import Grant, Role
 from web_fixtures import Site, running
 
 HIDDEN = re.compile(r"ware.?house", re.IGNORECASE)
+DAILY = ("DailyReport", "DailySlot", "DailyCheck")
 
 
 @job(JobType.MANUAL)
@@ -29,6 +30,14 @@ async def daily_check() -> None: ...
 
 @job(after=[warehouse_stock, daily_mail])
 async def daily_report() -> None: ...
+
+
+@job("0 5 * * *")
+async def daily_slot() -> None: ...
+
+
+@job(after=[daily_slot])
+async def warehouse_order() -> None: ...
 
 
 @pytest.fixture
@@ -71,7 +80,10 @@ async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(si
     stands = {(one["job"], one["state"]) for one in found}
     assert {("DailyCheck", "cancelled"), ("DailyReport", "awaiting")} <= stands
     pages = ["/jobs", "/jobs/jobs", "/jobs/runs", "/api/runs", "/api/jobs", "/api/chains"]
-    pages += [f"/{one}/DailyReport" for one in ("api/jobs", "jobs/jobs")]
+    pages += [f"/{one}/{name}" for one in ("api/jobs", "jobs/jobs") for name in DAILY]
+    slots = "/jobs/jobs/DailySlot/backfill?since=2026-11-20T00:00&until=2026-11-22T00:00"
+    assert "the jobs that follow it: <bdi>1 more</bdi>" in (await client.get(slots)).text
+    pages.append(slots)
     for run in found:
         beginnings = (f"/api/runs/{run['id']}", f"/jobs/runs/{run['id']}")
         pages += [f"{one}{part}" for one in beginnings for part in ("", "/why")]
