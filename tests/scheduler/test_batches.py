@@ -118,6 +118,20 @@ async def test_what_failed_is_done_again_in_its_place_and_success_comes_then(sch
         await scheduler.batches.retry_failed(batch.batch_id, by=SYSTEM)
 
 
+async def test_any_text_is_a_name_for_a_batch(scheduler):
+    names = {
+        "n" * 300: "n" * 200,
+        "a\0b\x1b[31m": "a␀b␛[31m",
+        "\u202etxt.exe": "<U+202E>txt.exe",
+        "half \ud83d": "half <U+D83D>",
+        "login=dana password=correct-horse": "login=dana password=••••••",
+    }
+    for name, kept in names.items():
+        async with scheduler.batch(name) as batch:
+            batch.enqueue(ReportJob)
+        assert (await _batch(scheduler, batch.batch_id)).Name == kept
+
+
 async def test_a_block_that_raises_and_a_transaction_that_is_rolled_back_leave_nothing(scheduler):
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is tested
         async with scheduler.batch("never", on_finish=CleanUpJob) as batch:

@@ -91,6 +91,26 @@ async def test_what_the_batch_waits_for_fails_and_is_done_again(scheduler):
     assert await scheduler.wait(done.Id, 60) == "succeeded"
 
 
+async def test_no_member_waits_for_what_waits_for_its_batch(scheduler):
+    async with scheduler.batch("year") as year:
+        year.enqueue(book, number=1)
+        async with year.batch("month") as month:
+            month.enqueue(book, number=2)
+    run = await scheduler.enqueue(report, after=year)
+    later = await scheduler.enqueue(report, after=run, on="finish")
+    async with scheduler.batch("after it", after=later) as after_it:
+        after_it.enqueue(book, number=3)
+    for waits_for in (year, month, run, later, after_it):
+        with pytest.raises(BatchError, match="cannot wait for a batch that it is in"):
+            async with scheduler.batch("circle", parent=month.batch_id, after=waits_for) as circle:
+                circle.enqueue(book, number=4)
+    first = await scheduler.enqueue(book, number=5)
+    async with scheduler.batch("no circle", parent=month.batch_id, after=first) as member:
+        member.enqueue(book, number=6)
+    await scheduler.start(schedule=False)
+    await until(scheduler, after_it, "succeeded")
+
+
 async def test_a_batch_becomes_a_member_of_one_that_goes_on(scheduler, monkeypatch):
     async with scheduler.batch("outer") as outer:
         outer.enqueue(book, number=1)

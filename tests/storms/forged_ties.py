@@ -77,7 +77,7 @@ _DISCARDED = change(
     without(_ALL, 3),
     3,
     state="cancelled",
-    message="discarded: run 2 (Refusing) failed",
+    message="discarded: run 2 failed",
     life=life((3, "awaiting"), (5.6, "cancelled")),
 )
 """A run waits for the success of both, and is discarded."""
@@ -155,13 +155,13 @@ CASES = {
     "a child awaits a parent that is over otherwise": ("continuation", awaits(_ALL, 3)),
     "a child is cancelled though it may go": (
         "continuation",
-        change(without(_GOES, 3), 3, state="cancelled", message="discarded: run 2 (Refusing) failed"),
+        change(without(_GOES, 3), 3, state="cancelled", message="discarded: run 2 failed"),
     ),
     "a child succeeds and was never performed": ("continuation", without(_GOES, 3)),
     "a child is discarded without a reason": ("continuation", change(_DISCARDED, 3, message="")),
     "a child is discarded for a parent that is well": (
         "continuation",
-        change(_DISCARDED, 3, message="discarded: run 1 (Token) succeeded"),
+        change(_DISCARDED, 3, message="discarded: run 1 succeeded"),
     ),
     "a child is discarded while a parent goes on": (
         "continuation",

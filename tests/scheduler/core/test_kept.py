@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from targcc_scheduler.core.kept.metadata import metadata_json
+from targcc_scheduler.core.kept.metadata import is_kept, metadata_json
 from targcc_scheduler.core.kept.texts import kept_ends, kept_text, text_of
 from targcc_scheduler.core.masking import known
 from targcc_scheduler.core.secrets import MASK
@@ -101,3 +101,15 @@ def test_what_does_not_fit_into_metadata_is_marked():
 def test_no_metadata_is_none():
     assert metadata_json({}) is None
     assert metadata_json(None) is None
+
+
+def test_what_is_not_the_whole_of_what_was_given_can_be_told():
+    loop: list = []
+    loop.append(loop)
+    for given in (list(range(100_000)), "x" * 20_000, loop, (n for n in range(100_000))):
+        [found] = json.loads(metadata_json({"given": given}) or "").values()
+        assert not is_kept(found), repr(found)[-80:]
+    [secret] = json.loads(metadata_json({"password": "correct horse"}) or "").values()
+    assert not is_kept(secret)
+    for whole in ([], [1, "a"], "", "… and so on", "wait… (2 more)", 3, None, {}, ["…"]):
+        assert is_kept(whole), whole

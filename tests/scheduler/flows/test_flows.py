@@ -118,6 +118,31 @@ async def test_a_flow_goes_from_step_to_step(scheduler: Scheduler):
         await scheduler.start_flow("MonthBegin")
 
 
+async def test_a_part_of_a_list_is_not_taken_for_the_list(scheduler: Scheduler):
+    found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "m" * 40_000}))
+    assert SEEN[0].startswith("import mmm")
+    step = next(one for one in found.steps if one.name == "load")
+    assert (step.state, step.runs) == ("failed", {})
+    assert step.why == "import.files was not kept as it was given: it is too much, or secret"
+
+
+@pytest.mark.parametrize(
+    ("most", "step", "why"),
+    [
+        (60, "load", "for_each: the arguments of 3 runs would have more than 60 characters"),
+        (20, "load", "the metadata of import would have more than 20 characters"),
+    ],
+)
+async def test_a_step_fails_whose_runs_nobody_could_hold(
+    scheduler: Scheduler, monkeypatch, most: int, step: str, why: str
+):
+    monkeypatch.setattr("targcc_scheduler.storage.ties.flows.advance.MOST_CHARACTERS", most)
+    found = await over(scheduler, await scheduler.start_flow("MonthEnd", {"month": "9"}))
+    assert {one.name: one.why for one in found.steps}[step] == why
+    assert states(found)[step] == "failed"
+    assert SEEN == ["import 9", "tell 9 failed"]
+
+
 async def test_what_fails_is_dealt_with_and_done_again(scheduler: Scheduler):
     run_id = await scheduler.trigger("MonthEnd", {"month": "wrong"}, by=DANA)
     await scheduler.wait(run_id, 40)

@@ -3,7 +3,7 @@
 import pytest
 from targcc_scheduler.flows.errors import FlowError
 from targcc_scheduler.flows.graph import find_cycle, problems, steps_of
-from targcc_scheduler.flows.language import Expression, Template, filled
+from targcc_scheduler.flows.language import Expression, NotKept, Template, filled
 
 KNOWN = {
     "import": {"count": 3, "files": ["a", "b"], "kind": "full", "class": {"in": 1}},
@@ -78,6 +78,25 @@ def test_what_goes_wrong_with_values_is_said_with_its_place():
         with pytest.raises(FlowError, match=said) as refused:
             Expression(text).value(KNOWN)
         assert refused.value.column == column, text
+
+
+def test_what_was_not_kept_is_nothing_to_go_on_with():
+    kept = {"count": 3, "files": NotKept(), "all": [{"name": "a"}, {"name": NotKept()}]}
+    known = {"import": kept, "load": [kept]}
+    assert Expression("import.count == 3").value(known)
+    assert Expression("load.count").value(known) == [3]
+    for text, what in (
+        ("import.files", "'files'"),
+        ("'a' in import.files", "'files'"),
+        ("load.files", "'files'"),
+        ("import.all", "import.all"),
+        ("import", "import"),
+        ("import.all.name", "'name'"),
+    ):
+        with pytest.raises(FlowError, match=f"^{what} was not kept as it was given"):
+            Expression(text).value(known)
+    with pytest.raises(FlowError, match="not kept"):
+        filled({"a": ["x {load}"]}, known)
 
 
 def test_what_is_wrong_with_steps():

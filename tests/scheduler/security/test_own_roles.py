@@ -1,12 +1,16 @@
 """Somebody whose role is about some jobs: what they come to, and that nothing of other jobs reaches them by any address."""
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi.routing import APIRoute
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
 from targcc_scheduler.security.rights import own_roles
@@ -14,22 +18,31 @@ from targcc_scheduler.security.roles import Grant, Role
 from targcc_scheduler.storage.schema import narrowing
 from targcc_scheduler.storage.tables import (
     job_audit,
+    job_batch,
+    job_blob,
     job_bulk,
     job_concern,
+    job_delivery,
+    job_idempotency,
+    job_limit,
+    job_link,
     job_log_line,
     job_override,
     job_owner,
+    job_request,
     job_run,
     job_schedule,
     job_server,
     job_step,
+    job_unique,
     job_view,
+    job_webhook,
     metadata,
 )
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import PARTS as API_PARTS
 from targcc_scheduler.web.dashboard.router import ROUTERS
-from web_fixtures import Site, Visitor, running
+from web_fixtures import HOST, Site, Visitor, running
 
 HIDDEN = re.compile(r"hush|Sync.?Stock|slow.?export|warehouse", re.IGNORECASE)
 """What nobody may read who has no role for these jobs: their names, what they do, and whatever the test put into their rows."""
@@ -83,6 +96,7 @@ async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
         (job_view, {"Person": "boss", "Name": "hush", "Search": "job:SyncStock"}),
         (job_bulk, {"Action": "retry", "FilterJson": '{"q": "job:SyncStock"}', "OptionsJson": "{}", "Status": "done", "Total": 1, "Ceiling": 9, "Actor": "Manual (boss)", "StartedAt": NOW}),
     ]  # fmt: skip
+    rows += _tied_rows(ids)
     for table, row in rows:
         await site.change(lambda db, table=table, row=row: db.execute(table.insert().values(row)))
     causes = await site.scheduler.read(lambda db: db.scalars(sa.select(job_run.c.Cause)))
@@ -92,7 +106,65 @@ async def secrets_everywhere(site: Site) -> dict[str, list[str]]:
         "cause": [one for one in causes if one][:1],
         "bulk_id": ["1"],
         "subject": ["SyncStock"],
+        "batch_id": ["1"],
+        "flow_id": ["2"],
+        "webhook_id": ["1"],
+        "delivery_id": ["1"],
+        "file_id": ["f" * 32],
     }
+
+
+def _tied_rows(ids: list[int]) -> list[tuple[sa.Table, dict[str, Any]]]:
+    """Rows of hidden runs that hang together, with keys, files and webhooks."""
+    steps = {"hush": {"job": "SyncStock"}}
+    states = {
+        "hush": {
+            "state": "failed",
+            "why": "hush",
+            "first": ids[0],
+            "job": "SyncStock",
+            "queue": "default",
+            "priority": 0,
+            "runs": 1,
+            "given": None,
+            "said": steps["hush"],
+        }
+    }
+    together = {
+        "CreatedBy": "Manual (boss)",
+        "CreatedAt": NOW,
+        "State": "running",
+        "Total": 1,
+        "Pending": 1,
+    }
+    link = {"ParentKind": "run", "Condition": "success", "Quorum": "all", "Otherwise": "wait"}
+    return [
+        (job_batch, {**together, "Name": "hush", "Kind": "batch"}),
+        (job_batch, {**together, "Name": "hush", "Kind": "flow", "DefinitionJson": json.dumps(states), "ArgumentsJson": '{"hush": 1}'}),
+        (job_link, {**link, "ChildId": ids[2], "ParentId": ids[0], "Outcome": "failed"}),
+        (job_unique, {"JobName": "SyncStock", "UniqueKey": "hush", "RunId": ids[2], "Scope": "running"}),
+        (job_limit, {"LimitKey": "SyncStock hush=1", "JobName": "SyncStock", "Most": 1, "UpdatedAt": NOW}),
+        (job_idempotency, {"IdempotencyKey": "hush", "JobName": "SyncStock", "RunId": ids[2], "Digest": "hush", "CreatedAt": NOW}),
+        (job_blob, {"Id": "f" * 32, "RunId": ids[0], "Kind": "result", "Name": "hush.csv", "ContentType": "a/b", "Size": 4, "Sha256": "hush", "Data": b"hush", "CreatedAt": NOW}),
+        (job_webhook, {"Shown": "https://hush.example", "SealedJson": "hush", "Events": "failed", "Jobs": "SyncStock", "CreatedBy": "boss", "CreatedAt": NOW}),
+        (job_delivery, {"WebhookId": 1, "MessageId": "hush", "Event": "failed", "RunId": ids[0], "Body": "hush", "Status": "failed", "CreatedAt": NOW, "Answer": "hush"}),
+        (job_request, {"Scope": "hush", "RequestKey": "hush", "Digest": "hush", "Status": 200, "Body": "hush", "BegunAt": NOW}),
+    ]  # fmt: skip
+
+
+async def beside_hidden_ones(site: Site, hidden: str) -> int:
+    """A run of a job that may be seen, in a batch with hidden ones; it waits for one of them, and another waits for it."""
+    waits = await site.add_run("DailyReport", "awaiting", BatchId=1, Ties=7, UniqueKey="a day")
+    link = {"Condition": "success", "Quorum": "all", "Otherwise": "wait", "Outcome": "failed"}
+    after = await site.add_run("SyncStock", "awaiting", Message="hush")
+    for child, parent, kind in (
+        (waits, int(hidden), "run"),
+        (waits, 1, "batch"),
+        (after, waits, "run"),
+    ):
+        row = {**link, "ChildId": child, "ParentId": parent, "ParentKind": kind}
+        await site.change(lambda db, row=row: db.execute(job_link.insert().values(row)))
+    return waits
 
 
 def addresses(path: str, values: dict[str, list[str]]) -> list[str]:
@@ -141,6 +213,12 @@ async def test_no_address_tells_of_a_job_that_the_role_is_not_about(site: Site):
         if HIDDEN.search(answer.text)
     ]
     assert len(told) > 30, "the walk does not see what an admin sees"
+
+    waits = await beside_hidden_ones(site, values["run_id"][0])
+    mine = {"run_id": [str(waits)], "name": ["DailyReport"]}
+    for address, answer in (await walk(dana, mine, "GET")).items():
+        assert not HIDDEN.search(answer.text), f"{address}: {HIDDEN.search(answer.text)}"
+        assert answer.status_code < 500, address
 
     before = await snapshot(site)
     for address, answer in (await walk(dana, values, "GET", "POST", "DELETE", "PATCH")).items():
@@ -239,6 +317,19 @@ async def test_who_may_see_a_job_need_not_act_on_it(site: Site):
         lambda db: db.scalars(sa.select(c.JobName).where(c.RetryOf.is_not(None)).distinct())
     )
     assert list(retried) == ["DailyReport"]
+
+
+async def test_what_an_address_is_about_stands_in_it_and_not_in_what_is_before_it(site: Site):
+    mine, theirs = [await site.add_run(one, "enqueued") for one in ("DailyReport", "SyncStock")]
+    await role(site, "reports", ("operator", "daily*"))
+    program = await site.program("reports")
+    outer = httpx.ASGITransport(Starlette(routes=[Mount("/t/{tenant}", site.app)]))
+    async with httpx.AsyncClient(transport=outer, base_url=HOST, headers=program.headers) as client:
+        for base in ("/api", "/jobs/api"):
+            begins = f"/t/{mine}{base}/runs"
+            assert (await client.post(f"{begins}/{theirs}/cancel")).status_code == 404, base
+            assert (await client.get(f"{begins}/{mine}")).status_code == 200
+            assert (await client.get(f"/t/{theirs}{base}/runs/{mine}")).status_code == 200
 
 
 async def test_a_role_changes_and_goes_at_once_for_tokens_too(site: Site):

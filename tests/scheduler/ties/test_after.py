@@ -68,8 +68,8 @@ async def test_a_child_waits_and_goes_as_its_parents_end(scheduler):
     for one in (goes, any_of, on_failure, finish):
         assert await scheduler.wait(one, 60) == RunState.SUCCEEDED
     assert await scheduler.wait(below, 60) == RunState.CANCELLED
-    assert (await row_of(scheduler, dropped)).Message == f"discarded: run {bad} (ParentWork) failed"
-    assert (await row_of(scheduler, below)).Message.endswith("(ChildWork) was cancelled")
+    assert (await row_of(scheduler, dropped)).Message == f"discarded: run {bad} failed"
+    assert (await row_of(scheduler, below)).Message.endswith(f"run {dropped} was cancelled")
     said = (await row_of(scheduler, goes)).Message
     assert said == f"{good} succeeded {{'orders': 7}}"
     assert (await row_of(scheduler, stays)).State == "awaiting"

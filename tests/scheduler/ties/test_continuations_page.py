@@ -31,6 +31,6 @@ async def test_the_example_of_the_page_runs(migrated_url, tmp_path, monkeypatch)
         ]
     assert [run.message for run in found] == [
         "succeeded: 7 orders",
-        f"discarded: run {parent} (ImportOrders) succeeded",
+        f"discarded: run {parent} succeeded",
         "checked 7",
     ]

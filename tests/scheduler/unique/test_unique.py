@@ -222,7 +222,7 @@ async def test_a_call_that_is_repeated_makes_one_run_as_long_as_that_is_kept(sch
     again = await scheduler.enqueue(Remind, customer_id=1, idempotency_key="order 17")
     assert again == first
     assert (first.existing, again.existing) == (False, True)
-    with pytest.raises(IdempotencyError, match=rf"that of run {first} \(Remind\)"):
+    with pytest.raises(IdempotencyError, match=f"that of run {first}, which has"):
         await scheduler.enqueue(Remind, customer_id=2, idempotency_key="order 17")
     with pytest.raises(IdempotencyError, match="1 to 200 characters"):
         await scheduler.schedule(Remind, delay="1m", customer_id=2, idempotency_key="")

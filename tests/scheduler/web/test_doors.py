@@ -5,15 +5,17 @@ import json
 import os
 import random
 import re
+from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
-from targcc_scheduler import Settings
+from pydantic import SecretStr
+from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.web import health, openapi
 from targcc_scheduler.web.api.router import router as api_router
 from targcc_scheduler.web.dashboard.router import ROUTERS
 from targcc_scheduler.web.site_names import answers_to, is_same_origin
-from web_fixtures import Site
+from web_fixtures import Site, running
 
 REQUESTS = int(os.environ.get("TARGCC_FUZZ_REQUESTS", "6000"))
 COOKIES = [
@@ -26,6 +28,10 @@ COOKIES = [
     "!",
 ]
 INSTANTS = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"]
+
+
+@job(JobType.MANUAL)
+async def takes_all(values: dict[str, Any], secret: SecretStr | None = None) -> None: ...
 
 
 @pytest.mark.parametrize("cookie", COOKIES)
@@ -54,6 +60,41 @@ async def test_an_instant_at_the_end_of_the_calendar_is_refused(site: Site, inst
     assert "Traceback" not in "".join(answer.text for answer in answers)
     for path in ("/jobs", "/jobs/jobs/DailyReport", "/jobs/queues", "/jobs/runs"):
         assert (await visitor.get(path)).status_code in {200, 404}
+
+
+UNREADABLE = ["[" * 100_000, '{"a":' * 100_000, "9" * 5_000, '{"a": "\\ud800"}']
+
+
+async def test_json_that_nobody_can_read_is_told_so(settings: Settings):
+    async with running(settings.model_copy(update={"jobs_package": __name__}), work=False) as site:
+        visitor, program = await site.user("operator"), await site.program("operator")
+        program.headers["Content-Type"] = "application/json"
+        asked = "/api/jobs/TakesAll/trigger"
+        for text in UNREADABLE:
+            form = {"arg-values": text, "arg-secret": "a"}
+            by_form = await visitor.send("/jobs/jobs/TakesAll/run", **form)
+            assert by_form.status_code < 500
+            by_file = await visitor.client.post(
+                f"{asked}/files",
+                data={"arguments": text},
+                files={"x": ("", b"")},
+                headers={"X-CSRF-Token": visitor.csrf},
+            )
+            assert by_file.status_code == 422
+            by_body = await program.post(asked, content=f'{{"arguments": {{"values": {text}}}}}')
+            assert by_body.status_code in {400, 422}
+        secret = r'{"arguments": {"values": {}, "secret": "a\ud800"}}'
+        assert (await program.post(asked, content=secret)).status_code == 422
+        assert (await program.get("/api/runs")).json()["runs"] == []
+
+
+@pytest.mark.usefixtures("short_streams")
+async def test_a_stream_goes_on_after_any_event(site: Site):
+    program = await site.program("viewer")
+    for last in [*INSTANTS, "2026-11-26T00:00:00+23:59~1~running", "~", "-1"]:
+        answer = await program.get("/api/events", headers={"Last-Event-ID": last})
+        assert answer.status_code == 200
+        assert answer.text
 
 
 def settings_of(**values) -> Settings:

@@ -157,8 +157,15 @@ def test_the_command_line_sends_and_saves_files(database_url, monkeypatch, tmp_p
     run = json.loads(targcc("job", "run", "ReadFile", "--arg", given, "--wait", "--json"))
     number = str(run["id"])
     assert "copy.html  result    84 B" in targcc("run", "files", number)
+    theirs = tmp_path / "copy.html.part"  # or a link that somebody has put into a folder of all
+    theirs.write_text("theirs")
     assert "copy.html" in targcc("run", "download", number, "--to", str(tmp_path))
     assert (tmp_path / "copy.html").read_bytes() == CSV
+    assert theirs.read_text() == "theirs"
+    assert {one.name for one in tmp_path.iterdir() if "copy" in one.name} == {
+        "copy.html",
+        theirs.name,
+    }
     said = targcc("run", "download", number, "--to", str(tmp_path), status=2)
     assert "is there already" in said
     assert "there is no file" in targcc("job", "run", "ReadFile", "--arg", "report=@no", status=2)

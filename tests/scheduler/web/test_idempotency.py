@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from targcc_scheduler.security import tokens
 from targcc_scheduler.storage.requests import answers
 from targcc_scheduler.storage.tables import job_request, job_run
 from web_fixtures import Site
@@ -46,6 +47,18 @@ async def test_a_key_is_its_callers_and_its_addresss(site: Site):
         answer = await program.post(path, headers=ONE)
         assert answer.status_code == 200
         assert "Idempotency-Replayed" not in answer.headers
+
+
+async def test_a_token_that_is_called_like_a_user_is_another_caller(site: Site):
+    dana, now = await site.user("operator", "dana"), site.scheduler.clock.now()
+    token = await site.change(
+        lambda db: tokens.create_token(db, "dana", "operator", by="test", now=now)
+    )
+    program = (await site.stranger()).client
+    by_page = await dana.client.post(TRIGGER, headers=ONE | {"X-CSRF-Token": dana.csrf})
+    by_token = await program.post(TRIGGER, headers=ONE | {"Authorization": f"Bearer {token}"})
+    assert by_page.status_code == by_token.status_code == 200
+    assert await runs(site) == 2
 
 
 async def test_a_key_of_another_request_is_refused(site: Site):

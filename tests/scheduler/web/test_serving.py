@@ -151,6 +151,25 @@ class Sender:
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
+    def send(self, path: str, headers: list[tuple[str, str]]) -> int:
+        """The status of a request with these headers as they are, also if one is there twice."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=60, source_address=(self._address, 0)
+        )
+        with contextlib.closing(connection):
+            connection.putrequest("GET", path)
+            for name, value in headers:
+                connection.putheader(name, value)
+            connection.endheaders()
+            return connection.getresponse().status
+
+    def raw(self, text: str) -> str:
+        """What comes for these bytes, until the server closes the connection."""
+        server = ("127.0.0.1", self._port)
+        with socket.create_connection(server, 60, source_address=(self._address, 0)) as connection:
+            connection.sendall(text.encode())
+            return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+
     def guess(self, forwarded: str) -> int:
         """A guess at a password, of somebody at an address that is said."""
         form = {"name": "dana", "password": "wrong wrong wrong"}
@@ -195,6 +214,22 @@ def test_only_a_trusted_proxy_says_who_it_is_and_from_where(command: Command, tm
     assert (
         proxy.ask("/jobs/api/jobs", X_Forwarded_User="dana", X_Forwarded_Groups="sales")[0] == 401
     )
+
+    # A header that a browser brought is not added to the proxy's own, nor is one that is only spelt alike taken for it.
+    twice = [("X-Forwarded-Groups", "ops"), ("X-Forwarded-Groups", "staff")]
+    assert proxy.send("/jobs/api/jobs", [("X-Forwarded-User", "dana"), *twice]) == 401
+    names = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "dana")]
+    assert proxy.send("/jobs/api/jobs", [*names, twice[0]]) == 401
+    alike = [("X_Forwarded_User", "boss"), ("X_Forwarded_Groups", "ops")]
+    assert proxy.send("/jobs/api/jobs", [*alike, twice[0]]) == 401
+    assert proxy.send("/jobs/api/jobs", [*alike, ("X-Forwarded-User", "dana")]) == 401
+
+    # What stands behind the end of a request, for who believes its other length, is none of the proxy's.
+    inner = "GET /jobs/api/jobs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-User: boss\r\nX-Forwarded-Groups: ops\r\n\r\n"
+    both = f"Host: localhost\r\nContent-Length: {len(inner) + 5}\r\nTransfer-Encoding: chunked\r\n"
+    said = proxy.raw(f"POST /jobs/login HTTP/1.1\r\n{both}\r\n0\r\n\r\n{inner}")
+    assert said.startswith("HTTP/1.1 400")
+    assert said.count("HTTP/1.1") == 1
 
     # A form of another site changes nothing: it has no token of the browser's.
     assert proxy.ask("/jobs/jobs/SyncStock/run", {"csrf": "guess"}, **named)[0] == 403

@@ -197,7 +197,22 @@ class BehindProxies:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, as an ASGI app does."""
+        if _has_two_lengths(scope):
+            await _refuse(send)
+            return
         peer = (scope.get("client") or ("",))[0]
         known = peer in self._app.trusted_hosts
         scope[FROM_PROXY] = known
         await self._app(scope, receive, send)
+
+
+def _has_two_lengths(scope: Any) -> bool:
+    """Whether a request says in two ways where its body ends: what comes after one of them could be a request of a proxy's, for who believes the other."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
+async def _refuse(send: Any) -> None:
+    head = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 400, "headers": head})
+    await send({"type": "http.response.body", "body": b""})

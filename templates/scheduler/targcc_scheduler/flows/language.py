@@ -44,6 +44,10 @@ _ALLOWED = (
 _SAYS = "comparisons, and, or, not, in, literals, and step.key"
 
 
+class NotKept:
+    """Stands for a value of which not all was kept: whoever asks for it is told so."""
+
+
 @dataclass(frozen=True)
 class Name:
     """A name in an expression: a step, ``flow`` or ``item``, and where it stands."""
@@ -71,9 +75,12 @@ class Expression:
         """What it comes to, with JSON values by name.
 
         Raises:
-            FlowError: a key is missing, or values cannot be compared; with the position.
+            FlowError: a key is missing, a value was not kept, or values cannot be compared; with the position.
         """
-        return _value(self._tree.body, known)
+        value = _value(self._tree.body, known)
+        if not _is_whole(value):
+            raise _not_kept(self.text, 0)
+        return value
 
     def __str__(self) -> str:
         return self.text
@@ -256,10 +263,25 @@ def _look(value: Any, key: Any, node: ast.expr) -> Any:
         return [_look(one, key, node) for one in value]
     try:
         if isinstance(value, dict) or (isinstance(value, list) and type(key) is int):
-            return value[key]
+            found = value[key]
+            if isinstance(found, NotKept):
+                raise _not_kept(repr(key), node.col_offset)
+            return found
     except (KeyError, IndexError, TypeError):
         pass  # said below, with the position
     raise FlowError(f"there is no {key!r}", node.col_offset)
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_whole, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_whole, value))
+    return not isinstance(value, NotKept)
+
+
+def _not_kept(what: str, column: int) -> FlowError:
+    return FlowError(f"{what} was not kept as it was given: it is too much, or secret", column)
 
 
 def _kind(value: Any) -> str:

@@ -78,8 +78,13 @@ class Parameters:
         self._know(checked)
         file = _refused if taken is None else taken.file
         plain = {name: _plain(value, file) for name, value in vars(checked).items()}
-        sealed = SEALS.seal(plain, self.secrets)
-        text = _as_json(sealed)
+        try:
+            sealed = SEALS.seal(plain, self.secrets)
+            text = _as_json(sealed)
+            if not text.isascii():
+                text.encode()
+        except UnicodeEncodeError:
+            raise ArgumentsError("a text among them has half a character, a surrogate") from None
         if taken is None or not taken.is_too_large(text):
             return text
         return _as_json(taken.large(sealed, but=self.secrets))

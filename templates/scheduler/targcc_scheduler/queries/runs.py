@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from ..core.states import WAITING, RunState
 from ..jobs.files.content import ContentKind
 from ..storage.blobs import rows as blobs
 from ..storage.blobs.rows import Blob
+from ..storage.dialects import known
 from ..storage.tables import job_log_line, job_run, job_step, logged_job
 from .finding.page import first_of
 from .models import Attempt, LogLine, Run, Step, attempt_of, run_of
@@ -25,6 +26,16 @@ async def get_run(connection: AsyncConnection, run_id: int) -> Run | None:
     """One run, or ``None`` if there is none of that id (it may have been pruned)."""
     row = (await connection.execute(sa.select(job_run).where(job_run.c.Id == run_id))).one_or_none()
     return None if row is None else run_of(row)
+
+
+async def jobs_of(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, str]:
+    """The jobs of some runs; those that are not there are left out."""
+    c = job_run.c
+    among = known.of(connection).among(c.Id, sorted(run_ids))
+    return {
+        row.Id: row.JobName
+        for row in await connection.execute(sa.select(c.Id, c.JobName).where(among))
+    }
 
 
 async def running_runs(connection: AsyncConnection) -> tuple[Run, ...]:

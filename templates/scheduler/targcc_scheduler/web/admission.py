@@ -68,12 +68,14 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
         if not principal.role_covers(needed):
             raise _not_allowed(principal, needed)
         return
-    find = _SUBJECTS.get(template.removeprefix("/api").split("{")[0])
+    beginning, _, parameter = template.removeprefix("/api").partition("{")
+    find = _SUBJECTS.get(beginning)
     if find is None:
         if template not in LISTS or not principal.covers_some(needed):
             raise _not_allowed(principal, needed)
     else:
-        await _admit_to_one(request, principal, needed, find)
+        key = request.path_params[parameter.partition("}")[0].partition(":")[0]]
+        await _admit_to_one(request, principal, needed, await find(scheduler, str(key)))
     visibility.set(_visible(principal, scheduler))
 
 
@@ -92,10 +94,8 @@ def job_of(request: Request) -> str | None:
 
 
 async def _admit_to_one(
-    request: Request, principal: Principal, needed: Role, find: _Finder
+    request: Request, principal: Principal, needed: Role, job: str | None
 ) -> None:
-    key = str(next(iter(request.path_params.values())))
-    job = await find(get_web(request).scheduler, key)
     if job is None or not principal.covers(Role.VIEWER, job):
         raise Problem(404, "Not here", "There is no such thing, or your role is not about it.")
     if not principal.covers(needed, job):

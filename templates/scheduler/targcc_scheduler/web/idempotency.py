@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ..scheduler import Scheduler
 from ..storage.requests import answers
-from .authentication import find_principal
+from .authentication import actor, find_principal
 from .problems import Handler, Problem, with_database
 from .state import get_scheduler
 
@@ -37,7 +37,8 @@ async def once(handler: Handler, request: Request) -> Response:
     key = request.headers[HEADER]
     if not _KEY.fullmatch(key):
         raise Problem(422, "No such key", f"{HEADER} is 1 to 200 visible characters of ASCII")
-    scheduler, scope = get_scheduler(request), _digest(principal.name, request.url.path)
+    kind = str(actor(request, principal).kind)  # a token may be called like a user
+    scheduler, scope = get_scheduler(request), _digest(kind, principal.name, request.url.path)
     rights = f"{principal.role} {principal.jobs} {principal.grants}"
     digest = _digest(rights, request.url.query, (await request.body()).decode("latin-1"))
     now = scheduler.clock.now()

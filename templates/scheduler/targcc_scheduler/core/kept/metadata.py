@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import GeneratorType
 from typing import Any
@@ -22,6 +23,20 @@ from .texts import text_of, type_name
 _LARGEST_INT = 2**63
 _NUMBER_SIZE = 8  # characters, about
 _SEQUENCES = (list, tuple, set, frozenset, GeneratorType)
+
+
+_MARK = re.compile(r"… \((more than|the rest cannot|it contains) .*\)", re.DOTALL)
+"""What stands in the place of what comes after it, or of a container."""
+_NOT_KEPT = re.compile(
+    rf"{_MARK.pattern}|<it cannot be kept: .*>|.*… \(\d+ more characters\)", re.DOTALL
+)
+
+
+def is_kept(value: object) -> bool:
+    """Whether a value that was read back from metadata is the whole of what a job put there; what is in a list or an object is not looked at."""
+    if isinstance(value, list):
+        return not value or not (isinstance(value[-1], str) and _MARK.fullmatch(value[-1]))
+    return not isinstance(value, str) or (MASK not in value and not _NOT_KEPT.fullmatch(value))
 
 
 def metadata_json(metadata: object) -> str | None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from ... import operations
 from ...core.actor import Actor
 from ...core.errors import BatchError
+from ...core.secrets import mask
 from ...core.states import ACTIVE, RunState
+from ...core.text import visible
 from ...engine.creating import carry_out
 from ...engine.handover import hand_on
 from ...engine.later import SubmitsLater
@@ -19,6 +21,7 @@ from ...storage.bulk.actions import Step
 from ...storage.runs.values import After, NewRun
 from ...storage.ties import following
 from ...storage.ties.batches import ended, rows
+from ...storage.ties.batches.waiters import waiting_for
 from ...storage.ties.links import BATCH
 from ...storage.ties.tie import Tie
 
@@ -26,6 +29,7 @@ MOST_RUNS = 100_000
 """A batch has at most so many runs when it is created."""
 MOST_WAITING = 10_000
 """So many, if they wait for something: they go, or are discarded, in the transaction that ends it."""
+_LONGEST_NAME = 200
 _A_STEP = 1_000
 _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
 
@@ -89,7 +93,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
         outer = next((other.batch_id for other in every if one in other.inner), one.parent)
         one.batch_id = await rows.create(
             call.connection,
-            name=one.name,
+            name=visible(mask(one.name))[:_LONGEST_NAME],
             by=str(by),
             now=call.now,
             members=len(one.runs) + len(one.inner),
@@ -108,10 +112,14 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
 
 
 async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
-    outer = {(BATCH, one) for one in await rows.with_outer(call.connection, parent)}
-    for run in (run for one in planned.every for run in one.runs):
-        if run.after is not None and outer.intersection(run.after.parents):
-            raise BatchError(f"{planned.name} cannot wait for a batch that it is in")
+    waits = [run.after for one in planned.every for run in one.runs if run.after is not None]
+    if not waits:
+        return
+    circle = await waiting_for(call.connection, await rows.with_outer(call.connection, parent))
+    if any(circle.intersection(one.parents) for one in waits):
+        raise BatchError(
+            f"{planned.name} cannot wait for a batch that it is in, nor for what waits for that"
+        )
 
 
 def _check_size(every: Sequence[Planned]) -> None:

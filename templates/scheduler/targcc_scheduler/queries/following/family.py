@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.scope.visibility import visibility
 from ...storage.tables import job_link, job_run
 from ...storage.ties.following import place_of
 
@@ -44,7 +45,8 @@ async def parents(
         .order_by(job_link.c.ParentKind.desc(), job_link.c.ParentId)
         .limit(_MOST)
     )
-    to_come = {place_of(job): job for job in after}
+    allowed = visibility.get()
+    to_come = {place_of(job): job for job in after if allowed is None or job in allowed.seen}
     return tuple(
         Relative(
             row.ParentKind,

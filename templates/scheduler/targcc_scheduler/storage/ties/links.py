@@ -202,14 +202,12 @@ async def discard(
         row.Id: [link for link in links[row.Id] if link.Outcome is not None and not is_met(link)]
         for row in rows
     }
-    run_ids = {link.ParentId for some in unmet.values() for link in some if link.ParentKind == RUN}
-    names = await _names(connection, run_ids)
     settlements = [
         Settlement(
             claim=claim_of(row, {}),
             source=RunState.AWAITING,
             state=RunState.CANCELLED,
-            note=(why := f"{DISCARDED}{_reasons(unmet[row.Id], names)}"),
+            note=(why := f"{DISCARDED}{_reasons(unmet[row.Id])}"),
             message=why,
         )
         for row in rows
@@ -217,17 +215,11 @@ async def discard(
     return await settle(connection, settlements, now)
 
 
-async def _names(connection: AsyncConnection, run_ids: Collection[int]) -> dict[int, str]:
-    among = known.of(connection).among(job_run.c.Id, sorted(run_ids))
-    found = await connection.execute(sa.select(job_run.c.Id, job_run.c.JobName).where(among))
-    return {row.Id: row.JobName for row in found}
-
-
-def _reasons(links: Iterable[Link], names: Mapping[int, str]) -> str:
+def _reasons(links: Iterable[Link]) -> str:
+    """Why a child is discarded; without the names of jobs, as whoever may see the child need not see those."""
     return "; ".join(
         f"{link.ParentKind} {link.ParentId}"
-        + (f" ({names[link.ParentId]})" if link.ParentId in names else "")
-        + f" {'was ' if link.Outcome in {'cancelled', 'skipped', DELETED} else ''}{link.Outcome}"
+        f" {'was ' if link.Outcome in {'cancelled', 'skipped', DELETED} else ''}{link.Outcome}"
         for link in links
     )
 

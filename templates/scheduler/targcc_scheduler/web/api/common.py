@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
-from ...core.actor import Actor
 from ...core.errors import (
     ArgumentsError,
     BatchError,
@@ -28,12 +27,14 @@ from ...core.errors import (
     UnknownWebhook,
     WebhookError,
 )
+from ...core.scope.visibility import everything_visible
 from ...jobs.definition import JobDefinition
+from ...queries import runs
 from ...queries.models import Run
 from ...scheduler import Scheduler
 from ...security.roles import Principal, Role
 from ...storage.runs.values import RunId
-from ..authentication import api_needs
+from ..authentication import actor, api_needs
 from ..problems import Problem
 from ..state import get_scheduler
 from .schemas.base import ProblemOut
@@ -142,13 +143,15 @@ async def tried(action: Awaitable[T]) -> T:
 
 
 async def trigger(
-    scheduler: Scheduler,
+    request: Request,
+    principal: Principal,
     definition: JobDefinition,
     wish: TriggerIn,
     arguments: Mapping[str, Any],
-    by: Actor,
 ) -> StartedOut:
     """Run a job as somebody wishes, with these arguments besides those of the run that it is to be like."""
+    scheduler, by = get_scheduler(request), actor(request, principal)
+    await _may_wait_for(scheduler, principal, wish.after)
     like = {}
     if wish.like is not None:
         like = await tried(scheduler.arguments_of(definition, wish.like))
@@ -170,6 +173,26 @@ async def trigger(
     if wish.after and not run_id.existing:
         said += f", after {', '.join(str(one) for one in wish.after)}"
     return started_out(scheduler, run_id, definition.name, said)
+
+
+async def _may_wait_for(
+    scheduler: Scheduler, principal: Principal, run_ids: Collection[int]
+) -> None:
+    """Check that somebody may look at the runs that theirs is to wait for: how it goes on would tell how those end.
+
+    Raises:
+        Problem: one of them is of a job that they have no right to; it says what it would say if there were no such run.
+    """
+    if not run_ids or (principal.grants is None and principal.jobs is None):
+        return
+    with everything_visible():
+        jobs = await scheduler.read(lambda db: runs.jobs_of(db, run_ids))
+    theirs = {one for one, job in jobs.items() if principal.covers(Role.VIEWER, job)}
+    if jobs.keys() - theirs:
+        missing = min(set(run_ids) - theirs)
+        raise Problem(
+            404, "No such run", f"there is no run {missing}, so that nothing can wait for it"
+        )
 
 
 def started_out(scheduler: Scheduler, run_id: RunId, job: str, message: str) -> StartedOut:

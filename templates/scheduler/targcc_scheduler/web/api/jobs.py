@@ -101,7 +101,7 @@ async def trigger_job(
     definition = find_job(scheduler, name)
     require_job(principal, Role.OPERATOR, definition.name)
     wish = body or TriggerIn()
-    return await trigger(scheduler, definition, wish, wish.arguments, actor(request, principal))
+    return await trigger(request, principal, definition, wish, wish.arguments)
 
 
 @router.get("/jobs/{name}/history", tags=["jobs"])

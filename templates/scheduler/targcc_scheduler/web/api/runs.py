@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -14,10 +16,11 @@ from ...oncall.finding import looked_for
 from ...queries import runs
 from ...queries.finding.page import list_runs as find_runs
 from ...queries.following import family
+from ...queries.following.family import Relative
 from ...queries.following.runs import lines_after
 from ...queries.models import LogLine
 from ...search.terms import joined, write
-from ...security.roles import Role
+from ...security.roles import Principal, Role
 from ..api_route import ApiRoute
 from ..authentication import actor, require_job
 from ..problems import Problem
@@ -100,10 +103,13 @@ async def get_run(
             attempts=await runs.attempts_of_run(db, run),
             log=await runs.log_lines(db, run_id),
             steps=await runs.steps(db, run_id),
-            parents=await family.parents(
-                db, run_id, definition.after if definition is not None else ()
+            parents=_told(
+                principal,
+                await family.parents(
+                    db, run_id, definition.after if definition is not None else ()
+                ),
             ),
-            children=await family.children(db, run_id),
+            children=_told(principal, await family.children(db, run_id)),
         )
 
     found = await scheduler.read(query)
@@ -115,6 +121,18 @@ async def get_run(
     if found is None:
         raise no_such_run(run_id)
     return found
+
+
+def _told(principal: Principal, relatives: Iterable[Relative]) -> tuple[Relative, ...]:
+    """Runs that another waits for, or that wait for it; of what somebody may not look at, that it is there."""
+    return tuple(
+        (
+            one
+            if one.job is None or principal.covers(Role.VIEWER, one.job)
+            else replace(one, job=None, state=None)
+        )
+        for one in relatives
+    )
 
 
 @router.get("/runs/{run_id}/log", tags=["runs"])

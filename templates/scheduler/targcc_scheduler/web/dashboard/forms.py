@@ -215,3 +215,5 @@ def _many(field: Field, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{field.name}: not JSON: {error.msg} at line {error.lineno}") from None
+    except (ValueError, RecursionError):  # numbers of thousands of digits, or as many brackets
+        raise ValueError(f"{field.name}: not JSON that can be read") from None

@@ -69,7 +69,7 @@ def object_of(text: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Problem(422, "The arguments do not fit", "arguments is a JSON object")

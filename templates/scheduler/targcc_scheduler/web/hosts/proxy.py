@@ -31,7 +31,8 @@ class ProxyLogin:
         """Whom the header names; ``None`` without it, or when the request did not come from a proxy that is trusted.
 
         Raises:
-            CredentialsRefused: the header says two names, none that is a text, or somebody who has no role here.
+            CredentialsRefused: a header is there twice, as when the proxy adds its own to what a browser sent; or says no name that is a text,
+                or somebody who has no role here.
         """
         chosen = self._settings
         names = request.headers.getlist(chosen.proxy_user_header)
@@ -50,4 +51,6 @@ class ProxyLogin:
         if not self._settings.proxy_groups_header:
             return []
         said = request.headers.getlist(self._settings.proxy_groups_header)
+        if len(said) > 1:
+            raise CredentialsRefused(f"{self._settings.proxy_groups_header} is there twice")
         return [group.strip() for line in said for group in line.split(",")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from fastapi import Request
@@ -84,6 +84,6 @@ def _instant(key: str) -> datetime | None:
     """When the change of a key was."""
     try:
         found = datetime.fromisoformat(key.partition("~")[0])
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, OverflowError):  # also one that no database has
         return None
-    return found if found.tzinfo is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from pathlib import Path
 
 import click
@@ -79,9 +80,9 @@ def download_file(run_id: int, name: str | None, *, to: Path, force: bool, as_js
             found = await api.get(path("runs", run_id, "files"), list[FileOut])
             wanted = _chosen(run_id, found, name)
             target = _target(to, wanted.name, force=force)
-            partly = target.with_name(f"{target.name}.part")
+            partly = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
             try:
-                with partly.open("wb") as file:
+                with partly.open("xb") as file:  # nobody's file or link of this name
                     async for piece in api.content(path("runs", run_id, "files", wanted.id)):
                         file.write(piece)
                 partly.replace(target)

@@ -7,17 +7,18 @@ a step one decides, after the other; and deciding again changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ....core.kept.metadata import is_kept
 from ....core.states import ACTIVE
 from ....flows.errors import FlowError
 from ....flows.graph import Step, steps_of
-from ....flows.language import filled
+from ....flows.language import NotKept, filled
 from ....flows.progress import OVER, StepState, outcome, verdict
 from ...dialects import known
 from ...runs import create
@@ -31,6 +32,8 @@ from .rows import FlowRow, StepRow
 
 MOST_RUNS = 10_000
 """Runs that a step may have."""
+MOST_CHARACTERS = 64 * 2**20
+"""Characters of the arguments of a step's runs together, and of the metadata that it asks of another: the node that ends that one holds them."""
 _RUNS_A_STATEMENT = 1_000
 _MOST_SWEPT = 100
 
@@ -181,7 +184,17 @@ def _arguments(step: Step, here: StepRow, values: Mapping[str, Any]) -> list[str
         raise FlowError(f"for_each: {step.for_each} is no list")
     if len(items) > MOST_RUNS:
         raise FlowError(f"for_each: {len(items)} items, and a step has at most {MOST_RUNS} runs")
-    return [_filled(step, here, {**values, "item": item}) for item in items]
+    given: list[str | None] = []
+    for start in range(0, len(items), _RUNS_A_STATEMENT):
+        some = items[start : start + _RUNS_A_STATEMENT]
+        given += [_filled(step, here, {**values, "item": item}) for item in some]
+        _check_size(given, f"for_each: the arguments of {len(items)} runs")
+    return given
+
+
+def _check_size(texts: Iterable[str | None], what: str) -> None:
+    if sum(len(text or "") for text in texts) > MOST_CHARACTERS:
+        raise FlowError(f"{what} would have more than {MOST_CHARACTERS} characters")
 
 
 def _filled(step: Step, here: StepRow, values: Mapping[str, Any]) -> str | None:
@@ -219,4 +232,14 @@ async def _metadata(connection: AsyncConnection, flow: FlowRow, name: str) -> li
         )
         for row in await connection.execute(query):
             last[row.JobId] = row.MetadataJson
-    return [json.loads(last.get(str(run_id)) or "{}") for run_id in ids]
+        _check_size(last.values(), f"the metadata of {name}")
+    return [_as_kept(json.loads(last.get(str(run_id)) or "{}")) for run_id in ids]
+
+
+def _as_kept(value: Any) -> Any:
+    """Metadata in which stands of what was cut, or masked, that it is not there: nobody takes a part for the whole, or a mark for an item."""
+    if not is_kept(value):
+        return NotKept()
+    if isinstance(value, dict):
+        return {key: _as_kept(one) for key, one in value.items()}
+    return [_as_kept(one) for one in value] if isinstance(value, list) else value

@@ -43,7 +43,7 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
     ignore = known.of(connection).insert_ignore(job_idempotency, [_c.IdempotencyKey])
     insert = ignore.values(row).returning(_c.IdempotencyKey)
     before = (
-        sa.select(_c.RunId, _c.JobName, _c.Digest, job_run.c.Id)
+        sa.select(_c.RunId, _c.Digest, job_run.c.Id)
         .select_from(job_idempotency.outerjoin(job_run, job_run.c.Id == _c.RunId))
         .where(_c.IdempotencyKey == run.call.key)
     )
@@ -58,7 +58,7 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
             continue
         if found.Digest not in {run.call.digest, *run.call.former}:
             raise IdempotencyError(
-                f"the idempotency key {run.call.key!r} is that of run {found.RunId} ({found.JobName}), which has another job or other arguments"
+                f"the idempotency key {run.call.key!r} is that of run {found.RunId}, which has another job or other arguments"
             )
         return int(found.RunId)
     raise RunStateError(f"the idempotency key {run.call.key!r} is taken and left all the time")
@@ -90,5 +90,5 @@ async def give(connection: AsyncConnection, runs: Mapping[str, int]) -> None:
         await connection.execute(sa.update(job_idempotency).where(is_it).values(RunId=run_id))
 
 
-def _is(key: str, found: sa.Row[int, str, str, int]) -> sa.ColumnElement[bool]:
+def _is(key: str, found: sa.Row[int, str, int]) -> sa.ColumnElement[bool]:
     return sa.and_(_c.IdempotencyKey == key, _c.RunId == found.RunId)

@@ -14,7 +14,7 @@ from ....queries import runs
 from ....security.roles import Role
 from ....storage.blobs.rows import Blob
 from ...api_route import ApiRoute
-from ...authentication import actor, require_job
+from ...authentication import require_job
 from ...files.downloading import MEDIA_TYPE, download, find
 from ...files.uploading import as_arguments, object_of, parts_of, takes_files
 from ..common import (
@@ -87,7 +87,7 @@ async def trigger_job_with_files(
     texts, files = await parts_of(request)
     wish = _wish_of(texts)
     arguments = wish.arguments | as_arguments(definition, files)
-    return await trigger(scheduler, definition, wish, arguments, actor(request, principal))
+    return await trigger(request, principal, definition, wish, arguments)
 
 
 def _wish_of(texts: Mapping[str, str]) -> TriggerIn:

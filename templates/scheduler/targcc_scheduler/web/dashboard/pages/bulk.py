@@ -11,6 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ....core import humanize
 from ....core.errors import BulkError, UnknownBulk
+from ....core.languages.reader import gettext
+from ....jobs.definition import JobDefinition
 from ....oncall import backfill as backfills
 from ....oncall.bulk import Wish, check
 from ....project import current
@@ -142,8 +144,17 @@ async def backfill_page(
         job=job,
         found=found,
         error=error,
+        followers=_followers(scheduler, job),
         asked={"since": since, "until": until, "rate": rate},
     )
+
+
+def _followers(scheduler: Scheduler, job: JobDefinition) -> list[str]:
+    """The jobs that follow a job, by name; of those that whoever asks may not see, how many."""
+    names = [one.name for one in job.followers()]
+    seen = [one for one in names if one in scheduler.definitions]
+    hidden = len(names) - len(seen)
+    return [*seen, gettext("%(number)s more", number=hidden)] if hidden else seen
 
 
 def local_time(text: str) -> datetime:

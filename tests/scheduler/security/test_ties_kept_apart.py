@@ -1,0 +1,130 @@
+"""Somebody who may look at some jobs only, beside runs of others that theirs wait for or are named like."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from targcc_scheduler import JobType, Settings, job
+from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.security import tokens
+from targcc_scheduler.security.rights import own_roles
+from targcc_scheduler.security.roles import Grant, Role
+from web_fixtures import Site, running
+
+HIDDEN = re.compile(r"ware.?house", re.IGNORECASE)
+DAILY = ("DailyReport", "DailySlot", "DailyCheck")
+
+
+@job(JobType.MANUAL)
+async def warehouse_stock() -> None: ...
+
+
+@job(JobType.MANUAL)
+async def daily_mail() -> None: ...
+
+
+@job(after=[warehouse_stock])
+async def daily_check() -> None: ...
+
+
+@job(after=[warehouse_stock, daily_mail])
+async def daily_report() -> None: ...
+
+
+@job("0 5 * * *")
+async def daily_slot() -> None: ...
+
+
+@job(after=[daily_slot])
+async def warehouse_order() -> None: ...
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[Site]:
+    """The app with the jobs of this file."""
+    own = settings.model_copy(update={"jobs_package": __name__})
+    async with running(own, work=False) as found:
+        yield found
+
+
+async def person(site: Site) -> httpx.AsyncClient:
+    """Somebody with a role over the jobs whose names begin with ``daily``."""
+    given = [Grant(Role.OPERATOR, "daily*")]
+    await site.change(lambda db: own_roles.create(db, "reports", given))
+    dana = await site.user("reports", "dana")
+    dana.client.headers["X-CSRF-Token"] = dana.csrf
+    return dana.client
+
+
+async def program(site: Site) -> httpx.AsyncClient:
+    """A program whose token is for some jobs."""
+    now = site.scheduler.clock.now()
+    token = await site.change(
+        lambda db: tokens.create_token(
+            db, "mailer", "operator", by="test", now=now, jobs=("DailyMail", "DailyCheck")
+        )
+    )
+    visitor = await site.stranger()
+    visitor.client.headers["Authorization"] = f"Bearer {token}"
+    return visitor.client
+
+
+async def test_what_becomes_of_a_run_does_not_name_the_jobs_that_it_waits_for(site: Site):
+    discarded = await site.scheduler.enqueue("WarehouseStock")
+    await site.scheduler.cancel(discarded, by=SYSTEM)
+    await site.scheduler.enqueue("WarehouseStock")  # which a run of the report waits for
+    for _ in range(2):  # the report of the second waits for a run of the stock that is to come
+        await site.scheduler.enqueue("DailyMail")
+    client = await person(site)
+    found = (await client.get("/api/runs")).json()["runs"]
+    stands = {(one["job"], one["state"]) for one in found}
+    assert {("DailyCheck", "cancelled"), ("DailyReport", "awaiting")} <= stands
+    pages = ["/jobs", "/jobs/jobs", "/jobs/runs", "/api/runs", "/api/jobs", "/api/chains"]
+    pages += [f"/{one}/{name}" for one in ("api/jobs", "jobs/jobs") for name in DAILY]
+    slots = "/jobs/jobs/DailySlot/backfill?since=2026-11-20T00:00&until=2026-11-22T00:00"
+    assert "the jobs that follow it: <bdi>1 more</bdi>" in (await client.get(slots)).text
+    pages.append(slots)
+    for run in found:
+        beginnings = (f"/api/runs/{run['id']}", f"/jobs/runs/{run['id']}")
+        pages += [f"{one}{part}" for one in beginnings for part in ("", "/why")]
+    for page in pages:
+        answer = await client.get(page)
+        assert not (named := HIDDEN.search(answer.text)), (page, answer.text[: named.end()][-200:])
+    assert (await client.get("/api/runs", params={"q": "warehouse"})).json()["runs"] == []
+
+
+@pytest.mark.parametrize("somebody", [person, program])
+async def test_nobody_lets_a_run_wait_for_one_that_they_may_not_look_at(site: Site, somebody):
+    theirs = await site.scheduler.enqueue("WarehouseStock", idempotency_key="tonight")
+    mine = await site.scheduler.enqueue("DailyMail")
+    client: httpx.AsyncClient = await somebody(site)
+
+    async def trigger(**wish: object) -> httpx.Response:
+        return await client.post("/api/jobs/DailyMail/trigger", json=wish)
+
+    refused, missing = await trigger(after=[mine, theirs]), await trigger(after=[mine, 99])
+    assert refused.status_code == missing.status_code == 404
+    assert refused.json()["detail"] == missing.json()["detail"].replace("99", str(theirs))
+    form = {"after": f"{theirs}"}
+    by_form = await client.post(
+        "/api/jobs/DailyMail/trigger/files", data=form, files={"x": ("", b"")}
+    )
+    assert by_form.json() == refused.json()
+    assert (await trigger(after=[mine])).status_code == 200
+    key = await trigger(idempotency_key="tonight")
+    assert key.status_code == 422
+    assert not HIDDEN.search(key.text)
+
+
+async def test_a_token_for_some_jobs_is_not_told_which_others_theirs_hang_on(site: Site):
+    await site.scheduler.enqueue("WarehouseStock")
+    client, viewer = await program(site), await site.program("viewer")
+    [check] = (await viewer.get("/api/runs", params={"job": "DailyCheck"})).json()["runs"]
+    address = f"/api/runs/{check['id']}"
+    [parent] = (await client.get(address)).json()["parents"]
+    assert (parent["id"], parent["job"], parent["state"]) == (1, None, None)
+    assert (await viewer.get(address)).json()["parents"][0]["job"] == "WarehouseStock"
+    mail = await site.scheduler.enqueue("DailyMail")  # which a run of the report waits for
+    [report] = (await client.get(f"/api/runs/{mail}")).json()["children"]
+    assert report["job"] is None
