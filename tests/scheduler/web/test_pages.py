@@ -345,6 +345,21 @@ async def test_a_page_that_is_not_there_says_so(site: Site, path: str):
     assert 'href="/jobs"' in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/jobs/", "/jobs"),
+        ("/jobs/runs/?q=state%3Afailed", "/jobs/runs?q=state%3Afailed"),
+        ("/jobs//evil.example/", "/jobs//evil.example"),
+    ],
+)
+async def test_a_slash_at_the_end_of_an_address_leads_to_the_page(
+    site: Site, path: str, leads_to: str
+):
+    answer = await (await site.user("viewer")).get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (307, leads_to)
+
+
 async def test_old_runs_are_reached_page_by_page(site: Site):
     for _ in range(55):
         await site.add_run("DailyReport", "succeeded")
