@@ -35,7 +35,7 @@ def settings(**overrides: Any) -> Settings:
     Raises:
         CliError: one of them is wrong, the scheduler is off, or the command is sent to a server.
     """
-    _refuse_server()
+    refuse_server()
     try:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
@@ -50,7 +50,12 @@ def settings(**overrides: Any) -> Settings:
     return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
 
 
-def _refuse_server() -> None:
+def refuse_server() -> None:
+    """Refuse a command that is sent to a server, before it asks anything.
+
+    Raises:
+        CliError: it is.
+    """
     profile = server()
     if profile is not None:
         raise CliError(
