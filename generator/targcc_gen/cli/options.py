@@ -18,6 +18,21 @@ WAYS = ("vendored", "package")
 """How a project may have the scheduler."""
 
 
+class _Named(click.Path):
+    """A path that has a name: the empty text, as of a variable of a shell that is not set, is not the present folder."""
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        if value == "":
+            self.fail("it is empty; the present folder is written as a dot", param, ctx)
+        return Path(super().convert(value, param, ctx))
+
+
+FILE = _Named(path_type=Path)
+FOLDER = _Named(file_okay=False, path_type=Path)
+
+
 @dataclass(frozen=True)
 class Writing:
     """What a command that writes was asked to do with its plan.
@@ -40,7 +55,7 @@ def project_option(function: F) -> F:
     option = click.option(
         "--project",
         metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FOLDER,
         help="The project's folder.  [default: this one, or the nearest above with a targcc.yaml]",
     )
     return option(function)
