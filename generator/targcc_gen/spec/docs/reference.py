@@ -182,7 +182,8 @@ def _parameters() -> str:
     lines = [
         "## Parameters",
         "",
-        "A job with a schedule needs a default value for each of its parameters, since nobody is there to give one.",
+        "A job with a schedule needs a default value for each of its parameters, since nobody is there to give one. A text may stand in"
+        " quotes: `str = ''` is the empty one.",
         "",
         "| type | with a default value |",
         "|---|---|",
