@@ -15,9 +15,12 @@ from targcc_gen.spec import parse_spec
 from targcc_scheduler.migrations.upgrade import head_revision
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 SHIPPED = sorted(
-    path for path in (ROOT / "templates" / "project").rglob("*") if ".md" in path.suffixes
+    path
+    for room in ("project", "scheduler/targcc_scheduler/docs")
+    for path in (ROOT / "templates" / room).rglob("*")
+    if ".md" in path.suffixes
 )
 OF_GENERATOR = list(commands(main, "targcc-gen"))
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from targcc_gen.render import Owner, Tree, render_project
 from targcc_gen.spec import load_spec
+from targcc_scheduler.jobs.options.keywords import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
 HEADER = re.compile("Managed by targcc-gen.*regenerate merges your edits")
@@ -53,6 +54,13 @@ def test_the_readme_and_the_guides_link_to_files_that_are_there(texts):
     for path in ("README.md", "docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"):
         for link in re.findall(r"\]\(((?!http)[^)#]+)", texts[path]):
             assert (Path(path).parent / link).as_posix() in texts, f"{path}: {link}"
+
+
+def test_the_guide_has_every_option_of_a_job(texts):
+    guide = texts["docs/JOB_DEVELOPMENT_GUIDE.md"]
+    options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
+
+    assert {one for one in options if f"{one}=" not in guide} == set()
 
 
 @pytest.mark.parametrize("path", ["docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"])
