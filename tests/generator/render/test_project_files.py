@@ -7,6 +7,7 @@ import pytest
 import yaml
 from targcc_gen.render import Owner, Tree, render_project
 from targcc_gen.spec import load_spec
+from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.options.keywords import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
@@ -61,6 +62,24 @@ def test_the_guide_has_every_option_of_a_job(texts):
     options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
 
     assert {one for one in options if f"{one}=" not in guide} == set()
+
+
+def test_the_guide_has_every_state_of_a_run(texts):
+    _, _, table = texts["docs/JOB_DEVELOPMENT_GUIDE.md"].partition(
+        "A run goes through these states:"
+    )
+    table, _, _ = table.partition("Useful SQL")
+
+    assert set(re.findall(r"`([a-z]+)`", table)) == {str(state) for state in RunState}
+
+
+def test_the_guides_have_what_waits_for_others(texts):
+    hangfire = texts["docs/MIGRATION_GUIDE.md"].partition("## From Hangfire")[2]
+
+    assert {"after=run", "scheduler.batch(", "limit={"} <= set(
+        re.findall(r"after=run|scheduler\.batch\(|limit={", hangfire)
+    )
+    assert "TARGCC_UNKNOWN_AFTER" in texts["docs/JOB_DEVELOPMENT_GUIDE.md"]  # such a run waits
 
 
 @pytest.mark.parametrize("path", ["docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"])
