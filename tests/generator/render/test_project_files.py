@@ -1,6 +1,7 @@
 """The files around a project's code agree with the code and with each other."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ def test_the_guide_has_every_option_of_a_job(texts):
     options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
 
     assert {one for one in options if f"{one}=" not in guide} == set()
+
+
+def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(texts):
+    (said,) = re.findall(r'`extend-exclude = "(\^[^"]+)"`', texts["docs/JOB_DEVELOPMENT_GUIDE.md"])
+    black = tomllib.loads(texts["pyproject.toml"])["tool"]["black"]
+    path = "/src/shop_jobs/scheduler/x.py"
+
+    assert re.search(black["extend-exclude"], path)
+    assert re.search(said, path)
+    assert re.search(said, "/migrations/env.py")
 
 
 def test_the_guide_has_every_state_of_a_run(texts):
