@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,11 +23,11 @@ class _Named(click.Path):
     """A path that has a name: the empty text, as of a variable of a shell that is not set, is not the present folder."""
 
     def convert(
-        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path:
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
         if value == "":
             self.fail("it is empty; the present folder is written as a dot", param, ctx)
-        return Path(super().convert(value, param, ctx))
+        return super().convert(value, param, ctx)
 
 
 FILE = _Named(path_type=Path)
