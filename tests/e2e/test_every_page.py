@@ -47,6 +47,11 @@ LOOKS = {
     "he": ((PHONE, "light"),),
 }
 """At what axe looks, in each language: both widths, both themes."""
+LINES_IN_CARDS = """
+const cells = [...document.querySelectorAll(".cards td")];
+return cells.filter(one => parseFloat(getComputedStyle(one).borderTopWidth)).length;
+"""
+"""How many cells have a line above them where a table is shown as cards."""
 STAND_STILL = f"Date.now = () => {int(NOW.timestamp() * 1000)}"
 
 
@@ -132,6 +137,8 @@ def test_every_page_is_for_everybody(browser: webdriver.Chrome, site: Shop):
                 needs = browser.execute_script("return document.documentElement.scrollWidth")
                 if needs > width:
                     wrong.append((name, language, width, f"is {needs} pixels wide"))
+            if lines := browser.execute_script(LINES_IN_CARDS):
+                wrong.append((name, language, PHONE, f"has {lines} lines through cards"))
             for width, theme in LOOKS[language]:
                 look(browser, width, theme)
                 wrong += [(name, language, width, theme, *one) for one in _violations(browser)]

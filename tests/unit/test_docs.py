@@ -6,14 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from targcc_gen import __version__
 from targcc_gen.cli import main
 from targcc_gen.cli.reference import Command, commands, examples, generator_page, options
 from targcc_gen.cli.reference import project_page as render_project_page
+from targcc_gen.render import render_project
+from targcc_gen.spec import parse_spec
+from targcc_scheduler.migrations.upgrade import head_revision
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 SHIPPED = sorted(
-    path for path in (ROOT / "templates" / "project").rglob("*") if ".md" in path.suffixes
+    path
+    for room in ("project", "scheduler/targcc_scheduler/docs")
+    for path in (ROOT / "templates" / room).rglob("*")
+    if ".md" in path.suffixes
 )
 OF_GENERATOR = list(commands(main, "targcc-gen"))
 
@@ -186,6 +193,32 @@ def test_each_link_of_a_page_leads_somewhere(page: Path):
             broken.append(link)
 
     assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("README.md", r"copy that you may edit \(about (\d+) files\)"),
+        ("docs/getting-started.md", r"acme-jobs: (\d+) files to create"),
+        ("docs/getting-started.md", r"some (\d+) files to read"),
+        ("docs/getting-started.md", r"src/acme_jobs/scheduler/  \((\d+) files\)"),
+        ("docs/getting-started.md", r"one job \| about (\d+) \|"),
+    ],
+)
+def test_pages_tell_about_how_many_files_a_project_has(page: str, said: str):
+    spec = "targcc: 1\nproject: {name: acme-jobs}\njobs: {Heartbeat: {every: 1m}}\n"
+    there = sum(1 for _ in render_project(parse_spec(spec)))
+    (told,) = re.findall(said, (ROOT / page).read_text(encoding="utf-8"))
+
+    assert 0.9 * there < int(told) < 1.1 * there
+
+
+def test_the_page_to_start_from_shows_this_release():
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^targcc-gen (\d\S+)$", page, re.MULTILINE)) == {__version__}
+    assert set(re.findall(r"targcc_scheduler-([\d.]+)-py3", page)) == {__version__}
+    assert re.findall(r"migrated to (\d+)", page) == [head_revision()]
 
 
 def test_each_page_can_be_found_from_the_readme():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WAYS = ("vendored", "package")
 """How a project may have the scheduler."""
+
+
+class _Named(click.Path):
+    """A path that has a name: the empty text, as of a variable of a shell that is not set, is not the present folder."""
+
+    def convert(
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        if value == "":
+            self.fail("it is empty; the present folder is written as a dot", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _Named(path_type=Path)
+FOLDER = _Named(file_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ def project_option(function: F) -> F:
     option = click.option(
         "--project",
         metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=FOLDER,
         help="The project's folder.  [default: this one, or the nearest above with a targcc.yaml]",
     )
     return option(function)

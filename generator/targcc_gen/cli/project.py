@@ -136,8 +136,10 @@ def path_in(root: Path, path: str) -> str:
     """A path that the person gave, below the project's folder; `"."` for the folder itself.
 
     Raises:
-        InputError: It is outside of the project.
+        InputError: It is outside of the project, or empty, as a variable of a shell that is not set.
     """
+    if not path:
+        raise InputError("a path is empty", hint="the present folder is written as a dot")
     here = Path.cwd() / path
     place = here if here.exists() or not (root / path).exists() else root / path
     try:

@@ -57,7 +57,10 @@ class Param:
 
 
 def _text(text: str) -> str:
-    if text.startswith('"'):
+    """A text as it stands, or in quotes: in double ones as JSON has it, in single ones to the letter."""
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        text = text[1:-1]
+    elif text.startswith('"'):
         value = json.loads(text)
         if not isinstance(value, str):
             raise ValueError(text)
@@ -152,7 +155,8 @@ def _default(kind: str, text: str) -> Any:
 
 def _default_text(value: Any) -> str:
     if isinstance(value, str):
-        plain = value == value.strip() and not value.startswith('"') and value.isprintable()
+        quoted = value.startswith('"') or value[:1] == value[-1:] == "'"
+        plain = value == value.strip() and not quoted and value.isprintable()
         return value if plain else json.dumps(value, ensure_ascii=False)
     if isinstance(value, date):  # a datetime too
         return value.isoformat()

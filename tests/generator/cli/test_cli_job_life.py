@@ -172,8 +172,13 @@ def test_a_job_that_left_the_spec_can_be_removed(project):
 
 
 def test_a_job_without_edits_leaves_nothing(project):
-    ok("job", "Sales", "--remove")
+    assert "none is kept: targcc-gen job Sales" in ok("job", "Sales", "--remove")
     assert not (project / ".targcc/removed").exists()
+    refused = targcc_gen("restore", "sales")
+    assert refused.exit_code == 2
+    assert "nor is a job of that name kept" in refused.output
+    assert "targcc-gen job Sales" in refused.output
+    assert "targcc-gen status" in targcc_gen("restore", "docs/gone.md").output
 
 
 # @job and the spec

@@ -139,6 +139,14 @@ def test_a_project_is_not_made_twice(tmp_path):
     assert "targcc-gen regenerate --project" in result.stderr
 
 
+@pytest.mark.parametrize("words", [["", "--yes"], ["jobs", "--spec", ""]])
+def test_an_empty_name_is_not_the_present_folder(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    result = new(*words)
+    assert (result.exit_code, "it is empty" in result.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "jobs").write_text("")
     assert new(tmp_path / "jobs", "--yes").exit_code == 2

@@ -276,6 +276,17 @@ def test_restore_drops_edits_only_when_told_to(project):
     assert path.read_text() == pristine
 
 
+@pytest.mark.parametrize(
+    "words", [["restore", "--discard-edits", ""], ["regenerate", "--generated", ""]]
+)
+def test_an_empty_path_is_not_the_whole_project(project, words):
+    path = project / MANAGED
+    path.write_text(path.read_text() + "MINE = True\n")
+    result = targcc_gen(*words)
+    assert (result.exit_code, "a path is empty" in result.stderr) == (2, True)
+    assert path.read_text().endswith("MINE = True\n")
+
+
 def test_restore_of_a_folder(project):
     shutil.rmtree(project / "docs")
     migrations = "src/acme_jobs/scheduler/migrations"

@@ -1,12 +1,15 @@
 """The files around a project's code agree with the code and with each other."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from targcc_gen.render import Owner, Tree, render_project
 from targcc_gen.spec import load_spec
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.jobs.options.keywords import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
 HEADER = re.compile("Managed by targcc-gen.*regenerate merges your edits")
@@ -53,6 +56,41 @@ def test_the_readme_and_the_guides_link_to_files_that_are_there(texts):
     for path in ("README.md", "docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"):
         for link in re.findall(r"\]\(((?!http)[^)#]+)", texts[path]):
             assert (Path(path).parent / link).as_posix() in texts, f"{path}: {link}"
+
+
+def test_the_guide_has_every_option_of_a_job(texts):
+    guide = texts["docs/JOB_DEVELOPMENT_GUIDE.md"]
+    options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
+
+    assert {one for one in options if f"{one}=" not in guide} == set()
+
+
+def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(texts):
+    (said,) = re.findall(r'`extend-exclude = "(\^[^"]+)"`', texts["docs/JOB_DEVELOPMENT_GUIDE.md"])
+    black = tomllib.loads(texts["pyproject.toml"])["tool"]["black"]
+    path = "/src/shop_jobs/scheduler/x.py"
+
+    assert re.search(black["extend-exclude"], path)
+    assert re.search(said, path)
+    assert re.search(said, "/migrations/env.py")
+
+
+def test_the_guide_has_every_state_of_a_run(texts):
+    _, _, table = texts["docs/JOB_DEVELOPMENT_GUIDE.md"].partition(
+        "A run goes through these states:"
+    )
+    table, _, _ = table.partition("Useful SQL")
+
+    assert set(re.findall(r"`([a-z]+)`", table)) == {str(state) for state in RunState}
+
+
+def test_the_guides_have_what_waits_for_others(texts):
+    hangfire = texts["docs/MIGRATION_GUIDE.md"].partition("## From Hangfire")[2]
+
+    assert {"after=run", "scheduler.batch(", "limit={"} <= set(
+        re.findall(r"after=run|scheduler\.batch\(|limit={", hangfire)
+    )
+    assert "TARGCC_UNKNOWN_AFTER" in texts["docs/JOB_DEVELOPMENT_GUIDE.md"]  # such a run waits
 
 
 @pytest.mark.parametrize("path", ["docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"])

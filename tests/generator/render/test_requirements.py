@@ -85,3 +85,17 @@ def test_the_command_that_writes_a_lock_leaves_out_a_wheel_that_is_part_of_the_p
         for way in ("vendored", "package")
     )
     assert packaged == [vendored[0].replace(" -o ", " --no-emit-package targcc-scheduler -o ")]
+
+
+def test_a_checkout_has_whatever_the_copied_scheduler_may_import():
+    data = tomllib.loads(rendered()["pyproject.toml"])
+    dev = {canonicalize_name(Requirement(text).name) for text in data["dependency-groups"]["dev"]}
+    extras = data["project"]["optional-dependencies"]
+    # mssql-python has no types and is imported by name alone.
+    wanted = {
+        canonicalize_name(Requirement(text).name)
+        for name, texts in extras.items()
+        if name != "mssql"
+        for text in texts
+    }
+    assert wanted - dev == set()

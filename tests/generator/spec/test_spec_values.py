@@ -105,6 +105,11 @@ def test_durations_and_instants_are_read():
         ('list[str] = ["a", "ב"]', ["a", "ב"]),
         ("list[ int ] = [1, 2]", [1, 2]),
         ('dict = {"a": {"b": [1.5, null]}}', {"a": {"b": [1.5, None]}}),
+        ("str = ''", ""),
+        ("str = 'a \\n b'", "a \\n b"),
+        ("str = 'tis", "'tis"),
+        ("str = '", "'"),
+        ("str = \"'a'\"", "'a'"),
     ],
 )
 def test_a_parameter_has_a_type_and_a_default_and_is_written_back(text, default):

@@ -62,6 +62,9 @@ READING = [
     ["calendar", "list"],
     ["maintenance", "list", "--all"],
     ["webhook", "list"],
+    ["limits"],
+    ["batch", "list"],
+    ["flow", "list"],
 ]
 CHANGING = [
     ["job", "run", "MailUser", "--arg", "user_id=3"],
@@ -101,6 +104,9 @@ REFUSED = [
     ["maintenance", "start", "--until", "2020-01-01T00:00", "--reason", "late"],
     ["webhook", "create", "nowhere"],
     ["webhook", "deliveries", "7"],
+    ["batch", "show", "9"],
+    ["flow", "show", "9"],
+    ["limits", "DailyRepotr"],
 ]
 
 
@@ -223,10 +229,20 @@ def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
     assert "this needs the role operator; viewer-program is viewer" in refused
     assert f"{server} says so" in refused
     stranger = call("--token", "tgc_other", "job", "list", status=2).stderr
-    assert "make one with: targcc token create NAME" in stranger
+    assert (
+        "the token is unknown, was revoked or has expired; make one with: targcc token create NAME"
+        in stranger
+    )
+    nobody = call("--server", server, "job", "list", status=2).stderr
+    assert "send a token in the header Authorization, as Bearer TOKEN; make one" in nobody
+    assert "give one with --token, TARGCC_TOKEN or a profile" in nobody
     local_only = call("migrate", status=2).stderr
     assert f"targcc migrate works where the project's database is, not at {server}" in local_only
     assert "--profile local" in local_only
+    for words in (["doctor"], ["user", "add", "noam"], ["user", "password", "noam"]):
+        refused = call(*words, status=2)
+        assert "works where the project's database is" in refused.stderr
+        assert refused.stdout == ""  # nothing was asked before
     found = CliRunner().invoke(main, ["--profile", "local", "job", "list"], env=twins.here)
     assert found.exit_code == 0
     listed = json.loads(call("profile", "list", "--json").stdout)
@@ -236,6 +252,19 @@ def test_a_profile_is_kept_for_its_owner_alone_and_may_refer_to_the_token(
     assert "there is no profile 'shop': local" in call("profile", "use", "shop", status=2).stderr
     asked = call("profile", "add", "typed", server, text="tgc_secret\n")
     assert "tgc_secret" not in asked.output + call("profile", "list").stdout
+
+
+def test_the_page_says_of_each_command_where_it_works():
+    page = Path(__file__).parents[3] / "docs" / "remote.md"
+    known = set(re.findall(r"`([a-z-]+)[` ]", page.read_text(encoding="utf-8")))
+    context = click.Context(main)
+    assert set(main.list_commands(context)) - {"profile", "completion"} - known == set()
+
+
+def test_a_password_that_nobody_can_type_is_asked_for_in_words(database_url: str, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
+    refused = call("user", "add", "noam", status=2, text="")
+    assert "where nobody types, --password-stdin reads it" in refused.stderr
 
 
 def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):

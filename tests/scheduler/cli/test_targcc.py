@@ -164,6 +164,10 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
         (["job", "info", "x"], "targcc job list shows what there is"),
         (["job", "run", "MailUser"], "error: the arguments do not fit: user_id: field required"),
         (["job", "run", "MailUser", "--arg", "user_id"], "'user_id' is not NAME=VALUE"),
+        (
+            ["job", "run", "MailUser", "--arg", "user_id=1", "--arg", "user_id=2"],
+            "user_id is given twice",
+        ),
         (["job", "run", "MailUser", "--arguments", "{"], "not JSON"),
         (["job", "run", "MailUser", "--arguments", "[]"], "not an object"),
         (["run", "show", "99"], "error: there is no run 99"),
@@ -180,6 +184,26 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
 )
 def test_what_cannot_be_done_is_status_2_in_words(targcc: Targcc, arguments: list[str], said: str):
     assert said in targcc(*arguments, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OIDC_ROLES", "{operators", "error: TARGCC_OIDC_ROLES is not JSON\n"),
+        (
+            "OIDC_ISSUER",
+            "https://id.example",
+            "error: TARGCC_OIDC_ISSUER needs TARGCC_OIDC_CLIENT_ID\n",
+        ),
+        ("SECRET_KEY", "short", "error: TARGCC_SECRET_KEY: not a key"),
+        ("POLL_SECONDS", "soon", "error: TARGCC_POLL_SECONDS: Input should be a valid number"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named_as_it_was_given(
+    targcc: Targcc, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+):
+    monkeypatch.setenv(f"TARGCC_{name}", value)
+    assert said in targcc("job", "list", status=2).stderr
 
 
 def test_a_job_is_disabled_and_enabled(targcc: Targcc, tmp_path: Path):

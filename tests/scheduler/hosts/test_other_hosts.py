@@ -107,6 +107,7 @@ async def test_any_host_has_the_scheduler_in_front_of_it(name, scheduler):
         assert (await client.get("/ops/health/ready")).json()["checks"]["node"] == "ok"
         first = await client.get("/ops")
         assert (first.status_code, first.headers["location"]) == (303, "/ops/login")
+        assert (await client.get("/ops/")).headers["location"] == "/ops"
         page = await client.get("/ops/login")
         assert 'href="/ops/static/dashboard.css' in page.text
         assert (await client.get("/opsimism")).status_code == 404

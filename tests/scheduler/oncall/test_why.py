@@ -53,6 +53,11 @@ class SingleJob(NightlyJob):
     """Runs from a queue that is limited everywhere."""
 
 
+@job(after=[NightlyJob])
+class FollowingJob(NightlyJob):
+    """Runs after the one at night."""
+
+
 @pytest.fixture
 def settings(database, monkeypatch) -> Settings:
     monkeypatch.setattr("targcc_scheduler.project._configured", PROJECT)
@@ -230,7 +235,10 @@ async def test_when_a_job_runs_next_or_why_it_does_not(scheduler):
     [dead] = await of_job(scheduler, "Dead")
     assert (dead.kind, "31 February" in dead.text) == ("dead-schedule", True)
     [manual] = await of_job(scheduler, "Limited")
-    assert manual.kind == "no-schedule"
+    assert (manual.kind, "follows" in manual.text) == ("no-schedule", False)
+    [following] = await of_job(scheduler, "Following")
+    assert following.kind == "no-schedule"
+    assert "it runs when the jobs that it follows have succeeded" in following.text
     [coming] = await of_job(scheduler, "Nightly")
     assert coming.text == "Its next slot is Thu 01:30 (in 3 h), Thu 02:30 in Europe/Berlin."
     spring = datetime(2027, 3, 27, 22, tzinfo=UTC)

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -6,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
+from targcc_scheduler.project import current
 from targcc_scheduler.queries import runs as run_rows
 from targcc_scheduler.queries import statistics, system
 from targcc_scheduler.queries.finding.filters import RunFilter
@@ -190,19 +192,37 @@ async def test_queues_count_what_waits_and_since_when(db: AsyncConnection):
     assert paused.pause is not None
 
 
+async def add_server(db: AsyncConnection, **more: Any) -> None:
+    row = {
+        "Id": "web:1",
+        "Name": "web",
+        "ProcessId": 1,
+        "Queues": "default, critical",
+        "Workers": 5,
+        "Version": "1",
+        "StartedAt": NOW,
+        "HeartbeatAt": NOW,
+    }
+    await db.execute(job_server.insert().values(row | more))
+
+
+async def test_a_server_that_is_silent_has_no_workers_in_a_pool(db: AsyncConnection, monkeypatch):
+    pool = {"workers": 6, "order": "weighted", "queues": {"default": 1}}
+    pooled = replace(current(), pools={"main": pool})
+    monkeypatch.setattr("targcc_scheduler.project._configured", pooled)
+    await add_server(db)
+    await add_server(db, Id="web:2", HeartbeatAt=NOW - timedelta(seconds=31))
+
+    async def workers(lost_after: float) -> int:
+        (queue,) = await system.queues(db, ["default"], NOW, lost_after=lost_after)
+        assert queue.pool is not None
+        return queue.pool.workers
+
+    assert [await workers(30), await workers(60)] == [6, 12]
+
+
 async def test_servers_say_how_much_they_have_in_hand(db: AsyncConnection):
-    await db.execute(
-        job_server.insert().values(
-            Id="web:1",
-            Name="web",
-            ProcessId=1,
-            Queues="default, critical",
-            Workers=5,
-            Version="1",
-            StartedAt=NOW,
-            HeartbeatAt=NOW,
-        )
-    )
+    await add_server(db)
     await add_run(db, state="running", ServerId="web:1")
     await add_run(db, state="succeeded", ServerId="web:1")
     (server,) = await system.servers(db)

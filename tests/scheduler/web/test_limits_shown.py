@@ -108,7 +108,9 @@ async def test_the_command_line_shows_them_too(busy: Site, monkeypatch):
     assert "MailUser user_id=1 " in shown
     assert "2 of 2" in shown
     assert len(json.loads(await said("--json", "--limit", "4"))) == 4
-    assert "No key" in await said("SyncStock")
+    assert "No key of a limit of SyncStock is in use" in await said("syncstock")
+    unknown = await asyncio.to_thread(CliRunner().invoke, main, ["limits", "MailUsr"])
+    assert (unknown.exit_code, "did you mean 'MailUser'?" in unknown.stderr) == (2, True)
     assert (
         "by user_id: 2 at once"
         in (await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])).stdout

@@ -1,8 +1,10 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+import targcc_scheduler
 from targcc_scheduler import __version__
 from targcc_scheduler.jobs.discovery import BrokenModule
 from targcc_scheduler.storage.alerts import threads
@@ -12,6 +14,7 @@ from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.tables import job_log_line, job_step
 from web_fixtures import Site
 
+TEMPLATES = Path(targcc_scheduler.__file__).parent / "web" / "dashboard" / "templates"
 TRACEBACK = """Traceback (most recent call last):
   File "report.py", line 3, in execute
     raise ValueError("<script>alert(1)</script>")
@@ -345,6 +348,21 @@ async def test_a_page_that_is_not_there_says_so(site: Site, path: str):
     assert 'href="/jobs"' in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/jobs/", "/jobs"),
+        ("/jobs/runs/?q=state%3Afailed", "/jobs/runs?q=state%3Afailed"),
+        ("/jobs//evil.example/", "/jobs//evil.example"),
+    ],
+)
+async def test_a_slash_at_the_end_of_an_address_leads_to_the_page(
+    site: Site, path: str, leads_to: str
+):
+    answer = await (await site.user("viewer")).get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (307, leads_to)
+
+
 async def test_old_runs_are_reached_page_by_page(site: Site):
     for _ in range(55):
         await site.add_run("DailyReport", "succeeded")
@@ -469,3 +487,21 @@ async def test_the_page_and_the_api_of_a_run_name_the_trace_of_who_enqueued_it(s
     assert link in await visitor.page(f"/jobs/runs/{run_id}")
     program = await site.program("viewer")
     assert (await program.get(f"/api/runs/{run_id}")).json()["trace_id"] == trace
+
+
+CELL = re.compile(r'<td(?P<start>[^>]*data-label="{{.*?}}"[^>]*)>(?P<content>.*?)</td>', re.DOTALL)
+LONE_TIME = re.compile(
+    r"(?:{% if [^%]*%})?{{ time\((?:(?!both).)*?\) }}(?:{% else %}[^{]*)?(?:{% endif %})?"
+)
+
+
+def test_a_time_in_a_card_has_its_name_beside_it():
+    cells = [
+        (path.name, cell["start"])
+        for path in TEMPLATES.rglob("*.html")
+        for cell in CELL.finditer(path.read_text(encoding="utf-8"))
+        if LONE_TIME.fullmatch(cell["content"])
+    ]
+
+    assert len(cells) > 10
+    assert [cell for cell in cells if "named" not in cell[1]] == []

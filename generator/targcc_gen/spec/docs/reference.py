@@ -174,6 +174,12 @@ def _default(field: FieldInfo) -> str:
     return f"`{shown}`" if shown else ""
 
 
+_DEFAULTS = (
+    "A job with a schedule needs a default value for each of its parameters, since nobody is there to give one."
+    " A text may stand in quotes: `str = ''` is the empty one."
+)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -182,7 +188,7 @@ def _parameters() -> str:
     lines = [
         "## Parameters",
         "",
-        "A job with a schedule needs a default value for each of its parameters, since nobody is there to give one.",
+        _DEFAULTS,
         "",
         "| type | with a default value |",
         "|---|---|",

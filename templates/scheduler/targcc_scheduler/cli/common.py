@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import getpass
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 import pydantic
+from pydantic_settings import SettingsError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor, ActorKind
@@ -35,22 +37,46 @@ def settings(**overrides: Any) -> Settings:
     Raises:
         CliError: one of them is wrong, the scheduler is off, or the command is sent to a server.
     """
-    _refuse_server()
+    refuse_server()
     try:
         chosen = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except pydantic.ValidationError as error:
-        lines = [
-            f"TARGCC_{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_input=False, include_url=False)
-        ]
-        raise CliError("\n".join(lines)) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise CliError("\n".join(map(_wrong, found))) from None
+    except SettingsError as error:
+        raise CliError(_not_json(error)) from None
     if chosen.mode == "off":
         raise CliError("the scheduler is off: TARGCC_MODE says so")
     # A command is meant to do something, also when a test starts it.
     return chosen.model_copy(update={"mode": "embedded"}) if chosen.mode == "auto" else chosen
 
 
-def _refuse_server() -> None:
+def _wrong(item: Mapping[str, Any]) -> str:
+    """What is wrong with a setting, or with several together, by their names in the environment."""
+    said = str(item["msg"]).removeprefix("Value error, ")
+    if item["loc"]:
+        return f"{_variable('_'.join(map(str, item['loc'])))}: {said}"
+    fields = Settings.model_fields
+    named = r"^[a-z]+\b|[a-z]+_[a-z_]+"  # the first word, and what is no word of English
+    return re.sub(named, lambda name: _variable(name[0]) if name[0] in fields else name[0], said)
+
+
+def _not_json(error: SettingsError) -> str:
+    """Which setting could not be read: one that is a list or a mapping."""
+    name = re.search(r'field "(\w+)"', str(error))
+    return f"{_variable(name[1]) if name else 'a setting'} is not JSON"
+
+
+def _variable(field: str) -> str:
+    return f"TARGCC_{field.upper()}"
+
+
+def refuse_server() -> None:
+    """Refuse a command that is sent to a server, before it asks anything.
+
+    Raises:
+        CliError: it is.
+    """
     profile = server()
     if profile is not None:
         raise CliError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,9 +62,16 @@ async def _count_by(
 
 
 async def queues(
-    connection: AsyncConnection, names: Iterable[str], now: datetime
+    connection: AsyncConnection, names: Iterable[str], now: datetime, *, lost_after: float = 20
 ) -> tuple[Queue, ...]:
-    """The queues in ``names`` and any other that runs wait in or that is paused."""
+    """The queues in ``names`` and any other that runs wait in or that is paused.
+
+    Args:
+        connection: The database.
+        names: The queues.
+        now: The present instant.
+        lost_after: After so many seconds without a heartbeat a server has no workers any more.
+    """
     c = job_run.c
     active = [RunState.SCHEDULED, RunState.ENQUEUED, RunState.RETRYING, RunState.RUNNING]
     statement = (
@@ -81,9 +88,8 @@ async def queues(
     rows = (await connection.execute(sa.select(job_queue))).all()
     paused = {row.Name: pause for row in rows if (pause := pause_of(row, now)) is not None}
     closed = await windows.active(connection, now)
-    pools = await _pools(
-        connection, {name: counts.get((name, RunState.RUNNING), 0) for name, _ in counts}
-    )
+    running = {name: counts.get((name, RunState.RUNNING), 0) for name, _ in counts}
+    pools = await _pools(connection, running, now - timedelta(seconds=lost_after))
     every = [*dict.fromkeys([*names, *sorted({*paused, *(name for name, _ in counts)})])]
     return tuple(
         Queue(
@@ -103,13 +109,16 @@ async def queues(
     )
 
 
-async def _pools(connection: AsyncConnection, running: Mapping[str, int]) -> dict[str, PoolUse]:
+async def _pools(
+    connection: AsyncConnection, running: Mapping[str, int], heard_since: datetime
+) -> dict[str, PoolUse]:
     """By queue the pool whose workers it shares, if it does."""
     found: dict[str, PoolUse] = {}
-    nodes = await servers(connection) if current().pools else ()
+    every = await servers(connection) if current().pools else ()
+    nodes = [one for one in every if one.takes_runs and one.heartbeat_at >= heard_since]
     for pool in pools_of(current().pools):
         names = set(pool.queues)
-        theirs = [one for one in nodes if one.takes_runs and not names.isdisjoint(one.queues)]
+        theirs = [one for one in nodes if not names.isdisjoint(one.queues)]
         busy, workers = sum(running.get(name, 0) for name in names), len(theirs) * pool.workers
         order = "strict" if pool.strict else "weighted"
         for name, weight in pool.weights.items():

@@ -67,12 +67,7 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
     async def check(request: Request) -> Principal:
         principal = await find_principal(request)
         if principal is None:
-            raise Problem(
-                401,
-                "Sign in first",
-                "send a token: Authorization: Bearer …; make one with: targcc token create NAME",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _sign_in_first(request)
         if principal.jobs is not None and not one_job:
             raise not_its_job(principal)
         await admit(request, principal, role)
@@ -81,6 +76,21 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
         return principal
 
     return check
+
+
+def _sign_in_first(request: Request) -> Problem:
+    sent = request.headers.get("Authorization", "").lower().startswith("bearer ")
+    wrong = (
+        "the token is unknown, was revoked or has expired"
+        if sent
+        else "send a token in the header Authorization, as Bearer TOKEN"
+    )
+    return Problem(
+        401,
+        "Sign in first",
+        f"{wrong}; make one with: targcc token create NAME",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def require_job(principal: Principal, role: Role, job: str) -> None:

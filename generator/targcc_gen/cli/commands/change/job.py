@@ -55,7 +55,8 @@ def job(
       targcc-gen job DailyReport --remove
 
     --rename takes class, file, test, edits and the key in targcc.yaml along, and the history in the database. --remove puts
-    files with your edits into .targcc/removed, where nothing runs them; targcc-gen restore NAME brings the job back.
+    files with your edits into .targcc/removed, where nothing runs them, and targcc-gen restore NAME brings that job back; of one
+    without edits nothing is kept.
     """
     from targcc_gen.cli.project import open_project
 

@@ -12,6 +12,7 @@ from targcc_gen.errors import InputError
 if TYPE_CHECKING:
     from targcc_gen.cli.options import Writing
     from targcc_gen.cli.project import Project
+    from targcc_gen.sync import Plan
 
 
 def remove_job_of(project: Project, name: str, writing: Writing) -> None:
@@ -43,12 +44,14 @@ def remove_job_of(project: Project, name: str, writing: Writing) -> None:
     tree = Tree.of(files, complete=False, removed=paths)
     plan = with_record(make_plan(tree, project.root, retire=True), key, values, paths)
     written = carry_out(plan, writing)
-    if (
-        written
-        and not writing.as_json
-        and any(".targcc/removed" in one.path for one in plan.changes)
-    ):
-        click.echo(f"{key} runs no more. What you wrote comes back with: targcc-gen restore {key}")
+    if written and not writing.as_json:
+        click.echo(f"{key} runs no more. {_way_back(plan, key)}")
+
+
+def _way_back(plan: Plan, key: str) -> str:
+    if any(".targcc/removed" in one.path for one in plan.changes):
+        return f"What you wrote comes back with: targcc-gen restore {key}"
+    return f"Nobody had written in its files, so none is kept: targcc-gen job {key} makes them anew"
 
 
 def _stray(project: Project, name: str) -> str:

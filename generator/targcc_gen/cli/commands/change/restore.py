@@ -113,7 +113,15 @@ def _below(tree: Tree, path: str) -> list[str]:
         return [path]
     found = [one for one in tree.files if one.startswith(f"{path}/") or path == "."]
     if not found:
-        raise InputError(
-            f"{path} is no file that targcc-gen makes", hint="targcc-gen status lists what changed"
-        )
+        raise InputError(f"{path} is no file that targcc-gen makes", hint=_other_ways(path))
     return found
+
+
+def _other_ways(path: str) -> str:
+    from targcc_gen.names import JobName
+
+    try:
+        key = JobName.parse(path).key
+    except InputError:
+        return "targcc-gen status lists what changed"
+    return f"nor is a job of that name kept: one without edits is made anew by targcc-gen job {key}"

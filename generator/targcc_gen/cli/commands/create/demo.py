@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from targcc_gen.cli.options import scheduler_option
+from targcc_gen.cli.options import FOLDER, scheduler_option
 from targcc_gen.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Render the example project and run it.")
-@click.argument("dest", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.argument("dest", required=False, type=FOLDER)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port to serve on.  [default: any free one]"
 )

@@ -8,18 +8,15 @@ from typing import Any
 
 import click
 
-from targcc_gen.cli.options import scheduler_option
+from targcc_gen.cli.options import FILE, scheduler_option
 
-_FILE = click.Path(path_type=Path)
 _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_workers")
 
 
 @click.command("import-legacy", short_help="Bring the jobs of an old c_Job table over.")
 @click.argument("exports", nargs=-1, required=True, metavar="EXPORTS|URL")
-@click.option("--new", metavar="DEST", type=_FILE, help="Make a new project in this folder.")
-@click.option(
-    "--into", "--project", metavar="DIR", type=_FILE, help="Add the jobs to this project."
-)
+@click.option("--new", metavar="DEST", type=FILE, help="Make a new project in this folder.")
+@click.option("--into", "--project", metavar="DIR", type=FILE, help="Add the jobs to this project.")
 @scheduler_option
 @click.option(
     "--mode",
@@ -47,7 +44,7 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 )
 @click.option(
     "--procedure-map",
-    type=_FILE,
+    type=FILE,
     metavar="FILE.yaml",
     help="For TARGCC 4: a stored procedure for each code of lkpJob.",
 )
@@ -89,7 +86,7 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option("--encoding", help="Encoding of the files, such as cp1255.  [default: found out]")
 @click.option(
     "--report",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     multiple=True,
     help="Write a report for the people who decide, as .html, .md or .json; may be repeated.",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from targcc_gen.cli.options import (
+    FILE,
+    FOLDER,
     Writing,
     conflict_options,
     scheduler_option,
@@ -28,12 +30,12 @@ _DATABASES = ("sqlite", "postgresql")
 
 
 @click.command(short_help="Render a project from a spec, or from a few answers.")
-@click.argument("dest", metavar="DEST", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("dest", metavar="DEST", type=FOLDER)
 @click.option(
     "--spec",
     "spec_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="The YAML spec of the project; it becomes its targcc.yaml.",
 )
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: one Heartbeat job, SQLite.")

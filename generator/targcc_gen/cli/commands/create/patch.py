@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from targcc_gen.cli.options import WAYS, Writing, project_option, writing_options
+from targcc_gen.cli.options import FILE, WAYS, Writing, project_option, writing_options
 
 if TYPE_CHECKING:
     from targcc_gen.patch.check.verify import Outcome
@@ -29,7 +29,7 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
 
 
 @click.command(short_help="Put the scheduler into a FastAPI app that is there already.")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=FILE)
 @click.option(
     "--app", metavar="[MODULE:]NAME", help="Which app, as a server names it: main:app, create_app."
 )

@@ -13,6 +13,7 @@ from ..group import CliError
 
 _ADVICE = {
     "urn:targcc:problem:no-such-job": "\n  targcc job list shows what there is",
+    "urn:targcc:problem:sign-in-first": "\n  give one with --token, TARGCC_TOKEN or a profile",
     "urn:targcc:problem:the-question-took-too-long": "\n  TARGCC_QUERY_SECONDS says how long it may take.",
 }
 

@@ -10,7 +10,7 @@ import click
 
 from ...doctor.checkup import checkup
 from ...doctor.findings import Finding
-from ..common import run, settings
+from ..common import refuse_server, run, settings
 from ..group import CliError
 from ..output import as_shown, print_json, shows
 
@@ -42,6 +42,7 @@ def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
       targcc doctor
       targcc doctor --json
     """
+    refuse_server()
     logging.getLogger().addHandler(logging.NullHandler())  # findings are no log lines
     try:
         found = run(checkup(settings(), seconds=seconds, connect=connect))

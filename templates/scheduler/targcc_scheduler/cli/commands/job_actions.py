@@ -134,10 +134,14 @@ def arguments_of(pairs: Sequence[str], text: str | None) -> dict[str, Any]:
             raise click.BadParameter(
                 'not an object such as {"user_id": 3}', param_hint="--arguments"
             )
+    given: set[str] = set()
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--arg")
+        if name in given:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--arg")
+        given.add(name)
         found[name] = _value(value)
     return found
 

@@ -15,8 +15,8 @@ from ...security.roles import Role
 from ...storage import accounts
 from ...web.api.schemas.sessions import TokenOut, UserOut
 from ..api.reach import path, reached
-from ..common import audited, duration, opened, operator, run
-from ..group import Commands
+from ..common import audited, duration, opened, operator, refuse_server, run
+from ..group import CliError, Commands
 from ..output import done, json_option, print_json, print_table, shows, when
 
 
@@ -31,9 +31,15 @@ def token_group() -> None:
 
 
 def _password(*, from_stdin: bool) -> str:
+    refuse_server()
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    try:
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise  # somebody pressed Ctrl-C
+        raise CliError("no password came: where nobody types, --password-stdin reads it") from None
 
 
 @user_group.command("add")

@@ -26,7 +26,7 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
     if job.schedule is None:
-        return [Reason("no-schedule", gettext("It has no schedule: it runs when somebody asks."))]
+        return [Reason("no-schedule", _without_schedule(job))]
     pause = (await system.pauses(look.connection, look.now)).get(job.name)
     if pause is not None:
         held = look.paused(pause)
@@ -36,6 +36,15 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
     coming = next_run(job, now=look.now, pause=None, recent=recent)
     reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, recent)]
     return [*reasons, *_last_slot(look, job, recent)]
+
+
+def _without_schedule(job: JobDefinition) -> str:
+    """When it runs; which jobs it follows is not for everybody to see."""
+    if job.after:
+        return gettext(
+            "It has no schedule: it runs when the jobs that it follows have succeeded, or when somebody asks."
+        )
+    return gettext("It has no schedule: it runs when somebody asks.")
 
 
 async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:

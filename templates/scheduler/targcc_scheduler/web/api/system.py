@@ -37,7 +37,8 @@ async def list_queues(_: Viewer, scheduler: SchedulerOf) -> list[QueueOut]:
     """The queues: what waits in each, what runs from it, whether it is paused."""
     now = scheduler.clock.now()
     names = queue_names(scheduler.definitions.values())
-    found = await scheduler.read(lambda db: system.queues(db, names, now))
+    lost_after = scheduler.settings.lost_after_seconds
+    found = await scheduler.read(lambda db: system.queues(db, names, now, lost_after=lost_after))
     return [queue_out(queue) for queue in found]
 
 
@@ -46,7 +47,8 @@ async def get_queue(name: str, _: Viewer, scheduler: SchedulerOf) -> QueueOut:
     """One queue."""
     _check_queue(scheduler, name)
     now = scheduler.clock.now()
-    found = await scheduler.read(lambda db: system.queues(db, [name], now))
+    lost_after = scheduler.settings.lost_after_seconds
+    found = await scheduler.read(lambda db: system.queues(db, [name], now, lost_after=lost_after))
     return queue_out(next(one for one in found if one.name == name))
 
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.middleware.gzip import GZipMiddleware
 
 from ...core.outage import Outage, in_short
@@ -22,6 +23,7 @@ from ...security.providers.base import IdentityProvider
 from ...security.providers.registry import standard_providers
 from ...settings import Settings
 from ..dashboard import router as dashboard
+from ..dashboard.flash import local_path
 from ..dashboard.page_route import PageRoute
 from ..dashboard.pages.login import router as login_pages
 from ..dashboard.signing_in.oidc import router as oidc_pages
@@ -169,8 +171,12 @@ _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @_elsewhere.get("/{path:path}")  # noqa: FAST003 - whatever it is
-async def no_such_page() -> Response:
-    """A page for addresses that are none."""
+async def no_such_page(request: Request) -> Response:
+    """A page for addresses that are none; one with a slash at its end leads to the one without."""
+    path, query = request.url.path, request.url.query
+    if path.endswith("/"):
+        shorter = local_path(request, path.rstrip("/"))
+        return RedirectResponse(f"{shorter}?{query}" if query else shorter, 307)
     raise Problem(404, "No such page", "The address is not one of a page.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ....web.api.limits.schemas import LimitKeyOut
+from ....web.api.schemas.jobs import JobDetailOut
 from ...api.completing import job_names
 from ...api.reach import path, reached
 from ...common import run
@@ -34,10 +35,11 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
 
     async def work() -> None:
         async with reached() as api:
+            of = None if job is None else (await api.get(path("jobs", job), JobDetailOut)).name
             found = await api.get(
                 path("limits"),
                 list[LimitKeyOut],
-                job=job,
+                job=of,
                 key=key,
                 waiting=waiting or None,
                 limit=limit,
@@ -46,7 +48,7 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
         if as_json:
             print_json(found)
         elif not found:
-            click.echo("No key of a limit is in use.")
+            click.echo(f"No key of a limit{f' of {of}' if of else ''} is in use.")
         else:
             rows = [
                 [

@@ -25,10 +25,11 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
     """Queues and servers."""
     now = scheduler.clock.now()
     names = system.queue_names(scheduler.definitions.values())
+    lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> dict[str, Any]:
         return {
-            "queues": await system.queues(db, names, now),
+            "queues": await system.queues(db, names, now, lost_after=lost_after),
             "servers": await system.servers(db),
             "releases": shown_releases(await releases.releases(db)),
             "unknown": await releases.count_unknown(db),
@@ -36,7 +37,6 @@ async def system_page(request: Request, principal: Viewer, scheduler: SchedulerO
         }
 
     found = await scheduler.read(query)
-    lost_after = scheduler.settings.lost_after_seconds
     return render(
         request,
         "pages/system.html",
