@@ -119,6 +119,9 @@ class Dialect(Protocol):
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Let one transaction at a time decide about a job's limit."""
 
+    async def wait_briefly(self, connection: AsyncConnection) -> None:
+        """Let no statement of a transaction wait long for what others hold: it fails instead; see ``transactions.is_held_up``."""
+
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Let one transaction at a time count a job's alerts."""
 

@@ -216,6 +216,9 @@ class SQLiteDialect:
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""
 
+    async def wait_briefly(self, connection: AsyncConnection) -> None:
+        """Nothing to wait for: a transaction that writes is alone."""
+
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""
 
