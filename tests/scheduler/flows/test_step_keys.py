@@ -1,7 +1,9 @@
 """Unique keys and limits of jobs hold for their runs in flows, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from guarantee_rig import DANA, Ledger, schedulers, until
 from keyed_flows_rig import MOST, OPEN, UNDER_WAY
+from sqlalchemy.ext.asyncio import create_async_engine
 from targcc_scheduler import Scheduler
 from targcc_scheduler.queries import runs
 from targcc_scheduler.queries.flows.flows import get_flow
@@ -18,18 +21,29 @@ from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.ties.tie import Tie
 
 
-@pytest.fixture
-async def scheduler(_apart, monkeypatch, migrated_url: str):
+@pytest.fixture(autouse=True)
+def _flows(_apart, monkeypatch):
     monkeypatch.setattr("targcc_scheduler.project._configured", keyed_flows_rig.project())
     OPEN.set()
     UNDER_WAY.clear()
     MOST.clear()
-    async with schedulers(migrated_url, "keyed_flows_rig") as make:
+
+
+@asynccontextmanager
+async def working(url: str) -> AsyncIterator[Scheduler]:
+    """A scheduler that works, on a database."""
+    async with schedulers(url, "keyed_flows_rig") as make:
         scheduler = make()
         await scheduler.start(schedule=False)
         yield scheduler
         OPEN.set()
-    Ledger(migrated_url).assert_sound()
+    Ledger(url).assert_sound()
+
+
+@pytest.fixture
+async def scheduler(migrated_url: str):
+    async with working(migrated_url) as scheduler:
+        yield scheduler
 
 
 @pytest.fixture
@@ -92,7 +106,7 @@ async def test_a_step_waits_for_the_run_that_has_its_key_and_has_it_then(schedul
 async def test_a_fan_out_over_the_same_key_is_done_one_after_the_other(scheduler, ledger):
     flow_id = await scheduler.start_flow("Many", {"tenants": "abaa"})
     assert await over(scheduler, flow_id) == "succeeded"
-    assert MOST == dict.fromkeys(["a", "b", "room of a", "room of b", "both"], 1)
+    assert dict.fromkeys(["a", "b", "room of a", "room of b", "both"], 1) == MOST
     assert {row.LimitKey for row in ledger.runs("Roomy")} == {f"Roomy tenant={one}" for one in "ab"}
     assert {row.LimitKey for row in ledger.runs("Both")} == {"Both"}
     assert [len(ledger.runs(job)) for job in ("Alone", "Roomy", "Both")] == [4, 4, 4]
@@ -145,9 +159,7 @@ async def test_a_step_begins_when_debounce_and_throttle_say(scheduler, ledger):
 
 
 @pytest.mark.parametrize("end", ["cancel", "cancel flow", "delete", "expire", "unheard"])
-async def test_who_waits_for_a_key_goes_on_whatever_becomes_of_those_before(
-    scheduler, ledger, end
-):
+async def test_who_waits_for_a_key_goes_on_whatever_becomes_of_those_before(scheduler, ledger, end):
     await scheduler.pause_queue("default", by=DANA)
     first = await scheduler.enqueue("Alone", key="a")
     second = await waiting_step(scheduler, ledger, "Alone")
@@ -189,4 +201,23 @@ async def test_a_run_whose_keys_cannot_be_made_says_so(scheduler, ledger):
     told = await why(scheduler, mine.Id)
     assert "its keys cannot be made here: division by zero" in told
     await scheduler.cancel_flow(flow_id, by=DANA)
-    assert await over(scheduler, await scheduler.start_flow("PickyFlow", {"number": 5})) == "succeeded"
+    assert (
+        await over(scheduler, await scheduler.start_flow("PickyFlow", {"number": 5})) == "succeeded"
+    )
+
+
+async def test_a_transaction_that_has_a_key_holds_up_no_other_run(migrated_postgresql_url: str):
+    """On SQLite nobody else writes meanwhile."""
+    ledger = Ledger(migrated_postgresql_url)
+    engine = create_async_engine(ledger.engine.url)
+    async with working(migrated_postgresql_url) as scheduler, engine.connect() as session:
+        await scheduler.enqueue("Alone", session=session, key="a")
+        flow_id = await scheduler.start_flow("Many", {"tenants": "abc"})
+        await until(
+            lambda: Counter(row.State for row in ledger.runs("Alone"))["succeeded"] == 2,
+            "others go",
+        )
+        assert [row.State for row in ledger.runs("Alone")].count("scheduled") == 1
+        await session.commit()
+        assert await over(scheduler, flow_id) == "succeeded"
+    await engine.dispose()
