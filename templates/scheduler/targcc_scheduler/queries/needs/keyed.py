@@ -22,7 +22,7 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
     """Which run has the unique key that a run waits for; empty when it waits for none."""
     r, u, holder = job_run.c, job_unique.c, job_run.alias("holder")
     query = (
-        sa.select(holder.c.Id, holder.c.JobName, holder.c.State, r.State.label("mine"), r.DueAt)
+        sa.select(holder.c.Id, holder.c.JobName, r.State.label("mine"), r.DueAt)
         .select_from(job_run)
         .join(job_unique, sa.and_(u.JobName == r.JobName, u.UniqueKey == r.UniqueKey))
         .join(holder, holder.c.Id == u.RunId)
@@ -31,14 +31,12 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
     found = (await look.connection.execute(query)).one_or_none()
     if found is None:
         return []
-    who = {"id": found.Id, "job": found.JobName, "state": found.State}
+    who = {"id": found.Id, "job": found.JobName}
     if found.mine == RunState.AWAITING:
-        text = gettext(
-            "It waits for its unique key, which run %(id)s (%(job)s, %(state)s) has.", **who
-        )
+        text = gettext("It waits for its unique key, which run %(id)s (%(job)s) has.", **who)
     else:
         text = gettext(
-            "It waits for its unique key, which run %(id)s (%(job)s, %(state)s) has until %(when)s.",
+            "It waits for its unique key, which run %(id)s (%(job)s) has until %(when)s.",
             **who,
             when=look.at(found.DueAt),
         )

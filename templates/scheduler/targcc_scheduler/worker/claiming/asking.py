@@ -24,7 +24,7 @@ from .fitting import Fitting
 
 _ROUNDS = 4
 """Looks after each other: whoever has got a key makes others wait for it."""
-_MOST_HELD_UP = 3
+_MOST_HELD_UP = 5
 """Keys that transactions of others hold that are not over; then the next look tries again."""
 _LONGEST_REASON = 300
 
@@ -79,34 +79,41 @@ async def _refuse(
             await refuse(connection, misfits, terms)
 
 
-async def _take(
-    services: NodeServices, runs: Mapping[int, NewRun], now: datetime
-) -> frozenset[int]:
+async def _take(services: NodeServices, runs: Mapping[int, NewRun], now: datetime) -> set[int]:
     """Take keys for runs, together; one by one where a transaction of somebody else's holds one of them. The runs that have theirs."""
+    gone = await _take_together(services, runs, now)
+    if gone is not None:
+        return gone
+    gone, held_up = set(), set[str]()
+    for run_id, run in runs.items():
+        key = f"{run.job_name} {run.unique and run.unique.key}"
+        if key not in held_up and len(held_up) < _MOST_HELD_UP:
+            went = await _take_together(services, {run_id: run}, now)
+            held_up |= {key} if went is None else set()
+            gone |= went or set()
+    return gone
+
+
+async def _take_together(
+    services: NodeServices, runs: Mapping[int, NewRun], now: datetime
+) -> set[int] | None:
+    """The runs that have got their keys; ``None``: a transaction that is not over holds one."""
 
     async def work(connection: AsyncConnection) -> list[Ready]:
         await services.store.dialect.wait_briefly(connection)
-        ready = await asking.take(connection, some, now)
+        ready = await asking.take(connection, runs, now)
         await services.engine.submit(connection, [submission(run) for run in ready])
         return ready
 
-    gone: list[Ready] = []
-    some, held_up = runs, 0
-    alone = iter([{run_id: run} for run_id, run in runs.items()] if len(runs) > 1 else ())
-    while some and held_up <= _MOST_HELD_UP:
-        try:
-            gone += await services.store.change(work)
-        except DBAPIError as error:
-            if not is_held_up(error):
-                raise
-            held_up += 1
-        else:
-            if not held_up:
-                break
-        some = next(alone, {})
+    try:
+        gone = await services.store.change(work) if runs else []
+    except DBAPIError as error:
+        if not is_held_up(error):
+            raise
+        return None
     if gone:
         services.engine.wake()
-    return frozenset(run.run_id for run in gone)
+    return {run.run_id for run in gone}
 
 
 async def _wait(services: NodeServices, runs: Mapping[int, NewRun], now: datetime) -> int:

@@ -149,28 +149,33 @@ async def take(
     outcomes = await unique.take(connection, wanted, now)
     got = {run_id: run for run_id, run in runs.items() if run.unique is None}
     got |= {first[pair]: run for pair, run in outcomes.items() if isinstance(run, NewRun)}
-    gone = {
-        run_id: run for run_id, run in got.items() if await _lets_go(connection, run_id, run, now)
-    }
+    gone = await _let_go(connection, got, now)
     await unique.give(connection, gone)
     left = [pair for run_id in got.keys() - gone.keys() if (pair := _pair(got[run_id]))]
     await unique.leave(connection, left)
     return [_ready(run_id, run) for run_id, run in gone.items()]
 
 
-async def _lets_go(connection: AsyncConnection, run_id: int, run: NewRun, now: datetime) -> bool:
-    """Let a run go that has its keys; whether it still asked, and nobody else holds it."""
-    values: dict[str, Any] = {"run_id": run_id, "unique_key": run.unique and run.unique.key}
-    if run.limit_key is None and run.due_at <= now:
-        line = state_line(now, RunState.ENQUEUED, "has its keys")
-        return await _GO.counts(connection, [values | {"line": line}]) == [1]
-    values |= {
-        "limit_key": run.limit_key,
-        "weight": run.weight,
-        "limited": int(run.limit_key is not None),
-    }
-    values |= {"due": run.due_at, "expires": run.expires_at}
-    return await _GO_LATER.counts(connection, [values]) == [1]
+async def _let_go(
+    connection: AsyncConnection, runs: Mapping[int, NewRun], now: datetime
+) -> dict[int, NewRun]:
+    """Let runs go that have their keys; those that still asked, and that nobody else holds."""
+    line = state_line(now, RunState.ENQUEUED, "has its keys")
+    at_once: dict[int, dict[str, Any]] = {}
+    later: dict[int, dict[str, Any]] = {}
+    for run_id, run in runs.items():
+        values = {"run_id": run_id, "unique_key": run.unique and run.unique.key}
+        if run.limit_key is None and run.due_at <= now:
+            at_once[run_id] = values | {"line": line}
+        else:
+            room = {"limit_key": run.limit_key, "weight": run.weight}
+            limited = {"limited": int(run.limit_key is not None)}
+            times = {"due": run.due_at, "expires": run.expires_at}
+            later[run_id] = values | room | limited | times
+    counts = await _GO.counts(connection, at_once.values()) if at_once else []
+    counts += await _GO_LATER.counts(connection, later.values()) if later else []
+    went = zip([*at_once, *later], counts, strict=True)
+    return {run_id: runs[run_id] for run_id, count in went if count}
 
 
 async def wait(
@@ -201,16 +206,19 @@ async def wait(
         else:
             later[run_id] = unique.free_at(holder, rule.rule)
     await unique.tie(connection, set(waits.values()))
-    for run_id, holder_id in waits.items():
-        line = state_line(now, RunState.AWAITING, f"run {holder_id} has its unique key")
-        key = asking[run_id][1]
-        values = {"run_id": run_id, "unique_key": key, "mark": waits_for(key), "line": line}
-        await _WAIT.counts(connection, [values])
-    for run_id, due in later.items():
-        values = {"run_id": run_id, "unique_key": asking[run_id][1], "due": due}
-        await _ASK_LATER.counts(connection, [values])
+    if waits:
+        await _WAIT.counts(connection, [_waits(one, asking[one], waits[one], now) for one in waits])
+    if later:
+        times = [{"run_id": one, "unique_key": asking[one][1], "due": later[one]} for one in later]
+        await _ASK_LATER.counts(connection, times)
     ready = [_ready(run_id, replace(runs[run_id], due_at=due)) for run_id, due in later.items()]
     return len(waits) + len(later), ready
+
+
+def _waits(run_id: int, pair: Pair, holder_id: int, now: datetime) -> dict[str, Any]:
+    """The parameters by which a run waits for its key."""
+    line = state_line(now, RunState.AWAITING, f"run {holder_id} has its unique key")
+    return {"run_id": run_id, "unique_key": pair[1], "mark": waits_for(pair[1]), "line": line}
 
 
 def _pair(run: NewRun) -> Pair | None:
