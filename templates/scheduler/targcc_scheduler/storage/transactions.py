@@ -260,7 +260,7 @@ class Store:
 
 
 def is_held_up(error: DBAPIError) -> bool:
-    """Whether a statement has waited for a lock for as long as its transaction may: see ``Dialect.wait_briefly``."""
+    """Whether a statement has waited for a lock for as long as its transaction may: see :attr:`~.dialects.base.Dialect.wait_briefly`."""
     return getattr(error.orig, "sqlstate", None) == _HELD_UP
 
 

@@ -38,7 +38,6 @@ _CLOCK = sa.func.clock_timestamp(type_=UtcDateTime())
 """The server's clock, not that of the transaction's begin."""
 _READ_CLOCK = FrequentStatement(sa.select(_CLOCK.label("now")))
 _CANCEL_SECONDS = 10.0
-_WAIT_BRIEFLY = sa.text("SET LOCAL lock_timeout = '100ms'")
 _READ_ONLY = sa.text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :limit, true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true)"
@@ -145,6 +144,7 @@ class PostgreSQLDialect:
     name = "postgresql"
     commits_cost = True
     many_writers = True
+    wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
     clock: sa.ColumnElement[Any] = _CLOCK
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = keepalive.speak_for(
@@ -261,10 +261,6 @@ class PostgreSQLDialect:
         """An advisory lock until the transaction ends."""
         key = sa.func.hashtextextended(f"targcc/{job_name}", 0)
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-
-    async def wait_briefly(self, connection: AsyncConnection) -> None:
-        """A time limit for locks until the transaction ends."""
-        await connection.execute(_WAIT_BRIEFLY)
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """An advisory lock until the transaction ends."""

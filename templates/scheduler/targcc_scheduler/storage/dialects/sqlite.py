@@ -78,6 +78,7 @@ class SQLiteDialect:
     name = "sqlite"
     commits_cost = False
     many_writers = False
+    wait_briefly: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = keepalive.speak_for(
@@ -215,9 +216,6 @@ class SQLiteDialect:
 
     async def lock_job(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""
-
-    async def wait_briefly(self, connection: AsyncConnection) -> None:
-        """Nothing to wait for: a transaction that writes is alone."""
 
     async def lock_alerts(self, connection: AsyncConnection, job_name: str) -> None:
         """Nothing to lock: a transaction that writes is alone."""

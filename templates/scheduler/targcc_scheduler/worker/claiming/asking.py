@@ -98,9 +98,11 @@ async def _take_together(
     services: NodeServices, runs: Mapping[int, NewRun], now: datetime
 ) -> set[int] | None:
     """The runs that have got their keys; ``None``: a transaction that is not over holds one."""
+    wait_briefly = services.store.dialect.wait_briefly
 
     async def work(connection: AsyncConnection) -> list[Ready]:
-        await services.store.dialect.wait_briefly(connection)
+        if wait_briefly is not None:
+            await connection.execute(wait_briefly)
         ready = await asking.take(connection, runs, now)
         await services.engine.submit(connection, [submission(run) for run in ready])
         return ready

@@ -22,15 +22,16 @@ from ...runs.values import Settlement
 from ...schema.tied.keys import job_unique
 from ...tables import job_run
 from ..consequences import Consequences, Ready, over
+from ..limit_keys.asking import hidden
 from ..tie import Tie
 from .marks import ASKS, IS_LIMIT, waits_for
 from .unique import Pair
 
 _MOST_SWEPT = 500
 _r, _u = job_run.c, job_unique.c
-_AWAITING = sa.select(sa.literal_column(f"'{RunState.AWAITING}'")).scalar_subquery()
-"""As PostgreSQL does not see it when it plans: see ``limits.py``."""
-_WAITS = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None), _r.State == _AWAITING)
+_WAITS = sa.and_(
+    _r.LimitKey.is_not(None), _r.CompletedAt.is_(None), _r.State == hidden(RunState.AWAITING)
+)
 _KEYS_OF = FrequentStatement(
     sa.select(_r.JobName, _r.UniqueKey).where(
         is_among(_r.Id, listed("ids", sa.BigInteger)), _r.UniqueKey.is_not(None)
@@ -59,7 +60,7 @@ _ASK_AGAIN = FrequentStatement(
         _r.Id == sa.bindparam("run_id"),
         sources=[RunState.AWAITING],
         LimitKey=sa.literal_column(f"'{ASKS}'"),
-    )
+    ).returning(_r.Id)
 )
 _holder = job_run.alias("holder")
 _IS_HELD = (
@@ -114,6 +115,6 @@ async def _wake(connection: AsyncConnection, rows: Iterable[Any], now: datetime)
     for job, key in sorted(pairs):
         for row in await _NEXT.all(connection, {"mark": waits_for(key), "job": job}):
             line = state_line(now, RunState.SCHEDULED, "its unique key may be free")
-            await _ASK_AGAIN.counts(connection, [{"run_id": row.Id, "line": line}])
+            await _ASK_AGAIN.all(connection, {"run_id": row.Id, "line": line})
             ready.append(Ready(row.Id, row.Queue, row.Priority, now, asks=True))
     return Consequences(ready=ready)
