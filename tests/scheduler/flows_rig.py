@@ -19,7 +19,6 @@ DAY_END = {
     "arguments": {"day": "monday", "note": ""},
     "steps": {"import": {"job": "ImportOrders", "arguments": {"month": "{flow.day}"}}},
 }
-TELLS = {"steps": {"tell": {"job": "TellOnce"}}}
 SEEN: list[str] = []
 HELD = threading.Event()
 """Set, unless a test holds the last of three loads up."""
@@ -37,7 +36,7 @@ def flows_of_the_page() -> dict[str, Any]:
 
 def project():
     """A project with that flow and one that is unique, and without retries."""
-    return replace(RIG, retries=0, flows={**flows_of_the_page(), "DayEnd": DAY_END, "Tells": TELLS})
+    return replace(RIG, retries=0, flows={**flows_of_the_page(), "DayEnd": DAY_END})
 
 
 @job()
@@ -61,11 +60,6 @@ def load_file(ctx: JobContext, path: str, total: int = 0) -> JobResult:
 @job()
 def month_report(ctx: JobContext, rows: list[int]) -> None:
     SEEN.append(f"report {rows}")
-
-
-@job(unique=True)
-def tell_once(ctx: JobContext) -> None:
-    SEEN.append("told")
 
 
 @job(expires_in="1h")

@@ -113,6 +113,7 @@ class Contender:
             "token": token,
             "count": self._dice.randint(0, _MOST_PARTS),
             "bad": self._dice.choice((0, 0, 1, 2)),
+            "key": self._dice.choice(_KEYS),
         }
         way = self._dice.choice(("name", "name", "job", "job", "roll back"))
         asking = self._ask_for_flow(way, arguments)

@@ -46,10 +46,11 @@ _PENDING = left(
 )
 """Two runs with one key that are performed at once: the second was made when the first had begun, and that has the latest token."""
 _COUNT = 2
-_STEPS = {"split": [1], "part": [2, 3], "join": [4], "few": [5], "last": [6]}
+_KEYED_STEPS = {"once": [7], "latest": [8], "room": [10]}
+_STEPS = {"split": [1], "part": [2, 3], "join": [4], "few": [5], "last": [6]} | _KEYED_STEPS
 _STATES = dict.fromkeys(_STEPS, "succeeded") | {"many": "skipped", "sorry": "skipped"}
-_JOBS = {"split": "Split", "part": "Part", "join": "Join"}
-_STARTS = {"split": 2, "part": 3, "join": 4, "few": 3, "last": 5}
+_JOBS = {"split": "Split", "part": "Part", "join": "Join", "once": "Single", "latest": "Pending", "room": "Limited"}  # fmt: skip
+_STARTS = dict.fromkeys(_STEPS, 3) | {"split": 2, "join": 4, "last": 5}
 
 
 def _flow(found: Evidence, **changes: Any) -> Evidence:
@@ -105,6 +106,7 @@ _REFUSED = replace(
             ran(4, "Branch", 4),
             ran(5, "Branch", 3),
             ran(6, "Branch", 5),
+            *(ran(run, _JOBS[step], 3) for step, [run] in _KEYED_STEPS.items()),
         )
     ),
     acknowledged=(),
@@ -181,6 +183,8 @@ CASES = {
     "a step is not done": ("flow", change(_DONE, 6, step=None)),
     "both branches are done": ("flow", change(_DONE, 6, step="many")),
     "the other branch is done": ("flow", change(_DONE, 5, step="many")),
+    "a step with a unique key is left out": ("flow", change(_DONE, 7, step=None)),
+    "a step with a limit begins before the one before it": ("flow", begun(_DONE, 10, 2.2)),
     "a part is left out": ("flow", change(_DONE, 3, batch=None)),
     "a part fails for no reason": ("flow", _flow(_REFUSED, bad=0)),
     "the fan-in goes on after a failure": ("flow", change(_REFUSED, 4, step="join")),

@@ -312,15 +312,3 @@ async def test_a_unique_flow_is_not_started_while_the_same_one_is_under_way(sche
     later = await scheduler.start_flow("DayEnd")
     assert later not in {first, friday}
     assert (await over(scheduler, later)).state == "succeeded"
-
-
-async def test_a_step_does_not_ask_for_its_jobs_unique_key(scheduler: Scheduler):
-    await scheduler.pause_queue("default", by=DANA)
-    enqueued = await scheduler.enqueue("TellOnce")
-    begun = await scheduler.start_flow("Tells")
-    [step] = (await flow(scheduler, begun)).steps
-    assert step.last_run not in {None, enqueued}
-    again = await scheduler.enqueue("TellOnce")  # the step's run stands for nobody
-    assert (again, again.existing) == (enqueued, True)
-    await scheduler.resume_queue("default", by=DANA)
-    assert (await over(scheduler, begun)).state == "succeeded"

@@ -17,10 +17,15 @@ _AFTER = {
     "join": ("part",),
     "many": ("split",),
     "few": ("split",),
+    "once": ("split",),
+    "latest": ("split",),
+    "room": ("split",),
     "sorry": ("part", "join"),
     "last": ("many", "few", "sorry"),
 }
 """The steps of the storm's flow with those before them, written down here once more on purpose."""
+_KEYED = ("once", "latest", "room")
+"""The steps whose jobs have unique keys, or a limit."""
 _MANY = 3
 """So many parts are many."""
 _BAD = {"failed", "cancelled"}
@@ -106,7 +111,8 @@ def _expected(flow: Flow, runs: Mapping[str, list[Run]]) -> dict[str, tuple[str,
     found: dict[str, tuple[str, int]] = {"split": (_outcome(runs.get("split", [])), 1)}
     splits = found["split"][0] == "succeeded"
     is_many = flow.count >= _MANY
-    for step, number in (("part", flow.count), ("many", int(is_many)), ("few", int(not is_many))):
+    numbers = {"part": flow.count, "many": int(is_many), "few": int(not is_many)}
+    for step, number in (numbers | dict.fromkeys(_KEYED, 1)).items():
         nothing = "succeeded" if step == "part" else "skipped"
         ends = _outcome(runs.get(step, [])) if number else nothing
         found[step] = (ends, number) if splits else ("cancelled", 0)

@@ -8,7 +8,7 @@ from enum import StrEnum
 class RunState(StrEnum):
     """The state of a run."""
 
-    AWAITING = "awaiting"  # waits for other runs, or for room under a limit
+    AWAITING = "awaiting"  # waits for other runs, for a unique key, or for room under a limit
     SCHEDULED = "scheduled"  # due later
     ENQUEUED = "enqueued"  # due, waits for a worker
     RUNNING = "running"

@@ -75,4 +75,5 @@ def _submission(item: Settlement) -> Submission:
 
 def submission(run: Waiting | Ready) -> Submission:
     """A run that waits from now on; or one that a node has refused, for others."""
-    return Submission(run.run_id, run.queue, run.priority, run.due_at)
+    asks = isinstance(run, Ready) and run.asks
+    return Submission(run.run_id, run.queue, run.priority, run.due_at, asks=asks)

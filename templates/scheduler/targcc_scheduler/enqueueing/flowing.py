@@ -22,6 +22,7 @@ from ..storage.runs.values import Settlement
 from ..storage.ties.consequences import Ready
 from ..storage.ties.flows import operate as flows
 from ..storage.ties.flows.rows import NewFlow, StepRow
+from ..storage.ties.keys.wanted import has_keys
 from .creating import Creating
 
 _RUNS_A_TRANSACTION = 500
@@ -128,7 +129,8 @@ class Flowing(Creating):
         except ArgumentsError as error:
             raise ArgumentsError(f"step {name}: {error}") from None
         expires = None if job.expires_in is None else job.expires_in.total_seconds()
-        return StepRow(dict(said), job.name, job.queue, job.priority, given, expires)
+        keyed = has_keys(job)
+        return StepRow(dict(said), job.name, job.queue, job.priority, given, expires, keyed=keyed)
 
 
 def _given(job: JobDefinition, said: Mapping[str, Any]) -> str | None:

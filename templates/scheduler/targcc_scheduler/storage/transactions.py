@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _MOST_TRIES = 5
 _UNDONE = {"40001", "40P01"}
+_HELD_UP = "55P03"
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
 _SPARE = 3
 """A pool that has more connections than that can do without the two that are kept."""
@@ -256,6 +257,11 @@ class Store:
         await self._for_beats.dispose()
         if self._inline is not None:
             await self._inline.dispose()
+
+
+def is_held_up(error: DBAPIError) -> bool:
+    """Whether a statement has waited for a lock for as long as its transaction may: see :attr:`~.dialects.base.Dialect.wait_briefly`."""
+    return getattr(error.orig, "sqlstate", None) == _HELD_UP
 
 
 def _is_undone(error: DBAPIError) -> bool:

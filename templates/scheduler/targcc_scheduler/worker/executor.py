@@ -130,7 +130,7 @@ class Executor:
 
     async def stage(self) -> bool:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
-        return await staging.stage_due(self._services, self._definitions)
+        return await staging.stage_due(self._services, self._definitions, self.identity)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""

@@ -14,13 +14,14 @@ from ...core.states import RunState
 from ...storage.dialects.listed import is_among, listed
 from ...storage.schema.tied.keys import job_limit
 from ...storage.tables import job_run
+from ...storage.ties.keys.marks import IS_LIMIT
 from ...storage.ties.limit_keys import renamed
 from ...storage.ties.tie import Tie
 
 _l, _r = job_limit.c, job_run.c
 _HAS_ROOM = _r.State.in_((RunState.ENQUEUED, RunState.RUNNING))
 _ASKS = sa.and_(_r.State == RunState.AWAITING, _r.Ties.op("&")(int(Tie.ASKS)) != 0)
-_OPEN = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None))
+_OPEN = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None), IS_LIMIT)
 
 
 @dataclass(frozen=True, kw_only=True)

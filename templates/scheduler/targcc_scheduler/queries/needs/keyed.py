@@ -1,4 +1,4 @@
-"""That a run waits for room under a limit by key, or for a token: what its key has, and who has it."""
+"""That a run waits for its unique key, for room under a limit by key, or for a token: what its key has, and who has it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,38 @@ import sqlalchemy as sa
 from ...core import humanize
 from ...core.languages.reader import gettext
 from ...core.states import RunState
-from ...storage.schema.tied.keys import job_limit
+from ...storage.schema.tied.keys import job_limit, job_unique
 from ...storage.tables import job_run
+from ...storage.ties.keys.marks import IS_LIMIT
 from ...storage.ties.tie import Tie
 from .reasons import Look, Reason
 
 _SHOWN = 5
+
+
+async def for_key(look: Look, run_id: int) -> list[Reason]:
+    """Which run has the unique key that a run waits for; empty when it waits for none."""
+    r, u, holder = job_run.c, job_unique.c, job_run.alias("holder")
+    query = (
+        sa.select(holder.c.Id, holder.c.JobName, r.State.label("mine"), r.DueAt)
+        .select_from(job_run)
+        .join(job_unique, sa.and_(u.JobName == r.JobName, u.UniqueKey == r.UniqueKey))
+        .join(holder, holder.c.Id == u.RunId)
+        .where(r.Id == run_id, r.LimitKey.is_not(None), sa.not_(IS_LIMIT))
+    )
+    found = (await look.connection.execute(query)).one_or_none()
+    if found is None:
+        return []
+    who = {"id": found.Id, "job": found.JobName}
+    if found.mine == RunState.AWAITING:
+        text = gettext("It waits for its unique key, which run %(id)s (%(job)s) has.", **who)
+    else:
+        text = gettext(
+            "It waits for its unique key, which run %(id)s (%(job)s) has until %(when)s.",
+            **who,
+            when=look.at(found.DueAt),
+        )
+    return [Reason("unique", text, (found.Id,))]
 
 
 async def for_room(look: Look, run_id: int) -> list[Reason]:

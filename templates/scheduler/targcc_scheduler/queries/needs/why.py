@@ -151,9 +151,10 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
     if run.state is RunState.AWAITING:
-        return await keyed.for_room(look, run.id) or [await _after_others(look, run)]
+        for_keys = await keyed.for_key(look, run.id) or await keyed.for_room(look, run.id)
+        return for_keys or [await _after_others(look, run)]
     if (later := _not_due(look, run)) is not None:
-        return [later]
+        return await keyed.for_key(look, run.id) or [later]
     return await keyed.for_room(look, run.id) or await _in_its_way(look, run)
 
 

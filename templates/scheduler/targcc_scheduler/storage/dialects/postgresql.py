@@ -144,6 +144,7 @@ class PostgreSQLDialect:
     name = "postgresql"
     commits_cost = True
     many_writers = True
+    wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
     clock: sa.ColumnElement[Any] = _CLOCK
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = keepalive.speak_for(

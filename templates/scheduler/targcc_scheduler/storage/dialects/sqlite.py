@@ -78,6 +78,7 @@ class SQLiteDialect:
     name = "sqlite"
     commits_cost = False
     many_writers = False
+    wait_briefly: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = keepalive.speak_for(

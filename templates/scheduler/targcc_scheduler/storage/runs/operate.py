@@ -16,6 +16,7 @@ from ..blobs import rows as blobs
 from ..dialects import known
 from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
+from ..ties.keys.marks import ASKS, is_mark
 from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
@@ -119,6 +120,7 @@ def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> New
             wait for the new one.
     """
     followers = then(row.JobName) if row.State in _NEVER_RAN else ()
+    asks = is_mark(row.LimitKey)
     return NewRun(
         job_name=row.JobName,
         job_type=row.JobType if row.JobType != "Recurring" else "Manual",
@@ -130,10 +132,10 @@ def again(row: Row, by: str, now: datetime, then: Then = lambda _job: ()) -> New
         triggered_by=by,
         note=f"run {row.Id} again",
         retry_of=row.Id,
-        unique=None if row.UniqueKey is None else UniqueKey(row.UniqueKey),
+        unique=None if asks or row.UniqueKey is None else UniqueKey(row.UniqueKey),
         then=followers,
         ties=row.Ties & Tie.FOLLOWED | (Tie.FOLLOWED if followers else 0),
-        limit_key=row.LimitKey,
+        limit_key=ASKS if asks else row.LimitKey,
         weight=row.Weight,
     )
 

@@ -67,10 +67,12 @@ class UniqueKey:
     Args:
         key: Two runs of a job with the same key are duplicates.
         rule: What becomes of them; ``None``: a run that is over is done again, whoever had the key before.
+        waits: No other run stands for this one: while another has the key, it waits.
     """
 
     key: str
     rule: Unique | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

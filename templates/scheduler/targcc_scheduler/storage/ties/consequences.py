@@ -12,12 +12,13 @@ from .tie import Tie
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A run that may go from now on, for the engine."""
+    """A run that may go from now on, for the engine; ``asks``: it asks for its keys, or for room, before that."""
 
     run_id: int
     queue: str
     priority: int
     due_at: datetime
+    asks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

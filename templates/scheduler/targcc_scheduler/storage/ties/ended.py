@@ -16,16 +16,17 @@ from . import expiry, limits, links
 from .batches import ended as batches
 from .consequences import Consequences, together
 from .flows import advance as flows
+from .keys import waiting as keys
 
 Room: TypeAlias = Callable[
     [AsyncConnection, Sequence[Settlement], datetime], Awaitable[Consequences]
 ]
-_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended)
+_ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended, keys.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
-_REMOVALS = (links.removed, batches.removed, limits.removed)
+_REMOVALS = (links.removed, batches.removed, limits.removed, keys.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
-_SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, batches.sweep, flows.sweep)
+_SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, batches.sweep, flows.sweep, keys.sweep)
 
 
 async def any_waits(connection: AsyncConnection, now: datetime) -> bool:

@@ -25,6 +25,7 @@ from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
 from ..tables import UtcDateTime, job_run
 from .consequences import Consequences, Ready
+from .keys.marks import IS_LIMIT
 from .limit_keys import asking, renamed
 from .limit_keys.room import Room
 from .tie import Tie
@@ -62,6 +63,7 @@ _IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
 _IS_DUE = sa.select(_c.Id, _c.LimitKey, _c.JobName).where(
     is_in_state(RunState.SCHEDULED, RunState.RETRYING),
     _c.LimitKey.is_not(None),
+    IS_LIMIT,
     _c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
     is_among(_c.JobName, listed("jobs", sa.Text)),
 )

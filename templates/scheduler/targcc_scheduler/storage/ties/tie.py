@@ -13,4 +13,5 @@ class Tie(IntFlag):
     LIMITED = 8  # it takes room under a limit
     BATCH = 16  # it is of a batch or a flow
     DELAYED = 64  # its delay counts from when it may go
-    ASKS = 128  # it waits, or has waited, for room under its limit and for nothing else
+    ASKS = 128  # it waits, or has waited, for its unique key, or for room under its limit, and for no other run to end as it asks
+    KEYED = 256  # runs wait, or have waited, for its unique key, or it has waited for that

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage
-from ...engine.handover import hand_over, submission
+from ...engine.handover import hand_on, hand_over, submission
 from ...engine.port import MakeOffer
 from ...jobs.definition import JobDefinition
 from ...storage.runs.claim import claim as claim_runs
@@ -20,6 +20,8 @@ from ...storage.runs.claim_at_once import Entries, Taken, claim_at_once
 from ...storage.runs.refuse import refuse
 from ...storage.runs.values import Claim, ClaimKey, ClaimTerms, Misfit, Offer
 from ...storage.ties import expiry
+from ...storage.ties.keys import waiting as keys
+from ...storage.ties.tie import Tie
 from ..node_services import NodeServices
 from .fitting import Fitting, PlainJobs
 from .strays import Strays
@@ -51,6 +53,7 @@ class Claimer:
     ) -> None:
         self._store = services.store
         self._engine = services.engine
+        self._clock = services.clock
         self._definitions = definitions
         self._terms = terms
         self._give_back = give_back
@@ -89,6 +92,7 @@ class Claimer:
             self._tell_of(claimed.misfits)
         if ended:  # they had places that others can have
             self._engine.wake()
+        await self._leave_keys(claims)
         return list(claims)
 
     async def claim_at_once(
@@ -115,7 +119,20 @@ class Claimer:
             self._plain.pass_by()
         fit = [claim for claim in taken.claims if self._fits(claim, fitting)]
         self._held.update(fitting.of(fit))
+        await self._leave_keys(fit)
         return replace(taken, claims=fit)
+
+    async def _leave_keys(self, claims: Sequence[Claim]) -> None:
+        """Runs have begun: let others go on that wait for this; if it cannot be written, the sweep of ties finds them."""
+        begun = [claim.run_id for claim in claims if claim.ties & Tie.KEYED]
+        if not begun:
+            return
+        now = self._clock.now()
+        with contextlib.suppress(*OUTAGES):
+            async with self._store.write() as connection:
+                freed = await keys.begun(connection, begun, now)
+                await hand_on(self._engine, connection, freed, now)
+            self._engine.wake()
 
     def arguments(self, claim: Claim) -> Mapping[str, Any] | None:
         """The arguments of a run that was claimed."""

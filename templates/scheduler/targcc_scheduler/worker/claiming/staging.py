@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from ...engine.handover import submission
 from ...jobs.definition import JobDefinition
 from ...storage.runs import stage
+from ...storage.runs.values import Identity
 from ...storage.ties import limits
 from ..node_services import NodeServices
+from .asking import ask_for_keys
 
 
 def terms_of(definition: JobDefinition) -> limits.Terms:
@@ -19,11 +21,14 @@ def terms_of(definition: JobDefinition) -> limits.Terms:
     return limits.Terms(limit.running, limit.interval_ms, limit.burst)
 
 
-async def stage_due(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> bool:
+async def stage_due(
+    services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
+) -> bool:
     """Stage what is due; runs of a limit are left to nodes that know of it. Whether there may be more of those."""
     now = services.clock.now()
     async with services.store.write_at_once() as connection:
         await stage.stage_due(connection, now)
+    await ask_for_keys(services, definitions, identity)
     jobs = {job.name: terms_of(job) for job in definitions.values() if job.keyed_limit is not None}
     if not jobs:
         return False

@@ -3,7 +3,7 @@
 from targcc_scheduler import Project, configure
 
 _FAN = {
-    "arguments": {"token": "", "count": 0, "bad": 0},
+    "arguments": {"token": "", "count": 0, "bad": 0, "key": ""},
     "retries": 5,
     "steps": {
         "split": {"job": "Split", "arguments": {"token": "{flow.token}-split", "count": "{flow.count}"}},
@@ -30,6 +30,21 @@ _FAN = {
             "when": "split.count <= 2",
             "arguments": {"token": "{flow.token}-few"},
         },
+        "once": {
+            "job": "Single",
+            "after": "split",
+            "arguments": {"key": "{flow.key}", "token": "{flow.token}-once"},
+        },
+        "latest": {
+            "job": "Pending",
+            "after": "split",
+            "arguments": {"key": "{flow.key}", "token": "{flow.token}-latest"},
+        },
+        "room": {
+            "job": "Limited",
+            "after": "split",
+            "arguments": {"token": "{flow.token}-room"},
+        },
         "sorry": {
             "job": "Branch",
             "after": ["part", "join"],
@@ -44,7 +59,8 @@ _FAN = {
         },
     },
 }  # fmt: skip
-"""A fan-out and its fan-in, two branches of which one is done, one after a failure, and one after all of them."""
+"""A fan-out and its fan-in, two branches of which one is done, steps with unique keys and with a limit, one after a failure, and one after all of the
+branches."""
 
 configure(
     Project(

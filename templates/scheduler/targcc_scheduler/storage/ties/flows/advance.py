@@ -26,6 +26,7 @@ from ...runs.values import NewRun, Settlement
 from ...schema.tied.batches import job_batch
 from ...tables import job_run, logged_job
 from ..consequences import Consequences, Ready, over
+from ..keys.marks import ASKS
 from ..tie import Tie
 from . import rows
 from .rows import FlowRow, StepRow
@@ -149,7 +150,7 @@ async def _decide(
     for start in range(0, len(runs), _RUNS_A_STATEMENT):
         ids += await create.insert_many(connection, runs[start : start + _RUNS_A_STATEMENT], now)
     here.first = min(ids)
-    return [Ready(run_id, here.queue, here.priority, now) for run_id in ids]
+    return [Ready(run_id, here.queue, here.priority, now, asks=here.keyed) for run_id in ids]
 
 
 def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime) -> NewRun:
@@ -166,6 +167,7 @@ def _new_run(flow: FlowRow, name: str, arguments_json: str | None, now: datetime
         triggered_by=flow.created_by,
         note=f"step {name} of flow {flow.flow_id}",
         ties=Tie.BATCH,
+        limit_key=ASKS if step.keyed else None,
         batch_id=flow.flow_id,
         step=name,
     )

@@ -34,6 +34,7 @@ class StepRow:
         why: Why it was skipped, cancelled or failed without a run.
         first: Its first run; runs before that are of an earlier round.
         runs: How many it has.
+        keyed: Whether its runs ask for their keys: the job is unique, or has a limit.
     """
 
     said: dict[str, Any]
@@ -46,6 +47,7 @@ class StepRow:
     why: str = ""
     first: int | None = None
     runs: int = 0
+    keyed: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ...runs.values import NewRun
 from ...schema.tied.keys import job_unique
 from ...tables import UtcDateTime, job_run
 from ..consequences import Ready
+from ..tie import Tie
 
 Pair: TypeAlias = tuple[str, str]
 """A job's name and a key."""
@@ -72,6 +73,14 @@ _LOCK = (
     .order_by(_u.JobName, _u.UniqueKey)  # in one order, so that no two wait for each other
     .with_for_update()
 )
+_ARE_RUNS = is_among(_r.Id, listed("runs", sa.BigInteger))
+_LOCK_RUNS = (
+    sa.select(_r.Id.label("RunId"), _r.State, _r.Attempt, _r.CompletedAt)
+    .where(_ARE_RUNS)
+    .order_by(_r.Id)
+    .with_for_update()
+)
+_TIE = sa.update(job_run).where(_ARE_RUNS).values(Ties=_r.Ties.bitwise_or(int(Tie.KEYED)))
 _GIVE = (
     sa.update(job_unique)
     .where(_u.JobName == sa.bindparam("job"), _u.UniqueKey == sa.bindparam("key"))
@@ -173,7 +182,7 @@ async def _among_others(
     for pair in sorted(wanted.keys() & holders.keys()):
         holder, run = holders[pair], wanted[pair]
         rule = run.unique.rule if run.unique is not None else None
-        if not _is_held(holder, rule, now):
+        if not is_held(holder, rule, now):
             free[pair] = holder
         elif (standing := await _stand(connection, holder, run, now)) is not None:
             found[pair] = standing
@@ -185,7 +194,29 @@ async def _among_others(
     return found
 
 
-def _is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
+async def held(connection: AsyncConnection, pairs: Collection[Pair]) -> dict[Pair, Any]:
+    """The runs that have keys, by these, with what :func:`is_held` asks; their rows are locked, in the order of the ids."""
+    asked = {"jobs": {job for job, _ in pairs}, "keys": {key for _, key in pairs}}
+    found = await connection.execute(sa.select(job_unique).where(_IS_ASKED), asked)
+    run_ids = {(row.JobName, row.UniqueKey): row.RunId for row in found}
+    ids = {"runs": {run_ids[pair] for pair in pairs if pair in run_ids}}
+    runs = {row.RunId: row for row in await connection.execute(_LOCK_RUNS, ids)}
+    return {pair: runs[one] for pair in pairs if (one := run_ids.get(pair)) in runs}
+
+
+async def tie(connection: AsyncConnection, run_ids: Collection[int]) -> None:
+    """Say of runs, which are locked, that others wait for their keys."""
+    if run_ids:
+        await connection.execute(_TIE, {"runs": run_ids})
+
+
+def free_at(holder: Any, rule: Unique | None) -> datetime:
+    """When the key of a run that is over is free."""
+    ended: datetime = holder.CompletedAt
+    return ended if rule is None else ended + rule.window
+
+
+def is_held(holder: Any, rule: Unique | None, now: datetime) -> bool:
     """Whether the run that has a key is in the way of another."""
     if holder.State is None:
         return False
@@ -206,7 +237,8 @@ async def _stand(
 ) -> Standing | None:
     """The run that has a key stands for another, and gets its arguments if the rule says so; ``None``: it has begun meanwhile."""
     rule = run.unique.rule if run.unique is not None else None
-    if rule is None or rule.duplicate == "skip" or _has_begun(holder):
+    waits = run.unique is not None and run.unique.waits
+    if rule is None or waits or rule.duplicate == "skip" or _has_begun(holder):
         return Standing(holder.RunId)
     values: dict[str, Any] = {"ArgumentsJson": run.arguments_json}
     moves = rule.duplicate == "debounce" and holder.State == RunState.SCHEDULED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ....core.errors import IdempotencyError
@@ -42,6 +43,40 @@ def unique_key(job: JobDefinition, arguments_json: str | None) -> UniqueKey | No
     rule = job.unique
     key = None if rule is None else rule.key(job.signature, arguments_json)
     return None if key is None else UniqueKey(key, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a run.
+
+    Args:
+        unique: What it is unique by.
+        limit_key: The key of the limit under which it takes room.
+        weight: How much room.
+    """
+
+    unique: UniqueKey | None
+    limit_key: str | None
+    weight: int
+
+
+def has_keys(job: JobDefinition) -> bool:
+    """Whether runs of a job may have keys."""
+    return job.unique is not None or job.keyed_limit is not None
+
+
+def keys_of(job: JobDefinition, arguments_json: str | None) -> Keys:
+    """The keys of a run whose arguments were filled in by a flow.
+
+    Raises:
+        ArgumentsError: they do not fit the job, or the key of its limit cannot be made of them.
+        JobError: its unique key cannot be.
+    """
+    signature = job.signature
+    whole = signature.check(
+        signature.plain(arguments_json)
+    )  # with the defaults, and as its types have it
+    return Keys(unique_key(job, whole), **job.room(whole))
 
 
 def call_key(job: JobDefinition, arguments_json: str | None, key: str | None) -> CallKey | None:
