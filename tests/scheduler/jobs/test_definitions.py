@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from projects import RIG
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from targcc_scheduler import Alerts, ArgumentsError, JobError, JobResult, JobType, Scheduler, job
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.jobs.declaration import define
@@ -150,6 +150,22 @@ def test_arguments_are_typed_kept_and_read_back():
     assert (loaded["day"], loaded["ids"]) == (date(2026, 1, 31), [1, 2])
     assert loaded["key"].get_secret_value() == "s3cret"
     assert loaded["tags"] is None
+
+
+class Chosen(BaseModel):
+    keys: list[str]
+    values: int = 0
+
+
+def test_an_argument_may_be_called_as_what_a_mapping_has():
+    def load(keys: str, items: Chosen) -> None:
+        """Keep them."""
+
+    signature = define(load).signature
+    given = {"keys": "all", "items": {"keys": ["a"]}}
+    written = signature.check(given)
+    assert json.loads(written) == {"keys": "all", "items": {"keys": ["a"], "values": 0}}
+    assert signature.load(written) == {"keys": "all", "items": Chosen(keys=["a"])}
 
 
 def test_a_job_without_arguments_takes_none():

@@ -162,7 +162,7 @@ class Parameters:
         except SecretError as error:
             raise ArgumentsError(str(error)) from None
         self._know(loaded)
-        return dict(loaded)
+        return _fields(loaded)
 
     def _know(self, arguments: pydantic.BaseModel) -> None:
         """Mask the values of secret arguments wherever they go out from now on."""
@@ -276,7 +276,7 @@ def _secret_values(value: object) -> Iterator[str | bytes]:
         inner = value.get_secret_value()
         yield inner if isinstance(inner, bytes) else str(inner)
     elif isinstance(value, pydantic.BaseModel):
-        yield from _secret_values(dict(value))
+        yield from _secret_values(_fields(value))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from _secret_values(vars(value))
     elif isinstance(value, Mapping):
@@ -295,6 +295,11 @@ def _validated(
         raise ArgumentsError("\n".join(lines)) from None
 
 
+def _fields(model: pydantic.BaseModel) -> dict[str, Any]:
+    """Its fields, also where one is called ``keys``, by which ``dict`` would know a mapping."""
+    return dict(iter(model))
+
+
 def _line(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     return f"{where}: {item['msg'][:1].lower()}{item['msg'][1:]}"
@@ -309,7 +314,7 @@ def _plain(value: Any, file: Callable[[File], Any]) -> Any:
     if isinstance(value, _SECRETS):
         return _plain(value.get_secret_value(), file)
     if isinstance(value, pydantic.BaseModel):
-        value = dict(value)
+        value = _fields(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):
