@@ -87,6 +87,14 @@ async def close_the_day() -> None: ...
 async def check_backup() -> None: ...
 
 
+@job(after=["MonthlyCleanup"], description="Gives the space of removed rows back")
+async def compact_tables() -> None: ...
+
+
+@job(after=[compact_tables], queue="critical", description="Counts what is left")
+async def count_rows() -> None: ...
+
+
 @job(after=[check_backup], description="Brings the backup to another building")
 async def archive_backup() -> None: ...
 """
@@ -99,6 +107,11 @@ FOLLOWED = (
     ("ArchiveBackup", "CheckBackup", None, "awaiting"),
 )
 """Which job's newest run waited for which, how that ended, and the state of the one that waited."""
+CLEANED = (
+    ("CompactTables", NOW - timedelta(minutes=19), timedelta(minutes=11)),
+    ("CountRows", NOW - timedelta(minutes=8), timedelta(minutes=5)),
+)
+"""What ran after the clean-up, one after the other: job, when, and how long."""
 BATCHES = (
     ("month end", "running", None, 1_204, 361, 3),
     ("reminders", "running", 2, 40, 12, 0),
@@ -214,6 +227,11 @@ def _tie(db: sqlite3.Connection) -> None:
             _add(db, "SendWelcomeEmail", state, batch=2)
     callback = _add(db, "DailySalesReport", "awaiting")
     _link(db, callback, "batch", 2, None)
+    [(parent_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = 'MonthlyCleanup'")
+    for job, at, took in CLEANED:
+        past = acme_history.Past(job, at, took, by="System", kind="Manual")
+        parent_id, before = acme_history.insert(db, past), parent_id
+        _link(db, parent_id, "run", before, "succeeded")
     for job, parent, ended, state in FOLLOWED:
         [(found,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (parent,))
         [(mine,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (job,))
@@ -329,6 +347,7 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
     acme_history.write_failure(database, NOW)
     acme_history.write_present(database, NOW)
     with contextlib.closing(sqlite3.connect(database)) as db, db:
+        _tie(db)
         attempts = db.execute("SELECT JobName, StartedAt, Success, DurationMs FROM c_LoggedJob")
         endings = [
             Ending(
@@ -355,7 +374,6 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
             values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
             places = ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
-        _tie(db)
 
     async def work(connection: Any) -> str:
         await counts.add(connection, endings, HISTORY_SHARD)

@@ -79,7 +79,7 @@ class Chain:
     def at(self) -> ChainStep | None:
         """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it has not run."""
         runs = [step for step in self.steps if step.run is not None]
-        return worst(runs, lambda step: step.run and step.run.state) if runs else None
+        return worst(runs, lambda step: step.run.state if step.run else None) if runs else None
 
     @property
     def state(self) -> RunState | None:

@@ -57,7 +57,7 @@ class Line:
     @property
     def state(self) -> RunState:
         """Its state: that of the run which is worst off."""
-        return RunState(self.at.state)
+        return RunState(self.at.state or "")
 
 
 _Look = Callable[[AsyncConnection, Collection[int]], Awaitable[list[LineStep]]]

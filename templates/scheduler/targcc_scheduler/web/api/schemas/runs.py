@@ -145,6 +145,6 @@ def run_detail_out(
     chain: Line | None,
 ) -> RunDetailOut:
     """A run with all that is known of it."""
-    details = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
+    details: dict[str, Any] = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
     details |= {"parents": parents, "children": children, "chain": line_out(chain)}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})
