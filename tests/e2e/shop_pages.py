@@ -227,15 +227,18 @@ def _tie(db: sqlite3.Connection) -> None:
             _add(db, "SendWelcomeEmail", state, batch=2)
     callback = _add(db, "DailySalesReport", "awaiting")
     _link(db, callback, "batch", 2, None)
-    [(parent_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = 'MonthlyCleanup'")
-    for job, at, took in CLEANED:
-        past = acme_history.Past(job, at, took, by="System", kind="Manual")
-        parent_id, before = acme_history.insert(db, past), parent_id
-        _link(db, parent_id, "run", before, "succeeded")
     for job, parent, ended, state in FOLLOWED:
         [(found,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (parent,))
         [(mine,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = ?", (job,))
         _link(db, mine or _add(db, job, state), "run", found, ended)
+
+
+def _clean(db: sqlite3.Connection) -> None:
+    """Write what followed the clean-up."""
+    [(run_id,)] = db.execute("SELECT max(Id) FROM c_JobRun WHERE JobName = 'MonthlyCleanup'")
+    for job, at, took in CLEANED:
+        run_id, before = acme_history.insert(db, acme_history.Past(job, at, took)), run_id
+        _link(db, run_id, "run", before, "succeeded")
 
 
 def _add(db: sqlite3.Connection, job: str, state: str, batch: int | None = None) -> int:
@@ -347,7 +350,7 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
     acme_history.write_failure(database, NOW)
     acme_history.write_present(database, NOW)
     with contextlib.closing(sqlite3.connect(database)) as db, db:
-        _tie(db)
+        _clean(db)
         attempts = db.execute("SELECT JobName, StartedAt, Success, DurationMs FROM c_LoggedJob")
         endings = [
             Ending(
@@ -374,6 +377,7 @@ def _seed(scheduler: Scheduler, database: Path) -> str:
             values = [_text(one) if isinstance(one, datetime) else one for one in row.values()]
             places = ", ".join("?" * len(values))
             db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", values)
+        _tie(db)
 
     async def work(connection: Any) -> str:
         await counts.add(connection, endings, HISTORY_SHARD)

@@ -145,7 +145,8 @@ def _ties(kin: Kin, ends: Mapping[int, datetime]) -> Iterator[Tie]:
         batch = kin.runs[key].BatchId if key in kin.runs else None
         while batch in kin.batches:
             members[batch].append(key)
-            batch = kin.batches[batch].ParentId
+            outer = kin.batches[batch].ParentId
+            batch = outer if outer is not None and outer < batch else None  # made before it
     for link in kin.links:
         if link.child not in ends:
             continue
