@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,26 @@ from ..models import Run
 from .standing import worst
 
 _MOST_LEVELS, _MOST = 30, 200
+_RUN, _LINK = job_run.c, job_link.c
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_PARENTS = (
+    sa.select(_LINK.ParentKind, _LINK.ParentId, _LINK.Outcome)
+    .add_columns(_RUN.JobName, _RUN.State, _RUN.RetryOf)
+    .select_from(
+        job_link.outerjoin(job_run, sa.and_(_LINK.ParentKind == RUN, _RUN.Id == _LINK.ParentId))
+    )
+    .where(_LINK.ChildId.in_(_IDS), _LINK.ParentKind != "job")
+    .order_by(_LINK.ParentKind.desc(), _LINK.ParentId)
+    .limit(_MOST)
+)
+_CHILDREN = (
+    sa.select(_RUN.Id, _RUN.JobName, _RUN.State, _RUN.RetryOf)
+    .join(job_link, _LINK.ChildId == _RUN.Id)
+    .where(_LINK.ParentKind == RUN, _LINK.ParentId.in_(_IDS))
+    .order_by(_RUN.Id)
+    .limit(_MOST)
+)
+"""Built once: they are asked again for each step of a chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +113,7 @@ async def _walk(
 
 
 async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
-    is_run = sa.and_(job_link.c.ParentKind == RUN, job_run.c.Id == job_link.c.ParentId)
-    link = job_link.c
-    found = await connection.execute(
-        sa.select(link.ParentKind, link.ParentId, link.Outcome)
-        .add_columns(job_run.c.JobName, job_run.c.State, job_run.c.RetryOf)
-        .select_from(job_link.outerjoin(job_run, is_run))
-        .where(link.ChildId.in_(ids), link.ParentKind != "job")
-        .order_by(link.ParentKind.desc(), link.ParentId)
-        .limit(_MOST)
-    )
+    found = await connection.execute(_PARENTS, {"ids": ids})
     return [
         LineStep(row.ParentKind, row.ParentId, row.JobName, row.State or row.Outcome, row.RetryOf)
         for row in found
@@ -110,12 +122,5 @@ async def _parents(connection: AsyncConnection, ids: Collection[int]) -> list[Li
 
 
 async def _children(connection: AsyncConnection, ids: Collection[int]) -> list[LineStep]:
-    link, c = job_link.c, job_run.c
-    found = await connection.execute(
-        sa.select(c.Id, c.JobName, c.State, c.RetryOf)
-        .join(job_link, link.ChildId == c.Id)
-        .where(link.ParentKind == RUN, link.ParentId.in_(ids))
-        .order_by(c.Id)
-        .limit(_MOST)
-    )
+    found = await connection.execute(_CHILDREN, {"ids": ids})
     return [LineStep(RUN, row.Id, row.JobName, row.State, row.RetryOf) for row in found]
