@@ -7,6 +7,8 @@ from targcc_scheduler.web.dashboard.router import ROUTERS
 
 NO_PAGES = {
     "/audit/export",
+    "/batches/{batch_id}/live",
+    "/flows/{flow_id}/live",
     "/login/oidc",
     "/login/oidc/answer",
     "/login/oidc/leave",

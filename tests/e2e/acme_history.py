@@ -41,7 +41,7 @@ def write(database: Path, now: datetime) -> None:
     """Write the past of a day, and of a month for jobs that are rare, up to `now`."""
     with closing(sqlite3.connect(database)) as connection, connection:
         for run in sorted(_finished(now), key=lambda run: run.at):
-            _insert(connection, run)
+            insert(connection, run)
         long_ago = _text(now - timedelta(days=40))
         connection.execute("UPDATE c_JobAudit SET At = ?", (long_ago,))  # users were made then
         for minutes, actor, action, job, detail in (
@@ -68,7 +68,7 @@ def write_present(database: Path, now: datetime) -> None:
             " VALUES ('jobs-2:814:a', 'jobs-2', 814, 'critical,default', 7, '0.1.0', ?, ?)",
             (_text(now - timedelta(days=3)), _text(now)),
         )
-        run_id = _insert(connection, going_on)
+        run_id = insert(connection, going_on)
         connection.execute(
             "UPDATE c_JobRun SET ServerId = 'jobs-2:814:a', ProgressDone = 1240, ProgressTotal = 2100,"
             """ ArgumentsJson = '{"currency": "USD", "as_of": "2026-01-31"}' WHERE Id = ?""",
@@ -126,7 +126,8 @@ def _nightly(day: datetime, short: timedelta, long: timedelta, number: int) -> I
         )
 
 
-def _insert(connection: sqlite3.Connection, run: Past) -> int:
+def insert(connection: sqlite3.Connection, run: Past) -> int:
+    """Write a run with its attempts; its id."""
     end = None if run.took is None else _text(run.at + run.took)
     cursor = connection.execute(
         "INSERT INTO c_JobRun (JobName, JobType, State, Queue, Priority, ArgumentsJson, ScheduledFor, DueAt, CreatedAt,"
@@ -161,7 +162,7 @@ def write_failure(database: Path, now: datetime) -> None:
         queue="critical", state="failed", attempt=4,
     )  # fmt: skip
     with closing(sqlite3.connect(database)) as connection, connection:
-        run_id = _insert(connection, failed)
+        run_id = insert(connection, failed)
         why = cause_of(failed.job, failed.message, _TRACEBACK)
         connection.execute("UPDATE c_JobRun SET Cause = ? WHERE Id = ?", (why.key, run_id))
         connection.execute(

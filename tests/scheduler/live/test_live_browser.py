@@ -1,5 +1,6 @@
 """The live log in Chromium: it follows, pauses, is searched, survives without events, and stays smooth with ten megabytes."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -50,6 +51,33 @@ class Log:
         now = datetime.now(UTC).replace(tzinfo=None)
         sql = "INSERT INTO c_JobLogLine (RunId, Attempt, At, Level, Message) VALUES (?, 1, ?, 'info', ?)"
         self.change(sql, [(run_id, now, text) for text in texts])
+
+    def batch(self, kind: str, total: int) -> int:
+        """A batch or flow of which nothing is done."""
+        connection = sqlite3.connect(self.path, timeout=60)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        row = ("MonthEnd", kind, "running", "System", now, total, total, self.steps("waiting"))
+        with connection:
+            cursor = connection.execute(
+                "INSERT INTO c_JobBatch (Name, Kind, State, CreatedBy, CreatedAt, Total, Pending, DefinitionJson)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        connection.close()
+        return int(cursor.lastrowid or 0)
+
+    def advance(self, batch_id: int, *, over: bool) -> None:
+        """A part of it is done, or all of it."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        state = "succeeded" if over else "running"
+        row = (state, 0 if over else 1, now if over else None, self.steps(state), batch_id)
+        sql = "UPDATE c_JobBatch SET State = ?, Pending = ?, CompletedAt = ?, DefinitionJson = ? WHERE Id = ?"
+        self.change(sql, [row])
+
+    @staticmethod
+    def steps(state: str) -> str:
+        step = {"said": {}, "job": "DailyReport", "queue": "default", "priority": 0, "given": None}
+        return json.dumps({"load": {**step, "state": state}})
 
     def end(self, run_id: int) -> None:
         now = datetime.now(UTC).replace(tzinfo=None)
@@ -156,6 +184,37 @@ def test_a_log_is_followed_paused_and_searched(browser: Chrome, link: str, log: 
     assert [one["message"] for one in browser.get_log("browser")] == []
 
 
+def test_the_pages_of_a_batch_and_a_flow_follow_it(browser: Chrome, link: str, log: Log):
+    batch, flow = log.batch("batch", 4), log.batch("flow", 1)
+    browser.get(link)
+    base = link.partition("/login")[0]
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": COUNT_STREAMS})
+    for kind, key, part, over in (
+        ("batches", batch, "3 of 4", "4 of 4"),
+        ("flows", flow, "running", "succeeded"),
+    ):
+        browser.get(f"{base}/{kind}/{key}")
+        wait(browser, lambda b: b.execute_script("return window.heard") == 1)
+        log.advance(key, over=False)
+        wait(browser, lambda b: b.execute_script("return window.heard") == 2)
+        wait(browser, lambda b, part=part: part in b.find_element(By.ID, "live").text)
+        log.advance(key, over=True)
+        wait(browser, lambda b, over=over: over in b.find_element(By.ID, "live").text)
+        assert not browser.find_elements(By.CSS_SELECTOR, "#live [data-live]")
+        assert browser.execute_script("return window.opened") == 1
+    assert [one["message"] for one in browser.get_log("browser")] == []
+
+
+COUNT_STREAMS = """
+window.opened = window.heard = 0;
+window.EventSource = class extends window.EventSource {
+  constructor(address) {
+    super(address);
+    window.opened += 1;
+    for (const name of ["batch", "flow"]) this.addEventListener(name, () => { window.heard += 1; });
+  }
+};
+"""
 MEASURE = """
 const done = arguments[arguments.length - 1];
 const log = document.getElementById('log');

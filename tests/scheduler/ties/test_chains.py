@@ -118,7 +118,7 @@ async def test_a_run_shows_its_whole_chain(scheduler):
 
     async def shown(run_id):
         found = await scheduler.read(lambda db: _line(db, run_id))
-        return [[one.id for one in level] for level in found]
+        return [[one.id for one in level] for level in found.levels] if found is not None else []
 
     for run_id in (first + 1, first + 2):
         levels = await shown(run_id)

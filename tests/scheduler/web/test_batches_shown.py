@@ -100,7 +100,10 @@ async def test_people_see_batches_on_their_pages_and_act_on_them(site: Site):
     assert f'href="/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued">2</a>' in page
     assert re.findall(r'<tr id="batch-(\d+)"', page) == [str(batch_id + 1)]
     assert 'href="/jobs/jobs/SyncStock"' in page
-    assert f'hx-get="{here}" hx-trigger="every 2s"' in page
+    assert f'hx-get="{here}" hx-trigger="every 5s"' in page
+    assert f'data-live="{here}/live"' in page
+    assert "Refresh" not in (await viewer.get(here)).headers
+    assert (await viewer.get(f"{here}?every=5")).headers["Refresh"] == "5"
     assert f"{here}/cancel" not in page
     found = await viewer.page(f"/jobs/runs?q=batch%3A{batch_id}+state%3Aenqueued")
     assert found.count('<tr id="run-') == 2

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from targcc_scheduler import JobType, Settings, job
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.security import tokens
 from targcc_scheduler.security.rights import own_roles
 from targcc_scheduler.security.roles import Grant, Role
 from targcc_scheduler.storage.tables import job_link
@@ -87,6 +88,8 @@ async def test_pages_show_a_chain_as_one_thing(site: Site, night: dict[str, int]
         _, _, line = shown.partition('aria-label="Its chain"')
         line, _, _ = line.partition("</nav>")
         links = [f'href="/jobs/runs/{run_id}"' in line for run_id in night.values()]
+        if "/runs/" in page:
+            assert "at <bdi>Check Report</bdi>" in line
         assert all(links), page
         assert line.count("aria-current") == 1
     assert "Its chain" not in await viewer.page("/jobs/jobs/Apart")
@@ -136,6 +139,66 @@ async def test_programs_and_commands_are_told_the_same(
     assert json.loads(await targcc("info", "MailReport", "--json"))["chain"] == stands
 
 
+async def test_a_run_is_told_with_its_whole_chain(
+    site: Site, night: dict[str, int], database_url, monkeypatch
+):
+    program = await site.program("viewer")
+    report, check, mail = night.values()
+    for run_id in night.values():
+        chain = (await program.get(f"/api/runs/{run_id}")).json()["chain"]
+        assert (chain["state"], chain["at"], chain["run_id"]) == ("failed", "CheckReport", check)
+        told = [
+            [(one["id"], one["job"], one["state"]) for one in level] for level in chain["levels"]
+        ]
+        assert told == [
+            [(report, "DailyReport", "succeeded")],
+            [(check, "CheckReport", "failed")],
+            [(mail, "MailReport", "cancelled")],
+        ]
+    apart = await site.add_run("Apart", "succeeded")
+    assert (await program.get(f"/api/runs/{apart}")).json()["chain"] is None
+    monkeypatch.setenv("TARGCC_DATABASE_URL", database_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
+    shown = await asyncio.to_thread(CliRunner().invoke, main, ["run", "show", str(mail)])
+    _, _, told = shown.output.partition("chain")
+    assert [line.strip() for line in told.splitlines()][:4] == [
+        f"failed at CheckReport, run {check}",
+        f"- run {report} of DailyReport succeeded",
+        f"- run {check} of CheckReport failed",
+        f"* run {mail} of MailReport cancelled",
+    ]
+
+
+async def test_a_run_that_was_done_again_well_mends_the_state_of_its_chain(
+    site: Site, night: dict[str, int]
+):
+    report, check, _ = night.values()
+    again = await site.add_run("CheckReport", "succeeded", RetryOf=check)
+    link = {"ChildId": again, "ParentKind": "run", "ParentId": report, "Condition": "success"}
+    link |= {"Quorum": "all", "Otherwise": "discard", "Outcome": "succeeded"}
+    await site.change(lambda db: db.execute(job_link.insert().values(link)))
+    program = await site.program("viewer")
+    chain = (await program.get(f"/api/runs/{report}")).json()["chain"]
+    assert (chain["state"], chain["at"]) == ("cancelled", "MailReport")
+
+
+async def test_a_token_for_single_jobs_is_not_told_of_the_others(site: Site, night: dict[str, int]):
+    token = await site.change(
+        lambda db: tokens.create_token(
+            db,
+            "starter",
+            Role.OPERATOR,
+            by="test",
+            now=site.scheduler.clock.now(),
+            jobs=["CheckReport"],
+        )
+    )
+    client = (await site.stranger()).client
+    client.headers["Authorization"] = f"Bearer {token}"
+    found = await client.get(f"/api/runs/{night['CheckReport']}")
+    assert (found.status_code, found.json()["chain"]) == (200, None)
+
+
 async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
     site: Site, night: dict[str, int]
 ):
@@ -148,3 +211,8 @@ async def test_a_role_for_some_jobs_sees_the_part_of_a_chain_that_it_is_about(
         assert "Daily" not in await dana.page(page)
     run = await dana.page(f"/jobs/runs/{night['MailReport']}")
     assert f'href="/jobs/runs/{night["DailyReport"]}"' not in run
+    told = (await dana.get(f"/api/runs/{night['MailReport']}")).json()["chain"]
+    assert [one["job"] for level in told["levels"] for one in level] == [
+        "CheckReport",
+        "MailReport",
+    ]

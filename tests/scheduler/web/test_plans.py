@@ -76,6 +76,7 @@ PAGES = (
     "/jobs/limits",
     "/jobs/limits?waiting=1&key=x",
     "/jobs/runs/1500/live",
+    "/jobs/batches/1/live",
     "/jobs/runs/1500/lines",
 )
 ENDPOINTS = (
@@ -107,6 +108,7 @@ ENDPOINTS = (
     "/api/releases",
     "/api/runs/1500/log.txt",
     "/api/runs/1500/events",
+    "/api/batches/1/events",
     "/api/jobs/DailyReport/trend",
     "/api/queues",
     "/api/servers",
@@ -145,8 +147,9 @@ async def fill(db: Any) -> None:
     found: dict[sa.Table, list[dict[str, Any]]] = {}
     for table, row in rows():
         found.setdefault(table, []).append(row)
-    batch = {"Name": "month end", "Kind": "batch", "State": "running", "CreatedBy": "test"}
-    await db.execute(job_batch.insert().values(batch | {"CreatedAt": datetime.now(UTC)}))
+    batch = {"Name": "month end", "Kind": "batch", "State": "failed", "CreatedBy": "test"}
+    over = {"CreatedAt": datetime.now(UTC), "CompletedAt": datetime.now(UTC)}
+    await db.execute(job_batch.insert().values(batch | over))
     key = {"LimitKey": "x", "JobName": "MailUser", "UpdatedAt": datetime.now(UTC)}
     await db.execute(job_limit.insert().values(key))
     for table, values in found.items():

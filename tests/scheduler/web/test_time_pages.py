@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.storage.tables import job_link
 from web_fixtures import Site
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -17,14 +18,16 @@ def _work() -> None:
     """A job's work."""
 
 
-async def ran(site: Site, hours_ago: float, state: str, **more: object) -> int:
-    """A run of DailyReport with its attempt, so many hours ago."""
+async def ran(
+    site: Site, hours_ago: float, state: str, job: str = "DailyReport", **more: object
+) -> int:
+    """A run with its attempt, so many hours ago."""
     slot = datetime.now(UTC) - timedelta(hours=hours_ago)
     start, end = slot + timedelta(seconds=40), slot + timedelta(minutes=10)
     times = {"ScheduledFor": slot, "StartedAt": start, "CompletedAt": end, "Attempt": 1}
-    run = await site.add_run("DailyReport", state, **times)
+    run = await site.add_run(job, state, **times)
     await site.add_attempt(
-        "DailyReport",
+        job,
         run,
         StartedAt=start,
         CompletedAt=end,
@@ -108,6 +111,40 @@ async def test_a_program_gets_the_same(furnished: Site):
     assert [(one["number"], one["bad"]) for one in heat["hours"] if one["number"]] == [(1, 1)]
     for wrong in ("calendar?start=2027-03-27T00:00:00", "calendar?start=2999-03-27T00:00:00Z", "timeline?since=2027-01-01T00:00:00Z&until=2027-01-05T00:00:00Z", "heatmap?zone=Nowhere"):  # fmt: skip
         await get(f"/api/{wrong}", 422)
+
+
+async def follow(site: Site, child: int, parent: int) -> None:
+    row = {"ChildId": child, "ParentKind": "run", "ParentId": parent, "Condition": "success"}
+    row |= {"Quorum": "all", "Otherwise": "discard", "Outcome": "succeeded"}
+    await site.change(lambda db: db.execute(job_link.insert().values(row)))
+
+
+async def test_runs_that_follow_each_other_are_joined_and_told_with_their_state(site: Site):
+    first, good = await ran(site, 5, "succeeded"), await ran(site, 4, "succeeded")
+    other, alone = await ran(site, 3, "failed", job="SlowExport"), await ran(site, 2, "succeeded")
+    await follow(site, good, first)
+    await follow(site, other, good)
+    viewer, program = await site.user("viewer"), await site.program("viewer")
+    page = await viewer.page("/jobs/timeline")
+    said = "chain of Daily Report: failed at Slow Export"
+    for run in (first, good, other):
+        assert re.search(rf"<title>Run {run}: [^<]*; {said}</title>", page)
+    assert not re.search(rf"<title>Run {alone}: [^<]*chain", page)
+    drawn = re.findall(r'<g class="tie bad"><title>([^<]*)</title>(.*?)</g>', page)
+    assert {title for title, _ in drawn} == {"Chain of Daily Report: failed at Slow Export"}
+    assert all("<line " in shapes for _, shapes in drawn)
+    for job in ("DailyReport", "SlowExport"):
+        _, _, row = page.partition(f'aria-label="{job}: ')
+        assert '<g class="tie bad">' in row.partition("</svg>")[0]
+    assert 'class="tie-layer"' in page  # through the head of the queue that is between them
+    _, _, table = page.partition("<summary>As a table")
+    for before, run in ((first, good), (good, other)):
+        _, _, row = table.partition(f"<bdi>#{run}</bdi></a></td>")  # its own cell
+        assert f'/runs/{before}"' in row.partition("</tr>")[0]
+    assert "follows it" in page
+    [one] = (await program.get("/api/timeline")).json()["chained"]
+    assert (one["state"], one["at"], one["runs"]) == ("failed", "SlowExport", [first, good, other])
+    assert one["ties"] == [{"before": first, "run": good}, {"before": good, "run": other}]
 
 
 def test_a_terminal_gets_the_same(database_url: str, monkeypatch: pytest.MonkeyPatch):

@@ -79,6 +79,7 @@ ADDRESSES = (
     "/jobs/webhooks",
     "/jobs/batches",
     "/jobs/batches/1",
+    "/jobs/batches/1/live",
     f"/jobs/runs/{RUNS // 2 + 9}",
     "/jobs/limits",
     "/jobs/jobs/SyncStock",
@@ -106,6 +107,7 @@ ADDRESSES = (
     "/api/jobs/Old9",
     "/api/batches",
     "/api/batches/1",
+    "/api/batches/1/events",
     "/api/limits",
     f"/api/runs/{RUNS // 2}/log.txt",
     f"/api/runs/{RUNS // 2}/events",
@@ -150,8 +152,8 @@ FILL_RUNS = """
 """
 """Some of them are of one batch, the largest there can be, of long ago."""
 FILL_BATCH = """
-    INSERT INTO c_JobBatch (Id, Name, Kind, State, CreatedBy, CreatedAt, Total, Pending, Failed)
-    VALUES (1, 'all that was', 'batch', 'failed', 'System', CURRENT_TIMESTAMP, 100000, 0, 5)
+    INSERT INTO c_JobBatch (Id, Name, Kind, State, CreatedBy, CreatedAt, CompletedAt, Total, Pending, Failed)
+    VALUES (1, 'all that was', 'batch', 'failed', 'System', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 100000, 0, 5)
 """
 FILL_LINKS = """
     INSERT INTO c_JobLink (ChildId, ParentKind, ParentId, Condition, Quorum, Otherwise, Outcome)

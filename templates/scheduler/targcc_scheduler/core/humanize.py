@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from .languages.reader import (
     Words,
     gettext,
     ngettext,
+    reader,
     translated,
     translated_in,
     translated_plural,
@@ -202,11 +204,16 @@ def day_and_month(day: date) -> str:
 def full(instant: datetime, zone: ZoneInfo) -> str:
     """An instant with nothing left out: ``Tue 24 Nov 2026 02:00:00 +02:00 (00:00:00 UTC)``."""
     local = instant.astimezone(zone)
-    utc = instant.astimezone(ZoneInfo("UTC"))
+    utc = instant.astimezone(UTC)
     day = "" if utc.date() == local.date() else f"{weekday(utc)} "
     offset = f"{local:%z}"
-    date_text = f"{weekday(local)} {day_and_month(local)} {local.year}"
-    return f"{date_text} {local:%H:%M:%S} {offset[:3]}:{offset[3:5]} ({day}{utc:%H:%M:%S} UTC)"
+    return f"{_dated(local.date(), reader().catalogue.language)} {local:%H:%M:%S} {offset[:3]}:{offset[3:5]} ({day}{utc:%H:%M:%S} UTC)"
+
+
+@lru_cache(maxsize=1_000)
+def _dated(day: date, _language: str) -> str:
+    """``Tue 24 Nov 2026``, in the reader's language: a page has hundreds of times of few days."""
+    return f"{weekday(day)} {day_and_month(day)} {day.year}"
 
 
 def percent(share: float | None) -> str:

@@ -16,6 +16,7 @@ from ..security.oidc.client import OpenIDClient
 from ..security.providers.base import IdentityProvider
 from ..security.providers.password import PasswordChecks
 from ..security.throttle import AttemptLimiter, LoginGuard, Seldom
+from .live.batch_hub import BatchHub
 from .live.changes import ChangeFeed
 from .live.hub import RunHub
 from .live.limits import StreamLimits
@@ -56,6 +57,7 @@ class Web:
         day_counts: What ended on days that are over, for the heat map.
         streams: Limits the open streams of events.
         runs: Tells those streams, and requests that wait, of runs.
+        batches: Tells those streams of batches and flows.
         changes: Tells those streams of all that changes.
     """
 
@@ -76,10 +78,12 @@ class Web:
     day_counts: DayCounts = field(default_factory=DayCounts)
     streams: StreamLimits = field(default_factory=StreamLimits)
     runs: RunHub = field(init=False)
+    batches: BatchHub = field(init=False)
     changes: ChangeFeed = field(init=False)
 
     def __post_init__(self) -> None:
         self.runs = RunHub(self.scheduler.read)
+        self.batches = BatchHub(self.scheduler.read)
         self.changes = ChangeFeed(self.scheduler.read, self.scheduler.clock)
 
 

@@ -11,7 +11,6 @@ from ...core import humanize
 from ...queries.models import Attempt
 from ...queries.statistics import JobStats
 from ...schedules import format_duration, parse_zone
-from ...web.api.schemas.chains import ChainStandingOut
 from ...web.api.schemas.jobs import JobDetailOut, JobOut
 from ...web.api.schemas.overrides import OverrideOut
 from ...web.api.schemas.system import SystemOut
@@ -20,6 +19,7 @@ from ..api.reach import path, reached
 from ..common import run
 from ..group import Commands
 from ..output import as_shown, limit_option, print_json, print_pairs, print_table, shows, when
+from .chains import standing
 from .runs import cancel_run, retry_run
 
 
@@ -81,22 +81,14 @@ def _print_chains(jobs: Sequence[JobOut]) -> None:
     chains = {job.chain.name: job.chain for job in jobs if job.chain is not None}
     if chains:
         click.echo()
-        rows = [[name, _standing(one), " > ".join(one.jobs)] for name, one in chains.items()]
+        rows = [[name, standing(one), " > ".join(one.jobs)] for name, one in chains.items()]
         print_table(["CHAIN", "STATE", "STEPS"], rows)
-
-
-def _standing(chain: ChainStandingOut) -> str:
-    """How a chain stands: ``failed at CheckOrders, run 13``."""
-    if chain.state is None:
-        return "not yet"
-    state = humanize.STATE_WORDS[chain.state]
-    return state if chain.state == "succeeded" else f"{state} at {chain.at}, run {chain.run_id}"
 
 
 def _chain(job: JobOut) -> str:
     """The chain that a job is in, with how it stands."""
     chain = job.chain
-    return f"{' > '.join(chain.jobs)}: {_standing(chain)}" if chain is not None else ""
+    return f"{' > '.join(chain.jobs)}: {standing(chain)}" if chain is not None else ""
 
 
 def _next_run(job: JobOut, now: datetime) -> str:

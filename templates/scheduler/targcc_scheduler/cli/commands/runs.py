@@ -35,6 +35,7 @@ from ..output import (
     wait_options,
     when,
 )
+from .chains import print_line, standing
 from .live.following import until_over
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def _show(found: RunDetailOut, now: datetime, *, as_json: bool) -> None:
         print_json(found)
         return
     print_pairs(_facts(found, now))
+    if found.chain is not None:
+        print_line(found.chain, found.id)
     for entry in found.life:
         said = humanize.STATE_WORDS.get(RunState(entry.state), entry.state)
         click.echo(f"  {when(entry.at, now)}  {said}  {as_shown(entry.note)}".rstrip())
@@ -181,6 +184,7 @@ def _facts(found: RunDetailOut, now: datetime) -> list[tuple[str, str]]:
         ("attempt", str(found.attempt or "")),
         ("queue", found.queue),
         ("server", found.server or ""),
+        ("chain", standing(found.chain) if found.chain is not None else ""),
     ]
 
 

@@ -14,7 +14,7 @@ from ...core.scope.visibility import visibility
 from ...flows.progress import StepState
 from ...storage.schema.tied.batches import job_batch
 from ...storage.tables import job_run
-from ...storage.ties.flows.rows import KIND, FlowRow, flow_of
+from ...storage.ties.flows.rows import KIND, FlowRow, StepRow, flow_of
 
 _C = job_batch.c
 
@@ -127,7 +127,7 @@ def _flow(flow: FlowRow, runs: Mapping[str, Mapping[str, int]], last: Mapping[st
             FlowStep(
                 name=name,
                 job=step.job,
-                after=_names(step.said.get("after") or ()),
+                after=steps_before(step),
                 on=step.said.get("on") or "success",
                 state=step.state,
                 why=step.why,
@@ -139,7 +139,9 @@ def _flow(flow: FlowRow, runs: Mapping[str, Mapping[str, int]], last: Mapping[st
     )
 
 
-def _names(after: str | Sequence[str]) -> tuple[str, ...]:
+def steps_before(step: StepRow) -> tuple[str, ...]:
+    """The steps that a step waits for."""
+    after: str | Sequence[str] = step.said.get("after") or ()
     return (after,) if isinstance(after, str) else tuple(after)
 
 

@@ -16,19 +16,8 @@ from ...storage.tables import job_link, job_run
 from ...storage.ties.links import RUN
 from ..models import Run, run_of
 from ..runs import recent_runs
+from .standing import worst
 
-_WORST_FIRST = (
-    RunState.FAILED,
-    RunState.MISSED,
-    RunState.CANCELLED,
-    RunState.RUNNING,
-    RunState.RETRYING,
-    RunState.ENQUEUED,
-    RunState.SCHEDULED,
-    RunState.AWAITING,
-    RunState.SKIPPED,
-    RunState.SUCCEEDED,
-)
 _MOST_ROUNDS, _MOST_RUNS = 30, 1_000
 
 
@@ -90,7 +79,7 @@ class Chain:
     def at(self) -> ChainStep | None:
         """The step that is worst off: the first that failed, else that runs, else that waits; ``None``: it has not run."""
         runs = [step for step in self.steps if step.run is not None]
-        return min(runs, key=_rank, default=None)
+        return worst(runs, lambda step: step.run.state if step.run else None) if runs else None
 
     @property
     def state(self) -> RunState | None:
@@ -102,10 +91,6 @@ class Chain:
     def happened_at(self) -> datetime | None:
         """When something of it happened last; ``None``: it has not run."""
         return max((_happened(step.run) for step in self.steps if step.run), default=None)
-
-
-def _rank(step: ChainStep) -> int:
-    return _WORST_FIRST.index(step.run.state) if step.run is not None else len(_WORST_FIRST)
 
 
 def _happened(run: Run) -> datetime:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +21,9 @@ MOST_BARS = 60
 LONGEST = timedelta(days=1)
 """An attempt that began longer before a time is not looked for in it."""
 _MOST_LANES = 4
-_IDS_A_STATEMENT = 500
+_KEPT = sa.select(job_run.c.Id, job_run.c.State, job_run.c.BatchId).where(
+    job_run.c.Id.in_(sa.bindparam("ids", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Bar:
         state: What became of it; ``retrying`` when another attempt followed.
         attempt: Which attempt of its run it was.
         planned: Its slot, if it had one.
+        batch: The batch or flow that its run is of.
         lane: Its place where several are beside each other, from 0.
     """
 
@@ -42,6 +46,7 @@ class Bar:
     state: RunState
     attempt: int
     planned: datetime | None
+    batch: int | None = None
     lane: int = 0
 
     @property
@@ -61,6 +66,7 @@ def running_bar(run: Run) -> Bar:
         state=run.state,
         attempt=run.attempt,
         planned=run.scheduled_for,
+        batch=run.batch_id,
     )
 
 
@@ -68,47 +74,49 @@ async def attempts_of(
     connection: AsyncConnection, names: Sequence[str], since: datetime, until: datetime
 ) -> dict[str, list[Bar]]:
     """The attempts of each of these jobs that were going on in a time; the newest, up to :data:`MOST_BARS`."""
-    c = logged_job.c
-    parts = [
-        sa.select(
-            c.JobName, c.JobId, c.StartedAt, c.CompletedAt, c.Success, c.Attempt, c.ScheduledFor
-        )
-        .where(c.JobName == name, c.StartedAt >= since - LONGEST, c.StartedAt < until)
-        .where(sa.func.coalesce(c.CompletedAt, c.StartedAt) >= since)
-        .order_by(c.StartedAt.desc())
-        .limit(MOST_BARS)
-        .subquery()
-        for name in names
-    ]
-    if not parts:
+    if not names:
         return {}
-    rows = (await connection.execute(sa.union_all(*(sa.select(one) for one in parts)))).all()
-    states = await _states(connection, rows)
+    asked = {f"job{n}": name for n, name in enumerate(names)}
+    times = {"earliest": since - LONGEST, "since": since, "until": until}
+    rows = (await connection.execute(_attempts(len(names)), asked | times)).all()
+    kept = await _kept(connection, rows)
     last: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         last[row.JobName, row.JobId] = max(last[row.JobName, row.JobId], row.Attempt)
     found: dict[str, list[Bar]] = {name: [] for name in names}
     for row in rows:
         goes_on = row.JobId is not None and row.Attempt < last[row.JobName, row.JobId]
-        found[row.JobName].append(_bar(row, states.get(row.JobId), goes_on=goes_on))
+        found[row.JobName].append(_bar(row, kept.get(row.JobId), goes_on=goes_on))
     return found
 
 
-async def _states(
-    connection: AsyncConnection, rows: Iterable[sa.Row[Any]]
-) -> dict[str | None, RunState]:
-    """The states of the runs that are kept, by their ids as the history has them."""
+@cache
+def _attempts(jobs: int) -> sa.Executable:
+    """The statement for so many jobs. It is kept: to build it takes longer than to answer it, and leaves circles to the garbage collector."""
+    c = logged_job.c
+    columns = c.JobName, c.JobId, c.StartedAt, c.CompletedAt, c.Success, c.Attempt, c.ScheduledFor
+    parts = (
+        sa.select(*columns)
+        .where(c.JobName == sa.bindparam(f"job{n}"))
+        .where(c.StartedAt >= sa.bindparam("earliest"), c.StartedAt < sa.bindparam("until"))
+        .where(sa.func.coalesce(c.CompletedAt, c.StartedAt) >= sa.bindparam("since"))
+        .order_by(c.StartedAt.desc())
+        .limit(MOST_BARS)
+        .subquery()
+        for n in range(jobs)
+    )
+    return sa.union_all(*(sa.select(one) for one in parts))
+
+
+async def _kept(connection: AsyncConnection, rows: Iterable[sa.Row[Any]]) -> dict[str | None, Any]:
+    """The runs that are kept, by their ids as the history has them."""
     ids = sorted({int(row.JobId) for row in rows if (row.JobId or "").isdecimal()})
-    c = job_run.c
-    found: dict[str | None, RunState] = {}
-    for start in range(0, len(ids), _IDS_A_STATEMENT):
-        some = c.Id.in_(ids[start : start + _IDS_A_STATEMENT])
-        for key, state in await connection.execute(sa.select(c.Id, c.State).where(some)):
-            found[str(key)] = RunState(state)
-    return found
+    found = await connection.execute(_KEPT, {"ids": ids})
+    return {str(run.Id): run for run in found}
 
 
-def _bar(row: sa.Row[Any], state: RunState | None, *, goes_on: bool) -> Bar:
+def _bar(row: sa.Row[Any], run: Any, *, goes_on: bool) -> Bar:
+    state = RunState(run.State) if run is not None else None
     if row.Success:
         became = RunState.SUCCEEDED
     elif goes_on or (state is not None and state not in FINAL):
@@ -116,12 +124,13 @@ def _bar(row: sa.Row[Any], state: RunState | None, *, goes_on: bool) -> Bar:
     else:
         became = state if state is RunState.CANCELLED else RunState.FAILED
     return Bar(
-        run=int(row.JobId) if state is not None else None,
+        run=run.Id if run is not None else None,
         start=row.StartedAt,
         end=row.CompletedAt or row.StartedAt,
         state=became,
         attempt=row.Attempt,
         planned=row.ScheduledFor,
+        batch=run.BatchId if run is not None else None,
     )
 
 

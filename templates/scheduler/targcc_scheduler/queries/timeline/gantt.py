@@ -12,23 +12,25 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import FINAL, RunState
+from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...project import current
 from ...schedules import AfterRunSchedule, parse_zone
 from ...storage.owners import rows as owners
-from ...storage.schema.elapsed import whole_seconds
 from ...storage.statistics.endings import QUARTER, quarter_of
 from ...storage.tables import job_run, job_schedule, job_stat
 from .. import runs, system
 from ..jobs import BAD
 from ..needs.late import SLOT_GRACE
 from .bars import LONGEST, MOST_BARS, Bar, attempts_of, in_lanes, running_bar
+from .blocks import Block, blocks_of
+from .chained import Chained, chained
 from .groups import grouped
 from .plan import plan
 
@@ -38,8 +40,8 @@ MOST_DRAWN = 200
 """Jobs whose bars would be more than this with those before them are shown by their counts."""
 LONGEST_RANGE = timedelta(days=2)
 """So long a time is drawn at most."""
-_MOST_BLOCKS = 24
 _MOST_SLOTS = 60
+_UNSEEN = (RunState.MISSED, RunState.SKIPPED, RunState.CANCELLED)
 
 MarkKind = Literal["missed", "skipped", "cancelled", "late", "coming"]
 
@@ -51,15 +53,6 @@ class Mark:
     at: datetime
     kind: MarkKind
     run: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """How many runs of a job ended that began in a part of the time, one or several quarters of an hour, by state."""
-
-    at: datetime
-    until: datetime
-    ended: Mapping[RunState, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +95,7 @@ class Gantt:
     Args:
         number: How many runs of all jobs that were asked for ended.
         bad: How many of them failed or were missed.
+        chained: What hangs together of the bars.
         others: How many jobs are not drawn.
         others_number: How many runs of theirs ended.
     """
@@ -110,6 +104,7 @@ class Gantt:
     until: datetime
     now: datetime
     groups: tuple[Group, ...]
+    chained: tuple[Chained, ...]
     number: int
     bad: int
     others: int
@@ -161,7 +156,8 @@ async def gantt(
             bars[run.job].append(running_bar(run))
     for name, slots in (await look.ended_unseen(few, ended)).items():
         marks[name] += slots
-    blocks = await look.blocks([name for name in chosen if name not in bars])
+    counted = [name for name in chosen if name not in bars]
+    blocks = await blocks_of(connection, counted, since, until)
     rows = [
         _row(name, jobs, ended.get(name), bars.get(name, []), marks[name], blocks[name])
         for name in chosen
@@ -173,6 +169,7 @@ async def gantt(
         until=until,
         now=now,
         groups=_grouped(rows, now),
+        chained=await chained(connection, [bar for row in rows for bar in row.bars]),
         number=sum(states.total() for states in asked.values()),
         bad=sum(_bad(states) for states in asked.values()),
         others=len(known - drawn),
@@ -348,46 +345,29 @@ class _Look:
         self, names: Iterable[str], ended: Mapping[str, Counter[RunState]]
     ) -> dict[str, list[Mark]]:
         """The slots that ended without an attempt: missed, skipped, cancelled."""
-        c = job_run.c
-        states = (RunState.MISSED, RunState.SKIPPED, RunState.CANCELLED)
-        parts = [
-            sa.select(c.JobName, c.Id, c.State, c.ScheduledFor)
-            .where(c.JobName == name, c.ScheduledFor >= self.since, c.ScheduledFor < self.until)
-            .where(c.State.in_(states), c.StartedAt.is_(None))
-            .order_by(c.ScheduledFor.desc())
-            .limit(MOST_BARS)
-            .subquery()
-            for name in names
-            if name in ended and any(ended[name][state] for state in states)
-        ]
+        some = [name for name in names if name in ended and any(map(ended[name].get, _UNSEEN))]
         found: dict[str, list[Mark]] = defaultdict(list)
-        if parts:
-            every = sa.union_all(*(sa.select(part) for part in parts))
-            for name, run, state, at in await self.connection.execute(every):
+        if some:
+            asked = {f"job{n}": name for n, name in enumerate(some)}
+            times = {"since": self.since, "until": self.until}
+            rows = await self.connection.execute(_unseen(len(some)), asked | times)
+            for name, run, state, at in rows:
                 found[name].append(Mark(at, state, run))
         return found
 
-    async def blocks(self, names: Collection[str]) -> dict[str, list[Block]]:
-        """The counts of jobs without bars, by some quarters of an hour."""
-        c, first = job_stat.c, quarter_of(self.since)
-        length = -(-(self.until - first) // (_MOST_BLOCKS * QUARTER)) * QUARTER
-        seconds = whole_seconds(sa.literal(first, c.BeginsAt.type), c.BeginsAt)
-        place = (seconds // int(length.total_seconds())).label("Place")
-        counts: dict[tuple[str, int], Counter[RunState]] = defaultdict(Counter)
-        for name, n, state, number in await self.connection.execute(
-            sa.select(c.JobName, place, c.Outcome, sa.func.sum(c.Count))
-            .where(
-                c.JobName.in_(names),
-                c.BeginsAt >= first,
-                c.BeginsAt < self.until,
-                c.Outcome.in_(sorted(FINAL)),
-            )
-            .group_by(c.JobName, place, c.Outcome)
-            .order_by(place)
-        ):
-            counts[name, n][RunState(state)] += int(number)
-        found: dict[str, list[Block]] = defaultdict(list)
-        for (name, n), ended in counts.items():
-            begins = first + n * length
-            found[name].append(Block(begins, begins + length, ended))
-        return found
+
+@cache
+def _unseen(jobs: int) -> sa.Executable:
+    """The statement for so many jobs; it is kept as that for their attempts is."""
+    c = job_run.c
+    parts = (
+        sa.select(c.JobName, c.Id, c.State, c.ScheduledFor)
+        .where(c.JobName == sa.bindparam(f"job{n}"))
+        .where(c.ScheduledFor >= sa.bindparam("since"), c.ScheduledFor < sa.bindparam("until"))
+        .where(c.State.in_(_UNSEEN), c.StartedAt.is_(None))
+        .order_by(c.ScheduledFor.desc())
+        .limit(MOST_BARS)
+        .subquery()
+        for n in range(jobs)
+    )
+    return sa.union_all(*(sa.select(part) for part in parts))

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -124,13 +125,17 @@ async def plan(
 
 
 async def _waiting(connection: AsyncConnection, start: datetime, end: datetime) -> tuple[Run, ...]:
+    rows = await connection.execute(_due(), {"start": start, "end": end})
+    return tuple(run_of(row) for row in rows)
+
+
+@cache
+def _due() -> sa.Executable:
+    """The statement for them; it is kept, since to build it takes longer than to answer it."""
     c = job_run.c
-    parts = [
-        sa.select(job_run).where(c.State == state, c.DueAt >= start, c.DueAt < end)
-        for state in sorted(WAITING)
-    ]
-    statement = first_of(parts, [c.DueAt.asc(), c.Id.asc()], _MOST_WAITING)
-    return tuple(run_of(row) for row in await connection.execute(statement))
+    due = c.DueAt >= sa.bindparam("start"), c.DueAt < sa.bindparam("end")
+    parts = [sa.select(job_run).where(c.State == state, *due) for state in sorted(WAITING)]
+    return first_of(parts, [c.DueAt.asc(), c.Id.asc()], _MOST_WAITING)
 
 
 def planned(

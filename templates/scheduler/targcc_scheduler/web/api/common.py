@@ -97,6 +97,16 @@ def no_such_run(run_id: int) -> Problem:
     return Problem(404, "No such run", f"there is no run {run_id}; old ones are removed in time")
 
 
+def no_such_batch(batch_id: int) -> Problem:
+    """The problem that there is no batch of this id."""
+    return Problem(404, "No such batch", f"there is no batch {batch_id}")
+
+
+def no_such_flow(flow_id: int) -> Problem:
+    """The problem that there is no flow of this id."""
+    return Problem(404, "No such flow", f"there is no flow {flow_id}")
+
+
 def link_next(request: Request, response: Response, cursor: object | None) -> None:
     """Name the page after this one in the header ``Link`` (RFC 8288); there is none without a cursor."""
     if cursor is not None:

@@ -17,6 +17,7 @@ from ...queries import runs
 from ...queries.finding.page import list_runs as find_runs
 from ...queries.following import family
 from ...queries.following.family import Relative
+from ...queries.following.line import line
 from ...queries.following.runs import lines_after
 from ...queries.models import LogLine
 from ...search.terms import joined, write
@@ -90,7 +91,7 @@ async def get_run(
         Query(ge=0, le=60, description="Answer when it is over, or after so many seconds."),
     ] = 0,
 ) -> RunDetailOut:
-    """One run with its state changes, attempts, log and steps."""
+    """One run with its state changes, attempts, log, steps and chain."""
 
     async def query(db: AsyncConnection) -> RunDetailOut | None:
         run = await runs.get_run(db, run_id)
@@ -110,6 +111,7 @@ async def get_run(
                 ),
             ),
             children=_told(principal, await family.children(db, run_id)),
+            chain=await line(db, run) if principal.jobs is None else None,
         )
 
     found = await scheduler.read(query)

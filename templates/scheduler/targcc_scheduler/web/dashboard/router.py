@@ -8,7 +8,7 @@ from .calendars import page as calendars
 from .files import page as files
 from .flows import page as flows
 from .limits import page as limits
-from .live import log, webhooks
+from .live import following, log, webhooks
 from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
 from .pages.timeline import calendar, heatmap, timeline
 from .reading import choosing
@@ -33,6 +33,7 @@ ROUTERS = tuple(
         flows,
         batches,
         log,
+        following,
         files,
         bulk,
         calendars,

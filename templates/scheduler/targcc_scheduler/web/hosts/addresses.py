@@ -38,6 +38,8 @@ PATHS = (
     "/api/batches/{batch_id}/retry",
     "/api/limits",
     "/api/runs/{run_id}/events",
+    "/api/batches/{batch_id}/events",
+    "/api/flows/{flow_id}/events",
     "/api/events",
     "/api/runs/{run_id}/log.txt",
     "/api/calendar",

@@ -65,6 +65,10 @@ class Leave:
         """Whether the reader may look at the runs of a job."""
         return self._reader is not None and self._reader.covers(Role.VIEWER, job)
 
+    def shows_all(self) -> bool:
+        """Whether the reader may look at the runs of all jobs."""
+        return self._reader is not None and self._reader.covers(Role.VIEWER)
+
 
 def is_stopping() -> bool:
     """Whether uvicorn was told to stop, which waits for open answers first: it is who handles the signals."""

@@ -10,7 +10,6 @@ from ....queries.batches import batches
 from ....storage.ties.batches.rows import BatchState
 from ...api_route import ApiRoute
 from ...authentication import actor
-from ...problems import Problem
 from ..common import (
     CONFLICT,
     PROBLEMS,
@@ -19,6 +18,7 @@ from ..common import (
     SchedulerOf,
     Viewer,
     link_older,
+    no_such_batch,
     tried,
 )
 from .schemas import BatchDetailOut, BatchDoneOut, BatchOut
@@ -50,7 +50,7 @@ async def get_batch(batch_id: int, _: Viewer, scheduler: SchedulerOf) -> BatchDe
     """One batch, how many of its runs are in which state, the batches in it and its callbacks."""
     found = await scheduler.read(lambda db: batches.get_batch(db, batch_id))
     if found is None:
-        raise Problem(404, "No such batch", f"there is no batch {batch_id}")
+        raise no_such_batch(batch_id)
     return BatchDetailOut.model_validate(found)
 
 

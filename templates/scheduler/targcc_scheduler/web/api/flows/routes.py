@@ -11,7 +11,6 @@ from ....scheduler import Scheduler
 from ....security.roles import Role
 from ...api_route import ApiRoute
 from ...authentication import actor, require_job
-from ...problems import Problem
 from ..common import (
     CONFLICT,
     PROBLEMS,
@@ -21,6 +20,7 @@ from ..common import (
     Starter,
     Viewer,
     link_older,
+    no_such_flow,
     tried,
 )
 from .schemas import FlowIn, FlowOut, RerunIn, flow_out
@@ -93,5 +93,5 @@ async def rerun_flow(
 async def _shown(scheduler: Scheduler, flow_id: int) -> FlowOut:
     found = await scheduler.read(lambda db: flows.get_flow(db, flow_id))
     if found is None:
-        raise Problem(404, "No such flow", f"there is no flow {flow_id}")
+        raise no_such_flow(flow_id)
     return flow_out(found)

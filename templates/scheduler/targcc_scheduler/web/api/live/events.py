@@ -8,15 +8,26 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from ....core.states import RunState
 from ....queries import runs
+from ....queries.batches import batches
+from ....queries.flows import flows
 from ....queries.models import Run
 from ....scheduler import Scheduler
 from ....security.roles import Principal, Role
 from ...api_route import ApiRoute
 from ...authentication import require_job
+from ...live.batch_events import batch_events
 from ...live.change_events import Wanted, change_events
 from ...live.run_events import run_events
 from ...live.text import log_as_text
-from ..common import PROBLEMS, Looker, SchedulerOf, Viewer, no_such_run
+from ..common import (
+    PROBLEMS,
+    Looker,
+    SchedulerOf,
+    Viewer,
+    no_such_batch,
+    no_such_flow,
+    no_such_run,
+)
 from ..schemas.base import ProblemOut
 
 STREAM: dict[int | str, dict[str, Any]] = {
@@ -50,6 +61,29 @@ async def follow_run(
     known = last_event_id.isdecimal() and len(last_event_id) <= _MOST_DIGITS
     after = int(last_event_id) if known else 0
     return run_events(request, principal, run_id, run.job, after=after)
+
+
+@router.get("/batches/{batch_id}/events", tags=["batches"], responses=STREAM)
+async def follow_batch(
+    batch_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> Response:
+    """A batch as it happens, as server-sent events: `batch` (its state, how many members are not over, and how many runs are under way), `end` (it is over).
+
+    It begins with how the batch stands. A batch of which runs are done again goes on; its stream does not.
+    """
+    if await scheduler.read(lambda db: batches.batch_of_run(db, batch_id)) is None:
+        raise no_such_batch(batch_id)
+    return batch_events(request, principal, batch_id, "batch")
+
+
+@router.get("/flows/{flow_id}/events", tags=["flows"], responses=STREAM)
+async def follow_flow(
+    flow_id: int, request: Request, principal: Viewer, scheduler: SchedulerOf
+) -> Response:
+    """A flow as it happens, as server-sent events: `flow` (its state and that of each step, and how many runs are under way), `end` (it is over)."""
+    if await scheduler.read(lambda db: flows.get_flow(db, flow_id)) is None:
+        raise no_such_flow(flow_id)
+    return batch_events(request, principal, flow_id, "flow")
 
 
 @router.get("/events", tags=["runs"], responses=STREAM)

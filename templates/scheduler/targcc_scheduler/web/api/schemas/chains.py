@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
 from ....core.states import RunState
 from ....queries.following.chains import Chain, ChainStep
+from ....queries.following.line import Line
 from .base import Schema
 
 
@@ -40,6 +42,36 @@ class ChainOut(ChainStandingOut):
 
     happened_at: datetime | None = Field(description="When something of it happened last.")
     steps: tuple[ChainStepOut, ...]
+
+
+class LineStepOut(Schema):
+    """A run or a batch of the chain of a run."""
+
+    kind: Literal["run", "batch"]
+    id: int
+    job: str | None = Field(description="The job of a run; null of a batch.")
+    state: str | None = Field(description="Null of a batch that is not over.")
+
+
+class LineOut(Schema):
+    """The whole chain of a run, as one thing."""
+
+    state: RunState = Field(
+        description="The worst state of its runs: that of `at`. A run that was done again does not count."
+    )
+    at: str = Field(description="The job of the run that has this state.")
+    run_id: int = Field(description="That run: the first that failed, else runs, else waits.")
+    levels: tuple[tuple[LineStepOut, ...], ...] = Field(
+        description="From the first on; those in one list wait for the same. Of a long chain the part around the run."
+    )
+
+
+def line_out(line: Line | None) -> LineOut | None:
+    """The chain of a run; ``None`` when it is alone."""
+    if line is None:
+        return None
+    steps = tuple(tuple(map(LineStepOut.model_validate, level)) for level in line.levels)
+    return LineOut(state=line.state, at=line.at.job or "", run_id=line.at.id, levels=steps)
 
 
 def standing_out(chain: Chain | None) -> ChainStandingOut | None:

@@ -10,9 +10,11 @@ from pydantic import Field
 from ....core.states import RunState
 from ....jobs.definition import JobDefinition, shown_arguments
 from ....queries.following.family import Relative
+from ....queries.following.line import Line
 from ....queries.models import Attempt, LogLine, Run, StateChange, Step
 from ....storage.runs.refuse import Refusal
 from .base import DoneOut, Schema
+from .chains import LineOut, line_out
 
 
 class RunOut(Schema):
@@ -81,6 +83,9 @@ class RunDetailOut(RunOut):
     steps: tuple[Step, ...]
     parents: tuple[Relative, ...] = Field(description="What it waits for, or waited for.")
     children: tuple[Relative, ...] = Field(description="The runs that wait for it, or waited.")
+    chain: LineOut | None = Field(
+        description="All that it waited for and all that waits for it, directly or through others; null when it is alone, and for a token that may start single jobs only."
+    )
 
 
 class RunsOut(Schema):
@@ -137,8 +142,9 @@ def run_detail_out(
     steps: tuple[Step, ...],
     parents: tuple[Relative, ...],
     children: tuple[Relative, ...],
+    chain: Line | None,
 ) -> RunDetailOut:
     """A run with all that is known of it."""
-    details = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
-    details |= {"parents": parents, "children": children}
+    details: dict[str, Any] = {"life": run.life, "attempts": attempts, "log": log, "steps": steps}
+    details |= {"parents": parents, "children": children, "chain": line_out(chain)}
     return RunDetailOut.model_validate({**run_values(run, definition), **details})

@@ -19,10 +19,10 @@ from ....security.roles import Principal, Role
 from ....storage.ties.batches.rows import BatchState
 from ....storage.ties.links import BATCH
 from ...authentication import actor
-from ...problems import Problem
 from ..flash import Flash, back, base_path
+from ..live.following import no_such_batch
 from ..page_route import PageRoute, page_needs
-from ..pages.common import SchedulerOf, Viewer, id_of
+from ..pages.common import Every, SchedulerOf, Viewer, id_of, reloading
 from ..rendering import render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -53,7 +53,11 @@ async def batches_page(
 
 @router.get("/batches/{batch_id}")
 async def batch_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, batch_id: int
+    request: Request,
+    principal: Viewer,
+    scheduler: SchedulerOf,
+    batch_id: int,
+    every: Every = 0,
 ) -> Response:
     """One batch."""
 
@@ -65,14 +69,17 @@ async def batch_page(
 
     batch, details = await scheduler.read(query)
     if batch is None:
-        raise Problem(
-            404,
-            "No such batch",
-            gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id),
-        )
-    return render(
-        request, "batches/batch.html", principal, batch=batch, most=_MOST_INNER, **details
+        raise no_such_batch(batch_id)
+    page = render(
+        request,
+        "batches/batch.html",
+        principal,
+        batch=batch,
+        most=_MOST_INNER,
+        every=every,
+        **details,
     )
+    return reloading(page, every if batch.pending else 0)
 
 
 @router.post("/batches/{batch_id}/cancel")

@@ -16,16 +16,18 @@ from ....core.languages.catalogue import marked
 from ....core.languages.reader import Words, gettext
 from ....core.states import RunState
 from ....queries.timeline.bars import Bar
-from ....queries.timeline.gantt import Block, Gantt, Group, Mark, Row
+from ....queries.timeline.blocks import Block
+from ....queries.timeline.gantt import Gantt, Group, Mark, Row
 from .base import STACK, Axis, drawn, joined, rect, scaled
+from .ties import BAR, LANE, Ties, middle
 
-_LANE, _BAR = 15, 11
 _BINS = 96
 _LOAD = 20
 _SEEN = 0.5  # per cent of the width
 _STEPS, _MOST_LINES = (1, 2, 3, 6), 13
 _ORDER = {state: n for n, state in enumerate(RunState)}
 _KINDS = {state: kind for kind, members in STACK for state in members}
+_Ended = tuple[tuple[RunState, int], ...]
 _HATCHED = {RunState.FAILED: "failed", RunState.RETRYING: "retrying"}
 MARK_WORDS = Words(
     {
@@ -55,16 +57,23 @@ class GanttChart:
         view: What to draw.
         zone: Of the labels.
         base: The path of the dashboard.
+        display: Gives the display name of a job.
     """
 
     view: Gantt
     zone: ZoneInfo
     base: str
+    display: Callable[[str], str]
 
     @cached_property
     def axis(self) -> Axis:
         """The time that is drawn."""
         return Axis(self.view.since, self.view.until)
+
+    @cached_property
+    def ties(self) -> Ties:
+        """The lines between the bars."""
+        return Ties(self.view, self.axis, self.display)
 
     def hours(self) -> Markup:
         """The labels of the hours, above all rows."""
@@ -85,10 +94,11 @@ class GanttChart:
 
     def row(self, row: Row) -> Markup:
         """The bars and marks of a job."""
-        height = row.lanes * _LANE + 5
+        height = row.lanes * LANE + 5
         most = max((sum(one.ended.values()) for one in row.blocks), default=0)
         parts = [
             self._grid,
+            self.ties.in_row(row.job),
             *(self._block(block, most, height) for block in row.blocks),
             *(self._bar(bar) for bar in row.bars),
             *(self._mark(mark) for mark in row.marks),
@@ -112,7 +122,7 @@ class GanttChart:
             rect("load", 100 * n / _BINS, _LOAD - h, width=100 / _BINS, height=h)
             for n, h in ((n, _LOAD * count / most) for n, count in enumerate(counts) if count)
         ]
-        return Markup(
+        return self.ties.in_head(group.queue) + Markup(
             '<svg class="gantt" role="img" aria-label="{}" width="100%" height="{}">{}</svg>'
         ).format(
             gettext(
@@ -151,13 +161,13 @@ class GanttChart:
     def _bar(self, bar: Bar) -> Markup:
         start = max(bar.start, self.view.since)
         end = min(bar.end or self.view.now, self.view.until)
-        x, y = self.axis.x(start), 3 + bar.lane * _LANE
+        x, y = self.axis.x(start), 3 + bar.lane * LANE
         width = max(self.axis.width(max(end - start, timedelta(0))), _SEEN)
-        parts = [*self._planned(bar, y), rect(f"{bar.state} g-bar", x, y, width=width, height=_BAR)]
+        parts = [*self._planned(bar, y), rect(f"{bar.state} g-bar", x, y, width=width, height=BAR)]
         if bar.state in _HATCHED:
             parts.append(
                 drawn(
-                    f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{_BAR}" fill="url(#hatch-{_HATCHED[bar.state]})"/>'
+                    f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{BAR}" fill="url(#hatch-{_HATCHED[bar.state]})"/>'
                 )
             )
         return self._linked(bar.run, self._words(bar), "".join(parts))
@@ -169,10 +179,10 @@ class GanttChart:
         x, start = self.axis.x(bar.planned), self.axis.x(bar.start)
         if start - x < _SEEN:
             return
-        middle = y + _BAR / 2
+        line = middle(bar)
         yield drawn(
-            f'<line class="k-wait" x1="{x:.3f}%" x2="{start:.3f}%" y1="{middle}" y2="{middle}"/>'
-            f'<line class="k-planned" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 2}" y2="{y + _BAR + 2}"/>'
+            f'<line class="k-wait" x1="{x:.3f}%" x2="{start:.3f}%" y1="{line}" y2="{line}"/>'
+            f'<line class="k-planned" x1="{x:.3f}%" x2="{x:.3f}%" y1="{y - 2}" y2="{y + BAR + 2}"/>'
         )
 
     def _words(self, bar: Bar) -> str:
@@ -188,10 +198,12 @@ class GanttChart:
                 said += f", {gettext('%(time)s late', time=humanize.duration(bar.lateness))}"
         if bar.run is None:
             return humanize.sentence(said)
+        if bar.run in self.ties.words:
+            said += f"; {self.ties.words[bar.run]}"
         return f"{humanize.sentence(gettext('run %(id)s', id=bar.run))}: {said}"
 
     def _mark(self, mark: Mark) -> Markup:
-        x, y = self.axis.x(mark.at), 3 + _BAR / 2
+        x, y = self.axis.x(mark.at), 3 + BAR / 2
         title = f"{self._clock(mark.at)}: {MARK_WORDS[mark.kind]}"
         if mark.kind in {"missed", "late"}:
             shape = drawn(
@@ -211,41 +223,50 @@ class GanttChart:
 
     def _block(self, block: Block, most: int, height: int) -> Markup:
         """A part of the time of a job that is shown by its counts; ``most`` is the number of its fullest part."""
-        total, base, parts = sum(block.ended.values()), float(height - 2), []
+        total, base, shapes = sum(block.ended.values()), float(height - 2), []
         whole = scaled(total, most, height - 4)
         x, width = self._place(block.at, block.until)
-        numbers: Counter[str] = Counter()
-        for state, number in block.ended.items():
-            numbers[_KINDS[state]] += number
-        for kind, _ in STACK:
-            if number := numbers[kind]:
-                high = max(3.0, whole * number / total)
-                base -= high
-                parts.append(rect(kind, x, base, width=width * 0.9, height=high))
-        said = ", ".join(
-            self._count(number, state)
-            for state, number in sorted(block.ended.items(), key=_by_state)
+        kinds, said = self._counts(tuple(block.ended.items()))
+        for kind, number in kinds:
+            high = max(3.0, whole * number / total)
+            base -= high
+            shapes.append(
+                f'<rect class="k-{kind}" x="{x}" y="{base:.1f}" width="{width}" height="{high:.1f}"/>'
+            )
+        return drawn(f"<g><title>{self._clock(block.at)}: {said}</title>{''.join(shapes)}</g>")
+
+    @cached_property
+    def _place(self) -> Callable[[datetime, datetime], tuple[str, str]]:
+        """Where a part of the time begins, and how wide its column is; those of all rows are the same."""
+        axis = (
+            self.axis
+        )  # what is kept must not know who keeps it: such circles are the work of the garbage collector
+        return cache(
+            lambda at, until: (f"{axis.x(at):.3f}%", f"{axis.width(until - at) * 0.9:.3f}%")
         )
-        return self._linked(None, f"{self._clock(block.at)}: {said}", "".join(parts))
 
     @cached_property
-    def _place(self) -> Callable[[datetime, datetime], tuple[float, float]]:
-        """Where a part of the time begins, and how wide it is; those of all rows are the same."""
-        return cache(lambda at, until: (self.axis.x(at), self.axis.width(until - at)))
-
-    @cached_property
-    def _count(self) -> Callable[[int, RunState], str]:
-        """How many ended so, in words; small numbers come again and again."""
-        return cache(humanize.count_state)
+    def _counts(self) -> Callable[[_Ended], tuple[list[tuple[str, int]], str]]:
+        """How many ended so, by the kinds of columns from the base line up, and in words; small numbers come again and again."""
+        return cache(_counted)
 
     @cached_property
     def _clock(self) -> Callable[[datetime], str]:
         """An instant in words; counts of many rows begin at the same ones."""
-        return cache(lambda at: humanize.clock(at, self.view.now, self.zone))
+        now, zone = self.view.now, self.zone
+        return cache(lambda at: humanize.clock(at, now, zone))
 
 
-def _by_state(one: tuple[RunState, int]) -> int:
-    return _ORDER[one[0]]
+def _counted(ended: _Ended) -> tuple[list[tuple[str, int]], str]:
+    numbers: Counter[str] = Counter()
+    for state, number in ended:
+        numbers[_KINDS[state]] += number
+    kinds = [(kind, numbers[kind]) for kind, _ in STACK if numbers[kind]]
+    said = ", ".join(
+        humanize.count_state(number, state)
+        for state, number in sorted(ended, key=lambda one: _ORDER[one[0]])
+    )
+    return kinds, escape(said)
 
 
 def _upright(kind: str, x: float) -> Markup:

@@ -15,7 +15,7 @@ from ...authentication import actor, require_job
 from ...problems import Problem
 from ..flash import Flash, back, base_path
 from ..page_route import PageRoute, page_needs
-from ..pages.common import SchedulerOf, Viewer, id_of
+from ..pages.common import Every, SchedulerOf, Viewer, id_of, reloading
 from ..rendering import render
 from .picture import picture, state_word
 
@@ -34,18 +34,20 @@ async def flows_page(
 
 @router.get("/flows/{flow_id}")
 async def flow_page(
-    request: Request, principal: Viewer, scheduler: SchedulerOf, flow_id: int
+    request: Request, principal: Viewer, scheduler: SchedulerOf, flow_id: int, every: Every = 0
 ) -> Response:
     """One flow."""
     flow = await _found(scheduler, flow_id)
-    return render(
+    page = render(
         request,
         "flows/flow.html",
         principal,
         flow=flow,
         picture=picture(flow),
         state_word=state_word,
+        every=every,
     )
+    return reloading(page, 0 if flow.final else every)
 
 
 @router.post("/flows/{flow_id}/cancel")

@@ -32,7 +32,7 @@ from ...problems import Problem
 from ..live import log
 from ..page_route import PageRoute
 from ..rendering import is_refresh, render
-from .common import SchedulerOf, Viewer, id_of
+from .common import Every, SchedulerOf, Viewer, id_of, reloading
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MOST = 2_000
@@ -143,9 +143,9 @@ async def run_page(
     principal: Viewer,
     scheduler: SchedulerOf,
     run_id: int,
-    every: Annotated[int, Query(ge=0, le=3600)] = 0,
+    every: Every = 0,
 ) -> Response:
-    """One run. ``every``: the browser is told to load the page again after so many seconds, for those without scripts."""
+    """One run."""
     now, definitions = scheduler.clock.now(), scheduler.definitions
     lost_after = scheduler.settings.lost_after_seconds
 
@@ -189,6 +189,4 @@ async def run_page(
         every=every,
         **details,
     )
-    if every and not run.final:
-        page.headers["Refresh"] = str(every)
-    return page
+    return reloading(page, 0 if run.final else every)

@@ -13,7 +13,7 @@
   const said = JSON.parse(document.body.dataset.words);
   const MOST = Number(log.dataset.most);
   const PART = 200; // lines of one list: what is out of sight is laid out in parts
-  const REFRESH_MS = 1000, POLL_MS = 3000, PATIENCE_MS = 10000;
+  const POLL_MS = 3000;
 
   const last = () => log.querySelector("ol:last-child > li:last-child")?.dataset.key ?? "0";
   const over = () => document.querySelector("#live [data-final]") !== null;
@@ -124,41 +124,23 @@
 
   // What comes.
 
-  let refreshing = 0;
-  function refresh() {
-    if (refreshing) return;
-    refreshing = setTimeout(() => {
-      refreshing = 0;
-      const live = document.getElementById("live");
-      if (live && window.htmx) window.htmx.trigger(live, "every");
-    }, REFRESH_MS);
+  async function fetched(query) {
+    const answer = await fetch(`${address}/lines?${query}`, { headers: { "HX-Request": "true" } });
+    return answer.ok && answer.status === 200 ? answer.text() : null;
   }
 
-  let source = null;
-  let polling = 0;
-
-  function listen() {
-    if (source || polling || over() || document.hidden) return;
-    if (!window.EventSource) return poll();
-    source = new EventSource(`${address}/live?after=${place}`);
-    const impatient = setTimeout(() => give(poll), PATIENCE_MS); // as when a proxy holds everything back
-    source.addEventListener("run", () => { clearTimeout(impatient); refresh(); });
-    source.addEventListener("log", (event) => {
-      const html = JSON.parse(event.data);
-      take(html, event.lastEventId, html.split("<li ").length - 1);
-    });
-    source.addEventListener("end", () => { clearTimeout(impatient); give(finish); });
-    source.addEventListener("error", () => {
-      if (source?.readyState !== EventSource.CLOSED) return; // it comes back by itself
-      clearTimeout(impatient);
-      give(poll);
-    });
+  async function poll() {
+    const final = over(); // seen before the lines: of a run that is over, all are there
+    const html = await fetched(`after=${place}`).catch(() => null);
+    const items = html ? parts(html) : [];
+    if (items.length) take(html, items.at(-1).dataset.key, items.length);
+    if (items.length === MOST) return 0;
+    return final && html !== null ? undefined : POLL_MS;
   }
 
-  function give(next) {
-    source?.close();
-    source = null;
-    next?.();
+  function hear(event) {
+    const html = JSON.parse(event.data);
+    take(html, event.lastEventId, html.split("<li ").length - 1);
   }
 
   function finish() {
@@ -166,32 +148,8 @@
     refresh();
   }
 
-  async function fetched(query) {
-    const answer = await fetch(`${address}/lines?${query}`, { headers: { "HX-Request": "true" } });
-    return answer.ok && answer.status === 200 ? answer.text() : null;
-  }
-
-  async function poll() {
-    clearTimeout(polling);
-    const final = over(); // seen before the lines: of a run that is over, all are there
-    let wait = POLL_MS;
-    if (!document.hidden) {
-      const html = await fetched(`after=${place}`).catch(() => null);
-      const items = html ? parts(html) : [];
-      if (items.length) take(html, items.at(-1).dataset.key, items.length);
-      if (items.length === MOST) wait = 0;
-      else if (final && html !== null) return finish();
-    }
-    polling = setTimeout(poll, wait);
-  }
-
-  document.addEventListener("visibilitychange", () => { if (document.hidden) give(); else listen(); });
-  document.addEventListener("htmx:after:swap", listen);
-  addEventListener("pagehide", () => give());
-  addEventListener("pageshow", listen);
-
   tools.hidden = false;
   earlier.hidden = false;
   log.scrollTop = log.scrollHeight;
-  listen();
+  follow({ address: () => over() ? null : `${address}/live?after=${place}`, events: { log: hear }, poll, finish });
 })();

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 
+from .....queries.jobs import display_names
 from .....queries.timeline.gantt import gantt
 from ...charts.gantt import MARK_WORDS, PATTERNS, GanttChart
 from ...flash import base_path
@@ -56,7 +57,7 @@ async def timeline_page(  # noqa: PLR0917 - what may be asked for
         "timeline/timeline.html",
         principal,
         view=view,
-        chart=GanttChart(view, zone, base_path(request)),
+        chart=GanttChart(view, zone, base_path(request), display_names(definitions)),
         patterns=PATTERNS,
         mark_words=MARK_WORDS,
         hours=span,

@@ -1,0 +1,76 @@
+"""Where open streams hear of batches and flows: one loop looks for all of them, as for runs, while there is somebody to tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from ...queries.batches.following import BatchStatus, batch_statuses
+from .rounds import Read, Rounds
+
+_ROUND_SECONDS = 1.0
+
+
+class BatchWatcher:
+    """Somebody who watches one batch or flow.
+
+    Args:
+        batch_id: The batch or flow.
+    """
+
+    def __init__(self, batch_id: int) -> None:
+        self.batch_id = batch_id
+        self.status: BatchStatus | None = None
+        self.ended = False
+        """It is over, or gone (then :attr:`status` is ``None``)."""
+        self._news = asyncio.Event()
+
+    def hear(self, status: BatchStatus | None) -> None:
+        """What a round has found."""
+        self.ended = status is None or status.final
+        if status != self.status or self.ended:
+            self._news.set()
+        self.status = status
+
+    async def news(self, seconds: float) -> None:
+        """Wait for something to change, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+        self._news.clear()
+
+
+class BatchHub:
+    """Looks at the batches and flows that somebody watches. For one event loop.
+
+    Args:
+        read: Answers a query from the scheduler's database.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._watchers: set[BatchWatcher] = set()
+        self._rounds = Rounds(
+            "following batches for open pages", self._round, lambda: bool(self._watchers)
+        )
+
+    @contextlib.contextmanager
+    def watch(self, batch_id: int) -> Iterator[BatchWatcher]:
+        """Hear of a batch or flow for as long as the context lasts."""
+        watcher = BatchWatcher(batch_id)
+        self._watchers.add(watcher)
+        self._rounds.begin()
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    async def _round(self) -> float:
+        """One look; the seconds until the next."""
+        watchers = [one for one in self._watchers if not one.ended]
+        ids = {one.batch_id for one in watchers}
+        if ids:
+            found = await self._read(lambda db: batch_statuses(db, ids))
+            for one in watchers:
+                one.hear(found.get(one.batch_id))
+        return _ROUND_SECONDS
