@@ -31,7 +31,7 @@ class Policy:
 POLICIES = {
     "Tick": Policy(every=(1,)),
     "Busy": Policy(every=(2,), overlap="skip"),
-    "Turns": Policy(every=(3,), overlap="queue"),
+    "Turns": Policy(every=(3,), overlap="queue", at_once=1),
     "Minute": Policy(every=(60,)),
     "Shifting": Policy(every=(3, 4)),
     "Token": Policy(),

@@ -244,16 +244,12 @@ class Storm:
         self.nodes.append(node)
 
     def _clock_environment(self, file: Path) -> dict[str, str]:
+        """What lets a process read its clock by a file, within the second in which the library may remember the one before."""
         if "clock" not in self.plan.faults:
             return {}
         if not file.exists():
             file.write_text("+0\n", encoding="ascii")
-        return {
-            "LD_PRELOAD": str(faketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_CACHE_DURATION": "1",
-        }
+        return {"FAKETIME_TIMESTAMP_FILE": str(file)}
 
     def _environment(self) -> dict[str, str]:
         plan = self.plan
@@ -268,6 +264,18 @@ class Storm:
             "STORM_ISOLATION": plan.isolation,
             "STORM_RECORD": str(self._folder / JOBS),
             "STORM_SUBMITTED": str(self._folder / SUBMITTED),
+            **self._wrong_clocks(),
+        }
+
+    def _wrong_clocks(self) -> dict[str, str]:
+        """What puts the library that sets clocks in front of the zygote's, which stays right, and of all that it forks."""
+        if "clock" not in self.plan.faults:
+            return {}
+        return {
+            "LD_PRELOAD": str(faketime()),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+            **self._clock_environment(self._folder / "right.rc"),
         }
 
     def _until(self, condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -117,6 +117,23 @@ async def test_each_queue_has_its_own_workers(node):
     assert await node.state(foreign) == RunState.ENQUEUED
 
 
+async def test_what_its_jobs_limit_held_up_goes_before_what_came_later(make):
+    node, other = await make(limits={"Work": 1}), await make("other", limits={"Work": 1})
+    node.may_end.clear()
+    first = await node.create()
+    node.work()
+    await until(lambda: node.begun, "the job is at its limit")
+    held_up = [await node.create() for _ in range(3)]
+    await _nothing_is_offered(node)
+    node.engine.drain()
+    later = [await node.create() for _ in range(3)]
+    node.may_end.set()
+    await node.drained()
+    other.work(default=2)
+    await until(lambda: len(other.ended) == 6, "all are performed")
+    assert (node.begun, other.begun) == ([first], [*held_up, *later])
+
+
 async def test_a_run_that_is_withdrawn_is_not_performed(node):
     cancelled = await node.create()
     delayed = await node.create(due=SOON)
@@ -379,3 +396,12 @@ async def _claim(connection, node, run_id):
     offer = values.Offer(runs=[values.OfferedRun(run_id, "Work")])
     (claim,) = (await claiming.claim(connection, offer, node.terms())).claims
     return claim
+
+
+async def _nothing_is_offered(node: Node) -> None:
+    """Where an engine has entries of its own, wait until all are taken."""
+    if node.store.engine.dialect.name == "postgresql":
+        entries = sa.text("SELECT count(*) FROM procrastinate_jobs")
+        async with asyncio.timeout(30), node.store.read() as connection:
+            while await connection.scalar(entries):
+                await asyncio.sleep(0.01)

@@ -263,6 +263,14 @@ class Evidence:
         return {run.id: run for run in self.runs}
 
     @cached_property
+    def runs_by_job(self) -> dict[str, list[Run]]:
+        """The rows of the runs by their jobs."""
+        found: dict[str, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            found[run.job].append(run)
+        return found
+
+    @cached_property
     def node_by_name(self) -> dict[str, Node]:
         """The nodes by name."""
         return {node.name: node for node in self.nodes}
@@ -347,9 +355,11 @@ class Evidence:
         """Whether a node was told to stop and gave up, since it could not write what had become of its runs."""
         return node.by in {"term", "kill"} and self.cut_off(node.name, since, node.ended) > 0
 
-    def nobody_could(self, start: float, end: float) -> float:
-        """For how many seconds of an interval no node could work, or the database was away."""
-        return _covered(self._blocked, start, end)
+    def nobody_could(
+        self, start: float, end: float, besides: Iterable[tuple[float, float]] = ()
+    ) -> float:
+        """For how many seconds of an interval no node could work, or the database was away; or it lies in one of the spans ``besides``."""
+        return _covered([*self._blocked, *besides], start, end)
 
     def watched(self, name: str, since: float) -> float:
         """When another node had watched a silent one for ``lost_after``, without a break and with the database there; ``FOREVER``: none ever had."""

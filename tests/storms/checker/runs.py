@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from storms.checker.causes import crash_of, has_cause, has_just_woken, losses
 from storms.checker.evidence import FINAL, FOREVER, Complaint, Evidence, Execution, Fault, Run
+from storms.checker.turns import others_had_its_room
 from storms.policies import POLICIES
 
 MOST_LOST = 3
@@ -150,7 +151,7 @@ def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
-    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin."""
+    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin; where only so many of its job may go on at once, in its turn."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
@@ -160,9 +161,10 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
             if losses(evidence, run, after.start) >= MOST_LOST - 1:
                 continue  # it may be what kills workers: it waits until no other such run is on a node
             waited = after.start - node.ended
-            idle = evidence.nobody_could(node.ended, after.start)
+            others = others_had_its_room(evidence, before.job, run) if waited > allowed else []
+            idle = evidence.nobody_could(node.ended, after.start, others)
             if waited - idle > allowed and node.ended > before.start:
-                text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node"
+                text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node or its turn"
                 yield Complaint("rescue", text, run)
 
 

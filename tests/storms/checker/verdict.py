@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storms.checker import batches, continuations, expiry, flows, keys, runs, slots, tables
+from storms.checker import batches, continuations, expiry, flows, keys, runs, slots, tables, turns
 from storms.checker.evidence import Complaint, Evidence
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
@@ -45,6 +45,8 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     slots.slots_end_as_policy_says,
     slots.slots_are_not_early,
     slots.new_schedules_stay,
+    turns.room_is_used,
+    turns.nobody_is_passed_over,
     tables.states_go_forward,
     tables.nothing_runs_without_a_node,
     tables.history_is_the_record,
