@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storms import forged, forged_ties, forged_work
+from storms import forged, forged_ties, forged_turns, forged_work
 from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
 from storms.checker.evidence import (
     Fault,
@@ -20,14 +20,16 @@ from storms.forged import at, life, slot_runs, slots
 from storms.policies import POLICIES
 from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, append
 
-CASES = forged.CASES | forged_ties.CASES | forged_work.CASES
+CASES = forged.CASES | forged_ties.CASES | forged_turns.CASES | forged_work.CASES
 
 
 def rules(found: Evidence) -> set[str]:
     return {item.rule for item in check(found).complaints}
 
 
-@pytest.mark.parametrize("sound", [*forged.SOUND, *forged_ties.SOUND, *forged_work.SOUND])
+@pytest.mark.parametrize(
+    "sound", [*forged.SOUND, *forged_ties.SOUND, *forged_turns.SOUND, *forged_work.SOUND]
+)
 def test_sound_evidence_is_not_complained_about(sound: Evidence):
     assert check(sound).complaints == ()
 

@@ -131,6 +131,15 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A queue was surely paused from one instant to another."""
+
+    queue: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Execution:
     """A job's body that ran, from the record; without an end its process was gone before. ``seen`` is what the steps before it gave."""
 
@@ -230,6 +239,8 @@ class Evidence:
         asked_flows: The flows that were started by their names.
         rolled_back: The tokens of what was asked for in transactions that were rolled back.
         refused: The calls that ended with an error.
+        pauses: When queues were paused: from when that was acknowledged, until it was asked to let them go on.
+        strict: Whether the queues that share workers have a strict order.
     """
 
     limits: Limits
@@ -256,6 +267,8 @@ class Evidence:
     rolled_back: frozenset[str] = frozenset()
     refused: tuple[Refused, ...] = ()
     flows: tuple[Flow, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    strict: bool = False
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:
@@ -298,6 +311,10 @@ class Evidence:
         for item in self.logged:
             found[item.run].append(item)
         return found
+
+    def paused(self, queue: str) -> list[tuple[float, float]]:
+        """When a queue was paused."""
+        return [(item.start, item.end) for item in self.pauses if item.queue == queue]
 
     def mono(self, wall: datetime) -> float:
         """A true wall time as an instant."""

@@ -19,6 +19,7 @@ from storms.checker.evidence import (
     Limits,
     Logged,
     Node,
+    Pause,
     Run,
     StepNote,
 )
@@ -101,6 +102,8 @@ def load(folder: Path, limits: Limits) -> Evidence:
         rolled_back=frozenset(line["token"] for line in submitted if line["event"] == ROLLED_BACK),
         refused=tuple(_refused(submitted)),
         flows=tuple(_flow(row) for row in tables["flows"]),
+        pauses=tuple(_pauses(storm)),
+        strict=begin.get("order") == "strict",
     )
 
 
@@ -199,6 +202,15 @@ def _faults(storm: list[Line]) -> Iterable[Fault]:
             )
             open_.remove(begun)
             yield Fault(line["kind"], tuple(line["nodes"]), begun["mono"], line["mono"])
+
+
+def _pauses(storm: list[Line]) -> Iterable[Pause]:
+    since: dict[str, float] = {}
+    for line in storm:
+        if line["event"] == "paused":
+            since[line["queue"]] = line["mono"]
+        elif line["event"] == "resuming" and line["queue"] in since:
+            yield Pause(line["queue"], since.pop(line["queue"]), line["mono"])
 
 
 def _executions(jobs: list[Line]) -> Iterable[Execution]:

@@ -161,8 +161,11 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
             if losses(evidence, run, after.start) >= MOST_LOST - 1:
                 continue  # it may be what kills workers: it waits until no other such run is on a node
             waited = after.start - node.ended
-            others = others_had_its_room(evidence, before.job, run) if waited > allowed else []
-            idle = evidence.nobody_could(node.ended, after.start, others)
+            if waited <= allowed:
+                continue
+            others = others_had_its_room(evidence, before.job, run)
+            paused = evidence.paused(POLICIES[before.job].queue)
+            idle = evidence.nobody_could(node.ended, after.start, [*others, *paused])
             if waited - idle > allowed and node.ended > before.start:
                 text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node or its turn"
                 yield Complaint("rescue", text, run)
@@ -194,6 +197,9 @@ def _waits(evidence: Evidence, fault: Fault, items: list[Execution], latest: flo
         and (item.end is None or item.end > latest)
         and crash_of(evidence, item) is None
     ]
+    queue = POLICIES[items[0].job].queue
+    if any(start < latest and fault.start < end for start, end in evidence.paused(queue)):
+        return False
     if not held or losses(evidence, held[0].run, latest) >= MOST_LOST - 1:
         return False
     return not any(fault.start <= item.start <= latest for item in items)

@@ -12,7 +12,7 @@ Span = tuple[float, float]
 _WAITS = {"queue": {"enqueued"}, "allow": {"awaiting"}}
 _HAS_ROOM = {"queue": {"running"}, "allow": {"enqueued", "running"}}
 """The states in which runs wait for room, and in which they have it: of jobs that wait for their turn, and of those with a limit, by ``overlap``."""
-_MOST_LOST = 2
+SUSPECT_AFTER = 2
 """A run that has cost so many workers may have to wait for others of its kind, whatever their jobs."""
 _MOST_PASSED = 1
 """Runs of a job may change places by one."""
@@ -30,13 +30,14 @@ class Stay:
 
 
 def room_is_used(evidence: Evidence) -> Iterator[Complaint]:
-    """While runs of a job wait, its room is not left empty for longer than a node takes to find out that another one is lost."""
+    """While runs of a job wait that go on in the end, its room is not left empty for longer than a node takes to find out that another one is lost."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for job, most in _limited(evidence).items():
-        waits = _when([stay for stay in _stays(evidence, job) if _may_go(stay)], 1)
+        stays = stays_of(evidence, job)
+        waits = _when([stay for stay in stays if _may_go(stay) and stay.end < FOREVER], 1)
         full = _full(evidence, job, most)
         for start, end in waits:
-            for idle, until in _gaps(full, start, min(end, evidence.quiet)):
+            for idle, until in _gaps(full, start, end):
                 if until - idle - evidence.nobody_could(idle, until) > allowed:
                     text = f"runs of {job} waited for {until - idle:.1f} s and there was room"
                     yield Complaint("turns", text)
@@ -47,7 +48,7 @@ def nobody_is_passed_over(evidence: Evidence) -> Iterator[Complaint]:
     for job in _limited(evidence):
         if POLICIES[job].overlap != "queue":
             continue
-        stays = _stays(evidence, job)
+        stays = stays_of(evidence, job)
         begun = [stay for stay in stays if stay.state == "running"]
         slack = SKEW.total_seconds()
         for stay in filter(_may_go, stays):
@@ -74,7 +75,7 @@ def others_had_its_room(evidence: Evidence, job: str, run: int) -> list[Span]:
 def _full(evidence: Evidence, job: str, most: int, but: int | None = None) -> list[Span]:
     """When so many runs of a job had room, one left out."""
     has_room = _HAS_ROOM[POLICIES[job].overlap]
-    stays = _stays(evidence, job)
+    stays = stays_of(evidence, job)
     return _when([stay for stay in stays if stay.state in has_room and stay.run.id != but], most)
 
 
@@ -87,10 +88,10 @@ def _limited(evidence: Evidence) -> dict[str, int]:
 
 def _may_go(stay: Stay) -> bool:
     waits = _WAITS[POLICIES[stay.run.job].overlap]
-    return stay.state in waits and stay.lost < _MOST_LOST
+    return stay.state in waits and stay.lost < SUSPECT_AFTER
 
 
-def _stays(evidence: Evidence, job: str) -> list[Stay]:
+def stays_of(evidence: Evidence, job: str) -> list[Stay]:
     """The lives of a job's runs, state by state."""
     found = []
     for run in evidence.runs_by_job[job]:
