@@ -79,7 +79,7 @@ WEIGHTS = {
     "Pending": 3,
     "Brief": 3,
     "Fan": 3,
-    "Bulk": 2,
+    "Bulk": 1,
     "Patient": 1,
     "Retiring": 1,
     "Newcomer": 2,

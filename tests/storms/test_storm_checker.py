@@ -67,11 +67,13 @@ def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
 
 
 def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
-    append(tmp_path / STORM, "begin", seed=7)
+    append(tmp_path / STORM, "begin", seed=7, order="strict")
     append(tmp_path / STORM, "node", node="node1", target=42, role="node", release=1)
     append(tmp_path / STORM, "ready", node="node1")
     append(tmp_path / STORM, "fault", kind="stop", nodes=["node1"], seconds=1)
     append(tmp_path / STORM, "healed", kind="stop", nodes=["node1"])
+    for event in ("resuming", "paused", "resuming", "resuming"):
+        append(tmp_path / STORM, event, queue="bulk")
     append(tmp_path / STORM, "calm")
     append(tmp_path / STORM, "quiet")
     append(tmp_path / STORM, "fault", kind="kill", node="node1")
@@ -94,6 +96,8 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     assert unfinished(tmp_path, url) == {1, 2, -9}
     keep_tables(tmp_path, url)
     found = load(tmp_path, Limits())
+    (pause,) = found.pauses
+    assert (pause.queue, pause.start < pause.end, found.strict) == ("bulk", True, True)
     (node,), (stop, kill) = found.nodes, found.faults
     assert (node.pid, node.by, node.ended < float("inf")) == (42, "kill", True)
     assert (stop.kind, stop.nodes, stop.end > stop.start, kill.kind) == (

@@ -253,9 +253,7 @@ async def test_limits_of_a_queue_hold_in_a_pool_and_leave_its_workers_to_the_oth
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["weighted", "strict"])
-async def test_a_paused_queue_of_a_pool_leaves_its_workers_to_the_others(
-    make, strict
-):
+async def test_a_paused_queue_of_a_pool_leaves_its_workers_to_the_others(make, strict):
     node = await make()
     await _pause(node, "critical")
     node.may_end.clear()

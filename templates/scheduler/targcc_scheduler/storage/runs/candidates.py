@@ -63,22 +63,16 @@ _CANDIDATE = (
 _OFFERED = (
     sa.select(*_CANDIDATE).where(IS_ONE_OF, IS_DUE, IS_OURS).with_for_update(skip_locked=True)
 )
-_NEXT_OF_JOB = FrequentStatement(
-    sa.select(*_CANDIDATE)
-    .where(
-        job_run.c.JobName == sa.bindparam("job"),
-        job_run.c.Queue == sa.bindparam("queue"),
-        IS_DUE,
-        NOT_REFUSED,
-        IS_OURS,
-    )
-    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
-    .limit(sa.bindparam("count"))
-    .with_for_update(skip_locked=True)
-)
 _WAITS_IN_QUEUE = (
     job_run.c.State == RunState.ENQUEUED,
     job_run.c.Queue == sa.bindparam("queue"),
+)
+_NEXT_OF_JOB = FrequentStatement(
+    sa.select(*_CANDIDATE)
+    .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
+    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+    .limit(sa.bindparam("count"))
+    .with_for_update(skip_locked=True)
 )
 _MAY_GO = (
     *_WAITS_IN_QUEUE,
@@ -274,7 +268,7 @@ async def _next_of_full(
         room = choice.limits.get(job, 0) - choice.busy[job]
         if 0 < room <= count:
             asked = {"job": job, "queue": queue, "count": room, "refused": refused}
-            found += await _NEXT_OF_JOB.all(connection, {**asked, "now": choice.now})
+            found += await _NEXT_OF_JOB.all(connection, asked)
     return found
 
 
