@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from storms.checker import Evidence
-from storms.checker.evidence import Acknowledged, Execution, Logged, Pause, Run
+from storms.checker.evidence import Acknowledged, Execution, Fault, Logged, Pause, Run
 from storms.forged import SERVER, A, B, at, life
 from storms.forged_ties import change, left
 
@@ -93,7 +93,34 @@ _RESCUED = replace(
     logged=(_RESCUED.logged[0], Logged(101, 1, success=False, message=_LOST), replace(_RESCUED.logged[1], attempt=2)),
 )  # fmt: skip
 """The run of a killed node goes on when one that was before it is over."""
-SOUND = [_RESCUED, _POOL, _HELD, replace(_HELD, strict=False, pauses=()), _AGED, _IN_TURN, _ROOM]
+_GONE = Logged(1, 1, success=False, message="the job's process was ended by SIGKILL")
+_RETRIED = left(_ran(1, "Patient", 2, 40))
+_RETRIED = replace(
+    change(
+        _RETRIED,
+        1,
+        attempt=2,
+        life=life((2, "enqueued"), (2.1, "running"), (2.6, "retrying"), (2.8, "enqueued"), (40, "running"), (40.7, "succeeded")),
+    ),
+    nodes=(replace(A, ended=3, struck=3, by="kill"), B),
+    faults=(Fault("worker", ("node1",), 2.5, 2.5, 77),),
+    executions=(
+        Execution(1, 1, "Patient", "node1", 2.2, token="t-1", pid=77),
+        replace(_RETRIED.executions[0], node="node2", attempt=2),
+    ),
+    logged=(_GONE, replace(_RETRIED.logged[0], attempt=2)),
+)  # fmt: skip
+"""A run whose process was killed waits once more, as its node has written before it was killed itself."""
+SOUND = [
+    _RETRIED,
+    _RESCUED,
+    _POOL,
+    _HELD,
+    replace(_HELD, strict=False, pauses=()),
+    _AGED,
+    _IN_TURN,
+    _ROOM,
+]
 
 CASES = {
     "a pool has more workers than it has": ("pool", left(*(_ran(run, "Bulk", 2, 2.1) for run in (1, 2, 3)))),
@@ -106,6 +133,10 @@ CASES = {
     "a turn comes late after a rescue": (
         "rescue",
         change(_RESCUED, 100, life=life((3, "enqueued"), (12, "running"), (20, "succeeded"))),
+    ),
+    "a run that was not retried comes late": (
+        "rescue",
+        change(_RETRIED, 1, life=life((2, "enqueued"), (2.1, "running"), (11, "enqueued", _LOST), (40, "running"), (40.7, "succeeded"))),
     ),
     "room is left empty": ("turns", _limited((2, 2.1, 1), (3, 40, 1))),
     "a turn is not taken": ("turns", _turns((3, 3.1, 1), (6, 40, 1))),

@@ -72,9 +72,11 @@ def who_has_more_points_goes_first(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def _since(evidence: Evidence, stay: Stay) -> float:
-    """Since when a run would have waited, had it begun without priority and had as many points now."""
-    priority = POLICIES[stay.run.job].priority
-    return evidence.mono(stay.run.created) - priority * AGING_SECONDS
+    """Since when a run would have waited, had it no priority and as many points; a retry is a new wait."""
+    changes = [(evidence.mono(change.wall), change.state) for change in stay.run.life]
+    retried = [at for at, state in changes if state == "retrying" and at <= stay.start]
+    since = max(retried, default=evidence.mono(stay.run.created))
+    return since - POLICIES[stay.run.job].priority * AGING_SECONDS
 
 
 def _waited(evidence: Evidence, stay: Stay, until: float) -> float:

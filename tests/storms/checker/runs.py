@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from storms.checker.causes import crash_of, has_cause, has_just_woken, losses
-from storms.checker.evidence import FINAL, FOREVER, Complaint, Evidence, Execution, Fault, Run
+from storms.checker.evidence import (
+    FINAL,
+    FOREVER,
+    SKEW,
+    Complaint,
+    Evidence,
+    Execution,
+    Fault,
+    Node,
+    Run,
+)
 from storms.checker.turns import others_had_its_room
 from storms.policies import POLICIES
 
@@ -158,6 +168,8 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
             node = evidence.node_by_name.get(before.node)
             if node is None or node.by != "kill" or before.end is not None:
                 continue
+            if _was_retried(evidence, before, node):
+                continue
             if losses(evidence, run, after.start) >= MOST_LOST - 1:
                 continue  # it may be what kills workers: it waits until no other such run is on a node
             waited = after.start - node.ended
@@ -169,6 +181,16 @@ def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
             if waited - idle > allowed and node.ended > before.start:
                 text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node or its turn"
                 yield Complaint("rescue", text, run)
+
+
+def _was_retried(evidence: Evidence, before: Execution, node: Node) -> bool:
+    """Whether an attempt had ended with its worker process, and its node had written so, before that was killed."""
+    crash, run = crash_of(evidence, before), evidence.run_by_id.get(before.run)
+    if crash is None or run is None or evidence.clock_was_set():
+        return False
+    first, last = crash.start - SKEW.total_seconds(), node.ended
+    retries = [evidence.mono(item.wall) for item in run.life if item.state == "retrying"]
+    return any(first <= at <= last for at in retries)
 
 
 def runs_of_silent_nodes_go_on(evidence: Evidence) -> Iterator[Complaint]:
