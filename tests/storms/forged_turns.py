@@ -25,6 +25,10 @@ def _ran(run: int, job: str, ready: float, taken: float, took: float = 0.5) -> A
     )
 
 
+def _paused(queue: str, start: float, end: float) -> Pause:
+    return Pause(queue, start, end, start - 0.1, end + 0.1)
+
+
 def _turns(*turns: tuple[float, float, float]) -> Evidence:
     """Runs of a job whose runs wait for their turn: their slots, and when each was taken and how long it took."""
     found = left(*(_ran(100 + i, "Turns", *turn) for i, turn in enumerate(turns)))
@@ -51,14 +55,14 @@ _POOL = left(
     _ran(2, "Urgent", 2, 2.2, 3),
     _ran(3, "Bulk", 2, 5.6),
     _ran(4, "Urgent", 6, 6.1),
-    pauses=(Pause("bulk", 2.5, 5.5),),
+    pauses=(_paused("bulk", 2.5, 5.5),),
     strict=True,
 )
 """Two runs of the pool at once, and a queue that was paused meanwhile."""
 _HELD = left(
     _ran(1, "Urgent", 2, 30),
     _ran(2, "Bulk", 3, 20),
-    pauses=(Pause("urgent", 1.5, 29.5),),
+    pauses=(_paused("urgent", 1.5, 29.5),),
     strict=True,
 )
 """The higher queue is paused, so that the lower one goes first."""
@@ -125,8 +129,8 @@ SOUND = [
 CASES = {
     "a pool has more workers than it has": ("pool", left(*(_ran(run, "Bulk", 2, 2.1) for run in (1, 2, 3)))),
     "queues of a pool have workers each": ("pool", left(*(_ran(run, job, 2, 2.1) for run, job in enumerate(["Bulk", "Urgent"] * 2, 1)))),
-    "a run of a paused queue is taken": ("paused", replace(_POOL, pauses=(Pause("bulk", 2.5, 9),))),
-    "a run of a paused queue begins late": ("paused", replace(_POOL, pauses=(Pause("urgent", -5, 7),))),
+    "a run of a paused queue is taken": ("paused", replace(_POOL, pauses=(_paused("bulk", 2.5, 9),))),
+    "a run of a paused queue begins late": ("paused", replace(_POOL, pauses=(_paused("urgent", -5, 7),))),
     "a lower queue goes before a higher one": ("order", replace(_HELD, pauses=())),
     "who has more points waits": ("order", left(_ran(1, "Patient", 2, 60), _ran(2, "Eager", 30, 31))),
     "waiting counts for more than it does": ("order", left(_ran(1, "Eager", 8, 60), _ran(2, "Patient", 12, 40))),

@@ -101,6 +101,7 @@ class Storm:
 
     def pause(self, queue: str, seconds: float) -> None:
         """Pause a queue, and remember to resume it; also one of which it is not known whether it is paused."""
+        self.processes.say("pausing", queue=queue)
         if self._command("queue", "pause", queue, "--json"):
             self.processes.say("paused", queue=queue)
         self.begin("pause", [], seconds, lambda: self._resume(queue))
@@ -108,19 +109,19 @@ class Storm:
     def _resume(self, queue: str) -> None:
         """Resume a queue, now or later."""
         self.processes.say("resuming", queue=queue)
-        if not self._command("queue", "resume", queue, "--json"):
+        if self._command("queue", "resume", queue, "--json"):
+            self.processes.say("resumed", queue=queue)
+        else:
             self.begin("pause", [], _AGAIN_SECONDS, lambda: self._resume(queue))
 
     def _command(self, *words: str) -> bool:
         """Have a command done by a process of its own; whether it has said that it was."""
-        release = self.release
-        mine = self.processes.start(
-            "command", release, list(words), TARGCC_DATABASE_URL=self.database.url
-        )
+        url = self.database.url
+        mine = self.processes.start("command", self.release, list(words), TARGCC_DATABASE_URL=url)
         if not mine.wait(_COMMAND_SECONDS):
-            self.processes.kill(mine)
-        else:
-            self.processes.ended(mine)
+            mine.send(signal.SIGKILL)
+            mine.wait(10)
+        self.processes.ended(mine)
         return _DONE in mine.said()
 
     def replace(self, node: Process, release: int) -> None:

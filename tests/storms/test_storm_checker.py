@@ -72,7 +72,7 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     append(tmp_path / STORM, "ready", node="node1")
     append(tmp_path / STORM, "fault", kind="stop", nodes=["node1"], seconds=1)
     append(tmp_path / STORM, "healed", kind="stop", nodes=["node1"])
-    for event in ("resuming", "paused", "resuming", "resuming"):
+    for event in ("pausing", "paused", "resuming", "resuming", "resumed", "pausing"):
         append(tmp_path / STORM, event, queue="bulk")
     append(tmp_path / STORM, "calm")
     append(tmp_path / STORM, "quiet")
@@ -96,8 +96,10 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     assert unfinished(tmp_path, url) == {1, 2, -9}
     keep_tables(tmp_path, url)
     found = load(tmp_path, Limits())
-    (pause,) = found.pauses
-    assert (pause.queue, pause.start < pause.end, found.strict) == ("bulk", True, True)
+    first, second = found.pauses
+    assert first.queue == second.queue == "bulk"
+    assert first.asked < first.start < first.end < first.over < second.asked < second.start
+    assert found.strict
     (node,), (stop, kill) = found.nodes, found.faults
     assert (node.pid, node.by, node.ended < float("inf")) == (42, "kill", True)
     assert (stop.kind, stop.nodes, stop.end > stop.start, kill.kind) == (

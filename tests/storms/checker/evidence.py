@@ -132,11 +132,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Pause:
-    """A queue was surely paused from one instant to another."""
+    """A queue was paused for a while.
+
+    Args:
+        start: When that was acknowledged; ``FOREVER`` if it never was.
+        end: When it was asked to go on.
+        asked: When it was asked to be paused.
+        over: When it was acknowledged that it goes on.
+    """
 
     queue: str
     start: float
     end: float
+    asked: float
+    over: float = FOREVER
 
 
 @dataclass(frozen=True)
@@ -239,7 +248,6 @@ class Evidence:
         asked_flows: The flows that were started by their names.
         rolled_back: The tokens of what was asked for in transactions that were rolled back.
         refused: The calls that ended with an error.
-        pauses: When queues were paused: from when that was acknowledged, until it was asked to let them go on.
         strict: Whether the queues that share workers have a strict order.
     """
 
@@ -313,8 +321,8 @@ class Evidence:
         return found
 
     def paused(self, queue: str) -> list[tuple[float, float]]:
-        """When a queue was paused."""
-        return [(item.start, item.end) for item in self.pauses if item.queue == queue]
+        """When a queue may have been paused."""
+        return [(item.asked, item.over) for item in self.pauses if item.queue == queue]
 
     def mono(self, wall: datetime) -> float:
         """A true wall time as an instant."""

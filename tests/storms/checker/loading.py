@@ -205,12 +205,22 @@ def _faults(storm: list[Line]) -> Iterable[Fault]:
 
 
 def _pauses(storm: list[Line]) -> Iterable[Pause]:
-    since: dict[str, float] = {}
+    """Each from the order to pause a queue to the answer to the order that it go on, which may be given several times."""
+    found: dict[str, dict[str, float]] = {}
     for line in storm:
-        if line["event"] == "paused":
-            since[line["queue"]] = line["mono"]
-        elif line["event"] == "resuming" and line["queue"] in since:
-            yield Pause(line["queue"], since.pop(line["queue"]), line["mono"])
+        if line["event"] == "pausing":
+            found[line["queue"]] = {}
+        if line["event"] in {"pausing", "paused", "resuming", "resumed"}:
+            found[line["queue"]].setdefault(line["event"], line["mono"])
+        if line["event"] == "resumed":
+            yield _pause(line["queue"], found.pop(line["queue"]))
+    for queue, instants in found.items():
+        yield _pause(queue, instants)
+
+
+def _pause(queue: str, at: dict[str, float]) -> Pause:
+    paused, resuming = at.get("paused", FOREVER), at.get("resuming", FOREVER)
+    return Pause(queue, paused, resuming, at["pausing"], at.get("resumed", FOREVER))
 
 
 def _executions(jobs: list[Line]) -> Iterable[Execution]:
