@@ -13,7 +13,7 @@ from storms.databases import new_folder
 from storms.plan import FAULTS, ONLY_POSTGRESQL, ONLY_PROCESSES, StormPlan
 from storms.storm import faketime, judge, run
 
-_DEFAULT_FAULTS = "kill,worker,stop,term,pg,net"
+_DEFAULT_FAULTS = "kill,worker,stop,term,pg,net,pause"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import psutil
 
 from storms.nodes import Process
+from storms.policies import POOL
 
 if TYPE_CHECKING:
     from storms.storm import Storm
 
+_SHORTEST_PAUSE = 4.0
+"""Seconds; of a shorter pause nothing can be judged, as instants are told by clocks that are read before they are written."""
 _CLOCK_STEPS = (-3600, -90, -8, 8, 90, 3600)
 _SQLITE_CLOCK_STEPS = (-8, 8, 12)
 """On one machine all nodes have one clock: after a step back, jobs rest until it has come again where it was."""
@@ -119,6 +122,12 @@ def pg(storm: Storm) -> None:
     storm.database.stop(immediate=immediate)
 
 
+def pause(storm: Storm) -> None:
+    """Pause a queue of those that share workers."""
+    longest = max(_SHORTEST_PAUSE, storm.plan.longest_outage)
+    storm.pause(storm.dice.choice(POOL), storm.dice.uniform(_SHORTEST_PAUSE, longest))
+
+
 def disk(storm: Storm) -> None:
     """Fill the disk of the database."""
     full = storm.database.disk
@@ -159,5 +168,6 @@ INFLICT: dict[str, Callable[[Storm], None]] = {
     "pg": pg,
     "net": net,
     "clock": clock,
+    "pause": pause,
     "disk": disk,
 }

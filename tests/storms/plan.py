@@ -13,6 +13,7 @@ FAULTS = {
     "pg": "the PostgreSQL server is restarted, in order or as after a crash",
     "net": "the connection of a node to PostgreSQL stalls or breaks",
     "clock": "the clock of a node (on SQLite: of all) is set, forward and back",
+    "pause": "a queue of the pool is paused, and resumed later",
     "disk": "the disk of the database is full",
 }
 """What can go wrong, by the name of the flag."""
@@ -58,6 +59,11 @@ class StormPlan:
     margin: float = 10
     grace: float = 1
     minutes: float = 60
+
+    @property
+    def order(self) -> str:
+        """The order of the queues that share workers."""
+        return "strict" if self.seed % 2 else "weighted"
 
     def __post_init__(self) -> None:
         if self.database == "sqlite":

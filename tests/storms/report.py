@@ -22,6 +22,7 @@ _COLUMNS = (
     "batches",
     "keyed",
     "flows",
+    "pauses",
     "expired",
     "rescued",
     "lost",

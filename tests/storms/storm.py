@@ -18,6 +18,8 @@ from storms.nodes import Process, Processes
 from storms.plan import StormPlan
 from storms.record import JOBS, SUBMITTED
 
+_COMMAND_SECONDS, _AGAIN_SECONDS, _RESUMED = 20.0, 2.0, 30
+"""How long a command may take, when one that failed is tried again, and how often at the end."""
 _STOPPING = 20.0
 """Seconds after which a node that does not stop is killed."""
 _PATIENCE, _LONGEST_CALM = 60.0, 900.0
@@ -29,8 +31,11 @@ _NOT_DURING = {
     "clock": frozenset({"clock"}),
     "net": frozenset({"cut"}),
     "stop": frozenset({"stop", "database"}),
+    "pause": frozenset({"pause", "database", "disk"}),
 }
 """Which faults must be over before another begins."""
+_DONE = '"message"'
+"""In what a command prints once it has done what it was asked for."""
 _FEWEST_KILLS = 2
 _SUBMITTERS = 2
 
@@ -94,6 +99,31 @@ class Storm:
         self.processes.say("fault", kind=kind, nodes=names, seconds=seconds)
         self.active.append(Fault(kind, nodes, time.monotonic() + seconds, heal))
 
+    def pause(self, queue: str, seconds: float) -> None:
+        """Pause a queue, and remember to resume it; also one of which it is not known whether it is paused."""
+        self.processes.say("pausing", queue=queue)
+        if self._command("queue", "pause", queue, "--json"):
+            self.processes.say("paused", queue=queue)
+        self.begin("pause", [], seconds, lambda: self._resume(queue))
+
+    def _resume(self, queue: str) -> None:
+        """Resume a queue, now or later."""
+        self.processes.say("resuming", queue=queue)
+        if self._command("queue", "resume", queue, "--json"):
+            self.processes.say("resumed", queue=queue)
+        else:
+            self.begin("pause", [], _AGAIN_SECONDS, lambda: self._resume(queue))
+
+    def _command(self, *words: str) -> bool:
+        """Have a command done by a process of its own; whether it has said that it was."""
+        url = self.database.url
+        mine = self.processes.start("command", self.release, list(words), TARGCC_DATABASE_URL=url)
+        if not mine.wait(_COMMAND_SECONDS):
+            mine.send(signal.SIGKILL)
+            mine.wait(10)
+        self.processes.ended(mine)
+        return _DONE in mine.said()
+
     def replace(self, node: Process, release: int) -> None:
         """Start a node in the place of one that is gone."""
         self.nodes.remove(node)
@@ -150,7 +180,7 @@ class Storm:
         return self._folder / ("clock.rc" if shared else f"{node.name}.rc")
 
     def _begin(self) -> None:
-        self.processes.say("begin", seed=self.plan.seed)
+        self.processes.say("begin", seed=self.plan.seed, order=self.plan.order)
         first = self.processes.start(
             "migrate", 1, ["migrate"], TARGCC_DATABASE_URL=self.database.url
         )
@@ -205,8 +235,9 @@ class Storm:
 
     def _calm(self) -> None:
         """Heal everything, let every release that has work have a node, and wait until all of it is done."""
-        for fault in list(self.active):
-            self._heal(fault)
+        for _ in range(_RESUMED):
+            for fault in sorted(self.active, key=lambda fault: fault.kind == "pause"):
+                self._heal(fault)
         self._end_submitters()
         for release in set(range(1, self.release + 1)) - {node.release for node in self.nodes}:
             self._add(release)
@@ -244,16 +275,12 @@ class Storm:
         self.nodes.append(node)
 
     def _clock_environment(self, file: Path) -> dict[str, str]:
+        """What lets a process read its clock by a file, within the second in which the library may remember the one before."""
         if "clock" not in self.plan.faults:
             return {}
         if not file.exists():
             file.write_text("+0\n", encoding="ascii")
-        return {
-            "LD_PRELOAD": str(faketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_CACHE_DURATION": "1",
-        }
+        return {"FAKETIME_TIMESTAMP_FILE": str(file)}
 
     def _environment(self) -> dict[str, str]:
         plan = self.plan
@@ -266,8 +293,21 @@ class Storm:
             "TARGCC_MIGRATE_ON_START": "false",
             "TARGCC_KEEPALIVE": "true",
             "STORM_ISOLATION": plan.isolation,
+            "STORM_ORDER": plan.order,
             "STORM_RECORD": str(self._folder / JOBS),
             "STORM_SUBMITTED": str(self._folder / SUBMITTED),
+            **self._wrong_clocks(),
+        }
+
+    def _wrong_clocks(self) -> dict[str, str]:
+        """What puts the library that sets clocks in front of the zygote's, which stays right, and of all that it forks."""
+        if "clock" not in self.plan.faults:
+            return {}
+        return {
+            "LD_PRELOAD": str(faketime()),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": "1",
+            **self._clock_environment(self._folder / "right.rc"),
         }
 
     def _until(self, condition: Callable[[], object], seconds: float, what: str) -> None:

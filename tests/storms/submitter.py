@@ -72,6 +72,8 @@ class _Submitter:
             "Single": partial(self._contender.contend, "Single"),
             "Pending": partial(self._contender.contend, "Pending"),
             "Fan": self._contender.ask_for_flow,
+            "Bulk": partial(self._ask_for_many, "Bulk", "Urgent"),
+            "Patient": partial(self._ask_for_many, "Patient", "Eager"),
         }
 
     async def close(self) -> None:
@@ -124,6 +126,16 @@ class _Submitter:
         on = self.dice.choice(("success", "failure", "finish"))
         quorum = self.dice.choice(("all", "any"))
         self._last_child = await self._ask("Follower", token, after=after, on=on, quorum=quorum)
+
+    async def _ask_for_many(self, job: str, other: str, token: str) -> None:
+        """More runs than there are workers, and before they can be over some of a job that goes first."""
+        tokens = [f"{token}-{number}" for number in range(self.dice.randint(6, 10))]
+        asked = self._scheduler.enqueue_many(job, [{"token": one} for one in tokens])
+        runs = await asyncio.wait_for(asked, _PATIENCE)
+        for run, one in zip(runs, tokens, strict=True):
+            self._write("acknowledged", run=int(run), job=job, token=one)
+        for number in range(self.dice.randint(1, 3)):
+            await self._ask(other, f"{token}-{other}-{number}")
 
     async def _ask_for_batch(self, token: str) -> None:
         """Three to six runs, of which all succeed in every other batch."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storms import forged, forged_ties, forged_work
+from storms import forged, forged_ties, forged_turns, forged_work
 from storms.checker import Evidence, Limits, check, keep_tables, load, unfinished
 from storms.checker.evidence import (
     Fault,
@@ -20,14 +20,16 @@ from storms.forged import at, life, slot_runs, slots
 from storms.policies import POLICIES
 from storms.record import JOBS, ROLLED_BACK, STORM, SUBMITTED, append
 
-CASES = forged.CASES | forged_ties.CASES | forged_work.CASES
+CASES = forged.CASES | forged_ties.CASES | forged_turns.CASES | forged_work.CASES
 
 
 def rules(found: Evidence) -> set[str]:
     return {item.rule for item in check(found).complaints}
 
 
-@pytest.mark.parametrize("sound", [*forged.SOUND, *forged_ties.SOUND, *forged_work.SOUND])
+@pytest.mark.parametrize(
+    "sound", [*forged.SOUND, *forged_ties.SOUND, *forged_turns.SOUND, *forged_work.SOUND]
+)
 def test_sound_evidence_is_not_complained_about(sound: Evidence):
     assert check(sound).complaints == ()
 
@@ -65,11 +67,13 @@ def test_a_gap_of_slots_that_a_missed_one_tells_of_is_none():
 
 
 def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
-    append(tmp_path / STORM, "begin", seed=7)
+    append(tmp_path / STORM, "begin", seed=7, order="strict")
     append(tmp_path / STORM, "node", node="node1", target=42, role="node", release=1)
     append(tmp_path / STORM, "ready", node="node1")
     append(tmp_path / STORM, "fault", kind="stop", nodes=["node1"], seconds=1)
     append(tmp_path / STORM, "healed", kind="stop", nodes=["node1"])
+    for event in ("pausing", "paused", "resuming", "resuming", "resumed", "pausing"):
+        append(tmp_path / STORM, event, queue="bulk")
     append(tmp_path / STORM, "calm")
     append(tmp_path / STORM, "quiet")
     append(tmp_path / STORM, "fault", kind="kill", node="node1")
@@ -92,6 +96,10 @@ def test_files_and_tables_are_read_as_they_are(tmp_path: Path):
     assert unfinished(tmp_path, url) == {1, 2, -9}
     keep_tables(tmp_path, url)
     found = load(tmp_path, Limits())
+    first, second = found.pauses
+    assert first.queue == second.queue == "bulk"
+    assert first.asked < first.start < first.end < first.over < second.asked < second.start
+    assert found.strict
     (node,), (stop, kill) = found.nodes, found.faults
     assert (node.pid, node.by, node.ended < float("inf")) == (42, "kill", True)
     assert (stop.kind, stop.nodes, stop.end > stop.start, kill.kind) == (

@@ -12,14 +12,14 @@ from storms.storm import run
 
 BUSY = 24
 """Seconds that a machine may add which runs other tests at the same time: thirty in all with ``lost_after``, as promised."""
-_ALL = {"kill", "stop", "term", "disk"}
+_ALL = {"kill", "stop", "term", "disk", "pause"}
 SOAK = {
     "sqlite": ("sqlite", _ALL),
-    "sqlite-processes": ("sqlite", {"kill", "worker", "stop", "term"}),
+    "sqlite-processes": ("sqlite", {"kill", "worker", "stop", "term", "pause"}),
     "sqlite-deploys": ("sqlite", {"kill", "deploy"}),
     "sqlite-clock": ("sqlite", {"kill", "clock"}),
     "postgresql": ("postgresql", _ALL | {"pg", "net"}),
-    "postgresql-processes": ("postgresql", {"kill", "worker", "stop", "term"}),
+    "postgresql-processes": ("postgresql", {"kill", "worker", "stop", "term", "pause"}),
     "postgresql-deploys": ("postgresql", {"kill", "deploy"}),
     "postgresql-clock": ("postgresql", {"kill", "clock"}),
 }

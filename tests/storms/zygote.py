@@ -2,6 +2,7 @@
 
 Each line of its input is an order: ``{"name": …, "folder": …, "environment": {…}, "log": …, "words": […]}``; it answers with the process id.
 What is forked does what ``python -m targcc_scheduler --project storm_jobs WORDS`` does in ``folder``, or submits work when the words say so.
+Where clocks are to be set, libfaketime is in front of the zygote's clock, and so of that of all it forks; each reads its own file.
 """
 
 from __future__ import annotations
@@ -40,14 +41,8 @@ def main() -> None:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            _begin_anew(line, order) if "LD_PRELOAD" in order["environment"] else _become(order)
+            _become(order)
         print(child, flush=True)
-
-
-def _begin_anew(line: str, order: dict[str, Any]) -> None:
-    """Be another interpreter: only when a process begins does a library get in front of the system's clock."""
-    words = [sys.executable, "-m", "storms.zygote", line]
-    os.execve(sys.executable, words, {**os.environ, **order["environment"]})
 
 
 def _become(order: dict[str, Any]) -> None:
@@ -86,4 +81,4 @@ def _work(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _become(json.loads(sys.argv[1])) if len(sys.argv) > 1 else main()
+    main()

@@ -9,10 +9,12 @@ import pytest
 from engine_rig import MakeNode, Node, nodes_on, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.queues.pool import Pool
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.engine.handover import hand_on, hand_over
 from targcc_scheduler.engine.procrastinate import tasks
+from targcc_scheduler.storage import pauses
 from targcc_scheduler.storage.bulk import actions
 from targcc_scheduler.storage.runs import settle as settling
 from targcc_scheduler.storage.runs import values
@@ -248,6 +250,51 @@ async def test_limits_of_a_queue_hold_in_a_pool_and_leave_its_workers_to_the_oth
     assert Counter(node.queues) == {"critical": 1, "bulk": 2}
     node.may_end.set()
     await until(lambda: len(node.ended) == 6, "the others follow")
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["weighted", "strict"])
+async def test_a_paused_queue_of_a_pool_leaves_its_workers_to_the_others(make, strict):
+    node = await make()
+    await _pause(node, "critical")
+    node.may_end.clear()
+    runs = {
+        queue: [await node.create(queue=queue) for _ in range(3)] for queue in ("critical", "bulk")
+    }
+    node.work(Pool("main", 2, WEIGHTED.weights, strict))
+    await until(lambda: len(node.begun) == 2, "all workers are busy")
+    node.may_end.set()
+    await until(lambda: len(node.ended) == 3, "the queue that is not paused has none left")
+    assert sorted(node.begun) == runs["bulk"]
+    assert {await node.state(run) for run in runs["critical"]} == {RunState.ENQUEUED}
+    async with node.store.write() as connection:
+        await pauses.resume_queue(connection, "critical")
+        await node.engine.release(connection, queue="critical")
+    node.engine.wake()
+    await until(lambda: len(node.ended) == 6, "the other one goes on")
+    assert sorted(node.begun[3:]) == runs["critical"]
+    assert node.most_at_once == 2
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["weighted", "strict"])
+async def test_nothing_more_begins_in_a_queue_of_a_pool_that_is_paused_while_it_works(make, strict):
+    node = await make()
+    node.may_end.clear()
+    for queue in ("critical", "bulk"):
+        for _ in range(4):
+            await node.create(queue=queue)
+    node.work(Pool("main", 2, WEIGHTED.weights, strict))
+    await until(lambda: len(node.begun) == 2, "all workers are busy")
+    await _pause(node, "critical")
+    before = node.queues.count("critical")
+    node.may_end.set()
+    await until(lambda: node.queues.count("bulk") == 4, "the other queue has the workers")
+    assert 1 <= node.queues.count("critical") == before
+
+
+async def _pause(node: Node, queue: str) -> None:
+    async with node.store.write() as connection:
+        now = node.clock.now()
+        await pauses.pause_queue(connection, queue, SYSTEM, now, reason=None, until=None)
 
 
 async def test_a_pool_and_a_queue_with_workers_of_its_own_do_not_meet(make):

@@ -1,6 +1,7 @@
 """Runs of which one is enough: by a key of their arguments, or by what their caller named the call."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from targcc_scheduler import JobError, job
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.errors import IdempotencyError
+from targcc_scheduler.engine.procrastinate import entries
 from targcc_scheduler.jobs.declaration import declare
 from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.tables import job_audit, job_run
@@ -154,6 +156,22 @@ async def test_the_latest_arguments_replace_those_of_a_run_that_has_not_begun(sc
     assert second != first
     await _set(scheduler, second, State="retrying", Attempt=1)
     assert await scheduler.enqueue(Count, shop="x", day=1, note="d") not in {first, second}
+
+
+async def test_a_run_performs_the_latest_arguments_also_when_a_worker_had_looked_at_others(
+    scheduler, monkeypatch
+):
+    run_id = await scheduler.enqueue(Count, shop="x", day=1, note="b")
+    before = json.dumps({"shop": "x", "day": 1, "note": "a"})
+    offered = entries._offered
+
+    def looked_at_too_early(rows, queue):
+        return [replace(run, arguments_json=before) for run in offered(rows, queue)]
+
+    monkeypatch.setattr(entries, "_offered", looked_at_too_early)
+    await scheduler.start(schedule=False)
+    assert await scheduler.wait(run_id, 30) == "succeeded"
+    assert (await _run(scheduler, run_id)).Message == "x 1 b"
 
 
 async def test_a_run_starts_when_no_other_came_for_a_while(scheduler):

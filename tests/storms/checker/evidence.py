@@ -131,6 +131,24 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A queue was paused for a while.
+
+    Args:
+        start: When that was acknowledged; ``FOREVER`` if it never was.
+        end: When it was asked to go on.
+        asked: When it was asked to be paused.
+        over: When it was acknowledged that it goes on.
+    """
+
+    queue: str
+    start: float
+    end: float
+    asked: float
+    over: float = FOREVER
+
+
+@dataclass(frozen=True)
 class Execution:
     """A job's body that ran, from the record; without an end its process was gone before. ``seen`` is what the steps before it gave."""
 
@@ -230,6 +248,7 @@ class Evidence:
         asked_flows: The flows that were started by their names.
         rolled_back: The tokens of what was asked for in transactions that were rolled back.
         refused: The calls that ended with an error.
+        strict: Whether the queues that share workers have a strict order.
     """
 
     limits: Limits
@@ -256,11 +275,21 @@ class Evidence:
     rolled_back: frozenset[str] = frozenset()
     refused: tuple[Refused, ...] = ()
     flows: tuple[Flow, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    strict: bool = False
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:
         """The rows of the runs by their ids."""
         return {run.id: run for run in self.runs}
+
+    @cached_property
+    def runs_by_job(self) -> dict[str, list[Run]]:
+        """The rows of the runs by their jobs."""
+        found: dict[str, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            found[run.job].append(run)
+        return found
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:
@@ -290,6 +319,10 @@ class Evidence:
         for item in self.logged:
             found[item.run].append(item)
         return found
+
+    def paused(self, queue: str) -> list[tuple[float, float]]:
+        """When a queue may have been paused."""
+        return [(item.asked, item.over) for item in self.pauses if item.queue == queue]
 
     def mono(self, wall: datetime) -> float:
         """A true wall time as an instant."""
@@ -347,9 +380,11 @@ class Evidence:
         """Whether a node was told to stop and gave up, since it could not write what had become of its runs."""
         return node.by in {"term", "kill"} and self.cut_off(node.name, since, node.ended) > 0
 
-    def nobody_could(self, start: float, end: float) -> float:
-        """For how many seconds of an interval no node could work, or the database was away."""
-        return _covered(self._blocked, start, end)
+    def nobody_could(
+        self, start: float, end: float, besides: Iterable[tuple[float, float]] = ()
+    ) -> float:
+        """For how many seconds of an interval no node could work, or the database was away; or it lies in one of the spans ``besides``."""
+        return _covered([*self._blocked, *besides], start, end)
 
     def watched(self, name: str, since: float) -> float:
         """When another node had watched a silent one for ``lost_after``, without a break and with the database there; ``FOREVER``: none ever had."""

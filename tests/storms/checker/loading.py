@@ -19,6 +19,7 @@ from storms.checker.evidence import (
     Limits,
     Logged,
     Node,
+    Pause,
     Run,
     StepNote,
 )
@@ -101,6 +102,8 @@ def load(folder: Path, limits: Limits) -> Evidence:
         rolled_back=frozenset(line["token"] for line in submitted if line["event"] == ROLLED_BACK),
         refused=tuple(_refused(submitted)),
         flows=tuple(_flow(row) for row in tables["flows"]),
+        pauses=tuple(_pauses(storm)),
+        strict=begin.get("order") == "strict",
     )
 
 
@@ -199,6 +202,25 @@ def _faults(storm: list[Line]) -> Iterable[Fault]:
             )
             open_.remove(begun)
             yield Fault(line["kind"], tuple(line["nodes"]), begun["mono"], line["mono"])
+
+
+def _pauses(storm: list[Line]) -> Iterable[Pause]:
+    """Each from the order to pause a queue to the answer to the order that it go on, which may be given several times."""
+    found: dict[str, dict[str, float]] = {}
+    for line in storm:
+        if line["event"] == "pausing":
+            found[line["queue"]] = {}
+        if line["event"] in {"pausing", "paused", "resuming", "resumed"}:
+            found[line["queue"]].setdefault(line["event"], line["mono"])
+        if line["event"] == "resumed":
+            yield _pause(line["queue"], found.pop(line["queue"]))
+    for queue, instants in found.items():
+        yield _pause(queue, instants)
+
+
+def _pause(queue: str, at: dict[str, float]) -> Pause:
+    paused, resuming = at.get("paused", FOREVER), at.get("resuming", FOREVER)
+    return Pause(queue, paused, resuming, at["pausing"], at.get("resumed", FOREVER))
 
 
 def _executions(jobs: list[Line]) -> Iterable[Execution]:

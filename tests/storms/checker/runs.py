@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from storms.checker.causes import crash_of, has_cause, has_just_woken, losses
-from storms.checker.evidence import FINAL, FOREVER, Complaint, Evidence, Execution, Fault, Run
+from storms.checker.evidence import (
+    FINAL,
+    FOREVER,
+    SKEW,
+    Complaint,
+    Evidence,
+    Execution,
+    Fault,
+    Node,
+    Run,
+)
+from storms.checker.turns import others_had_its_room
 from storms.policies import POLICIES
 
 MOST_LOST = 3
@@ -150,20 +161,36 @@ def losses_have_causes(evidence: Evidence) -> Iterator[Complaint]:
 
 
 def rescues_are_in_time(evidence: Evidence) -> Iterator[Complaint]:
-    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin."""
+    """What a killed node was performing goes on elsewhere within ``lost_after`` and a margin; where only so many of its job may go on at once, in its turn."""
     allowed = evidence.limits.lost_after + evidence.limits.margin
     for run, items in evidence.executions_by_run.items():
         for before, after in pairwise(items):
             node = evidence.node_by_name.get(before.node)
             if node is None or node.by != "kill" or before.end is not None:
                 continue
+            if _was_retried(evidence, before, node):
+                continue
             if losses(evidence, run, after.start) >= MOST_LOST - 1:
                 continue  # it may be what kills workers: it waits until no other such run is on a node
             waited = after.start - node.ended
-            idle = evidence.nobody_could(node.ended, after.start)
+            if waited <= allowed:
+                continue
+            others = others_had_its_room(evidence, before.job, run)
+            paused = evidence.paused(POLICIES[before.job].queue)
+            idle = evidence.nobody_could(node.ended, after.start, [*others, *paused])
             if waited - idle > allowed and node.ended > before.start:
-                text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node"
+                text = f"{before.job} went on {waited:.1f} s after {before.node} was killed, {idle:.1f} of them without a node or its turn"
                 yield Complaint("rescue", text, run)
+
+
+def _was_retried(evidence: Evidence, before: Execution, node: Node) -> bool:
+    """Whether an attempt had ended with its worker process, and its node had written so, before that was killed."""
+    crash, run = crash_of(evidence, before), evidence.run_by_id.get(before.run)
+    if crash is None or run is None or evidence.clock_was_set():
+        return False
+    first, last = crash.start - SKEW.total_seconds(), node.ended
+    retries = [evidence.mono(item.wall) for item in run.life if item.state == "retrying"]
+    return any(first <= at <= last for at in retries)
 
 
 def runs_of_silent_nodes_go_on(evidence: Evidence) -> Iterator[Complaint]:
@@ -192,6 +219,9 @@ def _waits(evidence: Evidence, fault: Fault, items: list[Execution], latest: flo
         and (item.end is None or item.end > latest)
         and crash_of(evidence, item) is None
     ]
+    queue = POLICIES[items[0].job].queue
+    if any(start < latest and fault.start < end for start, end in evidence.paused(queue)):
+        return False
     if not held or losses(evidence, held[0].run, latest) >= MOST_LOST - 1:
         return False
     return not any(fault.start <= item.start <= latest for item in items)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storms.checker import batches, continuations, expiry, flows, keys, runs, slots, tables
+from storms.checker import (
+    batches,
+    continuations,
+    expiry,
+    flows,
+    keys,
+    pools,
+    runs,
+    slots,
+    tables,
+    turns,
+)
 from storms.checker.evidence import Complaint, Evidence
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
@@ -45,6 +56,12 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     slots.slots_end_as_policy_says,
     slots.slots_are_not_early,
     slots.new_schedules_stay,
+    pools.no_more_than_its_workers,
+    pools.nothing_begins_while_paused,
+    pools.the_lower_waits_for_the_higher,
+    pools.who_has_more_points_goes_first,
+    turns.room_is_used,
+    turns.nobody_is_passed_over,
     tables.states_go_forward,
     tables.nothing_runs_without_a_node,
     tables.history_is_the_record,
@@ -86,6 +103,7 @@ def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str,
         "batches": len(evidence.asked_batches),
         "keyed": len(evidence.asked_keys),
         "flows": len(evidence.flows),
+        "pauses": len(evidence.pauses),
         "expired": sum(run.message.startswith("expired: ") for run in evidence.runs),
         "rescued": sum(change.lost is not None for run in evidence.runs for change in run.life),
         "lost": len(lost),

@@ -67,6 +67,13 @@ _WAITS_IN_QUEUE = (
     job_run.c.State == RunState.ENQUEUED,
     job_run.c.Queue == sa.bindparam("queue"),
 )
+_NEXT_OF_JOB = FrequentStatement(
+    sa.select(*_CANDIDATE)
+    .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
+    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
+    .limit(sa.bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
 _MAY_GO = (
     *_WAITS_IN_QUEUE,
     sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
@@ -233,7 +240,7 @@ def _is_closed(queue: str, closed: Collection[str]) -> bool:
 async def offered(
     connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
 ) -> Choice:
-    """Those of the runs that are due and have nothing in their way."""
+    """Those of the runs that are due and have nothing in their way; where they use up the room of their job, those that are next there instead."""
     names = {run.job_name for run in runs}
     limits = {name: limit for name, limit in terms.limits.items() if name in names}
     busy = await _running(connection, limits)
@@ -241,10 +248,28 @@ async def offered(
     choice = Choice(limits, busy, terms.poison_here, terms.fits, terms.now, room)
     asked = {"ids": [run.run_id for run in runs], "now": terms.now}
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
-    for run in runs:
-        if run.run_id in found:
-            choice.take(found[run.run_id])
+    rows = [found[run.run_id] for run in runs if run.run_id in found]
+    refused = refused_by(terms.identity.fingerprint)
+    first = await _next_of_full(connection, choice, rows, refused)
+    for row in {row.Id: row for row in (*first, *rows)}.values():
+        choice.take(row)
     return choice
+
+
+async def _next_of_full(
+    connection: AsyncConnection, choice: Choice, rows: Sequence[Any], refused: str
+) -> list[Any]:
+    """The runs that are next in jobs of which no more may start than these: an engine's entries are not in the order of a job's runs.
+
+    What they go before waits without an entry until one of the job ends, as any run does that its job's limit holds up.
+    """
+    found: list[Any] = []
+    for (job, queue), count in Counter((row.JobName, row.Queue) for row in rows).items():
+        room = choice.limits.get(job, 0) - choice.busy[job]
+        if 0 < room <= count:
+            asked = {"job": job, "queue": queue, "count": room, "refused": refused}
+            found += await _NEXT_OF_JOB.all(connection, asked)
+    return found
 
 
 async def _running(connection: AsyncConnection, limited: Collection[str]) -> Counter[str]:

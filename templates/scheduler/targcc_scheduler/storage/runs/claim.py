@@ -60,7 +60,8 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     if len(claimed.claims) < len(order):
         await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
-    in_order = sorted(claimed.claims, key=lambda one: places[one.run_id])
+    # What goes in the place of a later run of its job was not offered itself.
+    in_order = sorted(claimed.claims, key=lambda one: places.get(one.run_id, -1))
     return replace(claimed, claims=in_order)
 
 

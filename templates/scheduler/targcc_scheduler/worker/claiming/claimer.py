@@ -86,6 +86,7 @@ class Claimer:
             for claim in claims:  # the commit may have come through all the same
                 self._doubt(self._give_back(claim, _DOUBTFUL))
             raise
+        claims = [one for one in claims if fitting.looked_at(one) or self._fits(one, fitting)]
         self._held.update(fitting.of(claims))
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
@@ -93,7 +94,7 @@ class Claimer:
         if ended:  # they had places that others can have
             self._engine.wake()
         await self._leave_keys(claims)
-        return list(claims)
+        return claims
 
     async def claim_at_once(
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
@@ -153,7 +154,7 @@ class Claimer:
             self._open.discard(this)
 
     def _fits(self, claim: Claim, fitting: Fitting) -> bool:
-        """Whether a run that was taken without looking can be performed; one that cannot goes back, and is looked at then."""
+        """Whether a run can be performed that was taken without looking at what it has now; one that cannot goes back, and is looked at then."""
         why = fitting.why_not(claim.job_name, claim.arguments_json, claim.run_id)
         if why is None:
             return True

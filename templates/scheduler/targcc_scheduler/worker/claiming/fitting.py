@@ -24,7 +24,8 @@ class Fitting:
 
     def __init__(self, definitions: Mapping[str, JobDefinition]) -> None:
         self._definitions = definitions
-        self._loaded: dict[int, Mapping[str, Any]] = {}
+        self._loaded: dict[int, tuple[str | None, Mapping[str, Any] | None]] = {}
+        """Of each run what was looked at, and what it says."""
 
     def why_not(self, job_name: str, arguments_json: str | None, run_id: int) -> str | None:
         """Why a run cannot be performed here; ``None``: it can."""
@@ -36,13 +37,19 @@ class Fitting:
         except Exception as error:  # noqa: BLE001 - a type of the project's may raise anything
             what = "; ".join(str(error).splitlines()) or type(error).__name__
             return clean(mask(f"the arguments do not fit the job here: {what}"), _LONGEST_REASON)
-        if loaded is not None:
-            self._loaded[run_id] = loaded
+        self._loaded[run_id] = arguments_json, loaded
         return None
+
+    def looked_at(self, claim: Claim) -> bool:
+        """Whether a claimed run has the arguments that were looked at; it may have been given others meanwhile."""
+        return self._seen(claim)[0] == claim.arguments_json
 
     def of(self, claims: Iterable[Claim]) -> dict[ClaimKey, Mapping[str, Any] | None]:
         """The arguments of the runs that were claimed."""
-        return {one.key: self._loaded.get(one.run_id) for one in claims}
+        return {one.key: self._seen(one)[1] for one in claims}
+
+    def _seen(self, claim: Claim) -> tuple[str | None, Mapping[str, Any] | None]:
+        return self._loaded.get(claim.run_id, (None, None))
 
 
 class PlainJobs:

@@ -1,5 +1,7 @@
 """The scheduler of the project, as the generator writes it for a project that depends on the package."""
 
+import os
+
 from targcc_scheduler import Project, configure
 
 _FAN = {
@@ -62,11 +64,20 @@ _FAN = {
 """A fan-out and its fan-in, two branches of which one is done, steps with unique keys and with a limit, one after a failure, and one after all of the
 branches."""
 
+_ORDER = os.environ.get("STORM_ORDER", "weighted")
+_SHARED = {
+    "workers": 2,
+    "order": _ORDER,
+    "queues": {"urgent": 3 if _ORDER == "weighted" else 1, "bulk": 1},
+}
+
 configure(
     Project(
         name="storm-jobs",
         package="storm_jobs",
-        queues={"default": 8, "long": 4},
+        queues={"default": 8, "long": 4, "urgent": 2, "bulk": 2, "aging": 1},
+        pools={"shared": _SHARED},
+        queue_aging={"aging": 2},
         retries=3,
         backoff="200ms",
         flows={"Fan": _FAN},
