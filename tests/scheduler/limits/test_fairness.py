@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from targcc_scheduler import Scheduler, Settings, job
+from targcc_scheduler.engine.handover import submission
 from targcc_scheduler.storage.ties import limits
 from targcc_scheduler.worker.claiming.staging import terms_of
 
@@ -47,9 +48,13 @@ async def test_a_tenant_with_many_runs_does_not_starve_those_that_come_later(sch
     late = [{"tenant": f"small {number % 3}"} for number in range(12)]
     ids = await scheduler.enqueue_many(FairJob, late)
     terms = {name: terms_of(one) for name, one in scheduler.definitions.items()}
-    ready = await scheduler.operate(
-        lambda call: limits.stage(call.connection, terms, call.now), None
-    )
+
+    async def stage(call):
+        ready = await limits.stage(call.connection, terms, call.now)
+        await call.engine.submit(call.connection, [submission(run) for run in ready])
+        return ready
+
+    ready = await scheduler.operate(stage, None)
     assert len(set(ids) & {run.run_id for run in ready}) == 3 * 2  # with the first look
     await scheduler.start(schedule=False)
     await _until_over(scheduler, ids)
