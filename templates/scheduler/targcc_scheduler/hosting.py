@@ -365,8 +365,7 @@ class Host:
 
     async def _forget_slots(self, inactive: set[str]) -> None:
         """Forget the last slot of jobs that became inactive, so that they start from now when they return."""
-        async with self.store.write() as connection:
-            await slots.forget(connection, inactive)
+        await self.store.change(lambda connection: slots.forget(connection, inactive))
         self.look_for_slots()
 
     async def _ended_since(self, jobs: Collection[str], since: datetime) -> Sequence[Attempt]:
@@ -378,8 +377,7 @@ class Host:
             return
         known = self.registry.definitions
         jobs = [(known[name], at) for name, at in asked.items() if name in known]
-        async with self.store.write() as connection:
-            await run_asked(self._call(connection), jobs)
+        await self.store.change(lambda connection: run_asked(self._call(connection), jobs))
         self.engine.wake()
 
     def _services(self) -> dishka.AsyncContainer | None:

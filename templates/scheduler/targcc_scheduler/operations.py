@@ -25,7 +25,7 @@ from .storage.failures import groups
 from .storage.owners import rows as owners
 from .storage.runs import operate, refuse
 from .storage.runs.values import NewRun, RunId
-from .storage.ties import again, ended
+from .storage.ties import again, ended, holding
 from .storage.ties.keys.wanted import expiry, unique_key
 
 
@@ -115,6 +115,7 @@ async def _require_ours(call: Call, job: str) -> None:
 
 async def cancel(call: Call, run_id: int, by: Actor) -> RunState:
     """Cancel a run that waits, or ask the node of one that runs to stop it; the state it has then."""
+    await holding.hold(call.connection, [run_id])
     state, ended = await operate.cancel(call.connection, run_id, str(by), call.now)
     await call.engine.withdraw(call.connection, [run_id])
     await hand_over(call.engine, call.connection, ended, call.now)
@@ -152,6 +153,7 @@ async def retry(
 
 async def delete(call: Call, run_id: int, by: Actor) -> None:
     """Remove a run with its log and steps."""
+    await holding.hold(call.connection, [run_id])
     row = await operate.delete(call.connection, run_id)
     await call.engine.withdraw(call.connection, [run_id])
     left = await ended.removed(call.connection, [row], call.now)

@@ -171,7 +171,9 @@ async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
     terms = {name: terms_of(job) for name, job in scheduler.definitions.items()}
 
     async def sweep(call):
-        ready = await limits.sweep(call.connection, terms, call.now)
+        await limits.renew(call.connection, terms, call.now)
+        ready, rest = await limits.admit_waiting(call.connection, "", call.now)
+        assert rest is None
         await call.engine.submit(call.connection, [submission(run) for run in ready])
 
     await scheduler.operate(sweep, None)

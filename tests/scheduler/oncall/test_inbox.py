@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from targcc_scheduler import JobContext, JobResult, job
 from targcc_scheduler.core.actor import Actor
-from targcc_scheduler.core.errors import BulkError, UnknownFailure
+from targcc_scheduler.core.errors import BulkError, UnknownBulk, UnknownFailure
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.oncall import bulk, inbox
 from targcc_scheduler.oncall.bulk import Wish
@@ -14,6 +14,7 @@ from targcc_scheduler.queries.needs import bulk as bulks
 from targcc_scheduler.queries.needs import failures
 from targcc_scheduler.queries.runs import get_run
 from targcc_scheduler.search.terms import only
+from targcc_scheduler.storage.bulk import rows
 from targcc_scheduler.storage.failures.cause import cause_of
 
 DANA = Actor("CLI", "dana")
@@ -189,6 +190,26 @@ async def test_many_runs_at_once(scheduler):
     assert (await bulk.work_off(scheduler, gone)).done == 3
     with pytest.raises(BulkError, match="delete cannot be taken back"):
         await scheduler.operate(bulk.undo, None, gone, DANA)
+
+
+async def test_an_operation_that_is_being_taken_back_is_not_removed_as_old(scheduler):
+    now = scheduler.clock.now()
+    before = now + timedelta(days=1)
+    common = {"FilterJson": "{}", "OptionsJson": "{}", "Total": 1, "Ceiling": 1, "StartedAt": now}
+
+    async def work(db):
+        first = await rows.create(db, Action="cancel", Actor=str(DANA), **common)
+        await rows.end(db, first, rows.DONE, now)
+        undo = await rows.create(db, Action="undo", Actor=str(DANA), Undoes=first, **common)
+        await rows.remove_old(db, before)
+        kept = await rows.get(db, first)
+        await rows.end(db, undo, rows.DONE, now)
+        await rows.remove_old(db, before)
+        with pytest.raises(UnknownBulk):
+            await rows.get(db, first)
+        return kept.Status
+
+    assert await scheduler.change(work) == rows.DONE
 
 
 @pytest.mark.parametrize(

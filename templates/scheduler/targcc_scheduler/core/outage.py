@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from datetime import timedelta
 
@@ -15,6 +16,24 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 """What is raised while the database is unavailable, full or locked."""
 
 _FIRST, _LONGEST = 0.2, 5.0
+_UNDONE = frozenset({"40001", "40P01"})
+"""PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
+MOST_UNDONE = 5
+"""So many tries in turn may be undone for the sake of others before that counts as an error."""
+_AGAIN_SECONDS = 0.02, 0.06
+"""The pause before what was undone is done again: who was in its way goes on meanwhile, else it would be in the way again."""
+
+
+def is_undone(error: BaseException) -> bool:
+    """Whether the database has undone a transaction because it and another waited for each other: nothing of it is there, and it may be done again."""
+    # As psycopg has it, SQLAlchemy, and Procrastinate.
+    causes = (error, getattr(error, "orig", None), error.__cause__)
+    return any(getattr(cause, "sqlstate", None) in _UNDONE for cause in causes)
+
+
+def seconds_before_again() -> float:
+    """How long to wait before what was undone is done again."""
+    return random.uniform(*_AGAIN_SECONDS)  # noqa: S311 - no secret
 
 
 class Outage:
@@ -30,9 +49,16 @@ class Outage:
         self._what = what
         self._since: float | None = None
         self._wait = _FIRST
+        self._undone = 0
 
     def failed(self, error: BaseException) -> timedelta:
-        """Count a failed try; returns how long to wait before the next."""
+        """Count a failed try; returns how long to wait before the next. One that the database has undone for another is no outage."""
+        if self._since is None and is_undone(error) and self._undone < MOST_UNDONE:
+            self._undone += 1
+            self._log.info(
+                "%s is done again, as the database undid it: %s", self._what, in_short(error)
+            )
+            return timedelta(seconds=seconds_before_again())
         if self._since is None:
             self._since, self._wait = time.monotonic(), _FIRST
             self._log.error("%s fails and will be tried again: %s", self._what, in_short(error))
@@ -41,6 +67,7 @@ class Outage:
 
     def over(self) -> None:
         """Count a try that worked."""
+        self._undone = 0
         if self._since is not None:
             gone = time.monotonic() - self._since
             self._log.warning("%s works again after %.1f s", self._what, gone)

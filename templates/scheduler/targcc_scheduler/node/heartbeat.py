@@ -12,11 +12,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ..core.clock import together, uptime
 from ..core.outage import OUTAGES, Outage
 from ..core.queues.pool import Workers
 from ..core.version import __version__
 from ..engine.handover import hand_over
+from ..engine.port import Submission
 from ..jobs.definition import JobDefinition
 from ..storage import nodes
 from ..storage.alerts import admission
@@ -189,7 +192,8 @@ class Heartbeat:
     async def deregister(self) -> None:
         """Remove this node; runs that it still has go to the others, and that is not their fault."""
         services = self._services
-        async with services.store.write() as connection:
+
+        async def leave(connection: AsyncConnection) -> None:
             await nodes.deregister(connection, self.id)
             now = services.clock.now()
             left = await nodes.rescue(
@@ -199,6 +203,8 @@ class Heartbeat:
                 count_as_lost=False,
             )
             await hand_over(services.engine, connection, left, now)
+
+        await services.store.change(leave)
         self._files.remove(self.id)
 
     async def _re_register(self) -> None:
@@ -223,7 +229,10 @@ class Heartbeat:
 
     async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
         services = self._services
-        async with services.store.write() as connection:
+
+        async def work(
+            connection: AsyncConnection,
+        ) -> tuple[list[nodes.Beat], list[Settlement], list[Submission]]:
             gone = [
                 beat
                 for beat in lost
@@ -233,7 +242,9 @@ class Heartbeat:
             rescued = await nodes.rescue(connection, now, limits=limits_of(self._definitions))
             for beat in gone:
                 await self.conditions.note_lost(connection, beat, len(rescued))
-            again = await hand_over(services.engine, connection, rescued, now)
+            return gone, rescued, await hand_over(services.engine, connection, rescued, now)
+
+        gone, rescued, again = await services.store.change(work)
         for beat in gone:
             self._files.remove(beat.server_id)
             self.conditions.tell_lost(beat, [item.claim for item in rescued])

@@ -80,13 +80,7 @@ async def upkeep(
     await fold_statistics(store, now)
     await make_months(store, now)
     before = now - timedelta(days=wanted.days or settings.history_days)
-    async with store.write() as connection:
-        await shadow.prune(connection, before)
-        await bulks.remove_old(connection, before)
-        await groups.remove_old(connection, before)
-        await answers.remove_old(connection, now)
-        await handlers.give_up_unheard(connection, now)
-        await outbox.remove_old(connection, now)
+    await store.change(lambda connection: _remove_small(connection, before, now))
     removed = await prune(
         store,
         before=before,
@@ -102,6 +96,16 @@ async def upkeep(
         async with store.write() as connection:
             await audits.audit(connection, wanted.by, "prune", now, detail=detail)
     return removed
+
+
+async def _remove_small(connection: AsyncConnection, before: datetime, now: datetime) -> None:
+    """Remove what is old of tables with few rows."""
+    await shadow.prune(connection, before)
+    await bulks.remove_old(connection, before)
+    await groups.remove_old(connection, before)
+    await answers.remove_old(connection, now)
+    await handlers.give_up_unheard(connection, now)
+    await outbox.remove_old(connection, now)
 
 
 async def sweep_files(store: Store, settings: Settings, now: datetime) -> None:
@@ -134,8 +138,7 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
         if progress is not None:
             progress(rows)
         started = time.monotonic()
-        async with store.write() as connection:
-            await recount.step(connection, pace.size)
+        await store.change(lambda connection: recount.step(connection, pace.size))
         taken = time.monotonic() - started
         await pace.rest(taken)
 
@@ -162,10 +165,10 @@ async def fold_statistics(store: Store, now: datetime) -> None:
     pace, folded = Pace.on(store), 1
     while folded:
         started = time.monotonic()
-        async with store.write() as connection:
-            folded = await counts.fold(
-                connection, since=now - _FOLDED_UNTIL, before=now - _FOLDED_AFTER, most=pace.size
-            )
+        fold = partial(
+            counts.fold, since=now - _FOLDED_UNTIL, before=now - _FOLDED_AFTER, most=pace.size
+        )
+        folded = await store.change(fold)
         taken = time.monotonic() - started
         await pace.rest(taken)
 
@@ -317,8 +320,7 @@ class _Pruner:
     async def _step(self, what: str, step: Callable[[AsyncConnection], Awaitable[int]]) -> int:
         """One transaction, and a pause."""
         started = time.monotonic()
-        async with self._store.write() as connection:
-            removed = await step(connection)
+        removed = await self._store.change(step)
         taken = time.monotonic() - started
         if removed:
             self.removed[what] += removed

@@ -168,7 +168,8 @@ async def rescue(
         limits: The jobs of which only so many runs may be running at once.
         count_as_lost: ``False`` for a node that deregisters and leaves a run behind: that is not the run's fault.
     """
-    rows = (await connection.execute(sa.select(job_run).where(_orphan()).with_for_update())).all()
+    orphans = sa.select(job_run).where(_orphan()).order_by(job_run.c.Id).with_for_update()
+    rows = (await connection.execute(orphans)).all()
     lost = [_lost(row, claim_of(row, limits, now), now, counts=count_as_lost) for row in rows]
     return await settle(connection, lost, now)
 

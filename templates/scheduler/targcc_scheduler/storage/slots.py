@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from .dialects import known
+from .dialects.listed import is_among, listed
 from .tables import UtcDateTime, job_run, job_schedule
 
 RENAMED = "renamed to "
@@ -27,6 +28,12 @@ _BUSY_RUNS = (
         job_run.c.UnknownSince.is_(None),
     )
     .order_by(job_run.c.Id)
+)
+_LOCK = (
+    sa.select(job_schedule.c.JobName)
+    .where(is_among(job_schedule.c.JobName, listed("jobs", sa.Text)))
+    .order_by(job_schedule.c.JobName)
+    .with_for_update()
 )
 _ADVANCE = (
     sa.update(job_schedule)
@@ -71,6 +78,12 @@ async def add_new(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     if rows:
         insert = known.of(connection).insert_ignore(job_schedule, [job_schedule.c.JobName])
         await connection.execute(insert, [dict(row) for row in rows])
+
+
+async def lock(connection: AsyncConnection, names: Collection[str]) -> None:
+    """Lock the schedules of jobs in the order in which everybody does, before several are changed."""
+    if names and known.of(connection).many_writers:
+        await connection.execute(_LOCK, {"jobs": list(names)})
 
 
 async def load(
@@ -123,6 +136,7 @@ async def own(connection: AsyncConnection, names: Collection[str], release: str)
 
 async def forget(connection: AsyncConnection, names: Collection[str]) -> None:
     """Forget the schedules of jobs, so that they start from then when they return."""
+    await lock(connection, names)
     await connection.execute(
         sa.update(job_schedule)
         .where(job_schedule.c.JobName.in_(names), job_schedule.c.ScheduleText.is_not(None))

@@ -4,6 +4,9 @@ The modules beside this one hold every statement that writes our tables, by topi
 of the connection it gets. ``runs`` a run from state to state; ``slots`` recurring jobs; ``nodes`` heartbeats and the rescue of runs;
 ``run_log`` log lines, progress and steps; ``pauses``, ``alerts``, ``accounts``, ``audit``; ``retention`` what is pruned. Reads for people
 are in the room ``queries``.
+
+Rows are locked in one order, and several of a table before the first is changed, so that no two transactions wait for each other: schedules by
+name; runs by id; keys; batches, the larger id first; limits, statistics and causes by key. ``docs/architecture.md`` has all of it, and what is left.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..core.errors import DatabaseReplaced
+from ..core.outage import MOST_UNDONE, in_short, is_undone, seconds_before_again
 from .dialects import known
 from .dialects.base import WRITES
 from .lookout.lookout import Lookout
@@ -27,10 +31,8 @@ from .lookout.lookout import Lookout
 log = logging.getLogger("targcc.storage.transactions")
 T = TypeVar("T")
 
-_MOST_TRIES = 5
-_UNDONE = {"40001", "40P01"}
 _HELD_UP = "55P03"
-"""PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
+"""PostgreSQL's ``lock_not_available``."""
 _SPARE = 3
 """A pool that has more connections than that can do without the two that are kept."""
 
@@ -206,9 +208,12 @@ class Store:
                 async with self.write() as connection:
                     return await work(connection)
             except DBAPIError as error:
-                if not _is_undone(error) or tries == _MOST_TRIES:
+                if not is_undone(error) or tries == MOST_UNDONE:
                     raise
-                log.info("a transaction is done again, as the database undid it: %s", error.orig)
+                log.info(
+                    "a transaction is done again, as the database undid it: %s", in_short(error)
+                )
+            await asyncio.sleep(seconds_before_again())
 
     @contextlib.asynccontextmanager
     async def write_at_once(self) -> AsyncIterator[AsyncConnection]:
@@ -262,8 +267,3 @@ class Store:
 def is_held_up(error: DBAPIError) -> bool:
     """Whether a statement has waited for a lock for as long as its transaction may: see :attr:`~.dialects.base.Dialect.wait_briefly`."""
     return getattr(error.orig, "sqlstate", None) == _HELD_UP
-
-
-def _is_undone(error: DBAPIError) -> bool:
-    """Whether the database has undone a transaction for the sake of another, and says that it may be tried again."""
-    return getattr(error.orig, "sqlstate", None) in _UNDONE

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import Clock
-from ..core.outage import OUTAGES, Outage
+from ..core.outage import OUTAGES, Outage, is_undone
 from ..core.states import RunState
 from ..engine.handover import hand_over
 from ..engine.port import Engine
 from ..storage.runs import settle
 from ..storage.runs.values import Settlement
+from ..storage.ties.holding import hold
+from ..storage.ties.tie import Tie
 from ..storage.transactions import Store
 
 log = logging.getLogger("targcc.worker.settlement_writer")
@@ -118,8 +121,9 @@ class SettlementWriter:
             self._outage.over()
 
     async def _try_later(self, batch: Sequence[_Waiting], now: datetime, error: Exception) -> None:
-        for item in batch:
-            item.tries.append((item.settlement, now))
+        if not is_undone(error):
+            for item in batch:
+                item.tries.append((item.settlement, now))
         self._waiting[:0] = batch
         await asyncio.sleep(self._outage.failed(error).total_seconds())
 
@@ -144,6 +148,8 @@ class SettlementWriter:
         one_statement = not doubtful and all(map(_is_plain, settlements))
         begin = self._store.write_at_once if one_statement else self._store.write
         async with begin() as connection:
+            if any(item.claim.ties & Tie.FOLLOWED for item in settlements):
+                await _hold(connection, settlements)
             settled = await settle.settle(connection, settlements, now, untied=one_statement)
             await hand_over(self._engine, connection, settled, now)
             if doubtful:
@@ -163,15 +169,25 @@ class SettlementWriter:
         """Those that could not be settled by a statement alone: something was tied to them while they ran; or they are lost."""
         written = {item.claim.key for item in settled}
         rest = [item for item in settlements if item.claim.key not in written]
-        async with self._store.write() as connection:
+
+        async def work(connection: AsyncConnection) -> list[Settlement]:
+            await _hold(connection, rest)
             tied = await settle.settle(connection, rest, now)
             await hand_over(self._engine, connection, tied, now)
-        return tied
+            return tied
+
+        return await self._store.change(work)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
+    """Lock what several ends are about, in one order; one end meets what waits for it in that order by itself."""
+    if len(settlements) > 1:
+        await hold(connection, [item.claim.run_id for item in settlements])
 
 
 def _is_plain(settlement: Settlement) -> bool:

@@ -184,10 +184,10 @@ async def begin_cancel(call: Call, batch_id: int, by: Actor) -> Members:
         BatchError: it is over.
     """
     members = await _members(call, batch_id)
-    row = await rows.get(call.connection, batch_id, lock=True)
+    await rows.mark_cancelled(call.connection, members.batches, str(by))  # it is locked last
+    row = await rows.get(call.connection, batch_id)
     if row.State != rows.BatchState.RUNNING:
         raise BatchError(f"batch {batch_id} is {row.State}: there is nothing to cancel")
-    await rows.mark_cancelled(call.connection, members.batches, str(by))
     await audit(call.connection, by, "cancel batch", call.now, detail=f"batch {batch_id}")
     return replace(members, up_to=await rows.newest_run(call.connection, members.batches))
 

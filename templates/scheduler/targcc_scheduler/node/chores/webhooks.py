@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ...alerts.events import node_event
 from ...alerts.hooks.signing import opened, signed
 from ...core.actor import SYSTEM
@@ -143,11 +145,14 @@ class Deliveries:
     async def _call(self, one: Delivery, hook: Webhook) -> None:
         error = await self._handlers.call(one, hook.shown)
         now = self._services.clock.now()
-        async with self._services.store.write() as connection:
+
+        async def note(connection: AsyncConnection) -> None:
             if error is None:
                 await outbox.delivered(connection, one, "returned", now)
             else:
                 await outbox.refused(connection, one, error, now, _next(one.attempts, now))
+
+        await self._services.store.change(note)
 
     async def _send(self, client: Any, one: Delivery, hook: Webhook) -> None:
         from ...alerts.hooks.sending import post, reason
@@ -175,16 +180,19 @@ class Deliveries:
         off = status == _GONE or (
             again is None and since is not None and now - since >= TURNED_OFF_AFTER
         )
-        async with services.store.write() as connection:
+        said = f"webhook {hook.id} ({hook.shown}) was turned off: {answer}"
+
+        async def note(connection: AsyncConnection) -> None:
             if arrived:
                 await outbox.delivered(connection, one, answer, now)
                 return
             await outbox.refused(connection, one, answer, now, again)
             if off:
                 await rows.disable(connection, hook.id, f"the scheduler: {answer}", now)
-                said = f"webhook {hook.id} ({hook.shown}) was turned off: {answer}"
                 await audit(connection, SYSTEM, "webhook off", now, detail=said)
-        if off:
+
+        await services.store.change(note)
+        if off and not arrived:
             log.error(said)
             services.notify(node_event(said, server=host_name()))
 

@@ -176,6 +176,7 @@ class RecurringScheduler:
         known = await slots.load(connection)
         owned = await owners.load(connection)
         await slots.add_new(connection, list(_new_rows(jobs, known, now, mine, owned)))
+        changed: list[JobDefinition] = []
         unchanged: list[str] = []
         for job in jobs:
             row = known.get(job.name)
@@ -188,6 +189,9 @@ class RecurringScheduler:
                 continue
             if row.last_slot is not None and row.last_slot > now + _FAR_AHEAD:
                 log.warning("%s was handled up to %s, by a wrong clock", job.name, row.last_slot)
+            changed.append(job)
+        await slots.lock(connection, [*unchanged, *(job.name for job in changed)])
+        for job in changed:
             await slots.restart(connection, job.name, schedule_of(job), _begin(job, now), mine)
         await slots.own(connection, unchanged, mine)
 

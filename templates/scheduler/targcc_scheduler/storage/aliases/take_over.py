@@ -89,9 +89,10 @@ async def take_over(connection: AsyncConnection, new: str, old: str, release: st
     await _take_alone(connection, job_alert.c.JobName, new, old)
     await _take_alone(connection, job_owner.c.JobName, new, old)
     await _take_alone(connection, job_override.c.JobName, new, old)
+    refused = await _take_waiting(connection, new, old)  # runs are locked before keys
     await connection.execute(sa.update(job_unique).where(_is_key_of(new, old)).values(JobName=new))
     await _take_places(connection, new, old)
-    return Taken(live, await _take_waiting(connection, new, old))
+    return Taken(live, refused)
 
 
 async def take_history(connection: AsyncConnection, new: str, old: str, most: int) -> bool:
@@ -211,7 +212,7 @@ async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tupl
     c = job_run.c
     mine = sa.and_(c.JobName == old, c.State.not_in(sorted(FINAL)), _is_free(new))
     query = sa.select(c.Id, c.Queue, c.Priority, c.DueAt, c.UnknownSince).where(mine)
-    rows = (await connection.execute(query.with_for_update())).all()
+    rows = (await connection.execute(query.order_by(c.Id).with_for_update())).all()
     if not rows:
         return ()
     ids = [row.Id for row in rows]

@@ -20,7 +20,7 @@ from ..runs.stage import WAITS_FOR_ITS_TIME
 from ..runs.transition import state_line, transition
 from ..runs.values import NewRun, Settlement, Then
 from ..tables import job_run
-from ..ties import again, ended
+from ..ties import again, ended, holding
 from ..ties.consequences import Ready
 from .rows import Did
 
@@ -48,7 +48,8 @@ class Step:
 
 
 async def rows(connection: AsyncConnection, run_ids: Sequence[int]) -> list[Row]:
-    """The rows of these runs, in the order of the ids, locked until the transaction ends."""
+    """The rows of these runs, in the order of the ids, locked until the transaction ends, as are those that wait for them."""
+    await holding.hold(connection, run_ids)
     among = known.of(connection).among(job_run.c.Id, run_ids)
     found = await connection.execute(
         sa.select(job_run).where(among).order_by(job_run.c.Id).with_for_update()

@@ -129,7 +129,10 @@ async def undone_by(connection: AsyncConnection, bulk_id: int) -> int | None:
 
 
 async def remove_old(connection: AsyncConnection, before: datetime) -> None:
-    """Remove operations that ended before an instant."""
-    old = sa.select(job_bulk.c.Id).where(job_bulk.c.EndedAt < before)
-    await connection.execute(sa.delete(job_bulk_run).where(job_bulk_run.c.BulkId.in_(old)))
-    await connection.execute(sa.delete(job_bulk).where(job_bulk.c.EndedAt < before))
+    """Remove operations that ended before an instant, but for those that are being taken back."""
+    c, undo = job_bulk.c, job_bulk.alias("undo")
+    is_undone = sa.exists().where(undo.c.Undoes == c.Id, undo.c.Status == RUNNING)
+    old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
+    ids = list(await connection.scalars(old))
+    for column in (job_bulk_run.c.BulkId, c.Id):
+        await connection.execute(sa.delete(column.table).where(column.in_(ids)))

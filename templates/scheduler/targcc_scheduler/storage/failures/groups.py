@@ -102,11 +102,19 @@ async def handle(
     where = is_open(cause)
     if run_ids is not None:
         where.append(known.of(connection).among(job_run.c.Id, run_ids))
-    handled = sa.update(job_run).where(*where)
+    handled = sa.update(job_run).where(await _locked(connection, *where), *where)
     done = await connection.execute(
         handled.values(HandledAt=now, HandledBy=by[:100], Handling=how[:500])
     )
     return done.rowcount
+
+
+async def _locked(
+    connection: AsyncConnection, *where: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
+    """Lock runs in the order of their ids, as everybody does; that a run is one of them."""
+    runs = sa.select(job_run.c.Id).where(*where).order_by(job_run.c.Id).with_for_update()
+    return known.of(connection).among(job_run.c.Id, list(await connection.scalars(runs)))
 
 
 async def handled_as(
@@ -123,7 +131,7 @@ async def handled_as(
 async def reopen(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
     """Put runs on the list again; how many."""
     among = known.of(connection).among(job_run.c.Id, run_ids)
-    again = sa.update(job_run).where(among, job_run.c.Cause.is_not(None))
+    again = sa.update(job_run).where(await _locked(connection, among), job_run.c.Cause.is_not(None))
     done = await connection.execute(again.values(HandledAt=None, HandledBy=None, Handling=None))
     return done.rowcount
 

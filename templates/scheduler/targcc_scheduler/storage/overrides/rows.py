@@ -60,9 +60,8 @@ async def remove(connection: AsyncConnection, job: str, fields: Collection[str])
 
 async def remove_ended(connection: AsyncConnection, now: datetime) -> list[Override]:
     """Remove those whose time is over, in a transaction that writes; which they were. One of several nodes gets each."""
-    rows = await connection.execute(
-        sa.select(job_override).where(_ENDED).with_for_update(), {"now": now}
-    )
+    over = sa.select(job_override).where(_ENDED).order_by(_C.JobName, _C.Field).with_for_update()
+    rows = await connection.execute(over, {"now": now})
     ended = [Override(*row) for row in rows]
     for one in ended:
         await connection.execute(

@@ -209,7 +209,8 @@ async def give_back(
     note: str,
 ) -> list[Settlement]:
     """Let runs wait again that are a node's and that it has not begun; those that somebody wants cancelled are cancelled."""
-    rows = await connection.execute(_OF_NODE.with_for_update(), {"server_id": server_id})
+    mine = _OF_NODE.order_by(job_run.c.Id).with_for_update()
+    rows = await connection.execute(mine, {"server_id": server_id})
     found = [(claim_of(row, limits), row.CancelRequestedBy) for row in rows]
     unbegun = [_unbegun(claim, by, note) for claim, by in found if claim.key in keys]
     return await settle(connection, unbegun, now)

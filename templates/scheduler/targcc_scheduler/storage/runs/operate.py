@@ -14,6 +14,7 @@ from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
+from ..dialects.listed import is_found
 from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
 from ..ties.keys.marks import ASKS, is_mark
@@ -163,9 +164,9 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
 async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
     """Remove runs with their logs, steps, files and keys."""
     await blobs.remove_of(connection, run_ids)
+    for table in (job_unique, job_idempotency):
+        await _delete_keys(connection, table, run_ids)
     for table, column in (
-        (job_unique, job_unique.c.RunId),
-        (job_idempotency, job_idempotency.c.RunId),
         (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),
@@ -173,6 +174,17 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
     ):
         among = known.of(connection).among(column, run_ids)
         await connection.execute(sa.delete(table).where(among))
+
+
+async def _delete_keys(
+    connection: AsyncConnection, table: sa.Table, run_ids: Sequence[int]
+) -> None:
+    """Remove the keys of runs, locked in the order in which others take them."""
+    c = table.alias().c
+    theirs = known.of(connection).among(c.RunId, run_ids)
+    keys = sa.select(c.RunId).where(theirs).order_by(*(c[key.name] for key in table.primary_key))
+    found = is_found(table.c.RunId, keys.with_for_update().scalar_subquery())
+    await connection.execute(sa.delete(table).where(found))
 
 
 async def _find(connection: AsyncConnection, run_id: int, *, lock: bool = False) -> Row:

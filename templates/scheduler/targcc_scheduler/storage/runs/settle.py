@@ -49,12 +49,12 @@ async def settle(
         RunStateError: a run cannot get from the one state to the other.
     """
     causes = {_key(item): cause for item in settlements if (cause := _cause(item)) is not None}
-    rows = [_row(item, now, causes.get(_key(item)), untied=untied) for item in settlements]
+    by_id = sorted(settlements, key=_key)  # locked in one order, so that no two wait for each other
+    rows = [_row(item, now, causes.get(_key(item)), untied=untied) for item in by_id]
     histories = [
-        None if item.attempt is None else history_row(item.claim, item.attempt)
-        for item in settlements
+        None if item.attempt is None else history_row(item.claim, item.attempt) for item in by_id
     ]
-    endings = [_ending(item, now) for item in settlements]
+    endings = [_ending(item, now) for item in by_id]
     written = await known.of(connection).settle_batch(connection, rows, histories, endings)
     settled = [
         _with_ties(item, written[key]) for item in settlements if (key := _key(item)) in written

@@ -24,9 +24,9 @@ def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
     return {"State": str(state), "LifeLog": state_line(now, state, note)}
 
 
-def is_in_state(*states: RunState) -> sa.ColumnElement[bool]:
+def is_in_state(*states: RunState, of: sa.FromClause = job_run) -> sa.ColumnElement[bool]:
     """That a run is in one of these states; they stand in the text of the statement, as they are the same each time."""
-    return job_run.c.State.in_([sa.literal_column(f"'{state}'") for state in states])
+    return of.c.State.in_([sa.literal_column(f"'{state}'") for state in states])
 
 
 def transition(

@@ -19,7 +19,7 @@ from ..dialects import known
 from ..runs.operate import again
 from ..runs.values import After, NewRun, RunId, Settlement
 from ..tables import job_link, job_run
-from . import following, links
+from . import following, holding, links
 from .batches import ended as batch_ends
 from .batches import rows as batches
 from .consequences import Consequences, Ready
@@ -129,28 +129,11 @@ async def _create(
 
 async def _hold(connection: AsyncConnection, run_ids: Collection[int]) -> None:
     """Lock runs, those that wait or waited for them, and what these wait for besides: before any batch is locked, as everybody does."""
-    held: set[int] = set()
-    level = set(run_ids)
-    while level:
-        held |= level
-        waiting = sa.select(job_link.c.ChildId).join(job_run, _r.Id == job_link.c.ChildId)
-        waiting = waiting.where(sa.or_(_WAS_DISCARDED, _r.State == RunState.AWAITING))
-        level = await _linked(connection, waiting, job_link.c.ParentId, level) - held
+    waits = sa.or_(_WAS_DISCARDED, holding.AWAITS)
+    held = await holding.with_children(connection, run_ids, waits)
     parents = sa.select(job_link.c.ParentId)
-    held |= await _linked(connection, parents, job_link.c.ChildId, held)
-    among = known.of(connection).among(_r.Id, sorted(held))
-    await connection.execute(sa.select(_r.Id).where(among).order_by(_r.Id).with_for_update())
-
-
-async def _linked(
-    connection: AsyncConnection,
-    query: sa.Select[Any],
-    column: sa.Column[Any],
-    ids: Collection[int],
-) -> set[int]:
-    among = known.of(connection).among(column, sorted(ids))
-    found = await connection.execute(query.where(job_link.c.ParentKind == links.RUN, among))
-    return set(found.scalars())
+    held |= await holding.linked(connection, parents, job_link.c.ChildId, held)
+    await holding.lock(connection, held)
 
 
 async def _take_place(connection: AsyncConnection, old_id: int, new_id: int) -> None:

@@ -187,10 +187,8 @@ async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime)
     return await _admit(connection, await _lock(connection, keys), now)
 
 
-async def sweep(
-    connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime
-) -> list[Ready]:
-    """Let those go whom nobody has let go, such as after the limit was raised by a new release.
+async def renew(connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime) -> None:
+    """Let keys have the limits that a new release gives their jobs, in a transaction of its own.
 
     Args:
         connection: A transaction that writes.
@@ -198,17 +196,36 @@ async def sweep(
         now: The present instant.
     """
     had = await renamed.earlier_names(connection)
+    changed: dict[str, Terms] = {}
     for row in (await connection.execute(_TERMS)).all():
         names = (row.JobName, *had.get(row.JobName, ()))
         terms = next((jobs[name] for name in names if name in jobs), None)
         if terms is not None and terms != Terms(row.Most, row.IntervalMs, row.Burst):
-            changed = sa.update(job_limit).where(job_limit.c.JobName == row.JobName)
-            await connection.execute(changed.values(**terms.values, UpdatedAt=now))
-    ready, after = await stage(connection, jobs, now), ""
-    while keys := [row.LimitKey for row in await _WAITED_FOR.all(connection, {"after": after})]:
-        ready += await admit(connection, keys, now)
-        after = keys[-1]
-    return ready
+            changed[row.JobName] = terms
+    if not changed:
+        return
+    theirs = sa.select(_l.LimitKey).where(_l.JobName.in_(sorted(changed))).order_by(_l.LimitKey)
+    await connection.execute(theirs.with_for_update())  # in the order of all
+    for name, terms in changed.items():
+        of_job = sa.update(job_limit).where(_l.JobName == name)
+        await connection.execute(of_job.values(**terms.values, UpdatedAt=now))
+
+
+async def admit_waiting(
+    connection: AsyncConnection, after: str, now: datetime
+) -> tuple[list[Ready], str | None]:
+    """Let runs of some keys go whom nobody has let go, in a transaction of its own: who holds keys asks for no smaller ones.
+
+    Args:
+        connection: A transaction that writes.
+        after: The key that was looked at last; empty: none.
+        now: The present instant.
+
+    Returns:
+        Those that go, and the key that was looked at last; ``None``: there are no more.
+    """
+    keys = [row.LimitKey for row in await _WAITED_FOR.all(connection, {"after": after})]
+    return await admit(connection, keys, now), keys[-1] if len(keys) == _MOST else None
 
 
 async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> list[str]:

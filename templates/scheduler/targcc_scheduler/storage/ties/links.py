@@ -302,12 +302,12 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
 async def outcomes_of(
     connection: AsyncConnection, kind: str, ids: Sequence[int]
 ) -> dict[int, str | None]:
-    """How parents ended, and ``None`` of those that have not; their rows are locked, in the order of the ids, and marked as followed."""
+    """How parents ended, and ``None`` of those that have not; their rows are locked, in the order of all, and runs are marked as followed."""
     if kind == BATCH:
         found = await connection.execute(
             sa.select(job_batch.c.Id, job_batch.c.State, job_batch.c.CompletedAt)
             .where(known.of(connection).among(job_batch.c.Id, ids))
-            .order_by(job_batch.c.Id)
+            .order_by(job_batch.c.Id.desc())  # inner batches first, as everybody does
             .with_for_update()
         )
         return {row.Id: None if row.CompletedAt is None else row.State for row in found}

@@ -105,13 +105,12 @@ async def add(connection: AsyncConnection, values: dict[str, Any]) -> int:
 
 async def disable(connection: AsyncConnection, webhook_id: int, by: str, now: datetime) -> None:
     """Turn one off: what waits to be sent to it is given up."""
-    mine = _c.Id == webhook_id
-    off = {"DisabledAt": now, "DisabledBy": by[:100]}
-    await connection.execute(sa.update(job_webhook).where(mine).values(off))
-    d = job_delivery.c
+    d = job_delivery.c  # before the webhook, as whoever has sent one does
     waiting = sa.update(job_delivery).where(d.WebhookId == webhook_id, d.DueAt.is_not(None))
     ended = {"DueAt": None, "Status": FAILED, "EndedAt": now, "Answer": "the webhook is off"}
     await connection.execute(waiting.values(ended))
+    off = {"DisabledAt": now, "DisabledBy": by[:100]}
+    await connection.execute(sa.update(job_webhook).where(_c.Id == webhook_id).values(off))
 
 
 async def enable(connection: AsyncConnection, webhook_id: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.errors import NodeUnknown
-from ...core.outage import OUTAGES, Outage
+from ...core.outage import OUTAGES, Outage, is_undone
 from ...engine.handover import hand_on, hand_over, submission
 from ...engine.port import MakeOffer
 from ...jobs.definition import JobDefinition
@@ -82,9 +82,10 @@ class Claimer:
                     await self._engine.refer(connection, [submission(run) for run in others])
                 if again:
                     await self._engine.submit(connection, [submission(run) for run in again])
-        except OUTAGES:
-            for claim in claims:  # the commit may have come through all the same
-                self._doubt(self._give_back(claim, _DOUBTFUL))
+        except OUTAGES as error:
+            if not is_undone(error):  # the commit may have come through all the same
+                for claim in claims:
+                    self._doubt(self._give_back(claim, _DOUBTFUL))
             raise
         claims = [one for one in claims if fitting.looked_at(one) or self._fits(one, fitting)]
         self._held.update(fitting.of(claims))
@@ -113,8 +114,9 @@ class Claimer:
                 taken = await claim_at_once(connection, entries, asked, terms, plain)
         except NodeUnknown:
             raise
-        except BaseException:  # it may have come through all the same
-            self._doubt(self._give_back_unheard(terms.server_id, queue))
+        except BaseException as error:
+            if not is_undone(error):  # it may have come through all the same
+                self._doubt(self._give_back_unheard(terms.server_id, queue))
             raise
         if taken.rest:
             self._plain.pass_by()

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ...engine.handover import hand_over
 from ...jobs.definition import JobDefinition
 from ...storage.runs.claim import give_back
@@ -74,10 +76,14 @@ class Strays:
         """
         services = self._services
         limits = {job.name: job.limit for job in self._definitions.values() if job.limit}
-        async with services.store.write() as connection:
+
+        async def work(connection: AsyncConnection) -> list[Settlement]:
             now = services.clock.now()
             returned = await give_back(connection, server_id, strays, limits, now, note=_NOTE)
             await hand_over(services.engine, connection, returned, now)
+            return returned
+
+        returned = await services.store.change(work)
         for item in returned:
             claim = item.claim
             log.warning("run %d (%s) is %s: %s", claim.run_id, claim.job_name, item.state, _NOTE)

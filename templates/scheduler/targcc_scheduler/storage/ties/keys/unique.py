@@ -179,7 +179,8 @@ async def _among_others(
     holders = {(row.JobName, row.UniqueKey): row for row in rows}
     found: dict[Pair, Outcome] = {}
     free: dict[Pair, Any] = {}
-    for pair in sorted(wanted.keys() & holders.keys()):
+    runs_in_order = sorted(wanted.keys() & holders.keys(), key=lambda one: holders[one].RunId)
+    for pair in runs_in_order:
         holder, run = holders[pair], wanted[pair]
         rule = run.unique.rule if run.unique is not None else None
         if not is_held(holder, rule, now):

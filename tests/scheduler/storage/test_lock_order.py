@@ -1,0 +1,333 @@
+"""One order of locks: who waits for a row holds none that comes after it. So no two wait for each other.
+
+Each case lets somebody else hold the row that is first in that order, and looks whether the row that is last is free while the other waits.
+With ``-m soak`` many processes do everything at once to the same few rows.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from processes import environment
+from targcc_scheduler.core.actor import Actor, ActorKind
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.enqueueing.batches import operate as of_batches
+from targcc_scheduler.jobs.options.unique import Unique
+from targcc_scheduler.operations import Call
+from targcc_scheduler.storage import nodes, slots
+from targcc_scheduler.storage.aliases import take_over
+from targcc_scheduler.storage.failures import groups
+from targcc_scheduler.storage.overrides import rows as overrides
+from targcc_scheduler.storage.runs import claim, operate, stage
+from targcc_scheduler.storage.runs.settle import settle
+from targcc_scheduler.storage.runs.values import NewRun, Settlement, UniqueKey
+from targcc_scheduler.storage.schema.tied.keys import job_idempotency, job_limit, job_unique
+from targcc_scheduler.storage.tables import (
+    job_batch,
+    job_delivery,
+    job_failure,
+    job_link,
+    job_override,
+    job_run,
+    job_schedule,
+    job_webhook,
+)
+from targcc_scheduler.storage.ties import holding, limits, links
+from targcc_scheduler.storage.ties.keys import unique
+from targcc_scheduler.storage.transactions import Store
+from targcc_scheduler.storage.webhooks import rows as webhooks
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+DANA = Actor(ActorKind.MANUAL, "dana")
+WAITING = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+Rows: TypeAlias = Callable[[Any], Awaitable[None]]
+Work: TypeAlias = Callable[[Any], Awaitable[object]]
+
+
+@pytest.fixture
+async def store(migrated_postgresql_url: str) -> AsyncIterator[Store]:
+    """On PostgreSQL: on SQLite nobody else writes meanwhile."""
+    store = Store(migrated_postgresql_url)
+    yield store
+    await store.dispose()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two rows, which a scan finds in the other order.
+
+    Args:
+        rows: Makes them, and what belongs to them.
+        work: Locks both.
+        first: Which comes first in the order of locks.
+        last: Which comes after it.
+    """
+
+    rows: Rows
+    work: Work
+    first: sa.Select[Any]
+    last: sa.Select[Any]
+
+
+def row(column: Any, value: Any) -> sa.Select[Any]:
+    return sa.select(column).where(column == value)
+
+
+def runs_in_order(rows: Rows, work: Work) -> Case:
+    return Case(rows, work, row(job_run.c.Id, 1), row(job_run.c.Id, 2))
+
+
+def keys_in_order(rows: Rows, work: Work, column: Any) -> Case:
+    return Case(rows, work, row(column, "a"), row(column, "b"))
+
+
+def runs(**values: Any) -> Rows:
+    """The runs 1 and 2, of which the second is the first in the table."""
+
+    async def make(connection: Any) -> None:
+        for run_id in (2, 1):
+            await connection.execute(sa.insert(job_run).values(_run(run_id, **values)))
+
+    return make
+
+
+def _run(run_id: int, **values: Any) -> dict[str, Any]:
+    row = {
+        "Id": run_id,
+        "JobName": "Old",
+        "JobType": "Manual",
+        "State": "running",
+        "Queue": "default",
+        "Priority": 0,
+        "DueAt": NOW,
+        "CreatedAt": NOW,
+        "StartedAt": NOW,
+        "Attempt": 1,
+        "ServerId": "web-1",
+        "TriggeredBy": "System",
+    }
+    return row | values
+
+
+def keys(table: sa.Table, name: str, **values: Any) -> Rows:
+    """Two rows with the keys ``a`` and ``b``, of runs that are there."""
+
+    async def make(connection: Any) -> None:
+        await runs(State="scheduled", Attempt=0)(connection)
+        for run_id, key in ((1, "b"), (2, "a")):
+            row = {name: key, "JobName": "Old"} | values
+            row |= {"RunId": run_id} if "RunId" in table.c else {}
+            await connection.execute(sa.insert(table).values(row))
+
+    return make
+
+
+def named(table: sa.Table, **values: Any) -> Rows:
+    """Rows of the jobs ``a`` and ``b``, of which the second is the first in the table."""
+
+    async def make(connection: Any) -> None:
+        for name in ("b", "a"):
+            await connection.execute(sa.insert(table).values({"JobName": name} | values))
+
+    return make
+
+
+async def webhook(connection: Any) -> None:
+    """A webhook, and a message that waits to be sent to it."""
+    here = {"Id": 1, "Shown": "https://example.org", "SealedJson": "", "Events": "", "Jobs": ""}
+    here |= {"CreatedBy": "dana", "CreatedAt": NOW}
+    await connection.execute(sa.insert(job_webhook).values(here))
+    message = {"Id": 1, "WebhookId": 1, "MessageId": "1", "Event": "run.failed", "Body": "{}"}
+    message |= {"Status": "waiting", "DueAt": NOW, "CreatedAt": NOW}
+    await connection.execute(sa.insert(job_delivery).values(message))
+
+
+async def caused(connection: Any) -> None:
+    values = {"Cause": "why", "JobName": "Old", "Kind": "ValueError", "FirstAt": NOW}
+    await connection.execute(sa.insert(job_failure).values(values))
+    await runs(State="failed", CompletedAt=NOW, Cause="why")(connection)
+
+
+async def batches(connection: Any) -> None:
+    """The batch 1, and 2 in it."""
+    for batch_id, parent_id in ((1, None), (2, 1)):
+        row = {"Id": batch_id, "Name": "some", "Kind": "batch", "State": "running", "Total": 1}
+        row |= {"CreatedBy": "dana", "CreatedAt": NOW, "Pending": 1, "ParentId": parent_id}
+        await connection.execute(sa.insert(job_batch).values(row))
+
+
+async def chained(connection: Any) -> None:
+    """The run 1 waits for the run 3, which does another again, as the run 2 does in its turn."""
+    for run_id, state in ((3, "running"), (1, "awaiting"), (2, "running")):
+        await connection.execute(sa.insert(job_run).values(_run(run_id, State=state)))
+    link = {"ChildId": 1, "ParentKind": "run", "ParentId": 3, "Condition": "success"}
+    link |= {"Quorum": "all", "Otherwise": "discard"}
+    await connection.execute(sa.insert(job_link).values(link))
+
+
+async def replace_two(connection: Any) -> None:
+    """Ask for runs with two keys, for which others stand that get new arguments."""
+    wanted = {}
+    for key in ("a", "b"):
+        run = NewRun(
+            job_name="Old",
+            job_type="FireAndForget",
+            queue="default",
+            priority=0,
+            due_at=NOW,
+            triggered_by="System",
+            state=RunState.ENQUEUED,
+            unique=UniqueKey(key, Unique(duplicate="replace")),
+        )
+        wanted["Old", key] = replace(run, arguments_json="{}")
+    found = await unique.take(connection, wanted, NOW)
+    assert all(isinstance(one, unique.Standing) for one in found.values())
+
+
+async def raise_limit(connection: Any) -> None:
+    await limits.renew(connection, {"Old": limits.Terms(most=2)}, NOW)
+
+
+def cancel_batch(connection: Any) -> Awaitable[object]:
+    return of_batches.begin_cancel(Call(connection, None, NOW), 1, DANA)  # type: ignore[arg-type]
+
+
+async def settle_runs(connection: Any) -> None:
+    found = (await connection.execute(sa.select(job_run).order_by(job_run.c.Id.desc()))).all()
+    ended = [
+        Settlement(claim=claim.claim_of(one, {}), state=RunState.SUCCEEDED, note="")
+        for one in found
+    ]
+    assert len(await settle(connection, ended, NOW)) == 2
+
+
+async def return_runs(connection: Any) -> None:
+    mine = await claim.running_on(connection, "web-1")
+    await claim.give_back(connection, "web-1", mine, {}, NOW, note="released")
+
+
+UNIQUE = keys(job_unique, "UniqueKey", Scope="running")
+CALLS = keys(job_idempotency, "IdempotencyKey", Digest="1", CreatedAt=NOW)
+SCHEDULES = named(job_schedule, ScheduleText="* * * * *")
+OVERRIDES = named(
+    job_override, Field="queue", ValueJson="1", SetBy="dana", SetAt=NOW, Reason="", EndsAt=NOW
+)
+LIMITS = keys(job_limit, "LimitKey", Most=1, UpdatedAt=NOW)
+LATER = row(job_batch.c.Id, 2), row(job_batch.c.Id, 1)
+"""The inner batch, and the one that it is in."""
+CASES = {
+    "a batch is cancelled": Case(batches, cancel_batch, *LATER),
+    "a run waits for batches": Case(
+        batches, lambda db: links.outcomes_of(db, links.BATCH, [1, 2]), *LATER
+    ),
+    "failures are acknowledged": runs_in_order(
+        caused, lambda db: groups.handle(db, "why", "dana", "seen", now=NOW)
+    ),
+    "failures are opened again": runs_in_order(caused, lambda db: groups.reopen(db, [2, 1])),
+    "runs are rescued": runs_in_order(runs(), lambda db: nodes.rescue(db, NOW, limits={})),
+    "runs are settled": runs_in_order(runs(), settle_runs),
+    "runs are given back": runs_in_order(runs(), return_runs),
+    "runs get another job": runs_in_order(
+        runs(State="scheduled"), lambda db: take_over.take_over(db, "New", "Old", "1")
+    ),
+    "unique runs get another job": Case(
+        UNIQUE,
+        lambda db: take_over.take_over(db, "New", "Old", "1"),
+        row(job_run.c.Id, 1),
+        row(job_unique.c.UniqueKey, "a"),
+    ),
+    "runs end for which others wait": runs_in_order(chained, lambda db: holding.hold(db, [2, 3])),
+    "runs get other arguments": runs_in_order(UNIQUE, replace_two),
+    "unique runs are deleted": keys_in_order(
+        UNIQUE, lambda db: operate.delete_rows(db, [1, 2]), job_unique.c.UniqueKey
+    ),
+    "runs of calls are deleted": keys_in_order(
+        CALLS, lambda db: operate.delete_rows(db, [1, 2]), job_idempotency.c.IdempotencyKey
+    ),
+    "a limit is raised": keys_in_order(LIMITS, raise_limit, job_limit.c.LimitKey),
+    "jobs become inactive": keys_in_order(
+        SCHEDULES, lambda db: slots.forget(db, ["b", "a"]), job_schedule.c.JobName
+    ),
+    "overrides end": keys_in_order(
+        OVERRIDES, lambda db: overrides.remove_ended(db, NOW), job_override.c.JobName
+    ),
+    "a webhook is turned off": Case(
+        webhook,
+        lambda db: webhooks.disable(db, 1, "dana", NOW),
+        row(job_delivery.c.Id, 1),
+        row(job_webhook.c.Id, 1),
+    ),
+}
+
+
+async def waits(store: Store) -> bool:
+    async with store.read() as connection:
+        return bool(await connection.scalar(WAITING))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+async def test_who_waits_for_a_row_holds_none_that_comes_after_it(store, case):
+    async with store.write() as connection:
+        await case.rows(connection)
+    async with store.engine.begin() as other:
+        await other.execute(case.first.with_for_update())
+        task = asyncio.create_task(store.change(case.work))
+        async with asyncio.timeout(30):
+            while not task.done() and not await waits(store):
+                await other.execute(sa.text("SELECT 1"))  # it stands still for not too long
+        assert not task.done()
+        last = case.last.with_for_update(skip_locked=True)
+        assert (await other.execute(last)).first() is not None
+    await task
+
+
+async def test_to_stage_runs_waits_for_nobody(store):
+    later = NOW + timedelta(minutes=1)
+    async with store.write() as connection:
+        await runs(State="scheduled", Attempt=0)(connection)
+    async with store.engine.begin() as other:
+        await other.execute(sa.select(job_run.c.Id).where(job_run.c.Id == 1).with_for_update())
+        assert await asyncio.wait_for(store.change(lambda db: stage.stage_due(db, later)), 30) == 1
+    assert await store.change(lambda db: stage.stage_due(db, later)) == 1
+
+
+CROWD = "import crowd_rig, sys; crowd_rig.main(*sys.argv[1:])"
+PATH = Path(__file__).parents[1]
+QUICKLY = ("deadlock_timeout = '50ms'", "enable_seqscan = off", "enable_bitmapscan = off")
+"""Two that wait for each other are found soon; and statements are planned as for many rows."""
+SECONDS, SEED = 15, 15
+
+
+@pytest.mark.soak
+def test_whatever_is_done_at_once_fails_for_nobody(migrated_postgresql_url):
+    """Six nodes in three processes, and 18 callers. A circle that no order can rule out is broken by the database, and done again."""
+    url = sa.make_url(migrated_postgresql_url)
+    with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
+        for setting in QUICKLY:
+            connection.execute(f"ALTER DATABASE {url.database} SET {setting}")
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CROWD, migrated_postgresql_url, str(seed), str(SECONDS)],
+                env=environment(PYTHONPATH=str(PATH)),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for seed in range(SEED, SEED + 3)
+        ]
+        found = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
+        of_database = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        [count] = connection.execute(of_database).fetchone()
+    did = sum((Counter(one["did"]) for one in found), Counter())
+    assert len(did) >= 20, did
+    assert [one for each in found for one in each["failed"] + each["errors"]] == []
+    assert sum(len(one["again"]) for one in found) >= count

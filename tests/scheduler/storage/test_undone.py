@@ -1,0 +1,106 @@
+"""What the database undoes because two waited for each other is done again: nobody hears of it, and no attempt is counted."""
+
+import logging
+from collections import Counter
+from datetime import timedelta
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import JobContext, Settings, job
+from targcc_scheduler.core.actor import SYSTEM
+from targcc_scheduler.core.outage import MOST_UNDONE, Outage
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.tables import job_run, logged_job
+
+ONCE = """
+    CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.State <> OLD.State AND nextval('tries_' || NEW.State) = 1 THEN
+            RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER undo BEFORE UPDATE ON c_JobRun FOR EACH ROW EXECUTE FUNCTION undo()
+"""
+"""The first transaction that gives a run a state is undone; a sequence counts on whatever is undone."""
+
+
+@job(limit={"key": "tenant", "running": 1})
+class RoomJob:
+    async def execute(self, tenant: str) -> None:
+        """Has nothing to do."""
+
+
+@job(retries=1, backoff="0s")
+class FlakyJob:
+    async def execute(self, ctx: JobContext) -> None:
+        if ctx.attempt == 1:
+            raise ValueError("not at first")
+
+
+@job(retries=0)
+class FailingJob:
+    async def execute(self) -> None:
+        raise ValueError("not at all")
+
+
+@pytest.fixture
+def settings(migrated_postgresql_url: str) -> Settings:
+    """Of a database that undoes the first transition of each kind."""
+    with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
+        for state in RunState:
+            connection.execute(f"CREATE SEQUENCE tries_{state}")
+        connection.execute(ONCE)
+    return Settings(
+        database_url=migrated_postgresql_url,
+        migrate_on_start=False,
+        poll_seconds=0.2,
+        keepalive=False,
+    )
+
+
+async def test_what_a_node_and_its_callers_do_is_done_again(scheduler, caplog):
+    caplog.set_level(logging.INFO, "targcc")
+    room = await scheduler.enqueue(RoomJob, tenant="acme")
+    flaky = await scheduler.schedule(FlakyJob, delay="200ms")
+    failing = await scheduler.enqueue(FailingJob)
+    last = await scheduler.enqueue(RoomJob, tenant="last", after=[room, flaky])
+    later = await scheduler.schedule(RoomJob, delay="1h", tenant="later")
+    await scheduler.cancel(later, by=SYSTEM)
+    ended = {one: await scheduler.wait(one, 40) for one in (room, flaky, failing, last)}
+    assert ended == {room: "succeeded", flaky: "succeeded", failing: "failed", last: "succeeded"}
+
+    found = await scheduler.read(lambda db: _all(db, sa.select(logged_job.c.JobId)))
+    assert Counter(found) == {str(room): 1, str(flaky): 2, str(failing): 1, str(last): 1}
+    c = job_run.c
+    attempts = sa.select(c.Id, c.Attempt).order_by(c.Id)
+    rows = await scheduler.read(lambda db: db.execute(attempts))
+    assert dict(map(tuple, rows)) == {room: 1, flaky: 2, failing: 1, last: 1, later: 0}
+
+    states = set(RunState) - {RunState.MISSED, RunState.SKIPPED}
+    for state in states:
+        tries = await scheduler.read(
+            lambda db, state=state: db.scalar(sa.text(f"SELECT last_value FROM tries_{state}"))
+        )
+        assert tries > 1, state
+    assert any("the database undid it" in one for one in caplog.messages)
+    assert not any("will be tried again" in one for one in caplog.messages)
+
+
+async def _all(connection, query):
+    return list(await connection.scalars(query))
+
+
+class UndoneError(Exception):
+    sqlstate = "40P01"
+
+
+def test_what_is_undone_time_after_time_is_an_outage(caplog):
+    caplog.set_level(logging.INFO)
+    outage = Outage(logging.getLogger("targcc.test"), "counting")
+    for _ in range(2):
+        waits = [outage.failed(UndoneError()) for _ in range(MOST_UNDONE + 1)]
+        assert max(waits[:-1]) < timedelta(seconds=0.2) <= waits[-1]
+        outage.over()
+    levels = [record.levelname for record in caplog.records]
+    assert levels == [*["INFO"] * MOST_UNDONE, "ERROR", "WARNING"] * 2
