@@ -285,7 +285,9 @@ def test_edited_files_of_people_follow_where_they_can(project: Path, switch: Swi
 
 def test_what_cannot_follow_is_said(project: Path, switch: Switch):
     readme = project / "README.md"
-    text = readme.read_text(encoding="utf-8").replace("the scheduler, in rooms", "the machine, in rooms")
+    text = readme.read_text(encoding="utf-8").replace(
+        "the scheduler, in rooms", "the machine, in rooms"
+    )
     readme.write_text(text, encoding="utf-8")
 
     status, output, _ = switch("package")

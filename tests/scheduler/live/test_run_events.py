@@ -163,7 +163,7 @@ async def test_whoever_follows_first_may_see_less_than_others(site: Site, addres
     async with httpx.AsyncClient(base_url=f"{address}/api") as client:
         assert (await client.get(f"/runs/{stock}/events", headers=reporter)).status_code == 404
         waiting = asyncio.create_task(client.get(f"/runs/{report}?wait=60", headers=reporter))
-        await eventually(lambda: site.app.state.targcc.runs._watchers)
+        await eventually(lambda: site.app.state.targcc.runs._rounds.listeners)
         async with stream(client, f"/runs/{stock}/events", **viewer) as other:
             assert (await other.until("run")).data["job"] == "SyncStock"
         assert not waiting.done()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from ...queries.batches.following import BatchStatus, batch_statuses
 from .rounds import Read, Rounds
@@ -49,25 +49,15 @@ class BatchHub:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._watchers: set[BatchWatcher] = set()
-        self._rounds = Rounds(
-            "following batches for open pages", self._round, lambda: bool(self._watchers)
-        )
+        self._rounds = Rounds[BatchWatcher]("following batches for open pages", self._round)
 
-    @contextlib.contextmanager
-    def watch(self, batch_id: int) -> Iterator[BatchWatcher]:
+    def watch(self, batch_id: int) -> AbstractContextManager[BatchWatcher]:
         """Hear of a batch or flow for as long as the context lasts."""
-        watcher = BatchWatcher(batch_id)
-        self._watchers.add(watcher)
-        self._rounds.begin()
-        try:
-            yield watcher
-        finally:
-            self._watchers.discard(watcher)
+        return self._rounds.join(BatchWatcher(batch_id))
 
     async def _round(self) -> float:
         """One look; the seconds until the next."""
-        watchers = [one for one in self._watchers if not one.ended]
+        watchers = [one for one in self._rounds.listeners if not one.ended]
         ids = {one.batch_id for one in watchers}
         if ids:
             found = await self._read(lambda db: batch_statuses(db, ids))

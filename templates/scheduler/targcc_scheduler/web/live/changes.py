@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from ...core.clock import Clock
@@ -72,36 +73,26 @@ class ChangeFeed:
     def __init__(self, read: Read, clock: Clock) -> None:
         self._read = read
         self._clock = clock
-        self._listeners: set[Listener] = set()
         self._since: datetime | None = None
-        self._rounds = Rounds(
-            "looking for changes of runs", self._round, lambda: bool(self._listeners)
-        )
+        self._rounds = Rounds[Listener]("looking for changes of runs", self._round)
 
     async def missed(self, since: datetime) -> Changes:
         """What has changed since an instant, for a reader that comes back."""
         found: Changes = await self._read(lambda db: changes_since(db, since))
         return found
 
-    @contextlib.contextmanager
-    def listen(self, after: datetime) -> Iterator[Listener]:
+    def listen(self, after: datetime) -> AbstractContextManager[Listener]:
         """Hear of what changes, for as long as the context lasts."""
-        listener = Listener(after)
-        if not self._listeners:
+        if not self._rounds.listeners:
             self._since = None
-        self._listeners.add(listener)
-        self._rounds.begin()
-        try:
-            yield listener
-        finally:
-            self._listeners.discard(listener)
+        return self._rounds.join(Listener(after))
 
     async def _round(self) -> float:
         """One look; the seconds until the next."""
         now = self._clock.now()
         since = self._since or now - OVERLAP
         changes: Changes = await self._read(lambda db: changes_since(db, since))
-        for one in self._listeners:
+        for one in self._rounds.listeners:
             one.forget(since)
             one.hear(changes.found)
         if changes.until is not None and changes.until > since:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -76,21 +76,11 @@ class RunHub:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._watchers: set[Watcher] = set()
-        self._rounds = Rounds(
-            "following runs for open pages", self._round, lambda: bool(self._watchers)
-        )
+        self._rounds = Rounds[Watcher]("following runs for open pages", self._round)
 
-    @contextlib.contextmanager
-    def watch(self, run_id: int, after: int | None = None) -> Iterator[Watcher]:
+    def watch(self, run_id: int, after: int | None = None) -> AbstractContextManager[Watcher]:
         """Hear of a run, and of its log lines after a key, for as long as the context lasts."""
-        watcher = Watcher(run_id, after)
-        self._watchers.add(watcher)
-        self._rounds.begin()
-        try:
-            yield watcher
-        finally:
-            self._watchers.discard(watcher)
+        return self._rounds.join(Watcher(run_id, after))
 
     async def until_final(self, run_id: int, seconds: float) -> None:
         """Wait until a run is over, but not longer than so."""
@@ -101,7 +91,7 @@ class RunHub:
 
     async def _round(self) -> float:
         """One look; the seconds until the next: none if somebody is behind."""
-        watchers = [one for one in self._watchers if not one.ended]
+        watchers = [one for one in self._rounds.listeners if not one.ended]
         ids = {one.run_id for one in watchers}
         places = {place for one in watchers if (place := one.place) is not None}
         if not ids:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,37 +16,46 @@ from ...core.scope.visibility import everything_visible
 
 log = logging.getLogger("targcc.web.live.rounds")
 
+W = TypeVar("W")
+"""Somebody who is told."""
 Read = Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Awaitable[Any]]
 """Answers a query from the scheduler's database."""
 
 
-class Rounds:
-    """Looks again and again, through outages of the database too. For one event loop.
+class Rounds(Generic[W]):
+    """Looks again and again while there is somebody to tell, through outages of the database too. For one event loop.
 
     Args:
         what: What it does, for the log.
         once: One look; returns the seconds until the next.
-        wanted: Whether there is somebody to tell.
     """
 
-    def __init__(
-        self, what: str, once: Callable[[], Awaitable[float]], wanted: Callable[[], bool]
-    ) -> None:
+    def __init__(self, what: str, once: Callable[[], Awaitable[float]]) -> None:
+        self.listeners: set[W] = set()
+        """Who is told."""
         self._once = once
-        self._wanted = wanted
         self._outage = Outage(log, what)
         self._going: asyncio.Task[None] | None = None
         self._come = asyncio.Event()
 
-    def begin(self) -> None:
-        """Somebody has come, and waits for no round of others."""
+    @contextlib.contextmanager
+    def join(self, listener: W) -> Iterator[W]:
+        """Tell somebody for as long as the context lasts, who waits for no round of others."""
+        self.listeners.add(listener)
+        self._begin()
+        try:
+            yield listener
+        finally:
+            self.listeners.discard(listener)
+
+    def _begin(self) -> None:
         self._come.set()
         if self._going is None or self._going.done():
             with everything_visible():  # they are for everybody, not for whoever came first
                 self._going = asyncio.create_task(self._go(), name="targcc live")
 
     async def _go(self) -> None:
-        while self._wanted():
+        while self.listeners:
             self._come.clear()
             try:
                 wait = await self._once()
