@@ -149,9 +149,9 @@ async def test_the_most_urgent_of_a_key_goes_first_and_cancelled_and_deleted_one
 
 async def test_tokens_come_at_the_rate_and_a_few_are_saved_up(scheduler):
     """Two are saved up; of the others each comes a fifth of a second after the one before, and whatever the machine does makes runs only later."""
+    await scheduler.start(schedule=False)
     began = datetime.now(UTC) - timedelta(milliseconds=50)  # what clocks differ by
     ids = await scheduler.enqueue_many(SlowlyJob, [{"tenant": "x"}] * 5)
-    await scheduler.start(schedule=False)
     await asyncio.gather(*(scheduler.wait(run_id, 60) for run_id in ids))
     query = sa.select(job_run.c.StartedAt).order_by(job_run.c.StartedAt)
     starts = list(await scheduler.read(lambda db: db.scalars(query)))

@@ -202,6 +202,11 @@ def test_the_pages_of_a_batch_and_a_flow_follow_it(browser: Chrome, link: str, l
         wait(browser, lambda b, over=over: over in b.find_element(By.ID, "live").text)
         assert not browser.find_elements(By.CSS_SELECTOR, "#live [data-live]")
         assert browser.execute_script("return window.opened") == 1
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SILENT_STREAMS})
+    browser.get(f"{base}/batches/{log.batch('batch', 4)}")
+    wait(browser, lambda b: b.execute_script("return window.streams.length") == 1)
+    patient, closed = browser.execute_script(OUT_OF_SIGHT_FOR_A_MOMENT)
+    assert (patient, closed) == (0, [True, False])  # nothing is left that gives up the second one
     assert [one["message"] for one in browser.get_log("browser")] == []
 
 
@@ -214,6 +219,34 @@ window.EventSource = class extends window.EventSource {
     for (const name of ["batch", "flow"]) this.addEventListener(name, () => { window.heard += 1; });
   }
 };
+"""
+SILENT_STREAMS = """
+window.streams = [];
+window.EventSource = class {
+  static CLOSED = 2;
+  heard = {};
+  closed = false;
+  constructor() { window.streams.push(this); }
+  addEventListener(name, hear) { this.heard[name] = hear; }
+  close() { this.closed = true; }
+};
+window.patient = new Set();
+const [set, clear] = [window.setTimeout, window.clearTimeout];
+window.setTimeout = (call, after) => {
+  const timer = set(call, after);
+  if (after === 10000) window.patient.add(timer);
+  return timer;
+};
+window.clearTimeout = timer => { window.patient.delete(timer); clear(timer); };
+"""
+"""Streams of which nothing comes, and the timers by which they are given up."""
+OUT_OF_SIGHT_FOR_A_MOMENT = """
+for (const hidden of [true, false]) {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+window.streams[1].heard.batch();
+return [window.patient.size, window.streams.map(one => one.closed)];
 """
 MEASURE = """
 const done = arguments[arguments.length - 1];

@@ -184,7 +184,9 @@ async def test_queues_count_what_waits_and_since_when(db: AsyncConnection):
         await add_run(db, state=state, DueAt=NOW - timedelta(minutes=minutes))
     await add_run(db, state="retrying", Queue="forgotten")
     await db.execute(job_queue.insert().values(Name="paused", PausedBy="x", PausedAt=NOW))
-    default, empty, forgotten, paused = await system.queues(db, ["default", "empty"], NOW)
+    default, empty, forgotten, paused = await system.queues(
+        db, ["default", "empty"], NOW, lost_after=20
+    )
     assert (default.name, default.waiting, default.running) == ("default", 2, 1)
     assert default.oldest_due == NOW - timedelta(minutes=9)
     assert (empty.name, empty.waiting, empty.oldest_due) == ("empty", 0, None)

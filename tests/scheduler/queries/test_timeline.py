@@ -14,7 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.jobs.definition import JobDefinition
-from targcc_scheduler.queries.timeline.gantt import MOST_DRAWN, MOST_ROWS, Gantt, Row, gantt
+from targcc_scheduler.queries.timeline.bars import STATEMENTS_KEPT, _attempts
+from targcc_scheduler.queries.timeline.gantt import (
+    MOST_DRAWN,
+    MOST_ROWS,
+    Gantt,
+    Row,
+    _unseen,
+    gantt,
+)
 from targcc_scheduler.queries.timeline.groups import grouped
 from targcc_scheduler.queries.timeline.heat import DayCounts, heat
 from targcc_scheduler.queries.timeline.plan import plan
@@ -326,3 +334,10 @@ async def _planned(db: AsyncConnection) -> None:
     assert found.paused == ("Nightly",)
     assert dict(found.frequent) == {"Often": 30}
     assert [run.job for run in found.waiting] == ["Mail"]
+
+
+@pytest.mark.parametrize("statement", [_attempts, _unseen])
+def test_few_statements_are_kept_however_many_numbers_of_jobs_were_shown(statement):
+    for jobs in range(1, 2 * STATEMENTS_KEPT):
+        statement(jobs)
+    assert statement.cache_info().currsize <= STATEMENTS_KEPT

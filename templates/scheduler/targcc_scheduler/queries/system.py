@@ -62,7 +62,7 @@ async def _count_by(
 
 
 async def queues(
-    connection: AsyncConnection, names: Iterable[str], now: datetime, *, lost_after: float = 20
+    connection: AsyncConnection, names: Iterable[str], now: datetime, *, lost_after: float
 ) -> tuple[Queue, ...]:
     """The queues in ``names`` and any other that runs wait in or that is paused.
 

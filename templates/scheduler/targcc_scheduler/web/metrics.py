@@ -93,9 +93,11 @@ class Metrics:
     async def _collect(self, connection: AsyncConnection, now: datetime) -> list[Metric]:
         await self._count_new(connection, now)
         names = system.queue_names(self._scheduler.definitions.values())
+        lost_after = self._scheduler.settings.lost_after_seconds
+        queues = await system.queues(connection, names, now, lost_after=lost_after)
         return [
             await _active_runs(connection),
-            *_queue_figures(await system.queues(connection, names, now), now),
+            *_queue_figures(queues, now),
             *_server_figures(await system.servers(connection), now),
             _single(
                 "targcc_cutover_unfinished",

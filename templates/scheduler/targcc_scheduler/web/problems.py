@@ -181,11 +181,8 @@ async def with_database(handler: Handler, request: Request) -> Response:
             "The question took too long",
             "The search was given up, so that it holds nobody up. Ask for less: a job, a state, a shorter time.",
         ) from error
-    except (
-        sa.exc.DataError,
-        OverflowError,
-        UnicodeEncodeError,
-    ) as error:  # a run id beyond 64 bits
+    except (sa.exc.DataError, OverflowError, UnicodeEncodeError) as error:
+        # Such as a run id beyond 64 bits, or half a character.
         raise Problem(
             422,
             "The request cannot be understood",

@@ -98,7 +98,7 @@ async def besides_failures(
     """What is wrong but for the failures of the inbox, worst first."""
     jobs = list(definitions)
     names = _names(jobs)
-    queues = await system.queues(connection, system.queue_names(jobs), now)
+    queues = await system.queues(connection, system.queue_names(jobs), now, lost_after=lost_after)
     return _in_order(
         [
             *_servers(await system.servers(connection), jobs, now, lost_after),

@@ -225,7 +225,7 @@ async def _in_its_way(look: Look, run: Run) -> list[Reason]:
 
 
 async def _queue(look: Look, name: str) -> Queue:
-    queues = await system.queues(look.connection, [name], look.now)
+    queues = await system.queues(look.connection, [name], look.now, lost_after=look.lost_after)
     return next(one for one in queues if one.name == name)
 
 

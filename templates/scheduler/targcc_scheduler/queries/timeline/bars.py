@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +20,8 @@ MOST_BARS = 60
 """A job with more runs than this is shown by its counts."""
 LONGEST = timedelta(days=1)
 """An attempt that began longer before a time is not looked for in it."""
+STATEMENTS_KEPT = 8
+"""So many statements are kept, each for another number of jobs: one for 60 jobs is 400 kB."""
 _MOST_LANES = 4
 _KEPT = sa.select(job_run.c.Id, job_run.c.State, job_run.c.BatchId).where(
     job_run.c.Id.in_(sa.bindparam("ids", expanding=True))
@@ -90,7 +92,7 @@ async def attempts_of(
     return found
 
 
-@cache
+@lru_cache(maxsize=STATEMENTS_KEPT)
 def _attempts(jobs: int) -> sa.Executable:
     """The statement for so many jobs. It is kept: to build it takes longer than to answer it, and leaves circles to the garbage collector."""
     c = logged_job.c

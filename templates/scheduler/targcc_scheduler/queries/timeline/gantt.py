@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
 import sqlalchemy as sa
@@ -28,7 +28,15 @@ from ...storage.tables import job_run, job_schedule, job_stat
 from .. import runs, system
 from ..jobs import BAD
 from ..needs.late import SLOT_GRACE
-from .bars import LONGEST, MOST_BARS, Bar, attempts_of, in_lanes, running_bar
+from .bars import (
+    LONGEST,
+    MOST_BARS,
+    STATEMENTS_KEPT,
+    Bar,
+    attempts_of,
+    in_lanes,
+    running_bar,
+)
 from .blocks import Block, blocks_of
 from .chained import Chained, chained
 from .groups import grouped
@@ -356,7 +364,7 @@ class _Look:
         return found
 
 
-@cache
+@lru_cache(maxsize=STATEMENTS_KEPT)
 def _unseen(jobs: int) -> sa.Executable:
     """The statement for so many jobs; it is kept as that for their attempts is."""
     c = job_run.c

@@ -238,9 +238,8 @@ class GanttChart:
     @cached_property
     def _place(self) -> Callable[[datetime, datetime], tuple[str, str]]:
         """Where a part of the time begins, and how wide its column is; those of all rows are the same."""
-        axis = (
-            self.axis
-        )  # what is kept must not know who keeps it: such circles are the work of the garbage collector
+        # What is kept must not know who keeps it: such circles are the work of the garbage collector.
+        axis = self.axis
         return cache(
             lambda at, until: (f"{axis.x(at):.3f}%", f"{axis.width(until - at) * 0.9:.3f}%")
         )

@@ -12,8 +12,8 @@ from ....queries.flows import flows
 from ....scheduler import Scheduler
 from ....security.roles import Principal, Role
 from ...authentication import actor, require_job
-from ...problems import Problem
 from ..flash import Flash, back, base_path
+from ..live.following import no_such_flow
 from ..page_route import PageRoute, page_needs
 from ..pages.common import Every, SchedulerOf, Viewer, id_of, reloading
 from ..rendering import render
@@ -81,5 +81,5 @@ async def rerun(
 async def _found(scheduler: Scheduler, flow_id: int) -> flows.Flow:
     found = await scheduler.read(lambda db: flows.get_flow(db, flow_id))
     if found is None:
-        raise Problem(404, "No such flow", f"There is no flow {flow_id}.")
+        raise no_such_flow(flow_id)
     return found

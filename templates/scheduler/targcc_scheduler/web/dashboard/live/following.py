@@ -31,7 +31,7 @@ async def follow_flow(
 ) -> Response:
     """The events of a flow."""
     if await scheduler.read(lambda db: flows.get_flow(db, flow_id)) is None:
-        raise Problem(404, "No such flow", f"There is no flow {flow_id}.")
+        raise no_such_flow(flow_id)
     return batch_events(request, principal, flow_id, "flow")
 
 
@@ -39,3 +39,9 @@ def no_such_batch(batch_id: int) -> Problem:
     """The page that there is no batch of this id."""
     said = gettext("There is no batch %(id)s; old ones are removed in time.", id=batch_id)
     return Problem(404, "No such batch", said)
+
+
+def no_such_flow(flow_id: int) -> Problem:
+    """The page that there is no flow of this id."""
+    said = gettext("There is no flow %(id)s; old ones are removed in time.", id=flow_id)
+    return Problem(404, "No such flow", said)

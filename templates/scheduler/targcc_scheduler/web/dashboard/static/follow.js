@@ -24,6 +24,7 @@ const { follow, refresh } = (() => {
   // poll: asks once and gives the milliseconds until it is to ask again, or nothing at the end; finish: what to do when it is over.
   function follow({ address, events = {}, poll = () => refreshed(address), finish = refresh }) {
     let source = null;
+    let impatient = 0;
     let polling = false;
 
     function listen() {
@@ -31,20 +32,19 @@ const { follow, refresh } = (() => {
       if (source || polling || !stream || document.hidden) return;
       if (!window.EventSource) return ask();
       source = new EventSource(stream);
-      const impatient = setTimeout(() => give(ask), PATIENCE_MS); // as when a proxy holds everything back
+      impatient = setTimeout(() => give(ask), PATIENCE_MS); // as when a proxy holds everything back
       for (const name of ["run", "batch", "flow"]) {
         source.addEventListener(name, () => { clearTimeout(impatient); refresh(); });
       }
       for (const [name, hear] of Object.entries(events)) source.addEventListener(name, hear);
-      source.addEventListener("end", () => { clearTimeout(impatient); give(finish); });
+      source.addEventListener("end", () => give(finish));
       source.addEventListener("error", () => {
-        if (source?.readyState !== EventSource.CLOSED) return; // it comes back by itself
-        clearTimeout(impatient);
-        give(ask);
+        if (source?.readyState === EventSource.CLOSED) give(ask); // else it comes back by itself
       });
     }
 
     function give(next) {
+      clearTimeout(impatient); // that of a stream which is given up must not give up the next one
       source?.close();
       source = null;
       next?.();
