@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 from engine_rig import nodes_on
+from sqlalchemy.exc import OperationalError
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import values
 from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.storage.ties.tie import Tie
 from targcc_scheduler.worker.settlement_writer import SettlementWriter
 
 NAIVE = datetime(2026, 6, 10, 12)  # noqa: DTZ001 - no database takes it
@@ -91,3 +93,25 @@ async def test_what_cannot_be_written_at_all_fails_alone(node, writer):
     assert isinstance(written[1], Exception)
     assert await node.state(first.run_id) == RunState.SUCCEEDED
     assert await node.state(bad.run_id) == RunState.RUNNING
+
+
+class UndoneError(Exception):
+    sqlstate = "40P01"
+
+
+async def test_what_was_written_is_known_when_what_was_tied_meanwhile_is_undone(
+    node, writer, monkeypatch
+):
+    first, tied = await _claim(node, 2)
+    async with node.store.write() as connection:
+        mine = sa.update(job_run).where(job_run.c.Id == tied.run_id)
+        await connection.execute(mine.values(Ties=int(Tie.FOLLOWED)))
+
+    async def undone(_work):
+        monkeypatch.undo()
+        raise OperationalError("", {}, UndoneError())
+
+    monkeypatch.setattr(node.store, "change", undone)
+    written = await asyncio.gather(*(writer.settle(_succeeded(one)) for one in (first, tied)))
+    assert written == [True, True]
+    assert len(await _rows(node, logged_job)) == 2
