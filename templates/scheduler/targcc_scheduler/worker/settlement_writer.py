@@ -187,8 +187,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
-    """Lock what several ends are about, in one order; one end meets what waits for it in that order by itself."""
-    if len(settlements) > 1:
+    """Lock what ends are about, in one order; a single one meets what waits for it in that order by itself, unless it has locked the key of its limit by then."""
+    if len(settlements) > 1 or settlements[0].claim.ties & Tie.LIMITED:
         await hold(connection, [item.claim.run_id for item in settlements])
 
 
