@@ -85,6 +85,7 @@ async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: Claim
         choice = await offered(connection, rest, offer.aging, terms)
         claims += await _become_running(connection, choice.run_ids, terms)
         expired = choice.expired
+        misfits += [one for one in choice.misfits if one.run_id not in unfit]
     return Claimed(claims, misfits, expired)
 
 
