@@ -147,7 +147,7 @@ class Host:
         return await until_final(self.read, run_id, timeout)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction, again if the database asks for that; an exception undoes it."""
+        """Do ``work`` in one transaction, again if the database undid it for another one; an exception undoes it."""
 
         async def transaction() -> T:
             return await self.store.change(work)

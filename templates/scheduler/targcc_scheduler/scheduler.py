@@ -167,7 +167,7 @@ class Scheduler(Flowing, Hooked):
         return await self._host.read(query)
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do ``work`` in one transaction on the scheduler's database; an exception undoes it."""
+        """Do ``work`` in one transaction on the scheduler's database, again if that undid it for another one; an exception undoes it."""
         return await self._host.change(work)
 
     # Runs.

@@ -139,6 +139,19 @@ async def test_what_its_jobs_limit_held_up_goes_before_what_came_later(make, is_
     assert (node.begun, other.begun) == ([first], [*again, *held_up, *later])
 
 
+async def test_what_is_next_in_its_job_is_left_to_others_where_it_cannot_be_performed(
+    make, monkeypatch
+):
+    node = await make(limits={"Work": 1})
+    unfit, offered = await node.create(), await node.create()
+    monkeypatch.setattr(node, "_why_not", lambda _job, _text, run: "no" if run == unfit else None)
+    offer = values.Offer(runs=[values.OfferedRun(offered, "Work")])
+    async with node.store.write() as connection:
+        claimed = await claiming.claim(connection, offer, node.terms())
+    assert [one.run_id for one in claimed.claims] == [offered]
+    assert [one.run_id for one in claimed.misfits] == [unfit]
+
+
 async def test_a_run_that_is_withdrawn_is_not_performed(node):
     cancelled = await node.create()
     delayed = await node.create(due=SOON)

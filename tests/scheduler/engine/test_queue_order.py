@@ -76,6 +76,15 @@ async def test_runs_go_by_their_points(make, aging):
         assert [runs[one] for one in node.begun] == sorted(rows, key=points, reverse=True)
 
 
+async def test_waiting_counts_among_the_runs_of_a_job_at_its_limit_too(make):
+    node = await make(aging=AGING, limits={"Work": 1})
+    low = await node.create(priority=0, ago=51 * MINUTE)  # 10.2 points
+    urgent = [await node.create(priority=10) for _ in range(3)]
+    node.work(default=1)
+    await until(lambda: len(node.ended) == 4, "all are performed")
+    assert node.begun == [low, *urgent]
+
+
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -6,14 +6,20 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 from engine_rig import nodes_on
+from sqlalchemy.exc import OperationalError
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import values
-from targcc_scheduler.storage.tables import job_log_line, job_run, logged_job
+from targcc_scheduler.storage.schema.tied.keys import job_limit
+from targcc_scheduler.storage.tables import job_link, job_log_line, job_run, logged_job
+from targcc_scheduler.storage.ties.tie import Tie
 from targcc_scheduler.worker.settlement_writer import SettlementWriter
 
 NAIVE = datetime(2026, 6, 10, 12)  # noqa: DTZ001 - no database takes it
 TOO_LARGE = 2**70
+WAITING = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -91,3 +97,62 @@ async def test_what_cannot_be_written_at_all_fails_alone(node, writer):
     assert isinstance(written[1], Exception)
     assert await node.state(first.run_id) == RunState.SUCCEEDED
     assert await node.state(bad.run_id) == RunState.RUNNING
+
+
+class UndoneError(Exception):
+    sqlstate = "40P01"
+
+
+async def test_what_was_written_is_known_when_what_was_tied_meanwhile_is_undone(
+    node, writer, monkeypatch
+):
+    first, tied = await _claim(node, 2)
+    async with node.store.write() as connection:
+        mine = sa.update(job_run).where(job_run.c.Id == tied.run_id)
+        await connection.execute(mine.values(Ties=int(Tie.FOLLOWED)))
+
+    async def undone(_work):
+        monkeypatch.undo()
+        raise OperationalError("", {}, UndoneError())
+
+    monkeypatch.setattr(node.store, "change", undone)
+    written = await asyncio.gather(*(writer.settle(_succeeded(one)) for one in (first, tied)))
+    assert written == [True, True]
+    assert len(await _rows(node, logged_job)) == 2
+
+
+async def test_a_key_of_a_limit_is_locked_after_what_waits_for_the_run_that_ends(
+    migrated_postgresql_url,
+):
+    async with nodes_on(migrated_postgresql_url) as make:
+        node = await make()
+        parent, child = await node.create(), await node.create()
+        async with node.store.write() as connection:
+            await _follow(connection, parent, child)
+        offer = values.Offer(runs=[values.OfferedRun(parent, "Work")])
+        [claim] = await node.claim(lambda _: asyncio.sleep(0, offer))
+        writer = SettlementWriter(node.store, node.engine, node.clock, lambda: False)
+        async with node.store.engine.begin() as other:
+            mine = sa.select(job_run.c.Id).where(job_run.c.Id == child)
+            await other.execute(mine.with_for_update())
+            task = asyncio.create_task(writer.settle(_succeeded(claim)))
+            async with asyncio.timeout(30):
+                while not await other.scalar(WAITING):  # noqa: ASYNC110 - it is in the database
+                    await asyncio.sleep(0.01)
+            free = sa.select(job_limit.c.LimitKey).with_for_update(skip_locked=True)
+            assert list(await other.scalars(free)) == ["a"]
+        assert await task
+
+
+async def _follow(connection, parent, child):
+    """Let a run be of a limit, and another wait for it."""
+    now = datetime.now(UTC)
+    limited = {"Ties": int(Tie.LIMITED | Tie.FOLLOWED), "LimitKey": "a"}
+    waits = {"Ties": int(Tie.FOLLOWS), "State": str(RunState.AWAITING)}
+    for run_id, change in ((parent, limited), (child, waits)):
+        await connection.execute(sa.update(job_run).where(job_run.c.Id == run_id).values(change))
+    link = {"ChildId": child, "ParentKind": "run", "ParentId": parent, "Condition": "success"}
+    link |= {"Quorum": "all", "Otherwise": "discard"}
+    await connection.execute(sa.insert(job_link).values(link))
+    key = {"LimitKey": "a", "JobName": "Work", "Most": 1, "UpdatedAt": now}
+    await connection.execute(sa.insert(job_limit).values(key))

@@ -6,7 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from dishka import AsyncContainer
@@ -39,7 +39,7 @@ async def services_for(
     return services
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def _wanted(target: type) -> Sequence[tuple[inspect.Parameter, Any]]:
     """The parameters of a class's constructor with their types; found once, as that takes longer than many a job."""
     wanted = [

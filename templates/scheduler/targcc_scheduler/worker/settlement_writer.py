@@ -34,7 +34,7 @@ class _Waiting:
     settlement: Settlement
     written: asyncio.Future[bool]
     tries: list[tuple[Settlement, datetime]] = field(default_factory=list)
-    """What was tried, and with which instant, while the database became unavailable: it may have come through all the same."""
+    """What was tried, and with which instant, and may have come through though it is tried again."""
 
 
 class SettlementWriter:
@@ -155,6 +155,8 @@ class SettlementWriter:
             if doubtful:
                 settled += await settle.settled_before(connection, doubtful)
         if one_statement and len(settled) < len(settlements):
+            for item in batch:  # whatever becomes of the rest, some are written
+                item.tries.append((item.settlement, now))
             settled += await self._write_tied(settlements, settled, now)
         mine = {(item.claim.run_id, item.claim.attempt) for item in settled}
         for item in batch:
@@ -185,8 +187,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) -> None:
-    """Lock what several ends are about, in one order; one end meets what waits for it in that order by itself."""
-    if len(settlements) > 1:
+    """Lock what ends are about, in one order; a single one meets what waits for it in that order by itself, unless it has locked the key of its limit by then."""
+    if len(settlements) > 1 or settlements[0].claim.ties & Tie.LIMITED:
         await hold(connection, [item.claim.run_id for item in settlements])
 
 

@@ -170,6 +170,7 @@ class ProcrastinateEngine:
             QueueWorker(
                 worker,
                 pool,
+                aging=self._aging,
                 poll=self._poll,
                 draining=self._draining,
                 due_later=self._due_later,

@@ -135,6 +135,7 @@ class QueueWorker:
     Args:
         worker: Claims and performs.
         pool: The queues, and how many of their runs at a time.
+        aging: For some queues, the seconds of waiting that count as one point of priority.
         poll: How long to wait after an error.
         draining: Set when nothing more is to be taken.
         due_later: Called when a notification was about a run that is due later.
@@ -146,6 +147,7 @@ class QueueWorker:
         worker: Worker,
         pool: Pool,
         *,
+        aging: Mapping[str, int],
         poll: timedelta,
         draining: asyncio.Event,
         due_later: asyncio.Event,
@@ -161,6 +163,7 @@ class QueueWorker:
         """The queues in which there may be entries, by the last look."""
         self._told: set[str] = set()
         """Those of which was heard since."""
+        self._aging = aging
         self._poll = poll
         self._draining = draining
         self._due_later = due_later
@@ -263,7 +266,7 @@ class QueueWorker:
         async def offer(connection: AsyncConnection) -> Offer:
             nonlocal rows
             rows = (await connection.execute(_TAKE, asked)).all()
-            return Offer(runs=_offered(rows, asked["queue"]))
+            return Offer(runs=_offered(rows, asked["queue"]), aging=self._aging)
 
         claims = await self._worker.claim(offer)
         bundle = any(row.run_id is None for row in rows)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import UnknownBulk
+from ..dialects import known
 from ..dialects.frequent import FrequentStatement
 from ..tables import job_bulk, job_bulk_run
 
@@ -135,4 +136,5 @@ async def remove_old(connection: AsyncConnection, before: datetime) -> None:
     old = sa.select(c.Id).where(c.EndedAt < before, ~is_undone)
     ids = list(await connection.scalars(old))
     for column in (job_bulk_run.c.BulkId, c.Id):
-        await connection.execute(sa.delete(column.table).where(column.in_(ids)))
+        among = known.of(connection).among(column, ids)
+        await connection.execute(sa.delete(column.table).where(among))

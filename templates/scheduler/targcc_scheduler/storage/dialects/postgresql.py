@@ -108,9 +108,7 @@ def _settle(held: tuple[str, str] = ("", "")) -> FrequentStatement:
     """)  # noqa: S608 - constants of this package
     return FrequentStatement(
         statement.bindparams(sa.bindparam("rows", type_=sa.Text)).columns(
-            sa.column("run_id", sa.BigInteger),
-            sa.column("attempt", sa.Integer),
-            sa.column("ties", sa.Integer),
+            *(sa.column(name, sa.BigInteger) for name in ("run_id", "attempt", "ties")),
             sa.column("limit_key", sa.Text),
         )
     )

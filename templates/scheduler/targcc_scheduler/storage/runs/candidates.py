@@ -67,13 +67,25 @@ _WAITS_IN_QUEUE = (
     job_run.c.State == RunState.ENQUEUED,
     job_run.c.Queue == sa.bindparam("queue"),
 )
-_NEXT_OF_JOB = FrequentStatement(
-    sa.select(*_CANDIDATE)
-    .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
-    .order_by(job_run.c.Priority.desc(), job_run.c.DueAt, job_run.c.Id)
-    .limit(sa.bindparam("count"))
-    .with_for_update(skip_locked=True)
-)
+
+
+def _points(run: sa.FromClause) -> sa.ColumnElement[Any]:
+    """What a run has in a queue with ageing, in seconds of waiting."""
+    waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
+    return run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
+
+
+def _next_of_job(urgency: sa.ColumnElement[Any]) -> FrequentStatement:
+    return FrequentStatement(
+        sa.select(*_CANDIDATE)
+        .where(*_WAITS_IN_QUEUE, job_run.c.JobName == sa.bindparam("job"), NOT_REFUSED, IS_OURS)
+        .order_by(urgency.desc(), job_run.c.DueAt, job_run.c.Id)
+        .limit(sa.bindparam("count"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_NEXT_OF_JOB, _NEXT_AGED_OF_JOB = _next_of_job(job_run.c.Priority), _next_of_job(_points(job_run))
 _MAY_GO = (
     *_WAITS_IN_QUEUE,
     sa.not_(is_among(job_run.c.JobName, listed("full", sa.Text))),
@@ -112,12 +124,10 @@ def _next_aged() -> sa.Select[Any]:
         .limit(count)
         .correlate(level)
     )
-    waited = elapsed(run.c.DueAt, sa.bindparam("now", type_=UtcDateTime))
-    points = run.c.Priority * sa.bindparam("aging", type_=sa.Integer) + waited
     return (
         sa.select(*(run.c[column.name] for column in _CANDIDATE))
         .select_from(level.join(run, run.c.Id.in_(heads)))
-        .order_by(points.desc(), run.c.DueAt, run.c.Id)
+        .order_by(_points(run).desc(), run.c.DueAt, run.c.Id)
         .limit(count)
         .with_for_update(skip_locked=True, of=run)
     )
@@ -238,7 +248,10 @@ def _is_closed(queue: str, closed: Collection[str]) -> bool:
 
 
 async def offered(
-    connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
+    connection: AsyncConnection,
+    runs: Sequence[OfferedRun],
+    aging: Mapping[str, int],
+    terms: ClaimTerms,
 ) -> Choice:
     """Those of the runs that are due and have nothing in their way; where they use up the room of their job, those that are next there instead."""
     names = {run.job_name for run in runs}
@@ -250,14 +263,18 @@ async def offered(
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
     rows = [found[run.run_id] for run in runs if run.run_id in found]
     refused = refused_by(terms.identity.fingerprint)
-    first = await _next_of_full(connection, choice, rows, refused)
+    first = await _next_of_full(connection, choice, rows, aging, refused)
     for row in {row.Id: row for row in (*first, *rows)}.values():
         choice.take(row)
     return choice
 
 
 async def _next_of_full(
-    connection: AsyncConnection, choice: Choice, rows: Sequence[Any], refused: str
+    connection: AsyncConnection,
+    choice: Choice,
+    rows: Sequence[Any],
+    aging: Mapping[str, int],
+    refused: str,
 ) -> list[Any]:
     """The runs that are next in jobs of which no more may start than these: an engine's entries are not in the order of a job's runs.
 
@@ -268,7 +285,11 @@ async def _next_of_full(
         room = choice.limits.get(job, 0) - choice.busy[job]
         if 0 < room <= count:
             asked = {"job": job, "queue": queue, "count": room, "refused": refused}
-            found += await _NEXT_OF_JOB.all(connection, asked)
+            if queue in aging:
+                asked |= {"aging": aging[queue], "now": choice.now}
+                found += await _NEXT_AGED_OF_JOB.all(connection, asked)
+            else:
+                found += await _NEXT_OF_JOB.all(connection, asked)
     return found
 
 

@@ -27,7 +27,6 @@ from .values import (
     ClaimTerms,
     Misfit,
     Offer,
-    OfferedRun,
     Settlement,
 )
 
@@ -50,7 +49,7 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
         NodeUnknown: this node was declared lost, or is being drained: what the transaction did so far is to be undone.
     """
     if offer.runs:
-        claimed = await _claim_offered(connection, offer.runs, terms)
+        claimed = await _claim_offered(connection, offer, terms)
         order = [run.run_id for run in offer.runs]
     else:
         choice = await next_waiting(connection, offer, terms)
@@ -65,17 +64,15 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     return replace(claimed, claims=in_order)
 
 
-async def _claim_offered(
-    connection: AsyncConnection, runs: Sequence[OfferedRun], terms: ClaimTerms
-) -> Claimed:
+async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
     """Nearly all are harmless runs of jobs without a limit, and cost one statement; the rest is decided about first."""
     misfits = [
         Misfit(run.run_id, run.job_name, why)
-        for run in runs
+        for run in offer.runs
         if (why := terms.fits(run.job_name, run.arguments_json, run.run_id)) is not None
     ]
     unfit = {item.run_id for item in misfits}
-    fit = [run for run in runs if run.run_id not in unfit]
+    fit = [run for run in offer.runs if run.run_id not in unfit]
     free = [
         run.run_id
         for run in fit
@@ -85,9 +82,10 @@ async def _claim_offered(
     taken = {claim.run_id for claim in claims}
     expired: Sequence[int] = ()
     if rest := [run for run in fit if run.run_id not in taken]:
-        choice = await offered(connection, rest, terms)
+        choice = await offered(connection, rest, offer.aging, terms)
         claims += await _become_running(connection, choice.run_ids, terms)
         expired = choice.expired
+        misfits += [one for one in choice.misfits if one.run_id not in unfit]
     return Claimed(claims, misfits, expired)
 
 

@@ -1,7 +1,7 @@
 """Expiry: a run that has not begun when its time is over is cancelled instead of starting late.
 
 No claim hands it out after that. A claim that meets it ends it; for those that none meets there is a sweep. A run that waits for others is
-not due yet, so that it does not expire: see ``links.py``, which lets it go. One that waits for room under a limit does.
+not due yet, so that it does not expire: see ``links.py``, which lets it go. One that waits for its unique key, or for room under a limit, does.
 """
 
 from __future__ import annotations

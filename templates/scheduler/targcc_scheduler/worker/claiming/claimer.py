@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ...core.errors import NodeUnknown
 from ...core.outage import OUTAGES, Outage, is_undone
 from ...engine.handover import hand_on, hand_over, submission
@@ -131,10 +133,13 @@ class Claimer:
         if not begun:
             return
         now = self._clock.now()
+
+        async def leave(connection: AsyncConnection) -> None:
+            freed = await keys.begun(connection, begun, now)
+            await hand_on(self._engine, connection, freed, now)
+
         with contextlib.suppress(*OUTAGES):
-            async with self._store.write() as connection:
-                freed = await keys.begun(connection, begun, now)
-                await hand_on(self._engine, connection, freed, now)
+            await self._store.change(leave)
             self._engine.wake()
 
     def arguments(self, claim: Claim) -> Mapping[str, Any] | None:

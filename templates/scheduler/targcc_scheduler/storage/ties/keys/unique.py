@@ -102,18 +102,34 @@ async def take(
         wanted: For each key the run that is asked for.
         now: The present instant.
     """
-    if not wanted:
-        return {}
+    found: dict[Pair, Outcome] = {}
+    undoes = len(wanted) > 1 and await _keeps_locks(connection)
+    if undoes:
+        await connection.execute(_SAVE)
     for _ in range(_MOST_TRIES):
-        await _several(connection, wanted, _SAVE)
-        found = await _try(connection, wanted, now)
+        left = {pair: wanted[pair] for pair in wanted.keys() - found.keys()}
+        found |= await _try(connection, left, now) if left else {}
         if found.keys() == wanted.keys():
-            await _several(connection, wanted, _KEEP)
-            return found
-        await _several(
-            connection, wanted, _UNDO
-        )  # who waits for a key holds none that comes after it
-    raise RunStateError("the key of a unique run is taken and left again all the time")
+            break
+        if undoes:  # who waits for a key holds none that comes after it
+            await connection.execute(_UNDO)
+            found = {}
+    else:
+        raise RunStateError("the key of a unique run is taken and left again all the time")
+    if undoes:
+        await connection.execute(_KEEP)
+    return found
+
+
+async def _keeps_locks(connection: AsyncConnection) -> bool:
+    """Whether others may wait for what a transaction has locked: on SQLite, or where each statement commits by itself, they do not.
+
+    There a savepoint would be a mistake: SQLite takes one with which a transaction begins for all of it, and commits what is released.
+    """
+    if not known.of(connection).many_writers:
+        return False
+    driver = (await connection.get_raw_connection()).dbapi_connection
+    return not getattr(driver, "autocommit", False)
 
 
 async def _try(
@@ -125,14 +141,6 @@ async def _try(
     }
     held = {pair: wanted[pair] for pair in sorted(wanted.keys() - found.keys())}
     return found | await _among_others(connection, held, now) if held else found
-
-
-async def _several(
-    connection: AsyncConnection, wanted: Collection[Pair], statement: sa.TextClause
-) -> None:
-    """Keep or undo what was done for several keys; of one nothing is held when it is tried again."""
-    if len(wanted) > 1:
-        await connection.execute(statement)
 
 
 async def give(connection: AsyncConnection, runs: Mapping[int, NewRun]) -> None:

@@ -1,0 +1,56 @@
+"""Several keys at once on a connection of the application's: they are there exactly if its transaction is."""
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler import job
+from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.schema.tied.keys import job_unique
+from targcc_scheduler.storage.tables import job_run
+
+SEVERAL = [{"number": 1}, {"number": 2}]
+
+
+@job(unique="number")
+async def numbered(number: int) -> None:
+    """Be the only one of a number."""
+
+
+@pytest.fixture
+def theirs(not_started):
+    """Makes connections as an application has them, by SQLAlchemy, with these options."""
+    url = sa.make_url(not_started.settings.database_url)
+    made = []
+
+    def connect(**options):
+        engine = sa.create_engine(known.for_url(url).url(url, is_async=False), **options)
+        made.append(engine)
+        return engine.connect()
+
+    yield connect
+    for engine in made:
+        engine.dispose()
+
+
+async def counts(scheduler):
+    """How many keys and runs there are."""
+
+    async def look(db):
+        tables = (job_unique, job_run)
+        return [await db.scalar(sa.select(sa.func.count()).select_from(one)) for one in tables]
+
+    return await scheduler.read(look)
+
+
+async def test_keys_are_undone_with_a_transaction_that_they_begin(not_started, theirs):
+    with theirs() as connection:
+        await not_started.enqueue_many(numbered, SEVERAL, session=connection)
+        connection.rollback()
+    assert await counts(not_started) == [0, 0]
+
+
+async def test_keys_are_taken_where_each_statement_commits_by_itself(not_started, theirs):
+    with theirs(isolation_level="AUTOCOMMIT") as connection:
+        first = await not_started.enqueue_many(numbered, SEVERAL, session=connection)
+        again = await not_started.enqueue_many(numbered, SEVERAL, session=connection)
+    assert again == first
+    assert await counts(not_started) == [2, 2]
