@@ -121,7 +121,7 @@ async def test_what_was_written_is_known_when_what_was_tied_meanwhile_is_undone(
     assert len(await _rows(node, logged_job)) == 2
 
 
-async def test_a_key_of_a_limit_is_locked_after_what_waits_for_the_run_that_ends(
+async def test_a_key_of_a_limit_is_locked_after_what_waits_for_the_run_on_postgresql(
     migrated_postgresql_url,
 ):
     async with nodes_on(migrated_postgresql_url) as make:
