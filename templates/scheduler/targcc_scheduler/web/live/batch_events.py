@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Literal
 
 from fastapi import Request
 
 from ...security.roles import Principal
 from ..state import get_web
-from .streams import BEGINNING, COMMENT, LOOK_SECONDS, EventStream, Leave, event
+from .streams import EventStream, Leave, follow
 
 
 def batch_events(
@@ -26,24 +25,6 @@ def batch_events(
     Raises:
         Problem: there are too many streams.
     """
-    web = get_web(request)
-    web.streams.check(principal)
-
-    async def events() -> AsyncIterator[str]:
-        leave, shown = Leave(request, principal), None
-        with web.streams.one(principal), web.batches.watch(batch_id) as watcher:
-            yield BEGINNING
-            while await leave.goes_on() and leave.shows_all():
-                await watcher.news(LOOK_SECONDS)
-                said = ""
-                if watcher.status != shown and watcher.status is not None:
-                    shown = watcher.status
-                    said = event(kind, shown)
-                if watcher.ended:
-                    yield said + event("end", watcher.status)
-                    return
-                if said or leave.is_quiet():
-                    yield said or COMMENT
-                    leave.spoke()
-
-    return EventStream(events())
+    watching = get_web(request).batches.watch(batch_id)
+    leave = Leave(request, principal, whole=True)
+    return follow(principal, kind, watching, leave, lambda _: "")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from fastapi import Request
 
 from ...queries.models import LogLine
 from ...security.roles import Principal
 from ..state import get_web
-from .streams import BEGINNING, COMMENT, LOOK_SECONDS, EventStream, Leave, event
+from .streams import EventStream, Leave, event, follow
 
 Lines = Callable[[Iterable[LogLine]], str]
 
@@ -41,26 +41,6 @@ def run_events(
     Raises:
         Problem: there are too many streams.
     """
-    web = get_web(request)
-    web.streams.check(principal)
-
-    async def events() -> AsyncIterator[str]:
-        leave, shown = Leave(request, principal, job), None
-        with web.streams.one(principal), web.runs.watch(run_id, after) as watcher:
-            yield BEGINNING
-            while await leave.goes_on():
-                new = await watcher.news(LOOK_SECONDS)
-                said = ""
-                if watcher.status != shown and watcher.status is not None:
-                    shown = watcher.status
-                    said += event("run", shown)
-                if new:
-                    said += lines(new)
-                if watcher.ended:
-                    yield said + event("end", watcher.status)
-                    return
-                if said or leave.is_quiet():
-                    yield said or COMMENT
-                    leave.spoke()
-
-    return EventStream(events())
+    watching = get_web(request).runs.watch(run_id, after)
+    leave = Leave(request, principal, job)
+    return follow(principal, "run", watching, leave, lambda new: lines(new) if new else "")
