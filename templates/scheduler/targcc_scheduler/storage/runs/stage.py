@@ -10,26 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import RunState
 from ..dialects.frequent import FrequentStatement
-from ..dialects.listed import is_among, is_found, listed
+from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run
-from .transition import is_in_state, state_line, transition
+from .transition import OTHER, is_free, is_in_state, state_line, transition
 
 WAITS_FOR_ITS_TIME = (RunState.SCHEDULED, RunState.RETRYING)
-_other = job_run.alias("other")
-_DUE_AND_FREE = (
-    sa.select(_other.c.Id)
-    .where(
-        is_in_state(*WAITS_FOR_ITS_TIME, of=_other),
-        _other.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
-        _other.c.LimitKey.is_(None),
-    )
-    .with_for_update(skip_locked=True)
-    .scalar_subquery()
+_IS_DUE_AND_FREE = is_free(
+    is_in_state(*WAITS_FOR_ITS_TIME, of=OTHER),
+    OTHER.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
+    OTHER.c.LimitKey.is_(None),
 )
-# Whoever holds one has it run now, or cancels it; to wait for that while others are held could be a circle.
 _STAGE = FrequentStatement(
-    transition(RunState.ENQUEUED, is_found(job_run.c.Id, _DUE_AND_FREE), sources=WAITS_FOR_ITS_TIME)
+    transition(RunState.ENQUEUED, _IS_DUE_AND_FREE, sources=WAITS_FOR_ITS_TIME)
 )
 
 

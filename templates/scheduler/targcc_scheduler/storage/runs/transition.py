@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...core.states import RunState, sources_of
+from ..dialects.listed import is_found
 from ..tables import job_run
 
 
@@ -27,6 +28,19 @@ def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
 def is_in_state(*states: RunState, of: sa.FromClause = job_run) -> sa.ColumnElement[bool]:
     """That a run is in one of these states; they stand in the text of the statement, as they are the same each time."""
     return of.c.State.in_([sa.literal_column(f"'{state}'") for state in states])
+
+
+OTHER = job_run.alias("other")
+"""The name of a run in what :func:`is_free` is given."""
+
+
+def is_free(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """That ``where`` holds of a run, under the name :data:`OTHER`, and that nobody else has locked it; then it is locked.
+
+    Whoever holds its row changes the run too, and waits perhaps for one that is locked here already: to wait for that would be a circle.
+    """
+    found = sa.select(OTHER.c.Id).where(*where).with_for_update(skip_locked=True)
+    return is_found(job_run.c.Id, found.scalar_subquery())
 
 
 def transition(

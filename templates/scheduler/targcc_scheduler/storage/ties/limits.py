@@ -20,7 +20,7 @@ from ...core.states import FINAL, RunState
 from ..dialects import known
 from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
-from ..runs.transition import is_in_state, state_line, transition
+from ..runs.transition import OTHER, is_in_state, state_line, transition
 from ..runs.values import Settlement
 from ..schema.tied.keys import job_limit
 from ..tables import UtcDateTime, job_run
@@ -92,7 +92,7 @@ _LOCK = FrequentStatement(
     .order_by(_l.LimitKey)
     .with_for_update()
 )
-_STILL_ASK = asking.still_asks(is_among(asking.other.c.Id, listed("ids", sa.BigInteger)))
+_STILL_ASK = asking.still_asks(is_among(OTHER.c.Id, listed("ids", sa.BigInteger)))
 _ADMIT = FrequentStatement(transition(RunState.ENQUEUED, _STILL_ASK).returning(_c.Id))
 _WAKE = FrequentStatement(
     transition(

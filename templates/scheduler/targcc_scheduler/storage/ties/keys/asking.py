@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import ACTIVE, RunState
 from ...dialects.frequent import FrequentStatement
-from ...dialects.listed import is_found
 from ...runs.stage import NOT_REFUSED, refused_by
-from ...runs.transition import is_in_state, state_line, transition
+from ...runs.transition import OTHER, is_free, is_in_state, state_line, transition
 from ...runs.values import NewRun
 from ...tables import UtcDateTime, job_run
 from ..consequences import Ready
@@ -50,17 +49,10 @@ _DUE = FrequentStatement(
     .order_by(_r.Priority.desc(), _r.DueAt, _r.Id)
     .limit(MOST)
 )
-_other = job_run.alias("other")
-_STILL_ASKS = is_found(
-    _r.Id,
-    sa.select(_other.c.Id)
-    .where(
-        _other.c.Id == sa.bindparam("run_id"),
-        _other.c.LimitKey == sa.literal_column(f"'{ASKS}'"),
-        _other.c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"),
-    )
-    .with_for_update(skip_locked=True)
-    .scalar_subquery(),
+_STILL_ASKS = is_free(
+    OTHER.c.Id == sa.bindparam("run_id"),
+    OTHER.c.LimitKey == sa.literal_column(f"'{ASKS}'"),
+    OTHER.c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"),
 )
 _KEY = sa.bindparam("unique_key", type_=sa.Unicode(200))
 

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
 from ...dialects.frequent import FrequentStatement
-from ...dialects.listed import is_among, is_found, listed
-from ...runs.transition import transition
+from ...dialects.listed import is_among, listed
+from ...runs.transition import OTHER, is_free, transition
 from ...schema.tied.keys import job_limit
 from ...tables import job_run
 from ..tie import Tie
@@ -21,7 +21,7 @@ Row = Any
 
 _l = job_limit.c
 _IS_KEY = is_among(_l.LimitKey, listed("keys", sa.Text))
-_taker, other = job_run.alias("taker"), job_run.alias("other")
+_taker = job_run.alias("taker")
 
 
 def hidden(state: RunState) -> sa.ScalarSelect[Any]:
@@ -40,14 +40,11 @@ def asks(run: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """That a run (in ``is_one`` its name is ``other``) waits for room, and that nobody else has locked it; then it is locked.
+    """That a run (in ``is_one`` its name is ``OTHER``) waits for room, and that nobody else has locked it; then it is locked.
 
-    As it is locked in its state, the transition names all states from which a run may come: see :func:`hidden`. Whoever holds the row cancels
-    the run, and lets others go in turn: to wait for that would be a circle.
+    As it is locked in its state, the transition names all states from which a run may come: see :func:`hidden`.
     """
-    waits = other.c.State == hidden(RunState.AWAITING)
-    waiting = sa.select(other.c.Id).where(is_one, waits).with_for_update(skip_locked=True)
-    return is_found(job_run.c.Id, waiting.scalar_subquery())
+    return is_free(is_one, OTHER.c.State == hidden(RunState.AWAITING))
 
 
 def _of_key(what: sa.ColumnElement[Any], is_one: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
@@ -81,8 +78,8 @@ _keys = (
     sa.select(
         *_TERMS,
         _of_key(sa.func.sum(_taker.c.Weight), _takes_room).label("taken"),
-        _urgent(other, other.c.Id)
-        .where(other.c.LimitKey == _l.LimitKey)
+        _urgent(OTHER, OTHER.c.Id)
+        .where(OTHER.c.LimitKey == _l.LimitKey)
         .limit(sa.literal_column("1"))
         .scalar_subquery()
         .label("first_id"),
@@ -103,7 +100,7 @@ _has_room = sa.or_(
 _with_room = sa.select(job_run.c.Id).select_from(_first)
 _with_room = _with_room.where(_keys.c.IntervalMs.is_(None), _has_room)
 _admitted = (
-    transition(RunState.ENQUEUED, still_asks(other.c.Id.in_(_with_room)))
+    transition(RunState.ENQUEUED, still_asks(OTHER.c.Id.in_(_with_room)))
     .returning(job_run.c.Id)
     .cte("admitted")
 )
