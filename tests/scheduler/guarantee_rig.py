@@ -21,7 +21,9 @@ from projects import PATH
 from targcc_scheduler import Actor, ActorKind, RunState, Scheduler, Settings
 from targcc_scheduler.core.clock import SystemClock
 from targcc_scheduler.core.states import FINAL, TRANSITIONS
+from targcc_scheduler.jobs.options.unique import Unique
 from targcc_scheduler.queries.models import run_of
+from targcc_scheduler.storage.runs.values import NewRun, UniqueKey
 from targcc_scheduler.storage.tables import job_run, logged_job
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -190,3 +192,17 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = 40) ->
             pytest.fail(f"{what}: not within {seconds:g} s")
         await asyncio.sleep(0.02)
     return value
+
+
+def unique_run(job: str, key: str, rule: Unique, due_at: datetime) -> NewRun:
+    """A run of a job that is unique by a key, as who enqueues it asks for it."""
+    return NewRun(
+        job_name=job,
+        job_type="FireAndForget",
+        queue="default",
+        priority=0,
+        due_at=due_at,
+        triggered_by="System",
+        state=RunState.ENQUEUED,
+        unique=UniqueKey(key, rule),
+    )

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 import sqlalchemy as sa
+from guarantee_rig import unique_run
 from processes import environment
 from targcc_scheduler.core.actor import Actor, ActorKind
 from targcc_scheduler.core.states import RunState
@@ -30,7 +31,7 @@ from targcc_scheduler.storage.failures import groups
 from targcc_scheduler.storage.overrides import rows as overrides
 from targcc_scheduler.storage.runs import claim, operate, stage
 from targcc_scheduler.storage.runs.settle import settle
-from targcc_scheduler.storage.runs.values import NewRun, Settlement, UniqueKey
+from targcc_scheduler.storage.runs.values import Settlement
 from targcc_scheduler.storage.schema.tied.keys import job_idempotency, job_limit, job_unique
 from targcc_scheduler.storage.tables import (
     job_batch,
@@ -177,19 +178,9 @@ async def chained(connection: Any) -> None:
 
 async def replace_two(connection: Any) -> None:
     """Ask for runs with two keys, for which others stand that get new arguments."""
-    wanted = {}
+    rule, wanted = Unique(duplicate="replace"), {}
     for key in ("a", "b"):
-        run = NewRun(
-            job_name="Old",
-            job_type="FireAndForget",
-            queue="default",
-            priority=0,
-            due_at=NOW,
-            triggered_by="System",
-            state=RunState.ENQUEUED,
-            unique=UniqueKey(key, Unique(duplicate="replace")),
-        )
-        wanted["Old", key] = replace(run, arguments_json="{}")
+        wanted["Old", key] = replace(unique_run("Old", key, rule, NOW), arguments_json="{}")
     found = await unique.take(connection, wanted, NOW)
     assert all(isinstance(one, unique.Standing) for one in found.values())
 

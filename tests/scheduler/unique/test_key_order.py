@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler.core.states import RunState
+from guarantee_rig import unique_run
 from targcc_scheduler.jobs.options.unique import Unique
-from targcc_scheduler.storage.runs.values import NewRun, UniqueKey
+from targcc_scheduler.storage.runs.values import NewRun
 from targcc_scheduler.storage.schema.tied.keys import job_unique
 from targcc_scheduler.storage.ties.keys import unique
 from targcc_scheduler.storage.transactions import Store
@@ -50,20 +50,7 @@ class Halting:
 
 
 def wanted(*keys: str) -> dict[unique.Pair, NewRun]:
-    made = {}
-    for key in keys:
-        run = NewRun(
-            job_name="alone",
-            job_type="FireAndForget",
-            queue="default",
-            priority=0,
-            due_at=NOW,
-            triggered_by="System",
-            state=RunState.ENQUEUED,
-            unique=UniqueKey(key, Unique()),
-        )
-        made["alone", key] = run
-    return made
+    return {("alone", key): unique_run("alone", key, Unique(), NOW) for key in keys}
 
 
 async def let_go(connection: Any, keys: dict[str, int]) -> None:
