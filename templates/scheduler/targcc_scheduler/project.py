@@ -76,7 +76,7 @@ class Project:
             object.__setattr__(self, "database_url", f"sqlite:///{self.package}.db")
 
 
-_configured: Project | None = None
+_configured: Project | ProjectError | None = None
 
 
 def configure(
@@ -84,16 +84,23 @@ def configure(
 ) -> None:
     """Say which project this process runs; before a scheduler is made.
 
+    Another name than these in ``TARGCC_ENVIRONMENT`` is refused by :func:`check` and :func:`current`: the command line, which is
+    imported from below the package that calls this, is there to say so.
+
     Args:
         project: The project.
         environments: What is different of it where the environment variable ``TARGCC_ENVIRONMENT`` has one of these names.
 
     Raises:
-        ProjectError: another project is configured in this process already, or there is no environment of that name.
+        ProjectError: another project is configured in this process already.
     """
     global _configured  # noqa: PLW0603 - the one place where a process keeps its project
-    project = _in_environment(project, environments or {})
-    if _configured is not None and _configured != project:
+    try:
+        project = _in_environment(project, environments or {})
+    except ProjectError as error:
+        _configured = error
+        return
+    if isinstance(_configured, Project) and _configured != project:
         raise ProjectError(
             f"this process runs {_configured.name} already: {project.name} needs a process of its own"
         )
@@ -106,18 +113,30 @@ def _in_environment(project: Project, environments: Mapping[str, Mapping[str, An
         return project
     if name not in environments:
         raise ProjectError(
-            f"{ENVIRONMENT} is {name!r}, and targcc.yaml has {', '.join(environments)}: add it there, it may be empty"
+            f"{ENVIRONMENT} is {name!r}, and targcc.yaml has {', '.join(environments)}: set it to one of them,"
+            " or add it there and regenerate; it may be empty"
         )
     return replace(project, **environments[name])
+
+
+def check() -> None:
+    """Refuse to go on where ``TARGCC_ENVIRONMENT`` names no environment of the project.
+
+    Raises:
+        ProjectError: it does not.
+    """
+    if isinstance(_configured, ProjectError):
+        raise ProjectError(str(_configured))
 
 
 def current() -> Project:
     """The project of this process.
 
     Raises:
-        ProjectError: none is configured.
+        ProjectError: none is configured, or ``TARGCC_ENVIRONMENT`` names no environment of it.
     """
-    if _configured is None:
+    check()
+    if not isinstance(_configured, Project):
         raise ProjectError(
             "no project is configured: import job and Scheduler from <package>.scheduler, not from targcc_scheduler"
         )

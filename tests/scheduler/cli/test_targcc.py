@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -13,7 +14,8 @@ import click
 import pytest
 import targcc_scheduler
 from click.testing import CliRunner, Result
-from targcc_scheduler import __version__
+from targcc_scheduler import __version__, configure
+from targcc_scheduler import project as projects
 from targcc_scheduler.cli.main import main
 
 Targcc = Callable[..., Result]
@@ -68,14 +70,61 @@ def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):
     assert said == f"web-jobs, targcc-scheduler {__version__} (package)\n"
 
 
-def test_a_vendored_copy_says_so(tmp_path: Path):
-    copy = tmp_path / "acme_jobs" / "scheduler"
+@pytest.fixture(scope="module")
+def vendored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project with a copy of the scheduler, and one environment."""
+    root = tmp_path_factory.mktemp("vendored")
+    copy = root / "acme_jobs" / "scheduler"
     shutil.copytree(Path(targcc_scheduler.__file__).parent, copy)
     with (copy / "__init__.py").open("a", encoding="utf-8") as file:
-        file.write('configure(Project(name="acme", package="acme_jobs"))\n')
-    command = [sys.executable, "-m", "acme_jobs.scheduler", "--version"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        file.write('configure(Project(name="acme", package="acme_jobs"), {"staging": {}})\n')
+    return root
+
+
+def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """What a process in the project's folder says."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=root,
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_vendored_copy_says_so(vendored: Path):
+    said = at(vendored, "-m", "acme_jobs.scheduler", "--version").stdout
     assert said == f"acme, targcc-scheduler {__version__} (vendored)\n"
+
+
+WRONG_ENVIRONMENT = (
+    "error: TARGCC_ENVIRONMENT is 'stagin', and targcc.yaml has staging: set it to one of them,"
+    " or add it there and regenerate; it may be empty\n"
+)
+
+
+def test_an_environment_that_is_not_there_is_said_in_a_line(vendored: Path):
+    code = "from acme_jobs.scheduler import main; main(['--version'])"  # as the script does
+    said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
+    assert (said.returncode, said.stdout, said.stderr) == (2, "", WRONG_ENVIRONMENT)
+
+
+@pytest.mark.parametrize("words", ["job list", "migrate", "serve", "doctor"])
+def test_no_command_works_in_an_environment_that_is_not_there(
+    targcc: Targcc, monkeypatch: pytest.MonkeyPatch, words: str
+):
+    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "stagin")
+    configure(projects.Project(name="acme", package="acme_jobs"), {"staging": {}})
+    assert targcc(*words.split(), status=2).stderr == WRONG_ENVIRONMENT
+
+
+def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendored: Path):
+    code = "from acme_jobs.scheduler import scheduler_router"
+    said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")
+    assert (said.returncode, "ProjectError: TARGCC_ENVIRONMENT is" in said.stderr) == (1, True)
 
 
 def test_jobs_are_listed_plainly_in_a_pipe(targcc: Targcc):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import targcc_scheduler
 from targcc_scheduler import project as projects
 from targcc_scheduler.core.errors import ProjectError
 from targcc_scheduler.jobs.declaration import declare
@@ -53,8 +54,11 @@ def test_a_flow_starts_as_the_environment_says(monkeypatch):
 
 def test_a_name_that_the_spec_does_not_have_is_refused(monkeypatch):
     monkeypatch.setenv("TARGCC_ENVIRONMENT", "stagin")
+    vars(targcc_scheduler).pop("job", None)  # as if nobody had imported it yet
 
-    with pytest.raises(ProjectError, match=r"targcc\.yaml has production, staging"):
-        configure(PLAIN, ENVIRONMENTS)
+    configure(PLAIN, ENVIRONMENTS)
+    for used in (current, lambda: targcc_scheduler.job):
+        with pytest.raises(ProjectError, match=r"targcc\.yaml has production, staging"):
+            used()
     configure(PLAIN)
     assert current() == PLAIN

@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 
+from ..core.errors import ProjectError
 from ..core.memory import leave_orm_until_asked
 from ..core.secrets import mask
 from ..core.text import visible
 from ..core.version import DISTRIBUTION, MODE, __version__
 from .api.completing import profile_names
-from .group import Commands
+from .group import CliError, Commands
 
 _MODULES = {
     "serve": ("serve", "serve"),
@@ -87,7 +88,11 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: Any)
     if wanted and not ctx.resilient_parsing:
         from ..project import current
 
-        click.echo(f"{current().name}, {DISTRIBUTION} {__version__} ({MODE})")
+        try:
+            name = current().name
+        except ProjectError as error:  # this is before the command is invoked
+            raise CliError(str(error)) from None
+        click.echo(f"{name}, {DISTRIBUTION} {__version__} ({MODE})")
         ctx.exit()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.version import __version__
 from .project import Project, configure
+from .project import check as _check_project
 
 if TYPE_CHECKING:
     from .cli.main import main
@@ -243,6 +244,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "main":  # the command line says in a line what is wrong
+        _check_project()
     value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
