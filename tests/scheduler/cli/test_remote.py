@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from targcc_scheduler import Settings, create_app
 from targcc_scheduler.cli.main import main
+from targcc_scheduler.project import current
 from targcc_scheduler.storage.failures.cause import cause_of
 from threads import serving
 
@@ -267,14 +268,16 @@ def test_a_password_that_nobody_can_type_is_asked_for_in_words(database_url: str
     assert "where nobody types, --password-stdin reads it" in refused.stderr
 
 
-def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):
-    def completed(line: str, **environment: str) -> list[str]:
-        words = line.split(" ")
-        asked = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
-        found = CliRunner().invoke(main, [], env=asked | environment, prog_name="targcc")
-        assert found.stderr == ""
-        return [one.partition(",")[2] for one in found.stdout.split()]
+def completed(line: str, **environment: str) -> list[str]:
+    """What a shell offers for the last word of a line."""
+    words = line.split(" ")
+    asked = {"_TARGCC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}  # fmt: skip
+    found = CliRunner().invoke(main, [], env=asked | environment, prog_name="targcc")
+    assert found.stderr == ""
+    return [one.partition(",")[2] for one in found.stdout.split()]
 
+
+def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):
     nowhere = {"TARGCC_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
     assert completed("targcc job info da", **nowhere) == ["DailyReport"]
     assert completed("targcc job info da", **twins.there) == ["DailyReport"]
@@ -282,6 +285,21 @@ def test_names_are_completed_from_the_project_and_from_a_server(twins: Twins):
     assert completed("targcc run list --state fa") == ["failed"]
     assert completed("targcc --profile lo") == ["local"]
     assert completed("targcc job info da", TARGCC_SERVER="http://127.0.0.1:1") == []
+
+
+@pytest.fixture
+def _month_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = {"steps": {"report": {"job": "DailyReport"}}}
+    project = replace(current(), flows={"MonthEnd": flow})
+    monkeypatch.setattr("targcc_scheduler.project._configured", project)
+
+
+@pytest.mark.usefixtures("_month_end")
+def test_names_of_flows_are_completed(twins: Twins):
+    nowhere = {"TARGCC_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
+    for where in (nowhere, twins.there):
+        assert completed("targcc flow start ", **where) == ["MonthEnd"]
+        assert completed("targcc flow list --name mo", **where) == ["MonthEnd"]
 
 
 def test_a_script_for_each_shell_is_printed_or_put_in_its_place(tmp_path: Path, monkeypatch):

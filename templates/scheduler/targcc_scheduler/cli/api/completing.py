@@ -25,14 +25,17 @@ def profile_names(_ctx: click.Context, _parameter: click.Parameter, begun: str) 
     return _fitting(lambda: [profiles.LOCAL, *profiles.load().named], begun)
 
 
-def _completes(key: str, here: Callable[[], Iterable[str]]) -> _Names:
-    """Names that the API lists below ``key``; without a server, what ``here`` finds in this process without asking the database."""
+def _completes(key: str, here: Callable[[], Iterable[str]], *, only: str | None = None) -> _Names:
+    """Names that the API lists below ``key``; without a server, what ``here`` finds in this process without asking the database.
+
+    ``only``: what has to be true of those that the API lists.
+    """
 
     def complete(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
         def names() -> Iterable[str]:
             with ctx.scope(cleanup=False):
                 profile = server()
-            return here() if profile is None else asyncio.run(_asked(profile, key))
+            return here() if profile is None else asyncio.run(_asked(profile, key, only))
 
         return _fitting(names, begun)
 
@@ -51,12 +54,12 @@ def _fitting(names: Callable[[], Iterable[str]], begun: str) -> list[str]:
     return [name for name in found if name.casefold().startswith(begun.casefold())]
 
 
-async def _asked(profile: Profile, key: str) -> list[str]:
+async def _asked(profile: Profile, key: str, only: str | None) -> list[str]:
     from .there import at_server
 
     async with at_server(profile, seconds=_SECONDS) as api:
         found = await api.get(path(key), list[dict[str, Any]])
-    return [str(one["name"]) for one in found]
+    return [str(one["name"]) for one in found if only is None or one.get(only)]
 
 
 def _jobs() -> Iterable[str]:
@@ -74,9 +77,17 @@ def _queues() -> Iterable[str]:
     return queue_names(Scheduler(settings()).definitions.values())
 
 
+def _flows() -> Iterable[str]:
+    from ...project import current
+
+    return current().flows
+
+
 job_names = _completes("jobs", _jobs)
 """The jobs, in the code or at the server."""
 queue_names = _completes("queues", _queues)
 """The queues of the jobs."""
+flow_names = _completes("jobs", _flows, only="flow")
+"""The flows of targcc.yaml."""
 server_names = _completes("servers", list)
 """The nodes; only a server is asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ....web.api.flows.schemas import FlowIn, FlowOut, RerunIn
+from ...api.completing import flow_names
 from ...api.reach import path, reached
 from ...common import run
 from ...group import Commands
@@ -18,7 +19,7 @@ def flow_group() -> None:
 
 
 @flow_group.command("list")
-@click.option("--name", help="Of this name.")
+@click.option("--name", shell_complete=flow_names, help="Of this name.")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, help="At most so many.")
 @shows
 def list_flows(name: str | None, *, limit: int, as_json: bool) -> None:
@@ -64,7 +65,7 @@ def show(flow_id: int, *, as_json: bool) -> None:
 
 
 @flow_group.command("start")
-@click.argument("name")
+@click.argument("name", shell_complete=flow_names)
 @argument_options
 @json_option
 def start(name: str, *, pairs: tuple[str, ...], arguments: str | None, as_json: bool) -> None:

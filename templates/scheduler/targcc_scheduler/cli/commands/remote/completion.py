@@ -17,7 +17,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.option("--install", is_flag=True, help="Put the script where the shell looks for it.")
 def completion(shell: str, *, install: bool) -> None:
-    """Print the script that lets a shell complete commands, and names of jobs, queues, states, servers and profiles.
+    """Print the script that lets a shell complete commands, and names of jobs, flows, queues, states, servers and profiles.
 
     \b
     Example:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ....project import current
 from ....queries.following.chains import Chain
 from ....queries.jobs import JobOverview
 from ....queries.models import Pause
@@ -39,6 +40,7 @@ class JobOut(Schema):
     left_spec: bool = Field(
         description="Whether it is in the code, and targcc.yaml, which had it, has it no more."
     )
+    flow: bool = Field(description="Whether it is a flow of targcc.yaml: each of its runs starts one.")
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
@@ -176,6 +178,7 @@ def job_values(job: JobOverview, chain: Chain | None) -> dict[str, Any]:
         "paused": job.pause,
         "owner": job.owner,
         "left_spec": definition.left_spec,
+        "flow": definition.name in current().flows,
         "next_run": job.next_run,
         "last_run": run_out(job.last, definition) if job.last is not None else None,
         "success_rate": job.success_rate,
