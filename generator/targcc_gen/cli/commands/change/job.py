@@ -24,6 +24,7 @@ _WHEN = {
     "fire_and_forget": "--fire-and-forget",
 }
 """The options that say when a job runs."""
+_LIMITS = 'write "--limit 2" for so many at once, "--limit 100/min" for so many in a while, or both'
 
 
 @click.command(short_help="Add a job, rename one, or remove one.")
@@ -51,6 +52,7 @@ def job(
       targcc-gen job DailyReport --cron "0 2 * * *" --timezone Europe/London --blueprint report
       targcc-gen job SendWelcome --fire-and-forget --param user_id:int
       targcc-gen job CheckOrders --after ImportOrders
+      targcc-gen job SyncTenant --manual --param tenant_id:int --limit 2 --limit-key tenant_id
       targcc-gen job DailyReport --rename MorningReport
       targcc-gen job DailyReport --remove
 
@@ -65,7 +67,8 @@ def job(
     given = [key for key, value in options.items() if value not in {None, False, ()}]
     if alone and (given or (remove and rename is not None)):
         other = (given or ["rename"])[0]
-        shown = _WHEN.get(other, f"--{other.replace('_', '-')}")
+        command = click.get_current_context().command
+        shown = next(one.opts[0] for one in command.params if one.name == other)
         raise click.UsageError(f"{alone} takes no {shown}")
     if rename is not None:
         from targcc_gen.cli.commands.change.job_rename import rename_job_of
@@ -137,7 +140,8 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
             values[key] = list(options[option])
     if options["paused"]:
         values["paused"] = True
-    values |= _misfire(options) | _alerts(options) | _params(options["params"])
+    values |= _misfire(options) | _limit(options)
+    values |= _alerts(options) | _params(options["params"])
     return _with_blueprint_defaults(values)
 
 
@@ -158,6 +162,23 @@ def _misfire(options: dict[str, Any]) -> dict[str, Any]:
     given = {"policy": options["misfire"], "grace": options["misfire_grace"]}
     misfire = {key: value for key, value in given.items() if value is not None}
     return {"misfire": misfire} if misfire else {}
+
+
+def _limit(options: dict[str, Any]) -> dict[str, Any]:
+    limit: dict[str, Any] = {}
+    for text in options["limits"]:
+        if not text.isdecimal() and "/" not in text:
+            raise InputError(f'--limit "{text}" is neither a number nor a rate', hint=_LIMITS)
+        key, value = ("rate", text) if "/" in text else ("running", int(text))
+        if key in limit:
+            raise InputError(f"--limit {limit[key]} and --limit {text}: choose one", hint=_LIMITS)
+        limit[key] = value
+    for key in ("key", "burst", "weight"):
+        if (value := options[f"limit_{key}"]) is not None:
+            if not options["limits"]:
+                raise InputError(f"--limit-{key} goes with --limit", hint=_LIMITS)
+            limit[key] = value
+    return {"limit": limit} if limit else {}
 
 
 def _alerts(options: dict[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,26 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
     ),
     click.option("--concurrency", type=int, help="At most so many runs at once on all nodes."),
     click.option(
+        "--limit",
+        "limits",
+        metavar="LIMIT",
+        multiple=True,
+        help="At most so many runs under way at once (2), or started in a while (100/min). May be given more than once.",
+    ),
+    click.option(
+        "--limit-key",
+        metavar="PARAM",
+        help="With --limit: for each value of this argument.  [default: for all runs together]",
+    ),
+    click.option(
+        "--limit-burst",
+        type=int,
+        help="With --limit 100/min: so many may start at once after a pause.",
+    ),
+    click.option(
+        "--limit-weight", type=int, help="With --limit 10: a run counts as so many.  [default: 1]"
+    ),
+    click.option(
         "--unique",
         metavar="PARAM",
         multiple=True,
