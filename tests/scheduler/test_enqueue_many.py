@@ -1,10 +1,12 @@
 """Many runs of a job at once."""
 
+import asyncio
 import json
 
 import pytest
 import sqlalchemy as sa
-from targcc_scheduler import ArgumentsError, job
+from targcc_scheduler import ArgumentsError, Client, job
+from targcc_scheduler.enqueueing import waiting
 from targcc_scheduler.jobs.registry import JobRegistry
 from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.tables import job_run
@@ -53,6 +55,29 @@ async def test_they_are_part_of_the_callers_transaction(scheduler):
         await mine.rollback()
     await engine.dispose()
     assert await _runs(scheduler) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "many", "problem"),
+    [
+        ([1], 4, "a call has at most 3 runs that wait, not 4: make several"),
+        ([1, 2, 3], 3, "3 runs that wait for 3 are more than 8 links: let them wait for a batch"),
+    ],
+)
+async def test_no_more_of_them_wait_than_can_go_at_once(
+    scheduler, monkeypatch, after, many, problem
+):
+    monkeypatch.setattr(waiting, "MOST_WAITING", 3)
+    monkeypatch.setattr(waiting, "MOST_LINKS", 8)
+    await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * 4)
+    with pytest.raises(ValueError, match=problem):
+        await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * many, after=after)
+    with pytest.raises(ValueError, match=problem):
+        await asyncio.to_thread(
+            Client(scheduler).enqueue_many, GreetJob, [{"user_id": 1}] * many, after=after
+        )
+    await scheduler.enqueue_many(GreetJob, [{"user_id": 1}] * 3, after=[1, 2, 2])
+    assert len(await _runs(scheduler)) == 7
 
 
 async def test_none_is_not_an_error(scheduler):

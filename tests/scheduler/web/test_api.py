@@ -114,6 +114,9 @@ async def test_arguments_are_checked_before_anything_runs(busy_site: Site):
         answer = await client.post("/api/jobs/MailUser/trigger", json={"arguments": arguments})
         assert answer.status_code == 422
         assert said in answer.json()["detail"]
+    many = {"arguments": {"user_id": 7}, "after": list(range(10_001))}
+    answer = await client.post("/api/jobs/MailUser/trigger", json=many)
+    assert (answer.status_code, "at most 10000 items" in answer.text) == (422, True)
     assert (await client.get("/api/runs")).json()["runs"] == []
     ok = await client.post("/api/jobs/MailUser/trigger", json={"arguments": {"user_id": 7}})
     run = await finished(client, ok.json()["run_id"])

@@ -20,7 +20,7 @@ from ..storage.runs.values import NewRun, On, Otherwise, Quorum, RunId
 from .asked import Options, due_instant, new_runs
 from .batches.batch import Batch, PlainBatch, Wanted
 from .batches.handling import Batches
-from .waiting import Parents, after_of
+from .waiting import Parents, after_of, check_size
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Creating:
     ) -> list[RunId]:
         """Run a job once for each of many sets of arguments: all or none of them; returns the runs' ids, in that order.
 
-        The rest is as :meth:`enqueue` has it.
+        The rest is as :meth:`enqueue` has it. With ``after`` there are at most 10,000 (``ValueError``).
         """
         waits = after_of(after, on, quorum, otherwise)
         options = Options(waits, queue, priority, expires_in)
@@ -277,6 +277,7 @@ class Creating:
         made = new_runs(
             definition, kind, many, by, now, options=options, most_bytes=keeper.most_bytes
         )
+        check_size(options.after, len(made))
         runs = [keeper.put_of(run) for run in made]
         if session is None:
             return self._host.call_now(self.operate(operations.create_runs, None, runs))
@@ -296,6 +297,7 @@ class Creating:
         runs = new_runs(
             self.find(job), kind, many, by, now, options=options, most_bytes=keeper.most_bytes
         )
+        check_size(options.after, len(runs))
         return [
             await asyncio.to_thread(keeper.put_of, run) if run.contents else run for run in runs
         ]

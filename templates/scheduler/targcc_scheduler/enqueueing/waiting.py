@@ -8,6 +8,11 @@ from typing import Protocol, get_args, runtime_checkable
 from ..storage.runs.values import After, On, Otherwise, Quorum
 from ..storage.ties.links import BATCH, RUN
 
+MOST_WAITING = 10_000
+"""So many runs of a call, or of a batch, may wait: they go, or are discarded, in the transaction that ends what they wait for."""
+MOST_LINKS = 100_000
+"""So many rows may say what they wait for, one for each of them and each of its parents."""
+
 
 @runtime_checkable
 class HasBatchId(Protocol):
@@ -53,3 +58,26 @@ def after_of(
         quorum,
         otherwise,
     )
+
+
+def check_size(after: After | None, runs: int) -> None:
+    """Refuse more of what waits than one call makes.
+
+    Args:
+        after: What the runs wait for.
+        runs: How many there are.
+
+    Raises:
+        ValueError: there are too many, or together they wait for too much.
+    """
+    if after is None:
+        return
+    if runs > MOST_WAITING:
+        raise ValueError(
+            f"a call has at most {MOST_WAITING} runs that wait, not {runs}: make several"
+        )
+    parents = len(set(after.parents))
+    if runs * parents > MOST_LINKS:
+        raise ValueError(
+            f"{runs} runs that wait for {parents} are more than {MOST_LINKS} links: let them wait for a batch of these"
+        )

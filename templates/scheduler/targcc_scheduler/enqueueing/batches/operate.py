@@ -24,11 +24,10 @@ from ...storage.ties.batches import ended, rows
 from ...storage.ties.batches.waiters import waiting_for
 from ...storage.ties.links import BATCH
 from ...storage.ties.tie import Tie
+from ..waiting import MOST_WAITING, check_size
 
 MOST_RUNS = 100_000
 """A batch has at most so many runs when it is created."""
-MOST_WAITING = 10_000
-"""So many, if they wait for something: they go, or are discarded, in the transaction that ends it."""
 _LONGEST_NAME = 200
 _A_STEP = 1_000
 _ENDED_BADLY = (RunState.CANCELLED, RunState.FAILED)
@@ -78,6 +77,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
     """Create a batch with all that is in it; its id.
 
     Raises:
+        ValueError: its runs wait for too much.
         BatchError: it has too many runs, or what it is to be in is over, or is what it is to wait for.
         UnknownBatch: what it is to be in does not exist.
         UnknownRun: what its runs are to wait for does not exist.
@@ -124,10 +124,13 @@ async def _refuse_circle(call: Call, planned: Planned, parent: int) -> None:
 
 def _check_size(every: Sequence[Planned]) -> None:
     total = sum(len(one.runs) for one in every)
-    most = MOST_WAITING if any(run.after for one in every for run in one.runs) else MOST_RUNS
+    waits = {run.after for one in every for run in one.runs if run.after is not None}
+    most = MOST_WAITING if waits else MOST_RUNS
     if total > most:
         what = "batch" if most == MOST_RUNS else "batch that waits"
         raise BatchError(f"a {what} has at most {most} runs, not {total}: make several")
+    for after in waits:
+        check_size(after, total)
 
 
 async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tuple[list[int], int]:

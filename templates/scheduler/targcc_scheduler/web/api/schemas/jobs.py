@@ -40,7 +40,9 @@ class JobOut(Schema):
     left_spec: bool = Field(
         description="Whether it is in the code, and targcc.yaml, which had it, has it no more."
     )
-    flow: bool = Field(description="Whether it is a flow of targcc.yaml: each of its runs starts one.")
+    flow: bool = Field(
+        description="Whether it is a flow of targcc.yaml: each of its runs starts one."
+    )
     next_run: datetime | None
     last_run: RunOut | None
     success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
@@ -154,7 +156,9 @@ class TriggerIn(BaseModel):
             " made, a call with the same name gets that run.",
         )
     )
-    after: tuple[int, ...] = Field(default=(), description="The runs that it waits for.")
+    after: tuple[int, ...] = Field(
+        default=(), max_length=10_000, description="The runs that it waits for."
+    )
     on: On = Field(default="success", description="How they have to end.")
     quorum: Quorum = Field(default="all", description="Whether all of them have to, or any.")
     otherwise: Otherwise = Field(
