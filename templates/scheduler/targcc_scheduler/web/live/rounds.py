@@ -20,10 +20,11 @@ W = TypeVar("W")
 """Somebody who is told."""
 Read = Callable[[Callable[[AsyncConnection], Awaitable[Any]]], Awaitable[Any]]
 """Answers a query from the scheduler's database."""
+_AFTER_FAULT_SECONDS = 5.0
 
 
 class Rounds(Generic[W]):
-    """Looks again and again while there is somebody to tell, through outages of the database too. For one event loop.
+    """Looks again and again while there is somebody to tell, through outages of the database and faults too. For one event loop.
 
     Args:
         what: What it does, for the log.
@@ -33,6 +34,7 @@ class Rounds(Generic[W]):
     def __init__(self, what: str, once: Callable[[], Awaitable[float]]) -> None:
         self.listeners: set[W] = set()
         """Who is told."""
+        self._what = what
         self._once = once
         self._outage = Outage(log, what)
         self._going: asyncio.Task[None] | None = None
@@ -62,5 +64,9 @@ class Rounds(Generic[W]):
                 self._outage.over()
             except (*OUTAGES, QueryTimeout) as error:
                 wait = self._outage.failed(error).total_seconds()
+            except Exception:
+                log.exception("%s failed, which is a fault; it goes on", self._what)
+                await asyncio.sleep(_AFTER_FAULT_SECONDS)  # also for whoever comes meanwhile
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._come.wait(), wait)

@@ -1,0 +1,29 @@
+"""The loop behind open pages."""
+
+import asyncio
+import logging
+
+from targcc_scheduler.web.live import rounds
+from targcc_scheduler.web.live.rounds import Rounds
+
+
+async def test_a_fault_is_logged_and_those_who_look_go_on_hearing(monkeypatch, caplog):
+    monkeypatch.setattr(rounds, "_AFTER_FAULT_SECONDS", 0.01)
+    faults, told = [LookupError("no such column"), TypeError("no number")], asyncio.Event()
+
+    async def once() -> float:
+        if faults:
+            raise faults.pop(0)
+        told.set()
+        return 60
+
+    live: Rounds[object] = Rounds("following runs", once)
+    with live.join(object()):
+        async with asyncio.timeout(30):
+            await told.wait()
+    found = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert [one.getMessage() for one in found] == [
+        "following runs failed, which is a fault; it goes on"
+    ] * 2
+    for said in ("in once", "LookupError: no such column", "TypeError: no number"):
+        assert said in caplog.text  # its trace
