@@ -108,7 +108,16 @@ async def test_the_command_line_shows_them_too(busy: Site, monkeypatch):
     assert "MailUser user_id=1 " in shown
     assert "2 of 2" in shown
     assert len(json.loads(await said("--json", "--limit", "4"))) == 4
-    assert "No key of a limit of SyncStock is in use" in await said("syncstock")
+    assert "TOKENS LEFT" in shown
+    assert await said("syncstock") == (
+        "SyncStock has no limit: @job(limit=…), or limit: in targcc.yaml, gives it one.\n"
+    )
+    assert await said("mailuser", "--key", "id=77") == (
+        'No key that has "id=77" in it of a limit of MailUser is in use.\n'
+    )
+    assert await said("--key", "id=2", "--waiting") == (
+        'No run waits for a key that has "id=2" in it of a limit.\n'
+    )
     unknown = await asyncio.to_thread(CliRunner().invoke, main, ["limits", "MailUsr"])
     assert (unknown.exit_code, "did you mean 'MailUser'?" in unknown.stderr) == (2, True)
     assert (
