@@ -11,6 +11,7 @@ from pathlib import Path
 from storms import report
 from storms.databases import new_folder
 from storms.plan import FAULTS, ONLY_POSTGRESQL, ONLY_PROCESSES, StormPlan
+from storms.policies import WEIGHTS
 from storms.storm import faketime, judge, run
 
 _DEFAULT_FAULTS = "kill,worker,stop,term,pg,net,pause"
@@ -59,6 +60,7 @@ def _plans(options: argparse.Namespace) -> list[StormPlan]:
     isolations = ["thread", "process"] if options.isolation == "both" else [options.isolation]
     if "process" in isolations and not _has_processes():
         raise ValueError("this scheduler does not know isolation: process")
+    weights = _weights(options.weights)
     seed = options.seed if options.seed is not None else random.randrange(10_000)
     return [
         StormPlan(
@@ -75,10 +77,23 @@ def _plans(options: argparse.Namespace) -> list[StormPlan]:
             lost_after=options.lost_after,
             margin=options.margin,
             minutes=options.minutes,
+            weights=weights,
         )
         for database in databases
         for isolation in isolations
     ]
+
+
+def _weights(text: str) -> dict[str, int]:
+    """Weights as they are given: ``Fan=25,Token=1``."""
+    pairs = [one.partition("=") for one in text.split(",") if one]
+    if unknown := {job for job, _, _ in pairs} - WEIGHTS.keys():
+        raise ValueError(
+            f"nobody asks for {', '.join(sorted(unknown))}; there are {', '.join(WEIGHTS)}"
+        )
+    if wrong := [job for job, _, weight in pairs if not weight.isdecimal()]:
+        raise ValueError(f"the weight of {', '.join(wrong)} is no number")
+    return {job: int(weight) for job, _, weight in pairs}
 
 
 def _has_processes() -> bool:
@@ -118,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--minutes", type=float, default=60, help="end after so long in any case (60)"
+    )
+    parser.add_argument(
+        "--weights",
+        default="",
+        help="how often jobs are asked for, where otherwise: Fan=25,Token=1",
     )
     parser.add_argument("--check", type=Path, help="judge the folder of a storm once more")
     parser.add_argument("--json", type=Path, help="also write everything to a file")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 FAULTS = {
     "kill": "SIGKILL of a node, which is started again at once",
@@ -42,6 +43,7 @@ class StormPlan:
         margin: Seconds that a busy machine may add to what is promised.
         grace: TARGCC_SHUTDOWN_GRACE.
         minutes: It ends after so many minutes whatever the kills.
+        weights: How often jobs are asked for, where that is otherwise than ``WEIGHTS`` has it.
     """
 
     database: str
@@ -59,6 +61,7 @@ class StormPlan:
     margin: float = 10
     grace: float = 1
     minutes: float = 60
+    weights: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def order(self) -> str:

@@ -59,7 +59,19 @@ def complaints(verdict: Verdict) -> str:
     counts = Counter(item.rule for item in verdict.complaints)
     head = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
     shown = [f"  {item}" for item in verdict.complaints[:_MOST_SHOWN]]
-    return "\n".join([f"Not kept: {head}", *shown])
+    return "\n".join([f"Not kept: {head}", *_backlog(verdict), *shown])
+
+
+def _backlog(verdict: Verdict) -> list[str]:
+    """What was left to do, and whether it was being done: much is complained of that only was not over yet."""
+    left = verdict.figures["left"]
+    if not left:
+        return []
+    if verdict.figures["stands"]:
+        return [f"{left} were not over, and nothing of that was done any more: it stands."]
+    return [
+        f"{left} were not over, and were still being done: there was too much for this machine."
+    ]
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:

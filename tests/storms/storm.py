@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import postgresql
 
 from storms import databases, faults, releases
+from storms.backlog import Backlog
 from storms.checker import Limits, Verdict, check, keep_tables, load, unfinished
 from storms.faults import Fault
 from storms.nodes import Process, Processes
@@ -23,7 +25,7 @@ _COMMAND_SECONDS, _AGAIN_SECONDS, _RESUMED = 20.0, 2.0, 30
 _STOPPING = 20.0
 """Seconds after which a node that does not stop is killed."""
 _PATIENCE, _LONGEST_CALM = 60.0, 900.0
-"""Seconds without progress, and at most, until the end no longer waits for work."""
+"""Seconds without anything done, and at most, until the end no longer waits for work."""
 _NEEDS_NODE = frozenset({"kill", "worker", "stop", "term", "deploy", "net", "clock"})
 _NOT_DURING = {
     "pg": frozenset({"database", "disk"}),  # PostgreSQL does not recover on a full disk
@@ -166,6 +168,7 @@ class Storm:
             TARGCC_DATABASE_URL=self.database.url,
             STORM_SEED=f"{self.plan.seed}/{release}/{name}",
             STORM_RATE=str(self.plan.rate / _SUBMITTERS),
+            STORM_WEIGHTS=json.dumps(dict(self.plan.weights)),
             **self._clock_environment(self._folder / "clock.rc"),
         )
         self._submitters.append(submitter)
@@ -242,22 +245,19 @@ class Storm:
         for release in set(range(1, self.release + 1)) - {node.release for node in self.nodes}:
             self._add(release)
         self.processes.say("calm")
-        self._wait_for_work()
-        self.processes.say("quiet")
+        backlog = self._wait_for_work()
+        self.processes.say("quiet", left=len(backlog.left), stands=backlog.stands)
         for node in self.nodes:
             self.processes.look()
             self.stop_in_order(node)
 
-    def _wait_for_work(self) -> None:
+    def _wait_for_work(self) -> Backlog:
         """Wait until what was asked for is done, for as long as some of it is done: a busy machine leaves much for the end."""
-        last = time.monotonic() + _LONGEST_CALM
-        end, fewest = 0.0, None
-        while left := len(unfinished(self._folder, self.database.url)):
-            if fewest is None or left < fewest:
-                end, fewest = time.monotonic() + self.plan.lost_after + _PATIENCE, left
-            if time.monotonic() > min(end, last):
-                return
+        patience = self.plan.lost_after + _PATIENCE
+        backlog = Backlog(patience, _LONGEST_CALM, time.monotonic())
+        while backlog.look(unfinished(self._folder, self.database.url), time.monotonic()):
             self._pause(0.3)
+        return backlog
 
     def _add(self, release: int) -> None:
         cable = self.database.cable()

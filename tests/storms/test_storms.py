@@ -67,11 +67,19 @@ def test_no_fault_breaks_a_promise(tmp_path: Path, name: str):
     _survives(plan, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [["--faults", "kill,flood"], ["--isolation", "none"]])
-def test_the_command_says_what_it_does_not_know(wrong: list[str], capsys):
+WRONG = {
+    "--faults=kill,flood": "no such fault: flood",
+    "--isolation=none": "invalid choice",
+    "--weights=Fan=25,Fen=1": "nobody asks for Fen;",
+    "--weights=Fan=many": "the weight of Fan is no number",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_command_says_what_it_does_not_know(wrong: str, capsys):
     try:
-        status = main(wrong)
+        status = main([wrong])
     except SystemExit as left:
         status = left.code
     assert status == 2
-    assert "no such fault: flood" in (said := capsys.readouterr().err) or "invalid choice" in said
+    assert WRONG[wrong] in capsys.readouterr().err

@@ -249,6 +249,8 @@ class Evidence:
         rolled_back: The tokens of what was asked for in transactions that were rolled back.
         refused: The calls that ended with an error.
         strict: Whether the queues that share workers have a strict order.
+        left: How much was not over when the nodes were told to stop.
+        stands: Whether nothing of that had been done for long.
     """
 
     limits: Limits
@@ -277,6 +279,8 @@ class Evidence:
     flows: tuple[Flow, ...] = ()
     pauses: tuple[Pause, ...] = ()
     strict: bool = False
+    left: int = 0
+    stands: bool = False
 
     @cached_property
     def run_by_id(self) -> dict[int, Run]:

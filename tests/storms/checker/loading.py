@@ -76,13 +76,13 @@ def load(folder: Path, limits: Limits) -> Evidence:
     storm, jobs = read(folder / STORM), read(folder / JOBS)
     tables = json.loads((folder / TABLES).read_text(encoding="utf-8"))
     submitted = read(folder / SUBMITTED)
-    begin = _only(storm, "begin")
+    begin, quiet = _only(storm, "begin"), _only(storm, "quiet")
     return Evidence(
         limits=limits,
         began=begin["mono"],
         began_wall=datetime.fromtimestamp(begin["wall"], UTC),
         calm=_only(storm, "calm")["mono"],
-        quiet=_only(storm, "quiet")["mono"],
+        quiet=quiet["mono"],
         acknowledged=tuple(acknowledged(folder)),
         nodes=tuple(_nodes(storm)),
         faults=tuple(_faults(storm)),
@@ -104,6 +104,8 @@ def load(folder: Path, limits: Limits) -> Evidence:
         flows=tuple(_flow(row) for row in tables["flows"]),
         pauses=tuple(_pauses(storm)),
         strict=begin.get("order") == "strict",
+        left=quiet.get("left", 0),
+        stands=quiet.get("stands", False),
     )
 
 

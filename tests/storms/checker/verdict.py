@@ -111,6 +111,8 @@ def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str,
         "slots": len(by_state),
         "slots_missed": by_state.count("missed"),
         "slots_skipped": by_state.count("skipped"),
+        "left": evidence.left,
+        "stands": int(evidence.stands),
         "complaints": len(complaints),
         "seconds": round(evidence.quiet - evidence.began, 1),
     }

@@ -24,7 +24,7 @@ Room: TypeAlias = Callable[
 _ROOMS: Sequence[Room] = (links.ended, batches.ended, flows.ended, limits.ended, keys.ended)
 """Who has to hear of settlements; each looks at ``Settlement.ties`` first."""
 Sweep: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Consequences]]
-_REMOVALS = (links.removed, batches.removed, limits.removed, keys.removed)
+_REMOVALS = (links.removed, batches.removed, flows.removed, limits.removed, keys.removed)
 _ANY_WAITS = sa.select(sa.exists().where(is_in_state(RunState.AWAITING)))
 _SWEEPS: Sequence[Sweep] = (expiry.sweep, links.sweep, batches.sweep, flows.sweep, keys.sweep)
 

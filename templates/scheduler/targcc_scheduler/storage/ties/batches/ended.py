@@ -52,6 +52,7 @@ async def ended(
     query = (
         sa.select(job_run.c.BatchId, sa.func.count(), sa.func.sum(failed))
         .where(known.of(connection).among(job_run.c.Id, members), job_run.c.BatchId.is_not(None))
+        .where(job_run.c.Step.is_(None))  # a flow counts its steps
         .group_by(job_run.c.BatchId)
     )
     found = await connection.execute(query)
@@ -71,7 +72,8 @@ async def stood_for(
 
 async def removed(connection: AsyncConnection, rows: Sequence[Any], now: datetime) -> Consequences:
     """Runs were removed by a person: those that were not over leave their batches, as if they had not been added."""
-    leaving = Counter(row.BatchId for row in rows if row.BatchId and row.State not in FINAL)
+    left = [row for row in rows if row.BatchId and row.Step is None and row.State not in FINAL]
+    leaving = Counter(row.BatchId for row in left)
     return await count(
         connection, {key: Change(many, gone=many) for key, many in leaving.items()}, now
     )

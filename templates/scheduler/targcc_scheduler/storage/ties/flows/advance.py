@@ -7,7 +7,8 @@ a step one decides, after the other; and deciding again changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,10 +47,16 @@ async def ended(
     runs = sorted(over(settled, Tie.BATCH))
     if not runs:
         return Consequences()
-    query = sa.select(job_run.c.BatchId).where(
-        known.of(connection).among(job_run.c.Id, runs), job_run.c.Step.is_not(None)
-    )
-    return await _advance_all(connection, sorted(set(await connection.scalars(query))), now)
+    c = job_run.c
+    of_steps = (known.of(connection).among(c.Id, runs), c.Step.is_not(None))
+    found = await connection.execute(sa.select(c.BatchId, c.Step).where(*of_steps).distinct())
+    return await _advance_steps(connection, found, now)
+
+
+async def removed(connection: AsyncConnection, gone: Sequence[Any], now: datetime) -> Consequences:
+    """Runs were removed by a person; ``gone`` are their rows, as they were: a step may be over without those that were not."""
+    left = [row for row in gone if row.Step is not None and row.State in ACTIVE]
+    return await _advance_steps(connection, left, now)
 
 
 async def any_goes_on(connection: AsyncConnection) -> bool:
@@ -74,23 +81,45 @@ async def sweep(connection: AsyncConnection, now: datetime) -> Consequences:
         .order_by(job_batch.c.Id)
         .limit(_MOST_SWEPT)
     )
-    return await _advance_all(connection, (await connection.scalars(query)).all(), now)
+    found = await connection.scalars(query)
+    return await _advance_all(connection, dict.fromkeys(found), now)
+
+
+async def _advance_steps(
+    connection: AsyncConnection, runs: Iterable[Any], now: datetime
+) -> Consequences:
+    """Go on with flows that have fewer runs under way; ``runs`` say by ``BatchId`` and ``Step`` of which steps."""
+    steps: dict[int, set[str]] = defaultdict(set)
+    for run in runs:
+        steps[run.BatchId].add(run.Step)
+    return await _advance_all(connection, steps, now)
 
 
 async def _advance_all(
-    connection: AsyncConnection, ids: Sequence[int], now: datetime
+    connection: AsyncConnection, steps: Mapping[int, Collection[str] | None], now: datetime
 ) -> Consequences:
     ready: list[Ready] = []
-    for flow in await rows.lock(connection, ids) if ids else []:
-        ready += await advance(connection, flow, now)
+    for flow in await rows.lock(connection, sorted(steps)) if steps else []:
+        ready += await advance(connection, flow, steps[flow.flow_id], now)
     return Consequences(ready=ready)
 
 
-async def advance(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
-    """Go on with a flow, which is locked, if a step of it is over by now; the runs that go."""
+async def advance(
+    connection: AsyncConnection, flow: FlowRow, steps: Collection[str] | None, now: datetime
+) -> list[Ready]:
+    """Go on with a flow, which is locked, if one of these steps is over by now (``None``: of any); the runs that go.
+
+    The other steps are looked at only then: where many go on side by side, the end of a run asks for its own.
+    """
     running = [name for name, step in flow.steps.items() if step.state == StepState.RUNNING]
-    over = [name for name in running if await _is_over(connection, flow, name)]
-    return await go_on(connection, flow, now) if over else []
+    first = [name for name in running if steps is None or name in steps]
+    ended_ = [name for name in first if await _is_over(connection, flow, name)]
+    if not ended_:
+        return []
+    for name in running:
+        if name not in first:
+            await _is_over(connection, flow, name)
+    return await go_on(connection, flow, now)
 
 
 async def go_on(connection: AsyncConnection, flow: FlowRow, now: datetime) -> list[Ready]:
