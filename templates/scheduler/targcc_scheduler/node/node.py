@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from ..core.loop_thread import LoopThread
@@ -46,6 +46,7 @@ _END_THEMSELVES = (
 """What ends by itself, when it is told to, so that no connection is cut off in the middle."""
 _HEARTBEAT_ENDS_SECONDS = 1.0
 _DAY = 24 * 3600.0
+_CANCELLED_AGAIN_SECONDS = 0.2
 _LAST_SECONDS = 1.0
 """How long the last words may take once that time is over."""
 _SETTLE_SECONDS = 10.0
@@ -216,9 +217,7 @@ class Node:
     async def abandon(self, seconds: float | None = None) -> None:
         """End what it does, and deregister, which may take so long: it stops, or could not start."""
         await self._end_heartbeat()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._quietly(self._heartbeat.deregister(), seconds)
         if self._jobs is not None:
             await asyncio.to_thread(self._jobs.stop)
@@ -282,6 +281,16 @@ class Node:
             await asyncio.wait_for(work, timeout=seconds or _SETTLE_SECONDS)
         except (*OUTAGES, TimeoutError) as error:
             log.warning("while stopping: %s", in_short(error))
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and again until they are over: a wait that ends in the moment of a cancellation may take it for itself, as that of Python 3.11 does."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCELLED_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_going(make: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
