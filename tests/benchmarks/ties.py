@@ -1,7 +1,8 @@
 """``uv run python tests/benchmarks/ties.py [WHAT…] [--before REVISION]``: what work that hangs together costs, as ratios of rounds that alternate.
 
 ``batch`` and ``many`` create runs, as they are now and, with ``--before``, as they were at another revision; ``plain`` does runs of a job without a limit,
-now and before; ``keyed`` does runs of 1,000 keys, one of each at a time, beside runs without a limit. Each measurement has a process and a
+now and before; ``keyed`` does runs of 1,000 keys, one of each at a time, beside runs without a limit, and ``crowded`` the same with all runs of a key after each other,
+so that most come to a key that is full. Each measurement has a process and a
 database of its own. Beside the clock, which a busy machine slows down, stands the processor's time of the process and of the server.
 """
 
@@ -26,7 +27,7 @@ sys.path.insert(0, str(HERE.parent))
 from postgresql import PostgreSQL
 
 SCHEDULER = Path("templates") / "scheduler"
-COUNTS = {"batch": 100_000, "many": 10_000, "plain": 5_000, "keyed": 5_000}
+COUNTS = {"batch": 100_000, "many": 10_000, "plain": 5_000, "keyed": 5_000, "crowded": 5_000}
 Found = dict[str, float]
 
 
@@ -131,8 +132,8 @@ def main(arguments: list[str] | None = None) -> None:
                 bench = Bench(folder, server)
                 for what in options.what or COUNTS:
                     sides = [("now", ROOT, what)]
-                    if what == "keyed":
-                        sides = [("without a limit", ROOT, "plain"), ("keyed", ROOT, what)]
+                    if what in {"keyed", "crowded"}:
+                        sides = [("without a limit", ROOT, "plain"), (what, ROOT, what)]
                     elif before is not None:
                         sides.insert(0, ("before", before, what))
                     count = options.count or COUNTS[what]

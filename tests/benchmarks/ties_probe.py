@@ -1,7 +1,7 @@
 """One measurement, in a process of its own, by whichever release of the scheduler its path has; what it measured is printed as JSON.
 
-``ties_probe.py batch|many|plain|keyed URL COUNT POSTMASTER``: create COUNT runs as a batch, or at once; or do COUNT runs that wait, without a limit,
-or of 1,000 keys with one run at a time. POSTMASTER is the process whose children are the server's, 0 for none.
+``ties_probe.py batch|many|plain|keyed|crowded URL COUNT POSTMASTER``: create COUNT runs as a batch, or at once; or do COUNT runs that wait, without a limit,
+or of 1,000 keys with one run at a time, in turn or all of a key after each other. POSTMASTER is the process whose children are the server's, 0 for none.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from targcc_scheduler.project import Project
 from ties_plain import begun
 
 KEYS, WORKERS, TOO_LONG = 1_000, 20, 120
+KEYED = {"keyed", "crowded"}
 
 configure(
     Project(name="ties", package="ties", timezone="UTC", queues={"default": WORKERS}, retries=0)
@@ -71,8 +72,12 @@ async def _created(
 
 async def _done(scheduler: Scheduler, what: str, count: int, postmaster: int) -> dict[str, float]:
     await scheduler.start(work=False, schedule=False)
-    if what == "keyed":
-        given = [{"number": number, "key": number % KEYS} for number in range(count)]
+    if what in KEYED:
+        each = count // KEYS
+        given = [
+            {"number": number, "key": number % KEYS if what == "keyed" else number // each}
+            for number in range(count)
+        ]
         await scheduler.enqueue_many("Keyed", given)
     else:
         await scheduler.enqueue_many("Plain", [{"number": number} for number in range(count)])
@@ -107,7 +112,7 @@ async def main(what: str, url: str, count: int, postmaster: int) -> None:
     """Measure, and say what was measured."""
     migrate(url)
     settings = Settings(_env_file=None, database_url=url, migrate_on_start=False)
-    package = "ties_keyed" if what == "keyed" else "ties_plain"
+    package = "ties_keyed" if what in KEYED else "ties_plain"
     scheduler = Scheduler(settings, jobs_package=package)
     measure = _created if what in {"batch", "many"} else _done
     found = await measure(scheduler, what, count, postmaster)

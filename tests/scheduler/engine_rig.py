@@ -195,7 +195,8 @@ class Node:
         if not plain:
             return None
         async with self.store.write_at_once() as connection:
-            taken = await claim_at_once(connection, entries, asked, self.terms(), plain)
+            terms = self.terms()
+            taken = await claim_at_once(connection, entries, asked, terms, plain, keyed=False)
         self.at_once += len(taken.claims)
         if taken.rest:
             self.seen.clear()

@@ -63,7 +63,7 @@ async def test_where_all_is_well_nothing_is_wrong(settings: Settings):
     assert [one for one in found if one.level == "fail"] == []
     assert about(found, "nodes") == ["1 node up: blue:1"]
     assert about(found, "jobs") == ["1 job in the code"]
-    assert about(found, "tables") == ["the tables are at revision 0014"]
+    assert about(found, "tables") == ["the tables are at revision 0015"]
 
 
 async def test_the_worst_comes_first(settings: Settings):

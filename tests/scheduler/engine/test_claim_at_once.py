@@ -1,6 +1,8 @@
 """Claims in one statement, on PostgreSQL: the same runs as a claim in a transaction takes, and nothing touched of the others."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,14 +10,21 @@ import sqlalchemy as sa
 from engine_rig import Node, nodes_on, until
 from psycopg import _queries
 from targcc_scheduler.core.errors import NodeUnknown
+from targcc_scheduler.engine.handover import submission
 from targcc_scheduler.engine.procrastinate import tasks
+from targcc_scheduler.engine.procrastinate.entries import _TAKE as TAKE
 from targcc_scheduler.engine.procrastinate.entries import ENTRIES
-from targcc_scheduler.storage.dialects.psycopg_driver import PsycopgStatement
+from targcc_scheduler.storage.dialects.drivers.psycopg_driver import PsycopgStatement
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import claim_at_once as at_once
-from targcc_scheduler.storage.runs.claim_at_once import Taken, claim_at_once
+from targcc_scheduler.storage.runs.claim_at_once import Entries, Taken, claim_at_once
 from targcc_scheduler.storage.runs.values import POISON_AFTER, Offer, OfferedRun
+from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.storage.ties.limit_keys.terms import Terms
+from targcc_scheduler.storage.ties.tie import Tie
+
+PARAMETERS = {"queue": sa.Text, "refused": sa.Text, "count": sa.Integer}
 
 
 @pytest.fixture
@@ -25,11 +34,14 @@ async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
         yield await make()
 
 
-async def take(node: Node, plain: Collection[str] = ("Work",), count: int = 10) -> Taken:
+async def take(
+    node: Node, plain: Collection[str] = ("Work",), count: int = 10, *, keyed: bool = False
+) -> Taken:
     """Claim as the engine does."""
     asked = {"queue": "default", "refused": "", "count": count}
     async with node.store.write_at_once() as connection:
-        return await claim_at_once(connection, ENTRIES, asked, node.terms(), plain)
+        terms = node.terms()
+        return await claim_at_once(connection, ENTRIES, asked, terms, plain, keyed=keyed)
 
 
 async def entries(node: Node) -> int:
@@ -78,6 +90,111 @@ async def test_an_entry_of_another_run_stays_for_a_transaction(node, values):
     assert (taken.count, taken.rest) == (2, True)
     assert await node.state(special) == "enqueued"
     assert await entries(node) == 1
+
+
+async def keyed_runs(node: Node, keys: str, **limit: object) -> list[int]:
+    """Runs of keys of one letter each, and the keys with what their rows say."""
+    ids = [await node.create("Work") for _ in keys]
+    for run_id, key in zip(ids, keys, strict=True):
+        await change(node, run_id, LimitKey=f"Work k={key}", Ties=int(Tie.LIMITED))
+    rows = [{"LimitKey": f"Work k={key}", "UpdatedAt": node.clock.now()} for key in set(keys)]
+    async with node.store.write() as connection:
+        await connection.execute(sa.insert(job_limit), [row | limit for row in rows])
+    return ids
+
+
+async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_that_wait(node):
+    ids = await keyed_runs(node, "aaab", Most=2)
+    taken = await take(node, keyed=True)
+    assert [claim.run_id for claim in taken.claims] == [ids[0], ids[1], ids[3]]
+    assert taken.rest
+    assert (await take(node, keyed=True)).claims == []  # both of a are under way
+    [late] = await keyed_runs(node, "c", Most=2, IsAwaited=True)
+    assert (await take(node, keyed=True)).claims == []
+    assert await node.state(late) == "enqueued"
+
+
+async def test_where_nobody_looks_at_keys_no_run_goes_that_needs_room(node):
+    first, second = await keyed_runs(node, "ab", Most=5)
+    await change(node, second, RoomAt=node.clock.now())
+    taken = await take(node)
+    assert [claim.run_id for claim in taken.claims] == [second]
+    assert (taken.rest, await node.state(first)) == (True, "enqueued")
+
+
+@pytest.mark.parametrize("limit", [{"Most": 0}, {"Most": 1, "IntervalMs": 10.0, "Burst": 1}])
+async def test_a_key_without_room_or_with_tokens_is_left_to_a_transaction(node, limit):
+    await keyed_runs(node, "a", **limit)
+    assert ((found := await take(node, keyed=True)).claims, found.rest) == ([], True)
+
+
+async def test_a_key_that_somebody_holds_is_left_alone_and_holds_nobody_up(node):
+    ids = await keyed_runs(node, "ab", Most=1)
+    one = sa.select(job_limit.c.LimitKey).where(job_limit.c.LimitKey == "Work k=a")
+    async with node.store.write() as connection:
+        await connection.execute(one.with_for_update())
+        taken = await take(node, keyed=True)
+    assert [claim.run_id for claim in taken.claims] == [ids[1]]
+
+
+async def test_a_claim_does_not_take_room_that_another_has_taken_since_it_began(node):
+    """It sees what was there when it began, and waits then: for a lock that this test holds."""
+    held = "SELECT found.* FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits, ({}) AS found"
+    text = sa.text(held.format(ENTRIES.next_ones.text)).bindparams(
+        *(sa.bindparam(name, type_=kind) for name, kind in PARAMETERS.items())
+    )
+    late = Entries(text, ENTRIES.table)
+    ids = await keyed_runs(node, "aa", Most=1)
+    asked = {"queue": "default", "refused": "", "count": 1}
+
+    async def take_late() -> Taken:
+        async with node.store.write_at_once() as connection:
+            return await claim_at_once(connection, late, asked, node.terms(), ["Work"], keyed=True)
+
+    async with node.store.engine.connect() as holder:
+        await holder.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+        waits = asyncio.create_task(take_late())
+        is_waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with asyncio.timeout(30):
+            while not await holder.scalar(is_waiting):  # noqa: ASYNC110 - the database says it
+                await asyncio.sleep(0.01)
+        taken = await take(node, count=1, keyed=True)
+        assert len(taken.claims) == 1
+        await holder.rollback()
+        found = await waits
+    assert (found.claims, found.rest) == ([], True)
+    assert sorted([await node.state(one) for one in ids]) == ["enqueued", "running"]
+
+
+async def in_a_transaction(node: Node, **minds: object) -> list[int]:
+    """Claim as the engine does what it cannot take at once; the runs that are to be offered again."""
+    async with node.store.write() as connection:
+        asked = {"queue": "default", "refused": "", "count": 10}
+        rows = (await connection.execute(TAKE, asked)).all()
+        offer = Offer(runs=[OfferedRun(row.run_id, row.job_name) for row in rows])
+        terms = replace(node.terms(), **minds)
+        claimed = await claiming.claim(connection, offer, terms)
+        assert not claimed.claims
+        await node.engine.submit(connection, list(map(submission, claimed.ready)))
+        assert all(one.due_at > terms.now for one in claimed.ready)
+        return [one.run_id for one in claimed.ready]
+
+
+async def test_a_poison_run_that_another_holds_up_is_offered_again(node):
+    """Its entry is taken: without another one it waits until the queue is empty."""
+    run_id = await node.create("Work")
+    await change(node, run_id, LostWorkers=POISON_AFTER)
+    assert await in_a_transaction(node, poison_here=True) == [run_id]
+    assert await entries(node) == 1
+
+
+async def test_a_run_whose_key_somebody_holds_for_long_is_offered_again(node):
+    [run_id] = await keyed_runs(node, "a", Most=1)
+    terms = {"keyed": {"Work": Terms(most=1)}}
+    async with node.store.engine.begin() as holder:
+        await holder.execute(sa.select(job_limit).with_for_update())
+        assert await in_a_transaction(node, **terms) == [run_id]
+    assert (await node.state(run_id), await entries(node)) == ("enqueued", 1)
 
 
 async def test_an_entry_of_a_run_that_is_over_goes(node):
@@ -158,6 +275,10 @@ async def test_an_engine_claims_at_once_what_it_knows(node):
     assert len(set(node.begun)) == 30
 
 
-def test_psycopg_reads_the_statement_once():
-    text = PsycopgStatement(at_once._statement(ENTRIES)._statement).text
-    assert len(text) < _queries.MAX_CACHED_STATEMENT_LENGTH
+@pytest.mark.parametrize("keyed", [False, True])
+def test_psycopg_need_not_look_for_parameters_in_the_statement(keyed):
+    """It does so anew each time with one of that length."""
+    statement = PsycopgStatement(at_once._statement(ENTRIES, keyed=keyed)._statement)
+    assert len(statement.text) > _queries.MAX_CACHED_STATEMENT_LENGTH
+    assert "%(" not in statement.text
+    assert f"${len(statement.names)}" in statement.text

@@ -41,17 +41,17 @@ class Line:
             done = []
 
             def executed(_connection, cursor, statement, parameters, *_):
-                idle = "queue" in parameters and parameters["queue"] != "default"
+                values = parameters.values() if isinstance(parameters, dict) else parameters
+                idle = any(value == "critical" for value in values)
                 found = words in statement and cursor.rowcount > 0 and not idle
                 done.extend([statement] if found else [])
 
-            def noting(execute):
-                async def execute_and_note(statement, parameters=()):
-                    cursor = await execute(statement, parameters)
-                    executed(None, cursor, statement, parameters)
-                    return cursor
-
-                return execute_and_note
+            class Noting(psycopg.AsyncRawCursor):
+                async def execute(self, statement, parameters=(), **options):
+                    await super().execute(statement, parameters, **options)
+                    if self.connection is driver:
+                        executed(None, self, statement, parameters)
+                    return self
 
             async with begin() as connection:
                 sa.event.listen(connection.sync_connection, "after_cursor_execute", executed)
@@ -62,12 +62,12 @@ class Line:
                     noted = lambda text: done.append(text) if words in text else None  # noqa: E731
                     driver._open.set_trace_callback(noted)
                 else:
-                    driver.execute = noting(driver.execute)
+                    psycopg.AsyncRawCursor = Noting
                 yield connection
                 if connection.dialect.name == "sqlite":
                     driver._open.set_trace_callback(None)
                 else:
-                    del driver.execute
+                    psycopg.AsyncRawCursor = Noting.__base__
                 if done and not committed:
                     self._broken()
             if done:

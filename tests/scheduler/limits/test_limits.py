@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pydantic
@@ -11,7 +12,7 @@ from targcc_scheduler import JobError, Scheduler, Settings, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.engine.handover import submission
 from targcc_scheduler.jobs.declaration import declare
-from targcc_scheduler.project import Project
+from targcc_scheduler.project import Project, current
 from targcc_scheduler.queries import runs
 from targcc_scheduler.queries.needs.why import why_run
 from targcc_scheduler.storage.schema.tied.keys import job_limit
@@ -22,6 +23,7 @@ from targcc_scheduler.worker.claiming.staging import terms_of
 RUNNING: Counter[str] = Counter()
 MOST: Counter[str] = Counter()
 ORDER: dict[str, list[int]] = defaultdict(list)
+OPEN: set[str] = set()
 
 
 async def _busy(tenant: str, number: int, weight: int = 1) -> None:
@@ -30,6 +32,11 @@ async def _busy(tenant: str, number: int, weight: int = 1) -> None:
     ORDER[tenant].append(number)
     await asyncio.sleep(0.005)
     RUNNING[tenant] -= weight
+
+
+async def _until_open() -> None:
+    while not OPEN:  # noqa: ASYNC110 - jobs have a loop of their own
+        await asyncio.sleep(0.02)
 
 
 @job(limit={"key": "tenant", "running": 2})
@@ -52,6 +59,18 @@ class HeavyJob:
         await _busy("heavy", 0, 3)
 
 
+@job(limit={"key": "tenant", "running": 2})
+class HeldJob:
+    async def execute(self, tenant: str) -> None:  # noqa: ARG002 - its key
+        await _until_open()
+
+
+@job(limit={"running": 4, "weight": 3})
+class HeldHeavyJob:
+    async def execute(self) -> None:
+        await _until_open()
+
+
 @job(limit={"key": "tenant", "rate": "5/s", "burst": 2})
 class SlowlyJob:
     async def execute(self, tenant: str) -> None:
@@ -59,12 +78,12 @@ class SlowlyJob:
 
 
 @pytest.fixture
-async def scheduler(migrated_url):
-    for counts in (RUNNING, MOST, ORDER):
+async def scheduler(migrated_url, monkeypatch):
+    for counts in (RUNNING, MOST, ORDER, OPEN):
         counts.clear()
-    settings = Settings(
-        database_url=migrated_url, migrate_on_start=False, queues={"default": 20}, keepalive=False
-    )
+    project = replace(current(), queues={"default": 20})
+    monkeypatch.setattr("targcc_scheduler.project._configured", project)
+    settings = Settings(database_url=migrated_url, migrate_on_start=False, keepalive=False)
     made = Scheduler(settings, jobs_package=__name__, notify=_ignore)
     yield made
     await made.stop()
@@ -95,29 +114,34 @@ async def test_no_key_has_more_than_its_limit_at_once_and_all_are_done(scheduler
     assert all(MOST[key] <= limit for key, limit in most.items()), MOST
 
 
-async def test_so_many_of_each_key_are_let_go_as_there_is_room_for(scheduler):
-    many = [{"tenant": f"t{n % 3}", "number": n} for n in range(60)]
-    await scheduler.enqueue_many(LimitedJob, many)
-    ids = [await scheduler.enqueue(HeavyJob) for _ in range(3)]
-    terms = {name: terms_of(job) for name, job in scheduler.definitions.items()}
-    ready = await scheduler.operate(
-        lambda call: limits.stage(call.connection, terms, call.now), None
-    )
+async def test_so_many_of_each_key_begin_as_there_is_room_for_and_the_others_have_no_worker(
+    scheduler,
+):
+    many = [{"tenant": f"t{n % 3}"} for n in range(60)]
+    ids = await scheduler.enqueue_many(HeldJob, many)
+    ids += [await scheduler.enqueue(HeldHeavyJob) for _ in range(3)]
+    await scheduler.start(schedule=False)
     counted = sa.select(job_run.c.LimitKey, job_run.c.State, sa.func.count()).group_by(
         job_run.c.LimitKey, job_run.c.State
     )
-    found = {row[:2]: row[2] for row in await scheduler.read(lambda db: db.execute(counted))}
-    tenants = [f"Limited tenant=t{n}" for n in range(3)]
-    assert found == {
-        **{(key, "enqueued"): 2 for key in tenants},
+    tenants = [f"Held tenant=t{n}" for n in range(3)]
+    wanted = {
+        **{(key, "running"): 2 for key in tenants},
         **{(key, "awaiting"): 18 for key in tenants},
-        ("Heavy", "enqueued"): 1,
-        ("Heavy", "awaiting"): 2,
+        ("HeldHeavy", "running"): 1,
+        ("HeldHeavy", "awaiting"): 2,
     }
-    assert len(ready) == 7
+    async with asyncio.timeout(60):
+        found = {}
+        while found != wanted:
+            await asyncio.sleep(0.02)
+            rows = await scheduler.read(lambda db: db.execute(counted))
+            found = {row[:2]: row[2] for row in rows}
     answer = await why(scheduler, ids[-1])
     assert "4 of" not in answer
     assert "has 3 of 4 under way" in answer
+    OPEN.add("all")
+    assert Counter([await scheduler.wait(run_id, 60) for run_id in ids]) == {"succeeded": 63}
 
 
 async def why(scheduler: Scheduler, run_id: int) -> str:
@@ -168,7 +192,7 @@ async def test_a_raised_limit_of_a_new_release_is_swept(scheduler):
     await scheduler.operate(lambda call: call.connection.execute(none), None)
     stuck = await scheduler.enqueue(LimitedJob, tenant="z")
     await _until_awaiting(scheduler, stuck)
-    terms = {name: terms_of(job) for name, job in scheduler.definitions.items()}
+    terms = terms_of(scheduler.definitions)
 
     async def sweep(call):
         await limits.renew(call.connection, terms, call.now)

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from limits_tools import let_some_have_room
 from targcc_gen.spec import load_spec
 from targcc_scheduler import JobContext, Scheduler, Settings, job
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.storage.ties import limits
-from targcc_scheduler.worker.claiming.staging import terms_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "limits.md").read_text(encoding="utf-8")
 
@@ -40,8 +39,7 @@ async def test_the_example_keeps_its_limit_and_the_commands_tell(scheduler, monk
     monkeypatch.setenv("TARGCC_DATABASE_URL", scheduler.settings.database_url)
     monkeypatch.setenv("TARGCC_JOBS_PACKAGE", __name__)
     await scheduler.enqueue_many("SyncTenant", [{"tenant_id": 4}] * 12)
-    terms = {"SyncTenant": terms_of(scheduler.find("SyncTenant"))}
-    await scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
+    await let_some_have_room(scheduler, "SyncTenant")
     [commands] = blocks("console")
     said = []
     for line in commands.splitlines():

@@ -201,7 +201,7 @@ async def test_a_limit_and_a_unique_key_hold_across_a_rename_while_runs_are_unde
     for scheduler, name in ((new, "Takings"), (old, "Report")):
         more = [{"tenant": "abc"[n % 3], "number": 100 * len(ids) + n} for n in range(9)]
         ids += await scheduler.enqueue_many(name, more)
-    waits = sa.select(job_run.c.Id).where(job_run.c.State == "scheduled")
+    waits = sa.select(job_run.c.Id).where(job_run.c.State == "enqueued", job_run.c.RoomAt.is_(None))
     await until(lambda: not ledger.rows(waits))  # all have asked
     await until(lambda: tenants.running == {"a": 2, "b": 2, "c": 2})
     keys = {row.LimitKey for row in ledger.rows(sa.select(job_run.c.LimitKey))}

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from rt_tools import until
 from sqlalchemy.exc import IntegrityError, OperationalError
 from targcc_scheduler.storage import nodes
+from targcc_scheduler.storage.dialects.drivers.psycopg_driver import QuietConnection
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
-from targcc_scheduler.storage.dialects.psycopg_driver import QuietConnection
 from targcc_scheduler.storage.lookout.seen import see
 from targcc_scheduler.storage.tables import job_server
 from targcc_scheduler.storage.transactions import Store

@@ -45,6 +45,7 @@ from targcc_scheduler.storage.tables import (
 )
 from targcc_scheduler.storage.ties import holding, limits, links
 from targcc_scheduler.storage.ties.keys import unique
+from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.storage.webhooks import rows as webhooks
 
@@ -186,7 +187,7 @@ async def replace_two(connection: Any) -> None:
 
 
 async def raise_limit(connection: Any) -> None:
-    await limits.renew(connection, {"Old": limits.Terms(most=2)}, NOW)
+    await limits.renew(connection, {"Old": Terms(most=2)}, NOW)
 
 
 def cancel_batch(connection: Any) -> Awaitable[object]:

@@ -1,10 +1,10 @@
 """Unique runs, calls with a name, and runs that expire, where runs wait for others; on SQLite and on PostgreSQL."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from limits_tools import let_some_have_room
 from targcc_scheduler import RunState, job
 from targcc_scheduler.core.actor import SYSTEM
 from targcc_scheduler.core.errors import IdempotencyError, UnknownRun
@@ -152,11 +152,8 @@ async def test_a_run_that_waits_for_room_expires_and_frees_it(scheduler):
     await scheduler.start(schedule=False)
     await scheduler.pause_queue("default", by=SYSTEM)
     first, second, _ = await scheduler.enqueue_many(Roomy, [{"number": n} for n in range(3)])
-
-    asked = ["enqueued", "awaiting", "awaiting"]
-    async with asyncio.timeout(60):
-        while await _states(scheduler) != asked:  # noqa: ASYNC110 - a node sets them
-            await asyncio.sleep(0.02)
+    await let_some_have_room(scheduler, "Roomy")
+    assert await _states(scheduler) == ["enqueued", "awaiting", "awaiting"]
     past = scheduler.clock.now() - timedelta(days=1)
     mine = job_run.c.Id.in_([first, second])
     await scheduler.change(

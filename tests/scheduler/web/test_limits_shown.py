@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from limits_tools import let_some_have_room
 from projects import WEB
 from targcc_scheduler.cli.main import main
-from targcc_scheduler.storage.ties import limits
-from targcc_scheduler.worker.claiming.staging import terms_of
 from web_fixtures import Site
 
 LIMIT = {"key": "user_id", "running": 2, "rate": "60/min", "burst": 3}
@@ -26,8 +25,7 @@ async def busy(site: Site) -> Site:
     """Ten users, of which user 1 has five runs and the others have one each."""
     many = [{"user_id": user} for user in (1, 1, 1, 1, *range(1, 11))]
     await site.scheduler.enqueue_many("MailUser", many)
-    terms = {"MailUser": terms_of(site.scheduler.find("MailUser"))}
-    await site.scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
+    await let_some_have_room(site.scheduler, "MailUser")
     return site
 
 
@@ -87,8 +85,7 @@ async def test_people_see_the_busiest_keys_of_a_job_and_all_of_them_on_their_pag
 async def test_the_page_goes_on_where_it_ended(site: Site):
     many = [{"user_id": user} for user in range(60)]
     await site.scheduler.enqueue_many("MailUser", many)
-    terms = {"MailUser": terms_of(site.scheduler.find("MailUser"))}
-    await site.scheduler.operate(lambda call: limits.stage(call.connection, terms, call.now), None)
+    await let_some_have_room(site.scheduler, "MailUser")
     person = await site.user()
     first = await person.page("/jobs/limits")
     address = first.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")

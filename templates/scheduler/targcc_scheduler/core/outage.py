@@ -18,6 +18,8 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError)
 _FIRST, _LONGEST = 0.2, 5.0
 _UNDONE = frozenset({"40001", "40P01"})
 """PostgreSQL's ``serialization_failure`` and ``deadlock_detected``."""
+_HELD_UP = "55P03"
+"""PostgreSQL's ``lock_not_available``."""
 MOST_UNDONE = 5
 """So many tries in turn may be undone for the sake of others before that counts as an error."""
 _AGAIN_SECONDS = 0.02, 0.06
@@ -29,6 +31,11 @@ def is_undone(error: BaseException) -> bool:
     # As psycopg has it, SQLAlchemy, and Procrastinate.
     causes = (error, getattr(error, "orig", None), error.__cause__)
     return any(getattr(cause, "sqlstate", None) in _UNDONE for cause in causes)
+
+
+def is_held_up(error: DBAPIError) -> bool:
+    """Whether a statement has waited for a lock for as long as its transaction may: see ``wait_briefly`` of :class:`~..storage.dialects.base.Dialect`."""
+    return getattr(error.orig, "sqlstate", None) == _HELD_UP
 
 
 def seconds_before_again() -> float:

@@ -40,7 +40,14 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
             RunState.AWAITING,  # due, and its limit has no room
         }
     ),
-    RunState.ENQUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.ENQUEUED: frozenset(
+        {
+            RunState.RUNNING,
+            RunState.CANCELLED,
+            RunState.FAILED,
+            RunState.AWAITING,  # its limit has no room
+        }
+    ),
     RunState.RUNNING: frozenset(
         {
             RunState.SUCCEEDED,

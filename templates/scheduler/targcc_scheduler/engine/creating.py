@@ -14,6 +14,7 @@ from ..storage.bulk.actions import Step
 from ..storage.runs.values import After, NewRun, RunId, Then
 from ..storage.ties import following
 from ..storage.ties.keys import calls, keyed
+from ..storage.ties.keys.marks import is_mark
 from ..storage.ties.keys.wanted import expiry, unique_key
 from ..storage.ties.links import RUN
 from ..storage.ties.tie import Tie
@@ -135,7 +136,7 @@ async def submit_created(
 ) -> None:
     """Submit new runs to the engine, and create those that follow them because their jobs' ``after`` says so."""
     submissions = [
-        Submission(run_id, run.queue, run.priority, run.due_at, asks=run.limit_key is not None)
+        Submission(run_id, run.queue, run.priority, run.due_at, asks=is_mark(run.limit_key))
         for run_id, run in created
         if run.state != RunState.AWAITING
     ]

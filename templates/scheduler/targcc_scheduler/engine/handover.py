@@ -75,5 +75,5 @@ def _submission(item: Settlement) -> Submission:
 
 def submission(run: Waiting | Ready) -> Submission:
     """A run that waits from now on; or one that a node has refused, for others."""
-    asks = isinstance(run, Ready) and run.asks
-    return Submission(run.run_id, run.queue, run.priority, run.due_at, asks=asks)
+    how = {"asks": run.asks, "first": run.first} if isinstance(run, Ready) else {}
+    return Submission(run.run_id, run.queue, run.priority, run.due_at, **how)

@@ -88,8 +88,8 @@ class Worker(Protocol):
             NodeUnknown: as with :meth:`claim`.
         """
 
-    async def stage(self) -> bool:
-        """Make runs whose time has come ``enqueued``, or let them ask for room, in transactions of their own; whether there may be more of those."""
+    async def stage(self) -> None:
+        """Make runs whose time has come ``enqueued``, or let them ask for their keys, in transactions of their own."""
 
     async def perform(self, claim: Claim) -> None:
         """Run the job and settle the run. Returns when the outcome is in the database, or the run is not this node's any more."""

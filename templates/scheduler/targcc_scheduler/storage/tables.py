@@ -147,6 +147,7 @@ job_run = _table(
     _column("Ties", sa.Integer, nullable=False, server_default="0"),
     _column("LimitKey", _text(200)),
     _column("Weight", sa.Integer, nullable=False, server_default="1"),
+    _column("RoomAt", UtcDateTime),
     _column("BatchId", sa.BigInteger),
     _column("Step", _text(100)),
     _column("ExpiresAt", UtcDateTime),
@@ -158,7 +159,7 @@ of a recurring job, else NULL; ``DueAt`` is when it may start (a retry moves it)
 A run whose job or arguments a node does not know waits since ``UnknownSince``; ``RefusedBy`` names who was asked. ``StopNote`` says why
 a running run was told to stop. A run that failed or was missed has a ``Cause`` (``c_JobFailure``) and waits for a person until ``HandledAt``;
 ``RetryOf`` is the run that a person had done again by this one. ``Ties`` says what hangs on it (``ties/tie.py``): ``LimitKey`` and ``Weight``
-of its limit, ``BatchId`` and ``Step`` of its batch or flow; ``Trace`` is the W3C ``traceparent`` of who enqueued it.
+of its limit, and ``RoomAt``, since when it has room there while it waits for a worker; ``BatchId`` and ``Step`` of its batch or flow; ``Trace`` is the W3C ``traceparent`` of who enqueued it.
 """
 
 job_schedule = _table(
@@ -377,6 +378,13 @@ _only_where(
         job_run.c.Id,
     ),
     sa.and_(job_run.c.LimitKey.is_not(None), job_run.c.CompletedAt.is_(None)),
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_RoomAt"), job_run.c.LimitKey), job_run.c.RoomAt.is_not(None)
+)
+_only_where(
+    sa.Index(_name("IX_c_JobRun_Step"), job_run.c.BatchId, job_run.c.Step, job_run.c.State),
+    sa.and_(job_run.c.Step.is_not(None), job_run.c.CompletedAt.is_(None)),
 )
 _only_where(
     sa.Index(_name("IX_c_JobRun_ExpiresAt"), job_run.c.ExpiresAt),

@@ -31,8 +31,6 @@ from .lookout.lookout import Lookout
 log = logging.getLogger("targcc.storage.transactions")
 T = TypeVar("T")
 
-_HELD_UP = "55P03"
-"""PostgreSQL's ``lock_not_available``."""
 _SPARE = 3
 """A pool that has more connections than that can do without the two that are kept."""
 
@@ -262,8 +260,3 @@ class Store:
         await self._for_beats.dispose()
         if self._inline is not None:
             await self._inline.dispose()
-
-
-def is_held_up(error: DBAPIError) -> bool:
-    """Whether a statement has waited for a lock for as long as its transaction may: see :attr:`~.dialects.base.Dialect.wait_briefly`."""
-    return getattr(error.orig, "sqlstate", None) == _HELD_UP

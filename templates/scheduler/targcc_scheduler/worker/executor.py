@@ -128,9 +128,9 @@ class Executor:
         if self._jobs.stuck_in is not None:
             raise NodeStuck("the jobs' loop does not turn")
 
-    async def stage(self) -> bool:
+    async def stage(self) -> None:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
-        return await staging.stage_due(self._services, self._definitions, self.identity)
+        await staging.stage_due(self._services, self._definitions, self.identity)
 
     async def due(self, queues: Collection[str]) -> tuple[bool, datetime | None]:
         """Whether there is work; see :class:`~.engine.port.Worker`."""
@@ -377,6 +377,7 @@ class Executor:
             poison_here=bool(self._poison),
             now=self._clock.now(),
             queue_limits=self._queue_limits,
+            keyed=staging.terms_of(self._definitions),
             identity=self.identity,
             fits=fitting.why_not,
         )

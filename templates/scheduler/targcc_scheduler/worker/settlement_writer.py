@@ -145,7 +145,8 @@ class SettlementWriter:
     async def _write(self, batch: Sequence[_Waiting], now: datetime) -> None:
         doubtful = [tried for item in batch for tried in item.tries]
         settlements = [item.settlement for item in batch]
-        one_statement = not doubtful and all(map(_is_plain, settlements))
+        at_once = self._store.dialect.commits_cost
+        one_statement = not doubtful and all(_is_plain(one, at_once=at_once) for one in settlements)
         begin = self._store.write_at_once if one_statement else self._store.write
         async with begin() as connection:
             if any(item.claim.ties & Tie.FOLLOWED for item in settlements):
@@ -192,11 +193,11 @@ async def _hold(connection: AsyncConnection, settlements: Sequence[Settlement]) 
         await hold(connection, [item.claim.run_id for item in settlements])
 
 
-def _is_plain(settlement: Settlement) -> bool:
-    """Whether the run and its history are all that is written."""
+def _is_plain(settlement: Settlement, *, at_once: bool) -> bool:
+    """Whether the run and its history are all that is written, with ``at_once`` unless somebody waits for the key of its limit, as is likely where the run has waited."""
     limited = settlement.claim.limit or settlement.claim.queue_limit
     failed = settlement.state is RunState.FAILED  # its cause is written too
-    tied = settlement.claim.ties
+    tied = settlement.claim.ties & ~(Tie.LIMITED if at_once else 0)
     return not (settlement.goes_on or limited or failed or tied or settlement.log_lines)
 
 

@@ -27,6 +27,7 @@ from ...storage.dialects import known
 from ...storage.owners.rows import IS_OURS_SQL
 from ...storage.runs.candidates import lock_queue
 from ...storage.runs.stage import refused_by
+from ...storage.ties.keys.marks import ASKS
 from ..port import Submission, Worker
 from .entries import NOT_PAUSED, OPEN, STILL_AGED, QueueWorker, pause
 from .tasks import ELSEWHERE, QUEUE_OUTAGES, defer, make_app, psycopg_connection
@@ -43,7 +44,8 @@ _BEHIND, _SHORTEST_LOOK = timedelta(seconds=1), timedelta(seconds=0.02)
 
 _WAITS = f"""({IS_OURS_SQL} AND (
     State = '{RunState.ENQUEUED}'
-    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now() AND LimitKey IS NULL)
+    OR (State IN ('{RunState.SCHEDULED}', '{RunState.RETRYING}') AND DueAt <= now()
+        AND (LimitKey IS NULL OR substr(LimitKey, 1, 1) <> '{ASKS}'))
 ))"""
 _NOT_REFUSED = "(RefusedBy IS NULL OR RefusedBy NOT LIKE :refused)"
 
@@ -276,25 +278,21 @@ class ProcrastinateEngine:
         names = [name for queue in self._queues for name in queue.queues]
         while not self._draining.is_set():
             self._due_later.clear()
-            waiting, due, more = await self._waiting(worker, names)
+            waiting, due = await self._waiting(worker, names)
             if waiting:
                 for queue in self._queues:
                     queue.look()
-            if not more:
-                await pause(self._due_later, self._until(due))
+            await pause(self._due_later, self._until(due))
 
-    async def _waiting(
-        self, worker: Worker, queues: list[str]
-    ) -> tuple[bool, datetime | None, bool]:
-        """Whether runs wait for a worker, when the next is due, and whether there may be more to stage at once."""
-        more = False
+    async def _waiting(self, worker: Worker, queues: list[str]) -> tuple[bool, datetime | None]:
+        """Whether runs wait for a worker, and when the next is due."""
         try:
             waiting, due = await worker.due(queues)
             if due is not None and due <= self._clock.now():
-                more = await worker.stage()  # something holds it up, or it asks for room now
+                await worker.stage()  # something holds it up, or it asks for its keys now
         except QUEUE_OUTAGES:  # the claims say so
-            return False, None, False
-        return waiting, due, more
+            return False, None
+        return waiting, due
 
     def _until(self, due: datetime | None) -> timedelta:
         """How long until the next look."""

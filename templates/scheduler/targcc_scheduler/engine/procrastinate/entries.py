@@ -26,6 +26,7 @@ from ...core.outage import Outage
 from ...core.queues.ageing import BEHIND_ALL, LEAST_PLAIN
 from ...core.queues.pool import Pool
 from ...core.queues.turns import Turns
+from ...core.states import RunState
 from ...storage.runs.claim_at_once import Entries, Taken
 from ...storage.runs.stage import refused_by
 from ...storage.runs.values import Claim, Offer, OfferedRun
@@ -101,6 +102,7 @@ _TAKE = sa.text(f"""
     FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
     ORDER BY next_ones.priority DESC, next_ones.entry
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
+_MAY_WAIT = f"CompletedAt IS NULL AND State <> '{RunState.AWAITING}'"
 _A_BUNDLE = _first(f"task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}")
 OPEN = sa.text(f"""
     WITH opened AS (
@@ -113,8 +115,9 @@ OPEN = sa.text(f"""
         ORDER BY place
     )))
     FROM opened, jsonb_array_elements_text(args -> 'run_ids') WITH ORDINALITY AS given (run_id, place)
+    WHERE EXISTS (SELECT FROM c_JobRun WHERE Id = run_id::bigint AND {_MAY_WAIT})
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
-"""Opens the bundle that is next in a queue, of a ``count`` of 1: entries of its runs take its place. It ends as Procrastinate's
+"""Opens the bundle that is next in a queue, of a ``count`` of 1: entries of its runs take its place, but of those that are over or wait for room. It ends as Procrastinate's
 ``batch_defer`` does."""
 _AGED = _first(
     f"queue_name = ANY (:queues) AND priority > {BEHIND_ALL} AND priority < {LEAST_PLAIN}"

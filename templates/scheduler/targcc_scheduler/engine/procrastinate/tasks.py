@@ -27,9 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.outage import OUTAGES
 from ...core.queues.ageing import BEHIND_ALL, entry_priority
+from ...storage.dialects.drivers.psycopg_driver import QuietConnection
 from ...storage.dialects.frequent import FrequentStatement
 from ...storage.dialects.listed import listed
-from ...storage.dialects.psycopg_driver import QuietConnection
 from ..port import Submission
 
 TASK = "targcc.run"

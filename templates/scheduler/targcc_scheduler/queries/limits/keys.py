@@ -15,11 +15,11 @@ from ...storage.dialects.listed import is_among, listed
 from ...storage.schema.tied.keys import job_limit
 from ...storage.tables import job_run
 from ...storage.ties.keys.marks import IS_LIMIT
-from ...storage.ties.limit_keys import renamed
+from ...storage.ties.limit_keys import asking, renamed
 from ...storage.ties.tie import Tie
 
 _l, _r = job_limit.c, job_run.c
-_HAS_ROOM = _r.State.in_((RunState.ENQUEUED, RunState.RUNNING))
+_HAS_ROOM = asking.has_room(job_run)
 _ASKS = sa.and_(_r.State == RunState.AWAITING, _r.Ties.op("&")(int(Tie.ASKS)) != 0)
 _OPEN = sa.and_(_r.LimitKey.is_not(None), _r.CompletedAt.is_(None), IS_LIMIT)
 
@@ -29,7 +29,7 @@ class Standing:
     """How many runs of a key, or of all keys of a job, have room or ask for it.
 
     Args:
-        running: Runs that are enqueued or running.
+        running: Runs that are running, or have room and wait for a worker.
         used: What they weigh.
         waiting: Runs that wait for room or for a token.
         oldest_due: Since when the longest due of them is due.

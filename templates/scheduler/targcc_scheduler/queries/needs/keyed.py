@@ -12,10 +12,13 @@ from ...core.states import RunState
 from ...storage.schema.tied.keys import job_limit, job_unique
 from ...storage.tables import job_run
 from ...storage.ties.keys.marks import IS_LIMIT
+from ...storage.ties.limit_keys import asking
 from ...storage.ties.tie import Tie
 from .reasons import Look, Reason
 
 _SHOWN = 5
+_WAITS = RunState.AWAITING, RunState.SCHEDULED
+"""For room, and for the next token."""
 
 
 async def for_key(look: Look, run_id: int) -> list[Reason]:
@@ -51,7 +54,7 @@ async def for_room(look: Look, run_id: int) -> list[Reason]:
             sa.select(c.State, c.Ties, c.LimitKey).where(c.Id == run_id, c.LimitKey.is_not(None))
         )
     ).one_or_none()
-    if run is None or not run.Ties & Tie.ASKS or run.State == RunState.ENQUEUED:
+    if run is None or not run.Ties & Tie.ASKS or run.State not in _WAITS:
         return []
     limit = (
         await look.connection.execute(
@@ -62,7 +65,7 @@ async def for_room(look: Look, run_id: int) -> list[Reason]:
         return []
     under_way = sa.select(c.Id, c.Weight).where(
         c.LimitKey == run.LimitKey,
-        c.State.in_((RunState.ENQUEUED, RunState.RUNNING)),
+        asking.has_room(job_run),
         c.CompletedAt.is_(None),
     )
     there = (await look.connection.execute(under_way.order_by(c.Id))).all()

@@ -17,7 +17,9 @@ from ..failures import concerns
 from ..tables import job_alert, job_audit
 
 _ALERTED = FrequentStatement(sa.select(job_alert.c.JobName))
-MARK = sa.select(sa.func.aggregate_strings(job_alert.c.JobName, ",")).scalar_subquery()
+MARK: sa.ScalarSelect[str] = sa.select(
+    sa.func.aggregate_strings(job_alert.c.JobName, ",")
+).scalar_subquery()
 """Another value when another job has a rule, or one has none any more."""
 
 

@@ -22,6 +22,7 @@ from ..runs.values import NewRun, Settlement, Then
 from ..tables import job_run
 from ..ties import again, ended, holding
 from ..ties.consequences import Ready
+from ..ties.keys.marks import is_mark
 from .rows import Did
 
 Row = Any
@@ -115,7 +116,7 @@ async def run_now(
     for row, due in zip(found, dues, strict=False):
         if row.State not in WAITS_FOR_ITS_TIME:
             continue
-        if due > now or row.LimitKey is not None:  # one of a limit asks for room when it is due
+        if due > now or is_mark(row.LimitKey):  # it asks for its keys when it is due
             moved = sa.update(job_run).where(job_run.c.Id == row.Id, job_run.c.State == row.State)
             await connection.execute(moved.values(DueAt=due))
         else:

@@ -44,8 +44,9 @@ class Dialect(Protocol):
         name: What SQLAlchemy calls it.
         commits_cost: Whether each statement is a round trip to another process, so that one that commits by itself saves two.
         many_writers: Whether transactions that write other rows go on at the same time.
-        wait_briefly: Lets no statement of a transaction wait long for what others hold: it fails instead (see ``transactions.is_held_up``);
+        wait_briefly: Lets no statement of a transaction wait long for what others hold: it fails instead (see ``core.outage.is_held_up``);
             ``None`` where nothing is waited for, as a transaction that writes is alone.
+        wait_on: Lets the statements that follow in the transaction wait as before.
         version_table: The name of ``c_AlembicVersion``, without quotes, as the database itself writes it.
         speak_for_sql: How a keepalive process beats for its node; see ``keepalive.py``.
         running_sql: How it finds which runs that node has.
@@ -57,6 +58,7 @@ class Dialect(Protocol):
     commits_cost: bool
     many_writers: bool
     wait_briefly: sa.TextClause | None
+    wait_on: sa.TextClause | None
     version_table: quoted_name
     speak_for_sql: str
     running_sql: str

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 if TYPE_CHECKING:  # there is no need of the one dialect on the other database
-    from .psycopg_driver import PsycopgStatement
-    from .sqlite_driver import SQLiteStatement
+    from .drivers.psycopg_driver import PsycopgStatement
+    from .drivers.sqlite_driver import SQLiteStatement
 
 
 class FrequentStatement:
@@ -48,12 +48,12 @@ class FrequentStatement:
 
     @cached_property
     def _on_sqlite(self) -> SQLiteStatement:
-        from .sqlite_driver import SQLiteStatement
+        from .drivers.sqlite_driver import SQLiteStatement
 
         return SQLiteStatement(self._statement)
 
     @cached_property
     def _on_psycopg(self) -> PsycopgStatement:
-        from .psycopg_driver import PsycopgStatement
+        from .drivers.psycopg_driver import PsycopgStatement
 
         return PsycopgStatement(self._statement)

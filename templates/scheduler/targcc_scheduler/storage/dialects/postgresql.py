@@ -17,14 +17,13 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import quoted_name
 
-from ..runs.transition import SETTLE
 from ..runs.values import Tied
 from ..statistics.endings import Ending, shard_of_process
-from ..tables import UtcDateTime, job_run, logged_job
+from ..tables import UtcDateTime, job_run
 from ..texts.base import TextIndex
 from ..texts.postgresql import PostgreSQLTexts
-from ..ties.tie import Tie
 from . import keepalive
+from . import postgresql_settling as settling
 from .base import Dialect, Insert, added
 from .frequent import FrequentStatement
 
@@ -47,74 +46,6 @@ _LONGEST_SILENCE = "5s"
 """How long a transaction may stand still between two statements. One of a process that is frozen, or of a machine that is cut off, holds its
 locks until then, and all others wait.
 """
-
-_HISTORY = ", ".join(str(column.name) for column in logged_job.c if not column.primary_key)
-_KEYS = f"""
-    , held AS MATERIALIZED (
-        SELECT LimitKey FROM c_JobLimit
-        WHERE LimitKey = ANY (ARRAY(
-            SELECT LimitKey FROM settled WHERE Ties & {int(Tie.LIMITED)} <> 0 AND LimitKey IS NOT NULL
-        ))
-        ORDER BY LimitKey
-        FOR UPDATE
-    )
-"""  # noqa: S608 - constants of this package
-_HELD = ", (SELECT count(LimitKey) FROM held) AS all_held"
-
-
-def _settle(held: tuple[str, str] = ("", "")) -> FrequentStatement:
-    """A statement that settles runs; and one that locks the keys of their limits too, in one order, so that no two wait for each other."""
-    keys, all_held = held
-    statement = sa.text(f"""
-    WITH given AS MATERIALIZED (
-        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS given (
-            run_id bigint, source text, server_id text, attempt integer, state text, message text,
-            completed_at timestamptz, last_server_id text, due_at timestamptz,
-            not_counted integer, lost integer, cancelled_by text,
-            done float8, total float8, line text, cause text, history json,
-            job_name text, begins_at timestamptz, outcome text, bucket integer, shard integer,
-            retried integer, milliseconds bigint, tied integer
-        )
-    ), settled AS (
-        {SETTLE.format(given="given.", source="FROM given")}
-        AND c_JobRun.Id = ANY (ARRAY(SELECT run_id FROM given)) -- by key, however small the table is
-        RETURNING given.run_id, given.attempt, c_JobRun.Ties, c_JobRun.LimitKey
-    ), logged AS (
-        INSERT INTO c_LoggedJob ({_HISTORY})
-        SELECT {_HISTORY}
-        FROM (
-            SELECT (json_populate_record(NULL::c_LoggedJob, given.history)).*
-            FROM given JOIN settled USING (run_id, attempt)
-            WHERE given.history IS NOT NULL
-            ORDER BY run_id
-        ) AS attempts
-    ), counted AS (
-        INSERT INTO c_JobStat
-            (JobName, BeginsAt, Outcome, Bucket, Shard, Count, Retried, SumMs, MaxMs)
-        SELECT job_name, begins_at, outcome, bucket, coalesce(shard, -pg_backend_pid()),
-            count(*), sum(retried), sum(milliseconds), max(milliseconds)
-        FROM given JOIN settled USING (run_id, attempt)
-        WHERE given.outcome IS NOT NULL
-        GROUP BY 1, 2, 3, 4, 5
-        ORDER BY 1, 2, 3, 4, 5
-        ON CONFLICT (JobName, BeginsAt, Outcome, Bucket, Shard) DO UPDATE SET
-            Count = c_JobStat.Count + excluded.Count,
-            Retried = c_JobStat.Retried + excluded.Retried,
-            SumMs = c_JobStat.SumMs + excluded.SumMs,
-            MaxMs = greatest(c_JobStat.MaxMs, excluded.MaxMs)
-    )
-    {keys}
-    SELECT run_id, attempt, Ties, LimitKey FROM settled{all_held}
-    """)  # noqa: S608 - constants of this package
-    return FrequentStatement(
-        statement.bindparams(sa.bindparam("rows", type_=sa.Text)).columns(
-            *(sa.column(name, sa.BigInteger) for name in ("run_id", "attempt", "ties")),
-            sa.column("limit_key", sa.Text),
-        )
-    )
-
-
-_SETTLE, _SETTLE_TIED = _settle(), _settle((_KEYS, _HELD))
 
 
 @cache
@@ -143,6 +74,7 @@ class PostgreSQLDialect:
     commits_cost = True
     many_writers = True
     wait_briefly: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = '100ms'")
+    wait_on: sa.TextClause | None = sa.text("SET LOCAL lock_timeout = DEFAULT")
     clock: sa.ColumnElement[Any] = _CLOCK
     version_table = quoted_name("c_alembicversion", quote=False)
     speak_for_sql = keepalive.speak_for(
@@ -226,7 +158,7 @@ class PostgreSQLDialect:
 
     def is_open(self, connection: AsyncConnection) -> bool:
         """Whether the server has said nothing, as it does when it closes one."""
-        from .psycopg_driver import driver_of
+        from .drivers.psycopg_driver import driver_of
 
         return not _is_readable(driver_of(connection))
 
@@ -324,7 +256,8 @@ class PostgreSQLDialect:
             for row, history, ending in zip(rows, histories, endings, strict=True)
         ]
         text = json.dumps(given, default=_instant)
-        statement = _SETTLE_TIED if any(row["tied"] for row in rows) else _SETTLE
+        barred = {row["barred"] for row in rows}
+        statement = settling.statement(barred)
         found = await statement.all(connection, {"rows": text})
         return {(run_id, attempt): Tied(*tied) for run_id, attempt, *tied in found}
 

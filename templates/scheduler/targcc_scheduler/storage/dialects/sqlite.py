@@ -24,15 +24,16 @@ from sqlalchemy.sql import quoted_name
 from ...core.files import owner_only
 from ..runs.transition import SETTLE
 from ..runs.values import Tied
+from ..schema.tied.keys import job_limit
 from ..statistics.endings import Ending, added_up
 from ..tables import UtcDateTime, job_run, job_stat, logged_job
 from ..texts.base import TextIndex
 from ..texts.sqlite import SQLiteTexts
 from . import keepalive, sqlite_inline
 from .base import MOST, SUMS, Dialect, Insert, added
+from .drivers.sqlite_driver import SQLiteStatement
 from .frequent import FrequentStatement
 from .listed import is_among, listed
-from .sqlite_driver import SQLiteStatement
 
 _BUSY_SECONDS = 15
 """How long SQLite waits for another process to finish writing."""
@@ -58,11 +59,17 @@ _LOG = FrequentStatement(
     )
 )
 
-_UNTIED = Tied(0, None)
+_UNTIED = Tied(0, None, is_awaited=False)
 _TIES = FrequentStatement(
-    sa.select(job_run.c.Id, job_run.c.Ties, job_run.c.LimitKey).where(
-        is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0
-    )
+    sa.select(
+        job_run.c.Id,
+        job_run.c.Ties,
+        job_run.c.LimitKey,
+        sa.select(job_limit.c.IsAwaited)
+        .where(job_limit.c.LimitKey == job_run.c.LimitKey)
+        .scalar_subquery()
+        .label("IsAwaited"),
+    ).where(is_among(job_run.c.Id, listed("ids", sa.BigInteger)), job_run.c.Ties != 0)
 )
 
 _INSERT_RUNS = (
@@ -79,6 +86,7 @@ class SQLiteDialect:
     commits_cost = False
     many_writers = False
     wait_briefly: sa.TextClause | None = None
+    wait_on: sa.TextClause | None = None
     clock: sa.ColumnElement[Any] = sa.null()
     version_table = quoted_name("c_AlembicVersion", quote=False)
     speak_for_sql = keepalive.speak_for(
@@ -279,7 +287,7 @@ class SQLiteDialect:
         await self._count.counts(connection, added_up(counted, _SHARD))
         written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
         tied = {
-            row.Id: Tied(row.Ties, row.LimitKey)
+            row.Id: Tied(row.Ties, row.LimitKey, bool(row.IsAwaited))
             for row in await _TIES.all(connection, {"ids": [one for one, _ in written]})
         }
         return {(run_id, attempt): tied.get(run_id, _UNTIED) for run_id, attempt in written}

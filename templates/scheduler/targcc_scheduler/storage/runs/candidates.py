@@ -19,6 +19,8 @@ from ..maintenance import rows as windows
 from ..owners.rows import IS_OURS
 from ..schema.elapsed import elapsed
 from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
+from ..ties.keys.marks import has_its_keys
+from ..ties.limit_keys.claims import KeyRooms
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
 from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, Offer, OfferedRun
@@ -31,7 +33,7 @@ IS_DUE = sa.or_(
     job_run.c.State == RunState.ENQUEUED,
     sa.and_(
         is_in_state(*WAITS_FOR_ITS_TIME),
-        job_run.c.LimitKey.is_(None),  # it asks for room first
+        has_its_keys(),
         sa.or_(
             job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
             job_run.c.DueAt <= sa.func.now(),
@@ -39,6 +41,9 @@ IS_DUE = sa.or_(
     ),
 )
 """That a run may start; its parameter ``now`` is the node's clock."""
+
+NEEDS_NO_ROOM = sa.or_(job_run.c.LimitKey.is_(None), job_run.c.RoomAt.is_not(None))
+"""That a run has no limit by key, or has its room there already."""
 
 NOT_EXPIRED = sa.or_(
     job_run.c.ExpiresAt.is_(None),
@@ -56,8 +61,12 @@ _CANDIDATE = (
     job_run.c.LostWorkers,
     job_run.c.ArgumentsJson,
     job_run.c.Queue,
+    job_run.c.Priority,
     job_run.c.ExpiresAt,
     job_run.c.Attempt,
+    job_run.c.LimitKey,
+    job_run.c.Weight,
+    job_run.c.RoomAt,
 )
 # Whoever holds a row lets the run go, and then it is offered anew, or takes it. SQLite, with one writer, has nothing to skip.
 _OFFERED = (
@@ -174,6 +183,8 @@ class Choice:
         room: How many more runs may start in a queue; one that is not named has no limit.
         misfits: The runs that the node cannot perform.
         expired: The runs whose time is over.
+        later: The runs in whose way something is of which nobody tells when it is not there any more.
+        keys: What is left of the keys of limits.
     """
 
     limits: Mapping[str, int]
@@ -181,10 +192,17 @@ class Choice:
     poison: bool
     fits: Callable[[str, str | None, int], str | None]
     now: datetime
+    keys: KeyRooms
     room: dict[str, int] = field(default_factory=dict)
     run_ids: list[int] = field(default_factory=list)
     misfits: list[Misfit] = field(default_factory=list)
     expired: list[int] = field(default_factory=list)
+    later: list[Any] = field(default_factory=list)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this claim may look at more runs; else the next one does."""
+        return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
 
     def full(self) -> list[str]:
         """The jobs at their limit."""
@@ -200,9 +218,12 @@ class Choice:
             self.misfits.append(Misfit(row.Id, row.JobName, why))
             return False
         limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
-        if (limit is not None and self.busy[row.JobName] >= limit) or (poison and self.poison):
+        if limit is not None and self.busy[row.JobName] >= limit:
             return False
-        if self.room.get(row.Queue, 1) < 1:
+        if (poison and self.poison) or self.keys.is_held_up(row):
+            self.later.append(row)
+            return False
+        if self.room.get(row.Queue, 1) < 1 or not self.keys.take(row):
             return False
         if row.Queue in self.room:
             self.room[row.Queue] -= 1
@@ -219,10 +240,10 @@ async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTe
     """
     queues = offer.queues
     if not queues:
-        return Choice({}, Counter(), terms.poison_here, terms.fits, terms.now)
+        return _choice({}, Counter(), terms, {})
     busy = await _running(connection, terms.limits)
     room = await _room(connection, queues, terms)
-    choice = Choice(terms.limits, busy, terms.poison_here, terms.fits, terms.now, room)
+    choice = _choice(terms.limits, busy, terms, room)
     closed = {row[0] for row in await _CLOSED.all(connection, {"now": terms.now})}
     refused = refused_by(terms.identity.fingerprint)
 
@@ -258,15 +279,25 @@ async def offered(
     limits = {name: limit for name, limit in terms.limits.items() if name in names}
     busy = await _running(connection, limits)
     room = await _room(connection, {run.queue for run in runs}, terms)
-    choice = Choice(limits, busy, terms.poison_here, terms.fits, terms.now, room)
+    choice = _choice(limits, busy, terms, room)
     asked = {"ids": [run.run_id for run in runs], "now": terms.now}
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
     rows = [found[run.run_id] for run in runs if run.run_id in found]
     refused = refused_by(terms.identity.fingerprint)
     first = await _next_of_full(connection, choice, rows, aging, refused)
-    for row in {row.Id: row for row in (*first, *rows)}.values():
+    in_order = {row.Id: row for row in (*first, *rows)}.values()
+    await choice.keys.look(connection, in_order)
+    for row in in_order:
         choice.take(row)
+    await choice.keys.ask(connection)
     return choice
+
+
+def _choice(
+    limits: Mapping[str, int], busy: Counter[str], terms: ClaimTerms, room: dict[str, int]
+) -> Choice:
+    keys = KeyRooms(terms.keyed, terms.now)
+    return Choice(limits, busy, terms.poison_here, terms.fits, terms.now, keys, room)
 
 
 async def _next_of_full(
@@ -336,7 +367,7 @@ async def _choose(
     """Choose up to ``count`` runs of a queue, with its ageing, that may start now, and say how many; those that do not fit are looked at some at a time."""
     queue, aging = of
     before = len(choice.run_ids)
-    while count > 0 and len(choice.misfits) + len(choice.expired) < MOST_MISFITS:
+    while count > 0 and choice.goes_on:
         unfit = [*(item.run_id for item in choice.misfits), *choice.expired]
         looked_at = max(count, MOST_MISFITS // 4) if unfit else count
         passed = [*choice.run_ids, *unfit]
@@ -354,9 +385,11 @@ async def _choose(
             asked |= {"aging": aging, "now": choice.now}
             candidates = await _NEXT_AGED.all(connection, asked)
         exhausted = len(candidates) < looked_at
+        await choice.keys.look(connection, candidates)
         for row in candidates:
             if count > 0:
                 count -= choice.take(row)
+        await choice.keys.ask(connection)
         if exhausted:
             break
     return len(choice.run_ids) - before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import NodeUnknown
 from ...core.states import RunState
 from ..dialects.frequent import FrequentStatement
+from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run, job_server
-from .candidates import IS_DUE, IS_ONE_OF, NOT_EXPIRED, next_waiting, offered
+from ..ties.consequences import Ready
+from .candidates import IS_DUE, IS_ONE_OF, NEEDS_NO_ROOM, NOT_EXPIRED, Choice, next_waiting, offered
 from .settle import settle
 from .transition import state_line, transition
 from .values import (
@@ -30,6 +32,9 @@ from .values import (
     Settlement,
 )
 
+_LATER = timedelta(seconds=2)
+"""When a run is offered again in whose way something was of which nobody tells when it is gone."""
+
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 
@@ -37,8 +42,8 @@ Row = Any
 async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
     """Take those of the offered runs that wait, are due and have nothing in their way, the most urgent first.
 
-    A run that its job's limit holds up, or a poison run while this node has one, stays as it is; whoever opens the way submits it again,
-    or else the engine's rescue. One that the node cannot perform stays as it is too: see ``refuse.py``.
+    A run that its job's limit holds up stays as it is; whoever opens the way submits it again, or else the engine's rescue. A poison run while this node has one,
+    and a run the key of whose limit somebody else holds for long, are offered again a little later. One that the node cannot perform stays as it is too: see ``refuse.py``.
 
     Args:
         connection: A transaction that writes.
@@ -54,8 +59,7 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
     else:
         choice = await next_waiting(connection, offer, terms)
         order = choice.run_ids
-        claims = await _become_running(connection, order, terms)
-        claimed = Claimed(claims, choice.misfits, choice.expired)
+        claimed = await _take(connection, choice, terms)
     if len(claimed.claims) < len(order):
         await require_place(connection, terms.server_id)
     places = {run_id: place for place, run_id in enumerate(order)}
@@ -65,7 +69,7 @@ async def claim(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) ->
 
 
 async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Claimed:
-    """Nearly all are harmless runs of jobs without a limit, and cost one statement; the rest is decided about first."""
+    """Nearly all are harmless runs that no limit holds up, and cost one statement; the rest is decided about first."""
     misfits = [
         Misfit(run.run_id, run.job_name, why)
         for run in offer.runs
@@ -76,17 +80,32 @@ async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: Claim
     free = [
         run.run_id
         for run in fit
-        if run.job_name not in terms.limits and run.queue not in terms.queue_limits
+        if run.job_name not in terms.limits
+        and run.job_name not in terms.keyed
+        and run.queue not in terms.queue_limits
     ]
     claims = await _become_running(connection, free, terms, most_lost=POISON_AFTER - 1)
     taken = {claim.run_id for claim in claims}
-    expired: Sequence[int] = ()
-    if rest := [run for run in fit if run.run_id not in taken]:
-        choice = await offered(connection, rest, offer.aging, terms)
-        claims += await _become_running(connection, choice.run_ids, terms)
-        expired = choice.expired
-        misfits += [one for one in choice.misfits if one.run_id not in unfit]
-    return Claimed(claims, misfits, expired)
+    rest = [run for run in fit if run.run_id not in taken]
+    if not rest:
+        return Claimed(claims, misfits)
+    found = await _take(connection, await offered(connection, rest, offer.aging, terms), terms)
+    misfits += [one for one in found.misfits if one.run_id not in unfit]
+    return replace(found, claims=[*claims, *found.claims], misfits=misfits)
+
+
+async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) -> Claimed:
+    """Runs that were chosen become this node's."""
+    ids = choice.run_ids
+    claims = await _become_running(connection, ids, terms, with_room=ids)
+    ready = await choice.keys.close(connection)
+    later = terms.now + _LATER
+    offered_later = [
+        Ready(row.Id, row.Queue, row.Priority, later, first=True) for row in choice.later
+    ]
+    return Claimed(
+        claims, choice.misfits, choice.expired, [*ready, *offered_later], choice.keys.crowded
+    )
 
 
 async def require_place(connection: AsyncConnection, server_id: str) -> None:
@@ -114,6 +133,7 @@ BECOMES_RUNNING: dict[str, Any] = {
     "ProgressTotal": sa.null(),
     "UnknownSince": sa.null(),
     "RefusedBy": sa.null(),
+    "RoomAt": sa.null(),
 }
 """What changes in the row of a run that begins."""
 CLAIMED = (
@@ -143,6 +163,7 @@ _BECOME_RUNNING = FrequentStatement(
         NOT_EXPIRED,
         IS_OURS,
         job_run.c.LostWorkers <= sa.bindparam("most_lost"),
+        sa.or_(NEEDS_NO_ROOM, is_among(job_run.c.Id, listed("with_room", sa.BigInteger))),
         HAS_PLACE,
         **BECOMES_RUNNING,
     ).returning(*CLAIMED)
@@ -173,12 +194,13 @@ async def _become_running(
     run_ids: Sequence[int],
     terms: ClaimTerms,
     *,
+    with_room: Sequence[int] = (),
     most_lost: int = MOST_LOST_WORKERS,
 ) -> list[Claim]:
-    """The transition itself: those of the runs that still wait become this node's."""
+    """The transition itself: those of the runs that still wait become this node's; one that needs room under a limit is in ``with_room``."""
     if not run_ids:
         return []
-    asked = {**parameters_of(terms, most_lost), "ids": run_ids}
+    asked = {**parameters_of(terms, most_lost), "ids": run_ids, "with_room": with_room}
     rows = await _BECOME_RUNNING.all(connection, asked)
     return [
         claim_of(row, terms.limits, queue_limit=terms.queue_limits.get(row.Queue)) for row in rows

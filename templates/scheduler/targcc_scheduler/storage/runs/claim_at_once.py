@@ -1,6 +1,6 @@
 """Claim at once: entries of an engine's queue are taken and their runs become a node's in one statement that commits by itself.
 
-It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, that have not cost workers or expired, that are this server's, and of which the node knows that
+It is the claim of ``claim.py`` for *plain* runs: those of jobs and queues without a limit, or with room under a key for which nobody waits, that have not cost workers or expired, that are this server's, and of which the node knows that
 it can perform them. Nothing has to be decided about them that a condition cannot say, so that one round trip does what takes four in a
 transaction. An entry of any other run that waits stays as it is, for a claim in a transaction.
 """
@@ -20,7 +20,9 @@ from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import job_run
-from .candidates import IS_DUE, NOT_EXPIRED
+from ..ties.keys.marks import has_its_keys
+from ..ties.limit_keys.at_once import with_room
+from .candidates import IS_DUE, NEEDS_NO_ROOM, NOT_EXPIRED
 from .claim import BECOMES_RUNNING, CLAIMED, HAS_PLACE, claim_of, parameters_of, require_place
 from .transition import is_in_state, transition
 from .values import POISON_AFTER, Claim, ClaimTerms
@@ -72,6 +74,8 @@ async def claim_at_once(
     asked: Mapping[str, Any],
     terms: ClaimTerms,
     plain: Collection[str],
+    *,
+    keyed: bool,
 ) -> Taken:
     """Take the entries that are next and claim their runs, if they are plain; whether their arguments fit is for the caller to see.
 
@@ -80,13 +84,14 @@ async def claim_at_once(
         entries: The engine's queue.
         asked: The parameters of its ``next_ones``.
         terms: Who claims them.
-        plain: The jobs that have no limit and that this node knows.
+        plain: The jobs that have no limit, or one by key, and that this node knows.
+        keyed: Whether one of them has: else nobody looks at keys.
 
     Raises:
         NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
     """
     parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
-    rows = await _statement(entries).all(connection, parameters)
+    rows = await _statement(entries, keyed=keyed).all(connection, parameters)
     seen = rows[0]
     count = seen.looked_at
     if not count:
@@ -97,7 +102,7 @@ async def claim_at_once(
 
 
 @cache
-def _statement(entries: Entries) -> FrequentStatement:
+def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
     found = entries.next_ones.columns(
         sa.column("entry", sa.BigInteger),
         sa.column("run_id", sa.BigInteger),
@@ -105,10 +110,15 @@ def _statement(entries: Entries) -> FrequentStatement:
     ).cte("found")
     # Where the node has no place, nothing is found and nothing is taken.
     next_ones = sa.select(found).where(HAS_PLACE).cte("top")
+    has_room = NEEDS_NO_ROOM
+    if keyed:
+        found_room = with_room(next_ones).cte("found_room")
+        has_room = sa.or_(has_room, _is_any(job_run.c.Id, sa.select(found_room.c.Id)))
+    is_plain = (*_IS_PLAIN, has_room)
     rest = (
         sa.select(job_run.c.Id)
         .join(next_ones, next_ones.c.run_id == job_run.c.Id)
-        .where(is_in_state(*sorted(WAITING)), sa.not_(sa.and_(*_IS_PLAIN)))
+        .where(is_in_state(*sorted(WAITING)), has_its_keys(), sa.not_(sa.and_(*is_plain)))
         .cte("rest")
     )
     done = sa.select(next_ones.c.entry).where(
@@ -120,7 +130,7 @@ def _statement(entries: Entries) -> FrequentStatement:
             RunState.RUNNING,
             _is_any(job_run.c.Id, sa.select(next_ones.c.run_id)),
             IS_DUE,
-            *_IS_PLAIN,
+            *is_plain,
             **BECOMES_RUNNING,
         )
         .returning(*CLAIMED)

@@ -15,6 +15,7 @@ from ..dialects import known
 from ..failures import cause, groups
 from ..statistics import counts
 from ..statistics.endings import Ending, shard_of_process
+from ..ties.keys.marks import is_mark
 from ..ties.tie import Tie
 from .transition import first_state
 from .values import NewRun
@@ -80,7 +81,9 @@ def _ending(run: NewRun, now: datetime) -> Ending:
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     limited = run.limit_key is not None
-    asks = limited and run.state is RunState.ENQUEUED  # the next stage asks for room
+    asks = (
+        is_mark(run.limit_key) and run.state is RunState.ENQUEUED
+    )  # for its keys, at the next stage
     return {
         "JobName": run.job_name,
         "JobType": run.job_type,

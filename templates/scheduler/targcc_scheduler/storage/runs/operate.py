@@ -17,7 +17,7 @@ from ..dialects import known
 from ..dialects.listed import is_found
 from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
-from ..ties.keys.marks import ASKS, is_mark
+from ..ties.keys.marks import ASKS, has_its_keys, is_mark
 from ..ties.tie import Tie
 from .claim import claim_of
 from .settle import settle
@@ -82,7 +82,7 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
     due_now = transition(
         RunState.ENQUEUED,
         job_run.c.Id == run_id,
-        job_run.c.LimitKey.is_(None),
+        has_its_keys(),
         sources=WAITS_FOR_ITS_TIME,
         DueAt=now,
     )
@@ -90,7 +90,7 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
     if (await connection.execute(due_now, {"line": line})).rowcount == 1:
         return True
     asks_now = sa.update(job_run).where(
-        job_run.c.Id == run_id, job_run.c.LimitKey.is_not(None), is_in_state(*WAITS_FOR_ITS_TIME)
+        job_run.c.Id == run_id, sa.not_(has_its_keys()), is_in_state(*WAITS_FOR_ITS_TIME)
     )
     return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
 

@@ -21,6 +21,7 @@ from ..failures import groups
 from ..failures.cause import Cause, cause_of
 from ..statistics.endings import Ending
 from ..tables import job_log_line, job_run
+from ..ties.tie import ANY_TIE, NO_LIMIT, Tie
 from .history import history_row
 from .transition import state_line
 from .values import Settlement, Tied
@@ -42,8 +43,8 @@ async def settle(
         connection: The transaction.
         settlements: What is to be written.
         now: The present instant.
-        untied: Leave out runs on which something hangs by now: the connection commits by itself, so that nothing could follow in
-            the same transaction.
+        untied: Leave out runs on which something hangs by now, or for the key of whose limit somebody waits: the connection commits by
+            itself, so that nothing could follow in the same transaction.
 
     Raises:
         RunStateError: a run cannot get from the one state to the other.
@@ -121,11 +122,16 @@ def _seen(
 
 
 def _with_ties(item: Settlement, tied: Tied) -> Settlement:
-    return replace(item, ties=tied.ties, limit_key=tied.limit_key) if tied.ties else item
+    return replace(item, **tied._asdict()) if tied.ties else item
 
 
 def _key(item: Settlement) -> tuple[int, int]:
     return item.claim.run_id, item.claim.attempt
+
+
+def _barred(item: Settlement) -> int:
+    """The ties that a run may not have: nothing could follow. Where nobody waits for the key of its limit, nothing does."""
+    return NO_LIMIT if item.claim.ties & Tie.LIMITED else ANY_TIE
 
 
 def _row(item: Settlement, now: datetime, cause: Cause | None, *, untied: bool) -> dict[str, Any]:
@@ -150,5 +156,5 @@ def _row(item: Settlement, now: datetime, cause: Cause | None, *, untied: bool) 
         "total": total,
         "cause": None if cause is None else cause.key,
         "line": state_line(now, item.state, item.note),
-        "tied": 0 if untied else 1,
+        "barred": _barred(item) if untied else 0,
     }

@@ -13,13 +13,14 @@ from ..dialects.frequent import FrequentStatement
 from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run
+from ..ties.keys.marks import has_its_keys
 from .transition import OTHER, is_free, is_in_state, state_line, transition
 
 WAITS_FOR_ITS_TIME = (RunState.SCHEDULED, RunState.RETRYING)
 _IS_DUE_AND_FREE = is_free(
     is_in_state(*WAITS_FOR_ITS_TIME, of=OTHER),
     OTHER.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),
-    OTHER.c.LimitKey.is_(None),
+    has_its_keys(OTHER),
 )
 _STAGE = FrequentStatement(
     transition(RunState.ENQUEUED, _IS_DUE_AND_FREE, sources=WAITS_FOR_ITS_TIME)
@@ -27,7 +28,7 @@ _STAGE = FrequentStatement(
 
 
 async def stage_due(connection: AsyncConnection, now: datetime) -> int:
-    """Scheduled and retrying runs whose time has come become enqueued, but for those of a limit (``ties/limits.py``). Returns how many."""
+    """Scheduled and retrying runs whose time has come become enqueued, but for those that ask for their keys first (``ties/keys/asking.py``). Returns how many."""
     line = state_line(now, RunState.ENQUEUED, "due")
     (count,) = await _STAGE.counts(connection, [{"now": now, "line": line}])
     return count

@@ -76,6 +76,7 @@ SETTLE = """
     SET State = {given}state, Message = {given}message, CompletedAt = {given}completed_at, Cause = {given}cause,
         StopNote = NULL, ServerId = {given}last_server_id, DueAt = coalesce({given}due_at, c_JobRun.DueAt),
         Attempt = c_JobRun.Attempt - {given}not_counted,
+        RoomAt = CASE WHEN {given}state = 'enqueued' AND c_JobRun.LimitKey IS NOT NULL THEN c_JobRun.StartedAt END,
         LostWorkers = c_JobRun.LostWorkers + {given}lost,
         CancelRequestedBy = coalesce({given}cancelled_by, c_JobRun.CancelRequestedBy),
         ProgressDone = coalesce({given}done, c_JobRun.ProgressDone),
@@ -84,11 +85,11 @@ SETTLE = """
     {source}
     WHERE c_JobRun.Id = {given}run_id AND c_JobRun.State = {given}source AND c_JobRun.Attempt = {given}attempt
     AND coalesce(c_JobRun.ServerId, '') = coalesce({given}server_id, '')
-    AND (c_JobRun.Ties = 0 OR {given}tied = 1)
+    AND c_JobRun.Ties & {given}barred = 0
 """
 """How a run gets the state of its settlement, if it is still where the settlement expects it: in that state, that attempt, on that node.
 
-A dialect fills in where its values come from: ``{given}`` goes before each name, ``{source}`` is where they are read.
+One that waits for a worker again keeps its room under its limit. A dialect fills in where its values come from: ``{given}`` goes before each name, ``{source}`` is where they are read.
 """
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ...core.queues.turns import Turns
 from ...core.states import FINAL, WAITING, RunState
 from ...jobs.files.content import Content
 from ...jobs.options.unique import Unique
+from ..ties.limit_keys.terms import Terms
+
+if TYPE_CHECKING:  # it is about settlements, too
+    from ..ties.consequences import Ready
 
 MOST_LOST_WORKERS = 3
 """A run that has cost so many workers is failed, since it probably kills them."""
@@ -228,6 +232,7 @@ class ClaimTerms:
         poison_here: Whether the node has a poison run (see :data:`POISON_AFTER`).
         now: The present instant.
         queue_limits: How many runs of a queue may be running at once, on all nodes together; a queue that is not named has no limit.
+        keyed: What jobs say of the keys of their limits.
         identity: Who it is, for the runs that it refuses.
         fits: Says of a job's name, a run's arguments and its id why the node cannot perform it; ``None``: it can. It must not raise.
     """
@@ -237,6 +242,7 @@ class ClaimTerms:
     poison_here: bool
     now: datetime
     queue_limits: Mapping[str, int] = field(default_factory=dict)
+    keyed: Mapping[str, Terms] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
     fits: Callable[[str, str | None, int], str | None] = fits_always
 
@@ -290,11 +296,15 @@ class Claimed:
         claims: The runs that are the node's now, the most urgent first.
         misfits: Those that it cannot perform; they are as they were.
         expired: Those whose time is over; they are as they were, too: see ``ties/expiry.py``.
+        ready: Runs that have been let go under their limits, and those that are to be offered again a little later.
+        crowded: The queues in which runs found no room under theirs: there may be others in their place.
     """
 
     claims: Sequence[Claim]
     misfits: Sequence[Misfit] = ()
     expired: Sequence[int] = ()
+    ready: Sequence[Ready] = ()
+    crowded: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,10 +323,11 @@ class AttemptRecord:
 
 
 class Tied(NamedTuple):
-    """What hangs on a run: its ties, a :class:`~..ties.tie.Tie`, and the key of its limit."""
+    """What hangs on a run: its ties, a :class:`~..ties.tie.Tie`, the key of its limit, and whether others wait for that."""
 
     ties: int
     limit_key: str | None
+    is_awaited: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +349,7 @@ class Settlement:
         progress: How far it came, if it said so.
         ties: What hung on the run when it was written; see :mod:`..ties.ended`.
         limit_key: The key of its limit, then.
+        is_awaited: Whether others waited for that key.
     """
 
     claim: Claim
@@ -354,6 +366,7 @@ class Settlement:
     progress: tuple[float, float | None] | None = None
     ties: int = 0
     limit_key: str | None = None
+    is_awaited: bool = False
 
     @property
     def is_final(self) -> bool:

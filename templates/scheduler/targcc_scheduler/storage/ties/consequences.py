@@ -12,13 +12,14 @@ from .tie import Tie
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A run that may go from now on, for the engine; ``asks``: it asks for its keys, or for room, before that."""
+    """A run that may go from now on, for the engine; ``asks``: it asks for its keys before that; ``first``: before others that are as urgent."""
 
     run_id: int
     queue: str
     priority: int
     due_at: datetime
     asks: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from ..runs.transition import state_line, transition
 from ..runs.values import Settlement
 from ..tables import job_batch, job_link, job_run
 from .consequences import Consequences, Ready, over, together
+from .keys.marks import is_mark
 from .tie import Tie
 
 Link = Any
@@ -177,7 +178,7 @@ async def _let_go(
 def _going(row: Any, links: Sequence[Link], now: datetime) -> _Going:
     due_at = due_after(row.DueAt, row.CreatedAt, row.Ties, now)
     expires_at = None if row.ExpiresAt is None else row.ExpiresAt + (due_at - row.DueAt)
-    asks = row.Ties & Tie.LIMITED  # for room, at the next stage
+    asks = is_mark(row.LimitKey)  # for its keys, at the next stage
     state = RunState.SCHEDULED if due_at > now or asks else RunState.ENQUEUED
     note = "after " + _listed(links, only=[link for link in links if link.Outcome is not None])
     return _Going(state, due_at, expires_at, note)

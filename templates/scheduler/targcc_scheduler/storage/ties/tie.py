@@ -15,3 +15,9 @@ class Tie(IntFlag):
     DELAYED = 64  # its delay counts from when it may go
     ASKS = 128  # it waits, or has waited, for its unique key, or for room under its limit, and for no other run to end as it asks
     KEYED = 256  # runs wait, or have waited, for its unique key, or it has waited for that
+
+
+ANY_TIE = -1
+"""All ties, also those of later releases."""
+NO_LIMIT = ~int(Tie.LIMITED)
+"""All but that of a limit."""

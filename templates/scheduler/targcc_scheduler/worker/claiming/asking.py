@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...core.outage import is_held_up
 from ...core.secrets import mask
 from ...core.text import clean
 from ...engine.handover import submission
@@ -18,7 +19,6 @@ from ...storage.runs.values import ClaimTerms, Identity, Misfit, NewRun
 from ...storage.ties.consequences import Ready
 from ...storage.ties.keys import asking
 from ...storage.ties.keys.wanted import keys_of
-from ...storage.transactions import is_held_up
 from ..node_services import NodeServices
 from .fitting import Fitting
 

@@ -20,9 +20,10 @@ from ...storage.runs.claim import claim as claim_runs
 from ...storage.runs.claim import claims_of_node
 from ...storage.runs.claim_at_once import Entries, Taken, claim_at_once
 from ...storage.runs.refuse import refuse
-from ...storage.runs.values import Claim, ClaimKey, ClaimTerms, Misfit, Offer
+from ...storage.runs.values import Claim, Claimed, ClaimKey, ClaimTerms, Misfit, Offer
 from ...storage.ties import expiry
 from ...storage.ties.keys import waiting as keys
+from ...storage.ties.limit_keys.claims import look_ahead
 from ...storage.ties.tie import Tie
 from ..node_services import NodeServices
 from .fitting import Fitting, PlainJobs
@@ -82,8 +83,9 @@ class Claimer:
                 others, again = await refuse(connection, claimed.misfits, terms)
                 if others:
                     await self._engine.refer(connection, [submission(run) for run in others])
-                if again:
-                    await self._engine.submit(connection, [submission(run) for run in again])
+                ready = [*map(submission, again), *map(submission, claimed.ready)]
+                if ready:
+                    await self._engine.submit(connection, ready)
         except OUTAGES as error:
             if not is_undone(error):  # the commit may have come through all the same
                 for claim in claims:
@@ -94,7 +96,8 @@ class Claimer:
         self._plain.learn(claimed, [run.job_name for run in offered.runs])
         if claimed.misfits:
             self._tell_of(claimed.misfits)
-        if ended:  # they had places that others can have
+        await self._look_ahead(claimed, terms)
+        if ended or claimed.crowded:  # they had places that others can have
             self._engine.wake()
         await self._leave_keys(claims)
         return claims
@@ -113,7 +116,14 @@ class Claimer:
             return None
         try:
             async with self._under_way(), self._store.write_at_once() as connection:
-                taken = await claim_at_once(connection, entries, asked, terms, plain)
+                taken = await claim_at_once(
+                    connection,
+                    entries,
+                    asked,
+                    terms,
+                    plain,
+                    keyed=not terms.keyed.keys().isdisjoint(plain),
+                )
         except NodeUnknown:
             raise
         except BaseException as error:
@@ -126,6 +136,17 @@ class Claimer:
         self._held.update(fitting.of(fit))
         await self._leave_keys(fit)
         return replace(taken, claims=fit)
+
+    async def _look_ahead(self, claimed: Claimed, terms: ClaimTerms) -> None:
+        """Where runs found no room under their limits, see to those that come next; if it cannot be written, the next claim does."""
+        for queue in sorted(claimed.crowded):
+
+            async def look(connection: AsyncConnection, queue: str = queue) -> None:
+                ready = await look_ahead(connection, queue, terms.keyed, self._clock.now())
+                await self._engine.submit(connection, [submission(run) for run in ready])
+
+            with contextlib.suppress(*OUTAGES):
+                await self._store.change(look)
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:
         """Runs have begun: let others go on that wait for this; if it cannot be written, the sweep of ties finds them."""

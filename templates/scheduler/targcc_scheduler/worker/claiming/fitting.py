@@ -97,4 +97,7 @@ class PlainJobs:
 
     def _is_plain(self, name: str) -> bool:
         definition = self._definitions.get(name)
-        return definition is not None and definition.limit is None and name not in self._unfit
+        if definition is None or definition.limit is not None or name in self._unfit:
+            return False
+        keyed = definition.keyed_limit
+        return keyed is None or keyed.interval_ms is None  # tokens are taken in a transaction

@@ -1,4 +1,4 @@
-"""Staging for the executor: runs whose time has come wait for a worker from now on, or ask for room under their limit."""
+"""Staging for the executor: runs whose time has come wait for a worker from now on, or ask for their keys."""
 
 from __future__ import annotations
 
@@ -14,39 +14,36 @@ from ...storage.runs import stage
 from ...storage.runs.values import Identity
 from ...storage.ties import limits
 from ...storage.ties.consequences import Ready
+from ...storage.ties.limit_keys.terms import Terms
 from ..node_services import NodeServices
 from .asking import ask_for_keys
 
 T = TypeVar("T")
 
 
-def terms_of(definition: JobDefinition) -> limits.Terms:
-    """What a job says of its keys."""
-    limit = definition.keyed_limit
-    if limit is None:
-        return limits.Terms()
-    return limits.Terms(limit.running, limit.interval_ms, limit.burst)
+def terms_of(definitions: Mapping[str, JobDefinition]) -> dict[str, Terms]:
+    """What the jobs that have a limit by key say of it."""
+    return {
+        job.name: Terms(limit.running, limit.interval_ms, limit.burst)
+        for job in definitions.values()
+        if (limit := job.keyed_limit) is not None
+    }
 
 
 async def stage_due(
     services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
-) -> bool:
-    """Stage what is due; runs of a limit are left to nodes that know of it. Whether there may be more of those."""
+) -> None:
+    """Stage what is due, and let those ask for their keys that do so."""
     now = services.clock.now()
     async with services.store.write_at_once() as connection:
         await stage.stage_due(connection, now)
     await ask_for_keys(services, definitions, identity)
-    jobs = {job.name: terms_of(job) for job in definitions.values() if job.keyed_limit is not None}
-    return bool(jobs) and await _change(
-        services, lambda connection: limits.stage_some(connection, jobs, now)
-    )
 
 
 async def sweep(services: NodeServices, definitions: Mapping[str, JobDefinition]) -> None:
     """Let those go whom nobody has let go, such as after a new release has raised a limit; for a node of the release that decides."""
-    jobs, now = {job.name: terms_of(job) for job in definitions.values()}, services.clock.now()
+    jobs, now = dict.fromkeys(definitions, Terms()) | terms_of(definitions), services.clock.now()
     await services.store.change(lambda connection: limits.renew(connection, jobs, now))
-    await _change(services, lambda connection: limits.stage_some(connection, jobs, now))
     after: str | None = ""
     while after is not None:
         step = partial(limits.admit_waiting, after=after, now=now)

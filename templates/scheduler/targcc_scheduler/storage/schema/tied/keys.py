@@ -36,10 +36,13 @@ job_limit = table(
     column("NextAt", UtcDateTime),
     column("WakeId", sa.BigInteger),
     column("UpdatedAt", UtcDateTime, nullable=False),
+    column("Version", sa.BigInteger, nullable=False, server_default="0"),
+    column("IsAwaited", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 """One row for each key of a limit: the weight that may be under way at once (``Most``), and a token bucket of ``Burst`` tokens, one each
 ``IntervalMs``, that is full at ``NextAt``; ``WakeId`` is the run that is due when the next
-token comes. Its lock is what lets one transaction at a time admit runs of the key.
+token comes. Its lock is what lets one transaction at a time give room to runs of the key, and ``Version`` counts these, so that whoever has looked
+before sees that it is not so any more. Who lets a run wait for the key sets ``IsAwaited``; whoever ends one looks there.
 """
 
 sa.Index(named("IX_c_JobUnique_RunId"), job_unique.c.RunId)

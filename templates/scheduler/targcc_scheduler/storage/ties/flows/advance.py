@@ -142,7 +142,7 @@ async def _is_over(connection: AsyncConnection, flow: FlowRow, name: str) -> boo
     """Whether all runs of a step are over; it has its outcome then."""
     step, c = flow.steps[name], job_run.c
     mine = (c.BatchId == flow.flow_id, c.Step == name, c.Id >= (step.first or 0))
-    going = sa.select(c.Id).where(*mine, c.State.in_(ACTIVE)).limit(1)
+    going = sa.select(c.Id).where(*mine, c.CompletedAt.is_(None), c.State.in_(ACTIVE)).limit(1)
     if (await connection.execute(going)).first() is not None:
         return False
     counted = sa.select(c.State, sa.func.count()).where(*mine).group_by(c.State)

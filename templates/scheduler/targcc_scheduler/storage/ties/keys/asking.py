@@ -1,7 +1,7 @@
 """Runs that ask for their keys: of a step of a flow, whose runs are made where its job's code is not at hand.
 
 Such a run is ``scheduled``, and no claim takes it. A node that knows its job says what its keys are, and takes the unique one for it; then
-it goes, or asks for room under its limit. While another run has the unique key, it is ``awaiting``: see ``waiting.py``.
+it goes. While another run has the unique key, it is ``awaiting``: see ``waiting.py``.
 
 Who waits for a key holds no run: a run that somebody else holds is passed over. Who waits for a run holds no key.
 """
@@ -62,26 +62,27 @@ def _tied(ties: int) -> sa.ColumnElement[int]:
 
 
 _UNLIMITED = _r.Ties.op("&")(sa.literal_column(str(~int(Tie.LIMITED))))
+_HAS_KEYS = {
+    "UniqueKey": _KEY,
+    "LimitKey": sa.bindparam("limit_key", type_=sa.Unicode(200)),
+    "Weight": sa.bindparam("weight"),
+    "Ties": sa.case((sa.bindparam("limited", type_=sa.Integer) == 1, _r.Ties), else_=_UNLIMITED),
+}
 _GO = FrequentStatement(
     transition(
         RunState.ENQUEUED,
         _STILL_ASKS,
         sources=[RunState.SCHEDULED],
-        UniqueKey=_KEY,
-        LimitKey=sa.null(),
-        Ties=_UNLIMITED,
+        **_HAS_KEYS,
     )
 )
 _GO_LATER = FrequentStatement(
     sa.update(job_run)
     .where(_STILL_ASKS)
     .values(
-        UniqueKey=_KEY,
-        LimitKey=sa.bindparam("limit_key", type_=sa.Unicode(200)),
-        Weight=sa.bindparam("weight"),
         DueAt=sa.bindparam("due", type_=UtcDateTime),
         ExpiresAt=sa.bindparam("expires", type_=UtcDateTime),
-        Ties=sa.case((sa.bindparam("limited", type_=sa.Integer) == 1, _r.Ties), else_=_UNLIMITED),
+        **_HAS_KEYS,
     )
 )
 _WAIT = FrequentStatement(
@@ -156,14 +157,17 @@ async def _let_go(
     at_once: dict[int, dict[str, Any]] = {}
     later: dict[int, dict[str, Any]] = {}
     for run_id, run in runs.items():
-        values = {"run_id": run_id, "unique_key": run.unique and run.unique.key}
-        if run.limit_key is None and run.due_at <= now:
+        values = {
+            "run_id": run_id,
+            "unique_key": run.unique and run.unique.key,
+            "limit_key": run.limit_key,
+            "weight": run.weight,
+            "limited": int(run.limit_key is not None),
+        }
+        if run.due_at <= now:
             at_once[run_id] = values | {"line": line}
         else:
-            room = {"limit_key": run.limit_key, "weight": run.weight}
-            limited = {"limited": int(run.limit_key is not None)}
-            times = {"due": run.due_at, "expires": run.expires_at}
-            later[run_id] = values | room | limited | times
+            later[run_id] = values | {"due": run.due_at, "expires": run.expires_at}
     counts = await _GO.counts(connection, at_once.values()) if at_once else []
     counts += await _GO_LATER.counts(connection, later.values()) if later else []
     went = zip([*at_once, *later], counts, strict=True)
@@ -203,7 +207,10 @@ async def wait(
     if later:
         times = [{"run_id": one, "unique_key": asking[one][1], "due": later[one]} for one in later]
         await _ASK_LATER.counts(connection, times)
-    ready = [_ready(run_id, replace(runs[run_id], due_at=due)) for run_id, due in later.items()]
+    ready = [
+        replace(_ready(run_id, runs[run_id]), due_at=due, asks=True)
+        for run_id, due in later.items()
+    ]
     return len(waits) + len(later), ready
 
 
@@ -218,4 +225,4 @@ def _pair(run: NewRun) -> Pair | None:
 
 
 def _ready(run_id: int, run: NewRun) -> Ready:
-    return Ready(run_id, run.queue, run.priority, run.due_at, asks=run.limit_key is not None)
+    return Ready(run_id, run.queue, run.priority, run.due_at)

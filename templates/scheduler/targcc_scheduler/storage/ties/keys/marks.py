@@ -15,6 +15,12 @@ IS_LIMIT = sa.func.substr(job_run.c.LimitKey, 1, 1) != sa.literal_column(f"'{ASK
 """That a run has the key of a limit."""
 
 
+def has_its_keys(run: sa.FromClause = job_run) -> sa.ColumnElement[bool]:
+    """That a run does not ask for its keys: it has none, or has them."""
+    begins = sa.func.substr(run.c.LimitKey, 1, 1)
+    return sa.or_(run.c.LimitKey.is_(None), begins != sa.literal_column(f"'{ASKS}'"))
+
+
 def waits_for(unique_key: str) -> str:
     """What stands there while the run waits for this unique key: the index of limits finds those that wait for one, the most urgent first."""
     return ASKS + unique_key

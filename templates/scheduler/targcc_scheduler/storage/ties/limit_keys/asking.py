@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....core.states import RunState
+from ...dialects import known
 from ...dialects.frequent import FrequentStatement
 from ...dialects.listed import is_among, listed
 from ...runs.transition import OTHER, is_free, transition
 from ...schema.tied.keys import job_limit
-from ...tables import job_run
+from ...tables import UtcDateTime, job_run
 from ..tie import Tie
+from .room import Room
 
 Row = Any
 """A row of a table: its columns by name."""
 
 _l = job_limit.c
 _IS_KEY = is_among(_l.LimitKey, listed("keys", sa.Text))
-_taker = job_run.alias("taker")
+TAKER = job_run.alias("taker")
+"""The name of a run in what :func:`of_key` is given."""
 
 
 def hidden(state: RunState) -> sa.ScalarSelect[Any]:
@@ -47,11 +51,17 @@ def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return is_free(is_one, OTHER.c.State == hidden(RunState.AWAITING))
 
 
-def _of_key(what: sa.ColumnElement[Any], is_one: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """Something of the runs of a key. Key by key, as else SQLite looks at all runs that are not over."""
+def has_room(run: sa.FromClause) -> sa.ColumnElement[bool]:
+    """That a run takes room under its limit: it is running, or has been let go and waits for a worker."""
+    waits = sa.and_(run.c.State == RunState.ENQUEUED, run.c.RoomAt.is_not(None))
+    return sa.or_(run.c.State == RunState.RUNNING, waits)
+
+
+def of_key(what: sa.ColumnElement[Any], is_one: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    """Something of the runs of a key, under the name :data:`TAKER`. Key by key, as else SQLite looks at all runs that are not over."""
     return (
         sa.select(what)
-        .where(_taker.c.LimitKey == _l.LimitKey, is_one, _taker.c.CompletedAt.is_(None))
+        .where(TAKER.c.LimitKey == _l.LimitKey, is_one, TAKER.c.CompletedAt.is_(None))
         .scalar_subquery()
     )
 
@@ -63,9 +73,13 @@ def _urgent(run: sa.FromClause, *columns: sa.ColumnElement[Any]) -> sa.Select[An
     )
 
 
+HAS_ROOM: dict[str, Any] = {"RoomAt": sa.bindparam("now", type_=UtcDateTime)}
+"""What changes in the row of a run that is let go."""
 _CANDIDATE = ("Id", "Queue", "Priority", "DueAt", "Weight")
-_takes_room = _taker.c.State.in_([hidden(RunState.ENQUEUED), hidden(RunState.RUNNING)])
-_is_unbegun = _taker.c.State == hidden(RunState.ENQUEUED)
+_has_room_kept = sa.and_(TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None))
+_weight = sa.func.coalesce(sa.func.sum(TAKER.c.Weight), 0)
+TAKEN = of_key(_weight, TAKER.c.State == hidden(RunState.RUNNING)) + of_key(_weight, _has_room_kept)
+"""The weight of the runs of a key that are running, or have room and wait for a worker: each found by an index of its own."""
 _TERMS = (
     _l.LimitKey,
     _l.Most,
@@ -73,11 +87,12 @@ _TERMS = (
     _l.Burst,
     _l.NextAt,
     _l.WakeId,
+    _l.IsAwaited,
 )
 _keys = (
     sa.select(
         *_TERMS,
-        _of_key(sa.func.sum(_taker.c.Weight), _takes_room).label("taken"),
+        TAKEN.label("taken"),
         _urgent(OTHER, OTHER.c.Id)
         .where(OTHER.c.LimitKey == _l.LimitKey)
         .limit(sa.literal_column("1"))
@@ -92,25 +107,33 @@ _FOUND = (*_keys.c, *(job_run.c[name] for name in _CANDIDATE))
 _LOOK = FrequentStatement(sa.select(*_FOUND, sa.null().label("admitted")).select_from(_first))
 _has_room = sa.or_(
     _keys.c.Most.is_(None),
-    sa.and_(
-        _keys.c.taken.is_(None), _keys.c.Most > 0
-    ),  # one that is heavier than the limit goes alone
+    sa.and_(_keys.c.taken == 0, _keys.c.Most > 0),  # one that is heavier than the limit goes alone
     job_run.c.Weight <= _keys.c.Most - _keys.c.taken,
 )
 _with_room = sa.select(job_run.c.Id).select_from(_first)
 _with_room = _with_room.where(_keys.c.IntervalMs.is_(None), _has_room)
 _admitted = (
-    transition(RunState.ENQUEUED, still_asks(OTHER.c.Id.in_(_with_room)))
+    transition(RunState.ENQUEUED, still_asks(OTHER.c.Id.in_(_with_room)), **HAS_ROOM)
     .returning(job_run.c.Id)
     .cte("admitted")
 )
-_LOOK_AND_ADMIT = FrequentStatement(
-    sa.select(*_FOUND, _admitted.c.Id.label("admitted")).select_from(
-        _first.outerjoin(_admitted, _admitted.c.Id == _keys.c.first_id)
+_counted = (
+    sa.update(job_limit)
+    .where(
+        _l.LimitKey.in_(
+            sa.select(_keys.c.LimitKey).where(_keys.c.first_id.in_(sa.select(_admitted.c.Id)))
+        )
     )
+    .values(Version=_l.Version + 1)
+    .cte("counted")
+)
+_LOOK_AND_ADMIT = FrequentStatement(
+    sa.select(*_FOUND, _admitted.c.Id.label("admitted"))
+    .select_from(_first.outerjoin(_admitted, _admitted.c.Id == _keys.c.first_id))
+    .add_cte(_counted)
 )
 _UNBEGUN = FrequentStatement(
-    sa.select(_l.LimitKey, _of_key(sa.func.count(), _is_unbegun).label("count")).where(_IS_KEY)
+    sa.select(_l.LimitKey, of_key(sa.func.count(), _has_room_kept).label("count")).where(_IS_KEY)
 )
 _NEXT = FrequentStatement(
     _urgent(job_run, *(job_run.c[name] for name in ("LimitKey", *_CANDIDATE)))
@@ -123,23 +146,40 @@ async def look(connection: AsyncConnection, keys: Collection[str]) -> Mapping[st
     """What there is of keys.
 
     Returns:
-        For each its row, the weight of the runs that take room (``taken``; ``None``: none does), and the most urgent that asks (``Id``; ``None``: none does).
+        For each its row, the weight of the runs that take room (``taken``), and the most urgent that asks (``Id``; ``None``: none does).
     """
     return _by_key(await _LOOK.all(connection, {"keys": list(keys)}))
 
 
 async def look_and_admit(
-    connection: AsyncConnection, keys: Collection[str], line: str
+    connection: AsyncConnection, keys: Collection[str], now: datetime, line: str
 ) -> Mapping[str, Row]:
     """The same, and where there is no rate, and room for the most urgent, that goes (``admitted``; else ``None``); on PostgreSQL."""
-    return _by_key(await _LOOK_AND_ADMIT.all(connection, {"keys": list(keys), "line": line}))
+    asked = {"keys": list(keys), "now": now, "line": line}
+    return _by_key(await _LOOK_AND_ADMIT.all(connection, asked))
+
+
+async def rooms(
+    connection: AsyncConnection, limits: Mapping[str, Row], now: datetime
+) -> dict[str, Room]:
+    """What is left of keys; where there is a rate, at the present instant by the database's clock.
+
+    Args:
+        connection: A transaction that keeps others from the keys.
+        limits: What :func:`look` says of them.
+        now: The present instant by this node's clock.
+    """
+    rates = [key for key, limit in limits.items() if limit.IntervalMs is not None]
+    clock = (await known.of(connection).read_clock(connection) if rates else None) or now
+    unbegun = await _unbegun(connection, rates)
+    return {key: Room(limit, unbegun.get(key, 0), clock) for key, limit in limits.items()}
 
 
 def _by_key(rows: Iterable[Row]) -> Mapping[str, Row]:
     return {row.LimitKey: row for row in rows}
 
 
-async def unbegun(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, int]:
+async def _unbegun(connection: AsyncConnection, keys: Collection[str]) -> Mapping[str, int]:
     """How many runs of each key have room and have not begun."""
     if not keys:
         return {}

@@ -59,7 +59,7 @@ async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
 
 async def keys_of(
     connection: AsyncConnection, rows: Collection[Row], jobs: Collection[str]
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[int, str], dict[str, str]]:
     """The keys that runs have now, which those get that have others.
 
     Args:
@@ -68,7 +68,7 @@ async def keys_of(
         jobs: All that the node knows.
 
     Returns:
-        For each key a job whose runs have it, and for each job the name with which its keys begin.
+        For each run its key, and for each job the name with which its keys begin.
     """
     begins = await beginnings(connection, {row.JobName for row in rows}, jobs)
     keys = {row.Id: row.LimitKey for row in rows}
@@ -79,7 +79,7 @@ async def keys_of(
             to = begins[row.JobName]
             keys[row.Id] = _moved(row.LimitKey, [row.JobName, *had.get(to, ())], to)
         await _rekey(connection, {row.Id: keys[row.Id] for row in others})
-    return {keys[row.Id]: row.JobName for row in rows}, begins
+    return keys, begins
 
 
 async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime) -> None:
@@ -130,10 +130,12 @@ async def _carry_rooms(
     found = await connection.execute(query.with_for_update(), {"keys": list(wanted)})
     there = {row.LimitKey: row.NextAt for row in found}
     for key, row in wanted.items():
-        if key in there and row.NextAt is not None:
-            full_at = max(row.NextAt, there[key] or row.NextAt)
-            merged = sa.update(job_limit).where(_l.LimitKey == key).values(NextAt=full_at)
-            await connection.execute(merged)
+        if key in there:
+            full_at = max(filter(None, (row.NextAt, there[key])), default=None)
+            merged = {"NextAt": full_at, "IsAwaited": sa.true(), "Version": _l.Version + 1}
+            await connection.execute(
+                sa.update(job_limit).where(_l.LimitKey == key).values(**merged)
+            )
     added = [
         {**row._asdict(), "LimitKey": key, "JobName": begins}
         for key, row in wanted.items()

@@ -24,13 +24,14 @@ class Room:
 
     def __init__(self, limit: Row, unbegun: int, now: datetime) -> None:
         self.limit = limit
-        self._left = math.inf if limit.Most is None else limit.Most - (limit.taken or 0)
-        self._is_free = limit.taken is None
+        self.now = now
+        self._left = math.inf if limit.Most is None else limit.Most - limit.taken
+        self._is_free = limit.taken == 0 and limit.Most != 0
         self.tokens = AT_ONCE
         self.full_at = now
         self.token_at: datetime | None = None
         if limit.IntervalMs is not None:
-            self._now, self._interval = now, timedelta(milliseconds=limit.IntervalMs)
+            self._interval = timedelta(milliseconds=limit.IntervalMs)
             burst = limit.Burst or 1
             self.full_at = max(now, limit.NextAt or now)
             saved = (now + burst * self._interval - self.full_at) // self._interval
@@ -53,5 +54,5 @@ class Room:
         if self.token_at is not None:
             self.full_at += self._interval
             at = self.full_at + (1 - (self.limit.Burst or 1)) * self._interval
-            self.token_at = max(at, self._now + self._interval / 2)
+            self.token_at = max(at, self.now + self._interval / 2)
         return True

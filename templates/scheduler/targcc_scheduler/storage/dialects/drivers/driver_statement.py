@@ -1,9 +1,9 @@
-"""A statement that the database's driver executes itself, see ``frequent.py``: what SQLAlchemy makes of it, made once."""
+"""A statement that the database's driver executes itself, see ``..frequent``: what SQLAlchemy makes of it, made once."""
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,12 +16,14 @@ class DriverStatement:
 
     Args:
         statement: What SQLAlchemy makes them of.
-        dialect: The database's, with the driver's style of parameters by name.
+        dialect: The database's, with a style of parameters of the driver's.
     """
 
     def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
+        self.names: Sequence[str] = compiled.positiontup or ()
+        """The parameters in the order of the text, where it has them by number."""
         self._fixed: dict[str, Any] = compiled.params
         self._given = {
             name: convert

@@ -1,4 +1,4 @@
-"""A statement that Psycopg executes itself, see ``frequent.py``; and a connection of its that is quiet while nothing comes."""
+"""A statement that Psycopg executes itself, see ``..frequent``; and a connection of its that is quiet while nothing comes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .driver_statement import DriverStatement
 
-_PSYCOPG: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+_PSYCOPG: sa.Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
 _WAIT_SECONDS = 10.0
 """How often a connection that listens looks up from waiting. Psycopg's own tenth of a second is for Ctrl-C, which another thread hears."""
 
@@ -49,7 +49,9 @@ class PsycopgStatement(DriverStatement):
         if not (driver.autocommit or connection.in_transaction()):
             await connection.begin()  # so that whoever it belongs to can commit
         try:
-            return await driver.execute(self.text, self.values(parameters))
+            values = self.values(parameters)
+            cursor = psycopg.AsyncRawCursor(driver)  # it does not look for names in the text
+            return await cursor.execute(self.text, [values[name] for name in self.names])
         except psycopg.Error as error:
             if driver.closed:  # so that nobody gets it again
                 await connection.invalidate(error)

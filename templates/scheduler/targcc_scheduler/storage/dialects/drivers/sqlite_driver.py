@@ -1,4 +1,4 @@
-"""A statement that SQLite's driver executes itself, see ``frequent.py``."""
+"""A statement that SQLite's driver executes itself, see ``..frequent``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..sqlite_inline import InlineConnection
 from .driver_statement import DriverStatement
-from .sqlite_inline import InlineConnection
 
 A = TypeVar("A")
 R = TypeVar("R")

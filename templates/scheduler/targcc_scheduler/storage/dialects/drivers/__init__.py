@@ -1,0 +1,1 @@
+"""The databases' drivers: statements that they execute themselves."""

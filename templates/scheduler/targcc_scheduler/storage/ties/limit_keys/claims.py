@@ -1,0 +1,255 @@
+"""Claims and limits: a run that finds room under its key begins, and one that finds none waits for it.
+
+Until a claim comes to it, a run of a limit waits for a worker as any other does. The claim keeps others from its key, counts what the runs of the key take, and lets it
+begin if there is room for it and nobody waits for the key. Else it asks for room: it is ``awaiting`` from then on, and who ends a run of the key lets the next of those
+that ask go (``..limits``). Where one asks, :func:`look_ahead` decides about those that come after it in its queue, too, since many may be of the same few keys: a claim each
+would cost more than all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ....core.outage import is_held_up
+from ....core.states import RunState
+from ...dialects import known
+from ...dialects.frequent import FrequentStatement
+from ...dialects.listed import is_among, listed
+from ...runs.transition import OTHER, state_line, transition
+from ...schema.tied.keys import job_limit
+from ...tables import UtcDateTime, job_run
+from .. import limits
+from ..consequences import Ready
+from ..keys.marks import is_mark
+from ..tie import Tie
+from . import added, asking, renamed
+from .room import Room
+from .terms import Terms
+
+_FIRST, _MOST_AHEAD = 5_000, 1_000
+"""Where a claim came to runs that find no room: among how many of their queue it looks for others that need some, and how many of these it decides about."""
+_MOST_ROUNDS = 3
+"""So often a claim lets runs ask and looks for others; then the next one follows."""
+
+Row = Any
+"""A row of ``c_JobRun``: its columns by name."""
+
+_l, _r, _other = job_limit.c, job_run.c, OTHER.c
+_KEYS = listed("keys", sa.Text)
+_first = (
+    sa.select(_r.Id)
+    .where(_r.State == RunState.ENQUEUED, _r.Queue == sa.bindparam("queue", type_=sa.Text))
+    .order_by(_r.Priority.desc(), _r.DueAt, _r.Id)
+    .limit(sa.literal_column(str(_FIRST)))
+    .subquery("first_ones")
+)
+_AHEAD = FrequentStatement(
+    sa.select(
+        *(_other[name] for name in ("Id", "JobName", "Queue", "LimitKey", "Weight", "RoomAt"))
+    )
+    .join(_first, _first.c.Id == _other.Id)
+    .where(
+        _other.LimitKey.is_not(None),
+        _other.RoomAt.is_(None),
+        _other.RefusedBy.is_(None),
+        sa.or_(
+            _other.ExpiresAt.is_(None),
+            _other.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
+            _other.Attempt > 0,
+        ),
+        is_among(_other.JobName, listed("jobs", sa.Text)),
+    )
+    .order_by(_other.Priority.desc(), _other.DueAt, _other.Id)
+    .limit(sa.literal_column(str(_MOST_AHEAD)))
+    .with_for_update(of=OTHER, skip_locked=True)
+)
+_ASKS = _r.Ties.op("|")(sa.literal_column(str(int(Tie.ASKS))))
+_IDS = is_among(_r.Id, listed("ids", sa.BigInteger))
+_KEEP = FrequentStatement(sa.update(job_run).where(_IDS).values(**asking.HAS_ROOM, Ties=_ASKS))
+_ASK = FrequentStatement(
+    transition(
+        RunState.AWAITING,
+        _IDS,
+        sources=(RunState.ENQUEUED, RunState.SCHEDULED, RunState.RETRYING),
+        Ties=_ASKS,
+    )
+)
+_IS_KEY = is_among(_l.LimitKey, _KEYS)
+_HOLD = sa.select(_l.LimitKey).where(_IS_KEY).order_by(_l.LimitKey)
+_HOLD_FREE = FrequentStatement(_HOLD.with_for_update(skip_locked=True))
+_HOLD_ALL = FrequentStatement(_HOLD.with_for_update())
+
+
+class KeyRooms:
+    """What is left of the keys of the runs that a claim looks at; nobody else gives room there until its transaction ends.
+
+    Args:
+        terms: What the jobs that this node knows say of their keys.
+        now: The present instant.
+    """
+
+    def __init__(self, terms: Mapping[str, Terms], now: datetime) -> None:
+        self._terms = terms
+        self._now = now
+        self._keys: dict[int, str] = {}
+        """The keys of the runs that need room."""
+        self._rooms: dict[str, Room] = {}
+        self._given: set[str] = set()
+        self._unknown: set[str] = set()
+        """The keys that are new: nobody else sees them yet."""
+        self._closed: set[str] = set()
+        """The keys for which somebody waits now."""
+        self._asking: dict[int, Row] = {}
+        self._rounds = 0
+        self.crowded: set[str] = set()
+        """The queues in which runs found no room."""
+
+    async def look(
+        self, connection: AsyncConnection, rows: Collection[Row], *, waits: bool = True
+    ) -> None:
+        """Keep others from the keys of runs that need room, and see what is left of them; with ``waits`` those that somebody holds are waited for a moment."""
+        new = [row for row in rows if _needs_room(row) and row.Id not in self._keys]
+        if not new:
+            return
+        keys, begins = await renamed.keys_of(connection, new, self._terms)
+        self._keys |= keys
+        names = {keys[row.Id]: row.JobName for row in new}
+        unseen = {key: name for key, name in names.items() if key not in self._rooms}
+        if not unseen:
+            return
+        limits_ = await self._held(connection, self._new(unseen, begins), waits=waits)
+        self._rooms |= await asking.rooms(connection, limits_, self._now)
+
+    def is_held_up(self, row: Row) -> bool:
+        """Whether somebody else holds the key of a run, so that nobody knows what is left of it."""
+        return _needs_room(row) and self._keys[row.Id] not in self._rooms
+
+    def take(self, row: Row) -> bool:
+        """Take room for a run, if it needs some and there is; else it is to ask."""
+        if not _needs_room(row):
+            return True
+        key = self._keys[row.Id]
+        room = self._rooms[key]
+        is_free = key not in self._closed and room.limit.Id is None
+        if is_free and room.take(row.Weight):
+            self._given.add(key)
+            return True
+        self._closed.add(key)  # lighter runs behind it wait, too
+        self._asking[row.Id] = row
+        return False
+
+    @property
+    def more(self) -> bool:
+        """Whether this claim may look for others in the place of runs that asked."""
+        return self._rounds < _MOST_ROUNDS
+
+    async def ask(self, connection: AsyncConnection) -> None:
+        """Let those ask that found no room."""
+        if not self._asking:
+            return
+        self._rounds += 1
+        self.crowded.update(row.Queue for row in self._asking.values())
+        keys = sorted({self._keys[run_id] for run_id in self._asking})
+        line = state_line(self._now, RunState.AWAITING, "waits for room")
+        await _ASK.counts(connection, [{"ids": sorted(self._asking), "line": line}])
+        unknown = [key for key in keys if not self._rooms[key].limit.IsAwaited]
+        if unknown:
+            await limits.IS_AWAITED.counts(connection, [{"keys": unknown}])
+        self._asking.clear()
+
+    async def close(self, connection: AsyncConnection) -> Sequence[Ready]:
+        """The runs that found room have begun: write that down; who may go of those that ask, in keys where others asked before."""
+        counted = {key: self._rooms[key] for key in self._given}
+        await limits.given(connection, counted, uncounted=self._unknown)
+        may_have_room = [
+            key
+            for key in sorted(self._closed)
+            if (room := self._rooms[key]).limit.IntervalMs is not None
+            or (room.limit.Id is not None and room.count)
+        ]
+        return await limits.admit_held(connection, may_have_room, self._now)
+
+    async def _held(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]], *, waits: bool
+    ) -> Mapping[str, Row]:
+        """What there is of keys, those that are new among them, that nobody else holds."""
+        keys = [row["LimitKey"] for row in rows]
+        if not known.of(connection).many_writers:
+            found = await asking.look(connection, keys)
+            if len(found) == len(keys):
+                return found
+            new = [row for row in rows if row["LimitKey"] not in found]
+            await connection.execute(sa.insert(job_limit), new)
+            return await asking.look(connection, keys)
+        there = await added.hold(connection, rows)
+        held = set(there)
+        self._unknown |= {key for key, is_new in there.items() if is_new}
+        if waits and len(held) < len(keys):
+            held |= await _hold_briefly(connection, set(keys) - held)
+        return await asking.look(connection, sorted(held))
+
+    def _new(self, unseen: Mapping[str, str], begins: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Rows of keys, in the order of all."""
+        return [
+            {"LimitKey": key, "JobName": begins[job], "UpdatedAt": self._now}
+            | self._terms.get(job, Terms()).values
+            for key, job in sorted(unseen.items())
+        ]
+
+
+async def look_ahead(
+    connection: AsyncConnection, queue: str, terms: Mapping[str, Terms], now: datetime
+) -> Sequence[Ready]:
+    """Decide about the next runs of a queue that need room: those that find some keep it until a claim comes to them, and the others ask, together.
+
+    Args:
+        connection: A transaction of its own: who holds keys asks for no others.
+        queue: A queue in which runs found no room.
+        terms: What the jobs that this node knows say of their keys.
+        now: The present instant.
+
+    Returns:
+        Those that may go of runs that asked before.
+    """
+    keys = KeyRooms(terms, now)
+    rows = await _AHEAD.all(connection, {"queue": queue, "now": now, "jobs": list(terms)})
+    await keys.look(connection, rows, waits=False)
+    kept = [row.Id for row in rows if not keys.is_held_up(row) and keys.take(row)]
+    if kept:
+        await _KEEP.counts(connection, [{"ids": kept, "now": now}])
+    await keys.ask(connection)
+    return await keys.close(connection)
+
+
+def _needs_room(row: Row) -> bool:
+    return row.LimitKey is not None and row.RoomAt is None and not is_mark(row.LimitKey)
+
+
+async def _hold(
+    connection: AsyncConnection, statement: FrequentStatement, keys: Collection[str]
+) -> set[str]:
+    rows = await statement.all(connection, {"keys": sorted(keys)})
+    return {row.LimitKey for row in rows}
+
+
+async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
+    """Wait a moment for whoever holds keys; those that a long transaction holds are left alone."""
+    dialect = known.of(connection)
+    try:
+        async with connection.begin_nested():
+            if dialect.wait_briefly is not None:
+                await connection.execute(dialect.wait_briefly)
+            found = await _hold(connection, _HOLD_ALL, keys)
+            if dialect.wait_on is not None:
+                await connection.execute(dialect.wait_on)
+            return found
+    except DBAPIError as error:
+        if not is_held_up(error):
+            raise
+    return await _hold(connection, _HOLD_FREE, keys)
