@@ -32,7 +32,7 @@ class Submission:
 
     Args:
         first: It had its turn already, and goes before all others of its priority.
-        asks: It asks for room first: to say so once for all of a queue is enough, and goes behind all that can be claimed.
+        asks: It asks for its keys first: to say so once for all of a queue is enough, and goes behind all that can be claimed.
     """
 
     run_id: int

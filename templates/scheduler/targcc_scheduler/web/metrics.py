@@ -224,7 +224,7 @@ def _limit_figures(found: Mapping[str, keys.Standing]) -> Iterator[Metric]:
     """By job alone: a project may have as many keys as it has customers."""
     running = GaugeMetricFamily(
         "targcc_limit_running",
-        "Runs of limits by key that are enqueued or running.",
+        "Runs of limits by key that are running, or keep room until a worker comes.",
         labels=["job"],
     )
     waiting = GaugeMetricFamily(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 BEHIND_ALL = -(2**31)
-"""The number of an entry for which no run can be claimed yet: whoever takes it looks for runs that ask for room."""
+"""The number of an entry for which no run can be claimed yet: whoever takes it looks for runs that ask for their keys."""
 MOST_SECONDS = 86_400
 """The longest time that one point may take."""
 LEAST_PLAIN = -1_000_000

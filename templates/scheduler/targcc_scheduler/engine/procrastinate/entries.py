@@ -241,7 +241,7 @@ class QueueWorker:
             await pause(self._draining, self._poll)
             return True
         self._outage.over()
-        if not begun and self._notified:  # it is due later, or asks for room
+        if not begun and self._notified:  # it is due later, or asks for its keys
             self._due_later.set()
         self._notified = False
         return bool(self._waiting)

@@ -32,7 +32,7 @@ _LONGEST_REASON = 300
 async def ask_for_keys(
     services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
 ) -> None:
-    """Let runs that are due ask for their keys: they go, ask for room, or wait for their unique key."""
+    """Let runs that are due ask for their keys: they go, or wait for their unique key."""
     for _ in range(_ROUNDS):
         now = services.clock.now()
         async with services.store.read() as connection:

@@ -30,7 +30,7 @@ def limits(job: str | None, key: str | None, *, waiting: bool, limit: int, as_js
     A limit holds for each key of a job, such as "SyncTenant tenant_id=7", or for all its runs: targcc job info says what it is.
     A key is listed from its first run on; one that nothing uses any more is removed after a while.
 
-    ROOM TAKEN is what its runs that are enqueued or running take of the limit's running. TOKENS LEFT is how many may start now, of
+    ROOM TAKEN is what its runs that are running, or keep room until a worker comes, take of the limit's running. TOKENS LEFT is how many may start now, of
     those that its rate saves up. WAITING counts runs that wait for room or for a token; targcc why RUN says for which.
 
     \b

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ....core.states import WAITING
 from ...dialects.listed import is_found
+from ...runs.transition import is_in_state
 from ...schema.tied.keys import job_limit
 from ...tables import job_run
 from . import asking
@@ -28,6 +30,7 @@ def with_room(entries: sa.CTE) -> sa.Select[tuple[int]]:
         .join(entries, entries.c.run_id == _run.c.Id)
         .where(
             is_found(_run.c.Id, sa.select(entries.c.run_id).scalar_subquery()),
+            is_in_state(*sorted(WAITING), of=_run),
             _run.c.LimitKey.is_not(None),
             _run.c.RoomAt.is_(None),
         )

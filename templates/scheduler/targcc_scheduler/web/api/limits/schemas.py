@@ -16,7 +16,9 @@ class LimitKeyOut(Schema):
         description="It begins with the job's name, or with one that the job had; of a long or secret value it has a digest."
     )
     job: str
-    running: int = Field(description="Runs of the key that are enqueued or running.")
+    running: int = Field(
+        description="Runs of the key that are running, or keep room until a worker comes."
+    )
     used: int = Field(description="What they weigh.")
     most: int | None = Field(description="What they may weigh; null: any.")
     tokens: int | None = Field(
