@@ -55,6 +55,7 @@ _AHEAD = FrequentStatement(
     )
     .join(_first, _first.c.Id == _other.Id)
     .where(
+        _other.State == asking.hidden(RunState.ENQUEUED),  # still, once it is locked
         _other.LimitKey.is_not(None),
         _other.RoomAt.is_(None),
         _other.RefusedBy.is_(None),
