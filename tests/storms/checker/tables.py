@@ -15,7 +15,7 @@ from storms.policies import POLICIES
 _NEXT = {
     "scheduled": {"awaiting", "enqueued", "running", "cancelled", "failed"},
     "awaiting": {"enqueued", "scheduled", "cancelled", "failed"},
-    "enqueued": {"running", "cancelled", "failed"},
+    "enqueued": {"awaiting", "running", "cancelled", "failed"},
     "running": {"succeeded", "failed", "retrying", "cancelled", "enqueued"},
     "retrying": {"awaiting", "enqueued", "running", "cancelled", "failed"},
 }
