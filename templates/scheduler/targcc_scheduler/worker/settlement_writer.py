@@ -19,7 +19,7 @@ from ..engine.port import Engine
 from ..storage.runs import settle
 from ..storage.runs.values import Settlement
 from ..storage.ties.holding import hold
-from ..storage.ties.tie import Tie
+from ..storage.ties.tie import NO_LIMIT, Tie
 from ..storage.transactions import Store
 
 log = logging.getLogger("targcc.worker.settlement_writer")
@@ -197,7 +197,7 @@ def _is_plain(settlement: Settlement, *, at_once: bool) -> bool:
     """Whether the run and its history are all that is written, with ``at_once`` unless somebody waits for the key of its limit, as is likely where the run has waited."""
     limited = settlement.claim.limit or settlement.claim.queue_limit
     failed = settlement.state is RunState.FAILED  # its cause is written too
-    tied = settlement.claim.ties & ~(Tie.LIMITED if at_once else 0)
+    tied = settlement.claim.ties & NO_LIMIT if at_once else settlement.claim.ties
     return not (settlement.goes_on or limited or failed or tied or settlement.log_lines)
 
 

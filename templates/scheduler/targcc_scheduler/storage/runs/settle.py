@@ -21,7 +21,7 @@ from ..failures import groups
 from ..failures.cause import Cause, cause_of
 from ..statistics.endings import Ending
 from ..tables import job_log_line, job_run
-from ..ties.tie import ANY_TIE, NO_LIMIT, Tie
+from ..ties.tie import ANY_TIE, LIMITED, NO_LIMIT
 from .history import history_row
 from .transition import state_line
 from .values import Settlement, Tied
@@ -131,7 +131,7 @@ def _key(item: Settlement) -> tuple[int, int]:
 
 def _barred(item: Settlement) -> int:
     """The ties that a run may not have: nothing could follow. Where nobody waits for the key of its limit, nothing does."""
-    return NO_LIMIT if item.claim.ties & Tie.LIMITED else ANY_TIE
+    return NO_LIMIT if item.claim.ties & LIMITED else ANY_TIE
 
 
 def _row(item: Settlement, now: datetime, cause: Cause | None, *, untied: bool) -> dict[str, Any]:

@@ -19,5 +19,5 @@ class Tie(IntFlag):
 
 ANY_TIE = -1
 """All ties, also those of later releases."""
-NO_LIMIT = ~int(Tie.LIMITED)
-"""All but that of a limit."""
+LIMITED, NO_LIMIT = int(Tie.LIMITED), ~int(Tie.LIMITED)
+"""That of a limit, and all others; as numbers, since each run is asked for them, and flags take microseconds."""
