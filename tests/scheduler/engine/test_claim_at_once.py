@@ -21,6 +21,7 @@ from targcc_scheduler.storage.runs.claim_at_once import Entries, Taken, claim_at
 from targcc_scheduler.storage.runs.values import POISON_AFTER, Offer, OfferedRun
 from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.storage.ties.limit_keys import renamed
 from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.ties.tie import Tie
 
@@ -40,7 +41,7 @@ async def take(
     """Claim as the engine does."""
     asked = {"queue": "default", "refused": "", "count": count}
     async with node.store.write_at_once() as connection:
-        terms = node.terms()
+        terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
         return await claim_at_once(connection, ENTRIES, asked, terms, plain, keyed=keyed)
 
 
@@ -126,6 +127,23 @@ async def test_where_nobody_looks_at_keys_no_run_goes_that_needs_room(node):
 async def test_a_key_without_room_or_with_tokens_is_left_to_a_transaction(node, limit):
     await keyed_runs(node, "a", **limit)
     assert ((found := await take(node, keyed=True)).claims, found.rest) == ([], True)
+
+
+async def test_a_key_that_is_new_gets_its_row_but_for_those_of_a_job_that_had_another_name(node):
+    ids = await keyed_runs(node, "aab", Most=1)
+    moved = {"LimitKey": renamed.MARK + "Work", "JobName": "Task", "UpdatedAt": node.clock.now()}
+    keys = sa.select(job_limit.c.LimitKey, job_limit.c.Most).order_by(job_limit.c.LimitKey)
+    async with node.store.write() as connection:
+        await connection.execute(sa.delete(job_limit))
+        await connection.execute(sa.insert(job_limit), [moved])
+    assert (await take(node, keyed=True)).claims == []
+    async with node.store.write() as connection:
+        await connection.execute(sa.delete(job_limit))
+    taken = await take(node, keyed=True)
+    assert ([claim.run_id for claim in taken.claims], taken.rest) == ([ids[0], ids[2]], True)
+    async with node.store.read() as connection:
+        rows = [tuple(row) for row in await connection.execute(keys)]
+    assert rows == [("Work k=a", 1), ("Work k=b", 1)]
 
 
 async def test_a_key_that_somebody_holds_is_left_alone_and_holds_nobody_up(node):

@@ -21,7 +21,7 @@ from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import job_run
 from ..ties.keys.marks import has_its_keys
-from ..ties.limit_keys.at_once import with_room
+from ..ties.limit_keys.at_once import terms_of, with_room
 from .candidates import IS_DUE, NEEDS_NO_ROOM, NOT_EXPIRED
 from .claim import BECOMES_RUNNING, CLAIMED, HAS_PLACE, claim_of, parameters_of, require_place
 from .transition import is_in_state, transition
@@ -91,6 +91,8 @@ async def claim_at_once(
         NodeUnknown: this node was declared lost, or is being drained; nothing was taken.
     """
     parameters = {**asked, **parameters_of(terms, POISON_AFTER - 1), "plain": plain}
+    if keyed:
+        parameters["terms"] = terms_of(terms.keyed)
     rows = await _statement(entries, keyed=keyed).all(connection, parameters)
     seen = rows[0]
     count = seen.looked_at

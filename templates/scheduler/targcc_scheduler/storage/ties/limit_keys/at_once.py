@@ -1,32 +1,48 @@
 """Room for runs that a claim takes in one statement: that of keys for which nobody waits, and which nobody else holds.
 
 A statement sees what was there when it began, and does not see what others do until it has locked a key. So whoever gives room counts it in the key's ``Version``: a key that
-somebody has given room since is as one that is full, and its runs are left to a claim in a transaction (``claims.py``).
+somebody has given room since is as one that is full, and its runs are left to a claim in a transaction (``claims.py``). A key that is new gets its row.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from ....core.states import WAITING
 from ...dialects.listed import is_found
 from ...runs.transition import is_in_state
 from ...schema.tied.keys import job_limit
-from ...tables import job_run
-from . import asking
+from ...tables import UtcDateTime, job_run
+from . import asking, renamed
+from .terms import Terms
 
 _run, _seen = job_run.alias("needing_run"), job_limit.alias("seen")
 _l = job_limit.c
 
 
-def with_room(entries: sa.CTE) -> sa.Select[tuple[int]]:
+def terms_of(terms: Mapping[str, Terms]) -> str:
+    """The parameter ``terms``: what jobs without a rate say of their keys."""
+    return json.dumps(
+        [{"job": name, "most": one.most} for name, one in terms.items() if one.interval_ms is None]
+    )
+
+
+def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
     """The ids of the runs of entries (``run_id``, the most urgent first by ``priority`` and ``entry``) that need room and find it; runs and keys are locked in that order.
 
     Args:
         entries: A few, of whichever runs.
     """
     needing = (
-        sa.select(_run.c.Id, _run.c.LimitKey, _run.c.Weight, entries.c.priority, entries.c.entry)
+        sa.select(
+            *(_run.c[name] for name in ("Id", "JobName", "LimitKey", "Weight")),
+            entries.c.priority,
+            entries.c.entry,
+        )
         .join(entries, entries.c.run_id == _run.c.Id)
         .where(
             is_found(_run.c.Id, sa.select(entries.c.run_id).scalar_subquery()),
@@ -63,9 +79,47 @@ def with_room(entries: sa.CTE) -> sa.Select[tuple[int]]:
         .returning(_l.LimitKey)
         .cte("held")
     )
-    return (
+    new = _new(needing)
+    with_left = (
         sa.select(wanted.c.Id)
         .join(held, held.c.LimitKey == wanted.c.LimitKey)
         .join(left, left.c.LimitKey == wanted.c.LimitKey)
         .where(sa.or_(left.c.room.is_(None), wanted.c.upto <= left.c.room))
+    )
+    with_new = (
+        sa.select(wanted.c.Id)
+        .join(new, new.c.LimitKey == wanted.c.LimitKey)
+        .where(sa.or_(new.c.Most.is_(None), wanted.c.upto <= new.c.Most))
+    )
+    return with_left.union_all(with_new)
+
+
+def _new(needing: sa.CTE) -> sa.CTE:
+    """Makes rows of keys that have none, of jobs that never had another name: no run of them is under way."""
+    given = (
+        sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))
+        .table_valued(sa.column("job", sa.Text), sa.column("most", sa.Integer), name="given")
+        .render_derived(with_types=True)
+    )
+    there = job_limit.alias("there")
+    begins = sa.func.starts_with(needing.c.LimitKey, given.c.job + " ")
+    moved = renamed.MARK + needing.c.JobName
+    rows = (
+        sa.select(
+            needing.c.LimitKey, given.c.job, given.c.most, sa.bindparam("now", type_=UtcDateTime)
+        )
+        .distinct()
+        .join(given, given.c.job == needing.c.JobName)
+        .where(
+            sa.or_(needing.c.LimitKey == given.c.job, begins),
+            ~sa.exists().where(there.c.LimitKey.in_([needing.c.LimitKey, moved])),
+        )
+        .order_by(needing.c.LimitKey)
+    )
+    return (
+        insert(job_limit)
+        .from_select(["LimitKey", "JobName", "Most", "UpdatedAt"], rows, include_defaults=False)
+        .on_conflict_do_nothing()
+        .returning(_l.LimitKey, _l.Most)
+        .cte("new_keys")
     )

@@ -19,10 +19,10 @@ from ...dialects.listed import is_among, listed
 from ...schema.tied.keys import job_limit
 from ...tables import job_run
 
-_MARK = "\x1f"
+MARK = "\x1f"
 """How the ``LimitKey`` of a row begins that says with which name the keys of a job begin; no name has such a character."""
 _l, _r = job_limit.c, job_run.c
-IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != _MARK
+IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != MARK
 """That a row of ``c_JobLimit`` is a key's."""
 _MOVED = FrequentStatement(
     sa.select(_l.LimitKey, _l.JobName).where(is_among(_l.LimitKey, listed("marks", sa.Text)))
@@ -43,8 +43,8 @@ async def beginnings(
         names: The jobs.
         jobs: All that the node knows: a job whose earlier name is another's leaves that one its keys.
     """
-    rows = await _MOVED.all(connection, {"marks": [_MARK + name for name in sorted(names)]})
-    moved = {row.LimitKey.removeprefix(_MARK): row.JobName for row in rows}
+    rows = await _MOVED.all(connection, {"marks": [MARK + name for name in sorted(names)]})
+    moved = {row.LimitKey.removeprefix(MARK): row.JobName for row in rows}
     return {name: name if moved.get(name) in jobs else moved.get(name, name) for name in names}
 
 
@@ -53,7 +53,7 @@ async def earlier_names(connection: AsyncConnection) -> dict[str, list[str]]:
     query = sa.select(_l.LimitKey, _l.JobName).where(~IS_KEY).order_by(_l.LimitKey)
     found: dict[str, list[str]] = {}
     for row in await connection.execute(query):
-        found.setdefault(row.JobName, []).append(row.LimitKey.removeprefix(_MARK))
+        found.setdefault(row.JobName, []).append(row.LimitKey.removeprefix(MARK))
     return found
 
 
@@ -92,7 +92,7 @@ async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime
         return
     chained = sa.update(job_limit).where(~IS_KEY, _l.JobName == begins[old])
     await connection.execute(chained.values(JobName=begins[new], UpdatedAt=now))
-    row = {"LimitKey": _MARK + begins[old], "JobName": begins[new], "UpdatedAt": now}
+    row = {"LimitKey": MARK + begins[old], "JobName": begins[new], "UpdatedAt": now}
     await connection.execute(known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), [row])
 
 
