@@ -8,9 +8,9 @@ would cost more than all of them together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +39,7 @@ _MOST_ROUNDS = 3
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
+T = TypeVar("T")
 
 _l, _r, _other = job_limit.c, job_run.c, OTHER.c
 _KEYS = listed("keys", sa.Text)
@@ -55,6 +56,7 @@ _AHEAD = FrequentStatement(
     )
     .join(_first, _first.c.Id == _other.Id)
     .where(
+        _other.State == asking.hidden(RunState.ENQUEUED),  # still, once it is locked
         _other.LimitKey.is_not(None),
         _other.RoomAt.is_(None),
         _other.RefusedBy.is_(None),
@@ -187,12 +189,22 @@ class KeyRooms:
             new = [row for row in rows if row["LimitKey"] not in found]
             await connection.execute(sa.insert(job_limit), new)
             return await asking.look(connection, keys)
-        there = await added.hold(connection, rows)
+        # Who holds new keys and waits for those of another, who waits for these, would be in a circle.
+        there = await (self._add_briefly if self._unknown else added.hold)(connection, rows)
         held = set(there)
         self._unknown |= {key for key, is_new in there.items() if is_new}
         if waits and len(held) < len(keys):
             held |= await _hold_briefly(connection, set(keys) - held)
         return await asking.look(connection, sorted(held))
+
+    async def _add_briefly(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, bool]:
+        found = await _briefly(connection, lambda: added.hold(connection, rows))
+        if found is not None:
+            return found
+        free = await _hold(connection, _HOLD_FREE, {row["LimitKey"] for row in rows})
+        return dict.fromkeys(free, False)
 
     def _new(self, unseen: Mapping[str, str], begins: Mapping[str, str]) -> list[dict[str, Any]]:
         """Rows of keys, in the order of all."""
@@ -240,16 +252,22 @@ async def _hold(
 
 async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
     """Wait a moment for whoever holds keys; those that a long transaction holds are left alone."""
+    found = await _briefly(connection, lambda: _hold(connection, _HOLD_ALL, keys))
+    return await _hold(connection, _HOLD_FREE, keys) if found is None else found
+
+
+async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What comes of some work that waits for others a moment at most; ``None``: that was too short, and nothing of it is there."""
     dialect = known.of(connection)
     try:
         async with connection.begin_nested():
             if dialect.wait_briefly is not None:
                 await connection.execute(dialect.wait_briefly)
-            found = await _hold(connection, _HOLD_ALL, keys)
+            found = await work()
             if dialect.wait_on is not None:
                 await connection.execute(dialect.wait_on)
             return found
     except DBAPIError as error:
         if not is_held_up(error):
             raise
-    return await _hold(connection, _HOLD_FREE, keys)
+    return None
