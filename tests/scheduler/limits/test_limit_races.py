@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import settle as settling
-from targcc_scheduler.storage.runs.values import Settlement
+from targcc_scheduler.storage.runs.values import Offer, OfferedRun, Settlement
 from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.ties import limits
@@ -145,3 +146,22 @@ async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
     else:
         assert [run.run_id for run in consequences.ready] == [waits]
         assert await node.state(waits) == "enqueued"
+
+
+async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones(node):
+    ids = await keyed(node, "a", 3, State="awaiting")
+    await change(node, ids, Ties=int(Tie.LIMITED | Tie.ASKS))
+    now = node.clock.now()
+    hour = {"IntervalMs": 3_600_000.0, "Burst": 1, "IsAwaited": True}
+    await add_key(node, "a", **hour, NextAt=now + timedelta(hours=1))
+    async with node.store.write() as connection:
+        [woken] = await limits.admit(connection, ["Work k=a"], now)
+    assert woken.run_id == ids[0]
+    await change(node, ids[:1], State="enqueued", DueAt=now)
+    async with node.store.write() as connection:
+        await connection.execute(sa.update(job_limit).values(NextAt=now - timedelta(hours=1)))
+        terms = replace(node.terms(), keyed={"Work": Terms(interval_ms=3_600_000.0, burst=1)})
+        offer = Offer(runs=[OfferedRun(ids[0], "Work")])
+        claimed = await claiming.claim(connection, offer, terms)
+    assert [claim.run_id for claim in claimed.claims] == ids[:1]
+    assert [row.State for row in await rows(node, ids)] == ["running", "scheduled", "awaiting"]

@@ -52,7 +52,8 @@ _first = (
 )
 _AHEAD = FrequentStatement(
     sa.select(
-        *(_other[name] for name in ("Id", "JobName", "Queue", "LimitKey", "Weight", "RoomAt"))
+        *(_other[name] for name in ("Id", "JobName", "Queue", "Priority", "Attempt")),
+        *(_other[name] for name in ("LimitKey", "Weight", "RoomAt")),
     )
     .join(_first, _first.c.Id == _other.Id)
     .where(
@@ -138,9 +139,11 @@ class KeyRooms:
             return True
         key = self._keys[row.Id]
         room = self._rooms[key]
-        is_free = key not in self._closed and room.limit.Id is None
+        is_free = key not in self._closed and (room.limit.Id is None or _is_next(row, room.limit))
         if is_free and room.take(row.Weight):
             self._given.add(key)
+            if room.limit.Id is not None:
+                self._closed.add(key)  # the next of those that wait is to wait for a token, too
             return True
         self._closed.add(key)  # lighter runs behind it wait, too
         self._asking[row.Id] = row
@@ -241,6 +244,14 @@ async def look_ahead(
 
 def _needs_room(row: Row) -> bool:
     return row.LimitKey is not None and row.RoomAt is None and not is_mark(row.LimitKey)
+
+
+def _is_next(row: Row, limit: Row) -> bool:
+    """Whether a run was the most urgent of those that wait when it began to wait for the next token, and none has come that is more so."""
+    is_woken = (
+        row.Id == limit.WakeId and row.Attempt == 0
+    )  # it may have begun since, and be a retry
+    return bool(is_woken and row.Priority >= limit.Priority)
 
 
 async def _hold(
