@@ -33,14 +33,16 @@ _BEFORE = f"""
         SELECT Id, Ties, LimitKey FROM c_JobRun WHERE Id = ANY ({_GIVEN_IDS}) ORDER BY Id FOR UPDATE
     ), {_held("ending")},
 """  # noqa: S608 - constants of this package
-_FREE_IDS = (
-    "ARRAY(SELECT Id FROM ending LEFT JOIN held USING (LimitKey) WHERE IsAwaited IS NOT TRUE)"
-)
+_FREE_IDS = f"""ARRAY(
+    SELECT Id FROM ending LEFT JOIN held USING (LimitKey)
+    WHERE IsAwaited IS FALSE OR LimitKey IS NULL OR Ties & {int(Tie.LIMITED)} = 0
+)"""  # noqa: S608 - constants of this package
 
 
 def _settle(before: str = "", ids: str = _GIVEN_IDS, after: str = "") -> FrequentStatement:
     """A statement that settles runs: those with these ``ids``, and what is looked at ``before`` and ``after``."""
-    found = "coalesce(IsAwaited, false) FROM settled LEFT JOIN held USING (LimitKey)"
+    # Of a key that is newer than the statement, as where a job is renamed meanwhile, it says nothing.
+    found = "IsAwaited FROM settled LEFT JOIN held USING (LimitKey)"
     found = found if after else "false FROM settled"
     statement = sa.text(f"""
     WITH given AS MATERIALIZED (

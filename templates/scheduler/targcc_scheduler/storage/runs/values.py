@@ -327,7 +327,7 @@ class Tied(NamedTuple):
 
     ties: int
     limit_key: str | None
-    is_awaited: bool
+    is_awaited: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +349,7 @@ class Settlement:
         progress: How far it came, if it said so.
         ties: What hung on the run when it was written; see :mod:`..ties.ended`.
         limit_key: The key of its limit, then.
-        is_awaited: Whether others waited for that key.
+        is_awaited: Whether others waited for that key; ``None``: nobody has looked, and it is not locked.
     """
 
     claim: Claim
@@ -366,7 +366,7 @@ class Settlement:
     progress: tuple[float, float | None] | None = None
     ties: int = 0
     limit_key: str | None = None
-    is_awaited: bool = False
+    is_awaited: bool | None = False
 
     @property
     def is_final(self) -> bool:

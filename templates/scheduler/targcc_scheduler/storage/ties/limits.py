@@ -84,8 +84,14 @@ async def ended(
     connection: AsyncConnection, settled: Sequence[Settlement], now: datetime
 ) -> Consequences:
     """Runs of limits have ended, or let go of their workers: others may go."""
-    keys = {item.limit_key for item in settled if item.limit_key is not None and item.is_awaited}
-    return Consequences(ready=await admit_held(connection, sorted(keys), now))
+    keys: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
+    for item in settled:
+        if item.limit_key is not None:
+            keys[item.is_awaited].add(item.limit_key)
+    ready = await admit_held(connection, sorted(keys[True]), now)
+    if keys[None]:
+        ready += await admit(connection, keys[None], now)
+    return Consequences(ready=ready)
 
 
 async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetime) -> Consequences:

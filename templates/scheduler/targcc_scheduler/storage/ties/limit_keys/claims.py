@@ -8,9 +8,9 @@ would cost more than all of them together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +39,7 @@ _MOST_ROUNDS = 3
 
 Row = Any
 """A row of ``c_JobRun``: its columns by name."""
+T = TypeVar("T")
 
 _l, _r, _other = job_limit.c, job_run.c, OTHER.c
 _KEYS = listed("keys", sa.Text)
@@ -51,7 +52,8 @@ _first = (
 )
 _AHEAD = FrequentStatement(
     sa.select(
-        *(_other[name] for name in ("Id", "JobName", "Queue", "LimitKey", "Weight", "RoomAt"))
+        *(_other[name] for name in ("Id", "JobName", "Queue", "Priority", "Attempt")),
+        *(_other[name] for name in ("LimitKey", "Weight", "RoomAt")),
     )
     .join(_first, _first.c.Id == _other.Id)
     .where(
@@ -137,9 +139,11 @@ class KeyRooms:
             return True
         key = self._keys[row.Id]
         room = self._rooms[key]
-        is_free = key not in self._closed and room.limit.Id is None
+        is_free = key not in self._closed and (room.limit.Id is None or _is_next(row, room.limit))
         if is_free and room.take(row.Weight):
             self._given.add(key)
+            if room.limit.Id is not None:
+                self._closed.add(key)  # the next of those that wait is to wait for a token, too
             return True
         self._closed.add(key)  # lighter runs behind it wait, too
         self._asking[row.Id] = row
@@ -188,12 +192,22 @@ class KeyRooms:
             new = [row for row in rows if row["LimitKey"] not in found]
             await connection.execute(sa.insert(job_limit), new)
             return await asking.look(connection, keys)
-        there = await added.hold(connection, rows)
+        # Who holds new keys and waits for those of another, who waits for these, would be in a circle.
+        there = await (self._add_briefly if self._unknown else added.hold)(connection, rows)
         held = set(there)
         self._unknown |= {key for key, is_new in there.items() if is_new}
         if waits and len(held) < len(keys):
             held |= await _hold_briefly(connection, set(keys) - held)
         return await asking.look(connection, sorted(held))
+
+    async def _add_briefly(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, bool]:
+        found = await _briefly(connection, lambda: added.hold(connection, rows))
+        if found is not None:
+            return found
+        free = await _hold(connection, _HOLD_FREE, {row["LimitKey"] for row in rows})
+        return dict.fromkeys(free, False)
 
     def _new(self, unseen: Mapping[str, str], begins: Mapping[str, str]) -> list[dict[str, Any]]:
         """Rows of keys, in the order of all."""
@@ -232,6 +246,14 @@ def _needs_room(row: Row) -> bool:
     return row.LimitKey is not None and row.RoomAt is None and not is_mark(row.LimitKey)
 
 
+def _is_next(row: Row, limit: Row) -> bool:
+    """Whether a run was the most urgent of those that wait when it began to wait for the next token, and none has come that is more so."""
+    is_woken = (
+        row.Id == limit.WakeId and row.Attempt == 0
+    )  # it may have begun since, and be a retry
+    return bool(is_woken and row.Priority >= limit.Priority)
+
+
 async def _hold(
     connection: AsyncConnection, statement: FrequentStatement, keys: Collection[str]
 ) -> set[str]:
@@ -241,16 +263,22 @@ async def _hold(
 
 async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
     """Wait a moment for whoever holds keys; those that a long transaction holds are left alone."""
+    found = await _briefly(connection, lambda: _hold(connection, _HOLD_ALL, keys))
+    return await _hold(connection, _HOLD_FREE, keys) if found is None else found
+
+
+async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]) -> T | None:
+    """What comes of some work that waits for others a moment at most; ``None``: that was too short, and nothing of it is there."""
     dialect = known.of(connection)
     try:
         async with connection.begin_nested():
             if dialect.wait_briefly is not None:
                 await connection.execute(dialect.wait_briefly)
-            found = await _hold(connection, _HOLD_ALL, keys)
+            found = await work()
             if dialect.wait_on is not None:
                 await connection.execute(dialect.wait_on)
             return found
     except DBAPIError as error:
         if not is_held_up(error):
             raise
-    return await _hold(connection, _HOLD_FREE, keys)
+    return None

@@ -27,7 +27,7 @@ class Room:
         self.now = now
         self._left = math.inf if limit.Most is None else limit.Most - limit.taken
         self._is_free = limit.taken == 0 and limit.Most != 0
-        self.tokens = AT_ONCE
+        self.tokens: float = math.inf  # without a rate there is no need of any
         self.full_at = now
         self.token_at: datetime | None = None
         if limit.IntervalMs is not None:

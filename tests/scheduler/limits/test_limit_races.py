@@ -1,0 +1,167 @@
+"""Claims, ends and renames at the same instant: what one has seen may not be so any more when it comes to write."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+from engine_rig import Node, nodes_on
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.dialects.frequent import FrequentStatement
+from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs import settle as settling
+from targcc_scheduler.storage.runs.values import Offer, OfferedRun, Settlement
+from targcc_scheduler.storage.schema.tied.keys import job_limit
+from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.storage.ties import limits
+from targcc_scheduler.storage.ties.limit_keys import claims, renamed
+from targcc_scheduler.storage.ties.limit_keys.terms import Terms
+from targcc_scheduler.storage.ties.tie import Tie
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
+    """A node that does not work; on SQLite nobody else writes meanwhile."""
+    async with nodes_on(migrated_postgresql_url) as make:
+        yield await make()
+
+
+async def change(node: Node, run_ids: list[int], **values: object) -> None:
+    async with node.store.write() as connection:
+        theirs = sa.update(job_run).where(job_run.c.Id.in_(run_ids))
+        await connection.execute(theirs.values(**values))
+
+
+async def keyed(node: Node, key: str, count: int = 1, **values: object) -> list[int]:
+    ids = await node.create_many(count)
+    await change(node, ids, LimitKey=f"Work k={key}", Ties=int(Tie.LIMITED), **values)
+    return ids
+
+
+async def add_key(node: Node, key: str, **values: object) -> None:
+    row = {"LimitKey": f"Work k={key}", "JobName": "Work", "UpdatedAt": node.clock.now()}
+    async with node.store.write() as connection:
+        await connection.execute(sa.insert(job_limit), [row | values])
+
+
+async def look_ahead(node: Node, most: int) -> None:
+    async with node.store.write() as connection:
+        terms = {"Work": Terms(most=most)}
+        await claims.look_ahead(connection, "default", terms, node.clock.now())
+
+
+async def rows(node: Node, run_ids: list[int]) -> list[sa.Row]:
+    query = sa.select(job_run).where(job_run.c.Id.in_(run_ids)).order_by(job_run.c.Id)
+    async with node.store.read() as connection:
+        return list((await connection.execute(query)).all())
+
+
+async def while_it_waits(
+    node: Node, work: Awaitable[T], meanwhile: Callable[[sa.Connection], Awaitable[None]], lock: str
+) -> T:
+    """Let work begin that comes to wait for a lock of a transaction; what is done in that meanwhile, it does not see."""
+    async with node.store.engine.connect() as holder:
+        await holder.execute(sa.text(lock))
+        waits = asyncio.ensure_future(work)
+        async with asyncio.timeout(30):
+            is_waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not await holder.scalar(is_waiting):  # noqa: ASYNC110 - the database says it
+                await asyncio.sleep(0.01)
+        await meanwhile(holder)
+        await holder.commit()
+        return await waits
+
+
+async def test_a_run_that_has_gone_on_since_a_look_ahead_began_gets_no_room(node, monkeypatch):
+    [run_id] = await keyed(node, "a")
+    waits = sa.text("0 <= (SELECT count(*) FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits)")
+    late = FrequentStatement(claims._AHEAD._statement.where(waits))
+    monkeypatch.setattr(claims, "_AHEAD", late)
+
+    async def go_on(_holder):
+        due = node.clock.now() + timedelta(hours=1)
+        await change(node, [run_id], State="retrying", DueAt=due)
+
+    await while_it_waits(node, look_ahead(node, 1), go_on, "SELECT pg_advisory_xact_lock(7)")
+    [row] = await rows(node, [run_id])
+    assert (row.State, row.RoomAt) == ("retrying", None)
+
+
+async def test_none_of_many_runs_waits_while_there_is_room(node):
+    ids = await keyed(node, "a", 250)
+    await look_ahead(node, 1_000)
+    found = await rows(node, ids)
+    assert {row.State for row in found} == {"enqueued"}
+    assert all(row.RoomAt for row in found)
+
+
+async def test_two_claims_that_make_keys_in_opposite_order_do_not_wait_for_each_other(node):
+    ids = [*await keyed(node, "a"), *await keyed(node, "b")]
+    first, second = await rows(node, ids)
+    theirs = [claims.KeyRooms({"Work": Terms(most=1)}, node.clock.now()) for _ in range(2)]
+    async with node.store.write() as one, node.store.write() as other:
+        await theirs[0].look(one, [first])
+        await theirs[1].look(other, [second])
+        await asyncio.gather(theirs[0].look(one, [second]), theirs[1].look(other, [first]))
+        assert theirs[0].is_held_up(second)
+        assert theirs[1].is_held_up(first)
+
+
+@pytest.mark.parametrize("untied", [True, False], ids=["at once", "in a transaction"])
+async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
+    [ends] = await keyed(node, "a")
+    [waits] = await keyed(node, "a", State="awaiting")
+    await change(node, [waits], Ties=int(Tie.LIMITED | Tie.ASKS))
+    await add_key(node, "a", Most=1, IsAwaited=True)
+    async with node.store.write() as connection:
+        now = node.clock.now()
+        await connection.execute(
+            sa.update(job_run)
+            .where(job_run.c.Id == ends)
+            .values(State="running", ServerId=node.name, StartedAt=now, Attempt=1)
+        )
+        await renamed.lead_on(connection, "Task", "Work", now)
+    [row] = await rows(node, [ends])
+    outcome = Settlement(claim=claiming.claim_of(row, {}), state=RunState.SUCCEEDED)
+
+    async def end():
+        begin = node.store.write_at_once if untied else node.store.write
+        async with begin() as connection:
+            settled = await settling.settle(connection, [outcome], now, untied=untied)
+            return settled, await limits.ended(connection, settled, now)
+
+    async def carry(holder):
+        await renamed.carry(holder, "Task", "Work")
+
+    lock = f"SELECT Id FROM c_JobRun WHERE Id = {ends} FOR UPDATE"
+    settled, consequences = await while_it_waits(node, end(), carry, lock)
+    if untied:
+        assert settled == []
+        assert await node.state(ends) == "running"
+    else:
+        assert [run.run_id for run in consequences.ready] == [waits]
+        assert await node.state(waits) == "enqueued"
+
+
+async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones(node):
+    ids = await keyed(node, "a", 3, State="awaiting")
+    await change(node, ids, Ties=int(Tie.LIMITED | Tie.ASKS))
+    now = node.clock.now()
+    hour = {"IntervalMs": 3_600_000.0, "Burst": 1, "IsAwaited": True}
+    await add_key(node, "a", **hour, NextAt=now + timedelta(hours=1))
+    async with node.store.write() as connection:
+        [woken] = await limits.admit(connection, ["Work k=a"], now)
+    assert woken.run_id == ids[0]
+    await change(node, ids[:1], State="enqueued", DueAt=now)
+    async with node.store.write() as connection:
+        await connection.execute(sa.update(job_limit).values(NextAt=now - timedelta(hours=1)))
+        terms = replace(node.terms(), keyed={"Work": Terms(interval_ms=3_600_000.0, burst=1)})
+        offer = Offer(runs=[OfferedRun(ids[0], "Work")])
+        claimed = await claiming.claim(connection, offer, terms)
+    assert [claim.run_id for claim in claimed.claims] == ids[:1]
+    assert [row.State for row in await rows(node, ids)] == ["running", "scheduled", "awaiting"]
