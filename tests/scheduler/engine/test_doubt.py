@@ -19,6 +19,23 @@ CLAIM, AT_ONCE, OUTCOME = "StartedAt=", "WITH found AS", "INSERT INTO c_LoggedJo
 """Words of the statements that do it."""
 
 
+NOTES = {}
+"""Who is told of the statements that a connection of Psycopg executes by itself."""
+
+
+class Noting(psycopg.AsyncRawCursor):
+    async def execute(self, statement, parameters=(), **options):
+        await super().execute(statement, parameters, **options)
+        if (told_of := NOTES.get(self.connection)) is not None:
+            told_of(None, self, statement, parameters)
+        return self
+
+
+@pytest.fixture(autouse=True)
+def _noting(monkeypatch):
+    monkeypatch.setattr(psycopg, "AsyncRawCursor", Noting)
+
+
 class Line:
     """The connection to the database; breaks once, between a commit and its answer or just before the commit."""
 
@@ -46,13 +63,6 @@ class Line:
                 found = words in statement and cursor.rowcount > 0 and not idle
                 done.extend([statement] if found else [])
 
-            class Noting(psycopg.AsyncRawCursor):
-                async def execute(self, statement, parameters=(), **options):
-                    await super().execute(statement, parameters, **options)
-                    if self.connection is driver:
-                        executed(None, self, statement, parameters)
-                    return self
-
             async with begin() as connection:
                 sa.event.listen(connection.sync_connection, "after_cursor_execute", executed)
                 driver = (await connection.get_raw_connection()).driver_connection
@@ -62,12 +72,13 @@ class Line:
                     noted = lambda text: done.append(text) if words in text else None  # noqa: E731
                     driver._open.set_trace_callback(noted)
                 else:
-                    psycopg.AsyncRawCursor = Noting
-                yield connection
-                if connection.dialect.name == "sqlite":
-                    driver._open.set_trace_callback(None)
-                else:
-                    psycopg.AsyncRawCursor = Noting.__base__
+                    NOTES[driver] = executed
+                try:
+                    yield connection
+                finally:
+                    NOTES.pop(driver, None)
+                    if connection.dialect.name == "sqlite":
+                        driver._open.set_trace_callback(None)
                 if done and not committed:
                     self._broken()
             if done:

@@ -95,7 +95,7 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
 
 
 def _new(needing: sa.CTE) -> sa.CTE:
-    """Makes rows of keys that have none, of jobs that never had another name: no run of them is under way."""
+    """Makes rows of keys that have none, so that no run of them is under way, unless the keys of their job begin with another name."""
     given = (
         sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))
         .table_valued(sa.column("job", sa.Text), sa.column("most", sa.Integer), name="given")
