@@ -57,13 +57,9 @@ def has_room(run: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.or_(run.c.State == RunState.RUNNING, waits)
 
 
-def of_key(what: sa.ColumnElement[Any], is_one: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+def of_key(what: sa.ColumnElement[Any], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
     """Something of the runs of a key, under the name :data:`TAKER`. Key by key, as else SQLite looks at all runs that are not over."""
-    return (
-        sa.select(what)
-        .where(TAKER.c.LimitKey == _l.LimitKey, is_one, TAKER.c.CompletedAt.is_(None))
-        .scalar_subquery()
-    )
+    return sa.select(what).where(TAKER.c.LimitKey == _l.LimitKey, *which).scalar_subquery()
 
 
 def _urgent(run: sa.FromClause, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -76,9 +72,11 @@ def _urgent(run: sa.FromClause, *columns: sa.ColumnElement[Any]) -> sa.Select[An
 HAS_ROOM: dict[str, Any] = {"RoomAt": sa.bindparam("now", type_=UtcDateTime)}
 """What changes in the row of a run that is let go."""
 _CANDIDATE = ("Id", "Queue", "Priority", "DueAt", "Weight")
-_has_room_kept = sa.and_(TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None))
+_runs = TAKER.c.State == hidden(RunState.RUNNING), TAKER.c.CompletedAt.is_(None)
+# Not "that is not over": so no index serves but that of these few, however many runs of the key wait for a worker.
+_keeps_room = TAKER.c.State == hidden(RunState.ENQUEUED), TAKER.c.RoomAt.is_not(None)
 _weight = sa.func.coalesce(sa.func.sum(TAKER.c.Weight), 0)
-TAKEN = of_key(_weight, TAKER.c.State == hidden(RunState.RUNNING)) + of_key(_weight, _has_room_kept)
+TAKEN = of_key(_weight, *_runs) + of_key(_weight, *_keeps_room)
 """The weight of the runs of a key that are running, or have room and wait for a worker: each found by an index of its own."""
 _TERMS = (
     _l.LimitKey,
@@ -133,7 +131,7 @@ _LOOK_AND_ADMIT = FrequentStatement(
     .add_cte(_counted)
 )
 _UNBEGUN = FrequentStatement(
-    sa.select(_l.LimitKey, of_key(sa.func.count(), _has_room_kept).label("count")).where(_IS_KEY)
+    sa.select(_l.LimitKey, of_key(sa.func.count(), *_keeps_room).label("count")).where(_IS_KEY)
 )
 _NEXT = FrequentStatement(
     _urgent(job_run, *(job_run.c[name] for name in ("LimitKey", *_CANDIDATE)))

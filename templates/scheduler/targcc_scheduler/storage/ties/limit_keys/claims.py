@@ -20,7 +20,7 @@ from ....core.outage import is_held_up
 from ....core.states import RunState
 from ...dialects import known
 from ...dialects.frequent import FrequentStatement
-from ...dialects.listed import is_among, listed
+from ...dialects.listed import is_among, is_found, listed
 from ...runs.transition import OTHER, state_line, transition
 from ...schema.tied.keys import job_limit
 from ...tables import UtcDateTime, job_run
@@ -48,15 +48,15 @@ _first = (
     .where(_r.State == RunState.ENQUEUED, _r.Queue == sa.bindparam("queue", type_=sa.Text))
     .order_by(_r.Priority.desc(), _r.DueAt, _r.Id)
     .limit(sa.literal_column(str(_FIRST)))
-    .subquery("first_ones")
+    .scalar_subquery()
 )
 _AHEAD = FrequentStatement(
     sa.select(
         *(_other[name] for name in ("Id", "JobName", "Queue", "Priority", "Attempt")),
         *(_other[name] for name in ("LimitKey", "Weight", "RoomAt")),
     )
-    .join(_first, _first.c.Id == _other.Id)
     .where(
+        is_found(_other.Id, _first),
         _other.State == asking.hidden(RunState.ENQUEUED),  # still, once it is locked
         _other.LimitKey.is_not(None),
         _other.RoomAt.is_(None),
