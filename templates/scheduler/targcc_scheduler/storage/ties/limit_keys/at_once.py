@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from ....core.states import WAITING
 from ...dialects.listed import is_found
@@ -96,6 +95,8 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
 
 def _new(needing: sa.CTE) -> sa.CTE:
     """Makes rows of keys that have none, so that no run of them is under way, unless the keys of their job begin with another name."""
+    from sqlalchemy.dialects.postgresql import insert  # nobody else needs it
+
     given = (
         sa.func.json_to_recordset(sa.cast(sa.bindparam("terms", type_=sa.Text), sa.JSON))
         .table_valued(sa.column("job", sa.Text), sa.column("most", sa.Integer), name="given")
