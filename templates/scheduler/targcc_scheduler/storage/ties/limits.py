@@ -37,12 +37,10 @@ _c = job_run.c
 _KEYS = listed("keys", sa.Text)
 _IDS = is_among(_c.Id, listed("ids", sa.BigInteger))
 _l = job_limit.c
-_LOCK = FrequentStatement(
-    sa.select(_l.LimitKey)
-    .where(is_among(_l.LimitKey, _KEYS))
-    .order_by(_l.LimitKey)
-    .with_for_update()
-)
+_IS_KEY = is_among(_l.LimitKey, _KEYS)
+_HELD = sa.select(_l.LimitKey).where(_IS_KEY).order_by(_l.LimitKey)
+_LOCK = FrequentStatement(_HELD.with_for_update())
+_LOCK_FREE = FrequentStatement(_HELD.with_for_update(skip_locked=True))
 _STILL_ASK = asking.still_asks(is_among(OTHER.c.Id, listed("ids", sa.BigInteger)))
 _ADMIT = FrequentStatement(
     transition(RunState.ENQUEUED, _STILL_ASK, **asking.HAS_ROOM).returning(_c.Id)
@@ -55,7 +53,6 @@ _WAKE = FrequentStatement(
 _WAKES = FrequentStatement(
     sa.select(_c.Id).where(_IDS, _c.State == sa.literal_column(f"'{RunState.SCHEDULED}'"))
 )
-_IS_KEY = is_among(_l.LimitKey, _KEYS)
 _GIVEN = FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(Version=_l.Version + 1))
 IS_AWAITED, _NOBODY_WAITS = (
     FrequentStatement(sa.update(job_limit).where(_IS_KEY).values(IsAwaited=sa.literal_column(said)))
@@ -102,7 +99,7 @@ async def removed(connection: AsyncConnection, rows: Sequence[Row], now: datetim
 
 async def admit(connection: AsyncConnection, keys: Iterable[str], now: datetime) -> list[Ready]:
     """Let runs of keys go for which there is room."""
-    return await admit_held(connection, await _lock(connection, keys), now)
+    return await admit_held(connection, await lock(connection, keys), now)
 
 
 async def renew(connection: AsyncConnection, jobs: Mapping[str, Terms], now: datetime) -> None:
@@ -146,9 +143,12 @@ async def admit_waiting(
     return await admit(connection, keys, now), keys[-1] if len(keys) == _MOST else None
 
 
-async def _lock(connection: AsyncConnection, keys: Iterable[str]) -> list[str]:
-    """Keep others from keys, in one order; those that there are."""
-    rows = await _LOCK.all(connection, {"keys": sorted(keys)})
+async def lock(
+    connection: AsyncConnection, keys: Iterable[str], *, waits: bool = True
+) -> list[str]:
+    """Keep others from keys, in one order; those that there are, without ``waits`` but for those that somebody holds."""
+    statement = _LOCK if waits else _LOCK_FREE
+    rows = await statement.all(connection, {"keys": sorted(keys)})
     return [row.LimitKey for row in rows]
 
 

@@ -41,8 +41,7 @@ Row = Any
 """A row of ``c_JobRun``: its columns by name."""
 T = TypeVar("T")
 
-_l, _r, _other = job_limit.c, job_run.c, OTHER.c
-_KEYS = listed("keys", sa.Text)
+_r, _other = job_run.c, OTHER.c
 _first = (
     sa.select(_r.Id)
     .where(_r.State == RunState.ENQUEUED, _r.Queue == sa.bindparam("queue", type_=sa.Text))
@@ -83,10 +82,6 @@ _ASK = FrequentStatement(
         Ties=_ASKS,
     )
 )
-_IS_KEY = is_among(_l.LimitKey, _KEYS)
-_HOLD = sa.select(_l.LimitKey).where(_IS_KEY).order_by(_l.LimitKey)
-_HOLD_FREE = FrequentStatement(_HOLD.with_for_update(skip_locked=True))
-_HOLD_ALL = FrequentStatement(_HOLD.with_for_update())
 
 
 class KeyRooms:
@@ -197,7 +192,7 @@ class KeyRooms:
         held = set(there)
         self._unknown |= {key for key, is_new in there.items() if is_new}
         if waits and len(held) < len(keys):
-            held |= await _hold_briefly(connection, set(keys) - held)
+            held.update(await _hold_briefly(connection, set(keys) - held))
         return await asking.look(connection, sorted(held))
 
     async def _add_briefly(
@@ -206,8 +201,8 @@ class KeyRooms:
         found = await _briefly(connection, lambda: added.hold(connection, rows))
         if found is not None:
             return found
-        free = await _hold(connection, _HOLD_FREE, {row["LimitKey"] for row in rows})
-        return dict.fromkeys(free, False)
+        keys = [row["LimitKey"] for row in rows]
+        return dict.fromkeys(await limits.lock(connection, keys, waits=False), False)
 
     def _new(self, unseen: Mapping[str, str], begins: Mapping[str, str]) -> list[dict[str, Any]]:
         """Rows of keys, in the order of all."""
@@ -248,23 +243,15 @@ def _needs_room(row: Row) -> bool:
 
 def _is_next(row: Row, limit: Row) -> bool:
     """Whether a run was the most urgent of those that wait when it began to wait for the next token, and none has come that is more so."""
-    is_woken = (
-        row.Id == limit.WakeId and row.Attempt == 0
-    )  # it may have begun since, and be a retry
+    # It may have begun since, and be a retry.
+    is_woken = row.Id == limit.WakeId and row.Attempt == 0
     return bool(is_woken and row.Priority >= limit.Priority)
 
 
-async def _hold(
-    connection: AsyncConnection, statement: FrequentStatement, keys: Collection[str]
-) -> set[str]:
-    rows = await statement.all(connection, {"keys": sorted(keys)})
-    return {row.LimitKey for row in rows}
-
-
-async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> set[str]:
+async def _hold_briefly(connection: AsyncConnection, keys: Collection[str]) -> Sequence[str]:
     """Wait a moment for whoever holds keys; those that a long transaction holds are left alone."""
-    found = await _briefly(connection, lambda: _hold(connection, _HOLD_ALL, keys))
-    return await _hold(connection, _HOLD_FREE, keys) if found is None else found
+    found = await _briefly(connection, lambda: limits.lock(connection, keys))
+    return await limits.lock(connection, keys, waits=False) if found is None else found
 
 
 async def _briefly(connection: AsyncConnection, work: Callable[[], Awaitable[T]]) -> T | None:
