@@ -15,10 +15,12 @@ import psutil
 import pytest
 from rt_tools import QUICK, Database, until
 from targcc_scheduler import Actor, ActorKind, JobContext, RunState, Scheduler, Settings, job
+from targcc_scheduler.core.clock import uptime
 from targcc_scheduler.core.errors import JobError
 from targcc_scheduler.jobs.context import StopReason
 from targcc_scheduler.jobs.declaration import Declaration, define
 from targcc_scheduler.project import Project
+from targcc_scheduler.worker.lease import Lease
 from targcc_scheduler.worker.processes.pool import ProcessPool
 
 DANA = Actor(ActorKind.MANUAL, "dana")
@@ -311,7 +313,28 @@ def test_what_is_told_to_stop_while_its_process_starts_never_begins(scheduler):
     pool.stop()
 
 
-def _begin(pool, heard):
+async def test_what_has_its_process_when_the_node_wakes_waits_for_the_next_heartbeat(scheduler):
+    """It was told nothing yet: whether it still is this node's run, the heartbeat will tell."""
+    pool = ProcessPool("targcc_scheduler.job_process", scheduler._host._process_setup())
+    lease, heard = Lease(20), queue.SimpleQueue()
+    _begin(pool, heard, when=lease.then)
+    lost, lost_ctx = _begin(pool, heard, when=lease.then)
+    await until(lambda: len(lease._calls) == 2, 60)
+    assert heard.empty()
+    lost_ctx.tell_to_stop(StopReason.LOST, "another node has taken the run over")
+    lost.tell(StopReason.LOST, "another node has taken the run over")
+    lease.renew(uptime())
+    said = [heard.get(timeout=30) for _ in range(3)]
+    ended = [one for one in said if not isinstance(one, str)]
+    assert sorted((one.interrupted, one.outcome.ok) for one in ended) == [
+        (False, True),
+        (True, False),
+    ]
+    assert said.count("begun") == 1
+    pool.stop()
+
+
+def _begin(pool, heard, when=lambda call: call()):
     """Begin an attempt; what is heard of it, and its end, go to a queue."""
     ctx = JobContext(
         define(jobs.ReportJob),
@@ -327,6 +350,7 @@ def _begin(pool, heard):
         ctx,
         ('{"note": "n"}', None),
         recorder=recorder,
+        when=when,
         on_begin=lambda: heard.put("begun"),
         on_end=heard.put,
     )

@@ -115,6 +115,10 @@ class NodeStuck(NodeUnknown):
     """A node whose jobs' loop does not turn takes no runs until it does."""
 
 
+class NodeSilent(NodeUnknown):
+    """A node that could write no heartbeat for a while takes no runs until it does: others may have declared it lost."""
+
+
 class RunTaken(Exception):  # noqa: N818 - tells a job what happened; nobody's error
     """The run belongs to another node now, since this one was declared lost."""
 

@@ -28,6 +28,7 @@ from ..storage.lookout.seen import Seen
 from ..storage.runs.claim import running_on
 from ..storage.runs.values import ClaimKey, Settlement
 from ..worker.executor import Executor, limits_of
+from ..worker.lease import Lease
 from ..worker.node_services import NodeServices
 from ..worker.runner import JobLoop
 from .alert_queue import AlertQueue
@@ -65,6 +66,7 @@ class Heartbeat:
         self.id = new_server_id(self.name)
         self.executor: Executor | None = None
         self.jobs: JobLoop | None = None
+        self.lease = Lease(services.settings.lost_after_seconds)
         self.conditions = Conditions(services, self.name)
         self._services = services
         self._definitions = definitions
@@ -87,7 +89,7 @@ class Heartbeat:
         services = self._services
         async with services.store.beat() as connection:
             await self.conditions.read_clock(connection)
-        now = services.clock.now()
+        now, asked = services.clock.now(), uptime()
         me = nodes.Server(
             id=self.id,
             name=self.name,
@@ -102,6 +104,7 @@ class Heartbeat:
             await nodes.register(connection, me, now)
             await concerns.remove(connection, self.name, concerns.NODE)
             await self.conditions.know_database(connection)
+        self.lease.renew(asked)
         self.keepalive.speak_for(self.id)
         if self.executor is not None:
             self.executor.server_id = self.id
@@ -150,6 +153,7 @@ class Heartbeat:
                 await self.conditions.check_database(connection)
             else:
                 self.conditions.hear(answer, asked)
+                self.lease.renew(asked)
         if answer is None:
             await self._re_register()
 

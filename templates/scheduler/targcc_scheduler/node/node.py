@@ -129,6 +129,7 @@ class Node:
             self.executor = self._heartbeat.executor = self.releases.executor = Executor(
                 services,
                 definitions,
+                lease=self._heartbeat.lease,
                 jobs=jobs,
                 processes=processes,
                 records=RecordWriter(

@@ -27,6 +27,7 @@ from .claiming import staging
 from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
 from .claiming.parents import parents_of
+from .lease import Lease
 from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
 from .outcome import Outcome, raised_outcome, refused_outcome
@@ -49,6 +50,7 @@ class Executor:
     Args:
         services: Database, engine, clock and settings.
         definitions: The jobs; may grow while it works.
+        lease: Whether the last heartbeat is recent enough to begin anything.
         jobs: Where jobs run.
         processes: Where those run that want a process of their own.
         records: Takes what runs record to the database.
@@ -63,6 +65,7 @@ class Executor:
         services: NodeServices,
         definitions: Mapping[str, JobDefinition],
         *,
+        lease: Lease,
         jobs: JobLoop,
         processes: ProcessPool,
         records: RecordWriter,
@@ -81,6 +84,7 @@ class Executor:
         self._settings = services.settings
         self._hooks = services.hooks
         self._definitions = definitions
+        self._lease = lease
         self._jobs = jobs
         self._processes = processes
         self._records = records
@@ -112,7 +116,7 @@ class Executor:
 
     async def claim(self, offer: MakeOffer) -> list[Claim]:
         """Take what an engine offers; see :class:`~..engine.port.Worker`."""
-        self._require_turning_loop()
+        await self._require_beating()
         claims = await self._claimer.claim(offer)
         self._poison.update(item.run_id for item in claims if item.lost_workers >= POISON_AFTER)
         return claims
@@ -121,12 +125,13 @@ class Executor:
         self, entries: Entries, queue: str, asked: Mapping[str, Any]
     ) -> Taken | None:
         """Take entries of plain runs; see :class:`~..engine.port.Worker`."""
-        self._require_turning_loop()
+        await self._require_beating()
         return await self._claimer.claim_at_once(entries, queue, asked)
 
-    def _require_turning_loop(self) -> None:
+    async def _require_beating(self) -> None:
         if self._jobs.stuck_in is not None:
             raise NodeStuck("the jobs' loop does not turn")
+        await self._lease.require()
 
     async def stage(self) -> None:
         """Make due runs ``enqueued``; see :class:`~..engine.port.Worker`."""
@@ -218,15 +223,10 @@ class Executor:
         Raises:
             ArgumentsError: they do not fit, or are gone.
         """
-        claim, ctx = attempt.claim, attempt.ctx
+        claim = attempt.claim
         async with self._fetcher.here(claim, attempt.turned) as here:
             if here is None:
-                return AttemptResult(
-                    ended_at=self._clock.now(),
-                    stopped=ctx.stop_reason,
-                    stop_message=ctx.cancel_reason or "",
-                    noticed=True,
-                )
+                return self._not_begun(attempt)
             load = attempt.definition.signature.load
             arguments = await asyncio.to_thread(load, claim.arguments_json, here)
             return await self._run(attempt, arguments, here)
@@ -235,12 +235,11 @@ class Executor:
         self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None = None
     ) -> AttemptResult:
         if self._stopping is not None:  # claimed just before: it goes back as it came
-            return AttemptResult(
-                ended_at=self._clock.now(),
-                stopped=StopReason.SHUTDOWN,
-                stop_message=self._stopping,
-                noticed=True,
-            )
+            attempt.tell(StopReason.SHUTDOWN, self._stopping)
+        elif not self._lease.holds:  # stopped since the claim: it may be another's by now
+            await self._lease.held_or(attempt.turned)
+        if attempt.turned.done():
+            return self._not_begun(attempt)
         memory = self._memory.size()
         invocation = attempt.invocation = self._begin(attempt, arguments, here)
         await attempt.turned
@@ -264,6 +263,14 @@ class Executor:
             ),
         )
 
+    def _not_begun(self, attempt: RunningAttempt) -> AttemptResult:
+        return AttemptResult(
+            ended_at=self._clock.now(),
+            stopped=attempt.ctx.stop_reason,
+            stop_message=attempt.ctx.cancel_reason or "",
+            noticed=True,
+        )
+
     def _begin(
         self, attempt: RunningAttempt, arguments: Mapping[str, Any], here: Here | None
     ) -> Invocation | ProcessInvocation:
@@ -282,6 +289,7 @@ class Executor:
                 (attempt.claim.arguments_json, here),
                 hooks=hooks,
                 recorder=attempt.recorder,
+                when=self._lease.then,
                 on_begin=attempt.begun,
                 on_end=on_end,
             )
@@ -292,10 +300,7 @@ class Executor:
     async def _stop(
         self, attempt: RunningAttempt, invocation: Invocation | ProcessInvocation
     ) -> None:
-        """Wait the grace of a job that was told to stop, then stop it by force; one that goes on all the same keeps its worker.
-
-        Returns when it has ended, or when the process ends first.
-        """
+        """Wait the grace of a job that was told to stop, then stop it by force; one that goes on all the same keeps its worker until it or the process ends."""
         since = self._clock.now()
         shutdown = attempt.ctx.stop_reason is StopReason.SHUTDOWN
         grace = self._settings.shutdown_grace if shutdown else self._settings.cancel_grace

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...core.errors import HookError
 from ...core.kept.references import Here
@@ -27,6 +27,8 @@ _job_log = logging.getLogger("targcc.job")
 
 Given = tuple[str | None, Here | None]
 """The arguments of a run, and where on this machine is what they refer to."""
+When: TypeAlias = Callable[[Callable[[], None]], None]
+"""Calls what begins an attempt, now or later."""
 _TERMINATE_SECONDS, _KILL_SECONDS = 0.6, 1.2
 """After a job was stopped by force: when its process is asked to end, and when it is killed."""
 _LOOK_SECONDS = 0.2
@@ -42,6 +44,7 @@ class ProcessInvocation:
         ctx: Of the attempt.
         recorder: Takes what the job records.
         hooks: What is around the job.
+        when: Lets it begin: a process may take long to start, and the run may be another node's by then.
         on_begin: Is called when the job begins.
         on_end: Is called when the attempt has ended.
     """
@@ -54,6 +57,7 @@ class ProcessInvocation:
         recorder: Recorder,
         *,
         hooks: Hooks | None,
+        when: When,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> None:
@@ -64,6 +68,7 @@ class ProcessInvocation:
         self._ctx = ctx
         self._recorder = recorder
         self._hooks = hooks or Hooks()
+        self._when = when
         self._on_begin = on_begin
         self._on_end = on_end
         self._process: WorkerProcess | None = None
@@ -87,16 +92,15 @@ class ProcessInvocation:
         return False
 
     def start(self, process: WorkerProcess, arguments: Given) -> None:
-        """Begin in a process, which is ready."""
+        """Begin in a process, which is ready; :meth:`_begin` as soon as that is allowed."""
         self._process, self._arguments = process, arguments
         process.runs += 1
         process.listen(self._heard)
-        if not self._over.is_set():
-            self._begin(process)
+        self._when(lambda: self._begin(process))
 
     def _begin(self, process: WorkerProcess) -> None:
         """Give the attempt to its process, unless it was told to stop meanwhile: then it may be another node's by now."""
-        if self.ends_unbegun():
+        if self._over.is_set() or self.ends_unbegun():
             return
         text, here = self._arguments
         contents = here.contents if here is not None else {}

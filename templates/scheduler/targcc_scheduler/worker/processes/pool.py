@@ -15,7 +15,7 @@ from ...jobs.definition import JobDefinition
 from ...jobs.hooks.hooks import Hooks
 from ...jobs.run_log import Recorder
 from ..runner import InvocationResult
-from .invocation import Given, ProcessInvocation
+from .invocation import Given, ProcessInvocation, When
 from .messages import Message
 from .worker_process import ProcessSetup, WorkerProcess
 
@@ -62,12 +62,20 @@ class ProcessPool:
         *,
         hooks: Hooks | None = None,
         recorder: Recorder,
+        when: When,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
     ) -> ProcessInvocation:
-        """Begin an attempt, in a process that is free or in the next one that is; both callbacks are called from other threads."""
+        """Begin an attempt, in a process that is free or in the next one that is, as soon as ``when`` allows it; both callbacks are called from other threads."""
         invocation = ProcessInvocation(
-            self.give_back, definition, ctx, recorder, hooks=hooks, on_begin=on_begin, on_end=on_end
+            self.give_back,
+            definition,
+            ctx,
+            recorder,
+            hooks=hooks,
+            when=when,
+            on_begin=on_begin,
+            on_end=on_end,
         )
         with self._lock:
             if (process := self._take()) is None:

@@ -1,0 +1,137 @@
+"""A node that was silent for long begins nothing before a heartbeat has told it that it is not declared lost; a real node, on both databases."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from rt_tools import QUICK, until
+from targcc_scheduler import RunState, Settings, job
+from targcc_scheduler.core.errors import NodeSilent
+from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.worker import lease
+from targcc_scheduler.worker.lease import Lease
+
+begun: list[int] = []
+
+
+@job(retries=0)
+async def task(ctx) -> None:
+    begun.append(ctx.run_id)
+
+
+class Silence:
+    """Lets a node say nothing, as if its process stood still, while the rest of it goes on."""
+
+    def __init__(self, scheduler, monkeypatch):
+        self.lease: Lease = scheduler.node.executor._lease
+        self.refused = 0
+        self._over = asyncio.Event()
+        self._over.set()
+        heartbeat = scheduler.node._heartbeat
+        beat, require = heartbeat.beat, Lease.require
+
+        async def silent_beat():
+            await self._over.wait()
+            await beat()
+
+        async def counted(one):
+            try:
+                await require(one)
+            except NodeSilent:
+                self.refused += 1
+                raise
+
+        monkeypatch.setattr(heartbeat, "beat", silent_beat)
+        monkeypatch.setattr(Lease, "require", counted)
+        monkeypatch.setattr(lease, "_NEXT_BEAT_SECONDS", 0.05)
+
+    async def begin(self):
+        self._over.clear()
+        await until(lambda: not self.lease.holds)
+
+    def end(self):
+        self._over.set()
+
+
+@pytest.fixture
+async def scheduler(migrated_url, make_scheduler):
+    begun.clear()
+    settings = Settings(_env_file=None, database_url=migrated_url, **QUICK)
+    scheduler = make_scheduler(settings=settings)
+    await scheduler.start(schedule=False)
+    return scheduler
+
+
+async def _state(scheduler, run_id):
+    query = sa.select(job_run.c.State, job_run.c.Attempt).where(job_run.c.Id == run_id)
+
+    async def look(connection):
+        return (await connection.execute(query)).one()
+
+    return await scheduler.read(look)
+
+
+async def test_a_node_that_was_silent_claims_nothing_until_it_has_beaten(scheduler, monkeypatch):
+    silence = Silence(scheduler, monkeypatch)
+    await silence.begin()
+    run_id = await scheduler.enqueue("Task")
+    await until(lambda: silence.refused >= 3)
+    assert tuple(await _state(scheduler, run_id)) == (RunState.ENQUEUED, 0)
+    silence.end()
+    assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
+    assert begun == [run_id]
+
+
+async def test_a_run_that_was_claimed_before_a_silence_does_not_begin_if_the_node_was_declared_lost(
+    scheduler, monkeypatch
+):
+    """The claim came through, then the process stood still; meanwhile another node has taken its runs, which are performed once."""
+    silence = Silence(scheduler, monkeypatch)
+    monkeypatch.setattr(Lease, "require", _nothing)
+    await silence.begin()
+    run_id = await scheduler.enqueue("Task")
+    executor = scheduler.node.executor
+    await until(lambda: run_id in executor._running)
+    assert tuple(await _state(scheduler, run_id)) == (RunState.RUNNING, 1)
+    assert begun == []
+    await scheduler.change(lambda connection: connection.execute(sa.delete(job_server)))
+    silence.end()
+    assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
+    assert begun == [run_id]
+    assert (await _state(scheduler, run_id)).Attempt == 2
+
+
+async def test_a_run_that_was_claimed_before_a_silence_begins_when_the_node_still_has_it(
+    scheduler, monkeypatch
+):
+    silence = Silence(scheduler, monkeypatch)
+    monkeypatch.setattr(Lease, "require", _nothing)
+    await silence.begin()
+    run_id = await scheduler.enqueue("Task")
+    await until(lambda: run_id in scheduler.node.executor._running)
+    assert begun == []
+    silence.end()
+    assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
+    assert begun == [run_id]
+    assert (await _state(scheduler, run_id)).Attempt == 1
+
+
+async def _nothing(_lease) -> None: ...
+
+
+async def test_a_lease_holds_for_half_of_the_time_after_which_a_node_is_lost(monkeypatch):
+    time = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(lease, "uptime", lambda: time.now)
+    one = Lease(20)
+    assert not one.holds
+    one.renew(100.0)
+    time.now = 109.9
+    assert one.holds
+    await one.require()
+    time.now = 110.0
+    assert not one.holds
+    told = asyncio.get_running_loop().create_future()
+    told.set_result(None)
+    await one.held_or(told)
+    assert not one.holds
