@@ -1,9 +1,17 @@
 """Runs of limits as a claim leaves them, without a worker."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
+from engine_rig import Node
 from targcc_scheduler import Scheduler
+from targcc_scheduler.storage.runs import claim as claiming
+from targcc_scheduler.storage.runs.values import Offer, OfferedRun
+from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.ties.limit_keys.claims import KeyRooms
+from targcc_scheduler.storage.ties.limit_keys.terms import Terms
+from targcc_scheduler.storage.ties.tie import Tie
 from targcc_scheduler.worker.claiming.staging import terms_of
 
 
@@ -24,3 +32,36 @@ async def let_some_have_room(scheduler: Scheduler, job: str) -> None:
         await keys.close(call.connection)
 
     await scheduler.operate(work, None)
+
+
+async def change(node: Node, run_ids: list[int], **values: object) -> None:
+    async with node.store.write() as connection:
+        theirs = sa.update(job_run).where(job_run.c.Id.in_(run_ids))
+        await connection.execute(theirs.values(**values))
+
+
+async def keyed(node: Node, key: str, count: int = 1, **values: object) -> list[int]:
+    ids = await node.create_many(count)
+    await change(node, ids, LimitKey=f"Work k={key}", Ties=int(Tie.LIMITED), **values)
+    return ids
+
+
+async def add_key(node: Node, key: str, **values: object) -> None:
+    row = {"LimitKey": f"Work k={key}", "JobName": "Work", "UpdatedAt": node.clock.now()}
+    async with node.store.write() as connection:
+        await connection.execute(sa.insert(job_limit), [row | values])
+
+
+async def rows(node: Node, run_ids: list[int]) -> list[sa.Row]:
+    query = sa.select(job_run).where(job_run.c.Id.in_(run_ids)).order_by(job_run.c.Id)
+    async with node.store.read() as connection:
+        return list((await connection.execute(query)).all())
+
+
+async def claim(node: Node, run_ids: list[int], most: int = 1) -> list[int]:
+    """Those of the runs that a claim takes, where so many of a key may be under way."""
+    terms = replace(node.terms(), keyed={"Work": Terms(most=most)})
+    offer = Offer(runs=[OfferedRun(run_id, "Work") for run_id in run_ids])
+    async with node.store.write() as connection:
+        claimed = await claiming.claim(connection, offer, terms)
+    return [one.run_id for one in claimed.claims]

@@ -9,19 +9,28 @@ from typing import TypeVar
 import pytest
 import sqlalchemy as sa
 from engine_rig import Node, nodes_on
+from limits_tools import add_key, change, claim, keyed, rows
+from targcc_scheduler import Settings
 from targcc_scheduler.core.states import RunState
+from targcc_scheduler.jobs.declaration import declare
+from targcc_scheduler.node.aliases import Aliases
+from targcc_scheduler.project import current
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import settle as settling
 from targcc_scheduler.storage.runs.values import Offer, OfferedRun, Settlement
 from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.ties import limits
 from targcc_scheduler.storage.ties.limit_keys import claims, renamed
 from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.ties.tie import Tie
+from targcc_scheduler.worker.node_services import NodeServices
 
 T = TypeVar("T")
+
+
+def work(k: str) -> None:
+    """Nothing."""
 
 
 @pytest.fixture
@@ -31,34 +40,10 @@ async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
         yield await make()
 
 
-async def change(node: Node, run_ids: list[int], **values: object) -> None:
-    async with node.store.write() as connection:
-        theirs = sa.update(job_run).where(job_run.c.Id.in_(run_ids))
-        await connection.execute(theirs.values(**values))
-
-
-async def keyed(node: Node, key: str, count: int = 1, **values: object) -> list[int]:
-    ids = await node.create_many(count)
-    await change(node, ids, LimitKey=f"Work k={key}", Ties=int(Tie.LIMITED), **values)
-    return ids
-
-
-async def add_key(node: Node, key: str, **values: object) -> None:
-    row = {"LimitKey": f"Work k={key}", "JobName": "Work", "UpdatedAt": node.clock.now()}
-    async with node.store.write() as connection:
-        await connection.execute(sa.insert(job_limit), [row | values])
-
-
 async def look_ahead(node: Node, most: int) -> None:
     async with node.store.write() as connection:
         terms = {"Work": Terms(most=most)}
         await claims.look_ahead(connection, "default", terms, node.clock.now())
-
-
-async def rows(node: Node, run_ids: list[int]) -> list[sa.Row]:
-    query = sa.select(job_run).where(job_run.c.Id.in_(run_ids)).order_by(job_run.c.Id)
-    async with node.store.read() as connection:
-        return list((await connection.execute(query)).all())
 
 
 async def while_it_waits(
@@ -118,14 +103,8 @@ async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
     [waits] = await keyed(node, "a", State="awaiting")
     await change(node, [waits], Ties=int(Tie.LIMITED | Tie.ASKS))
     await add_key(node, "a", Most=1, IsAwaited=True)
-    async with node.store.write() as connection:
-        now = node.clock.now()
-        await connection.execute(
-            sa.update(job_run)
-            .where(job_run.c.Id == ends)
-            .values(State="running", ServerId=node.name, StartedAt=now, Attempt=1)
-        )
-        await renamed.lead_on(connection, "Task", "Work", now)
+    now = node.clock.now()
+    await change(node, [ends], State="running", ServerId=node.name, StartedAt=now, Attempt=1)
     [row] = await rows(node, [ends])
     outcome = Settlement(claim=claiming.claim_of(row, {}), state=RunState.SUCCEEDED)
 
@@ -135,17 +114,58 @@ async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
             settled = await settling.settle(connection, [outcome], now, untied=untied)
             return settled, await limits.ended(connection, settled, now)
 
-    async def carry(holder):
-        await renamed.carry(holder, "Task", "Work")
+    async def rename(holder):
+        await renamed.lead_on(holder, "Task", "Work", now)
 
     lock = f"SELECT Id FROM c_JobRun WHERE Id = {ends} FOR UPDATE"
-    settled, consequences = await while_it_waits(node, end(), carry, lock)
+    settled, consequences = await while_it_waits(node, end(), rename, lock)
     if untied:
         assert settled == []
         assert await node.state(ends) == "running"
     else:
         assert [run.run_id for run in consequences.ready] == [waits]
         assert await node.state(waits) == "enqueued"
+
+
+async def test_a_key_has_its_room_once_while_its_job_gets_another_name(
+    node, migrated_postgresql_url
+):
+    now = node.clock.now()
+    [begun] = await keyed(node, "a", State="running", ServerId=node.name, StartedAt=now, Attempt=1)
+    [waits] = await keyed(node, "a")
+    await add_key(node, "a", Most=1)
+    settings = Settings(_env_file=None, database_url=migrated_postgresql_url)
+    services = NodeServices(node.store, node.engine, node.clock, settings, lambda _: None)
+    task = declare(work, name="Task", aliases=["Work"], limit={"key": "k", "running": 1})
+    aliases = Aliases(services, {"Task": task.complete(current())}, lambda: "1")
+
+    async def claim_another(_holder):
+        assert await claim(node, [waits]) == []
+
+    lock = f"SELECT Id FROM c_JobRun WHERE Id = {begun} FOR UPDATE"
+    await while_it_waits(node, aliases.start(), claim_another, lock)
+    [late] = await keyed(node, "a")  # by whoever did not see it yet
+    await aliases.start()
+    found = await rows(node, [begun, waits, late])
+    assert [row.LimitKey for row in found] == ["Task k=a"] * 3
+    assert [row.State for row in found] == ["running", "awaiting", "enqueued"]
+
+
+async def test_what_begins_while_its_job_waits_for_another_name_goes_along(node):
+    [begun] = await keyed(node, "a")
+    late = []
+
+    async def begin_another(_holder):
+        late.extend(await keyed(node, "b"))
+        assert await claim(node, late) == late
+
+    async def rename(connection):
+        await renamed.lead_on(connection, "Task", "Work", node.clock.now())
+
+    lock = f"SELECT Id FROM c_JobRun WHERE Id = {begun} FOR UPDATE"
+    await while_it_waits(node, node.store.change(rename), begin_another, lock)
+    found = await rows(node, [begun, *late])
+    assert [row.LimitKey for row in found] == ["Task k=a", "Task k=b"]
 
 
 async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones(node):

@@ -45,6 +45,7 @@ from targcc_scheduler.storage.tables import (
 )
 from targcc_scheduler.storage.ties import holding, limits, links
 from targcc_scheduler.storage.ties.keys import unique
+from targcc_scheduler.storage.ties.limit_keys import renamed
 from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.storage.webhooks import rows as webhooks
@@ -215,6 +216,15 @@ OVERRIDES = named(
     job_override, Field="queue", ValueJson="1", SetBy="dana", SetAt=NOW, Reason="", EndsAt=NOW
 )
 LIMITS = keys(job_limit, "LimitKey", Most=1, UpdatedAt=NOW)
+
+
+async def keys_of_two_names(connection: Any) -> None:
+    """A key of a job under its old name, and the same under the new one."""
+    for name in ("Old", "New"):
+        one = {"LimitKey": f"{name} k=a", "JobName": name, "UpdatedAt": NOW}
+        await connection.execute(sa.insert(job_limit).values(one))
+
+
 LATER = row(job_batch.c.Id, 2), row(job_batch.c.Id, 1)
 """The inner batch, and the one that it is in."""
 CASES = {
@@ -247,6 +257,12 @@ CASES = {
         CALLS, lambda db: operate.delete_rows(db, [1, 2]), job_idempotency.c.IdempotencyKey
     ),
     "a limit is raised": keys_in_order(LIMITS, raise_limit, job_limit.c.LimitKey),
+    "keys get another job": Case(
+        keys_of_two_names,
+        lambda db: renamed.lead_on(db, "New", "Old", NOW),
+        row(job_limit.c.LimitKey, "New k=a"),
+        row(job_limit.c.LimitKey, "Old k=a"),
+    ),
     "jobs become inactive": keys_in_order(
         SCHEDULES, lambda db: slots.forget(db, ["b", "a"]), job_schedule.c.JobName
     ),

@@ -85,11 +85,9 @@ class Aliases:
         """Before this node lets runs ask for room: all nodes that let some ask do so under one key by then."""
         if self._definitions[new].keyed_limit is None:
             return
-        services = self._services
-        async with services.store.write() as connection:
-            await renamed.lead_on(connection, new, old, services.clock.now())
-        async with services.store.write() as connection:
-            await renamed.carry(connection, new, old)
+        store, now = self._services.store, self._services.clock.now()
+        await store.change(lambda connection: renamed.lead_on(connection, new, old, now))
+        await store.change(lambda connection: renamed.carry(connection, new, old))
 
     async def _take_over(self, new: str, old: str) -> None:
         store, engine = self._services.store, self._services.engine

@@ -21,6 +21,8 @@ from ...tables import job_run
 
 MARK = "\x1f"
 """How the ``LimitKey`` of a row begins that says with which name the keys of a job begin; no name has such a character."""
+_TURN = "limits/renamed"
+"""What one who renames holds at a time: two that cross would each give the keys to the other."""
 _l, _r = job_limit.c, job_run.c
 IS_KEY = sa.func.substr(_l.LimitKey, 1, 1) != MARK
 """That a row of ``c_JobLimit`` is a key's."""
@@ -83,68 +85,90 @@ async def keys_of(
 
 
 async def lead_on(connection: AsyncConnection, new: str, old: str, now: datetime) -> None:
-    """Say that the keys of a job begin with its new name, in a transaction of its own: so do all that ask once it has ended.
+    """Let the keys of a job begin with its new name, in a transaction of its own: all that ask once it has ended do so under that name, and what is under way has gone along.
 
     A job that gets back a name that it had keeps the keys that it has.
     """
+    await known.of(connection).lock_job(connection, _TURN)
     begins = await beginnings(connection, [new, old], ())
-    if begins[new] == begins[old]:
+    to, before = begins[new], begins[old]
+    if to == before:
         return
-    chained = sa.update(job_limit).where(~IS_KEY, _l.JobName == begins[old])
-    await connection.execute(chained.values(JobName=begins[new], UpdatedAt=now))
-    row = {"LimitKey": MARK + begins[old], "JobName": begins[new], "UpdatedAt": now}
+    had = await earlier_names(connection)
+    names = {new, old, before, *had.get(to, ()), *had.get(before, ())} - {to}
+    await _carry(connection, names, to)  # runs are locked before rows of keys, and marks are such
+    chained = sa.update(job_limit).where(~IS_KEY, _l.JobName == before)
+    await connection.execute(chained.values(JobName=to, UpdatedAt=now))
+    row = {"LimitKey": MARK + before, "JobName": to, "UpdatedAt": now}
     await connection.execute(known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), [row])
 
 
 async def carry(connection: AsyncConnection, new: str, old: str) -> None:
     """Let the runs of a renamed job that are not over, and the room and tokens of its keys, go on under the keys that it has now.
 
-    Call it in a transaction after that of :func:`lead_on`, before the node lets runs ask: it waits for all that asked for room before.
+    Call it in a transaction after that of :func:`lead_on`, before the node lets runs ask: for those that were made meanwhile, and asked before they could see that.
     """
     begins = (await beginnings(connection, [new], ()))[new]
     names = {new, old, *(await earlier_names(connection)).get(begins, ())} - {begins}
-    for name in sorted(names, key=len, reverse=True):
-        theirs = (
-            _r.LimitKey.is_not(None),
-            _r.CompletedAt.is_(None),
-            _is_of(_r.LimitKey, name),
-            _r.JobName.in_({begins, *names}),
-        )
-        query = sa.select(_r.Id, _r.LimitKey).where(*theirs).order_by(_r.Id).with_for_update()
-        found = {row.Id: row.LimitKey for row in await connection.execute(query)}
-        await _rekey(connection, {key: _moved(found[key], [name], begins) for key in found})
-        await _carry_rooms(connection, name, begins, names)
+    await _carry(connection, names, begins)
 
 
-async def _carry_rooms(
-    connection: AsyncConnection, name: str, begins: str, names: Collection[str]
+async def _carry(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
+    """Move what is kept under some names to another."""
+    await _carry_runs(connection, names, begins)
+    await _carry_rooms(connection, names, begins)
+    # Who holds keys waits for no runs. These have begun while the first ones were waited for.
+    await _carry_runs(connection, names, begins, waits=False)
+
+
+async def _carry_runs(
+    connection: AsyncConnection, names: Collection[str], begins: str, *, waits: bool = True
 ) -> None:
+    theirs = (
+        _r.LimitKey.is_not(None),
+        _r.CompletedAt.is_(None),
+        _is_of(_r.LimitKey, names),
+        _r.JobName.in_({begins, *names}),
+    )
+    query = sa.select(_r.Id, _r.LimitKey).where(*theirs).order_by(_r.Id)
+    found = await connection.execute(query.with_for_update(skip_locked=not waits))
+    await _rekey(connection, {row.Id: _moved(row.LimitKey, names, begins) for row in found})
+
+
+async def _carry_rooms(connection: AsyncConnection, names: Collection[str], begins: str) -> None:
     """Move the rows of keys; where there is one already, the bucket that is full later holds."""
-    theirs = IS_KEY, _is_of(_l.LimitKey, name), _l.JobName.in_({begins, *names})
-    query = sa.select(job_limit).where(*theirs).order_by(_l.LimitKey).with_for_update()
-    rows = (await connection.execute(query)).all()
-    if not rows:
-        return
-    wanted = {_moved(row.LimitKey, [name], begins): row for row in rows}
-    query = sa.select(_l.LimitKey, _l.NextAt).where(_IS_ONE).order_by(_l.LimitKey)
-    found = await connection.execute(query.with_for_update(), {"keys": list(wanted)})
-    there = {row.LimitKey: row.NextAt for row in found}
-    for key, row in wanted.items():
-        if key in there:
-            full_at = max(filter(None, (row.NextAt, there[key])), default=None)
-            merged = {"NextAt": full_at, "IsAwaited": sa.true(), "Version": _l.Version + 1}
-            await connection.execute(
-                sa.update(job_limit).where(_l.LimitKey == key).values(**merged)
-            )
-    added = [
-        {**row._asdict(), "LimitKey": key, "JobName": begins}
-        for key, row in wanted.items()
-        if key not in there
-    ]
-    if added:
-        await connection.execute(sa.insert(job_limit), added)
-    gone = {"keys": [row.LimitKey for row in rows]}
+    theirs = IS_KEY, _is_of(_l.LimitKey, names), _l.JobName.in_({begins, *names})
+    keys = await connection.scalars(sa.select(_l.LimitKey).where(*theirs))
+    wanted = {key: _moved(key, names, begins) for key in keys}
+    rows = await _hold(connection, {*wanted, *wanted.values(), *(MARK + name for name in names)})
+    moved: dict[str, list[Row]] = {}
+    for key, to in sorted(wanted.items()):
+        if key in rows:
+            moved.setdefault(to, []).append(rows[key])
+    added = []
+    for to, some in moved.items():
+        all_ = [rows[to], *some] if to in rows else some
+        values = all_[0]._asdict() | {"LimitKey": to, "JobName": begins}
+        if len(all_) > 1:
+            full_at = max(filter(None, (row.NextAt for row in all_)), default=None)
+            values |= {"NextAt": full_at, "IsAwaited": True, "Version": all_[0].Version + 1}
+        if to in rows:
+            await connection.execute(sa.update(job_limit).where(_l.LimitKey == to).values(**values))
+        else:
+            added.append(values)
+    if added:  # whoever made one meanwhile keeps its own
+        await connection.execute(
+            known.of(connection).insert_ignore(job_limit, [_l.LimitKey]), added
+        )
+    gone = {"keys": [row.LimitKey for some in moved.values() for row in some]}
     await connection.execute(sa.delete(job_limit).where(_IS_ONE), gone)
+
+
+async def _hold(connection: AsyncConnection, keys: Collection[str]) -> dict[str, Row]:
+    """The rows of keys and marks that there are, locked in the order of all."""
+    query = sa.select(job_limit).where(_IS_ONE).order_by(_l.LimitKey).with_for_update()
+    found = await connection.execute(query, {"keys": list(keys)})
+    return {row.LimitKey: row for row in found}
 
 
 async def _rekey(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
@@ -166,7 +190,7 @@ def _begins(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name} ")
 
 
-def _is_of(column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
-    """That a key begins with a name; for ``LIKE`` on SQLite, ``Sync`` and ``sync`` are one."""
-    start = sa.func.substr(column, 1, len(name) + 1)
-    return sa.or_(column == name, start == f"{name} ")
+def _is_of(column: sa.Column[Any], names: Collection[str]) -> sa.ColumnElement[bool]:
+    """That a key begins with one of some names; for ``LIKE`` on SQLite, ``Sync`` and ``sync`` are one."""
+    starts = [sa.func.substr(column, 1, len(name) + 1) == f"{name} " for name in sorted(names)]
+    return sa.or_(column.in_(names), *starts)
