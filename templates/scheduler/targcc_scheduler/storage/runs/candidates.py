@@ -20,6 +20,7 @@ from ..owners.rows import IS_OURS
 from ..schema.elapsed import elapsed
 from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
 from ..ties.keys.marks import has_its_keys
+from ..ties.limit_keys.asking import keeps_room
 from ..ties.limit_keys.claims import KeyRooms
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
@@ -42,7 +43,7 @@ IS_DUE = sa.or_(
 )
 """That a run may start; its parameter ``now`` is the node's clock."""
 
-NEEDS_NO_ROOM = sa.or_(job_run.c.LimitKey.is_(None), job_run.c.RoomAt.is_not(None))
+NEEDS_NO_ROOM = sa.or_(job_run.c.LimitKey.is_(None), keeps_room(job_run))
 """That a run has no limit by key, or has its room there already."""
 
 NOT_EXPIRED = sa.or_(
@@ -57,6 +58,7 @@ IS_ONE_OF = is_among(job_run.c.Id, listed("ids", sa.BigInteger))
 
 _CANDIDATE = (
     job_run.c.Id,
+    job_run.c.State,
     job_run.c.JobName,
     job_run.c.LostWorkers,
     job_run.c.ArgumentsJson,

@@ -133,7 +133,6 @@ BECOMES_RUNNING: dict[str, Any] = {
     "ProgressTotal": sa.null(),
     "UnknownSince": sa.null(),
     "RefusedBy": sa.null(),
-    "RoomAt": sa.null(),
 }
 """What changes in the row of a run that begins."""
 CLAIMED = (

@@ -51,6 +51,8 @@ def transition(
 ) -> sa.Update:
     """A statement by which runs become ``target``, from the states that may; its parameter ``line`` is a :func:`state_line`.
 
+    Room under a limit that a run had it has no more, unless ``values`` say so: a node of an older release may have left it in the row.
+
     Built once for each use: building a statement costs SQLAlchemy more than executing it costs SQLite.
 
     Args:
@@ -66,7 +68,7 @@ def transition(
         .values(
             State=target,
             LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),
-            **values,
+            **{"RoomAt": sa.null(), **values},
         )
     )
 

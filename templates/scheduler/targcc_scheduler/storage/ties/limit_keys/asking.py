@@ -13,7 +13,7 @@ from ....core.states import RunState
 from ...dialects import known
 from ...dialects.frequent import FrequentStatement
 from ...dialects.listed import is_among, listed
-from ...runs.transition import OTHER, is_free, transition
+from ...runs.transition import OTHER, is_free, is_in_state, transition
 from ...schema.tied.keys import job_limit
 from ...tables import UtcDateTime, job_run
 from ..tie import Tie
@@ -51,10 +51,14 @@ def still_asks(is_one: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return is_free(is_one, OTHER.c.State == hidden(RunState.AWAITING))
 
 
+def keeps_room(run: sa.FromClause) -> sa.ColumnElement[bool]:
+    """That a run has been let go and waits for a worker. In another state its ``RoomAt`` says nothing: nodes of an older release leave it as it was."""
+    return sa.and_(is_in_state(RunState.ENQUEUED, of=run), run.c.RoomAt.is_not(None))
+
+
 def has_room(run: sa.FromClause) -> sa.ColumnElement[bool]:
     """That a run takes room under its limit: it is running, or has been let go and waits for a worker."""
-    waits = sa.and_(run.c.State == RunState.ENQUEUED, run.c.RoomAt.is_not(None))
-    return sa.or_(run.c.State == RunState.RUNNING, waits)
+    return sa.or_(run.c.State == RunState.RUNNING, keeps_room(run))
 
 
 def of_key(what: sa.ColumnElement[Any], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:

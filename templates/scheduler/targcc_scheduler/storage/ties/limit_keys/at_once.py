@@ -47,7 +47,7 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
             is_found(_run.c.Id, sa.select(entries.c.run_id).scalar_subquery()),
             is_in_state(*sorted(WAITING), of=_run),
             _run.c.LimitKey.is_not(None),
-            _run.c.RoomAt.is_(None),
+            sa.not_(asking.keeps_room(_run)),
         )
         .with_for_update(of=_run, skip_locked=True)
         .cte("needing")

@@ -51,8 +51,8 @@ _first = (
 )
 _AHEAD = FrequentStatement(
     sa.select(
-        *(_other[name] for name in ("Id", "JobName", "Queue", "Priority", "Attempt")),
-        *(_other[name] for name in ("LimitKey", "Weight", "RoomAt")),
+        *(_other[name] for name in ("Id", "State", "JobName", "Queue", "Priority")),
+        *(_other[name] for name in ("Attempt", "LimitKey", "Weight", "RoomAt")),
     )
     .where(
         is_found(_other.Id, _first),
@@ -238,7 +238,8 @@ async def look_ahead(
 
 
 def _needs_room(row: Row) -> bool:
-    return row.LimitKey is not None and row.RoomAt is None and not is_mark(row.LimitKey)
+    keeps_room = row.State == RunState.ENQUEUED and row.RoomAt is not None
+    return row.LimitKey is not None and not keeps_room and not is_mark(row.LimitKey)
 
 
 def _is_next(row: Row, limit: Row) -> bool:

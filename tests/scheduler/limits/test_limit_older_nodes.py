@@ -1,0 +1,58 @@
+"""Runs that a node of an older release had: it knows nothing of their room, and leaves in their rows what stood there."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from engine_rig import Node, nodes_on
+from limits_tools import add_key, claim, keyed, rows
+from targcc_scheduler.engine.procrastinate.entries import ENTRIES
+from targcc_scheduler.storage.runs.claim_at_once import claim_at_once
+from targcc_scheduler.storage.ties.limit_keys.terms import Terms
+
+
+async def full_key(node: Node) -> int:
+    """A run that waits for its retry with room in its row, of a key that another run fills."""
+    now = node.clock.now()
+    await keyed(node, "a", State="running", ServerId=node.name, StartedAt=now, Attempt=1)
+    later = now - timedelta(seconds=1)
+    [retries] = await keyed(node, "a", State="retrying", Attempt=1, DueAt=later, RoomAt=now)
+    await add_key(node, "a", Most=1)
+    return retries
+
+
+@pytest.fixture
+async def node(migrated_url: str) -> AsyncIterator[Node]:
+    """A node that does not work."""
+    async with nodes_on(migrated_url) as make:
+        yield await make()
+
+
+async def test_a_retry_asks_for_room_whatever_its_row_says(node):
+    retries = await full_key(node)
+    assert await claim(node, [retries]) == []
+    [row] = await rows(node, [retries])
+    assert (row.State, row.RoomAt) == ("awaiting", None)
+
+
+async def test_a_run_that_changes_its_state_has_its_room_no_more(node):
+    retries = await full_key(node)
+    await node.stage()
+    [row] = await rows(node, [retries])
+    assert (row.State, row.RoomAt) == ("enqueued", None)
+
+
+@pytest.mark.parametrize("keyed_jobs", [False, True])
+async def test_a_claim_at_once_leaves_such_a_retry_alone(migrated_postgresql_url, keyed_jobs):
+    async with nodes_on(migrated_postgresql_url) as make:
+        node = await make()
+        retries = await full_key(node)
+        terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+        asked = {"queue": "default", "refused": "", "count": 10}
+        async with node.store.write_at_once() as connection:
+            taken = await claim_at_once(
+                connection, ENTRIES, asked, terms, ["Work"], keyed=keyed_jobs
+            )
+        assert (taken.claims, taken.rest) == ([], True)
+        assert await node.state(retries) == "retrying"
