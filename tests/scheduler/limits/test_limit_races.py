@@ -18,19 +18,26 @@ from targcc_scheduler.project import current
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import settle as settling
-from targcc_scheduler.storage.runs.values import Offer, OfferedRun, Settlement
+from targcc_scheduler.storage.runs.values import Claim, Offer, OfferedRun, Settlement
 from targcc_scheduler.storage.schema.tied.keys import job_limit
-from targcc_scheduler.storage.ties import limits
+from targcc_scheduler.storage.tables import job_batch
+from targcc_scheduler.storage.ties import expiry, limits
 from targcc_scheduler.storage.ties.limit_keys import claims, renamed
 from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.ties.tie import Tie
+from targcc_scheduler.worker.claiming.claimer import Claimer
 from targcc_scheduler.worker.node_services import NodeServices
 
 T = TypeVar("T")
 
 
-def work(k: str) -> None:
+def work(k: str = "") -> None:
     """Nothing."""
+
+
+def services_of(node: Node) -> NodeServices:
+    settings = Settings(_env_file=None, database_url="postgresql://here/jobs")
+    return NodeServices(node.store, node.engine, node.clock, settings, lambda _: None)
 
 
 @pytest.fixture
@@ -127,17 +134,13 @@ async def test_an_end_during_a_rename_lets_those_go_that_wait(node, untied):
         assert await node.state(waits) == "enqueued"
 
 
-async def test_a_key_has_its_room_once_while_its_job_gets_another_name(
-    node, migrated_postgresql_url
-):
+async def test_a_key_has_its_room_once_while_its_job_gets_another_name(node):
     now = node.clock.now()
     [begun] = await keyed(node, "a", State="running", ServerId=node.name, StartedAt=now, Attempt=1)
     [waits] = await keyed(node, "a")
     await add_key(node, "a", Most=1)
-    settings = Settings(_env_file=None, database_url=migrated_postgresql_url)
-    services = NodeServices(node.store, node.engine, node.clock, settings, lambda _: None)
     task = declare(work, name="Task", aliases=["Work"], limit={"key": "k", "running": 1})
-    aliases = Aliases(services, {"Task": task.complete(current())}, lambda: "1")
+    aliases = Aliases(services_of(node), {"Task": task.complete(current())}, lambda: "1")
 
     async def claim_another(_holder):
         assert await claim(node, [waits]) == []
@@ -185,3 +188,66 @@ async def test_the_run_that_waits_for_the_next_token_gets_it_before_younger_ones
         claimed = await claiming.claim(connection, offer, terms)
     assert [claim.run_id for claim in claimed.claims] == ids[:1]
     assert [row.State for row in await rows(node, ids)] == ["running", "scheduled", "awaiting"]
+
+
+@pytest.fixture
+async def expires(node: Node) -> int:
+    """A run of a batch, whose time is over."""
+    now = node.clock.now()
+    batch = {"Id": 1, "Name": "some", "Kind": "batch", "State": "running", "Total": 1}
+    batch |= {"CreatedBy": "dana", "CreatedAt": now, "Pending": 1}
+    async with node.store.write() as connection:
+        await connection.execute(sa.insert(job_batch).values(batch))
+    [run_id] = await keyed(node, "b", ExpiresAt=now - timedelta(seconds=1), BatchId=1)
+    await change(node, [run_id], Ties=int(Tie.LIMITED | Tie.BATCH))
+    return run_id
+
+
+def claims_of(node: Node, run_ids: list[int]) -> Awaitable[list[Claim]]:
+    """A claim of a node that offers itself these runs."""
+    terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+    known = {"Work": declare(work, name="Work").complete(current())}
+    claimer = Claimer(
+        services_of(node),
+        known,
+        terms=lambda *_: terms,
+        give_back=lambda *_: asyncio.sleep(0),
+        refused=lambda: None,
+    )
+
+    async def offer(_connection):
+        return Offer(runs=[OfferedRun(run_id, "Work") for run_id in run_ids])
+
+    return claimer.claim(offer)
+
+
+async def test_a_claim_holds_no_key_while_it_ends_what_has_expired(node, expires):
+    [begins] = await keyed(node, "a")
+    await add_key(node, "a", Most=1)
+
+    async def look(holder):
+        free = sa.select(job_limit.c.LimitKey).with_for_update(skip_locked=True)
+        assert list(await holder.scalars(free)) == ["Work k=a"]
+
+    work = claims_of(node, [begins, expires])
+    lock = "SELECT Id FROM c_JobBatch FOR UPDATE"
+    claims = await while_it_waits(node, work, look, lock)
+    assert [claim.run_id for claim in claims] == [begins]
+    assert await node.state(expires) == "cancelled"
+
+
+async def test_what_could_not_be_ended_ends_later_and_what_was_claimed_begins(
+    node, expires, monkeypatch
+):
+    [begins] = await keyed(node, "a")
+
+    async def fail(*_):
+        raise ValueError("whatever")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(expiry, "end", fail)
+        claims = await claims_of(node, [begins, expires])
+    assert [claim.run_id for claim in claims] == [begins]
+    assert await node.state(expires) == "enqueued"
+    assert await claims_of(node, [expires]) == []
+    assert await node.state(expires) == "cancelled"

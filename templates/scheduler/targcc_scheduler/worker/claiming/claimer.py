@@ -78,8 +78,6 @@ class Claimer:
                 terms = self._terms(offered, fitting)
                 claimed = await claim_runs(connection, offered, terms)
                 claims = claimed.claims
-                ended = await expiry.end(connection, claimed.expired, terms.now)
-                await hand_over(self._engine, connection, ended, terms.now)
                 others, again = await refuse(connection, claimed.misfits, terms)
                 if others:
                     await self._engine.refer(connection, [submission(run) for run in others])
@@ -97,6 +95,7 @@ class Claimer:
         if claimed.misfits:
             self._tell_of(claimed.misfits)
         await self._look_ahead(claimed, terms)
+        ended = await self._end(claimed.expired)
         if ended or claimed.crowded:  # they had places that others can have
             self._engine.wake()
         await self._leave_keys(claims)
@@ -147,6 +146,27 @@ class Claimer:
 
             with contextlib.suppress(*OUTAGES):
                 await self._store.change(look)
+
+    async def _end(self, expired: Sequence[int]) -> bool:
+        """End runs whose time is over; whether there were some. In a transaction of its own: the claim holds keys of limits, and an end may lock batches, which come before these.
+
+        Whatever is in the way, what was claimed is to be performed; the next claim that meets the runs ends them, or the sweep of ties.
+        """
+        if not expired:
+            return False
+        now = self._clock.now()
+
+        async def end(connection: AsyncConnection) -> bool:
+            ended = await expiry.end(connection, expired, now)
+            await hand_over(self._engine, connection, ended, now)
+            return bool(ended)
+
+        try:
+            return await self._store.change(end)
+        except Exception as error:
+            if not isinstance(error, OUTAGES):
+                log.exception("runs whose time is over could not be ended")
+            return False
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:
         """Runs have begun: let others go on that wait for this; if it cannot be written, the sweep of ties finds them."""
