@@ -16,6 +16,7 @@ from targcc_scheduler.jobs.declaration import declare
 from targcc_scheduler.node.aliases import Aliases
 from targcc_scheduler.project import current
 from targcc_scheduler.storage.dialects.frequent import FrequentStatement
+from targcc_scheduler.storage.runs import candidates
 from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs import settle as settling
 from targcc_scheduler.storage.runs.values import Claim, Offer, OfferedRun, Settlement
@@ -69,19 +70,45 @@ async def while_it_waits(
         return await waits
 
 
+LATE = "SELECT pg_advisory_xact_lock(7)"
+"""What holds up a statement that is :func:`late`."""
+
+
+def late(statement: FrequentStatement) -> FrequentStatement:
+    """A statement that waits for a lock once it has begun: what is done meanwhile it sees in the rows that it locks, and nowhere else."""
+    waits = sa.text("0 <= (SELECT count(*) FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits)")
+    return FrequentStatement(statement._statement.where(waits))
+
+
 async def test_a_run_that_has_gone_on_since_a_look_ahead_began_gets_no_room(node, monkeypatch):
     [run_id] = await keyed(node, "a")
-    waits = sa.text("0 <= (SELECT count(*) FROM (SELECT pg_advisory_xact_lock_shared(7)) AS waits)")
-    late = FrequentStatement(claims._AHEAD._statement.where(waits))
-    monkeypatch.setattr(claims, "_AHEAD", late)
+    monkeypatch.setattr(claims, "_AHEAD", late(claims._AHEAD))
 
     async def go_on(_holder):
         due = node.clock.now() + timedelta(hours=1)
         await change(node, [run_id], State="retrying", DueAt=due)
 
-    await while_it_waits(node, look_ahead(node, 1), go_on, "SELECT pg_advisory_xact_lock(7)")
+    await while_it_waits(node, look_ahead(node, 1), go_on, LATE)
     [row] = await rows(node, [run_id])
     assert (row.State, row.RoomAt) == ("retrying", None)
+
+
+async def test_a_run_that_another_claim_has_taken_is_not_chosen_where_waiting_counts(
+    node, monkeypatch
+):
+    first, second = await node.create_many(2)
+    monkeypatch.setattr(candidates, "_NEXT_AGED", late(candidates._NEXT_AGED))
+
+    async def choose():
+        async with node.store.write() as connection:
+            offer = Offer(wanted={"default": 2}, aging={"default": 300})
+            return await candidates.next_waiting(connection, offer, node.terms())
+
+    async def take(_holder):
+        assert await claim(node, [first]) == [first]
+
+    choice = await while_it_waits(node, choose(), take, LATE)
+    assert choice.run_ids == [second]
 
 
 async def test_none_of_many_runs_waits_while_there_is_room(node):

@@ -128,6 +128,8 @@ def _next_aged() -> sa.Select[Any]:
         sa.select(lower.correlate(level).scalar_subquery()).where(level.c.priority.is_not(None))
     )
     count, run = sa.bindparam("count", type_=sa.Integer), job_run.alias("run")
+    # Once it is locked. SQLite would make an index for a column alone, of all runs that there are, at each claim.
+    still_waits = sa.func.coalesce(run.c.State, "") == sa.literal_column(f"'{RunState.ENQUEUED}'")
     heads = (
         sa.select(job_run.c.Id)
         .where(*_MAY_GO, job_run.c.Priority == level.c.priority)
@@ -138,6 +140,7 @@ def _next_aged() -> sa.Select[Any]:
     return (
         sa.select(*(run.c[column.name] for column in _CANDIDATE))
         .select_from(level.join(run, run.c.Id.in_(heads)))
+        .where(still_waits)
         .order_by(_points(run).desc(), run.c.DueAt, run.c.Id)
         .limit(count)
         .with_for_update(skip_locked=True, of=run)
