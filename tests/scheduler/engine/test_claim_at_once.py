@@ -115,6 +115,30 @@ async def test_a_key_has_no_more_runs_than_room_and_no_run_goes_before_those_tha
     assert await node.state(late) == "enqueued"
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+async def test_of_hundreds_of_keys_those_of_the_runs_are_looked_up(node, known):
+    """The planner knows how many there are, or that there were none when it last looked."""
+    ids = await keyed_runs(node, "abc", Most=1)
+    rows = [{"LimitKey": f"Work k={n}", "UpdatedAt": node.clock.now()} for n in range(400)]
+    async with node.store.write() as connection:
+        await connection.execute(sa.text("TRUNCATE c_JobLimit"))
+        await connection.execute(sa.text("ANALYZE c_JobLimit"))
+        wanted = [{**rows[0], "LimitKey": f"Work k={key}", "Most": 1} for key in "abc"]
+        await connection.execute(sa.insert(job_limit), wanted)
+        await connection.execute(sa.insert(job_limit), rows)
+        if known:
+            await connection.execute(sa.text("ANALYZE c_JobLimit"))
+    read = sa.text(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'c_joblimit'"
+    )
+    terms = replace(node.terms(), keyed={"Work": Terms(most=1)})
+    asked = {"queue": "default", "refused": "", "count": 10}
+    async with node.store.write() as connection:
+        taken = await claim_at_once(connection, ENTRIES, asked, terms, ["Work"], keyed=True)
+        assert await connection.scalar(read) < len(rows)
+    assert [claim.run_id for claim in taken.claims] == ids
+
+
 async def test_where_nobody_looks_at_keys_no_run_goes_that_needs_room(node):
     first, second = await keyed_runs(node, "ab", Most=5)
     await change(node, second, RoomAt=node.clock.now())

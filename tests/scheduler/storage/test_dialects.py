@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from targcc_scheduler.core.outage import OUTAGES
@@ -172,6 +173,18 @@ async def test_a_transaction_that_stands_still_gives_its_locks_up(
     finally:
         await frozen.dispose()
         await other.dispose()
+
+
+async def test_the_server_plans_for_rows_in_memory_unless_it_does_more_so(migrated_postgresql_url):
+    """As the price of a page says that an index leads to; 4, the server's own default, reads small tables through."""
+    shown, name = sa.text("SHOW random_page_cost"), sa.make_url(migrated_postgresql_url).database
+    for default, expected in (("4", "1.1"), ("1.05", "1.05")):
+        with psycopg.connect(migrated_postgresql_url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET random_page_cost = {default}")
+        store = Store(migrated_postgresql_url)
+        async with store.read() as reading, store.write() as writing:
+            assert {await one.scalar(shown) for one in (reading, writing)} == {expected}
+        await store.dispose()
 
 
 async def _stand_still(frozen: Store, other: Store) -> None:

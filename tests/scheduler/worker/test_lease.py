@@ -9,8 +9,8 @@ from rt_tools import QUICK, until
 from targcc_scheduler import RunState, Settings, job
 from targcc_scheduler.core.errors import NodeSilent
 from targcc_scheduler.storage.tables import job_run, job_server
-from targcc_scheduler.worker import lease
-from targcc_scheduler.worker.lease import Lease
+from targcc_scheduler.worker.claiming import lease
+from targcc_scheduler.worker.claiming.lease import Lease
 
 begun: list[int] = []
 

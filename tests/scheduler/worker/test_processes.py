@@ -20,7 +20,7 @@ from targcc_scheduler.core.errors import JobError
 from targcc_scheduler.jobs.context import StopReason
 from targcc_scheduler.jobs.declaration import Declaration, define
 from targcc_scheduler.project import Project
-from targcc_scheduler.worker.lease import Lease
+from targcc_scheduler.worker.claiming.lease import Lease
 from targcc_scheduler.worker.processes.pool import ProcessPool
 
 DANA = Actor(ActorKind.MANUAL, "dana")

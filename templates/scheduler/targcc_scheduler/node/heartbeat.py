@@ -27,8 +27,8 @@ from ..storage.failures import concerns
 from ..storage.lookout.seen import Seen
 from ..storage.runs.claim import running_on
 from ..storage.runs.values import ClaimKey, Settlement
+from ..worker.claiming.lease import Lease
 from ..worker.executor import Executor, limits_of
-from ..worker.lease import Lease
 from ..worker.node_services import NodeServices
 from ..worker.runner import JobLoop
 from .alert_queue import AlertQueue

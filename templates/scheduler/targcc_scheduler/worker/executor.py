@@ -26,8 +26,8 @@ from .blobs.fetching import Fetcher
 from .claiming import staging
 from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
+from .claiming.lease import Lease
 from .claiming.parents import parents_of
-from .lease import Lease
 from .next_state import AttemptResult, next_state
 from .node_services import NodeServices
 from .outcome import Outcome, raised_outcome, refused_outcome

@@ -56,29 +56,31 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
         partition_by=needing.c.LimitKey, order_by=(needing.c.priority.desc(), needing.c.entry)
     )
     wanted = sa.select(needing.c.Id, needing.c.LimitKey, before.label("upto")).cte("wanted")
-    left = (
-        sa.select(_l.LimitKey, _l.Version, (_l.Most - asking.TAKEN).label("room"))
-        .where(
-            is_found(_l.LimitKey, sa.select(needing.c.LimitKey).scalar_subquery()),
-            _l.IntervalMs.is_(None),
-        )
-        .cte("left_")
+    # Each key is looked up by itself: of an array of them the planner expects so many that it would read all that there are.
+    keys = sa.select(needing.c.LimitKey).distinct().subquery("keys")
+    of_key = (
+        sa.select(_l.Version, (_l.Most - asking.TAKEN).label("room"))
+        .where(_l.LimitKey == keys.c.LimitKey)
+        .offset(sa.literal_column("0"))
+        .lateral("of_key")
     )
+    left = sa.select(keys.c.LimitKey, of_key).join_from(keys, of_key, sa.true()).cte("left_")
     unchanged = (
         sa.select(_seen.c.LimitKey)
         .join(left, sa.and_(left.c.LimitKey == _seen.c.LimitKey, left.c.Version == _seen.c.Version))
-        .where(sa.not_(_seen.c.IsAwaited))
+        .where(sa.not_(_seen.c.IsAwaited), _seen.c.IntervalMs.is_(None))
         .order_by(_seen.c.LimitKey)
         .with_for_update(of=_seen, skip_locked=True)
+        .cte("unchanged")
     )
     held = (
         sa.update(job_limit)
-        .where(is_found(_l.LimitKey, unchanged.scalar_subquery()))
+        .where(_l.LimitKey == unchanged.c.LimitKey)
         .values(Version=_l.Version + 1)
         .returning(_l.LimitKey)
         .cte("held")
     )
-    new = _new(needing)
+    new = _new(needing, left)
     with_left = (
         sa.select(wanted.c.Id)
         .join(held, held.c.LimitKey == wanted.c.LimitKey)
@@ -93,7 +95,7 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
     return with_left.union_all(with_new)
 
 
-def _new(needing: sa.CTE) -> sa.CTE:
+def _new(needing: sa.CTE, left: sa.CTE) -> sa.CTE:
     """Makes rows of keys that have none, so that no run of them is under way, unless the keys of their job begin with another name."""
     from sqlalchemy.dialects.postgresql import insert  # nobody else needs it
 
@@ -113,7 +115,8 @@ def _new(needing: sa.CTE) -> sa.CTE:
         .join(given, given.c.job == needing.c.JobName)
         .where(
             sa.or_(needing.c.LimitKey == given.c.job, begins),
-            ~sa.exists().where(there.c.LimitKey.in_([needing.c.LimitKey, moved])),
+            needing.c.LimitKey.not_in(sa.select(left.c.LimitKey)),
+            ~sa.exists().where(there.c.LimitKey == moved),
         )
         .order_by(needing.c.LimitKey)
     )

@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ..core.clock import uptime
-from ..core.errors import NodeSilent
+from ...core.clock import uptime
+from ...core.errors import NodeSilent
 
 _NEXT_BEAT_SECONDS = 1.0
 
