@@ -11,6 +11,7 @@ from guarantee_rig import Ledger, schedulers, until
 from targcc_scheduler import JobContext, JobType, RunState, job
 from targcc_scheduler.core.errors import NodeStuck
 from targcc_scheduler.queries import system
+from targcc_scheduler.storage import nodes
 from targcc_scheduler.storage.tables import job_run, job_server
 
 GONE = "far:1:mars:gone"
@@ -62,12 +63,12 @@ def ledger(migrated_url):
     return Ledger(migrated_url)
 
 
-def _take(ledger: Ledger, run_id: int) -> None:
+def _take(ledger: Ledger, run_id: int, node: str = GONE) -> None:
     """Another node has the run, and says nothing more."""
     now = datetime.now(UTC)
-    row = {"Id": GONE, "Name": "far", "ProcessId": 1, "Queues": "default", "Workers": 1}
+    row = {"Id": node, "Name": "far", "ProcessId": 1, "Queues": "default", "Workers": 1}
     ledger.change(sa.insert(job_server).values(**row, Version="0", StartedAt=now, HeartbeatAt=now))
-    running = {"State": "running", "ServerId": GONE, "Attempt": 1, "StartedAt": now}
+    running = {"State": "running", "ServerId": node, "Attempt": 1, "StartedAt": now}
     ledger.change(sa.update(job_run).where(job_run.c.Id == run_id).values(**running))
     if ledger.engine.dialect.name == "postgresql":
         ledger.change(sa.text("DELETE FROM procrastinate_jobs"))
@@ -130,3 +131,27 @@ async def test_a_node_that_cannot_start_tells_people(scheduler, told, monkeypatc
     assert event.kind == "node"
     assert event.message.startswith("a node did not start: RuntimeError: no such service")
     assert "secret" not in event.message
+
+
+async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before_it_went_too(
+    scheduler, ledger, monkeypatch
+):
+    """Where each lives but for a moment, as in a crash loop, nobody would come to an end with all of them."""
+    ids = [await scheduler.enqueue("Piece") for _ in range(5)]
+    for number, run_id in enumerate(ids):
+        _take(ledger, run_id, f"far:1:mars:{number}")
+    went, removed, remove_lost = threading.Event(), [], nodes.remove_lost
+
+    async def two(connection, beat):
+        if len(removed) == 2:
+            went.set()
+            raise sa.exc.OperationalError("", {}, Exception("it went"))
+        removed.append(beat.server_id)
+        return await remove_lost(connection, beat)
+
+    monkeypatch.setattr(nodes, "remove_lost", two)
+    await scheduler.start(schedule=False)
+    await until(went.is_set, "it went")
+    await until(lambda: len(begun) == 2, "those that are rescued begin")
+    left = [ledger.run(run_id).ServerId for run_id in ids if run_id not in begun]
+    assert sorted([*left, *removed]) == [f"far:1:mars:{number}" for number in range(5)]

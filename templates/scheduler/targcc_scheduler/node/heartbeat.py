@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -232,29 +233,43 @@ class Heartbeat:
         return replace(beat, mark=self._files.mark(beat.server_id))
 
     async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
+        """Rescue the runs of each lost node in a transaction of its own: what is done stays done when this node goes too, however many went before it.
+
+        By chance, as the other nodes do the same: so each begins with another one.
+        """
+        again: list[Submission] = []
+        each: Sequence[nodes.Beat | None] = random.sample(lost, len(lost)) or [None]
+        for beat in each:
+            again += await self._rescue_runs_of(beat)
+        await self._services.engine.rescue(again)
+        self._services.engine.wake()
+
+    async def _rescue_runs_of(self, lost: nodes.Beat | None) -> list[Submission]:
+        """Rescue the runs of a node, or those whose node is gone already."""
         services = self._services
 
         async def work(
             connection: AsyncConnection,
-        ) -> tuple[list[nodes.Beat], list[Settlement], list[Submission]]:
-            gone = [
-                beat
-                for beat in lost
-                if self._marked(beat) == beat and await nodes.remove_lost(connection, beat)
-            ]
+        ) -> tuple[list[Settlement], list[Submission]] | None:
+            if lost is not None and not (
+                self._marked(lost) == lost and await nodes.remove_lost(connection, lost)
+            ):
+                return None
             now = services.clock.now()
             rescued = await nodes.rescue(connection, now, limits=limits_of(self._definitions))
-            for beat in gone:
-                await self.conditions.note_lost(connection, beat, len(rescued))
-            return gone, rescued, await hand_over(services.engine, connection, rescued, now)
+            if lost is not None:
+                await self.conditions.note_lost(connection, lost, len(rescued))
+            return rescued, await hand_over(services.engine, connection, rescued, now)
 
-        gone, rescued, again = await services.store.change(work)
-        for beat in gone:
-            self._files.remove(beat.server_id)
-            self.conditions.tell_lost(beat, [item.claim for item in rescued])
+        done = await services.store.change(work)
+        if done is None:  # it is there again, or another node was first
+            return []
+        rescued, again = done
+        if lost is not None:
+            self._files.remove(lost.server_id)
+            self.conditions.tell_lost(lost, [item.claim for item in rescued])
         for item in rescued:
             claim = item.claim
             log.error("run %d (%s) is %s: %s", claim.run_id, claim.job_name, item.state, item.note)
             self._settled(item)
-        await services.engine.rescue(again)
-        services.engine.wake()
+        return again

@@ -115,6 +115,7 @@ class Claimer:
             return None
         try:
             async with self._under_way(), self._store.write_at_once() as connection:
+                terms = replace(terms, now=self._clock.now())
                 taken = await claim_at_once(
                     connection,
                     entries,

@@ -34,9 +34,9 @@ async def stage_due(
     services: NodeServices, definitions: Mapping[str, JobDefinition], identity: Identity
 ) -> None:
     """Stage what is due, and let those ask for their keys that do so."""
-    now = services.clock.now()
     async with services.store.write_at_once() as connection:
-        await stage.stage_due(connection, now)
+        # Not before: what others wrote while this waited for its turn would have a later date.
+        await stage.stage_due(connection, services.clock.now())
     await ask_for_keys(services, definitions, identity)
 
 

@@ -1,0 +1,43 @@
+"""Runs whose time has come: what is written of them has the date at which it is written."""
+
+import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from engine_rig import nodes_on
+from targcc_scheduler.settings import Settings
+from targcc_scheduler.storage.runs.values import Identity
+from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.worker.claiming.staging import stage_due
+from targcc_scheduler.worker.node_services import NodeServices
+
+
+@pytest.fixture
+async def node(migrated_sqlite_url):
+    """A node that does not work, on a database on which one writes after another."""
+    async with nodes_on(migrated_sqlite_url) as make:
+        yield await make()
+
+
+async def test_a_run_is_not_staged_before_it_was_written_though_staging_began_before(node):
+    before = node.clock.now()
+    time = SimpleNamespace(is_=before)
+    clock = SimpleNamespace(now=lambda: time.is_)
+    settings = Settings(_env_file=None)
+    services = NodeServices(node.store, node.engine, clock, settings, lambda _event: None)
+    async with node.store.write() as connection:
+        staging = asyncio.create_task(stage_due(services, {}, Identity()))
+        await asyncio.sleep(0)  # it waits for its turn to write
+        time.is_ = before + timedelta(seconds=2)
+        now = before + timedelta(seconds=1)
+        run_id = await node.create(due=timedelta(seconds=1), now=now, connection=connection)
+        is_due = sa.update(job_run).where(job_run.c.Id == run_id).values(DueAt=before)
+        await connection.execute(is_due)
+    await staging
+    async with node.store.read() as connection:
+        life = await connection.scalar(sa.select(job_run.c.LifeLog).where(job_run.c.Id == run_id))
+    (created, first), (staged, second) = (line.split()[:2] for line in life.splitlines())
+    assert (first, second) == ("scheduled", "enqueued")
+    assert created < staged
