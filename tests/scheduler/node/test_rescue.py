@@ -12,7 +12,9 @@ from targcc_scheduler import JobContext, JobType, RunState, job
 from targcc_scheduler.core.errors import NodeStuck
 from targcc_scheduler.queries import system
 from targcc_scheduler.storage import nodes
+from targcc_scheduler.storage.lookout import seen as lookout
 from targcc_scheduler.storage.tables import job_run, job_server
+from targcc_scheduler.storage.transactions import Store
 
 GONE = "far:1:mars:gone"
 BEHIND = 500
@@ -63,11 +65,16 @@ def ledger(migrated_url):
     return Ledger(migrated_url)
 
 
-def _take(ledger: Ledger, run_id: int, node: str = GONE) -> None:
-    """Another node has the run, and says nothing more."""
+def _add_node(ledger: Ledger, node: str) -> None:
     now = datetime.now(UTC)
     row = {"Id": node, "Name": "far", "ProcessId": 1, "Queues": "default", "Workers": 1}
     ledger.change(sa.insert(job_server).values(**row, Version="0", StartedAt=now, HeartbeatAt=now))
+
+
+def _take(ledger: Ledger, run_id: int, node: str = GONE) -> None:
+    """Another node has the run, and says nothing more."""
+    _add_node(ledger, node)
+    now = datetime.now(UTC)
     running = {"State": "running", "ServerId": node, "Attempt": 1, "StartedAt": now}
     ledger.change(sa.update(job_run).where(job_run.c.Id == run_id).values(**running))
     if ledger.engine.dialect.name == "postgresql":
@@ -136,7 +143,7 @@ async def test_a_node_that_cannot_start_tells_people(scheduler, told, monkeypatc
 async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before_it_went_too(
     scheduler, ledger, monkeypatch
 ):
-    """Where each lives but for a moment, as in a crash loop, nobody would come to an end with all of them."""
+    """Where each lives but for a moment, as in a crash loop, nobody would come to an end with all of them; those that went first come first."""
     ids = [await scheduler.enqueue("Piece") for _ in range(5)]
     for number, run_id in enumerate(ids):
         _take(ledger, run_id, f"far:1:mars:{number}")
@@ -154,4 +161,18 @@ async def test_of_many_lost_nodes_those_are_done_with_that_a_node_came_to_before
     await until(went.is_set, "it went")
     await until(lambda: len(begun) == 2, "those that are rescued begin")
     left = [ledger.run(run_id).ServerId for run_id in ids if run_id not in begun]
-    assert sorted([*left, *removed]) == [f"far:1:mars:{number}" for number in range(5)]
+    assert [*removed, *left] == [f"far:1:mars:{number}" for number in range(5)]
+
+
+async def test_a_lost_node_that_another_one_removes_is_left_to_it(migrated_postgresql_url):
+    """Nobody waits for that: several nodes rescue the runs of several others side by side."""
+    ledger, store = Ledger(migrated_postgresql_url), Store(migrated_postgresql_url)
+    for number in (1, 2):
+        _add_node(ledger, f"far:1:mars:{number}")
+    async with store.read() as connection:
+        first, second = (await lookout.see(connection)).beats
+    async with store.write() as one, store.write() as other:
+        assert await nodes.remove_lost(one, first)
+        assert not await asyncio.wait_for(nodes.remove_lost(other, first), 30)
+        assert await nodes.remove_lost(other, second)
+    await store.dispose()

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -233,13 +232,10 @@ class Heartbeat:
         return replace(beat, mark=self._files.mark(beat.server_id))
 
     async def _rescue(self, lost: Sequence[nodes.Beat]) -> None:
-        """Rescue the runs of each lost node in a transaction of its own: what is done stays done when this node goes too, however many went before it.
-
-        By chance, as the other nodes do the same: so each begins with another one.
-        """
+        """Rescue the runs of each lost node, the first that was heard no more first, in a transaction of its own: what is done stays done when this node goes too."""
         again: list[Submission] = []
-        each: Sequence[nodes.Beat | None] = random.sample(lost, len(lost)) or [None]
-        for beat in each:
+        in_order = sorted(lost, key=lambda beat: beat.at)
+        for beat in in_order or (None,):
             again += await self._rescue_runs_of(beat)
         await self._services.engine.rescue(again)
         self._services.engine.wake()
@@ -262,7 +258,7 @@ class Heartbeat:
             return rescued, await hand_over(services.engine, connection, rescued, now)
 
         done = await services.store.change(work)
-        if done is None:  # it is there again, or another node was first
+        if done is None:  # it is there again, or another node is at it
             return []
         rescued, again = done
         if lost is not None:

@@ -141,12 +141,12 @@ async def deregister(connection: AsyncConnection, server_id: str) -> None:
 
 
 async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
-    """Remove a node that is declared lost, unless it has said something meanwhile or is removed already."""
-    result = await connection.execute(
-        sa.delete(job_server).where(
-            job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
-        )
+    """Remove a node that is declared lost, unless it has said something meanwhile or is removed already, or is being removed by another, who rescues its runs."""
+    there = sa.select(job_server.c.Id).where(
+        job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
     )
+    free = there.with_for_update(skip_locked=True).scalar_subquery()
+    result = await connection.execute(sa.delete(job_server).where(job_server.c.Id == free))
     return result.rowcount == 1
 
 
