@@ -10,6 +10,7 @@ from engine_rig import nodes_on
 from targcc_scheduler.settings import Settings
 from targcc_scheduler.storage.runs.values import Identity
 from targcc_scheduler.storage.tables import job_run
+from targcc_scheduler.worker.claiming import asking
 from targcc_scheduler.worker.claiming.staging import stage_due
 from targcc_scheduler.worker.node_services import NodeServices
 
@@ -41,3 +42,26 @@ async def test_a_run_is_not_staged_before_it_was_written_though_staging_began_be
     (created, first), (staged, second) = (line.split()[:2] for line in life.splitlines())
     assert (first, second) == ("scheduled", "enqueued")
     assert created < staged
+
+
+@pytest.mark.parametrize("name", ["take", "wait"])
+async def test_what_a_run_gets_that_asks_for_its_keys_has_the_date_at_which_it_is_written(
+    node, name, monkeypatch
+):
+    time, dates = SimpleNamespace(is_=node.clock.now()), []
+    clock = SimpleNamespace(now=lambda: time.is_)
+    settings = Settings(_env_file=None)
+    services = NodeServices(node.store, node.engine, clock, settings, lambda _event: None)
+
+    async def written(_connection, _runs, now):
+        dates.append(now)
+        return [] if name == "take" else (0, [])
+
+    monkeypatch.setattr(asking.asking, name, written)
+    ask = asking._take_together if name == "take" else asking._wait
+    async with node.store.write():
+        asks = asyncio.create_task(ask(services, {1: None}))
+        await asyncio.sleep(0)  # it waits for its turn to write
+        time.is_ += timedelta(seconds=1)
+    await asks
+    assert dates == [time.is_]

@@ -41,9 +41,9 @@ async def ask_for_keys(
             return
         runs, misfits = _with_keys(definitions, rows)
         await _refuse(services, misfits, identity, now)
-        gone = await _take(services, runs, now)
+        gone = await _take(services, runs)
         left = {run_id: run for run_id, run in runs.items() if run_id not in gone and run.unique}
-        if not await _wait(services, left, now) and not gone:
+        if not await _wait(services, left) and not gone:
             return
 
 
@@ -79,31 +79,29 @@ async def _refuse(
             await refuse(connection, misfits, terms)
 
 
-async def _take(services: NodeServices, runs: Mapping[int, NewRun], now: datetime) -> set[int]:
+async def _take(services: NodeServices, runs: Mapping[int, NewRun]) -> set[int]:
     """Take keys for runs, together; one by one where a transaction of somebody else's holds one of them. The runs that have theirs."""
-    gone = await _take_together(services, runs, now)
+    gone = await _take_together(services, runs)
     if gone is not None:
         return gone
     gone, held_up = set(), set[str]()
     for run_id, run in runs.items():
         key = f"{run.job_name} {run.unique and run.unique.key}"
         if key not in held_up and len(held_up) < _MOST_HELD_UP:
-            went = await _take_together(services, {run_id: run}, now)
+            went = await _take_together(services, {run_id: run})
             held_up |= {key} if went is None else set()
             gone |= went or set()
     return gone
 
 
-async def _take_together(
-    services: NodeServices, runs: Mapping[int, NewRun], now: datetime
-) -> set[int] | None:
+async def _take_together(services: NodeServices, runs: Mapping[int, NewRun]) -> set[int] | None:
     """The runs that have got their keys; ``None``: a transaction that is not over holds one."""
     wait_briefly = services.store.dialect.wait_briefly
 
     async def work(connection: AsyncConnection) -> list[Ready]:
         if wait_briefly is not None:
             await connection.execute(wait_briefly)
-        ready = await asking.take(connection, runs, now)
+        ready = await asking.take(connection, runs, services.clock.now())
         await services.engine.submit(connection, [submission(run) for run in ready])
         return ready
 
@@ -118,11 +116,11 @@ async def _take_together(
     return {run.run_id for run in gone}
 
 
-async def _wait(services: NodeServices, runs: Mapping[int, NewRun], now: datetime) -> int:
+async def _wait(services: NodeServices, runs: Mapping[int, NewRun]) -> int:
     """Let runs wait whose keys others have; how many."""
 
     async def work(connection: AsyncConnection) -> int:
-        count, later = await asking.wait(connection, runs, now)
+        count, later = await asking.wait(connection, runs, services.clock.now())
         await services.engine.submit(connection, [submission(run) for run in later])
         return count
 
