@@ -5,10 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from engine_rig import Node, nodes_on
 from limits_tools import add_key, claim, keyed, rows
 from targcc_scheduler.engine.procrastinate.entries import ENTRIES
+from targcc_scheduler.storage.runs import claim as claiming
 from targcc_scheduler.storage.runs.claim_at_once import claim_at_once
+from targcc_scheduler.storage.runs.values import Offer
+from targcc_scheduler.storage.schema.tied.keys import job_limit
 from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 
 
@@ -56,3 +60,15 @@ async def test_a_claim_at_once_leaves_such_a_retry_alone(migrated_postgresql_url
             )
         assert (taken.claims, taken.rest) == ([], True)
         assert await node.state(retries) == "retrying"
+
+
+async def test_a_node_that_does_not_know_a_job_says_nothing_of_its_keys(node):
+    """Its row of a new key would say that there is room for any number."""
+    [run_id] = await keyed(node, "a")
+    node.unknown = frozenset({"Work"})
+    assert await claim(node, [run_id]) == []
+    async with node.store.write() as connection:
+        claimed = await claiming.claim(connection, Offer(wanted={"default": 5}), node.terms())
+    assert [item.run_id for item in claimed.misfits] == [run_id]
+    async with node.store.read() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(job_limit)) == 0

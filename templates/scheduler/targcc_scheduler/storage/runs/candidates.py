@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,12 +20,10 @@ from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
 from ..ties.keys.marks import has_its_keys
 from ..ties.limit_keys.asking import keeps_room
 from ..ties.limit_keys.claims import KeyRooms
+from .choice import MOST_MISFITS, Choice
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
-from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, Offer, OfferedRun
-
-MOST_MISFITS = 200
-"""Runs that one claim may refuse; the next claim follows at once."""
+from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Offer, OfferedRun
 
 # The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
 IS_DUE = sa.or_(
@@ -175,69 +171,6 @@ _CLOSED = FrequentStatement(
 """The names of paused queues, and the queues of maintenance windows as their column has them."""
 
 
-@dataclass
-class Choice:
-    """The runs that a claim takes, and what stands in the way of more.
-
-    Args:
-        limits: How many runs of a job may be running at once; a job that is not named has no limit.
-        busy: How many are.
-        poison: Whether a poison run is on this node.
-        fits: See :class:`~.values.ClaimTerms`.
-        now: The present instant.
-        room: How many more runs may start in a queue; one that is not named has no limit.
-        misfits: The runs that the node cannot perform.
-        expired: The runs whose time is over.
-        later: The runs in whose way something is of which nobody tells when it is not there any more.
-        keys: What is left of the keys of limits.
-    """
-
-    limits: Mapping[str, int]
-    busy: Counter[str]
-    poison: bool
-    fits: Callable[[str, str | None, int], str | None]
-    now: datetime
-    keys: KeyRooms
-    room: dict[str, int] = field(default_factory=dict)
-    run_ids: list[int] = field(default_factory=list)
-    misfits: list[Misfit] = field(default_factory=list)
-    expired: list[int] = field(default_factory=list)
-    later: list[Any] = field(default_factory=list)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether this claim may look at more runs; else the next one does."""
-        return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
-
-    def full(self) -> list[str]:
-        """The jobs at their limit."""
-        return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
-
-    def take(self, row: Any) -> bool:
-        """Take a run if nothing is in its way, and say whether."""
-        if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
-            self.expired.append(row.Id)
-            return False
-        why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
-        if why is not None:
-            self.misfits.append(Misfit(row.Id, row.JobName, why))
-            return False
-        limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
-        if limit is not None and self.busy[row.JobName] >= limit:
-            return False
-        if (poison and self.poison) or self.keys.is_held_up(row):
-            self.later.append(row)
-            return False
-        if self.room.get(row.Queue, 1) < 1 or not self.keys.take(row):
-            return False
-        if row.Queue in self.room:
-            self.room[row.Queue] -= 1
-        self.busy[row.JobName] += 1
-        self.poison = self.poison or poison
-        self.run_ids.append(row.Id)
-        return True
-
-
 async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
     """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest.
 
@@ -291,7 +224,7 @@ async def offered(
     refused = refused_by(terms.identity.fingerprint)
     first = await _next_of_full(connection, choice, rows, aging, refused)
     in_order = {row.Id: row for row in (*first, *rows)}.values()
-    await choice.keys.look(connection, in_order)
+    await choice.look(connection, in_order)
     for row in in_order:
         choice.take(row)
     await choice.keys.ask(connection)
@@ -390,7 +323,7 @@ async def _choose(
             asked |= {"aging": aging, "now": choice.now}
             candidates = await _NEXT_AGED.all(connection, asked)
         exhausted = len(candidates) < looked_at
-        await choice.keys.look(connection, candidates)
+        await choice.look(connection, candidates)
         for row in candidates:
             if count > 0:
                 count -= choice.take(row)
