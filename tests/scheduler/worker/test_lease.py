@@ -135,3 +135,17 @@ async def test_a_lease_holds_for_half_of_the_time_after_which_a_node_is_lost(mon
     told.set_result(None)
     await one.held_or(told)
     assert not one.holds
+
+
+@pytest.mark.parametrize(("heartbeat", "seconds"), [(2, 10), (8, 12), (10, 15), (60, 18)])
+def test_a_lease_holds_from_one_heartbeat_to_the_next_where_they_are_rare(
+    monkeypatch, heartbeat, seconds
+):
+    time = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(lease, "uptime", lambda: time.now)
+    one = Lease(20, heartbeat)
+    one.renew(100.0)
+    time.now += seconds - 0.1
+    assert one.holds
+    time.now += 0.2
+    assert not one.holds

@@ -66,7 +66,8 @@ class Heartbeat:
         self.id = new_server_id(self.name)
         self.executor: Executor | None = None
         self.jobs: JobLoop | None = None
-        self.lease = Lease(services.settings.lost_after_seconds)
+        settings = services.settings
+        self.lease = Lease(settings.lost_after_seconds, settings.heartbeat_seconds)
         self.conditions = Conditions(services, self.name)
         self._services = services
         self._definitions = definitions

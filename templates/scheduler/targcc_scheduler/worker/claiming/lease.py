@@ -14,6 +14,7 @@ from ...core.clock import uptime
 from ...core.errors import NodeSilent
 
 _NEXT_BEAT_SECONDS = 1.0
+_BEATS, _AT_MOST = 1.5, 0.9
 
 
 class Lease:
@@ -21,10 +22,11 @@ class Lease:
 
     Args:
         lost_after: Seconds without a heartbeat after which others may declare this node lost.
+        heartbeat: Seconds between two of them: where they are rare, it holds for longer than half of that, so that it holds between them.
     """
 
-    def __init__(self, lost_after: float) -> None:
-        self._seconds = lost_after / 2
+    def __init__(self, lost_after: float, heartbeat: float = 0.0) -> None:
+        self._seconds = max(lost_after / 2, min(_BEATS * heartbeat, _AT_MOST * lost_after))
         self._since = float("-inf")
         self._renewed = asyncio.Event()
         self._calls: deque[Callable[[], None]] = deque()
