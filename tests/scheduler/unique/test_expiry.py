@@ -77,7 +77,7 @@ async def test_runs_that_no_claim_meets_expire_too(scheduler):
     await _set(scheduler, [late, begun], ExpiresAt=now - timedelta(seconds=5))
     await _set(scheduler, [begun], State="retrying", Attempt=1, DueAt=now + timedelta(hours=1))
     rounds: Rounds = scheduler._host.node.rounds
-    await rounds.sweep_once()
+    await scheduler.call(rounds.sweep_once())
     states = [(await _run(scheduler, run_id)).State for run_id in (late, begun, waits)]
     assert states == ["cancelled", "retrying", "enqueued"]
     assert BEGUN == []
