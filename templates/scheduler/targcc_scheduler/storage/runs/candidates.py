@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +22,12 @@ from ..tables import UtcDateTime, job_maintenance, job_queue, job_run
 from ..ties.keys.marks import has_its_keys
 from ..ties.limit_keys.asking import keeps_room
 from ..ties.limit_keys.claims import KeyRooms
-from .choice import MOST_MISFITS, Choice
 from .stage import NOT_REFUSED, WAITS_FOR_ITS_TIME, refused_by
 from .transition import is_in_state
-from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Offer, OfferedRun
+from .values import MOST_LOST_WORKERS, POISON_AFTER, ClaimTerms, Misfit, Offer, OfferedRun
+
+MOST_MISFITS = 200
+"""Runs that one claim may refuse; the next claim follows at once."""
 
 # The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
 IS_DUE = sa.or_(
@@ -171,11 +175,76 @@ _CLOSED = FrequentStatement(
 """The names of paused queues, and the queues of maintenance windows as their column has them."""
 
 
-async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
-    """The next runs of each queue that is neither paused nor in maintenance: highest priority, then longest due, then oldest.
+@dataclass
+class Choice:
+    """The runs that a claim takes, and what stands in the way of more.
 
-    In a queue with ageing, waiting counts beside the priority. Queues that share workers have their turns.
+    Args:
+        limits: How many runs of a job may be running at once; a job that is not named has no limit.
+        busy: How many are.
+        poison: Whether a poison run is on this node.
+        fits: See :class:`~.values.ClaimTerms`.
+        now: The present instant.
+        room: How many more runs may start in a queue; one that is not named has no limit.
+        misfits: The runs that the node cannot perform.
+        expired: The runs whose time is over.
+        later: The runs in whose way something is of which nobody tells when it is not there any more.
+        keys: What is left of the keys of limits.
     """
+
+    limits: Mapping[str, int]
+    busy: Counter[str]
+    poison: bool
+    fits: Callable[[str, str | None, int], str | None]
+    now: datetime
+    keys: KeyRooms
+    room: dict[str, int] = field(default_factory=dict)
+    run_ids: list[int] = field(default_factory=list)
+    misfits: list[Misfit] = field(default_factory=list)
+    expired: list[int] = field(default_factory=list)
+    later: list[Any] = field(default_factory=list)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this claim may look at more runs; else the next one does."""
+        return self.keys.more and len(self.misfits) + len(self.expired) < MOST_MISFITS
+
+    def full(self) -> list[str]:
+        """The jobs at their limit."""
+        return [name for name, limit in self.limits.items() if self.busy[name] >= limit]
+
+    async def look(self, connection: AsyncConnection, rows: Iterable[Any]) -> None:
+        """See what is left of the keys of runs; but for those that the node cannot perform, as it does not know what their jobs say of keys."""
+        mine = [r for r in rows if r.LimitKey and not self.fits(r.JobName, r.ArgumentsJson, r.Id)]
+        await self.keys.look(connection, mine)
+
+    def take(self, row: Any) -> bool:
+        """Take a run if nothing is in its way, and say whether."""
+        if row.ExpiresAt is not None and row.ExpiresAt <= self.now and row.Attempt == 0:
+            self.expired.append(row.Id)
+            return False
+        why = self.fits(row.JobName, row.ArgumentsJson, row.Id)
+        if why is not None:
+            self.misfits.append(Misfit(row.Id, row.JobName, why))
+            return False
+        limit, poison = self.limits.get(row.JobName), row.LostWorkers >= POISON_AFTER
+        if limit is not None and self.busy[row.JobName] >= limit:
+            return False
+        if (poison and self.poison) or self.keys.is_held_up(row):
+            self.later.append(row)
+            return False
+        if self.room.get(row.Queue, 1) < 1 or not self.keys.take(row):
+            return False
+        if row.Queue in self.room:
+            self.room[row.Queue] -= 1
+        self.busy[row.JobName] += 1
+        self.poison = self.poison or poison
+        self.run_ids.append(row.Id)
+        return True
+
+
+async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTerms) -> Choice:
+    """The next runs of each queue that is neither paused nor in maintenance: highest priority, with ageing also by what they have waited, then longest due, then oldest."""
     queues = offer.queues
     if not queues:
         return _choice({}, Counter(), terms, {})
@@ -266,7 +335,9 @@ async def _running(connection: AsyncConnection, limited: Collection[str]) -> Cou
     """How many runs of each job are running; for the limited ones nobody else changes that until the transaction ends."""
     if not limited:
         return Counter()
-    await _lock(connection, limited)
+    dialect = known.of(connection)
+    for name in sorted(limited):  # in one order, so that no two nodes wait for each other
+        await dialect.lock_job(connection, name)
     return Counter({row[0]: row[1] for row in (await connection.execute(_COUNT_RUNNING)).all()})
 
 
@@ -287,12 +358,6 @@ async def _room(
 async def lock_queue(connection: AsyncConnection, queue: str) -> None:
     """Let one transaction at a time decide about a queue's limit."""
     await known.of(connection).lock_job(connection, f"queue/{queue}")
-
-
-async def _lock(connection: AsyncConnection, jobs: Iterable[str]) -> None:
-    dialect = known.of(connection)
-    for name in sorted(jobs):  # in one order, so that no two nodes wait for each other
-        await dialect.lock_job(connection, name)
 
 
 async def _choose(

@@ -17,8 +17,7 @@ from ..dialects.listed import is_among, listed
 from ..owners.rows import IS_OURS
 from ..tables import UtcDateTime, job_run, job_server
 from ..ties.consequences import Ready
-from .candidates import IS_DUE, IS_ONE_OF, NEEDS_NO_ROOM, NOT_EXPIRED, next_waiting, offered
-from .choice import Choice
+from .candidates import IS_DUE, IS_ONE_OF, NEEDS_NO_ROOM, NOT_EXPIRED, Choice, next_waiting, offered
 from .settle import settle
 from .transition import state_line, transition
 from .values import (
