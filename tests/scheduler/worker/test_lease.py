@@ -117,6 +117,27 @@ async def test_a_run_that_was_claimed_before_a_silence_begins_when_the_node_stil
     assert (await _state(scheduler, run_id)).Attempt == 1
 
 
+async def test_a_node_that_is_cut_off_once_it_has_registered_again_works_by_its_new_id(
+    scheduler, monkeypatch
+):
+    """A heartbeat has but so many seconds, and the database may be slow; what is written is written."""
+    heartbeat, cut = scheduler.node._heartbeat, []
+    known, before = heartbeat._known_since, scheduler.node.id
+
+    def cut_off(asked):
+        if not cut and scheduler.node.id != before:
+            cut.append(scheduler.node.id)
+            raise TimeoutError
+        known(asked)
+
+    monkeypatch.setattr(heartbeat, "_known_since", cut_off)
+    await scheduler.change(lambda connection: connection.execute(sa.delete(job_server)))
+    await until(lambda: cut)
+    run_id = await scheduler.enqueue("Task")
+    assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
+    assert scheduler.node.executor.server_id == scheduler.node.id == cut[0]
+
+
 async def _nothing(_lease) -> None: ...
 
 

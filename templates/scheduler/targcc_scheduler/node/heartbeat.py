@@ -78,6 +78,7 @@ class Heartbeat:
         self.keepalive = Keepalive(services.store, services.settings, self._files)
         self._detector = FailureDetector(self.id, services.settings.lost_after_seconds)
         self._looks = 0
+        self._spoken_for = ""
         self._alerts: object = None
         self._ending = asyncio.Event()
 
@@ -105,8 +106,14 @@ class Heartbeat:
             await nodes.register(connection, me, now)
             await concerns.remove(connection, self.name, concerns.NODE)
             await self.conditions.know_database(connection)
+        self._known_since(asked)
+
+    def _known_since(self, asked: float) -> None:
+        """The others know this node by its id. Registering may have been cut off once that was written, so each heartbeat sees to it."""
         self.lease.renew(asked)
-        self.keepalive.speak_for(self.id)
+        if self._spoken_for != self.id:
+            self._spoken_for = self.id
+            self.keepalive.speak_for(self.id)
         if self.executor is not None:
             self.executor.server_id = self.id
 
@@ -154,7 +161,7 @@ class Heartbeat:
                 await self.conditions.check_database(connection)
             else:
                 self.conditions.hear(answer, asked)
-                self.lease.renew(asked)
+                self._known_since(asked)
         if answer is None:
             await self._re_register()
 
