@@ -63,6 +63,18 @@ async def scheduler(migrated_url, make_scheduler):
     return scheduler
 
 
+async def _claimed_before(scheduler, monkeypatch):
+    """A silence, and a run that was claimed as it began."""
+    silence = Silence(scheduler, monkeypatch)
+    monkeypatch.setattr(Lease, "require", _nothing)
+    await silence.begin()
+    run_id = await scheduler.enqueue("Task")
+    await until(lambda: run_id in scheduler.node.executor._running)
+    assert tuple(await _state(scheduler, run_id)) == (RunState.RUNNING, 1)
+    assert begun == []
+    return silence, run_id
+
+
 async def _state(scheduler, run_id):
     query = sa.select(job_run.c.State, job_run.c.Attempt).where(job_run.c.Id == run_id)
 
@@ -87,14 +99,7 @@ async def test_a_run_that_was_claimed_before_a_silence_does_not_begin_if_the_nod
     scheduler, monkeypatch
 ):
     """The claim came through, then the process stood still; meanwhile another node has taken its runs, which are performed once."""
-    silence = Silence(scheduler, monkeypatch)
-    monkeypatch.setattr(Lease, "require", _nothing)
-    await silence.begin()
-    run_id = await scheduler.enqueue("Task")
-    executor = scheduler.node.executor
-    await until(lambda: run_id in executor._running)
-    assert tuple(await _state(scheduler, run_id)) == (RunState.RUNNING, 1)
-    assert begun == []
+    silence, run_id = await _claimed_before(scheduler, monkeypatch)
     await scheduler.change(lambda connection: connection.execute(sa.delete(job_server)))
     silence.end()
     assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
@@ -105,12 +110,7 @@ async def test_a_run_that_was_claimed_before_a_silence_does_not_begin_if_the_nod
 async def test_a_run_that_was_claimed_before_a_silence_begins_when_the_node_still_has_it(
     scheduler, monkeypatch
 ):
-    silence = Silence(scheduler, monkeypatch)
-    monkeypatch.setattr(Lease, "require", _nothing)
-    await silence.begin()
-    run_id = await scheduler.enqueue("Task")
-    await until(lambda: run_id in scheduler.node.executor._running)
-    assert begun == []
+    silence, run_id = await _claimed_before(scheduler, monkeypatch)
     silence.end()
     assert await scheduler.wait(run_id, 30) == RunState.SUCCEEDED
     assert begun == [run_id]

@@ -164,9 +164,10 @@ class Claimer:
 
         try:
             return await self._store.change(end)
-        except Exception as error:
-            if not isinstance(error, OUTAGES):
-                log.exception("runs whose time is over could not be ended")
+        except OUTAGES:
+            return False
+        except Exception:
+            log.exception("runs whose time is over could not be ended")
             return False
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:

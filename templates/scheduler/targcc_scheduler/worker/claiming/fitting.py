@@ -28,7 +28,9 @@ class Fitting:
         """Of each run what was looked at, and what it says."""
 
     def why_not(self, job_name: str, arguments_json: str | None, run_id: int) -> str | None:
-        """Why a run cannot be performed here; ``None``: it can."""
+        """Why a run cannot be performed here; ``None``: it can. A claim may ask more than once, and arguments that fit are checked once."""
+        if run_id in self._loaded and self._loaded[run_id][0] == arguments_json:
+            return None
         definition = self._definitions.get(job_name)
         if definition is None:
             return f"it knows no job {job_name}"
