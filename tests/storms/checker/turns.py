@@ -60,7 +60,8 @@ def nobody_is_passed_over(evidence: Evidence) -> Iterator[Complaint]:
                 and evidence.mono(other.run.slot) > stay.start + slack
             ]
             if len(later) > _MOST_PASSED:
-                text = f"{job} waited {stay.end - stay.start:.1f} s for its turn, and {len(later)} that came later began"
+                whose = ", ".join(f"run {one.run.id}" for one in later)
+                text = f"{job} waited {stay.end - stay.start:.1f} s for its turn, and {len(later)} that came later began ({whose})"
                 yield Complaint("turns", text, stay.run.id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from storms.checker import (
     tables,
     turns,
 )
-from storms.checker.evidence import Complaint, Evidence
+from storms.checker.evidence import Complaint, Evidence, Run
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     runs.acknowledged_runs_end,
@@ -69,6 +70,7 @@ JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     tables.executions_have_their_run,
     tables.nodes_live_until_told,
 )
+_NAMED = re.compile(r"\brun (\d+)")
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,21 @@ class Verdict:
     Args:
         complaints: The promises that were not kept.
         figures: How much there was of everything.
+        runs: The runs of which the complaints tell, for their lives to be read.
     """
 
     complaints: tuple[Complaint, ...]
     figures: dict[str, int | float]
+    runs: tuple[Run, ...] = ()
 
 
 def check(evidence: Evidence) -> Verdict:
     """Judge a storm."""
     complaints = tuple(item for judge in JUDGEMENTS for item in judge(evidence))
-    return Verdict(complaints, _figures(evidence, complaints))
+    told = {item.run for item in complaints}
+    told |= {int(run) for item in complaints for run in _NAMED.findall(item.text)}
+    runs = tuple(run for run in evidence.runs if run.id in told)
+    return Verdict(complaints, _figures(evidence, complaints), runs)
 
 
 def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str, int | float]:
