@@ -212,6 +212,7 @@ class Node:
             limits=self.limits,
             poison_here=False,
             now=self.clock.now(),
+            tell=self.clock.now,
             queue_limits=self.queue_limits,
             identity=values.Identity(self.fingerprint, self.name, "1"),
             fits=self._why_not,

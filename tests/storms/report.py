@@ -32,7 +32,7 @@ _COLUMNS = (
     "seconds",
 )
 _MOST_SHOWN = 20
-_MOST_LIVES = 12
+_MOST_LINES = 60
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -60,16 +60,9 @@ def complaints(verdict: Verdict) -> str:
     counts = Counter(item.rule for item in verdict.complaints)
     head = ", ".join(f"{rule} {count}" for rule, count in counts.most_common())
     shown = [f"  {item}" for item in verdict.complaints[:_MOST_SHOWN]]
-    return "\n".join([f"Not kept: {head}", *_backlog(verdict), *shown, *_lives(verdict)])
-
-
-def _lives(verdict: Verdict) -> list[str]:
-    """What became of the first runs of which the complaints tell."""
-    lines = []
-    for run in verdict.runs[:_MOST_LIVES]:
-        lines.append(f"  run {run.id} ({run.job}, slot {run.slot}):")
-        lines += [f"    {one.wall:%H:%M:%S.%f} {one.state} {one.note}" for one in run.life]
-    return lines
+    return "\n".join(
+        [f"Not kept: {head}", *_backlog(verdict), *shown, *verdict.lives[:_MOST_LINES]]
+    )
 
 
 def _backlog(verdict: Verdict) -> list[str]:

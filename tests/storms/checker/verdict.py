@@ -18,7 +18,7 @@ from storms.checker import (
     tables,
     turns,
 )
-from storms.checker.evidence import Complaint, Evidence, Run
+from storms.checker.evidence import Complaint, Evidence
 
 JUDGEMENTS: tuple[Callable[[Evidence], Iterator[Complaint]], ...] = (
     runs.acknowledged_runs_end,
@@ -80,21 +80,32 @@ class Verdict:
     Args:
         complaints: The promises that were not kept.
         figures: How much there was of everything.
-        runs: The runs of which the complaints tell, for their lives to be read.
+        lives: What became of the runs of which the complaints tell: what their rows say, and the record of their jobs.
     """
 
     complaints: tuple[Complaint, ...]
     figures: dict[str, int | float]
-    runs: tuple[Run, ...] = ()
+    lives: tuple[str, ...] = ()
 
 
 def check(evidence: Evidence) -> Verdict:
     """Judge a storm."""
     complaints = tuple(item for judge in JUDGEMENTS for item in judge(evidence))
+    return Verdict(complaints, _figures(evidence, complaints), tuple(_lives(evidence, complaints)))
+
+
+def _lives(evidence: Evidence, complaints: tuple[Complaint, ...]) -> Iterator[str]:
     told = {item.run for item in complaints}
     told |= {int(run) for item in complaints for run in _NAMED.findall(item.text)}
-    runs = tuple(run for run in evidence.runs if run.id in told)
-    return Verdict(complaints, _figures(evidence, complaints), runs)
+    for run in evidence.runs:
+        if run.id in told:
+            yield f"run {run.id} ({run.job}, slot {run.slot})"
+            life = [(evidence.mono(one.wall), f"{one.state} {one.note}") for one in run.life]
+            life += [
+                (one.start, f"performed on {one.node} until {one.end}")
+                for one in evidence.executions_by_run.get(run.id, ())
+            ]
+            yield from (f"  {at - evidence.began:.3f} {what}" for at, what in sorted(life))
 
 
 def _figures(evidence: Evidence, complaints: tuple[Complaint, ...]) -> dict[str, int | float]:

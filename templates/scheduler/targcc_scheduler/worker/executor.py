@@ -381,6 +381,7 @@ class Executor:
             limits=limits_of(self._definitions, names),
             poison_here=bool(self._poison),
             now=self._clock.now(),
+            tell=self._clock.now,
             queue_limits=self._queue_limits,
             keyed=staging.terms_of(self._definitions),
             identity=self.identity,

@@ -184,7 +184,7 @@ class Choice:
         busy: How many are.
         poison: Whether a poison run is on this node.
         fits: See :class:`~.values.ClaimTerms`.
-        now: The present instant.
+        now: The present instant: once nobody else decides about the limits any more, which may take a while.
         room: How many more runs may start in a queue; one that is not named has no limit.
         misfits: The runs that the node cannot perform.
         expired: The runs whose time is over.
@@ -251,7 +251,7 @@ async def next_waiting(connection: AsyncConnection, offer: Offer, terms: ClaimTe
     busy = await _running(connection, terms.limits)
     room = await _room(connection, queues, terms)
     choice = _choice(terms.limits, busy, terms, room)
-    closed = {row[0] for row in await _CLOSED.all(connection, {"now": terms.now})}
+    closed = {row[0] for row in await _CLOSED.all(connection, {"now": choice.now})}
     refused = refused_by(terms.identity.fingerprint)
 
     async def choose(queue: str, count: int) -> tuple[int, bool]:
@@ -287,7 +287,7 @@ async def offered(
     busy = await _running(connection, limits)
     room = await _room(connection, {run.queue for run in runs}, terms)
     choice = _choice(limits, busy, terms, room)
-    asked = {"ids": [run.run_id for run in runs], "now": terms.now}
+    asked = {"ids": [run.run_id for run in runs], "now": choice.now}
     found = {row.Id: row for row in (await connection.execute(_OFFERED, asked)).all()}
     rows = [found[run.run_id] for run in runs if run.run_id in found]
     refused = refused_by(terms.identity.fingerprint)
@@ -303,8 +303,9 @@ async def offered(
 def _choice(
     limits: Mapping[str, int], busy: Counter[str], terms: ClaimTerms, room: dict[str, int]
 ) -> Choice:
-    keys = KeyRooms(terms.keyed, terms.now)
-    return Choice(limits, busy, terms.poison_here, terms.fits, terms.now, keys, room)
+    now = terms.now if terms.tell is None else terms.tell()
+    keys = KeyRooms(terms.keyed, now)
+    return Choice(limits, busy, terms.poison_here, terms.fits, now, keys, room)
 
 
 async def _next_of_full(

@@ -96,7 +96,7 @@ async def _claim_offered(connection: AsyncConnection, offer: Offer, terms: Claim
 
 async def _take(connection: AsyncConnection, choice: Choice, terms: ClaimTerms) -> Claimed:
     """Runs that were chosen become this node's."""
-    ids = choice.run_ids
+    ids, terms = choice.run_ids, replace(terms, now=choice.now)
     claims = await _become_running(connection, ids, terms, with_room=ids)
     ready = await choice.keys.close(connection)
     later = terms.now + _LATER

@@ -231,6 +231,7 @@ class ClaimTerms:
         limits: How many runs of a job may be running at once; a job that is not named has no limit.
         poison_here: Whether the node has a poison run (see :data:`POISON_AFTER`).
         now: The present instant.
+        tell: Tells it anew, as a claim may have waited for what others decide about a limit; ``None``: ``now`` stands.
         queue_limits: How many runs of a queue may be running at once, on all nodes together; a queue that is not named has no limit.
         keyed: What jobs say of the keys of their limits.
         identity: Who it is, for the runs that it refuses.
@@ -241,6 +242,7 @@ class ClaimTerms:
     limits: Mapping[str, int]
     poison_here: bool
     now: datetime
+    tell: Callable[[], datetime] | None = None
     queue_limits: Mapping[str, int] = field(default_factory=dict)
     keyed: Mapping[str, Terms] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)

@@ -1,0 +1,73 @@
+"""Claims that wait until somebody else has decided about a limit: they begin what they take then, and not when they began to wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from engine_rig import Node, nodes_on
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.storage.dialects import known
+from targcc_scheduler.storage.runs import values
+from targcc_scheduler.storage.tables import job_run
+
+WAITING = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+LONG, LONGER = timedelta(minutes=5), timedelta(minutes=10)
+
+
+@pytest.fixture
+async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
+    """On PostgreSQL: a claim on SQLite waits before it reads the clock."""
+    async with nodes_on(migrated_postgresql_url) as make:
+        yield await make(limits={"Work": 1}, queue_limits={"narrow": 1})
+
+
+async def waiting(node: Node) -> int:
+    async with node.store.read() as connection:
+        return int(await connection.scalar(WAITING))
+
+
+async def claim_slowly(node: Node, run_id: int, queue: str, lock: str) -> list[values.Claim]:
+    """Claim a run; ten minutes pass while somebody else decides about its limit."""
+
+    async def offer(_: object) -> values.Offer:
+        return values.Offer(runs=[values.OfferedRun(run_id, "Work", queue=queue)])
+
+    async with node.store.write() as other:
+        await known.of(other).lock_job(other, lock)
+        claiming = asyncio.create_task(node.claim(offer))
+        async with asyncio.timeout(30):
+            while not await waiting(node):  # noqa: ASYNC110 - the database says it
+                await asyncio.sleep(0.01)
+        node.clock._shift += LONGER
+    return await claiming
+
+
+PLACES = pytest.mark.parametrize(
+    ("queue", "lock"), [("default", "Work"), ("narrow", "queue/narrow")], ids=["job", "queue"]
+)
+
+
+@PLACES
+async def test_a_run_begins_when_its_claim_has_waited_for_the_limit(node, queue, lock):
+    run_id, asked = await node.create(queue=queue), node.clock.now()
+    (claim,) = await claim_slowly(node, run_id, queue, lock)
+    assert claim.started_at >= asked + LONGER
+    async with node.store.read() as connection:
+        life = await connection.scalar(sa.select(job_run.c.LifeLog).where(job_run.c.Id == run_id))
+    assert life.splitlines()[-1].startswith(
+        f"{claim.started_at.isoformat(timespec='milliseconds')} running"
+    )
+
+
+@PLACES
+async def test_a_run_whose_time_is_over_meanwhile_does_not_begin(node, queue, lock):
+    run_id = await node.create(queue=queue)
+    async with node.store.write() as connection:
+        soon = sa.update(job_run).where(job_run.c.Id == run_id)
+        await connection.execute(soon.values(ExpiresAt=node.clock.now() + LONG))
+    assert await claim_slowly(node, run_id, queue, lock) == []
+    assert await node.state(run_id) == RunState.ENQUEUED
