@@ -375,10 +375,9 @@ class Executor:
         self._settled(settlement)
 
     def _terms(self, offer: Offer, fitting: Fitting) -> ClaimTerms:
-        names = {run.job_name for run in offer.runs} if offer.runs else None
         return ClaimTerms(
             server_id=self.server_id,
-            limits=limits_of(self._definitions, names),
+            limits=limits_of(self._definitions, {run.job_name for run in offer.runs} or None),
             poison_here=bool(self._poison),
             now=self._clock.now(),
             tell=self._clock.now,
