@@ -278,3 +278,20 @@ async def test_what_could_not_be_ended_ends_later_and_what_was_claimed_begins(
     assert await node.state(expires) == "enqueued"
     assert await claims_of(node, [expires]) == []
     assert await node.state(expires) == "cancelled"
+
+
+@pytest.mark.parametrize("chore", ["look_ahead", "keys.begun"])
+async def test_whatever_fails_after_a_claim_what_was_claimed_begins(node, monkeypatch, chore):
+    first, second = await keyed(node, "a", 2)
+    await change(node, [first], Ties=int(Tie.LIMITED | Tie.KEYED))
+    await add_key(node, "a", Most=1)
+    failed = []
+
+    async def fail(*_):
+        failed.append(chore)
+        raise ValueError("whatever")
+
+    monkeypatch.setattr(f"targcc_scheduler.worker.claiming.claimer.{chore}", fail)
+    assert [claim.run_id for claim in await claims_of(node, [first, second])] == [first]
+    assert failed == [chore]
+    assert [row.State for row in await rows(node, [first, second])] == ["running", "awaiting"]

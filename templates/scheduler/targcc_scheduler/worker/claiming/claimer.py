@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +31,7 @@ from .strays import Strays
 
 log = logging.getLogger("targcc.worker.claiming.claimer")
 
+T = TypeVar("T")
 _DOUBTFUL = "the database became unavailable during the claim"
 
 
@@ -138,20 +139,19 @@ class Claimer:
         return replace(taken, claims=fit)
 
     async def _look_ahead(self, claimed: Claimed, terms: ClaimTerms) -> None:
-        """Where runs found no room under their limits, see to those that come next; if it cannot be written, the next claim does."""
+        """Where runs found no room under their limits, see to those that come next; else the next claim does."""
         for queue in sorted(claimed.crowded):
 
             async def look(connection: AsyncConnection, queue: str = queue) -> None:
                 ready = await look_ahead(connection, queue, terms.keyed, self._clock.now())
                 await self._engine.submit(connection, [submission(run) for run in ready])
 
-            with contextlib.suppress(*OUTAGES):
-                await self._store.change(look)
+            await self._afterwards("looking for runs that come next under their limits", look)
 
     async def _end(self, expired: Sequence[int]) -> bool:
         """End runs whose time is over; whether there were some. In a transaction of its own: the claim holds keys of limits, and an end may lock batches, which come before these.
 
-        Whatever is in the way, what was claimed is to be performed; the next claim that meets the runs ends them, or the sweep of ties.
+        Else the next claim that meets the runs ends them, or the sweep of ties.
         """
         if not expired:
             return False
@@ -162,16 +162,10 @@ class Claimer:
             await hand_over(self._engine, connection, ended, now)
             return bool(ended)
 
-        try:
-            return await self._store.change(end)
-        except OUTAGES:
-            return False
-        except Exception:
-            log.exception("runs whose time is over could not be ended")
-            return False
+        return await self._afterwards("ending runs whose time is over", end) or False
 
     async def _leave_keys(self, claims: Sequence[Claim]) -> None:
-        """Runs have begun: let others go on that wait for this; if it cannot be written, the sweep of ties finds them."""
+        """Runs have begun: let others go on that wait for this; else the sweep of ties finds them."""
         begun = [claim.run_id for claim in claims if claim.ties & Tie.KEYED]
         if not begun:
             return
@@ -181,9 +175,20 @@ class Claimer:
             freed = await keys.begun(connection, begun, now)
             await hand_on(self._engine, connection, freed, now)
 
-        with contextlib.suppress(*OUTAGES):
-            await self._store.change(leave)
-            self._engine.wake()
+        await self._afterwards("letting runs go on that wait for the beginning of others", leave)
+        self._engine.wake()
+
+    async def _afterwards(
+        self, what: str, work: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T | None:
+        """Do what follows a claim. Whatever is in the way, what was claimed is to be performed."""
+        try:
+            return await self._store.change(work)
+        except OUTAGES:
+            return None
+        except Exception:
+            log.exception("%s failed", what)
+            return None
 
     def arguments(self, claim: Claim) -> Mapping[str, Any] | None:
         """The arguments of a run that was claimed."""
