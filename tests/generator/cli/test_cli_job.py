@@ -79,6 +79,7 @@ def test_a_name_in_any_spelling(project, name):
         (["--at", "2026-12-31T02:00"], '@job(at="2026-12-31T02:00")'),
         (["--after", "heartBEAT", "--expires-in", "10m"], '@job(after=["Heartbeat"], expires_in="10m")'),
         (["--manual", "--param", "day:str", "--unique", "day", "--unique-scope", "1h"], '@job(JobType.MANUAL, unique="day", unique_scope="1h")'),
+        (["--manual", "--param", "day:str", "--unique", "true"], "@job(JobType.MANUAL, unique=True)"),
         (["--manual", "--param", "day:str", "--param", "no:int", "--unique", "day", "--unique", "no", "--on-duplicate", "debounce 30s"], '@job(JobType.MANUAL, unique=("day", "no"), on_duplicate="debounce 30s")'),
         (["--manual", "--limit", "2"], '@job(JobType.MANUAL, limit={"running": 2})'),
         (["--manual", "--param", "no:int", "--limit", "9/s", "--limit", "4", "--limit-key", "no", "--limit-burst", "5", "--limit-weight", "2"], 'limit={"key": "no", "running": 4, "rate": "9/s", "burst": 5, "weight": 2}'),

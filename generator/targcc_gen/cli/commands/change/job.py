@@ -138,6 +138,8 @@ def job_values(options: dict[str, Any]) -> dict[str, Any]:
     for key, option in (("calendar", "calendar"), ("unique", "unique"), ("after", "follows")):
         if options[option]:
             values[key] = list(options[option])
+    if options["unique"] == ("true",):  # as in the spec
+        values["unique"] = True
     if options["paused"]:
         values["paused"] = True
     values |= _misfire(options) | _limit(options)

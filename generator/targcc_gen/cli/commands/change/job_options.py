@@ -135,7 +135,7 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
         "--unique",
         metavar="PARAM",
         multiple=True,
-        help="While a run with this argument waits or runs, another is not made. May be given more than once.",
+        help="While a run with this argument waits or runs, another is not made. May be given more than once; true: with all of them.",
     ),
     click.option(
         "--unique-scope",
