@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.states import FINAL
 from ..deploy import releases
 from ..deploy.releases import LOWEST
+from ..dialects import known
 from ..runs.refuse import Waiting
 from ..schema.tied.keys import job_unique
 from ..slots import RENAMED
+from ..statistics import counts
 from ..tables import (
     job_alert,
     job_link,
@@ -28,7 +30,6 @@ from ..tables import (
     job_run,
     job_schedule,
     job_shadow,
-    job_stat,
     logged_job,
 )
 from ..ties.following import place_of
@@ -105,9 +106,9 @@ async def take_history(connection: AsyncConnection, new: str, old: str, most: in
     moved = [
         await _take_some(connection, logged_job.c.ID, names, most),
         await _take_some(connection, job_run.c.Id, names, most, _is_free(new), _IS_OVER),
+        await counts.rename(connection, new, old, most=most),
     ]
     await _take_shadow(connection, new, old)
-    await _take_statistics(connection, new, old)
     return max(moved) >= most
 
 
@@ -215,15 +216,13 @@ async def _take_waiting(connection: AsyncConnection, new: str, old: str) -> tupl
     rows = (await connection.execute(query.order_by(c.Id).with_for_update())).all()
     if not rows:
         return ()
-    ids = [row.Id for row in rows]
-    await connection.execute(sa.update(job_run).where(c.Id.in_(ids)).values(JobName=new))
+    among = known.of(connection).among  # they may be more than a statement may have parameters
+    taken = sa.update(job_run).where(among(c.Id, [row.Id for row in rows]))
+    await connection.execute(taken.values(JobName=new))
     refused = [row for row in rows if row.UnknownSince is not None]
     if refused:
-        await connection.execute(
-            sa.update(job_run)
-            .where(c.Id.in_([row.Id for row in refused]))
-            .values(UnknownSince=None, RefusedBy=None)
-        )
+        asked = sa.update(job_run).where(among(c.Id, [row.Id for row in refused]))
+        await connection.execute(asked.values(UnknownSince=None, RefusedBy=None))
     return tuple(Waiting(row.Id, row.Queue, row.Priority, row.DueAt) for row in refused)
 
 
@@ -250,28 +249,3 @@ async def _take_shadow(connection: AsyncConnection, new: str, old: str) -> None:
     await connection.execute(
         sa.update(job_shadow).where(job_shadow.c.JobName == old, ~taken).values(JobName=new)
     )
-
-
-async def _take_statistics(connection: AsyncConnection, new: str, old: str) -> None:
-    """Add the counts of an old name to those of the new one."""
-    rows = (await connection.execute(sa.select(job_stat).where(job_stat.c.JobName == old))).all()
-    c = job_stat.c
-    for row in rows:
-        values = row._asdict()
-        keys = [one == values[one.name] for one in (c.BeginsAt, c.Outcome, c.Bucket, c.Shard)]
-        added = await connection.execute(
-            sa.update(job_stat)
-            .where(c.JobName == new, *keys)
-            .values(
-                Count=c.Count + row.Count,
-                Retried=c.Retried + row.Retried,
-                SumMs=c.SumMs + row.SumMs,
-                MaxMs=sa.case((row.MaxMs > c.MaxMs, row.MaxMs), else_=c.MaxMs),
-            )
-        )
-        if added.rowcount:
-            await connection.execute(sa.delete(job_stat).where(c.JobName == old, *keys))
-        else:
-            await connection.execute(
-                sa.update(job_stat).where(c.JobName == old, *keys).values(JobName=new)
-            )

@@ -37,15 +37,27 @@ async def fold(connection: AsyncConnection, *, since: datetime, before: datetime
 
     Who does add to one meanwhile makes it anew, so nothing is lost.
     """
+    during = job_stat.c.BeginsAt >= since, job_stat.c.BeginsAt < before
+    return await _move(connection, (*during, job_stat.c.Shard != 0), most, Shard=0)
+
+
+async def rename(connection: AsyncConnection, new: str, old: str, *, most: int) -> int:
+    """Let a job have up to ``most`` rows of a name that it had before. Returns how many."""
+    return await _move(connection, (job_stat.c.JobName == old,), most, JobName=new)
+
+
+async def _move(
+    connection: AsyncConnection, which: Iterable[sa.ColumnElement[bool]], most: int, **to: object
+) -> int:
+    """Add up to ``most`` rows, that nobody has locked, to those with another key, and remove them. Returns how many."""
     key = list(job_stat.primary_key)
-    during = [job_stat.c.BeginsAt >= since, job_stat.c.BeginsAt < before]
-    rest = sa.select(job_stat).where(*during, job_stat.c.Shard != 0).order_by(*key).limit(most)
+    rest = sa.select(job_stat).where(*which).order_by(*key).limit(most)
     found = await connection.execute(rest.with_for_update(skip_locked=True))
     rows = [dict(row) for row in found.mappings()]
     if rows:
         keys = [tuple(row[column.name] for column in key) for row in rows]
         await connection.execute(sa.delete(job_stat).where(sa.tuple_(*key).in_(keys)))
-        await connection.execute(_added_to(connection), [{**row, "Shard": 0} for row in rows])
+        await connection.execute(_added_to(connection), [{**row, **to} for row in rows])
     return len(rows)
 
 
