@@ -41,7 +41,7 @@ POSTGRESQL = SCRIPT.format(bit="BOOLEAN", no="false", yes="true") + (
 )
 
 
-def read(url, *, seconds=5.0, wanted=WANTED, progress=None):
+def read(url, *, seconds=60.0, wanted=WANTED, progress=None):
     items = []
     files = read_database(url, wanted, items.append, seconds=seconds, progress=progress)
     rows = [item for item in items if isinstance(item, Row)]
