@@ -35,7 +35,7 @@ _BASE = "|||||||"
 _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", _BASE)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # more than the scheduler has files
 def _pack(content: bytes) -> str:
     """A base as it stands in the lock; the scheduler's own files are the same in every project."""
     return base64.b85encode(bz2.compress(content, 1)).decode()
