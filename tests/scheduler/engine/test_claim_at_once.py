@@ -324,3 +324,55 @@ def test_psycopg_need_not_look_for_parameters_in_the_statement(keyed):
     assert len(statement.text) > _queries.MAX_CACHED_STATEMENT_LENGTH
     assert "%(" not in statement.text
     assert f"${len(statement.names)}" in statement.text
+
+
+LOOKED_AT = sa.text(
+    "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'c_jobrun'"
+)
+
+
+@pytest.fixture
+async def crowd(node: Node) -> Node:
+    """Thousands of runs wait of which the planner does not know yet: when it last looked, all were over."""
+    over = await node.create_many(2_000)
+    async with node.store.write() as connection:
+        await connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
+        await connection.execute(sa.text("ALTER TABLE c_JobRun SET (autovacuum_enabled = false)"))
+    await change_all(node, over, State="succeeded", CompletedAt=node.clock.now())
+    async with node.store.write() as connection:
+        await connection.execute(sa.text("ANALYZE c_JobRun"))
+    await node.create_many(3_000)
+    return node
+
+
+async def change_all(node: Node, ids: list[int], **values: object) -> None:
+    async with node.store.write() as connection:
+        every = sa.update(job_run).where(job_run.c.Id <= max(ids))
+        await connection.execute(every.values(**values))
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_a_claim_at_once_looks_at_its_runs_alone(crowd, keyed):
+    if keyed:
+        await change_all(crowd, [9_999], LimitKey="Work k=a", Ties=int(Tie.LIMITED))
+    asked = {"queue": "default", "refused": "", "count": 10}
+    async with crowd.store.write() as connection:
+        terms = replace(crowd.terms(), keyed={"Work": Terms(most=5_000)})
+        before = await connection.scalar(LOOKED_AT)
+        taken = await claim_at_once(connection, ENTRIES, asked, terms, ["Work"], keyed=keyed)
+        looked_at = await connection.scalar(LOOKED_AT) - before
+    assert taken.count == 10
+    assert looked_at < 300
+
+
+async def test_a_claim_looks_at_its_runs_alone(crowd):
+    async with crowd.store.read() as connection:
+        waiting = sa.select(job_run.c.Id).where(job_run.c.State == "enqueued").limit(10)
+        ids = list(await connection.scalars(waiting))
+    async with crowd.store.write() as connection:
+        offer = Offer(runs=[OfferedRun(one, "Work") for one in ids])
+        before = await connection.scalar(LOOKED_AT)
+        claimed = await claiming.claim(connection, offer, crowd.terms())
+        looked_at = await connection.scalar(LOOKED_AT) - before
+    assert len(claimed.claims) == 10
+    assert looked_at < 300

@@ -102,7 +102,8 @@ _TAKE = sa.text(f"""
     FROM next_ones LEFT JOIN c_JobRun AS run ON run.Id = next_ones.run_id
     ORDER BY next_ones.priority DESC, next_ones.entry
     """).bindparams(*_PARAMETERS)  # noqa: S608 - constants of this module
-_MAY_WAIT = f"CompletedAt IS NULL AND State <> '{RunState.AWAITING}'"
+# By the run's id alone: of an index of all that are not over the planner may think that it is short.
+_MAY_WAIT = f"coalesce(CompletedAt, 'infinity') = 'infinity' AND State <> '{RunState.AWAITING}'"
 _A_BUNDLE = _first(f"task_name = '{BUNDLE}' AND {_MAY_BE_TAKEN}")
 OPEN = sa.text(f"""
     WITH opened AS (

@@ -31,9 +31,9 @@ MOST_MISFITS = 200
 
 # The database's clock counts too: by it an engine finds that a run is due, and this node's may be behind.
 IS_DUE = sa.or_(
-    job_run.c.State == RunState.ENQUEUED,
+    is_in_state(RunState.ENQUEUED, by_index=False),
     sa.and_(
-        is_in_state(*WAITS_FOR_ITS_TIME),
+        is_in_state(*WAITS_FOR_ITS_TIME, by_index=False),
         has_its_keys(),
         sa.or_(
             job_run.c.DueAt <= sa.bindparam("now", type_=UtcDateTime),

@@ -120,7 +120,11 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
     rest = (
         sa.select(job_run.c.Id)
         .join(next_ones, next_ones.c.run_id == job_run.c.Id)
-        .where(is_in_state(*sorted(WAITING)), has_its_keys(), sa.not_(sa.and_(*is_plain)))
+        .where(
+            is_in_state(*sorted(WAITING), by_index=False),
+            has_its_keys(),
+            sa.not_(sa.and_(*is_plain)),
+        )
         .cte("rest")
     )
     done = sa.select(next_ones.c.entry).where(
@@ -133,6 +137,7 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
             _is_any(job_run.c.Id, sa.select(next_ones.c.run_id)),
             IS_DUE,
             *is_plain,
+            by_index=False,
             **BECOMES_RUNNING,
         )
         .returning(*CLAIMED)

@@ -25,9 +25,16 @@ def first_state(now: datetime, state: RunState, note: str) -> dict[str, Any]:
     return {"State": str(state), "LifeLog": state_line(now, state, note)}
 
 
-def is_in_state(*states: RunState, of: sa.FromClause = job_run) -> sa.ColumnElement[bool]:
-    """That a run is in one of these states; they stand in the text of the statement, as they are the same each time."""
-    return of.c.State.in_([sa.literal_column(f"'{state}'") for state in states])
+def is_in_state(
+    *states: RunState, of: sa.FromClause = job_run, by_index: bool = True
+) -> sa.ColumnElement[bool]:
+    """That a run is in one of these states; they stand in the text of the statement, as they are the same each time.
+
+    Where runs are found by their ids, let it be no matter of an index: of one of all that wait a planner may think that it is short, while
+    a thousand times as many do by now.
+    """
+    state = of.c.State if by_index else sa.func.coalesce(of.c.State, "")
+    return state.in_([sa.literal_column(f"'{one}'") for one in states])
 
 
 OTHER = job_run.alias("other")
@@ -47,6 +54,7 @@ def transition(
     target: RunState,
     *where: sa.ColumnElement[bool],
     sources: Collection[RunState] = frozenset(RunState),
+    by_index: bool = True,
     **values: Any,
 ) -> sa.Update:
     """A statement by which runs become ``target``, from the states that may; its parameter ``line`` is a :func:`state_line`.
@@ -59,12 +67,13 @@ def transition(
         target: The state they get.
         where: Which runs.
         sources: Only from these states.
+        by_index: ``False`` where runs are found by their ids, see :func:`is_in_state`.
         values: Further columns that change.
     """
     allowed = sorted(sources_of(target) & frozenset(sources))
     return (
         sa.update(job_run)
-        .where(is_in_state(*allowed), *where)
+        .where(is_in_state(*allowed, by_index=by_index), *where)
         .values(
             State=target,
             LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),

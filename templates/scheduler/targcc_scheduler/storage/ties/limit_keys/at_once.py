@@ -45,7 +45,7 @@ def with_room(entries: sa.CTE) -> sa.CompoundSelect[tuple[int]]:
         .join(entries, entries.c.run_id == _run.c.Id)
         .where(
             is_found(_run.c.Id, sa.select(entries.c.run_id).scalar_subquery()),
-            is_in_state(*sorted(WAITING), of=_run),
+            is_in_state(*sorted(WAITING), of=_run, by_index=False),
             _run.c.LimitKey.is_not(None),
             sa.not_(asking.keeps_room(_run)),
         )

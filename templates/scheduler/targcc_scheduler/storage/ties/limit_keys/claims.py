@@ -65,7 +65,8 @@ _AHEAD = FrequentStatement(
             _other.ExpiresAt > sa.bindparam("now", type_=UtcDateTime),
             _other.Attempt > 0,
         ),
-        is_among(_other.JobName, listed("jobs", sa.Text)),
+        # By no index: in a table of which the planner does not know yet that it has grown, it would look through all runs of these jobs.
+        is_among(sa.func.coalesce(_other.JobName, ""), listed("jobs", sa.Text)),
     )
     .order_by(_other.Priority.desc(), _other.DueAt, _other.Id)
     .limit(sa.literal_column(str(_MOST_AHEAD)))
@@ -79,6 +80,7 @@ _ASK = FrequentStatement(
         RunState.AWAITING,
         _IDS,
         sources=(RunState.ENQUEUED, RunState.SCHEDULED, RunState.RETRYING),
+        by_index=False,
         Ties=_ASKS,
     )
 )
