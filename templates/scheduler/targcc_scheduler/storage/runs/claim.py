@@ -164,7 +164,6 @@ _BECOME_RUNNING = FrequentStatement(
         job_run.c.LostWorkers <= sa.bindparam("most_lost"),
         sa.or_(NEEDS_NO_ROOM, is_among(job_run.c.Id, listed("with_room", sa.BigInteger))),
         HAS_PLACE,
-        by_index=False,
         **BECOMES_RUNNING,
     ).returning(*CLAIMED)
 )

@@ -137,7 +137,6 @@ def _statement(entries: Entries, *, keyed: bool) -> FrequentStatement:
             _is_any(job_run.c.Id, sa.select(next_ones.c.run_id)),
             IS_DUE,
             *is_plain,
-            by_index=False,
             **BECOMES_RUNNING,
         )
         .returning(*CLAIMED)

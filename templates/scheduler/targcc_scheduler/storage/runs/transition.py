@@ -30,8 +30,11 @@ def is_in_state(
 ) -> sa.ColumnElement[bool]:
     """That a run is in one of these states; they stand in the text of the statement, as they are the same each time.
 
-    Where runs are found by their ids, let it be no matter of an index: of one of all that wait a planner may think that it is short, while
-    a thousand times as many do by now.
+    Args:
+        states: The states.
+        of: What the run is called in the statement.
+        by_index: ``False`` where runs are found by their ids: of an index of all that wait a planner may think that it is short, while a
+            thousand times as many do by now.
     """
     state = of.c.State if by_index else sa.func.coalesce(of.c.State, "")
     return state.in_([sa.literal_column(f"'{one}'") for one in states])
@@ -54,7 +57,6 @@ def transition(
     target: RunState,
     *where: sa.ColumnElement[bool],
     sources: Collection[RunState] = frozenset(RunState),
-    by_index: bool = True,
     **values: Any,
 ) -> sa.Update:
     """A statement by which runs become ``target``, from the states that may; its parameter ``line`` is a :func:`state_line`.
@@ -65,15 +67,14 @@ def transition(
 
     Args:
         target: The state they get.
-        where: Which runs.
+        where: Which runs; among it their ids, as no index of their states is used.
         sources: Only from these states.
-        by_index: ``False`` where runs are found by their ids, see :func:`is_in_state`.
         values: Further columns that change.
     """
     allowed = sorted(sources_of(target) & frozenset(sources))
     return (
         sa.update(job_run)
-        .where(is_in_state(*allowed, by_index=by_index), *where)
+        .where(is_in_state(*allowed, by_index=False), *where)
         .values(
             State=target,
             LifeLog=job_run.c.LifeLog + sa.bindparam("line", type_=sa.UnicodeText),

@@ -62,7 +62,7 @@ def _tied(ties: int) -> sa.ColumnElement[int]:
 
 
 _UNLIMITED = _r.Ties.op("&")(sa.literal_column(str(~int(Tie.LIMITED))))
-_HAS_KEYS: dict[str, Any] = {
+_HAS_KEYS = {
     "UniqueKey": _KEY,
     "LimitKey": sa.bindparam("limit_key", type_=sa.Unicode(200)),
     "Weight": sa.bindparam("weight"),

@@ -80,7 +80,6 @@ _ASK = FrequentStatement(
         RunState.AWAITING,
         _IDS,
         sources=(RunState.ENQUEUED, RunState.SCHEDULED, RunState.RETRYING),
-        by_index=False,
         Ties=_ASKS,
     )
 )
