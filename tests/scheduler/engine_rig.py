@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from targcc_scheduler.core.clock import Clock, SystemClock
 from targcc_scheduler.core.queues.pool import Pool
 from targcc_scheduler.core.states import RunState
@@ -25,6 +26,7 @@ from targcc_scheduler.storage.tables import job_server
 from targcc_scheduler.storage.transactions import Store
 from targcc_scheduler.worker.settlement_writer import SettlementWriter
 
+T = TypeVar("T")
 NOW = timedelta(0)
 
 
@@ -276,6 +278,22 @@ async def nodes_on(url: str):
     finally:
         for node in made:
             await node.close()
+
+
+async def while_it_waits(
+    node: Node, work: Awaitable[T], meanwhile: Callable[[sa.Connection], Awaitable[None]], lock: str
+) -> T:
+    """Let work begin that comes to wait for a lock of a transaction; what is done in that meanwhile, it does not see."""
+    async with node.store.engine.connect() as holder:
+        await holder.execute(sa.text(lock))
+        waits = asyncio.ensure_future(work)
+        async with asyncio.timeout(30):
+            is_waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not await holder.scalar(is_waiting):  # noqa: ASYNC110 - the database says it
+                await asyncio.sleep(0.01)
+        await meanwhile(holder)
+        await holder.commit()
+        return await waits
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:

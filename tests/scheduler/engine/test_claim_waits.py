@@ -1,20 +1,15 @@
 """Claims that wait until somebody else has decided about a limit: they begin what they take then, and not when they began to wait."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from engine_rig import Node, nodes_on
+from engine_rig import Node, nodes_on, while_it_waits
 from targcc_scheduler.core.states import RunState
-from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.runs import values
 from targcc_scheduler.storage.tables import job_run
 
-WAITING = sa.text(
-    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
 LONG, LONGER = timedelta(minutes=5), timedelta(minutes=10)
 
 
@@ -25,25 +20,17 @@ async def node(migrated_postgresql_url: str) -> AsyncIterator[Node]:
         yield await make(limits={"Work": 1}, queue_limits={"narrow": 1})
 
 
-async def waiting(node: Node) -> int:
-    async with node.store.read() as connection:
-        return int(await connection.scalar(WAITING))
-
-
 async def claim_slowly(node: Node, run_id: int, queue: str, lock: str) -> list[values.Claim]:
     """Claim a run; ten minutes pass while somebody else decides about its limit."""
 
     async def offer(_: object) -> values.Offer:
         return values.Offer(runs=[values.OfferedRun(run_id, "Work", queue=queue)])
 
-    async with node.store.write() as other:
-        await known.of(other).lock_job(other, lock)
-        claiming = asyncio.create_task(node.claim(offer))
-        async with asyncio.timeout(30):
-            while not await waiting(node):  # noqa: ASYNC110 - the database says it
-                await asyncio.sleep(0.01)
+    async def pass_by(_: object) -> None:
         node.clock._shift += LONGER
-    return await claiming
+
+    locked = f"SELECT pg_advisory_xact_lock(hashtextextended('targcc/{lock}', 0))"
+    return await while_it_waits(node, node.claim(offer), pass_by, locked)
 
 
 PLACES = pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """Claims, ends and renames at the same instant: what one has seen may not be so any more when it comes to write."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
 
 import pytest
 import sqlalchemy as sa
-from engine_rig import Node, nodes_on
+from engine_rig import Node, nodes_on, while_it_waits
 from limits_tools import add_key, change, claim, keyed, rows
 from targcc_scheduler import Settings
 from targcc_scheduler.core.states import RunState
@@ -28,8 +27,6 @@ from targcc_scheduler.storage.ties.limit_keys.terms import Terms
 from targcc_scheduler.storage.ties.tie import Tie
 from targcc_scheduler.worker.claiming.claimer import Claimer
 from targcc_scheduler.worker.node_services import NodeServices
-
-T = TypeVar("T")
 
 
 def work(k: str = "") -> None:
@@ -52,22 +49,6 @@ async def look_ahead(node: Node, most: int) -> None:
     async with node.store.write() as connection:
         terms = {"Work": Terms(most=most)}
         await claims.look_ahead(connection, "default", terms, node.clock.now())
-
-
-async def while_it_waits(
-    node: Node, work: Awaitable[T], meanwhile: Callable[[sa.Connection], Awaitable[None]], lock: str
-) -> T:
-    """Let work begin that comes to wait for a lock of a transaction; what is done in that meanwhile, it does not see."""
-    async with node.store.engine.connect() as holder:
-        await holder.execute(sa.text(lock))
-        waits = asyncio.ensure_future(work)
-        async with asyncio.timeout(30):
-            is_waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            while not await holder.scalar(is_waiting):  # noqa: ASYNC110 - the database says it
-                await asyncio.sleep(0.01)
-        await meanwhile(holder)
-        await holder.commit()
-        return await waits
 
 
 LATE = "SELECT pg_advisory_xact_lock(7)"

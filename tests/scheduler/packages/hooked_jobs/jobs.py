@@ -41,7 +41,7 @@ def _for_whom(ctx: JobContext) -> JobResult:
     return said.with_metadata(run=ctx.run_id, pid=os.getpid(), trace=ctx.trace)
 
 
-@job(retries=1, backoff="10ms")
+@job(retries=1, backoff="500ms")
 async def fails(hook: str = "") -> None:
     """Fails each time."""
     raise RuntimeError("the warehouse is closed")
