@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import TargccError
+from targcc_gen.git import program
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -113,7 +113,7 @@ def create_python(root: Path) -> Path:
     """
     venv = root / ".venv"
     python = venv / ("Scripts/python.exe" if _WINDOWS else "bin/python")
-    uv = shutil.which("uv")
+    uv = program("uv")
     if uv:
         steps = [
             [uv, "venv", "--quiet", "--python", sys.executable, str(venv)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from targcc_gen.errors import TargccError
+from targcc_gen.git import program
 
 _OLDEST = (3, 11)
 _NEWEST = (3, 14)
@@ -78,7 +78,7 @@ def _templates() -> Finding:
 
 
 def _uv() -> Finding:
-    if uv := shutil.which("uv"):
+    if uv := program("uv"):
         return Finding("ok", f"uv, {uv}")
     return Finding(
         "warn",
