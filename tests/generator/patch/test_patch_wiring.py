@@ -224,7 +224,7 @@ INNER = {
 
 @pytest.mark.parametrize("case", INNER)
 @pytest.mark.parametrize("factory", [False, True], ids=["module", "factory"])
-def test_an_app_that_is_mounted_as_it_is_made_is_no_second_one(case: str, factory: bool):
+def test_an_app_that_is_mounted_as_it_is_made_is_no_second_one(case: str, *, factory: bool):
     lines = f"app = FastAPI()\n{INNER[case]}\n"
     if factory:
         inside = "".join(f"    {line}\n" for line in lines.splitlines())
