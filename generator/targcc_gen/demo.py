@@ -25,6 +25,8 @@ from targcc_gen.git import program
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from targcc_gen.render.wheel import meets
+
 _WINDOWS = os.name == "nt"
 
 
@@ -82,7 +84,7 @@ def _installed(requirements: list[str]) -> bool:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             return False
-        if not requirement.specifier.contains(version, prereleases=True):
+        if not meets(requirement, version):
             return False
         left += _of_extras(requirement)
     return True

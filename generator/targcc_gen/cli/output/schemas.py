@@ -63,7 +63,7 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
                 "lock_changes": _TRUTH,
                 "written": _TRUTH,
             },
-            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "commits": {"type": "object", "additionalProperties": _TEXT}, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}},
+            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "commits": {"type": "object", "additionalProperties": _TEXT}, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}, "update_environment": _TEXT},
         ),
     ),
     "status": (

@@ -18,6 +18,7 @@ from targcc_gen.sync.jobs.rename import arrivals, arrived, mentions
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.carried import renewed
 from targcc_gen.sync.plan.imports import imports_followed
 from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.moves import Moves
@@ -90,6 +91,7 @@ def make_plan(
             tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
         ).followed()
         outcomes |= imports_followed(tree, lock, disk, renames, outcomes)
+        outcomes |= renewed(tree, lock, disk, outcomes)
     outcomes |= _notes(outcomes, disk)
     outcomes |= (alone := orphans(outcomes))
     outcomes |= put_away(outcomes if retire else alone, lock, disk)

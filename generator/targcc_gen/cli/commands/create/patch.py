@@ -236,7 +236,7 @@ def _say_next(prepared: Prepared, show: _Show, outcome: Outcome | None) -> None:
 
 def _undo(undone: Undone, show: _Show) -> None:
     from targcc_gen.patch.undo import carry_out_undo
-    from targcc_gen.render.vendor import DISTRIBUTION
+    from targcc_gen.render.package import DISTRIBUTION
     from targcc_gen.render.wheel import wheel_path
 
     writes = not (show.writing.dry_run or undone.nothing_to_do)
