@@ -33,6 +33,8 @@ _WINDOWS = os.name == "nt"
 class DemoError(TargccError):
     """The demo project could not be started or did not do its job (exit status 2)."""
 
+    code = "demo"
+
 
 @dataclass(frozen=True)
 class DemoProject:

@@ -161,9 +161,9 @@ class _Show:
     def end(self, outcome: dict[str, Any], *, written: bool) -> None:
         """The last word, and everything for programs."""
         if self.writing.as_json:
-            import json
+            from targcc_gen.cli.output.programs import print_json
 
-            click.echo(json.dumps(outcome | {"written": written}, indent=2, ensure_ascii=False))
+            print_json(outcome | {"written": written})
         elif self.writing.dry_run:
             click.echo("Nothing was written.")
 
