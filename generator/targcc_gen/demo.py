@@ -25,7 +25,6 @@ from targcc_gen.git import program
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-    from targcc_gen.render.wheel import meets
 
 _WINDOWS = os.name == "nt"
 
@@ -74,6 +73,8 @@ def find_python(root: Path) -> Path | None:
 def _installed(requirements: list[str]) -> bool:
     """Whether each is installed in this interpreter, with what its extras ask for."""
     from packaging.requirements import Requirement
+
+    from targcc_gen.render.wheel import meets
 
     left = [Requirement(text) for text in requirements]
     seen: set[str] = set()
