@@ -9,6 +9,8 @@ NO_PAGES = {
     "/audit/export",
     "/batches/{batch_id}/live",
     "/flows/{flow_id}/live",
+    "/help",
+    "/help/{name}",
     "/login/oidc",
     "/login/oidc/answer",
     "/login/oidc/leave",
@@ -18,7 +20,7 @@ NO_PAGES = {
     "/runs/{run_id}/log.txt",
     "/static/{name}",
 }
-"""Routes that answer with something else: files, redirects, streams."""
+"""Routes that answer with something else: files, redirects, streams, the guides."""
 
 
 def page_paths() -> list[str]:

@@ -29,3 +29,8 @@ def blueprints() -> Path:
 def examples() -> Path:
     """The folder with the specs and legacy exports that newcomers can run."""
     return _folder("examples")
+
+
+def scheduler_distribution() -> Path:
+    """The folder with what describes the distribution `targcc-scheduler`: pyproject.toml, README.md, LICENSE."""
+    return _folder("templates") / "scheduler"

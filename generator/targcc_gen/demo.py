@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import TargccError
 from targcc_gen.git import program
+from targcc_gen.render.package import SOURCE_TREE
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -56,7 +57,8 @@ class DemoProject:
 
     def environment(self) -> dict[str, str]:
         """The environment to run it in: its source on the path, output unbuffered."""
-        paths = [str(self.root / "src"), os.environ.get("PYTHONPATH", "")]
+        paths = [str(self.root / SOURCE_TREE), str(self.root / "src")]
+        paths.append(os.environ.get("PYTHONPATH", ""))
         return os.environ | {
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "PYTHONUNBUFFERED": "1",
@@ -127,8 +129,7 @@ def create_python(root: Path) -> Path:
     else:
         steps = [
             [sys.executable, "-m", "venv", str(venv)],
-            # A project on the scheduler's package has its wheel there; others have no such folder, and pip minds that little.
-            [str(python), "-m", "pip", "install", "--quiet", "--find-links", "vendor", str(root)],
+            [str(python), "-m", "pip", "install", "--quiet", *_scheduler(root), str(root)],
         ]
     for step in steps:
         done = subprocess.run(step, cwd=root, capture_output=True, text=True, check=False)
@@ -136,6 +137,12 @@ def create_python(root: Path) -> Path:
             tail = "\n".join(done.stderr.strip().splitlines()[-5:])
             raise DemoError(f"installing the demo project failed:\n{tail}")
     return python
+
+
+def _scheduler(root: Path) -> list[str]:
+    """What tells pip where the project has its scheduler."""
+    source = root / SOURCE_TREE
+    return [str(source)] if source.is_dir() else ["--find-links", str(root / "vendor")]
 
 
 def free_port() -> int:

@@ -27,7 +27,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def project(rendered: dict[str, Path], tmp_path: Path) -> DemoProject:
-    """The test's own copy of that project, with a copy of the scheduler in it."""
+    """The test's own copy of that project, with the source of the scheduler in it."""
     return copied(rendered["vendored"], tmp_path)
 
 

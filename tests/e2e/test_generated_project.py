@@ -55,9 +55,7 @@ def text_of(project: DemoProject, *command: str) -> str:
 
 def add_examples_of_the_guide(project: DemoProject) -> list[str]:
     """Write each file that the job guide shows to where it says it belongs."""
-    guide = project.root / "docs" / "JOB_DEVELOPMENT_GUIDE.md"
-    if not guide.exists():  # it is the package's
-        guide = package_folder() / "docs" / guide.name
+    guide = package_folder() / "docs" / "JOB_DEVELOPMENT_GUIDE.md"
     text = guide.read_text(encoding="utf-8").replace("acme_jobs", project.package)
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     paths = []

@@ -1,5 +1,6 @@
 """What a process imports, and so how long it takes to start and how much memory it holds; both ways a project lives with the scheduler."""
 
+import os
 import re
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def run(project: Path, code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\n{_IMPORTED}"],
         cwd=project,
-        env=environment(PYTHONPATH="src"),
+        env=environment(PYTHONPATH=os.pathsep.join(["vendor/targcc-scheduler", "src"])),
         capture_output=True,
         text=True,
         check=False,

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from targcc_gen.assets import examples, project_template
 from targcc_gen.render import Tree, render_project
-from targcc_gen.render.package import package_files
-from targcc_gen.render.vendor import marked
+from targcc_gen.render.package import PACKAGE, SOURCE_TREE
 from targcc_gen.render.wheel import wheel_version
 from targcc_gen.spec import load_spec
 
@@ -17,7 +16,7 @@ SPECS = {
     "acme": examples() / "acme" / "targcc.yaml",
     "everything": HERE / "specs" / "everything.yaml",
     "heartbeat": HERE / "specs" / "heartbeat.yaml",
-    "package": HERE / "specs" / "package.yaml",
+    "vendored": HERE / "specs" / "vendored.yaml",
 }
 LISTING = "FILES.txt"
 _LOCAL = "+h0000000000"  # instead of what is made of the content of the wheel
@@ -26,18 +25,21 @@ _LOCAL = "+h0000000000"  # instead of what is made of the content of the wheel
 def reviewed_part(tree: Tree) -> dict[str, str]:
     """The files that were rendered, and all paths with their owners; a plain copy is reviewed where it comes from."""
     copies = {path.read_bytes() for path in project_template().rglob("*") if path.is_file()}
-    copies |= {marked(path, content) for path, content in package_files()}
     local = f"+{wheel_version().partition('+')[2]}"
     texts = {
         file.path: file.content.decode().replace(local, _LOCAL)
         for file in tree
         if file.content not in copies and not file.path.endswith(("schema.json", ".whl"))
-        if not file.path.startswith("docs/")  # the package's guides, with the project's names
+        if not file.path.startswith(f"{SOURCE_TREE}/")
     }
-    listing = "".join(f"{file.owner.shown:<8} {file.path}\n" for file in tree).replace(
-        local, _LOCAL
-    )
-    return {**texts, LISTING: listing}
+    lines = dict.fromkeys(f"{file.owner.shown:<8} {_shown(file.path)}\n" for file in tree)
+    return {**texts, LISTING: "".join(lines).replace(local, _LOCAL)}
+
+
+def _shown(path: str) -> str:
+    """A path; of the scheduler's package, its folder: `test_render_project` compares the files."""
+    folder = f"{SOURCE_TREE}/{PACKAGE}/"
+    return folder if path.startswith(folder) else path
 
 
 @pytest.mark.parametrize("name", SPECS)

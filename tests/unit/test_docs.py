@@ -151,7 +151,7 @@ def test_what_containers_start_is_a_command():
     known = known_options()
     lists = [
         re.findall(r'"([^"]*)"', line)
-        for name in ("compose.yaml.jinja", "Dockerfile.jinja")
+        for name in ("compose.yaml.jinja", "Dockerfile")
         for line in (ROOT / "templates/project" / name).read_text(encoding="utf-8").splitlines()
         if '["targcc"' in line
     ]
@@ -196,17 +196,19 @@ def test_each_link_of_a_page_leads_somewhere(page: Path):
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "said", "way"),
     [
-        ("README.md", r"copy that you may edit \(about (\d+) files\)"),
-        ("docs/getting-started.md", r"acme-jobs: (\d+) files to create"),
-        ("docs/getting-started.md", r"some (\d+) files to read"),
-        ("docs/getting-started.md", r"src/acme_jobs/scheduler/  \((\d+) files\)"),
-        ("docs/getting-started.md", r"one job \| about (\d+) \|"),
+        ("README.md", r"as a dependency \((\d+) files", "package"),
+        ("README.md", r"to edit \(about (\d+)\)", "vendored"),
+        ("docs/getting-started.md", r"acme-jobs: (\d+) files to create", "package"),
+        ("docs/getting-started.md", r"some (\d+) files to read", "vendored"),
+        ("docs/getting-started.md", r"vendor/targcc-scheduler/  \((\d+) files\)", "vendored"),
+        ("docs/getting-started.md", r"one job \| (\d+) \|", "package"),
+        ("docs/getting-started.md", r"one job \| \d+ \| about (\d+) \|", "vendored"),
     ],
 )
-def test_pages_tell_about_how_many_files_a_project_has(page: str, said: str):
-    spec = "targcc: 1\nproject: {name: acme-jobs}\njobs: {Heartbeat: {every: 1m}}\n"
+def test_pages_tell_about_how_many_files_a_project_has(page: str, said: str, way: str):
+    spec = f"targcc: 1\nproject: {{name: acme-jobs}}\nscheduler: {way}\njobs: {{Heartbeat: {{every: 1m}}}}\n"
     there = sum(1 for _ in render_project(parse_spec(spec)))
     (told,) = re.findall(said, (ROOT / page).read_text(encoding="utf-8"))
 

@@ -32,7 +32,7 @@ _SECTIONS = (
         "change",
         (
             ("job", "Add a job, rename one, or remove one."),
-            ("scheduler", "Have the scheduler as a copy in the project, or as a package."),
+            ("scheduler", "Have the scheduler as a dependency, or with its source in the project."),
             ("regenerate", "Bring all files to what the spec asks for; edits are merged."),
             ("pull", "Take what the code says of jobs into the spec."),
             ("restore", "Bring a deleted file back, or drop the edits of one."),

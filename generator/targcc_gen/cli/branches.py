@@ -47,8 +47,8 @@ def merged_spec(root: Path, text: str) -> MergedSpec | None:
 
 
 def with_merged_spec(tree: Tree, project: Project) -> Tree:
-    """The tree, with the merged spec to be written over the one with markers."""
-    if project.merged is None:
+    """The tree, with the spec to be written over the one on disk where that is another."""
+    if not project.unmerged:
         return tree
 
     file = replace(tree.files[_SPEC_FILE], replaces=project.unmerged.encode())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WAYS = ("vendored", "package")
+WAYS = ("package", "vendored")
 """How a project may have the scheduler."""
 
 
@@ -63,11 +63,11 @@ def project_option(function: F) -> F:
 
 
 def scheduler_option(function: F) -> F:
-    """`--scheduler vendored|package`."""
+    """`--scheduler package|vendored`."""
     option = click.option(
         "--scheduler",
         type=click.Choice(WAYS),
-        help="A copy of the scheduler in the project, or the package targcc-scheduler.  [default: vendored]",
+        help="The scheduler as a dependency, or with its source in the project.  [default: package]",
     )
     return option(function)
 

@@ -25,7 +25,7 @@ class Project:
         root: Its folder.
         text: The text of its spec.
         spec: The spec.
-        unmerged: The text on disk, where that has git's conflict markers.
+        unmerged: The text on disk, where that has git's conflict markers, or says less than `text`.
         merged: What was made of that.
     """
 
@@ -65,7 +65,19 @@ def open_project(given: Path | None, *, writes: bool = False, merges: bool = Fal
             return Project(
                 root, merged.text, whole_spec(merged.text, root, shown(path)), text, merged
             )
+        said = _saying_vendored(root, text)
+        if said != text:
+            return Project(root, said, whole_spec(said, root, shown(path)), text)
     return Project(root, text, whole_spec(text, root, shown(path)))
+
+
+def _saying_vendored(root: Path, text: str) -> str:
+    """The text of the spec, which says `scheduler: vendored` where that was the default of the release that made the project."""
+    from targcc_gen.spec import set_scheduler
+    from targcc_gen.spec.sharing.whole import is_vendored_silently, spec_as_said
+
+    spec = spec_as_said(text, root)
+    return set_scheduler(text, "vendored") if is_vendored_silently(spec, root) else text
 
 
 def spec_text(root: Path) -> str:

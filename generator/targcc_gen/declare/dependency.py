@@ -73,7 +73,7 @@ class _Place:
 
 def declare(texts: Texts, needed: Sequence[Needed]) -> Declared:
     """Declare what is needed beside FastAPI, or where the project's own dependencies are; `texts` has it then."""
-    places = _places(texts, next((one.folder for one in needed if one.wheel), ""))
+    places = _places(texts, "".join(one.pip_options for one in needed))
     for place in sorted(places, key=lambda place: not _has_fastapi(texts, place.path)):
         before = texts.read(place.path) or b""
         new = [one for one in needed if not _has(texts, place, one)]
@@ -100,14 +100,14 @@ def update_command(texts: Texts, needed: Sequence[Needed]) -> str:
         texts: The project's files.
         needed: What is declared.
     """
-    folder = next((one.folder for one in needed if one.wheel), "")
-    places = _places(texts, folder)
+    options = "".join(one.pip_options for one in needed)
+    places = _places(texts, options)
     command = next(
         (place.install for place in places if any(_has(texts, place, one) for one in needed)), ""
     )
     shown = " ".join(f'"{one.pip_line}"' for one in needed)
-    if command == "uv sync" and folder and not (texts.root / "uv.lock").is_file():
-        return f"uv sync, or: python -m pip install --find-links {folder} -e ."
+    if command == "uv sync" and options and not (texts.root / "uv.lock").is_file():
+        return f"uv sync, or: python -m pip install {options}-e ."
     return command or f"python -m pip install {shown}"
 
 
@@ -139,16 +139,16 @@ def _without(texts: Texts, place: _Place, needed: Sequence[Needed]) -> bytes | N
     return texts.edited(place.path, lambda text: place.edits.remove(text, needed))
 
 
-def _places(texts: Texts, folder: str) -> Iterator[_Place]:
+def _places(texts: Texts, options: str) -> Iterator[_Place]:
     """The lists of a project, the likeliest first.
 
     Args:
         texts: Its files.
-        folder: Where it has wheels; empty when none is needed.
+        options: What pip needs to find what is in the project.
     """
     data = _toml(texts.read("pyproject.toml"))
     project, tools = data.get("project", {}), data.get("tool", {})
-    by_pip = f"python -m pip install {f'--find-links {folder} ' if folder else ''}-e ."
+    by_pip = f"python -m pip install {options}-e ."
     if "poetry" in tools and "dependencies" not in project:
         table = toml.poetry_place(data)
         where = f"pyproject.toml: {table}"

@@ -1,4 +1,4 @@
-"""What a project needs, and how each tool spells it."""
+"""What an app that was patched needs, and how each tool spells it."""
 
 from __future__ import annotations
 
@@ -6,60 +6,76 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targcc_gen.render.origin import Origin
+
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
 
 @dataclass(frozen=True)
 class Needed:
-    """A distribution that the scheduler comes in or runs on: one of an index, or a file in the project.
+    """A distribution: one of an index, one from a repository or an address, or one in the project.
 
     Args:
         name: Its name: `targcc-scheduler`.
         extras: The extras that are needed.
         bounds: The versions: `==1.0`; empty for any.
-        wheel: The file below the project's folder; empty for a distribution of an index.
+        path: The wheel, or the folder with the source, below the project's folder; empty for one from elsewhere.
+        origin: The repository or the address; None for one of an index, or in the project.
     """
 
     name: str
     extras: tuple[str, ...] = ()
     bounds: str = ""
-    wheel: str = ""
+    path: str = ""
+    origin: Origin | None = None
 
     @property
-    def folder(self) -> str:
-        """Where the file is."""
-        return self.wheel.rpartition("/")[0]
+    def is_source(self) -> bool:
+        """Whether it is a folder with its source."""
+        return bool(self.path) and not self.path.endswith(".whl")
+
+    @property
+    def pip_options(self) -> str:
+        """What `pip install` needs beside the app itself, to find it; with a blank at its end."""
+        if not self.path:
+            return ""
+        folder = self.path.rpartition("/")[0]
+        return f"-e ./{self.path} " if self.is_source else f"--find-links {folder} "
 
     @property
     def is_named(self) -> re.Pattern[str]:
         """Matches the name at the beginning of a requirement, also of one by file, in any spelling."""
         name = re.sub(r"[-_.]+", "[-_.]+", self.name)
-        file = rf"\./[\w./-]*{name}-\d" if self.wheel else "(?!)"
+        file = rf"(?:-e )?\./[\w./-]*{name}(?:-\d|[\[\s]|\Z)" if self.path else "(?!)"
         return re.compile(rf"(?i)\s*[\"']?(?:{file}|{name}(?![\w.-]*\w))")
 
     @property
     def pinned(self) -> str:
-        """The requirement by name: `targcc-scheduler[run]==1.0`."""
+        """The requirement by name: `targcc-scheduler[run]==1.0`, or with the address of one from elsewhere."""
+        if self.origin is not None:
+            return f"{self.name}{self._bracketed} @ {self.origin.reference}"
         return f"{self.name}{self._bracketed}{self.bounds}"
 
     @property
     def pip_line(self) -> str:
-        """The requirement as pip reads it from the project's folder: a file by its path."""
-        return f"./{self.wheel}{self._bracketed}" if self.wheel else self.pinned
+        """The requirement as pip reads it from the project's folder: a file or a folder by its path."""
+        if not self.path:
+            return self.pinned
+        return f"{'-e ' if self.is_source else ''}./{self.path}{self._bracketed}"
 
     @property
     def pdm(self) -> str:
         """The requirement as PDM writes it."""
-        if not self.wheel:
+        if not self.path:
             return self.pinned
-        return f"{self.name}{self._bracketed} @ file:///${{PROJECT_ROOT}}/{self.wheel}"
+        return f"{self.name}{self._bracketed} @ file:///${{PROJECT_ROOT}}/{self.path}"
 
     @property
     def poetry(self) -> str:
         """The line of Poetry's table."""
-        if self.wheel:
-            return f'{self.name} = {{ path = "{self.wheel}", extras = {self._toml_extras} }}'
+        if place := self._place("path", "rev", "develop"):
+            return f"{self.name} = {{ {place}, extras = {self._toml_extras} }}"
         if not self.extras:
             return f'{self.name} = "{self.bounds or "*"}"'
         version = f'version = "{self.bounds or "*"}"'
@@ -68,14 +84,28 @@ class Needed:
     @property
     def pipfile(self) -> str:
         """The line of a Pipfile."""
-        if self.wheel:
-            return f'{self.name} = {{file = "./{self.wheel}", extras = {self._toml_extras}}}'
+        if place := self._place("path" if self.is_source else "file", "ref", "editable"):
+            place = place.replace(f'"{self.path}"', f'"./{self.path}"') if self.path else place
+            return f"{self.name} = {{{place}, extras = {self._toml_extras}}}"
         return self.poetry.replace("{ ", "{").replace(" }", "}")
 
     @property
     def source(self) -> str:
-        """The line that tells uv of the file; empty for a distribution of an index."""
-        return f'{self.name} = {{ path = "{self.wheel}" }}' if self.wheel else ""
+        """The line that tells uv of the file or the folder; empty for one from elsewhere."""
+        if not self.path:
+            return ""
+        return f'{self.name} = {{ path = "{self.path}"{", editable = true" if self.is_source else ""} }}'
+
+    def _place(self, path: str, commit: str, editable: str) -> str:
+        """Where it is, as Poetry's table or a Pipfile says it, by their names of the keys; empty for one of an index."""
+        if self.path:
+            return f'{path} = "{self.path}"{f", {editable} = true" if self.is_source else ""}'
+        if self.origin is None:
+            return ""
+        if not self.origin.commit:
+            return f'{"url" if commit == "rev" else "file"} = "{self.origin.reference}"'
+        folder = f', subdirectory = "{self.origin.folder}"' if self.origin.folder else ""
+        return f'git = "{self.origin.url}", {commit} = "{self.origin.commit}"{folder}'
 
     @property
     def _bracketed(self) -> str:
@@ -100,13 +130,14 @@ def published(requirement: str) -> Needed:
 
 
 def needed(spec: Spec) -> tuple[Needed, ...]:
-    """What a project that has the scheduler inside declares: the package in its folder `vendor`, or what a copy runs on."""
-    from targcc_gen.render.package import DISTRIBUTION
-    from targcc_gen.render.vendor import project_requirements
-    from targcc_gen.render.wheel import wheel_path, wheel_version
+    """What an app that has the scheduler inside declares: the scheduler, from where the app has it."""
+    from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE
+    from targcc_gen.render.vendor import package_origin, version
+    from targcc_gen.render.wheel import wheel_path
 
-    if spec.scheduler == "vendored":
-        return tuple(map(published, project_requirements(spec)))
     extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
-    bounds = f"=={wheel_version()}"
-    return (Needed(DISTRIBUTION, extras, bounds, wheel_path()),)
+    origin, bounds = package_origin(spec), f"=={version(spec)}"
+    if origin is not None:
+        return (Needed(DISTRIBUTION, extras, origin=origin),)
+    path = SOURCE_TREE if spec.scheduler == "vendored" else wheel_path()
+    return (Needed(DISTRIBUTION, extras, bounds, path),)

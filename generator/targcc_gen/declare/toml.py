@@ -65,8 +65,8 @@ def pep621(place: str, manager: str) -> Edits:
                 text = text[: span[0]] + left + text[span[1] :]
                 if left == _EMPTY:
                     text = text.replace(f"\n{key} = {_EMPTY}", "", 1)
-            for told in ("tool.poetry.dependencies", "tool.uv.sources") if one.wheel else ():
-                text = without_line(text, told, one, f'"{one.folder}/')
+            for told in ("tool.poetry.dependencies", "tool.uv.sources") if one.path else ():
+                text = without_line(text, told, one, '"vendor/')
         return text
 
     return Edits(has, add, remove)
@@ -76,7 +76,7 @@ def _with_sources(text: str, needed: Sequence[Needed], manager: str) -> str:
     """The text in which uv or Poetry are told where files are, unless people have told them already."""
     table = "tool.poetry.dependencies" if manager == "poetry" else "tool.uv.sources"
     for one in needed:
-        if one.wheel and manager != "pdm" and not _has_line(text, table, one):
+        if one.path and manager != "pdm" and not _has_line(text, table, one):
             text = with_line(text, table, one.poetry if manager == "poetry" else one.source)
     return text
 

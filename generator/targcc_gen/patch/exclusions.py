@@ -1,94 +1,45 @@
-"""What keeps a project's formatter, linter and type checker out of a copy of the scheduler."""
+"""What keeps an app's formatter, linter and type checker out of the scheduler's source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from targcc_gen.patch.target_package import TargetPackage
+from targcc_gen.render.package import SOURCE_TREE
+
+# By tool: its own settings files, the line for pyproject.toml, the line for its own file. ruff has a file in the source tree.
+_TOOLS = {
+    "black": ((), 'extend-exclude = "^/vendor/"', ""),
+    "isort": ((".isort.cfg",), f'extend_skip = ["{SOURCE_TREE}"]', f"extend_skip = {SOURCE_TREE}"),
+    "mypy": (("mypy.ini", ".mypy.ini"), 'exclude = ["^vendor/"]', "exclude = ^vendor/"),
+    "pyright": (("pyrightconfig.json",), 'exclude = ["vendor"]', '"exclude": ["vendor"]'),
+    "pylint": ((".pylintrc", "pylintrc"), 'ignore-paths = ["^vendor/"]', "ignore-paths=^vendor/"),
+    "flake8": ((".flake8", "tox.ini"), 'extend-exclude = ["vendor"]', "extend-exclude = vendor"),
+}
 
 
-@dataclass(frozen=True)
-class _Tool:
-    """How a tool is told to leave a folder alone.
-
-    Args:
-        name: Its name, also of its table in pyproject.toml.
-        files: Its own settings files.
-        in_pyproject: The line for pyproject.toml, from the folder and the module.
-        in_file: The line for its own file.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    in_pyproject: Callable[[str, str], str]
-    in_file: Callable[[str, str], str]
-
-
-_TOOLS = (
-    _Tool("black", (), lambda folder, _: f'extend-exclude = "^/{folder}/"', lambda *_: ""),
-    _Tool(
-        "isort",
-        (".isort.cfg",),
-        lambda folder, _: f'extend_skip = ["{folder}"]',
-        lambda folder, _: f"extend_skip = {folder}",
-    ),
-    _Tool(
-        "mypy",
-        ("mypy.ini", ".mypy.ini"),
-        lambda _, module: f'[[tool.mypy.overrides]] module = ["{module}", "{module}.*"], ignore_errors = true',
-        lambda _, module: f"[mypy-{module}.*] ignore_errors = True",
-    ),
-    _Tool(
-        "pyright",
-        ("pyrightconfig.json",),
-        lambda folder, _: f'ignore = ["{folder}"]',
-        lambda folder, _: f'"ignore": ["{folder}"]',
-    ),
-    _Tool(
-        "pylint",
-        (".pylintrc", "pylintrc"),
-        lambda folder, _: f'[tool.pylint.main] ignore-paths = ["^{folder}/"]',
-        lambda folder, _: f"ignore-paths=^{folder}/",
-    ),
-    _Tool(
-        "flake8",
-        (".flake8", "tox.ini"),
-        lambda folder, _: f'extend-exclude = ["{folder}"]',
-        lambda folder, _: f"extend-exclude = {folder}",
-    ),
-)
-
-
-def exclusions(root: Path, package: TargetPackage, pyproject: dict[str, Any]) -> list[str]:
-    """The line to add for each tool that the project is set up for; ruff and git have files of their own in the copy.
+def exclusions(root: Path, pyproject: dict[str, Any]) -> list[str]:
+    """The line to add for each tool that the app is set up for.
 
     Args:
-        root: The project's folder.
-        package: Where the copy goes.
-        pyproject: The project's pyproject.toml.
+        root: The app's folder.
+        pyproject: Its pyproject.toml.
     """
-    folder = (package.folder / "scheduler").relative_to(root).as_posix()
-    found = []
-    for tool in _TOOLS:
-        if tool.name in pyproject.get("tool", {}):
-            place, line = "pyproject.toml", tool.in_pyproject(folder, package.router_module)
-        elif file := _settings_file(root, tool):
-            place, line = file, tool.in_file(folder, package.router_module)
-        else:
-            continue
-        found.append(f"{place}: keep {tool.name} out of the copy of the scheduler: {line}")
-    return found
+    notes = []
+    for tool, (files, in_pyproject, in_file) in _TOOLS.items():
+        if tool in pyproject.get("tool", {}):
+            notes.append(f"pyproject.toml: keep {tool} out of {SOURCE_TREE}: {in_pyproject}")
+        elif file := _settings_file(root, tool, files):
+            notes.append(f"{file}: keep {tool} out of {SOURCE_TREE}: {in_file}")
+    return notes
 
 
-def _settings_file(root: Path, tool: _Tool) -> str:
+def _settings_file(root: Path, tool: str, files: tuple[str, ...]) -> str:
     """The file with the tool's settings: its own, or setup.cfg or tox.ini with a section for it."""
-    for name in (*tool.files, "setup.cfg"):
+    for name in (*files, "setup.cfg"):
         path = root / name
         if path.is_file():
             own = name not in {"setup.cfg", "tox.ini"}
-            if own or f"[{tool.name}" in path.read_text(encoding="utf-8", errors="replace"):
+            if own or f"[{tool}" in path.read_text(encoding="utf-8", errors="replace"):
                 return name
     return ""

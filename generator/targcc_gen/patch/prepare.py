@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from targcc_gen.declare.commands import install_command
 from targcc_gen.declare.dependency import Declared, declare
 from targcc_gen.declare.needed import needed
 from targcc_gen.declare.texts import Texts
@@ -20,12 +19,7 @@ from targcc_gen.patch.edit.moving import is_elsewhere, moved
 from targcc_gen.patch.edit.wiring import Patched, Wiring, includes, wire
 from targcc_gen.patch.find import Target, entry_of
 from targcc_gen.patch.served.entry import Entry
-from targcc_gen.patch.target_package import (
-    TargetPackage,
-    find_target_package,
-    new_files,
-    requirements,
-)
+from targcc_gen.patch.target_package import TargetPackage, find_target_package, new_files
 from targcc_gen.patch.wired import at_its_lines
 from targcc_gen.sync import LockEntry, Owner, Plan, Tree, TreeFile, make_plan
 
@@ -42,7 +36,7 @@ class Prepared:
         patched: The file after its patch.
         files: Everything else that is written.
         kept: The app's files that stand in for ours.
-        declared: Where the dependency is declared; None when nothing is to be.
+        declared: Where the dependency is declared.
         refusal: Why no line is added to the file.
         notes: What a person should know.
         moves: Whether the app has the scheduler already, at another prefix.
@@ -55,7 +49,7 @@ class Prepared:
     patched: Patched
     files: tuple[TreeFile, ...]
     kept: tuple[TreeFile, ...]
-    declared: Declared | None
+    declared: Declared
     refusal: RefusalError | None
     notes: tuple[str, ...]
     moves: bool = False
@@ -154,12 +148,12 @@ def prepare(
     except RefusalError as error:
         refusal = error
     files, kept = new_files(package, target.root) if package.is_new else ([], [])
-    declared = None
+    declared = declare(Texts(target.root), needed(package.spec))
+    notes = package.notes
     if package.is_new:
-        declared = declare(Texts(target.root), needed(package.spec))
+        notes = (*notes, *_there(declared), *_exclusions(target, package, project))
         if declared.added:
             files.append(_requirements(declared))
-    notes = (*package.notes, *_there(declared), *_exclusions(target, package, project))
     return Prepared(
         target,
         app,
@@ -198,9 +192,9 @@ def _requirements(declared: Declared) -> TreeFile:
     )
 
 
-def _there(declared: Declared | None) -> list[str]:
+def _there(declared: Declared) -> list[str]:
     """What the project requires itself, maybe in other versions."""
-    if declared is None or not declared.there:
+    if not declared.there:
         return []
     return [
         f"{declared.path} has these already, and the scheduler needs: {', '.join(declared.there)}"
@@ -208,12 +202,12 @@ def _there(declared: Declared | None) -> list[str]:
 
 
 def _exclusions(target: Target, package: TargetPackage, project: dict[str, Any]) -> list[str]:
-    """What keeps the project's own tools out of a copy of the scheduler."""
-    if not package.is_new or package.spec.scheduler != "vendored":
+    """What keeps the project's own tools out of the scheduler's source."""
+    if package.spec.scheduler != "vendored":
         return []
     from targcc_gen.patch.exclusions import exclusions
 
-    return exclusions(target.root, package, project)
+    return exclusions(target.root, project)
 
 
 def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
@@ -228,15 +222,11 @@ def _with_known(plan: Plan, kept: Sequence[TreeFile]) -> Plan:
 
 def install_lines(prepared: Prepared) -> list[str]:
     """The commands that add everything the scheduler needs to the project's environment."""
-    root, spec, declared = prepared.target.root, prepared.package.spec, prepared.declared
-    if declared is None or (declared.lines and spec.scheduler == "vendored"):
-        return [install_command(root, pyproject(root), requirements(spec))]
+    declared = prepared.declared
     by_hand = [f"add to the project's requirements: {line}" for line in declared.lines]
     return [*by_hand, declared.install]
 
 
 def program_of(package: TargetPackage) -> str:
     """How the project's command line is called where no script `targcc` is installed."""
-    if package.spec.scheduler == "package":
-        return f"python -m targcc_scheduler --project {package.package}"
-    return f"python -m {package.package}.scheduler"
+    return f"python -m targcc_scheduler --project {package.package}"

@@ -41,7 +41,7 @@ class TargetPackage:
 
     @property
     def router_module(self) -> str:
-        """The package with the router: `acme.scheduler`."""
+        """The module with the router: `acme.scheduler`."""
         return f"{self.package}.scheduler"
 
     @property
@@ -76,7 +76,7 @@ def find_target_package(
             hint=f"switch with: targcc-gen scheduler {scheduler}",
         )
     found = TargetPackage(spec.project.package, layout.root / (spec.project.inside or "src"), spec)
-    if not (found.folder / "scheduler" / "__init__.py").is_file():
+    if not (found.folder / "scheduler.py").is_file():
         raise InputError(
             f"{SPEC} asks for a scheduler in {found.folder.relative_to(layout.root).as_posix()}, but it is not there",
             hint="Run targcc-gen regenerate first.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from targcc_gen.declare.dependency import undeclare
 from targcc_gen.declare.needed import needed, published
 from targcc_gen.declare.texts import Texts
-from targcc_gen.folders import remove_empty
+from targcc_gen.folders import remove_left
 from targcc_gen.patch.app.layout import SPEC
 from targcc_gen.patch.app.source import Source
 from targcc_gen.patch.check import untried
@@ -20,6 +20,7 @@ from targcc_gen.patch.edit.wiring import Wiring
 from targcc_gen.patch.rollback import remove_lock
 from targcc_gen.patch.target_package import OWN_PACKAGE
 from targcc_gen.patch.wired import at_its_lines
+from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.sync import Lock, Owner, Plan, Tree, TreeFile, apply, make_plan
 from targcc_gen.sync.lock import digest
 from targcc_gen.sync.merging.text import plain
@@ -123,7 +124,7 @@ def finish_undo(undone: Undone) -> None:
     if undone.whole:
         for change in plan.changes:
             if change.after is None:
-                remove_empty(plan.root, (plan.root / change.path).parent)
+                remove_left(plan.root, plan.root / change.path)
     untried.unmark(plan.root)
     if undone.whole:
         remove_lock(plan)
@@ -165,7 +166,7 @@ def _modules(target: Target, spec: Spec | None) -> list[str]:
 def _undeclared(root: Path, spec: Spec | None, lock: Lock) -> Iterator[tuple[str, bytes, bytes]]:
     """Path, bytes and new bytes of each file that declares what the scheduler comes in, or runs on."""
     texts = Texts(root)
-    if spec is not None and spec.scheduler == "package":
+    if spec is not None:
         undeclare(texts, needed(spec))
     for path, entry in lock.entries.items():
         undeclare(texts, [published(one) for one in entry.added], path)
@@ -182,28 +183,29 @@ def _used(target: Target, spec: Spec, lock: Lock) -> str:
         if entry.owner is Owner.PATCHED and path != target.relative and path.endswith(".py")
     ]
     if others:
-        return f"{where}/scheduler stays: {others[0]} uses it too"
+        return f"{where}/scheduler.py stays: {others[0]} uses it too"
     if set(spec.jobs) != {"Heartbeat"}:
-        return f"{where}/scheduler stays: the spec has jobs of yours"
+        return f"{where}/scheduler.py stays: the spec has jobs of yours"
     for path, entry in lock.entries.items():
         if entry.owner is Owner.PATCHED:
             continue
         file = target.root / path
         if file.is_file() and digest(plain(file.read_bytes())) != entry.sha256:
-            return f"{where}/scheduler stays: you have edited {path}"
+            return f"{where}/scheduler.py stays: you have edited {path}"
     for path in _files_of(target.root, package, lock):
         if path not in lock.entries:
-            return f"{where}/scheduler stays: {path} is yours"
+            return f"{where}/scheduler.py stays: {path} is yours"
     return ""
 
 
 def _files_of(root: Path, package: Path, lock: Lock) -> Iterator[str]:
     """The files in the folders that a patch made; the app may have migrations of its own, since 0.2 a patch makes none."""
     migrations = f"{package.relative_to(root).as_posix()}/migrations/"
-    names = ["scheduler", "jobs"]
+    names = ["jobs"]
     if any(path.startswith(migrations) for path in lock.entries):
         names.append("migrations")
     folders = [package] if package.name == OWN_PACKAGE else [package / name for name in names]
+    folders.append(root / SOURCE_TREE)
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

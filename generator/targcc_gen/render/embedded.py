@@ -11,8 +11,8 @@ from targcc_gen.render.tree import Layout, TreeFile
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec
 
-_NESTED = ("scheduler/", "jobs/")
-_SINGLE = ("services.py", "__init__.py")
+_NESTED = ("jobs/",)
+_SINGLE = ("scheduler.py", "services.py", "__init__.py")
 _KEPT = ("targcc.yaml", ".targcc/", "vendor/")
 
 

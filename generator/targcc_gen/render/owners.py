@@ -46,6 +46,7 @@ _INHERITED = (
 _SUMMARIES = {
     "src/{package}/main.py": "the FastAPI app",
     "src/{package}/services.py": "what jobs may ask for in their constructors",
+    "src/{package}/scheduler.py": "what targcc.yaml says; the scheduler itself is the dependency targcc-scheduler",
     "targcc.yaml": "what this project is made from",
 }
 
@@ -66,6 +67,8 @@ def is_inherited(path: str, package: str) -> bool:
 
 def summary_of(path: str, package: str) -> str:
     """A few words about a file that newcomers should know of, or nothing."""
+    if path.startswith("migrations/scheduler."):
+        return "the scheduler's tables, for review"
     for pattern, summary in _SUMMARIES.items():
         if path == pattern.format(package=package):
             return summary

@@ -9,6 +9,8 @@ from pathlib import Path
 
 DISTRIBUTION = "targcc-scheduler"
 PACKAGE = "targcc_scheduler"
+SOURCE_TREE = f"vendor/{DISTRIBUTION}"
+"""Where a vendored project has the distribution: POSIX path below the project's folder."""
 
 
 @cache

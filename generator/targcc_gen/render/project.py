@@ -10,10 +10,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from targcc_gen import __version__, assets
-from targcc_gen.render import guides, vendor, wheel
+from targcc_gen import assets
+from targcc_gen.render import vendor, wheel
 from targcc_gen.render.earlier import earlier_texts
+from targcc_gen.render.origin import origin_of
 from targcc_gen.render.owners import is_inherited, owner_of, summary_of
+from targcc_gen.render.package import DISTRIBUTION, SOURCE_TREE
 from targcc_gen.render.team.overlay import overlaid
 from targcc_gen.render.tree import TreeFile
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def render_template(spec: Spec) -> list[TreeFile]:
-    """What copier makes of the template, and the scheduler: a copy with its guides, or what leads to its package."""
+    """What copier makes of the template, the scheduler's module, and the scheduler itself where the project carries it."""
     package = spec.project.package
     copied = _copied(assets.project_template(), json.dumps(template_data(spec)))
     files = [_tree_file(path, content, package) for path, content in copied]
@@ -33,11 +35,11 @@ def render_template(spec: Spec) -> list[TreeFile]:
 
 
 def _scheduler(spec: Spec) -> Iterator[tuple[str, bytes]]:
-    """The path in the project and the bytes of each file that is made of the scheduler's package."""
-    for path, content in vendor.scheduler_files(spec):
-        yield f"src/{spec.project.package}/scheduler/{path}", content
-    yield from guides.guide_files(spec)
-    if spec.scheduler == "package":
+    """The path in the project and the bytes of each file that is made of the scheduler's distribution."""
+    yield f"src/{spec.project.package}/scheduler.py", vendor.scheduler_module(spec)
+    if spec.scheduler == "vendored":
+        yield from vendor.source_tree()
+    elif vendor.package_origin(spec) is None:
         yield wheel.wheel_path(), wheel.wheel()
 
 
@@ -69,9 +71,33 @@ def template_data(spec: Spec) -> dict[str, Any]:
         "database": spec.database,
         "requirements": vendor.project_requirements(spec),
         "extras": vendor.project_extras(spec),
-        "wheel": wheel.wheel_path(),
-        "generator_version": __version__,
+        "source": _source(spec),
+        "install": _install(spec),
+        "generator": _generator(),
     }
+
+
+def _source(spec: Spec) -> str:
+    """The table by which uv finds the scheduler in the project; empty where the requirement says where it is."""
+    if spec.scheduler == "vendored":
+        return f'{{ path = "{SOURCE_TREE}", editable = true }}'
+    return "" if vendor.package_origin(spec) else f'{{ path = "{wheel.wheel_path()}" }}'
+
+
+def _install(spec: Spec) -> dict[str, str]:
+    """How the scheduler is installed alone, in the words of `uv pip install` and of pip."""
+    if spec.scheduler == "vendored":
+        return {"uv": f"--editable {SOURCE_TREE}", "pip": f"./{SOURCE_TREE} ."}
+    origin = vendor.package_origin(spec)
+    if origin is None:
+        return {"uv": "vendor/targcc_scheduler-*.whl", "pip": "--find-links vendor ."}
+    return {"uv": f'"{DISTRIBUTION} @ {origin.reference}"', "pip": "."}
+
+
+def _generator() -> str:
+    """What `uvx --from` takes for this generator on any machine; empty where that is not known."""
+    origin = origin_of("targcc-gen")
+    return "" if origin is None else f"targcc-gen @ {origin.reference}"
 
 
 @lru_cache(maxsize=16)

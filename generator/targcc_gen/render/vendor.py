@@ -1,27 +1,29 @@
-"""The scheduler in a project: a copy of the package `targcc_scheduler`, or one file that leads to it.
+"""The scheduler of a project: the distribution `targcc-scheduler`, as a dependency or as its source tree in `vendor/`.
 
-The copy is the package byte for byte, with one line more at the top of each file that says whose it is. In both ways
-`scheduler/__init__.py` is the only file that is made for the project: it hands the scheduler the project's values.
+The source tree is the distribution file by file, with one line more at the top of each file that names its owner. In both
+ways `src/<package>/scheduler.py` is the only file that is made for the project: it hands the scheduler the project's values.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from targcc_gen import assets
 from targcc_gen.render.job.formatting import LINE_LENGTH, formatted
 from targcc_gen.render.literals import pyliteral
-from targcc_gen.render.package import DISTRIBUTION, PACKAGE, package_files
+from targcc_gen.render.origin import Origin, origin_of
+from targcc_gen.render.package import DISTRIBUTION, PACKAGE, SOURCE_TREE, package_files
 from targcc_gen.render.wheel import wheel_version
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
     from pydantic import BaseModel
 
     from targcc_gen.spec import Spec
+
+_OF_DISTRIBUTION = ("LICENSE", "README.md", "pyproject.toml")
 
 _NOTICE = "Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours."
 _COMMENTS = {
@@ -35,7 +37,6 @@ _COMMENTS = {
     ".toml": "# {}",
 }
 _CARRIED_AS_THEY_ARE = (".min.js",)
-_GUIDES = "docs/"  # they go elsewhere in a project: `guides`
 _EXTRAS = {
     "postgresql": "PostgreSQL as the scheduler's database: several machines, LISTEN/NOTIFY.",
     "mssql": "Stored procedures and tables on SQL Server, through APP_DATABASE_URL.",
@@ -43,63 +44,49 @@ _EXTRAS = {
     "otel": "Spans of runs in the trace of whoever enqueues them, TARGCC_OTEL.",
     "secrets": "Secret arguments are stored encrypted, with the keys in TARGCC_SECRET_KEY.",
 }
-_LINTER = """exclude = ["*"]  # it is checked where it is made, by other rules than yours
+_LINTER = """exclude = ["*"]  # checked where it is made, by other rules than yours
 """
 _REVIEWS = "# Reviews fold it, and statistics leave it out.\n* linguist-generated\n"
 
 
-def scheduler_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
-    """The path below `scheduler/` and the bytes of each file, in the way that the spec asks for."""
-    if spec.scheduler == "package":
-        yield "__init__.py", package_module(spec)
-    else:
-        yield from vendored_files(spec)
-
-
-def vendored_files(spec: Spec) -> Iterator[tuple[str, bytes]]:
-    """The path below `scheduler/` and the bytes of each file of a copy."""
-    yield ".gitattributes", f"# {_NOTICE}\n{_REVIEWS}".encode()
-    yield "ruff.toml", marked("ruff.toml", _LINTER.encode())
+def source_tree() -> Iterator[tuple[str, bytes]]:
+    """The path in the project and the bytes of each file of the distribution's source tree."""
+    yield f"{SOURCE_TREE}/.gitattributes", f"# {_NOTICE}\n{_REVIEWS}".encode()
+    yield f"{SOURCE_TREE}/ruff.toml", marked("ruff.toml", _LINTER.encode())
+    folder = assets.scheduler_distribution()
+    for name in _OF_DISTRIBUTION:
+        yield f"{SOURCE_TREE}/{name}", marked(
+            name, (folder / name).read_bytes().replace(b"\r\n", b"\n")
+        )
     for path, content in package_files():
-        if path.startswith(_GUIDES):
-            continue
-        told = f"\n\n{_tidy(_configure(spec))}".encode() if path == "__init__.py" else b""
-        yield path, marked(path, content + told)
+        yield f"{SOURCE_TREE}/{PACKAGE}/{path}", marked(path, content)
 
 
-def package_module(spec: Spec) -> bytes:
-    """The `scheduler/__init__.py` of a project that depends on the package."""
-    names = public_names()
-    listed = "".join(f"    {pyliteral(name)},\n" for name in names)
-    lazy = [name for name in names if name not in {"Project", "configure", "__version__"}]
-    imported = "".join(f"        {name},\n" for name in lazy)
-    source = f'''"""The scheduler of this project: the package {DISTRIBUTION}, told what targcc.yaml says."""
-
-from __future__ import annotations
+def scheduler_module(spec: Spec) -> bytes:
+    """The text of `src/<package>/scheduler.py`."""
+    source = f'''"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
 
 from typing import TYPE_CHECKING, Any
 
 import {PACKAGE}
-from {PACKAGE} import Project, __version__, configure
+from {PACKAGE} import Project, configure
 
 if TYPE_CHECKING:
-    from {PACKAGE} import (
-{imported}    )
+    from {PACKAGE} import *  # noqa: F403 - editors and mypy see every name
+else:
 
-__all__ = [
-{listed}]
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        return getattr({PACKAGE}, name)
+
+
+__all__ = {PACKAGE}.__all__
 
 {_configure(spec)}
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    return getattr({PACKAGE}, name)
-
-
-def __dir__() -> list[str]:
-    return {PACKAGE}.__dir__()
+if __name__ == "__main__":
+    {PACKAGE}.main(prog_name="targcc")
 '''
-    return marked("__init__.py", _tidy(source).encode())
+    return marked("scheduler.py", _tidy(source).encode())
 
 
 def marked(path: str, content: bytes) -> bytes:
@@ -110,71 +97,37 @@ def marked(path: str, content: bytes) -> bytes:
     return f"{comment.format(_NOTICE)}\n".encode() + content
 
 
-@cache
-def public_names() -> tuple[str, ...]:
-    """The names that `from <package>.scheduler import …` offers, in the order of the package."""
-    import ast
-
-    source = dict(package_files())["__init__.py"]
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
-            return tuple(ast.literal_eval(statement.value))
-    raise AssertionError("the package's __init__ has no __all__")
-
-
-@cache
-def requirements(extra: str = "") -> tuple[str, ...]:
-    """What the package requires, by its own metadata: without an extra, or what the extra adds."""
-    return tuple(sorted(_without_marker(one) for one in _required() if _belongs(one, extra)))
-
-
 def project_requirements(spec: Spec) -> tuple[str, ...]:
-    """What a project requires to run: what the scheduler's own metadata says, or the package itself."""
-    postgresql = spec.database == "postgresql"
-    if spec.scheduler == "package":
-        return (_pinned("postgresql,run" if postgresql else "run"),)
-    wanted = {
-        *requirements(),
-        *requirements("run"),
-        *(requirements("postgresql") if postgresql else ()),
-    }
-    return tuple(sorted(wanted))
+    """What a project requires to run: the scheduler, with the extras for its database."""
+    extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
+    return (requirement(spec, *extras),)
 
 
-def project_extras(spec: Spec) -> tuple[dict[str, Any], ...]:
-    """The optional dependencies of a project: name, comment, requirements."""
-    packaged = spec.scheduler == "package"
+def project_extras(spec: Spec) -> tuple[dict[str, str], ...]:
+    """The optional dependencies of a project: name, comment, requirement."""
     return tuple(
-        {
-            "name": name,
-            "comment": comment,
-            "requirements": (_pinned(name),) if packaged else requirements(name),
-        }
+        {"name": name, "comment": comment, "requirement": requirement(spec, name)}
         for name, comment in _EXTRAS.items()
     )
 
 
-def _pinned(extras: str) -> str:
-    return f"{DISTRIBUTION}[{extras}]=={wheel_version()}"
+def requirement(spec: Spec, *extras: str) -> str:
+    """The scheduler of this release with some of its extras, from where the project has it."""
+    name = f"{DISTRIBUTION}[{','.join(sorted(extras))}]"
+    origin = package_origin(spec)
+    return f"{name}=={version(spec)}" if origin is None else f"{name} @ {origin.reference}"
 
 
-def _required() -> list[Requirement]:
-    from packaging.requirements import Requirement
-
-    return [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or ()]
-
-
-def _belongs(requirement: Requirement, extra: str) -> bool:
-    if requirement.marker is None:
-        return not extra
-    return bool(extra) and requirement.marker.evaluate({"extra": extra})
+def version(spec: Spec) -> str:
+    """The version of the scheduler that the project asks for."""
+    if spec.scheduler == "package" and package_origin(spec) is None:
+        return wheel_version()
+    return importlib.metadata.version(DISTRIBUTION).partition("+")[0]
 
 
-def _without_marker(requirement: Requirement) -> str:
-    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    # The newest bound last, as people write it: ">=3.7,<4".
-    bounds = sorted((str(one) for one in requirement.specifier), key=lambda text: text[0] == "<")
-    return f"{requirement.name}{extras}{','.join(bounds)}"
+def package_origin(spec: Spec) -> Origin | None:
+    """Where the dependency comes from by itself; None for a project that has it in `vendor/`."""
+    return origin_of(DISTRIBUTION) if spec.scheduler == "package" else None
 
 
 def _database_url(spec: Spec) -> str:

@@ -52,11 +52,11 @@ class Spec(Frozen):
         default="sqlite",
         description="The default database; `TARGCC_DATABASE_URL` decides at run time.",
     )
-    scheduler: Literal["vendored", "package"] = Field(
-        default="vendored",
+    scheduler: Literal["package", "vendored"] = Field(
+        default="package",
         description=(
-            "`vendored`: the scheduler is a copy in the project, which you may edit; `package`: it is the dependency"
-            " `targcc-scheduler`. `targcc-gen scheduler` switches."
+            "`package`: the scheduler is the dependency `targcc-scheduler`; `vendored`: its source is in"
+            " `vendor/targcc-scheduler/`, and you may edit it. `targcc-gen scheduler` switches."
         ),
     )
     queues: dict[QueueName, QueueSpec] = Field(

@@ -35,7 +35,7 @@ class Edit:
 
 
 def edits(root: Path, folder: str, lock: Lock, before: Tree) -> Iterator[Edit]:
-    """The edits of managed files in a folder; an ejected one counts only as the folder's `__init__.py`, which is needed.
+    """The edits of managed files in a folder; ejected files are people's own.
 
     Args:
         root: The project's folder.
@@ -44,7 +44,7 @@ def edits(root: Path, folder: str, lock: Lock, before: Tree) -> Iterator[Edit]:
         before: The project as it is asked for now.
     """
     for path, entry in lock.entries.items():
-        if not path.startswith(folder) or (entry.ejected and path != f"{folder}__init__.py"):
+        if not path.startswith(folder) or entry.ejected:
             continue
         place = root / path
         if not place.is_file():
@@ -59,8 +59,8 @@ def people_s_files(root: Path, folder: str, lock: Lock) -> Iterator[str]:
     for place in sorted((root / folder).rglob("*")):
         path = place.relative_to(root).as_posix()
         entry = lock.entries.get(path)
-        theirs = (entry is None or entry.ejected) and path != f"{folder}__init__.py"
-        if theirs and place.is_file() and "__pycache__" not in place.parts:
+        is_own = entry is None or entry.ejected
+        if is_own and place.is_file() and "__pycache__" not in place.parts:
             yield path
 
 

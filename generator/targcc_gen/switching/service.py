@@ -10,19 +10,20 @@ from typing import Any, Literal
 from targcc_gen.declare.dependency import Declared, declare, undeclare
 from targcc_gen.declare.needed import needed, published
 from targcc_gen.declare.texts import Texts
+from targcc_gen.errors import ConflictError
 from targcc_gen.folders import remove_empty
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
-from targcc_gen.render.embedded import embedded_path
-from targcc_gen.render.vendor import public_names
+from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.spec import Spec, set_scheduler
 from targcc_gen.spec.sharing.whole import whole_spec
-from targcc_gen.switching.deep_imports import DeepImport, Search
 from targcc_gen.switching.edits import Edit, edits, people_s_files
-from targcc_gen.sync import Action, Lock, Plan, Side, make_plan
+from targcc_gen.sync import Action, Lock, Plan, make_plan
+from targcc_gen.sync.renames.table import has_old_place
 
 SPEC_FILE = "targcc.yaml"
+FOLDER = f"{SOURCE_TREE}/"
 
-Way = Literal["vendored", "package"]
+Way = Literal["package", "vendored"]
 Render = Callable[[Spec, str], Tree]
 
 
@@ -32,35 +33,30 @@ class Switch:
 
     Attributes:
         way: The way the scheduler is had afterwards.
-        folder: Where its files are, below the project's folder, ending in `/`.
         plan: Everything that is written.
-        edits: What people changed in files of the scheduler, which the switch drops.
-        imports: Their imports that only work with a copy; none for a switch to a copy.
-        stays: Files of their own in the folder.
+        edits: What people changed in the scheduler's source, which the switch drops.
+        stays: Files of their own in its folder.
         drops: Whether they agreed to lose the edits.
         declared: Where an app that was there before declares what it needs; None for a project of its own.
     """
 
     way: Way
-    folder: str
     plan: Plan
     edits: tuple[Edit, ...]
-    imports: tuple[DeepImport, ...]
     stays: tuple[str, ...]
     drops: bool
     declared: Declared | None
 
     @property
     def is_blocked(self) -> bool:
-        """Whether a person has to do something first."""
-        return bool(self.imports or (self.edits and not self.drops))
+        """Whether a person has to agree first."""
+        return bool(self.edits) and not self.drops
 
     def to_json(self) -> dict[str, Any]:
         """What a program is told beside the plan."""
         return {
             "scheduler": self.way,
             "edits": [one.to_json() for one in self.edits],
-            "imports": [one.to_json() for one in self.imports],
             "stays": list(self.stays),
         }
 
@@ -74,74 +70,85 @@ def prepare(
         root: The project's folder, absolute.
         text: Its spec.
         way: The way the scheduler is to be had.
-        drop_edits: Whether edits of the scheduler's files may be lost.
+        drop_edits: Whether edits of the scheduler's source may be lost.
         render: Makes the tree of a spec and its text.
 
     Raises:
         InputError: The spec cannot be edited, or the lock is damaged.
+        ConflictError: The project has the scheduler where an earlier release put it.
     """
     render = render or (lambda spec, text: render_project(spec, spec_text=text))
     changed = set_scheduler(text, way)
     spec, after = whole_spec(text, root), whole_spec(changed, root)
-    trees = render(spec, text), render(after, changed)
-    lock = Lock.load(root)
-    folder = _folder(spec)
-    found = tuple(edits(root, folder, lock, trees[0]))
+    tree, lock = render(after, changed), Lock.load(root)
+    if has_old_place(lock.entries, tree.layout):
+        raise ConflictError(
+            "the scheduler is where an earlier release put it: nothing was written",
+            hint="bring the project up to date first: targcc-gen regenerate",
+        )
+    before = render(spec, text)
+    found = tuple(edits(root, FOLDER, lock, before))
     texts = Texts(root)
-    declared = _declared(texts, spec, after, lock)
+    declared = redeclared(texts, spec, after, lock)
     written = TreeFile(SPEC_FILE, changed.encode(), Owner.SCAFFOLD, replaces=text.encode())
-    replaced = {file.path: file for file in (*_edited(texts, declared), written)}
-    tree = replace(trees[1], files=dict(sorted({**trees[1].files, **replaced}.items())))
-    plan = _plan(tree, root, f"{folder}__init__.py", {one.path for one in found})
-    return Switch(
-        way,
-        folder,
-        plan,
-        found,
-        tuple(_deep_imports(root, spec, lock)) if way == "package" else (),
-        tuple(people_s_files(root, folder, lock)),
-        drop_edits,
-        declared,
-    )
+    replaced = {file.path: file for file in (*requirement_files(texts, declared), written)}
+    tree = replace(tree, files=dict(sorted({**tree.files, **replaced}.items())))
+    plan = _dropping(make_plan(tree, root), {one.path for one in found})
+    own = tuple(people_s_files(root, FOLDER, lock))
+    return Switch(way, plan, found, own, drop_edits, declared)
 
 
-def clean_up(switch: Switch) -> None:
-    """Remove the folders in which nothing is left but compiled files of what the switch removed."""
-    root = switch.plan.root
-    for change in switch.plan.having(Action.DELETE):
-        remove_empty(root, (root / change.path).parent)
+def remove_empty_folders(plan: Plan) -> None:
+    """Remove the folders in which nothing is left but compiled files of what the plan removed."""
+    for change in plan.having(Action.DELETE):
+        remove_empty(plan.root, (plan.root / change.path).parent)
 
 
-def _folder(spec: Spec) -> str:
-    path = f"src/{spec.project.package}/scheduler/"
-    inside = None if spec.project.inside is None else embedded_path(path, spec)
-    return inside or path
+def with_moved_requirements(tree: Tree, root: Path, spec: Spec) -> Tree:
+    """The tree; of an app whose scheduler is where an earlier release put it, with the list of requirements of today.
+
+    Args:
+        tree: What the spec asks for.
+        root: The project's folder.
+        spec: Its spec.
+    """
+    lock = Lock.load(root)
+    if spec.project.inside is None or not has_old_place(lock.entries, tree.layout):
+        return tree
+    texts = Texts(root)
+    declared = redeclared(texts, spec, spec, lock)
+    files = {file.path: file for file in requirement_files(texts, declared)}
+    return replace(tree, files=dict(sorted({**tree.files, **files}.items())))
 
 
-def _declared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared | None:
+def redeclared(texts: Texts, before: Spec, after: Spec, lock: Lock) -> Declared | None:
     """Edit the requirements of an app that was there before; those of a project follow as in every regeneration.
 
-    What was declared for a copy goes where that is known to be ours, and else stays: the app may need it for itself.
+    What was declared for an earlier form goes where that is known to be ours, and else stays: the app may need it for itself.
+
+    Args:
+        texts: The app's files; they have the edits then.
+        before: The project as it was asked for.
+        after: As it is to be.
+        lock: What was written.
     """
     if before.project.inside is None:
         return None
-    if before.scheduler == "package":  # first, since it is more than a name in a list
-        undeclare(texts, needed(before))
+    undeclare(texts, needed(before))  # first, since it is more than a name in a list
     for path, entry in lock.entries.items():
         undeclare(texts, [published(one) for one in entry.added], path)
     return declare(texts, needed(after))
 
 
-def _edited(texts: Texts, declared: Declared | None) -> Iterator[TreeFile]:
+def requirement_files(texts: Texts, declared: Declared | None) -> Iterator[TreeFile]:
+    """The files with an app's requirements that are to be others."""
     for path, raw, text in texts.changes():
         added = declared.added if declared is not None and path == declared.path else ()
         yield TreeFile(path, text, Owner.PATCHED, replaces=raw, added=added)
 
 
-def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
-    """The plan for a tree, in which edited files go and the folder's `__init__.py` is the generator's."""
-    takes = {init} if init in lost or not (root / init).is_file() else set()
-    plan = make_plan(tree, root, sides=dict.fromkeys(takes, Side.GENERATED), restore=takes)
+def _dropping(plan: Plan, lost: Collection[str]) -> Plan:
+    """The plan in which edited files go too."""
     changes = tuple(
         (
             replace(one, action=Action.DELETE, reason="your edits of it are dropped")
@@ -151,31 +158,5 @@ def _plan(tree: Tree, root: Path, init: str, lost: set[str]) -> Plan:
         for one in plan.changes
     )
     gone = {one.path for one in changes if one.action is Action.DELETE}
-    return _without_entries(replace(plan, changes=changes), gone)
-
-
-def _without_entries(plan: Plan, paths: Collection[str]) -> Plan:
-    """The plan whose lock does not know some files: they go, or are the app's own."""
-    entries = {one: entry for one, entry in plan.lock.entries.items() if one not in paths}
-    return replace(plan, lock=replace(plan.lock, entries=entries))
-
-
-def _deep_imports(root: Path, spec: Spec, lock: Lock) -> Iterator[DeepImport]:
-    source = root / (spec.project.inside or "src")
-    package = spec.project.package
-    search = Search(f"{package}.scheduler", source, frozenset(public_names()))
-    folder = (source / package).relative_to(root).as_posix()
-    patched = {
-        path
-        for path, entry in lock.entries.items()
-        if entry.owner is Owner.PATCHED and path.endswith(".py")
-    }
-    files = {*_python_files(root, folder), *_python_files(root, "tests"), *patched}
-    yield from search.in_files(
-        root, sorted(path for path in files if not path.startswith(f"{folder}/scheduler/"))
-    )
-
-
-def _python_files(root: Path, folder: str) -> Iterator[str]:
-    for place in (root / folder).rglob("*.py"):
-        yield place.relative_to(root).as_posix()
+    entries = {path: entry for path, entry in plan.lock.entries.items() if path not in gone}
+    return replace(plan, changes=changes, lock=replace(plan.lock, entries=entries))

@@ -13,9 +13,11 @@ from .project import Project, configure
 from .project import check as _check_project
 
 if TYPE_CHECKING:
+    from .alerts.message import Notice
     from .cli.main import main
     from .core.actor import SYSTEM, Actor, ActorKind
     from .core.errors import (
+        AlertError,
         ArgumentsError,
         FileError,
         HookError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .jobs.discovery import BrokenModule
     from .jobs.files.file import File
     from .jobs.files.store import FileStore, FolderStore
+    from .jobs.following.parents import ParentRun
     from .jobs.hooks.around import CallNext, around
     from .jobs.hooks.events import (
         RunCancelled,
@@ -78,6 +81,7 @@ __all__ = [
     "SYSTEM",
     "Actor",
     "ActorKind",
+    "AlertError",
     "Alerts",
     "ArgumentsError",
     "BrokenModule",
@@ -98,6 +102,8 @@ __all__ = [
     "JobResult",
     "JobType",
     "Mailer",
+    "Notice",
+    "ParentRun",
     "ProcedureResult",
     "Project",
     "RunCancelled",
@@ -155,7 +161,9 @@ _HOMES = {
         "Actor",
         "ActorKind",
     ),
+    "alerts.message": ("Notice",),
     "core.errors": (
+        "AlertError",
         "ArgumentsError",
         "FileError",
         "HookError",
@@ -205,6 +213,7 @@ _HOMES = {
         "on_skipped",
         "on_succeeded",
     ),
+    "jobs.following.parents": ("ParentRun",),
     "jobs.result": ("JobResult",),
     "migrations.upgrade": ("is_not_ours",),
     "scheduler": ("Scheduler",),

@@ -1,8 +1,4 @@
-"""The command line of a project, where its own script `targcc` is not installed.
-
-`python -m <package>.scheduler` of a project with a copy of the scheduler, `python -m targcc_scheduler --project <package>` of one
-that depends on the package.
-"""
+"""The command line of a project, where its own script `targcc` is not installed: `python -m targcc_scheduler --project <package>`."""
 
 import sys
 from importlib import import_module

@@ -16,7 +16,7 @@ ENVIRONMENT = "TARGCC_ENVIRONMENT"
 
 @dataclass(frozen=True)
 class Project:
-    """A project, as targcc.yaml describes it; the generator writes this value into ``<package>/scheduler/__init__.py``.
+    """A project, as targcc.yaml describes it; the generator writes this value into ``<package>/scheduler.py``.
 
     Args:
         name: Such as ``acme-jobs``.

@@ -376,7 +376,7 @@ def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
         lambda: change("\njobs:\n", "\nqueues:\n  slow: {workers: 1}\n\njobs:\n"),
         lambda: change("\njobs:\n", "\nqueues:\n  fast: {workers: 9}\n\njobs:\n"),
     )
-    init = Path("src/acme_jobs/scheduler/__init__.py")
+    init = Path("src/acme_jobs/scheduler.py")
     git(*MERGE, status=1)
     assert ("<<<<<<< " in Path("targcc.yaml").read_text(encoding="utf-8")) is not driver
 

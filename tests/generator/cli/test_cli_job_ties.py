@@ -52,7 +52,7 @@ def test_what_comes_after_a_renamed_job_comes_after_its_new_name(project):
         "    after: [Orders, PriceList]   # both of them" in (project / "targcc.yaml").read_text()
     )
     ok("regenerate")
-    flows = (project / "src/acme_jobs/scheduler/__init__.py").read_text()
+    flows = (project / "src/acme_jobs/scheduler.py").read_text()
     assert '"job": "Orders"' in flows
     ok("regenerate", "--check")
 

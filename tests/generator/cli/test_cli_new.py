@@ -39,7 +39,8 @@ def test_yes_makes_a_project_and_says_what_is_next(tmp_path):
         line.split() == ["src/acme_jobs/jobs/heartbeat.py", "yours", "every", "minute"]
         for line in lines
     )
-    assert lines[-1].strip() == 'targcc-gen job DailyReport --cron "0 2 * * *"'
+    assert lines[-3].strip() == 'targcc-gen job DailyReport --cron "0 2 * * *"'
+    assert lines[-1].endswith("targcc-gen scheduler vendored")
 
 
 def test_everything_python_compiles(tmp_path):
@@ -161,7 +162,7 @@ def test_dry_run_diff_and_json_show_and_do_not_write(tmp_path):
 
 
 def test_the_wizard_asks_and_asks_again(tmp_path):
-    answers = "Shop\n\nMars/Olympus\nEurope/London\npostgresql\n"
+    answers = "Shop\n\nMars/Olympus\nEurope/London\npostgresql\nvendored\n"
     runner = CliRunner()
     script = (
         "import sys\n"
@@ -177,6 +178,7 @@ def test_the_wizard_asks_and_asks_again(tmp_path):
     spec = load_spec(tmp_path / "x/targcc.yaml")
     assert (spec.project.name, spec.project.package) == ("Shop", "shop")
     assert (spec.project.timezone, spec.database) == ("Europe/London", "postgresql")
+    assert spec.scheduler == "vendored"
     assert runner
 
 

@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 from targcc_gen.cli import main
 from targcc_gen.sync import Lock
 
-MANAGED = "src/acme_jobs/scheduler/core/states.py"
-EXECUTOR = "src/acme_jobs/scheduler/worker/executor.py"
+SOURCE = "vendor/targcc-scheduler/targcc_scheduler"
+MANAGED = f"{SOURCE}/core/states.py"
+EXECUTOR = f"{SOURCE}/worker/executor.py"
 
 
 def targcc_gen(*arguments: str) -> Result:
@@ -21,7 +22,7 @@ def targcc_gen(*arguments: str) -> Result:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     root = tmp_path_factory.mktemp("fresh") / "acme-jobs"
-    targcc_gen("new", str(root), "--yes")
+    targcc_gen("new", str(root), "--yes", "--scheduler", "vendored")
     return root
 
 
@@ -105,8 +106,8 @@ class TestConflict:
         assert "class RunState(" in both_changed_it.read_text()
 
     def test_mine_by_folder(self, both_changed_it, monkeypatch):
-        monkeypatch.chdir("src")
-        assert targcc_gen("regenerate", "--mine", "acme_jobs/scheduler").exit_code == 0
+        monkeypatch.chdir("vendor")
+        assert targcc_gen("regenerate", "--mine", "targcc-scheduler").exit_code == 0
         assert "class MyState(" in both_changed_it.read_text()
         assert targcc_gen("regenerate", "--check").exit_code == 0
 
@@ -150,7 +151,7 @@ class TestConflict:
 
 
 class TestMoved:
-    OLD = "src/acme_jobs/scheduler/run_states.py"
+    OLD = f"{SOURCE}/run_states.py"
 
     @pytest.fixture(autouse=True)
     def it_was_elsewhere(self, project, tmp_path, monkeypatch):
@@ -172,10 +173,10 @@ class TestMoved:
         self.table.write_text(f'[moved]\n"{code}/run_states.py" = {list(places)}\n')
 
     def test_an_edit_goes_along(self, project):
-        self.goes_to(MANAGED.replace("acme_jobs", "{package}"))
+        self.goes_to(MANAGED.replace(SOURCE, "src/{package}/scheduler"))
         result = targcc_gen("regenerate")
         assert result.exit_code == 0
-        assert "moved from scheduler/run_states.py, your 2 lines kept" in result.stdout
+        assert "moved from targcc_scheduler/run_states.py, your 2 lines kept" in result.stdout
         assert (project / MANAGED).read_text().endswith("\nMINE = True\n")
         assert not (project / self.OLD).exists()
         assert targcc_gen("regenerate", "--check").exit_code == 0
@@ -199,7 +200,7 @@ class TestMoved:
         assert "kept" not in targcc_gen("status").stdout
 
     def test_files_that_only_moved_are_one_line(self, project):
-        self.goes_to(MANAGED.replace("acme_jobs", "{package}"))
+        self.goes_to(MANAGED.replace(SOURCE, "src/{package}/scheduler"))
         mine = project / self.OLD
         mine.write_text(mine.read_text().removesuffix("\nMINE = True\n"))
         result = targcc_gen("regenerate")
@@ -242,7 +243,6 @@ def test_a_wrong_spec_writes_nothing(project):
 
 def test_status_tells_what_people_did(project):
     (project / MANAGED).write_text((project / MANAGED).read_text() + "\nMINE = True\n")
-    (project / "docs/MIGRATION_GUIDE.md").unlink(missing_ok=True)
     targcc_gen("eject", EXECUTOR)
     result = targcc_gen("status")
     assert result.exit_code == 0
@@ -288,12 +288,12 @@ def test_an_empty_path_is_not_the_whole_project(project, words):
 
 
 def test_restore_of_a_folder(project):
-    shutil.rmtree(project / "docs")
-    migrations = "src/acme_jobs/scheduler/migrations"
+    shutil.rmtree(project / "migrations")
+    migrations = f"{SOURCE}/migrations"
     shutil.rmtree(project / migrations)
     assert targcc_gen("restore", migrations).exit_code == 0
     assert (project / migrations / "env.py").exists()
-    assert not (project / "docs").exists()
+    assert not (project / "migrations").exists()
 
 
 def test_restore_of_what_is_not_ours():

@@ -22,7 +22,7 @@ LOOKING = [
     ["patch", "--dry-run", "src/acme_jobs/main.py"],
 ]
 SPEC = "targcc.yaml"
-MODULE = "src/acme_jobs/scheduler/__init__.py"
+MODULE = "src/acme_jobs/scheduler.py"
 WITH_SHELL = pytest.mark.skipif(os.name == "nt", reason="the planted programs are shell scripts")
 pytestmark = WITH_SHELL
 

@@ -22,7 +22,7 @@ LOOKING = [
     ["job", "NewOne", "--manual", "--dry-run"],
     ["job", "--remove", "Heartbeat", "--dry-run", "--diff"],
     ["restore", "README.md", "--dry-run"],
-    ["eject", "src/acme_jobs/scheduler/__init__.py", "--dry-run"],
+    ["eject", "src/acme_jobs/scheduler.py", "--dry-run"],
     ["scheduler", "vendored", "--dry-run"],
     ["patch", "--dry-run", "src/acme_jobs/main.py"],
     ["doctor"],
@@ -35,7 +35,7 @@ WRITING = [
     ["regenerate"],
     ["job", "NewOne", "--manual"],
     ["restore", "README.md", "--discard-edits"],
-    ["eject", "src/acme_jobs/scheduler/__init__.py"],
+    ["eject", "src/acme_jobs/scheduler.py"],
     ["scheduler", "vendored"],
 ]
 SOME = [
@@ -152,7 +152,7 @@ def test_a_spec_that_is_a_link_to_a_place_outside_is_not_read(project, outside, 
 def bomb() -> str:
     """A lock: 60 bytes a megabyte."""
     packed = base64.b85encode(bz2.compress(bytes(200_000_000), 9)).decode()
-    path = "src/acme_jobs/scheduler/__init__.py"
+    path = "src/acme_jobs/scheduler.py"
     line = {"path": path, "owner": "managed", "sha256": "0", "base": packed}
     return f"{HEAD}{json.dumps(line)}\n"
 
@@ -178,7 +178,7 @@ def test_a_lock_that_somebody_made_up_is_refused_in_words(project, name, command
     lock = bomb() if name == "bomb" else LOCKS[name]
     text = lock.encode("utf-8", "surrogateescape")
     (project / ".targcc/lock.jsonl").write_bytes(text)
-    (project / "src/acme_jobs/scheduler/__init__.py").write_text("mine = 1\n")
+    (project / "src/acme_jobs/scheduler.py").write_text("mine = 1\n")
     result = targcc_gen(*command)
     no_traceback(result)
     assert result.exit_code == 2

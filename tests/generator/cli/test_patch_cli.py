@@ -103,14 +103,16 @@ def test_the_scheduler_goes_into_the_apps_package(run: Patch, shop: Path):
         "targcc.yaml",
         "shop/jobs/heartbeat.py",
         "shop/services.py",
-        "shop/scheduler/migrations/env.py",
+        "shop/scheduler.py",
+        "vendor/targcc-scheduler/pyproject.toml",
     } <= created
     assert not {"README.md", "Dockerfile", "src", ".github"} & {
         path.split("/")[0] for path in created
     }
     pyproject = (shop / "pyproject.toml").read_text()
     assert pyproject.startswith(PYPROJECT.rstrip())
-    assert '  "sqlalchemy[asyncio]>=2.1",\n' in pyproject
+    line = 'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }'
+    assert line in pyproject or "targcc-scheduler[run]==" in pyproject
 
 
 def test_a_second_run_has_nothing_to_do(run: Patch, shop: Path):
@@ -138,7 +140,7 @@ def test_undo_leaves_no_compiled_files_behind(run: Patch, shop: Path):
     before = snapshot(shop)
     run("--no-verify")
     subprocess.run(
-        [sys.executable, "-m", "compileall", "-q", "shop/scheduler", "shop/jobs"],
+        [sys.executable, "-m", "compileall", "-q", "shop/scheduler.py", "shop/jobs"],
         cwd=shop,
         check=True,
     )
@@ -155,9 +157,9 @@ def test_undo_keeps_the_scheduler_when_people_have_jobs_in_it(run: Patch, shop: 
     status, output, _ = run("--undo")
 
     assert status == 0
-    assert "shop/scheduler stays: shop/jobs/mine.py is yours" in output
+    assert "shop/scheduler.py stays: shop/jobs/mine.py is yours" in output
     assert (shop / "shop/main.py").read_text() == MAIN
-    assert (shop / "shop/scheduler/__init__.py").is_file()
+    assert (shop / "shop/scheduler.py").is_file()
     assert run("--no-verify")[0] == 0
     assert "include_router(scheduler_router)" in (shop / "shop/main.py").read_text()
 
@@ -431,7 +433,7 @@ def test_an_environment_without_the_schedulers_needs_is_not_tried(run: Patch, sh
 
     assert status == 0
     assert "patched, not verified: because" in output
-    assert "python -m pip install -e ." in output
+    assert "python -m pip install -e ./vendor/targcc-scheduler -e ." in output
     assert "targcc-gen patch --verify" in output
     assert (shop / ".targcc/untried").is_file()
 

@@ -105,7 +105,7 @@ def test_an_organisation_has_blueprints_and_overrides_for_all_its_projects(proje
 
     assert "  ../ours/feed\n  ../templates/overrides/Dockerfile.jinja\n" in said
     assert (project / "Dockerfile").read_text().endswith("\n# ours\n")
-    assert "retries=9" in (project / "src/app/scheduler/__init__.py").read_text()
+    assert "retries=9" in (project / "src/app/scheduler.py").read_text()
     assert "feed              Reads a feed  (../ours/feed)" in targcc_gen("blueprints")
     targcc_gen("regenerate", "--check")
 

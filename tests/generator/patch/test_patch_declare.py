@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from targcc_gen.declare.commands import install_command
 from targcc_gen.declare.dependency import declare, undeclare
 from targcc_gen.declare.needed import Needed, published
 from targcc_gen.declare.texts import Texts
-from targcc_gen.patch.app.layout import Layout
 from targcc_gen.patch.exclusions import exclusions
-from targcc_gen.patch.target_package import find_target_package
+from targcc_gen.render.origin import Origin
 
 WHEEL = "vendor/targcc_scheduler-1.0-py3-none-any.whl"
 NEEDED = [Needed("targcc-scheduler", ("run",), "==1.0", WHEEL)]
@@ -204,45 +202,71 @@ def test_where_no_file_can_be_edited_the_line_is_said(tmp_path: Path, path: str,
     assert (found.path, found.lines) == ("", (f"./{WHEEL}[run]",))
 
 
-@pytest.mark.parametrize(
-    ("pyproject", "file", "command"),
-    [
-        ({"project": {}}, "", 'uv add "a>=1" "b"'),
-        ({"tool": {"poetry": {}}}, "", 'poetry add "a>=1" "b"'),
-        ({"project": {}}, "pdm.lock", 'pdm add "a>=1" "b"'),
-        ({}, "Pipfile", 'pipenv install "a>=1" "b"'),
-        (
-            {},
-            "requirements.txt",
-            'python -m pip install "a>=1" "b" (and add them to requirements.txt)',
-        ),
-        ({}, "", 'python -m pip install "a>=1" "b"'),
-    ],
-)
-def test_the_command_that_installs_fits_the_project(
-    tmp_path: Path, pyproject: dict[str, object], file: str, command: str
-):
-    if file:
-        (tmp_path / file).touch()
-    assert install_command(tmp_path, pyproject, ["a>=1", "b"]) == command
-
-
 TOOLS = ("black", "isort", "mypy", "pyright", "pylint", "flake8")
 
 
-def test_the_projects_own_tools_are_told_to_leave_a_copy_alone(tmp_path: Path):
+def test_the_projects_own_tools_are_told_to_leave_the_source_alone(tmp_path: Path):
     tools: dict[str, object] = {name: {} for name in TOOLS}
-    layout = Layout(tmp_path, tmp_path, "shop.main", "shop")
-    package = find_target_package(layout, {"tool": tools}, "vendored")
 
-    found = exclusions(tmp_path, package, {"tool": tools})
+    found = exclusions(tmp_path, {"tool": tools})
 
     assert len(found) == len(tools)
-    assert all("shop/scheduler" in line or "shop.scheduler" in line for line in found)
-    assert exclusions(tmp_path, package, {}) == []
+    assert all("vendor" in line.rpartition(": ")[2] for line in found)
+    assert exclusions(tmp_path, {}) == []
     (tmp_path / ".flake8").touch()
     (tmp_path / "setup.cfg").write_text("[mypy]\n")
-    assert exclusions(tmp_path, package, {}) == [
-        "setup.cfg: keep mypy out of the copy of the scheduler: [mypy-shop.scheduler.*] ignore_errors = True",
-        ".flake8: keep flake8 out of the copy of the scheduler: extend-exclude = shop/scheduler",
+    assert exclusions(tmp_path, {}) == [
+        "setup.cfg: keep mypy out of vendor/targcc-scheduler: exclude = ^vendor/",
+        ".flake8: keep flake8 out of vendor/targcc-scheduler: extend-exclude = vendor",
     ]
+
+
+SOURCE_TREE = Needed("targcc-scheduler", ("run",), "==1.0", "vendor/targcc-scheduler")
+GIT = Needed(
+    "targcc-scheduler",
+    ("run",),
+    origin=Origin("https://git.example.com/gen", commit="a" * 40, folder="templates/scheduler"),
+)
+FILE = Needed(
+    "targcc-scheduler", ("run",), origin=Origin("https://x.example.com/s.whl", sha256="b" * 64)
+)
+AT_GIT = f"git+https://git.example.com/gen@{'a' * 40}#subdirectory=templates/scheduler"
+SPELLED = {
+    "uv": (
+        "pyproject.toml",
+        '[project]\ndependencies = ["fastapi"]\n\n[tool.uv]\n',
+        'targcc-scheduler = { path = "vendor/targcc-scheduler", editable = true }',
+        f'"targcc-scheduler[run] @ {AT_GIT}"',
+    ),
+    "requirements": (
+        "requirements.txt",
+        "fastapi\n",
+        "-e ./vendor/targcc-scheduler[run]",
+        f"targcc-scheduler[run] @ {AT_GIT}",
+    ),
+    "poetry": (
+        "pyproject.toml",
+        '[tool.poetry.dependencies]\nfastapi = "*"\n',
+        'targcc-scheduler = { path = "vendor/targcc-scheduler", develop = true, extras = ["run"] }',
+        f'git = "https://git.example.com/gen", rev = "{"a" * 40}", subdirectory = "templates/scheduler"',
+    ),
+    "pipfile": (
+        "Pipfile",
+        '[packages]\nfastapi = "*"\n',
+        'targcc-scheduler = {path = "./vendor/targcc-scheduler", editable = true, extras = ["run"]}',
+        f'ref = "{"a" * 40}", subdirectory = "templates/scheduler"',
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", SPELLED)
+def test_a_folder_and_a_repository_are_declared_as_each_tool_has_them(tmp_path: Path, tool: str):
+    path, before, folder, repository = SPELLED[tool]
+    (tmp_path / path).write_text(before)
+    for needed, line in ((SOURCE_TREE, folder), (GIT, repository), (FILE, "b" * 64)):
+        texts = Texts(tmp_path)
+        declared = declare(texts, [needed])
+        assert declared.path == path
+        assert line in declared.after.decode()
+        undeclare(texts, [needed])
+        assert texts.read(path) == before.encode()

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import targcc_scheduler
 from click.testing import CliRunner
 from targcc_gen.cli.commands.create.patch import patch
 from targcc_gen.errors import InputError
 from targcc_gen.patch.app.source import RefusalError
-from targcc_gen.render.vendor import public_names
 
 F = "from fastapi import FastAPI\n"
 SET_LATER = (
@@ -28,7 +28,7 @@ LIMIT = (
     "    async def __call__(self, scope, receive, send):\n        if scope['type'] == 'http':\n"
     "            await self.inner(scope, receive, send)\n\n\n"
 )
-HAS_WRAPPER = "with_scheduler" in public_names()
+HAS_WRAPPER = "with_scheduler" in targcc_scheduler.__all__
 
 
 def project(root: Path, **modules: str) -> Path:

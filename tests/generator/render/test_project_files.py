@@ -12,12 +12,13 @@ from targcc_scheduler.core.states import RunState
 from targcc_scheduler.jobs.options.keywords import JobOptions
 
 SPEC = Path(__file__).parents[2] / "data" / "e2e" / "every-blueprint.yaml"
+PACKAGE = "vendor/targcc-scheduler/targcc_scheduler"
 HEADER = re.compile("Managed by targcc-gen.*regenerate merges your edits")
 
 
 @pytest.fixture(scope="module")
 def tree() -> Tree:
-    return render_project(load_spec(SPEC))
+    return render_project(load_spec(SPEC).model_copy(update={"scheduler": "vendored"}))
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def settings_of(source: str, prefix: str) -> set[str]:
 
 
 def test_the_example_of_env_has_every_setting_and_no_other(texts):
-    settings = settings_of(texts["src/shop_jobs/scheduler/settings.py"], "TARGCC_")
-    settings |= settings_of(texts["src/shop_jobs/scheduler/services/settings.py"], "APP_")
+    settings = settings_of(texts[f"{PACKAGE}/settings.py"], "TARGCC_")
+    settings |= settings_of(texts[f"{PACKAGE}/services/settings.py"], "APP_")
 
     explained = set(re.findall(r"^#?([A-Z][A-Z_]+)=", texts[".env.example"], re.MULTILINE))
 
@@ -44,7 +45,7 @@ def test_the_example_of_env_has_every_setting_and_no_other(texts):
 
 
 def test_every_managed_file_says_so_and_no_other_does(tree):
-    plain = (".json", ".svg", ".mako", ".gitattributes", ".js", ".txt", ".typed")
+    plain = (".json", ".svg", ".mako", ".gitattributes", ".js", ".txt", ".typed", "LICENSE")
     for file in tree:
         if b"\0" in file.content or file.path.endswith(plain) or "static" in file.path:
             continue
@@ -53,22 +54,28 @@ def test_every_managed_file_says_so_and_no_other_does(tree):
 
 
 def test_the_readme_and_the_guides_link_to_files_that_are_there(texts):
-    for path in ("README.md", "docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"):
+    for path in (
+        "README.md",
+        f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md",
+        f"{PACKAGE}/docs/MIGRATION_GUIDE.md",
+    ):
         for link in re.findall(r"\]\(((?!http)[^)#]+)", texts[path]):
             assert (Path(path).parent / link).as_posix() in texts, f"{path}: {link}"
 
 
 def test_the_guide_has_every_option_of_a_job(texts):
-    guide = texts["docs/JOB_DEVELOPMENT_GUIDE.md"]
+    guide = texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
     options = set(JobOptions.__annotations__) - {"left_spec"}  # the generator's own mark
 
     assert {one for one in options if f"{one}=" not in guide} == set()
 
 
 def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(texts):
-    (said,) = re.findall(r'`extend-exclude = "(\^[^"]+)"`', texts["docs/JOB_DEVELOPMENT_GUIDE.md"])
+    (said,) = re.findall(
+        r'`extend-exclude = "(\^[^"]+)"`', texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
+    )
     black = tomllib.loads(texts["pyproject.toml"])["tool"]["black"]
-    path = "/src/shop_jobs/scheduler/x.py"
+    path = "/vendor/targcc-scheduler/x.py"
 
     assert re.search(black["extend-exclude"], path)
     assert re.search(said, path)
@@ -76,7 +83,7 @@ def test_what_the_guide_keeps_black_out_of_has_what_the_project_keeps_it_out_of(
 
 
 def test_the_guide_has_every_state_of_a_run(texts):
-    _, _, table = texts["docs/JOB_DEVELOPMENT_GUIDE.md"].partition(
+    _, _, table = texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"].partition(
         "A run goes through these states:"
     )
     table, _, _ = table.partition("Useful SQL")
@@ -85,15 +92,19 @@ def test_the_guide_has_every_state_of_a_run(texts):
 
 
 def test_the_guides_have_what_waits_for_others(texts):
-    hangfire = texts["docs/MIGRATION_GUIDE.md"].partition("## From Hangfire")[2]
+    hangfire = texts[f"{PACKAGE}/docs/MIGRATION_GUIDE.md"].partition("## From Hangfire")[2]
 
     assert [
         one for one in ("after=run", "scheduler.batch(", "limit={") if one not in hangfire
     ] == []
-    assert "TARGCC_UNKNOWN_AFTER" in texts["docs/JOB_DEVELOPMENT_GUIDE.md"]  # such a run waits
+    assert (
+        "TARGCC_UNKNOWN_AFTER" in texts[f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md"]
+    )  # such a run waits
 
 
-@pytest.mark.parametrize("path", ["docs/JOB_DEVELOPMENT_GUIDE.md", "docs/MIGRATION_GUIDE.md"])
+@pytest.mark.parametrize(
+    "path", [f"{PACKAGE}/docs/JOB_DEVELOPMENT_GUIDE.md", f"{PACKAGE}/docs/MIGRATION_GUIDE.md"]
+)
 def test_a_guide_s_contents_lead_to_its_sections(texts, path):
     headings = re.findall(
         r"^#+ (.+)$", re.sub(r"```.*?```", "", texts[path], flags=re.DOTALL), re.MULTILINE
@@ -129,20 +140,21 @@ def test_what_an_image_and_a_check_are_made_of_has_exact_versions(texts):
     docker, workflow = texts["Dockerfile"], texts[".github/workflows/ci.yml"]
     images = re.findall(r"^(?:FROM|COPY --from=)\s*([a-z./-]+:\S+)", docker, re.MULTILINE)
     actions = re.findall(r"uses: (\S+)", workflow)
-    programs = re.findall(r"uvx (?:--from )?\"?([a-z-]+\S*)", workflow)
+    programs = re.findall(r"uvx (?:--with \S+ )?(?:--from )?\"?([a-z-]+\S*)", workflow)
 
     assert len(images) == 3
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images)
     assert len(actions) == 3
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) for action in actions)
-    assert len(programs) == 4
+    assert len(programs) == 3
     assert all("==" in program or program.startswith("vendor/") for program in programs)
 
 
 def test_an_image_is_installed_by_hashes_and_runs_without_rights(texts):
     build, last = re.split(r"^FROM ", texts["Dockerfile"], flags=re.MULTILINE)[1:]
 
-    assert "--require-hashes" in build
+    assert "--constraints requirements.lock" in build
+    assert "grep -vxFf /tmp/locked" in build  # nothing that the lock lacks
     assert "/uv" not in last
     assert "pip" not in last
     assert last.index("useradd") < last.index("USER app") < last.index("CMD [")
@@ -186,7 +198,7 @@ def test_no_text_of_a_spec_stands_in_what_machines_run(texts):
     words = {"description": hostile, "display_name": hostile}
     jobs = {name: job.model_copy(update=words) for name, job in spec.jobs.items()}
     project = spec.project.model_copy(update={"description": hostile})
-    changed = spec.model_copy(update={"project": project, "jobs": jobs})
+    changed = spec.model_copy(update={"project": project, "jobs": jobs, "scheduler": "vendored"})
     again = {
         file.path: file.content.decode()
         for file in render_project(changed)

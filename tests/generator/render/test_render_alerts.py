@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from targcc_gen.render.job.decorator import decorator
-from targcc_gen.render.vendor import package_module
+from targcc_gen.render.vendor import scheduler_module
 from targcc_gen.spec import dump_spec, parse_spec
 from targcc_gen.spec.reading.problems import SpecErrors
 from targcc_scheduler.alerts.policy import AlertPolicy, Target
@@ -39,10 +39,10 @@ jobs:
 def test_what_a_spec_says_is_what_the_scheduler_does():
     spec = parse_spec(TEXT)
     assert parse_spec(dump_spec(spec)) == spec
-    source = package_module(spec).decode()
+    source = scheduler_module(spec).decode()
     told = []
     exec(
-        source[source.index("configure(\n") : source.index("def __getattr__")],
+        source[source.index("configure(\n") : source.index("if __name__")],
         {"Project": Project, "configure": told.append},
     )
     policy = AlertPolicy.of(told[0])

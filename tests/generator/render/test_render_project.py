@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-import targcc_scheduler
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.job.formatting import formatted
@@ -14,6 +13,7 @@ from targcc_gen.render.tree import LOCK_PATH
 from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec
 from targcc_scheduler import Project
+from targcc_scheduler.migrations.upgrade import sql_script
 
 HEADER = b"Managed by targcc-gen"
 
@@ -34,8 +34,8 @@ def test_the_same_spec_gives_the_same_tree(tree):
 
 
 def test_every_managed_text_file_says_so_in_its_first_lines(tree):
-    quiet = (".json", ".svg", ".min.js", "LICENSE.txt", "py.typed")
-    for file in tree:
+    quiet = (".json", ".svg", ".min.js", "LICENSE.txt", "LICENSE", "py.typed", ".whl")
+    for file in [*tree, *render_project(spec_with("scheduler: vendored\n"))]:
         head = file.content.split(b"\n", 2)[:2]
         told = any(HEADER in line for line in head)
         assert told == (file.owner is Owner.MANAGED and not file.path.endswith(quiet)), file.path
@@ -78,7 +78,7 @@ def test_a_template_with_crlf_gives_the_same_project(tree, tmp_path, monkeypatch
 
 def project_of(tree: Tree) -> Project:
     """The value that the scheduler is told."""
-    source = tree.files["src/acme_jobs/scheduler/__init__.py"].content.decode()
+    source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     [call] = re.findall(r"^configure\(\n.*?^\)\n", source, re.MULTILINE | re.DOTALL)
     told: list[Project] = []
     exec(call, {"configure": told.append, "Project": Project})
@@ -113,7 +113,7 @@ def test_the_scheduler_is_told_of_a_queue_that_is_limited_on_all_nodes(tree):
 
     assert project_of(limited).queue_limits == {"tasks": 1}
     assert project_of(tree).queue_limits == {}
-    assert b"queue_limits" not in tree.files["src/acme_jobs/scheduler/__init__.py"].content[-900:]
+    assert b"queue_limits" not in tree.files["src/acme_jobs/scheduler.py"].content[-900:]
 
 
 ORDERED = """\
@@ -133,11 +133,9 @@ environments:
 
 def test_the_scheduler_is_told_which_queues_share_workers_and_what_waiting_counts(tree):
     source = (
-        render_project(spec_with(ORDERED + STAGING))
-        .files["src/acme_jobs/scheduler/__init__.py"]
-        .content
+        render_project(spec_with(ORDERED + STAGING)).files["src/acme_jobs/scheduler.py"].content
     )
-    assert b"pools" not in tree.files["src/acme_jobs/scheduler/__init__.py"].content[-900:]
+    assert b"pools" not in tree.files["src/acme_jobs/scheduler.py"].content[-900:]
 
     queues = {"critical": 5, "bulk": 1}
     project = project_of(render_project(spec_with(ORDERED)))
@@ -154,33 +152,44 @@ def test_sqlite_is_the_default(tree):
     assert project_of(tree).timeout is None
 
 
-def test_the_scheduler_is_the_package_but_for_a_line_that_says_whose_it_is(tree):
-    for path, content in package_files():
-        if path.startswith("docs/"):  # they are the project's, with its names
-            assert f"src/acme_jobs/scheduler/{path}" not in tree.files
-            assert tree.files[path].content.split(b"\n\n", 1)[1] == content
-            continue
-        rendered = tree.files[f"src/acme_jobs/scheduler/{path}"].content
-        if path == "__init__.py":
-            assert rendered.split(b"\n", 1)[1].startswith(content)
-        else:
-            assert rendered in {content, rendered.split(b"\n", 1)[0] + b"\n" + content}
+def test_the_source_is_the_distribution_but_for_a_line_that_says_whose_it_is():
+    tree = render_project(spec_with("scheduler: vendored\n"))
+    files = {f"targcc_scheduler/{path}": content for path, content in package_files()}
+    folder = assets.scheduler_distribution()
+    files |= {name: (folder / name).read_bytes() for name in ("pyproject.toml", "README.md")}
+    for path, content in files.items():
+        rendered = tree.files[f"vendor/targcc-scheduler/{path}"].content
+        head, _, rest = rendered.partition(b"\n")
+        assert content in {rendered, rest, rest.removeprefix(b"\n")}, path
+        assert content == rendered or HEADER in head
 
 
-def test_a_project_on_the_package_has_few_files_and_the_same_public_names():
-    tree = render_project(spec_with("scheduler: package\n"))
-    inside = [path for path in tree.files if "/scheduler/" in path]
-    assert inside == ["src/acme_jobs/scheduler/__init__.py"]
-    assert len(tree) + len([LOCK_PATH]) <= 25
+def test_a_project_on_the_package_has_few_files():
+    tree = render_project(spec_with())
+    assert len(tree) + len([LOCK_PATH]) <= 27
     assert wheel_path() in tree.files
     assert not [path for path in tree.files if path.startswith("docs/")]
-    offered = ast.parse(tree.files[inside[0]].content)
-    [names] = [
-        ast.literal_eval(one.value)
-        for one in offered.body
-        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
-    ]
-    assert set(names) == set(targcc_scheduler.__all__)
+
+
+def test_the_module_of_the_scheduler_offers_the_public_names_in_both_ways():
+    for way in ("package", "vendored"):
+        tree = render_project(spec_with(f"scheduler: {way}\n"))
+        offered = ast.parse(tree.files["src/acme_jobs/scheduler.py"].content)
+        [names] = [
+            ast.unparse(one.value)
+            for one in offered.body
+            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
+        ]
+        assert names == "targcc_scheduler.__all__"
+
+
+def test_the_schema_is_what_alembic_prints():
+    for database in ("sqlite", "postgresql"):
+        tree = render_project(spec_with(f"database: {database}\n"))
+        [path] = [one for one in tree.files if one.startswith("migrations/")]
+        assert path == f"migrations/scheduler.{database}.sql"
+        text = tree.files[path].content.decode()
+        assert text.partition("\n\n")[2] == sql_script(database)
 
 
 def test_progress_is_told_job_by_job():
@@ -192,23 +201,18 @@ def test_progress_is_told_job_by_job():
 
 
 def test_an_app_that_was_there_before_keeps_its_own_files():
-    tree = render_project(spec_with(project=", package: shop, inside: src"))
-    assert "src/shop/scheduler/jobs/declaration.py" in tree.files
+    tree = render_project(spec_with("scheduler: vendored\n", ", package: shop, inside: src"))
+    assert "vendor/targcc-scheduler/targcc_scheduler/__init__.py" in tree.files
+    assert "src/shop/scheduler.py" in tree.files
     assert "targcc.yaml" in tree.files
     assert not {"README.md", "pyproject.toml", "src/shop/main.py"} & tree.files.keys()
+    assert not any(path.startswith("migrations/") for path in tree.files)
 
 
 def test_an_app_that_was_there_before_gets_few_files_and_the_wheel_with_the_package():
-    tree = render_project(spec_with("scheduler: package\n", ", package: shop, inside: src"))
+    tree = render_project(spec_with(project=", package: shop, inside: src"))
     assert len(tree) <= 10
     assert wheel_path() in tree.files
-
-
-def test_a_guide_names_the_project_it_is_in():
-    tree = render_project(spec_with(project=", package: shop"))
-    guide = tree.files["docs/JOB_DEVELOPMENT_GUIDE.md"].content.decode()
-    assert "from shop.scheduler import job" in guide
-    assert "acme_jobs" not in guide
 
 
 @pytest.mark.parametrize(
@@ -230,5 +234,5 @@ def test_two_paths_that_are_one_on_some_systems_are_refused():
 def test_the_file_that_is_made_for_the_project_is_as_black_leaves_it(scheduler, queues):
     names = ", ".join(f"queue-{number}: {{workers: 2}}" for number in range(queues))
     tree = render_project(spec_with(f"scheduler: {scheduler}\nqueues: {{{names}}}\n"))
-    source = tree.files["src/acme_jobs/scheduler/__init__.py"].content.decode()
+    source = tree.files["src/acme_jobs/scheduler.py"].content.decode()
     assert formatted(source) == source

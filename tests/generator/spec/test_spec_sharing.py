@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
 from targcc_gen.cli.output.schemas import schema_of
-from targcc_gen.render.vendor import scheduler_files
+from targcc_gen.render.vendor import scheduler_module
 from targcc_gen.spec import SpecErrors, parse_spec
 from targcc_gen.spec.docs.schema import spec_schema
 from targcc_gen.spec.sharing.explain import explain
@@ -99,10 +99,9 @@ def test_the_command_explains_and_refuses_what_is_not_there(root):
 
 
 def test_the_scheduler_gets_what_is_different(root):
-    files = dict(scheduler_files(effective(SPEC, root)))
     namespace: dict = {}
-    source = files["__init__.py"].decode()
-    call = source[source.index("configure(\n") :]
+    source = scheduler_module(effective(SPEC, root)).decode()
+    call = source[source.index("configure(\n") : source.index("if __name__")]
 
     def configure(project, environments):
         namespace.update(project=project, environments=environments)

@@ -6,6 +6,9 @@ Made in a checkout of that release, where `targcc-gen` is the release's own:
     cd /tmp/release && uv sync
     PATH="$PWD/.venv/bin:$PATH" python CHECKOUT/tests/generator/sync/older_projects.py CHECKOUT/tests/data/upgrade/0.1
 
+`before-vendor` is the last commit before the scheduler had its place in `vendor/`, 0f6f699f; there the end of the command is
+`CHECKOUT/tests/data/upgrade/before-vendor --vendored`.
+
 The archive holds the bytes of every file, and of the lock each line without its base: that is the compressed text of the file beside
 it, and is put back when the archive is unpacked. So the archive takes half the space; nothing else is changed.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import hashlib
 import io
 import json
 import subprocess
@@ -52,8 +56,8 @@ def unpack(release: str, folder: Path) -> None:
         lock.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def pack(target: Path) -> None:
-    """Render the projects with the `targcc-gen` on the path, and write the archive into `target`."""
+def pack(target: Path, *options: str) -> None:
+    """Render the projects with the `targcc-gen` on the path, and write the archive into `target`; `patch` gets the options."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, text in (
@@ -68,7 +72,8 @@ def pack(target: Path) -> None:
         (folder / "shop/shop/__init__.py").write_text("", encoding="utf-8")
         (folder / "shop/shop/main.py").write_text(MAIN, encoding="utf-8")
         for project, command in COMMANDS:
-            subprocess.run(["targcc-gen", *command], cwd=folder / project, check=True)
+            more = options if command[0] == "patch" else ()
+            subprocess.run(["targcc-gen", *command, *more], cwd=folder / project, check=True)
         target.mkdir(parents=True, exist_ok=True)
         with tarfile.open(target / ARCHIVE, "w:xz", preset=9) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -79,7 +84,8 @@ def _content(path: Path) -> bytes:
     content = path.read_bytes()
     if not path.as_posix().endswith(LOCK):
         return content
-    lines = [_without_base(line) for line in content.decode().splitlines()]
+    root = path.parents[1]
+    lines = [_without_base(line, root) for line in content.decode().splitlines()]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -89,20 +95,24 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _without_base(line: str) -> str:
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _without_base(line: str, root: Path) -> str:
     data = json.loads(line)
-    if "base" in data:
+    if "base" in data and data["sha256"] == _digest(root / data["path"]):
         data["base"] = None
     return json.dumps(data, ensure_ascii=False)
 
 
 def _with_base(line: str, root: Path) -> str:
     data = json.loads(line)
-    if "base" in data:
+    if "base" in data and data["base"] is None:
         content = (root / data["path"]).read_bytes()
         data["base"] = base64.b85encode(bz2.compress(content, 1)).decode()
     return json.dumps(data, ensure_ascii=False)
 
 
 if __name__ == "__main__":
-    pack(Path(sys.argv[1]))
+    pack(Path(sys.argv[1]), *sys.argv[2:])

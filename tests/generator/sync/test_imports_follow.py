@@ -54,7 +54,7 @@ NAMES = Names(OLD, NEW, TARGETS.get)
 
 
 def followed(source: str, module: str = "acme.jobs.report", **more) -> Rewritten:
-    return rewrite(source, Here(module, "acme.scheduler", **{"vendored": True, **more}), NAMES)
+    return rewrite(source, Here(module, "acme.scheduler", **more), NAMES)
 
 
 def test_a_public_name_comes_from_the_scheduler_itself():
@@ -99,18 +99,13 @@ def test_comments_inside_a_statement_stay():
 def test_a_name_that_is_not_public_comes_from_where_it_is():
     text = followed("from acme.scheduler.tables import job_step, metadata\n").text
     assert text == (
-        "from acme.scheduler import metadata\nfrom acme.scheduler.storage.tables import job_step\n"
+        "from acme.scheduler import metadata\nfrom targcc_scheduler.storage.tables import job_step\n"
     )
-
-
-def test_without_a_copy_it_comes_from_the_wheel():
-    text = followed("from acme.scheduler.tables import job_step\n", vendored=False).text
-    assert text == "from targcc_scheduler.storage.tables import job_step\n"
 
 
 def test_a_name_with_another_name_now_keeps_its_own_here():
     text = followed("from acme.scheduler.masking import masked\n").text
-    assert text == "from acme.scheduler.core.secrets import mask as masked\n"
+    assert text == "from targcc_scheduler.core.secrets import mask as masked\n"
 
 
 def test_a_name_that_a_module_only_passed_on_is_found():
@@ -120,12 +115,12 @@ def test_a_name_that_a_module_only_passed_on_is_found():
 
 def test_a_name_that_several_modules_have_is_that_of_the_module_it_came_from():
     text = followed("from acme.scheduler.job import log\n").text
-    assert text == "from acme.scheduler.core.errors import log\n"
+    assert text == "from targcc_scheduler.core.errors import log\n"
 
 
 def test_a_name_that_went_to_another_module_than_its_neighbours_is_found():
     text = followed("from acme.scheduler.context import helper\n").text
-    assert text == "from acme.scheduler.core.text import helper\n"
+    assert text == "from targcc_scheduler.core.text import helper\n"
 
 
 def test_constants_come_before_classes_and_these_before_functions():
@@ -150,7 +145,7 @@ def test_an_import_in_a_function_follows_too():
 def test_a_star_becomes_the_names_in_use():
     text = followed("from acme.scheduler.tables import *\n\nprint(metadata, job_step)\n").text
     assert text.startswith(
-        "from acme.scheduler import metadata\nfrom acme.scheduler.storage.tables import job_step\n"
+        "from acme.scheduler import metadata\nfrom targcc_scheduler.storage.tables import job_step\n"
     )
 
 
@@ -169,10 +164,10 @@ def test_a_module_whose_names_are_public_becomes_the_scheduler(old, new):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("import acme.scheduler.tables as t", "import acme.scheduler.storage.tables as t"),
+        ("import acme.scheduler.tables as t", "import targcc_scheduler.storage.tables as t"),
         (
             "from acme.scheduler import tables as t",
-            "from acme.scheduler.storage import tables as t",
+            "from targcc_scheduler.storage import tables as t",
         ),
     ],
 )
@@ -183,12 +178,12 @@ def test_a_module_with_other_names_becomes_its_new_place(old, new):
 @pytest.mark.parametrize(
     ("source", "advice"),
     [
-        ("import acme.scheduler.tables\n", "what it had is in storage.tables now"),
+        ("import acme.scheduler.context\n", "what it had is in core.errors now"),
         ("import acme.scheduler.alerts as a\na.AlertSender, a.AlertRule\n", "is in alerts."),
         ("import acme.scheduler.masking as m\nm.masked\n", "masked: no more there"),
         ("from acme.scheduler.database import current_version\n", "migrate(url) returns"),
         ("from acme.scheduler.project import NOW\n", "NOW is no more"),
-        ("patch('acme.scheduler.alerts._post')\n", "acme.scheduler.alerts.dispatcher._post"),
+        ("P = ['acme.scheduler.pytest_plugin']\n", "pytest finds the plugin"),
     ],
 )
 def test_what_cannot_be_rewritten_is_named_with_what_to_write(source, advice):
@@ -205,6 +200,43 @@ def test_of_a_statement_what_can_follow_does():
         "from acme.scheduler import migrate\nfrom acme.scheduler.database import current_version\n"
     )
     assert len(found.left) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "import acme.scheduler.tables\n\nprint(acme.scheduler.tables.job_step)\n",
+            "import targcc_scheduler.storage.tables\n\nprint(targcc_scheduler.storage.tables.job_step)\n",
+        ),
+        (
+            "patch('acme.scheduler.alerts._post', None)\n",
+            "patch('targcc_scheduler.alerts.dispatcher._post', None)\n",
+        ),
+        ('load("acme.scheduler.tables")\n', 'load("targcc_scheduler.storage.tables")\n'),
+    ],
+)
+def test_a_name_that_is_written_out_follows(old, new):
+    found = followed(old)
+    assert (found.text, found.left) == (new, ())
+
+
+def test_a_module_inside_the_scheduler_imports_its_neighbours_and_the_project():
+    old = "from ...services import Orders\nfrom ..tables import job_step, metadata\nfrom . import pager\n"
+    found = followed(old, "acme.scheduler.alerts.mine", inside=True)
+    assert found.text == (
+        "from acme.services import Orders\n"
+        "from targcc_scheduler.storage.tables import job_step, metadata\n"
+        "from . import pager\n"
+    )
+
+
+def test_dots_that_were_put_right_already_stay():
+    old = "from ..tables import job_step\nfrom acme.scheduler.tables import metadata\n"
+    found = followed(old, "acme.scheduler.alerts.mine", inside=True, is_placed=True)
+    assert found.text == (
+        "from ..tables import job_step\nfrom targcc_scheduler.storage.tables import metadata\n"
+    )
 
 
 @pytest.mark.parametrize(

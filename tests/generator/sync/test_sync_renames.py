@@ -10,10 +10,10 @@ from targcc_gen.sync.planner.planner import plan_eject
 from targcc_gen.sync.renames.table import Renames
 
 LAYOUT = Layout("src/acme")
-OLD = "src/acme/scheduler/runs.py"
-NEW = "src/acme/scheduler/storage/runs.py"
-CLAIM = "src/acme/scheduler/storage/claim.py"
-SETTLE = "src/acme/scheduler/storage/settle.py"
+OLD = "vendor/targcc-scheduler/targcc_scheduler/runs.py"
+NEW = "vendor/targcc-scheduler/targcc_scheduler/storage/runs.py"
+CLAIM = "vendor/targcc-scheduler/targcc_scheduler/storage/claim.py"
+SETTLE = "vendor/targcc-scheduler/targcc_scheduler/storage/settle.py"
 HEADER = "# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.\n"
 
 HEAD = '''"""Runs."""
@@ -69,8 +69,8 @@ SETTLE_NOW = (
     + SETTLE_CODE
 )
 OTHERS = {
-    "src/acme/scheduler/settings.py": "class Settings: ...\n",
-    "src/acme/scheduler/tables.py": "runs = None\n",
+    "vendor/targcc-scheduler/targcc_scheduler/settings.py": "class Settings: ...\n",
+    "vendor/targcc-scheduler/targcc_scheduler/tables.py": "runs = None\n",
 }
 
 
@@ -115,8 +115,8 @@ class TestMoved:
         plan = self.upgrade(tmp_path)
         assert (tmp_path / NEW).read_text() == MOVED
         assert not old.exists()
-        assert change_at(plan, NEW).reason == "moved from scheduler/runs.py"
-        assert change_at(plan, OLD).reason == "moved to scheduler/storage/runs.py"
+        assert change_at(plan, NEW).reason == "moved from targcc_scheduler/runs.py"
+        assert change_at(plan, OLD).reason == "moved to targcc_scheduler/storage/runs.py"
         assert plan_of({NEW: MOVED}, tmp_path, TO_ONE).is_empty
 
     def test_edits_come_along(self, tmp_path, old):
@@ -132,7 +132,7 @@ class TestMoved:
         change = change_at(plan, NEW)
         assert (change.action, change.reason) == (
             Action.MERGE,
-            "moved from scheduler/runs.py, your 2 lines kept",
+            "moved from targcc_scheduler/runs.py, your 2 lines kept",
         )
         assert not old.exists()
         assert plan_of({NEW: MOVED}, tmp_path, TO_ONE).is_empty
@@ -214,7 +214,7 @@ class TestMoved:
         assert not (tmp_path / NEW).exists()
         assert (
             change_at(plan, NEW).reason
-            == "you deleted it as scheduler/runs.py; restore brings it back"
+            == "you deleted it as targcc_scheduler/runs.py; restore brings it back"
         )
         assert plan_of({NEW: MOVED}, tmp_path, TO_ONE).is_empty
         apply(plan_of({NEW: MOVED}, tmp_path, TO_ONE, restore=[NEW]))
@@ -227,7 +227,7 @@ class TestMoved:
         assert old.read_text() == mine
         assert (tmp_path / NEW).read_text() == MOVED
         assert change_at(plan, OLD).reason == (
-            "ejected; it stays, and nothing uses it: targcc-gen makes scheduler/storage/runs.py now"
+            "ejected; it stays, and nothing uses it: targcc-gen makes targcc_scheduler/storage/runs.py now"
         )
 
     def test_line_ends_are_kept(self, tmp_path, old):
@@ -278,7 +278,10 @@ class TestSplit:
         assert (tmp_path / SETTLE).read_text() == SETTLE_NOW.replace(
             "GRACE = 30", "GRACE = 31"
         ).replace('info("closed")', 'info("closed for good")')
-        assert change_at(plan, CLAIM).reason == "moved from scheduler/runs.py, your 2 lines kept"
+        assert (
+            change_at(plan, CLAIM).reason
+            == "moved from targcc_scheduler/runs.py, your 2 lines kept"
+        )
         assert not old.exists()
         assert not (tmp_path / ".targcc/kept").exists()
 
@@ -416,7 +419,7 @@ class TestSplit:
 
     def test_a_file_that_lost_a_part_takes_the_edits_of_another(self, tmp_path, old):
         """Both files are edited, and a part of the one goes into the other."""
-        other = "src/acme/scheduler/other.py"
+        other = "vendor/targcc-scheduler/targcc_scheduler/other.py"
         extra = "\n\ndef extra() -> int:\n    return GRACE\n"
         apply(make_plan(tree({OLD: FIRST, other: HEADER + extra}), tmp_path))
         stays = FIRST.replace(CLAIM_CODE, "") + extra
@@ -429,7 +432,10 @@ class TestSplit:
 
 
 def test_two_files_are_joined_with_the_edits_of_both(tmp_path):
-    one, two = "src/acme/scheduler/one.py", "src/acme/scheduler/two.py"
+    one, two = (
+        "vendor/targcc-scheduler/targcc_scheduler/one.py",
+        "vendor/targcc-scheduler/targcc_scheduler/two.py",
+    )
     texts = {one: HEADER + '"""One."""\n' + CLAIM_CODE, two: HEADER + '"""Two."""\n' + SETTLE_CODE}
     apply(make_plan(tree(texts), tmp_path))
     (tmp_path / one).write_text(
@@ -444,7 +450,7 @@ def test_two_files_are_joined_with_the_edits_of_both(tmp_path):
     ).replace('info("closed")', 'info("closed for good")')
     assert (
         change_at(plan, NEW).reason
-        == "moved from scheduler/one.py and scheduler/two.py, your 2 lines kept"
+        == "moved from targcc_scheduler/one.py and targcc_scheduler/two.py, your 2 lines kept"
     )
 
 
@@ -466,7 +472,10 @@ def test_the_same_path_may_be_another_file_now(tmp_path, old):
 
 
 def test_a_page_follows_too(tmp_path):
-    page, there = "src/acme/scheduler/dashboard/run.html", "src/acme/scheduler/web/run.html"
+    page, there = (
+        "vendor/targcc-scheduler/targcc_scheduler/dashboard/run.html",
+        "vendor/targcc-scheduler/targcc_scheduler/web/run.html",
+    )
     text = "<h1>Run</h1>\n<p>one</p>\n<p>two</p>\n"
     apply(make_plan(tree({page: text}), tmp_path))
     (tmp_path / page).write_text(text.replace("two", "TWO"))

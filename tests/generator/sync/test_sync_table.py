@@ -9,9 +9,14 @@ from targcc_gen.render import render_project
 from targcc_gen.render.tree import Layout
 from targcc_gen.spec import load_spec, parse_spec
 from targcc_gen.sync.lock import Lock, digest
-from targcc_gen.sync.renames.table import Renames
+from targcc_gen.sync.renames.table import HOME, Renames
 
-SPEC = "targcc: 1\nproject: {name: acme-jobs, package: acme_jobs}\njobs: {}\n"
+SPEC = """\
+targcc: 1
+project: {name: acme-jobs, package: acme_jobs}
+scheduler: vendored
+jobs: {}
+"""
 
 
 def managed(release: str, project: str) -> set[str]:
@@ -22,7 +27,7 @@ def managed(release: str, project: str) -> set[str]:
     return {entry["path"] for entry in entries if entry["owner"] == "managed"}
 
 
-@pytest.mark.parametrize("release", ["0.1"])
+@pytest.mark.parametrize("release", ["0.1", "before-vendor"])
 def test_each_managed_file_of_an_earlier_release_is_there_or_in_the_table(release):
     tree = render_project(parse_spec(SPEC))
     renames = Renames.load(tree.layout)
@@ -48,8 +53,8 @@ def test_what_an_earlier_release_wrote_into_peoples_files_is_known(tmp_path, pro
 
 def test_the_rows_are_found_in_an_app_too():
     places = Renames.load(Layout("shop", "shop/migrations")).places
-    assert places["shop/scheduler/masking.py"] == ("shop/scheduler/core/secrets.py",)
-    assert places["shop/migrations/env.py"] == ("shop/scheduler/migrations/env.py",)
+    assert places["shop/scheduler/masking.py"] == (f"{HOME}core/secrets.py",)
+    assert places["shop/migrations/env.py"] == (f"{HOME}migrations/env.py",)
 
 
 def test_no_file_moves_to_where_it_was():

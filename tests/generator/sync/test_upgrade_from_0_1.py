@@ -145,7 +145,7 @@ def test_what_a_project_got_once_follows(projects, tmp_path, monkeypatch):
     assert '  "polars>=1",\n' in pyproject.read_text(encoding="utf-8")
     assert ignore.read_text(encoding="utf-8").endswith("exports/\n")
     fresh = tmp_path / "fresh"
-    targcc_gen("new", str(fresh), "--yes", "--name", "acme-jobs")
+    targcc_gen("new", str(fresh), "--yes", "--name", "acme-jobs", "--scheduler", "vendored")
     for path in (
         "Dockerfile",
         "compose.yaml",

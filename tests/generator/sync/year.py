@@ -139,8 +139,8 @@ class Year:
             self.write_into(self.chance.choice(files), after="def execute")
 
     def edit_the_scheduler(self) -> None:
-        """Somebody writes into the copy of the scheduler."""
-        if files := self.code("scheduler"):
+        """Somebody writes into the source of the scheduler."""
+        if files := self.source():
             self.write_into(self.chance.choice(files))
 
     def edit_the_rest(self) -> None:
@@ -152,15 +152,15 @@ class Year:
 
     def format_some(self) -> None:
         """A formatter with ideas of its own goes over a folder."""
-        folder = self.chance.choice(["jobs", "scheduler/core", "scheduler/node"])
-        files = [path for path in self.code(folder)[:25] if path.is_file()]
+        some = self.chance.choice([self.code("jobs"), self.source("core"), self.source("node")])
+        files = [path for path in some[:25] if path.is_file()]
         if files:
             width = self.chance.choice(["88", "100"])
             command = [sys.executable, "-m", "black", "-q", "-l", width, *map(str, files)]
             subprocess.run(command, check=True, timeout=120)
 
     def switch(self) -> None:
-        """The other way of having the scheduler; edits of the copy block the way."""
+        """The other way of having the scheduler; edits of the source block the way."""
         way = self.chance.choice(["package", "vendored"])
         before = self.state()
         result = self.gen("scheduler", way, allowed={0, 3})
@@ -169,7 +169,7 @@ class Year:
 
     def delete_a_file(self) -> None:
         """Somebody deletes a file; half of them want it back soon, the others at the end of the month."""
-        path = self.chance.choice([*self.code("scheduler"), *self.code("jobs")])
+        path = self.chance.choice([*self.source(), *self.code("jobs")])
         name = path.relative_to(self.root).as_posix()
         if any(place == name for place in self.written.values()) or path.name == "__init__.py":
             return
@@ -339,6 +339,11 @@ class Year:
     def code(self, folder: str) -> list[Path]:
         """The Python files of a folder of the package, some of which are nobody's."""
         return sorted((self.root / "src/acme_jobs" / folder).rglob("*.py"))
+
+    def source(self, folder: str = ".") -> list[Path]:
+        """The Python files of a folder of the scheduler's source; none with the package."""
+        tree = self.root / "vendor/targcc-scheduler/targcc_scheduler"
+        return sorted((tree / folder).rglob("*.py"))
 
     def jobs(self) -> list[str]:
         """The jobs of the spec."""

@@ -2,7 +2,6 @@ import gc
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from typing import Any
 
 import click
 import pytest
-import targcc_scheduler
 from click.testing import CliRunner, Result
+from targcc_gen.render import render_project
+from targcc_gen.spec import parse_spec
+from targcc_gen.sync import apply, make_plan
 from targcc_scheduler import __version__, configure
 from targcc_scheduler import project as projects
 from targcc_scheduler.cli.main import main
@@ -72,12 +73,10 @@ def test_the_version_says_how_the_project_has_the_scheduler(targcc: Targcc):
 
 @pytest.fixture(scope="module")
 def vendored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a project with a copy of the scheduler, and one environment."""
+    """The folder of a project with the source of the scheduler, and one environment."""
     root = tmp_path_factory.mktemp("vendored")
-    copy = root / "acme_jobs" / "scheduler"
-    shutil.copytree(Path(targcc_scheduler.__file__).parent, copy)
-    with (copy / "__init__.py").open("a", encoding="utf-8") as file:
-        file.write('configure(Project(name="acme", package="acme_jobs"), {"staging": {}})\n')
+    text = "targcc: 1\nproject: {name: acme, package: acme_jobs}\nscheduler: vendored\nenvironments: {staging: {}}\n"
+    apply(make_plan(render_project(parse_spec(text), spec_text=text), root))
     return root
 
 
@@ -86,7 +85,13 @@ def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, *words],
         cwd=root,
-        env=os.environ | more,
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(
+                [str(root / "vendor/targcc-scheduler"), str(root / "src")]
+            )
+        }
+        | more,
         capture_output=True,
         text=True,
         check=False,
@@ -94,7 +99,7 @@ def at(root: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_vendored_copy_says_so(vendored: Path):
+def test_a_vendored_scheduler_says_so(vendored: Path):
     said = at(vendored, "-m", "acme_jobs.scheduler", "--version").stdout
     assert said == f"acme, targcc-scheduler {__version__} (vendored)\n"
 
@@ -240,7 +245,8 @@ def test_arguments_come_one_by_one_or_as_json(targcc: Targcc):
         (["user", "remove", "nobody"], "error: there is no user nobody"),
         (["token", "revoke", "nothing"], "error: there is no token nothing"),
         (["token", "create", "ci", "--role", "boss"], "viewer"),
-        (["migrate", "--sql", "oracle"], "there are no scripts for 'oracle'"),
+        (["migrate", "--sql", "oracle"], "'oracle' is not one of 'sqlite', 'postgresql', 'mssql'"),
+        (["migrate", "--sql", "sqlite", "--since", "9"], "there is no revision '9'"),
         (["nonsense"], "No such command"),
     ],
 )
@@ -449,3 +455,11 @@ def test_roles_of_ones_own_are_made_changed_given_and_removed(targcc: Targcc, tm
     audit = rows(tmp_path / "jobs.db", "SELECT Action, Detail FROM c_JobAudit ORDER BY Id")
     assert audit[0] == ("create role", "finance: operator of finance:*")
     assert ("change role", "dana is viewer") in audit
+
+
+def test_the_guides_come_with_the_scheduler(targcc: Targcc):
+    listed = targcc("docs").stdout
+    assert [line.split()[2] for line in listed.splitlines()] == ["jobs", "migration", "security"]
+    guide = targcc("docs", "jobs").stdout
+    assert guide.startswith("# ")
+    assert "acme_jobs" not in guide

@@ -1,17 +1,12 @@
-"""Jobs in a library that many projects import, and two copies of the scheduler in one process."""
+"""Jobs in a library that many projects import."""
 
 import importlib
-import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
-import targcc_scheduler
-from projects import RIG
-from targcc_scheduler import JobError, JobResult, Project, run_job
-from targcc_scheduler.jobs.discovery import discover
+from targcc_scheduler import Project, run_job
 from targcc_scheduler.jobs.registry import JobRegistry
 
 LIBRARY = """
@@ -90,72 +85,3 @@ def test_a_class_leads_to_the_definition_of_its_project(make_package):
     assert registry.find(klass).queue == "north"
     assert registry.find(klass) == registry.definitions["Report"]
     assert registry.find(klass) is registry.definitions["Report"]
-
-
-# Two copies.
-
-
-@pytest.fixture
-def vendored(make_package, tmp_path):
-    """A project with a copy of the scheduler in it."""
-    package = make_package("acme_jobs")
-    ours = Path(targcc_scheduler.__file__).parent
-    shutil.copytree(ours, tmp_path / package / "scheduler", ignore=shutil.ignore_patterns("__pyc*"))
-    return f"{package}.scheduler"
-
-
-def errors(package):
-    return [one.error for one in discover(package).broken]
-
-
-def job_that_imports(package, body="def execute(self): ...", names="job"):
-    return f"""
-        from {package} import {names}
-
-        @job("0 2 * * *")
-        class ReportJob:
-            {body}
-    """
-
-
-def test_a_job_of_the_vendored_copy_is_reported_by_the_installed_one(make_package, vendored):
-    package = make_package("mixed", report=job_that_imports(vendored))
-    assert errors(package) == [
-        "targcc_scheduler.core.errors.JobError: ReportJob is made a job by acme_jobs.scheduler, but this process runs targcc_scheduler: write from rig_jobs.scheduler import job"
-    ]
-
-
-def test_a_job_of_the_installed_copy_is_reported_by_the_vendored_one(make_package, vendored):
-    copy = importlib.import_module(vendored)
-    copy.configure(copy.Project(name="acme", package="acme_jobs"))
-    package = make_package("mixed", report=job_that_imports("targcc_scheduler"))
-    discovery = importlib.import_module(f"{vendored}.jobs.discovery")
-    assert [one.error for one in discovery.discover(package).broken] == [
-        "acme_jobs.scheduler.core.errors.JobError: ReportJob is made a job by targcc_scheduler, but this process runs acme_jobs.scheduler: write from acme_jobs.scheduler import job"
-    ]
-
-
-@pytest.mark.parametrize("service", ["Scheduler", "Mailer"])
-def test_a_constructor_that_asks_for_the_other_copys_services_is_reported(
-    service, make_package, vendored
-):
-    body = f"def __init__(self, it: {service}): ...\n\n            def execute(self): ..."
-    job = job_that_imports("targcc_scheduler", body)
-    text = job.replace("import job", f"import job\n        from {vendored} import {service}")
-    package = make_package("mixed", report=text)
-    assert errors(package) == [
-        f"targcc_scheduler.core.errors.JobError: ReportJob asks for it: {service} of acme_jobs.scheduler, but this process runs targcc_scheduler: write from rig_jobs.scheduler import {service}"
-    ]
-
-
-def test_a_result_of_the_other_copy_is_refused_and_not_taken_for_success(vendored):
-    foreign = importlib.import_module(vendored).JobResult.failure("no orders")
-    with pytest.raises(JobError, match=r"JobResult of acme_jobs\.scheduler, but this process runs"):
-        JobResult.of(foreign)
-
-
-def test_a_class_of_the_other_copy_cannot_be_enqueued(make_package, vendored):
-    package = make_package("mixed", report=job_that_imports(vendored))
-    klass = importlib.import_module(f"{package}.report").ReportJob
-    with pytest.raises(JobError, match=r"made a job by acme_jobs\.scheduler"):
-        JobRegistry(package, project=RIG).find(klass)

@@ -505,3 +505,16 @@ def test_a_time_in_a_card_has_its_name_beside_it():
 
     assert len(cells) > 10
     assert [cell for cell in cells if "named" not in cell[1]] == []
+
+
+async def test_the_guides_are_pages_with_links_that_lead_somewhere(site: Site):
+    client = (await site.user("viewer")).client
+    listed = await client.get("/jobs/help")
+    assert listed.status_code == 200
+    for name in ("jobs", "migration", "security"):
+        assert f"/jobs/help/{name}" in listed.text
+        page = await client.get(f"/jobs/help/{name}")
+        assert page.status_code == 200
+        ids = set(re.findall(r'id="([^"]+)"', page.text))
+        assert set(re.findall(r'href="#([^"]+)"', page.text)) - {"main"} <= ids
+    assert (await client.get("/jobs/help/other")).status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ _COLORS = {
     "delete": "magenta",
 }
 _SHOWN_LINES = 6
+_MOST_OF_SOURCE = 8
 _MAX_WIDTH = 60
 
 
@@ -132,7 +134,7 @@ def show_plan(plan: Plan, *, diff: bool = False) -> None:
         what = "changed" if "/overrides/" in name else what
         click.echo(f"{click.style('template'.ljust(9), fg='cyan')} {name}  {what}")
     changes = [change for change in plan.changes if change.action != "unchanged"]
-    changes = _without_plain_moves(changes)
+    changes = _without_source_tree(_without_plain_moves(changes))
     changes.sort(key=lambda change: change.action == "conflict")
     width = min(_MAX_WIDTH, max((len(change.path) for change in changes), default=0))
     for change in changes:
@@ -146,14 +148,41 @@ def show_plan(plan: Plan, *, diff: bool = False) -> None:
         show_diff(plan)
 
 
+NO_SUCCESSOR = "it has no successor"
+"""Why a file goes that nobody edited, and whose text is nowhere now."""
+
+
 def _without_plain_moves(changes: list[Change]) -> list[Change]:
     """The changes but those of files that nobody edited and that only moved: of these, how many there are."""
     moved = [one for one in changes if one.moved and one.action in {"create", "delete"}]
-    plain = [one for one in moved if not one.left]
-    left = sum(one.action == "delete" for one in plain)
+    plain = {one.path for one in moved if not one.left and one.owner.value == "managed"}
+    gone = [one for one in changes if one.action == "delete" and one.reason == NO_SUCCESSOR]
+    left = sum(one.action == "delete" and one.path in plain for one in changes)
     if left:
         files = "1 file of targcc-gen's has" if left == 1 else f"{left} files of targcc-gen's have"
-        click.echo(f"{click.style('move'.ljust(9), fg='cyan')} {files} another place now")
+        more = f", {len(gone)} {'is' if len(gone) == 1 else 'are'} gone" if gone else ""
+        click.echo(f"{click.style('move'.ljust(9), fg='cyan')} {files} another place now{more}")
+        plain |= {one.path for one in gone}
+    return [one for one in changes if one.path not in plain]
+
+
+def _without_source_tree(changes: list[Change]) -> list[Change]:
+    """The changes but those of the scheduler's source that nobody edited: of these, how many there are."""
+    from targcc_gen.render.package import SOURCE_TREE
+
+    plain = [
+        one
+        for one in changes
+        if one.path.startswith(f"{SOURCE_TREE}/")
+        and one.action in {"create", "update", "delete"}
+        and (not one.reason or one.action == "delete")
+    ]
+    if len(plain) <= _MOST_OF_SOURCE:
+        return changes
+    counts = Counter(one.action for one in plain)
+    for action, count in counts.items():
+        name = click.style(f"{action.value:<9}", fg=_COLORS[action.value])
+        click.echo(f"{name} {SOURCE_TREE}/  ({count} files)")
     return [one for one in changes if one not in plain]
 
 

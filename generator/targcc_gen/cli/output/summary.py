@@ -40,11 +40,11 @@ def _rows(changes: list[Change], package: str) -> Iterator[tuple[str, str, str]]
     if len(jobs) > _MAX_JOBS:
         yield f"src/{package}/jobs/", "yours", f"and {len(jobs) - _MAX_JOBS} more jobs"
     rest = [change for change in changes if not change.summary]
-    for folder in (f"src/{package}/scheduler/", "vendor/", "tests/", "docs/"):
+    for folder in ("vendor/targcc-scheduler/", "vendor/", "tests/"):
         inside = [change for change in rest if change.path.startswith(folder)]
         if inside:
             owners = {change.owner.shown for change in inside}
-            note = "regenerated; your edits are merged" if "scheduler" in folder else ""
+            note = "regenerated; your edits are merged" if "targcc-scheduler" in folder else ""
             owner = owners.pop() if len(owners) == 1 else "both"
             files = "1 file" if len(inside) == 1 else f"{len(inside)} files"
             yield f"{folder}  ({files})", owner, note

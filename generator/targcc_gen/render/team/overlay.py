@@ -59,7 +59,7 @@ def _text(override: Override, known: TreeFile | None, data: dict[str, Any]) -> s
 
 def _check(override: Override, path: str, spec: Spec) -> None:
     package = f"src/{spec.project.package}"
-    ours = (".targcc/", "vendor/", f"{package}/scheduler/", f"{package}/jobs/", "tests/jobs/")
+    ours = (".targcc/", "vendor/", f"{package}/scheduler.py", f"{package}/jobs/", "tests/jobs/")
     problem = path_problem(path)
     if problem is None and (path == "targcc.yaml" or path.startswith(ours)):
         problem = "is not a team's to replace: jobs come from blueprints, the scheduler is as it is"

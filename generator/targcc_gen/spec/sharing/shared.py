@@ -46,7 +46,7 @@ class SharedSpec(Frozen):
     )
     extends: str | None = Field(default=None, description="Another file, below this one.")
     database: Literal["sqlite", "postgresql"] | None = None
-    scheduler: Literal["vendored", "package"] | None = None
+    scheduler: Literal["package", "vendored"] | None = None
     queues: dict[QueueName, QueueSpec] = Field(default_factory=dict)
     pools: dict[QueueName, PoolSpec] = Field(default_factory=dict)
     calendars: dict[CalendarName, CalendarSpec] = Field(default_factory=dict)

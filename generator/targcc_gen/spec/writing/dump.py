@@ -119,7 +119,7 @@ def _shared(spec: Spec) -> Iterator[str]:
     said = Spec.model_fields if spec.extends is None else spec.model_fields_set
     if "database" in said:
         yield f"database: {spec.database}"
-    if "scheduler" in said and (spec.extends is not None or spec.scheduler != "vendored"):
+    if "scheduler" in said and (spec.extends is not None or spec.scheduler != "package"):
         yield f"scheduler: {spec.scheduler}"
     if "queues" in said:
         entries = (f"  {queue_entry(name, queue)}" for name, queue in spec.queues.items())

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from targcc_gen.render.package import PACKAGE
 from targcc_gen.sync.renames.imports import Module
 
 TABLE = Path(__file__).with_name("names.toml")
@@ -92,11 +93,25 @@ class Names:
             else list(map(_module, places))
         )
 
+    def whole(self, module: str) -> str | None:
+        """The one module that has all that one of the earlier release defined; None where there is none."""
+        places, path = self.places(module), self.old_path(module)
+        if path is None or len(places) != 1:
+            return None
+        new = self._new(f"{places[0].replace('.', '/')}.py") or self._new(
+            f"{places[0].replace('.', '/')}/__init__.py"
+        )
+        return places[0] if new is not None and self._old(path).defined <= new.names else None
+
     @cached_property
     def public(self) -> Mapping[str, str]:
         """The names that the scheduler offers, and the module each is from."""
         init = Module(self.new["__init__.py"])
-        return {one.name: one.module for one in init.imports.values() if one.level == 1}
+        return {
+            one.name: one.module.removeprefix(f"{PACKAGE}.")
+            for one in init.imports.values()
+            if one.level == 1 or one.module.startswith(f"{PACKAGE}.")
+        }
 
     def _find(self, module: str, name: str, seen: frozenset[str]) -> Place | Value | Gone:
         path, key = self.old_path(module), f"{module}:{name}"

@@ -6,11 +6,10 @@ import ast
 import re
 from dataclasses import dataclass, field
 
+from targcc_gen.render.package import PACKAGE
 from targcc_gen.sync.imports_follow.names import Gone, Names, Place, Value
 from targcc_gen.sync.imports_follow.source import Node, Source, run_of_imports
 from targcc_gen.sync.imports_follow.statements import Bound, statement
-
-WHEEL = "targcc_scheduler"
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,17 @@ class Here:
 
     Attributes:
         module: Its name: `acme_jobs.jobs.report`; empty for one that is in no package.
-        scheduler: The name of the scheduler's package: `acme_jobs.scheduler`.
-        vendored: Whether the scheduler's own modules are below that; else they are those of the wheel.
+        scheduler: The name of the project's module of the scheduler: `acme_jobs.scheduler`. The scheduler was below that.
         is_package: Whether it is an `__init__`.
+        inside: Whether it is a module of the scheduler itself.
+        is_placed: Whether what it imports with dots is right already.
     """
 
     module: str
     scheduler: str
-    vendored: bool
     is_package: bool = False
+    inside: bool = False
+    is_placed: bool = False
 
     def absolute(self, node: ast.ImportFrom) -> str:
         """The module that a statement imports from, without dots before it."""
@@ -149,7 +150,16 @@ class _Rewriter:
     def _change(self, node: ast.Import | ast.ImportFrom) -> _Change | None:
         if isinstance(node, ast.Import):
             return self._import(node)
+        if node.level and self.here.is_placed:
+            return None
         absolute = self.here.absolute(node)
+        if (
+            node.level
+            and self.here.inside
+            and not f"{absolute}.".startswith(f"{self.here.scheduler}.")
+        ):
+            names = [Bound.of(one, one.name) for one in node.names]
+            return _Change(node, instead=statement(absolute, names, self.source.indent(node)))
         module = "" if absolute == self.here.scheduler else self._below(absolute)
         if module is None or (module and self.names.old_path(module) is None):
             return None
@@ -184,15 +194,11 @@ class _Rewriter:
         elif isinstance(place, Gone):
             self._leave(change.node, place.advice or f"{alias.name} is no more")
             change.same.append(Bound.of(alias, alias.name))
-        elif place.is_public:
+        elif place.is_public and not self.here.inside:
             change.public.append(Bound.of(alias, place.name))
         else:
-            module = self._module(change.root, place)
+            module = f"{PACKAGE}.{place.module}"
             change.deep.setdefault(module, []).append(Bound.of(alias, place.name))
-
-    def _module(self, root: str, place: Place) -> str:
-        """The module of a name that the scheduler does not offer itself."""
-        return f"{root if self.here.vendored else WHEEL}.{place.module}"
 
     def _module_of(self, change: _Change, module: str, alias: ast.alias) -> None:
         """`from acme_jobs.scheduler import tables`: a module, by what is used of it."""
@@ -204,8 +210,7 @@ class _Rewriter:
         parent, _, there = change.root.rpartition(".")
         if place:
             below, _, there = place.rpartition(".")
-            root = change.root if self.here.vendored else WHEEL
-            parent = ".".join(filter(None, [root, below]))
+            parent = ".".join(filter(None, [PACKAGE, below]))
         elif not parent.strip("."):
             parent = change.root[: len(change.root) - len(there)]  # `.scheduler` is below `.`
         change.deep.setdefault(parent, []).append(Bound(there, None if name == there else name))
@@ -216,14 +221,24 @@ class _Rewriter:
         if not moved:
             return None
         if len(node.names) > 1 or moved[0].asname is None:
-            self._leave(node, self._whereabouts(self._below(moved[0].name) or ""))
-            return None
+            return self._import_by_its_name(node, moved[0])
         place = self._place_of_module(node, self._below(moved[0].name) or "", moved[0].asname)
         if place is None:
             return None
-        root = self.here.scheduler if self.here.vendored or not place else WHEEL
-        module = ".".join(filter(None, [root, place]))
+        module = f"{PACKAGE}.{place}" if place else self.here.scheduler
         return _Change(node, instead=f"import {module} as {moved[0].asname}")
+
+    def _import_by_its_name(self, node: ast.Import, alias: ast.alias) -> _Change | None:
+        """`import acme_jobs.scheduler.tables`, and every use of it by that name."""
+        module = self._below(alias.name) or ""
+        whole = self.names.whole(module)
+        if len(node.names) > 1 or whole is None:
+            self._leave(node, self._whereabouts(module))
+            return None
+        for use in ast.walk(self.source.tree):
+            if isinstance(use, ast.Attribute) and ast.unparse(use) == alias.name:
+                self.edits.append((*self.source.span(use), f"{PACKAGE}.{whole}"))
+        return _Change(node, instead=f"import {PACKAGE}.{whole}")
 
     def _moved(self, name: str) -> bool:
         module = self._below(name)
@@ -237,10 +252,12 @@ class _Rewriter:
         places = [] if used is None else [self.names.find(module, name) for name in sorted(used)]
         found = [one for one in places if isinstance(one, Place)]
         if not places or len(found) < len(places) or {one.name for one in found} != used:
+            if (whole := self.names.whole(module)) is not None:
+                return whole
             gone = ", ".join(sorted((used or set()) - {one.name for one in found}))
             self._leave(node, f"{gone}: no more there" if gone else self._whereabouts(module))
             return None
-        if all(one.is_public for one in found):
+        if all(one.is_public for one in found) and not self.here.inside:
             return ""
         modules = {one.module for one in found}
         if len(modules) > 1:
@@ -328,17 +345,32 @@ class _Rewriter:
         self.edits.append((place, place, f"{'' if is_last_line else chr(10)}{blank}{text}"))
 
     def _strings(self) -> None:
-        """Texts that name a module, as tests have them for a patch."""
+        """Texts that name a module or what is in one, as tests have them for a patch."""
         for node in ast.walk(self.source.tree):
             if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
                 continue
-            module, _, name = (self._below(node.value) or "").rpartition(".")
-            if not name.isidentifier() or self.names.old_path(module) is None:
+            below = self._below(node.value) or ""
+            if below == "pytest_plugin":
+                self._leave(
+                    node, "take it out: pytest finds the plugin of targcc-scheduler by itself"
+                )
                 continue
-            place = self.names.find(module, name)
-            new = self._module(self.here.scheduler, place) if isinstance(place, Place) else ""
-            if isinstance(place, Place) and f"{new}.{place.name}" != node.value:
-                self._leave(node, f"{new}.{place.name}")
+            new, text = self._named(below), self.source.segment(node)
+            if new and text.count(node.value) == 1:
+                start, end = self.source.span(node)
+                self.edits.append((start, end, text.replace(node.value, f"{PACKAGE}.{new}")))
+            elif new:
+                self._leave(node, f"{PACKAGE}.{new}")
+
+    def _named(self, below: str) -> str:
+        """What a text below the scheduler's name is called now; empty for what is no name of an earlier release."""
+        module, _, name = below.rpartition(".")
+        if not below or not name.isidentifier():
+            return ""
+        if self.names.old_path(below) is not None:
+            return self.names.whole(below) or ""
+        place = self.names.find(module, name) if self.names.old_path(module) is not None else None
+        return f"{place.module}.{place.name}" if isinstance(place, Place) else ""
 
     def _leave(self, node: Node, advice: str) -> None:
         text = self.source.segment(node)

@@ -103,7 +103,8 @@ class _Follower:
             return
         is_untouched = here is MISSING or same(here, old)
         there = [one for one in (old, new) if one is not MISSING]
-        if _are(Mapping, here, *there) and not (is_untouched and new is MISSING):
+        is_table = _are(Mapping, here, *there) and place[:-1] != _SOURCES  # a source is one value
+        if is_table and not (is_untouched and new is MISSING):
             self.table(_or(old, {}), here, _or(new, {}), place)
         elif _are(list, here, new, *there):
             mine[key] = self._list(_or(old, []), here, new, place)

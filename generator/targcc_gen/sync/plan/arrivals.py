@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.render.tree import Owner, Tree
 from targcc_gen.sync.folder.disk import Disk, OnDisk
 from targcc_gen.sync.lock import Lock, LockEntry, digest
@@ -102,7 +103,9 @@ class Arrivals:
         self.outcomes = dict(outcomes)
         self.texts = {path: text for path in tree.files if (text := self._text(path)) is not None}
         self.plain: dict[str, str] = {}  # the files that take edits, as they were before
-        self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files))
+        source = "src" if tree.layout is None else tree.layout.code.rpartition("/")[0]
+        self.renames = renames
+        self.homes = Homes(self.texts, lambda path: renames.targets(path, tree.files), source)
         self.old = {
             path: OldFile(entry, disk.look(path), targets)
             for path, entry in lock.entries.items()
@@ -164,6 +167,48 @@ class Arrivals:
         }
         return Carried(texts, ())
 
+    def _successor(self, old: OldFile) -> str | None:
+        """The one new place of a file that nothing but moved: the generator's text is the same there."""
+        if len(old.targets) != 1 or old.targets[0] in self.lock.entries:
+            return None
+        (path,) = old.targets
+        if self.outcomes[path].change.action is not Action.CREATE:
+            return None
+        return path if digest(plain(self.tree.files[path].content)) == old.entry.sha256 else None
+
+    def _take_whole(self, path: str, old: OldFile) -> None:
+        """Let the person's file be at its new place as it is, to the byte."""
+        assert old.disk.raw is not None  # it was looked at
+        outcome = self.outcomes[path]
+        reason = f"moved from {self._listed([old.path])}"
+        if old.is_edited:
+            base = old.entry.base
+            count = 0 if base is None else count_new_lines(base, old.disk.text or b"")
+            words = "your line kept" if count == 1 else f"your {count} lines kept"
+            reason = f"{reason}, {words if base is not None else 'as it is'}"
+        change = replace(
+            outcome.change,
+            action=Action.MERGE if old.is_edited else Action.CREATE,
+            reason=reason,
+            after=old.disk.raw,
+            moved=(old.path,),
+        )
+        self.outcomes[path] = replace(outcome, change=change)
+        if not is_binary(old.disk.raw):
+            self.texts[path] = (old.disk.text or b"").decode(errors="replace")
+
+    def _take_ejected(self, old: OldFile) -> bool:
+        """Let an ejected file be ejected at its new place; False for one that was split, or that is in the way there."""
+        if len(old.targets) != 1 or old.disk.raw is None or old.disk.blocked:
+            return False
+        (path,) = old.targets
+        if path != self.renames.home(old.path) or path in self.lock.entries:
+            return False
+        self._take_whole(path, old)
+        self.outcomes[path] = replace(self.outcomes[path], entry=replace(old.entry, path=path))
+        self._go(old, f"{self._went(old)}; it is ejected there too")
+        return True
+
     def _takes_edits(self, path: str) -> bool:
         return path in self.texts and self.outcomes[path].change.action in _TAKES_EDITS
 
@@ -218,7 +263,7 @@ class Arrivals:
         return f"moved to {self._listed(old.targets)}" if old.targets else "it has no successor"
 
     def _listed(self, paths: Iterable[str]) -> str:
-        """A few paths in words, without the folder of the code."""
+        """A few paths in words, without the folder of the project's code or of the scheduler's."""
         names = [self._short(path) for path in dict.fromkeys(paths)]
         more = len(names) - _SHOWN
         if more > 0:
@@ -226,4 +271,7 @@ class Arrivals:
         return " and ".join(names)
 
     def _short(self, path: str) -> str:
-        return path if self.tree.layout is None else path.removeprefix(f"{self.tree.layout.code}/")
+        short = path.removeprefix(f"{SOURCE_TREE}/")
+        return (
+            short if self.tree.layout is None else short.removeprefix(f"{self.tree.layout.code}/")
+        )

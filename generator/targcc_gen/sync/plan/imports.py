@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from targcc_gen import __version__
+from targcc_gen.render.package import SOURCE_TREE
 from targcc_gen.render.tree import Owner, Tree
 from targcc_gen.sync.folder.disk import Disk, OnDisk
 from targcc_gen.sync.imports_follow.names import Names
 from targcc_gen.sync.imports_follow.rewrite import Here, Left, Rewritten, rewrite
 from targcc_gen.sync.lock import Lock, LockEntry, digest, is_older
 from targcc_gen.sync.merging.merge import Collision
-from targcc_gen.sync.merging.text import plain
+from targcc_gen.sync.merging.text import Style, plain
 from targcc_gen.sync.plan.outcome import Outcome, rebased
 from targcc_gen.sync.plan.plan import Action, Change
-from targcc_gen.sync.renames.table import Renames
+from targcc_gen.sync.renames.table import HOME, Renames, has_old_place
 
 _REASON = "imports follow the scheduler"
-_TESTS = "tests"
+_SKIPPED = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages", "vendor"})
 
 
 def imports_followed(
@@ -35,7 +36,8 @@ def imports_followed(
         renames: Where files went.
         outcomes: What happens to each file otherwise.
     """
-    if tree.layout is None or not is_older(lock.generator, __version__):
+    old = has_old_place(lock.entries, tree.layout)
+    if tree.layout is None or not (old or is_older(lock.generator, __version__)):
         return {}
     return _Imports(tree, lock, disk, renames, outcomes).followed()
 
@@ -52,17 +54,15 @@ class _Imports:
         layout = tree.layout
         assert layout is not None  # else there is nothing to follow
         self.lock, self.disk, self.outcomes = lock, disk, outcomes
-        self.code = layout.code
         self.package = PurePosixPath(layout.code).name
-        self.scheduler = f"{layout.code}/scheduler/"
         self.source = layout.code.removesuffix(self.package)
+        self.old_place = renames.old_place
         new = {
-            path.removeprefix(self.scheduler): text
-            for path in tree.files
-            if (text := self._new(path)) is not None
+            path.removeprefix(HOME): text
+            for path in outcomes
+            if path.startswith(HOME) and (text := self._new(path)) is not None
         }
-        self.vendored = len(new) > 1
-        self.names = self._names(new if self.vendored else _wheel(), renames)
+        self.names = self._names(new or _installed(), renames)
 
     def followed(self) -> dict[str, Outcome]:
         found = {}
@@ -73,49 +73,53 @@ class _Imports:
         return found
 
     def _names(self, new: Mapping[str, str], renames: Renames) -> Names:
-        size = len(self.scheduler)
-        known = {f"{self.scheduler}{path}" for path in new}
+        known = {f"{HOME}{path}" for path in new}
 
         def targets(path: str) -> tuple[str, ...] | None:
-            places = renames.targets(f"{self.scheduler}{path}", known)
-            return None if places is None else tuple(one[size:] for one in places)
+            places = renames.targets(f"{self.old_place}{path}", known)
+            if places is None:
+                return None
+            return tuple(one.removeprefix(HOME) for one in places if one.startswith(HOME))
 
         old = {
-            path.removeprefix(self.scheduler): text
-            for path, entry in self.lock.entries.items()
-            if path.startswith(self.scheduler) and (text := self._old(path, entry)) is not None
+            path.removeprefix(self.old_place): text
+            for path in (*self.lock.entries, *self.outcomes)
+            if path.startswith(self.old_place) and (text := self._old(path)) is not None
         }
         return Names(old, new, targets)
 
-    def _old(self, path: str, entry: LockEntry) -> str | None:
-        """A module of the earlier release, with the person's edits."""
+    def _old(self, path: str) -> str | None:
+        """A module of the earlier release, with the person's edits, or one of the person's own beside it."""
         if not path.endswith(".py"):
             return None
-        text = self.disk.look(path).text
-        return _decoded(entry.base if text is None else text)
+        text, entry = self.disk.look(path).text, self.lock.entries.get(path)
+        return _decoded(entry.base if text is None and entry is not None else text)
 
     def _new(self, path: str) -> str | None:
         """A module of this one, with the person's edits that came along."""
-        if not (path.startswith(self.scheduler) and path.endswith(".py")):
+        if not path.endswith(".py"):
             return None
         change = self.outcomes[path].change
         return _decoded(plain(change.after or change.before or b""))
 
     def _paths(self) -> list[str]:
-        """The people's modules: the package but the scheduler, the tests, and what was patched."""
-        patched = {
-            path for path, entry in self.lock.entries.items() if entry.owner is Owner.PATCHED
-        }
-        places = {*patched, *self._modules(self.code), *self._modules(_TESTS), *self.outcomes}
-        return sorted(path for path in places if self._is_asked(path, patched))
+        """The people's modules: all of the project but the scheduler's, and of these those with something of theirs."""
+        places = {*self._modules(), *self.outcomes}
+        return sorted(path for path in places if path.endswith(".py") and self._is_asked(path))
 
-    def _is_asked(self, path: str, patched: set[str]) -> bool:
-        ours = path.startswith((f"{self.code}/", f"{_TESTS}/")) or path in patched
-        return ours and path.endswith(".py") and not path.startswith(self.scheduler)
+    def _is_asked(self, path: str) -> bool:
+        if path.startswith(self.old_place):
+            return False
+        if not path.startswith(f"{SOURCE_TREE}/"):
+            return True
+        outcome = self.outcomes.get(path)
+        return outcome is not None and (
+            outcome.entry is None or outcome.entry.ejected or outcome.change.action is Action.MERGE
+        )
 
-    def _modules(self, folder: str) -> Iterator[str]:
-        for place, folders, files in os.walk(self.disk.root / folder):
-            folders[:] = [one for one in folders if not one.startswith((".", "__pycache__"))]
+    def _modules(self) -> Iterator[str]:
+        for place, folders, files in os.walk(self.disk.root):
+            folders[:] = [one for one in folders if not _is_skipped(Path(place, one))]
             below = Path(place).relative_to(self.disk.root)
             yield from ((below / file).as_posix() for file in files if file.endswith(".py"))
 
@@ -125,7 +129,7 @@ class _Imports:
             return None
         content = there.raw if known is None else known.change.after or known.change.before
         text = _decoded(plain(content)) if content is not None else None
-        if text is None or "scheduler" not in text:
+        if text is None or not ("scheduler" in text or path.startswith(HOME)):
             return None
         here = self._here(path)
         found = rewrite(text, here, self.names)
@@ -151,10 +155,19 @@ class _Imports:
         return rebased(entry, rewrite(base, here, self.names).text.encode())
 
     def _here(self, path: str) -> Here:
-        parts = path.removeprefix(self.source).removesuffix(".py").split("/")
+        inside = path.startswith(HOME)
+        name = f"{self.old_place}{path.removeprefix(HOME)}" if inside else path
+        parts = name.removeprefix(self.source).removesuffix(".py").split("/")
         is_package = parts[-1] == "__init__"
         module = ".".join(parts[:-1] if is_package else parts)
-        return Here(module, f"{self.package}.scheduler", self.vendored, is_package)
+        entry = self.outcomes[path].entry if inside else None
+        return Here(
+            module,
+            f"{self.package}.scheduler",
+            is_package,
+            inside=inside,
+            is_placed=entry is not None,
+        )
 
     def _change(self, path: str) -> Change:
         entry = self.lock.entries.get(path)
@@ -171,7 +184,8 @@ def _changed(change: Change, found: Rewritten, text: str, there: OnDisk) -> Chan
     stayed = change.action in {Action.UNCHANGED, Action.KEEP}
     action = Action.UPDATE if stayed else change.action
     reason = _joined(_REASON, "" if change.action is Action.UNCHANGED else change.reason)
-    after = there.style.restore(found.text.encode())
+    style = there.style if change.after is None else Style.of(change.after)
+    after = style.restore(found.text.encode())
     return replace(change, action=action, reason=reason, after=after, left=left)
 
 
@@ -203,7 +217,13 @@ def _decoded(content: bytes | None) -> str | None:
         return None
 
 
-def _wheel() -> dict[str, str]:
+def _is_skipped(folder: Path) -> bool:
+    """Whether a folder has no modules of the project's own."""
+    skipped = folder.name.startswith(".") or folder.name in _SKIPPED
+    return skipped or (folder / "pyvenv.cfg").exists()
+
+
+def _installed() -> dict[str, str]:
     from targcc_gen.render.package import package_files
 
     return {path: content.decode() for path, content in package_files() if path.endswith(".py")}

@@ -44,14 +44,18 @@ class Moves(Arrivals):
 
     def _moved(self, old: OldFile) -> None:
         if old.entry.ejected:
-            where = f": targcc-gen makes {self._listed(old.targets)} now" if old.targets else ""
-            self._stays(old, Action.KEEP, f"ejected; it stays, and nothing uses it{where}")
+            if not self._take_ejected(old):
+                where = f": targcc-gen makes {self._listed(old.targets)} now" if old.targets else ""
+                self._stays(old, Action.KEEP, f"ejected; it stays, and nothing uses it{where}")
         elif old.is_gone:
             self._stay_deleted(old)
         elif old.disk.raw is None or old.disk.blocked:
             self._in_the_way(old, old.disk.blocked or "")
         elif has_markers(old.disk.raw):
             self._in_the_way(old, "it still has conflict markers")
+        elif old.is_other and (place := self._successor(old)) is not None:
+            self._take_whole(place, old)
+            self._go(old, f"{self._went(old)}{', with your edits' if old.is_edited else ''}")
         elif not old.is_edited:
             self._go(old, self._went(old))
             for path in old.targets:
@@ -79,6 +83,10 @@ class Moves(Arrivals):
             self._leave(old, (Collision(1, 1, "(the whole file)\n", ""),), "")
         elif self._is_alone(old) and _is_successor(moved.base, self.texts[old.targets[0]]):
             self._merge(old, moved)
+        elif self._stays_in_its_folder(old, moved):
+            self._merge(
+                replace(old, targets=(home := self._home(old),)), replace(moved, targets=(home,))
+            )
         else:
             self._split(old, moved)
 
@@ -90,6 +98,18 @@ class Moves(Arrivals):
         others = [one for one in self.old.values() if path in one.targets and one.is_edited]
         is_new = path not in self.lock.entries
         return is_new and len(others) == 1 and self.outcomes[path].change.action is Action.CREATE
+
+    def _home(self, old: OldFile) -> str:
+        return self.renames.home(old.path)
+
+    def _stays_in_its_folder(self, old: OldFile, moved: Moved) -> bool:
+        """Whether a file that the table names lost nothing that was edited: it merges at the same place of the scheduler's folder."""
+        path = self._home(old)
+        if path == old.path or path not in old.targets or path not in self.texts:
+            return False
+        if self.outcomes[path].change.action is not Action.CREATE:
+            return False
+        return not self._merged(path, moved.base, moved.mine).collisions
 
     def _merge(self, old: OldFile, moved: Moved) -> None:
         """The whole file moved: a three-way merge at its new place."""

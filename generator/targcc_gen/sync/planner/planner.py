@@ -23,6 +23,7 @@ from targcc_gen.sync.plan.imports import imports_followed
 from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.moves import Moves
 from targcc_gen.sync.plan.outcome import Outcome, Situation, conflict
+from targcc_gen.sync.plan.own_files import own_files_moved
 from targcc_gen.sync.plan.plan import Action, Change, Plan
 from targcc_gen.sync.planner.rules import decide
 from targcc_gen.sync.renames.table import Renames
@@ -90,6 +91,7 @@ def make_plan(
         outcomes = Moves(
             tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
         ).followed()
+        outcomes |= own_files_moved(tree, lock, disk, renames)
         outcomes |= imports_followed(tree, lock, disk, renames, outcomes)
         outcomes |= renewed(tree, lock, disk, outcomes)
     outcomes |= _notes(outcomes, disk)

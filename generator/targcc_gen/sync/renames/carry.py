@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from targcc_gen.sync.renames.hunks import Hunk, hunks_of, statements_of
-from targcc_gen.sync.renames.imports import Homes, Import, Module, import_of
+from targcc_gen.sync.renames.imports import Homes, Import, Module
 from targcc_gen.sync.renames.places import Spot, Target, find, shifted
 
 _BUILTINS = frozenset(dir(builtins))
@@ -187,7 +187,7 @@ class _Carrier:
         home = self.homes.found(name, self.moved.path)
         if home is None:
             home = next((place for place in self.edits if name in self._added_names(place)), None)
-        return None if home is None else import_of(name, home, path)
+        return None if home is None else self.homes.import_of(name, home, path)
 
     def _added_names(self, path: str) -> set[str]:
         """The names that edits define at the top of the file at `path`."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from targcc_gen.render.package import SOURCE_TREE
+
 _RELATIVE = re.compile(r"^(\s*)from (\.+)([\w.]*) import (\w+)(?: as (\w+))?(\s*(?:#.*)?)$")
 
 
@@ -143,10 +145,12 @@ class Homes:
     Attributes:
         texts: The text of each module there is now, by path.
         targets: Where the text of an old path went; None for one that did not move.
+        source: The folder that the project's package is in; empty for the project's own.
     """
 
     texts: Mapping[str, str]
     targets: Callable[[str], tuple[str, ...] | None]
+    source: str = "src"
 
     def relocated(self, one: Import, old: str, new: str) -> Import | None:
         """The import of a module at `old` as a module at `new` has to write it; None when what it imports is gone."""
@@ -156,14 +160,29 @@ class Homes:
         place = "/".join([*folder, *filter(None, one.module.split("."))])
         submodule = self._place(f"{place}/{one.original}.py", None)
         if submodule is not None:
-            return _pointing(replace(one, original=_stem(submodule)), _folder(submodule), new)
+            return self._pointing(replace(one, original=_stem(submodule)), _folder(submodule), new)
         for path in (f"{place}.py", f"{place}/__init__.py"):
             if path in self.texts or self.targets(path) is not None:
                 found = self._place(path, one.original)
                 if found is None and self.targets(path) is not None:
                     return None
-                return _pointing(one, _module(found or path), new)
-        return _pointing(one, place.split("/"), new)  # a module of the person's: it is where it was
+                return self._pointing(one, _module(found or path), new)
+        return self._pointing(
+            one, place.split("/"), new
+        )  # a module of the person's: it is where it was
+
+    def import_of(self, name: str, path: str, new: str) -> Import:
+        """The import of a name that the module at `path` defines, for the module at `new`."""
+        return self._pointing(Import(name, "", 1, name, ""), _module(path), new)
+
+    def _pointing(self, one: Import, module: list[str], new: str) -> Import:
+        """The import from `module`, as the module at `new` writes it: relative, but absolute from one distribution to the other."""
+        tree = SOURCE_TREE.split("/")
+        inside = module[: len(tree)] == tree
+        if inside == new.startswith(f"{SOURCE_TREE}/"):
+            return _relative(one, module, new)
+        source = tree if inside else self.source.split("/") if self.source else []
+        return replace(one, module=".".join(module[len(source) :]), level=0, line="")
 
     def found(self, name: str, old: str) -> str | None:
         """The module that now defines what the module at `old` defined."""
@@ -191,11 +210,6 @@ class Homes:
         one = Import(alias or original, module, len(dots), original, line)
         there = self.relocated(one, old, new)
         return None if there is None else f"{blanks}{there.statement.rstrip()}{rest}\n"
-
-
-def import_of(name: str, path: str, new: str) -> Import:
-    """The import of a name that the module at `path` defines, for the module at `new`."""
-    return _pointing(Import(name, "", 1, name, ""), _module(path), new)
 
 
 def _only_imports(node: ast.stmt) -> bool:
@@ -253,8 +267,8 @@ def _module(path: str) -> list[str]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def _pointing(one: Import, module: list[str], new: str) -> Import:
-    """The import from `module`, as the module at `new` writes it."""
+def _relative(one: Import, module: list[str], new: str) -> Import:
+    """The import from `module`, as the module at `new` writes it with dots."""
     here = _folder(new)
     common = 0
     for mine, other in zip(here, module, strict=False):

@@ -45,6 +45,7 @@ _MODULES = {
     "server": ("server", "server_group"),
     "release": ("server", "release_group"),
     "doctor": ("doctor", "doctor"),
+    "docs": ("docs", "docs"),
     "owner": ("cutover.owners", "owner_group"),
     "shadow": ("cutover.looking", "shadow_group"),
     "cutover": ("cutover.switching", "cutover_group"),

@@ -16,7 +16,6 @@ from typing import Any
 
 from ..core.errors import ArgumentsError, HookError, JobError
 from ..project import Project, current
-from .copies import check_constructor, refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
 from .flows.declared import flow_declarations
@@ -155,13 +154,12 @@ def _collect(module: ModuleType, found: Discovered) -> None:
         if (kinds := kinds_of(value)) and value.__module__ == module.__name__:
             _find_hook(value, kinds, module, found)
         mark = vars(value).get("__job__") if hasattr(value, "__dict__") else None
-        if mark is None or getattr(value, "__module__", None) != module.__name__:
+        if not isinstance(mark, Declaration):
+            continue
+        if getattr(value, "__module__", None) != module.__name__:
             continue
         try:
-            if not isinstance(mark, Declaration):
-                refuse_mark(value, mark)
-            else:
-                _add(mark, found)
+            _add(mark, found)
         except Exception as error:  # noqa: BLE001 - evaluating a type may raise anything
             found.broken.append(_broken(module.__name__, error))
 
@@ -203,9 +201,8 @@ def check(definition: JobDefinition) -> None:
 
     Raises:
         TypeError: a parameter has no type, or one that cannot be checked.
-        JobError: a job that runs by itself needs arguments, or its constructor something of another copy of the scheduler.
+        JobError: a job that runs by itself needs arguments.
     """
-    check_constructor(definition.target)
     parameters = definition.signature
     if definition.schedule is None and not definition.after:
         return

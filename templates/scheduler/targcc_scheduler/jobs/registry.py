@@ -10,7 +10,6 @@ from typing import Any
 
 from ..core.errors import UnknownJob
 from ..project import Project, current
-from .copies import refuse_mark
 from .declaration import Declaration
 from .definition import JobDefinition
 from .discovery import BrokenModule, Discovered, check, discover, discover_more
@@ -74,7 +73,6 @@ class JobRegistry:
 
         Raises:
             UnknownJob: there is none.
-            JobError: it belongs to another copy of the scheduler.
         """
         if isinstance(job, JobDefinition):
             return job
@@ -208,10 +206,8 @@ class JobRegistry:
 
     def _find_by_mark(self, job: Callable[..., Any]) -> JobDefinition:
         mark = getattr(job, "__job__", None)
-        if mark is None:
-            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
         if not isinstance(mark, Declaration):
-            refuse_mark(job, mark)
+            raise UnknownJob(f"{getattr(job, '__qualname__', job)} is not a job: it has no @job")
         known = self.definitions.get(mark.name)  # all of them: others may follow it
         if known is not None and known.target is mark.target:
             return known

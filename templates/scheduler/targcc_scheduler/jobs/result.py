@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.kept.texts import type_name
-from .copies import refuse_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,10 @@ class JobResult:
 
         Raises:
             TypeError: the job returned anything else.
-            JobError: the job returned a result of another copy of the scheduler.
         """
         kind = type(returned)  # isinstance would believe a __class__ of its own
         if issubclass(kind, JobResult):
             return returned  # type: ignore[return-value]
-        refuse_result(returned)
         if returned is None:
             return cls.success()
         if issubclass(kind, str):

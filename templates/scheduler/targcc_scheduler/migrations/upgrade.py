@@ -13,6 +13,7 @@ after it.
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,10 @@ from ..storage.partitions.months import is_partition
 from ..storage.tables import job_setting, metadata
 
 DIRECTORY = Path(__file__).resolve().parent
-"""Where the revisions and the SQL scripts are."""
+"""Where the revisions are."""
+
+DIALECTS = ("sqlite", "postgresql", "mssql")
+"""The databases whose migrations can be printed as SQL."""
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps what it works on in globals: two threads of one process take turns."""
@@ -244,18 +248,40 @@ def _carry_over(connection: sa.Connection) -> None:
     _run_alembic(connection, "stamp", revision)
 
 
+def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
+    """Return the migrations as SQL, as Alembic prints them without a database.
+
+    Args:
+        dialect: The database: one of :data:`DIALECTS`.
+        since: The revision that the database has; empty for an empty database.
+        revision: The revision to reach.
+    """
+    from alembic import command
+
+    output = io.StringIO()
+    config = _config(dialect, output, dialect=dialect)
+    with _ALEMBIC:
+        command.upgrade(config, f"{since}:{revision}" if since else revision, sql=True)
+    return "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+
+
 def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None:
     from alembic import command as commands  # takes long to import
-    from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["version_table"] = version_table(connection.dialect.name)
+    config = _config(connection.dialect.name, connection=connection)
     run: Any = getattr(commands, command)
     with _ALEMBIC:
         run(config, revision)
+
+
+def _config(database: str, output: io.StringIO | None = None, **attributes: Any) -> Any:
+    from alembic.config import Config
+
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes |= {"version_table": version_table(database), **attributes}
+    return config
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def eject(
 
     \b
     Example:
-      targcc-gen eject src/acme_jobs/scheduler/auth.py
+      targcc-gen eject .pre-commit-config.yaml
     """
     from targcc_gen.cli.output.show import carry_out
     from targcc_gen.cli.project import find_root, path_in, ready_to_write

@@ -62,13 +62,14 @@ def regenerate(
       targcc-gen regenerate
       targcc-gen regenerate --check
       targcc-gen regenerate --check --format gitlab > gl-code-quality-report.json
-      targcc-gen regenerate --mine src/acme_jobs/scheduler/executor.py
+      targcc-gen regenerate --mine tests/test_project.py
     """
     from targcc_gen.cli.branches import say_merged, with_merged_spec
     from targcc_gen.cli.output import annotations as annotating
     from targcc_gen.cli.output import show
     from targcc_gen.cli.output.progress import rendered
     from targcc_gen.cli.output.release_notes import notes_since
+    from targcc_gen.switching.service import remove_empty_folders, with_moved_requirements
     from targcc_gen.sync import make_plan
 
     if annotations and (as_json or not check):
@@ -77,6 +78,7 @@ def regenerate(
     sides = sides_of(opened.root, mine, generated, markers=markers)
     writing = Writing(dry_run=dry_run, diff=diff, as_json=as_json, sides=sides)
     tree = with_merged_spec(rendered(opened.spec, opened.text), opened)
+    tree = with_moved_requirements(tree, opened.root, opened.spec)
     if mine:
         tree = _pulled(opened, tree, sides, as_json=as_json)
     plan = make_plan(tree, opened.root, sides=sides)
@@ -91,9 +93,21 @@ def regenerate(
     update = _update_of_environment(plan, opened)
     told = {"update_environment": update} if update else {}
     written = show.carry_out(plan, writing, extra=news.to_json() | told)
-    if as_json:
-        return
-    news.show()
+    if written:
+        remove_empty_folders(plan)
+    if not as_json:
+        news.show()
+        _say_done(plan, written=written, update=update)
+
+
+def _say_done(plan: Plan, *, written: bool, update: str) -> None:
+    """What is left to do after the listing of the files."""
+    from targcc_gen.render.package import PACKAGE, SOURCE_TREE
+    from targcc_gen.sync.renames.table import is_moving
+
+    if written and is_moving(plan.locked_before.entries, plan.lock.entries):
+        where = f"The scheduler is in {SOURCE_TREE}/ now; its import name is {PACKAGE}."
+        click.echo(f"\n{where} Next: uv sync; for pip see README.md")
     if update and written:
         click.echo(f"Next: {update}   (the environment has another build of the scheduler)")
     if plan.is_empty:

@@ -39,7 +39,7 @@ def restore(
 
     \b
     Example:
-      targcc-gen restore docs/JOB_DEVELOPMENT_GUIDE.md
+      targcc-gen restore tests/test_project.py
       targcc-gen restore src/acme_jobs/scheduler --discard-edits --diff
     """
     from targcc_gen.cli.output.progress import rendered

@@ -1,4 +1,4 @@
-"""`targcc-gen scheduler`: a copy of the scheduler in the project, or the package as a dependency."""
+"""`targcc-gen scheduler`: the scheduler as a dependency, or with its source in the project."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from targcc_gen.switching.service import Switch, Way
 
 
-@click.command(short_help="Have the scheduler as a copy in the project, or as a package.")
+@click.command(short_help="Have the scheduler as a dependency, or with its source in the project.")
 @click.argument("way", type=click.Choice(WAYS))
-@click.option("--drop-edits", is_flag=True, help="Lose what you changed in the scheduler's files.")
+@click.option("--drop-edits", is_flag=True, help="Lose what you changed in the scheduler's source.")
 @writing_options
 @project_option
 def scheduler(
@@ -31,12 +31,11 @@ def scheduler(
 ) -> None:
     """Change between the two ways to have the scheduler; no job changes.
 
-    vendored: a copy in src/<package>/scheduler/, which you may edit. package: the dependency targcc-scheduler, whose
-    wheel is laid in vendor/; some 24 files are left in the project. targcc.yaml, pyproject.toml and the README follow; of
-    an app that was patched, the list of requirements that it has.
+    package: the dependency targcc-scheduler, from where this targcc-gen came; else its wheel is laid in vendor/. vendored: the
+    source of targcc-scheduler in vendor/targcc-scheduler/, which you may edit. The import name is the same. targcc.yaml,
+    pyproject.toml and the README follow; of an app that was patched, the list of requirements that it has.
 
-    Edits of the scheduler's files are shown, and only lost with --drop-edits. Your own files in its folder stay. Imports
-    from below <package>.scheduler do not work with the package: they are listed, with what to write instead.
+    Edits of the scheduler's source are shown, and only lost with --drop-edits. Your own files in its folder stay.
 
     \b
     Example:
@@ -69,12 +68,12 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
     """Show it as it was asked for, and write it unless something stands against it."""
     from targcc_gen.cli.output.progress import write
     from targcc_gen.cli.output.show import UnsettledError
-    from targcc_gen.switching.service import clean_up
+    from targcc_gen.switching.service import remove_empty_folders
 
     writes = not (writing.dry_run or switch.is_blocked or switch.plan.conflicts)
     if writes:
         write(switch.plan)
-        clean_up(switch)
+        remove_empty_folders(switch.plan)
     if writing.as_json:
         from targcc_gen.cli.output.programs import print_json
 
@@ -91,45 +90,29 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
 
 
 def _show(switch: Switch, *, diff: bool) -> None:
-    """The edits that go, the imports that break, then the plan: the scheduler's own files as one line."""
+    """The edits that go, then the plan: the scheduler's own files as one line."""
     from targcc_gen.cli.output.show import show_diff, show_plan
 
     for edit in switch.edits:
         click.echo(f"edited    {edit.path}\n{edit.diff}")
-    for one in switch.imports:
-        click.echo(f"{one.path}:{one.line}: {one.text}")
-        click.echo(f"          write: {one.instead}" if one.instead else f"          {_NO_NAME}")
     for path in switch.stays:
         click.echo(f"stays     {path}  it is yours")
-    init = f"{switch.folder}__init__.py"
-    copy = [one for one in switch.plan.changes if one.path.startswith(switch.folder)]
-    moving = [one for one in copy if one.action in {"create", "delete"} and one.path != init]
-    if moving:
-        click.echo(f"{moving[0].action.value:<9} {switch.folder}  ({len(moving)} files)")
-    told = {one.path for one in moving}.union(switch.stays)
     shown = replace(
-        switch.plan, changes=tuple(one for one in switch.plan.changes if one.path not in told)
+        switch.plan,
+        changes=tuple(one for one in switch.plan.changes if one.path not in switch.stays),
     )
     show_plan(shown)
     if diff:
-        show_diff(shown)
-
-
-_NO_NAME = "the package offers no such name, so do without it"
+        own = tuple(one for one in shown.changes if not one.path.startswith("vendor/"))
+        show_diff(replace(shown, changes=own))
 
 
 def _blocked(switch: Switch) -> ConflictError:
-    reasons, hints = [], []
-    if switch.edits and not switch.drops:
-        names = ", ".join(edit.path for edit in switch.edits)
-        reasons.append(f"the switch would drop what you wrote in {names}")
-        hints.append("keep what you need elsewhere, then add --drop-edits")
-    if switch.imports:
-        count = len(switch.imports)
-        lines = "1 line imports" if count == 1 else f"{count} lines import"
-        reasons.append(f"{lines} what only a copy of the scheduler has")
-        hints.append("change the lines named above, then run it again")
-    return ConflictError(f"{'; '.join(reasons)}: nothing was written", hint="\n".join(hints))
+    names = ", ".join(edit.path for edit in switch.edits)
+    return ConflictError(
+        f"the switch would drop what you wrote in {names}: nothing was written",
+        hint="keep what you need elsewhere, then add --drop-edits",
+    )
 
 
 def _say_next(switch: Switch, *, written: bool) -> None:
@@ -139,7 +122,5 @@ def _say_next(switch: Switch, *, written: bool) -> None:
         for line in switch.declared.lines:
             click.echo(f"Next: add to the project's requirements: {line}")
         click.echo(f"Next: {switch.declared.install}")
-    elif switch.way == "vendored":
-        click.echo("Next: uv sync, or: pip install .")
     else:
-        click.echo("Next: uv sync, or: pip install --find-links vendor .")
+        click.echo("Next: uv sync; for pip see README.md")

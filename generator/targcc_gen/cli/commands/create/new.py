@@ -14,6 +14,7 @@ import click
 from targcc_gen.cli.options import (
     FILE,
     FOLDER,
+    WAYS,
     Writing,
     conflict_options,
     scheduler_option,
@@ -69,7 +70,7 @@ def new(
     Example:
       targcc-gen new acme-jobs --yes
       targcc-gen new acme-jobs --spec acme.yaml
-      targcc-gen new acme-jobs --yes --scheduler package
+      targcc-gen new acme-jobs --yes --scheduler vendored
       targcc-gen new acme-jobs --timezone Asia/Jerusalem --database postgresql
     """
     from targcc_gen.cli.output.progress import rendered, write
@@ -157,7 +158,7 @@ def first_spec(dest: Path, answers: dict[str, str]) -> Spec:
 
     project = {"name": _name_of(dest), **answers}
     database = project.pop("database", "sqlite")
-    scheduler = project.pop("scheduler", "vendored")
+    scheduler = project.pop("scheduler", "package")
     heartbeat = {
         "cron": "* * * * *",
         "description": "Shows that the scheduler is alive",
@@ -190,7 +191,7 @@ def _name_of(dest: Path) -> str:
 
 
 def _ask(dest: Path) -> dict[str, str]:
-    """The wizard: four questions, each with an answer that only needs Enter."""
+    """The wizard: five questions, each with an answer that only needs Enter."""
     click.echo("A few questions; Enter takes what is in brackets.\n")
     name = _asked("Name of the project", _name_of(dest), "name", {})
     answers = {"name": name}
@@ -198,6 +199,11 @@ def _ask(dest: Path) -> dict[str, str]:
     answers["timezone"] = _asked("Time zone of the schedules", local_zone(), "timezone", answers)
     kinds = click.Choice(_DATABASES)
     answers["database"] = click.prompt("Database", default="sqlite", type=kinds)
+    click.echo(
+        "The scheduler is a dependency (package), or its source is in the project to edit (vendored)."
+    )
+    ways = click.Choice(WAYS)
+    answers["scheduler"] = click.prompt("Scheduler", default="package", type=ways)
     click.echo()
     return answers
 
@@ -238,3 +244,7 @@ def _show_next(dest: Path, spec: Spec, seconds: float) -> None:
     click.echo("  uv run targcc serve        # http://127.0.0.1:8000/jobs")
     if "DailyReport" not in spec.jobs:
         click.echo('  targcc-gen job DailyReport --cron "0 2 * * *"')
+    if spec.scheduler == "package":
+        click.echo(
+            "\nThe scheduler's source inside the project instead: targcc-gen scheduler vendored"
+        )

@@ -52,7 +52,7 @@ def _checked_prefix(_context: click.Context, _option: click.Parameter, value: st
 @click.option(
     "--scheduler",
     type=click.Choice(WAYS),
-    help="The package targcc-scheduler, or a copy of the scheduler in the project.  [default: package]",
+    help="The scheduler as a dependency, or with its source in the project.  [default: package]",
 )
 @click.option("--vendored", is_flag=True, help="Short for --scheduler vendored.")
 @writing_options
@@ -191,7 +191,7 @@ def _patch(prepared: Prepared, show: _Show, *, verify: bool) -> Outcome | None:
     if writes:
         outcome = carry_out(prepared, verify=verify)
         _say_outcome(show, outcome)
-        _say_next(prepared, show, outcome)
+        _say_next(prepared, show)
     show.end(prepared.to_json() | _told(outcome), written=writes)
     if prepared.refusal is not None:  # of a dry run: it has been raised else
         raise prepared.refusal
@@ -220,11 +220,11 @@ def _say_outcome(show: _Show, outcome: Outcome | None, *, skipped: bool = True) 
             show.line("", line)
 
 
-def _say_next(prepared: Prepared, show: _Show, outcome: Outcome | None) -> None:
+def _say_next(prepared: Prepared, show: _Show) -> None:
     from targcc_gen.patch.prepare import install_lines, program_of
 
     show.line("", "")
-    if prepared.package.is_new and (outcome is None or prepared.declared is not None):
+    if prepared.package.is_new:
         for line in install_lines(prepared):
             show.line("Next", line)
     where = prepared.wiring.prefix or "/jobs"
@@ -237,7 +237,6 @@ def _say_next(prepared: Prepared, show: _Show, outcome: Outcome | None) -> None:
 def _undo(undone: Undone, show: _Show) -> None:
     from targcc_gen.patch.undo import carry_out_undo
     from targcc_gen.render.package import DISTRIBUTION
-    from targcc_gen.render.wheel import wheel_path
 
     writes = not (show.writing.dry_run or undone.nothing_to_do)
     if undone.nothing_to_do:
@@ -248,10 +247,10 @@ def _undo(undone: Undone, show: _Show) -> None:
         carry_out_undo(undone)
     if undone.stays:
         show.line("note", undone.stays, "yellow")
-    gone = any(one.path == wheel_path() and one.after is None for one in undone.plan.changes)
+    gone = any(one.path.startswith("vendor/") and one.after is None for one in undone.plan.changes)
     if gone and not undone.declared:
         show.line(
-            "Next", f"take {DISTRIBUTION} out of the project's requirements: its wheel is gone"
+            "Next", f"take {DISTRIBUTION} out of the project's requirements: vendor/ has it no more"
         )
     show.end(undone.to_json(), written=writes)
 
@@ -270,8 +269,10 @@ def _grouped(plan: Plan, file: str) -> list[tuple[str, str, str]]:
 
 
 def _place(path: str) -> str:
-    for folder in ("scheduler", "migrations"):
-        head, found, _ = path.partition(f"/{folder}/")
+    from targcc_gen.render.package import SOURCE_TREE
+
+    for folder in (SOURCE_TREE, "scheduler", "migrations"):
+        head, found, _ = f"/{path}".partition(f"/{folder}/")
         if found:
-            return f"{head}/{folder}/"
+            return f"{head}/{folder}/".removeprefix("/")
     return path

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 
 import click
 
 from ...core.humanize import duration
 from ...doctor.findings import mib
 from ...doctor.sqlite import WORTH_TELLING, vacuum_advice
-from ...migrations.upgrade import DIRECTORY, downgrade
+from ...migrations.upgrade import DIALECTS, downgrade, known_revisions, sql_script
 from ...node.pruner import count_history
 from ...preparing import migrate as bring_up_to_date
 from ...storage.transactions import Store
@@ -35,8 +34,13 @@ from ..output import (
 @click.option(
     "--sql",
     "dialect",
-    metavar="DIALECT",
-    help="Print the scripts for sqlite, postgresql or mssql instead.",
+    type=click.Choice(DIALECTS),
+    help="Print the SQL that makes the tables in an empty database instead.",
+)
+@click.option(
+    "--since",
+    metavar="REVISION",
+    help="With --sql: the SQL that brings tables of this revision up to date.",
 )
 @click.option(
     "--down",
@@ -45,7 +49,7 @@ from ..output import (
     help="Go back to this revision, for an older release; base removes all tables, with what is in them.",
 )
 @json_option
-def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None:
+def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_json: bool) -> None:
     """Bring the database's tables up to date.
 
     Only tables that begin with c_ are touched; their revision is kept in c_AlembicVersion.
@@ -54,11 +58,14 @@ def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None
     Example:
       targcc migrate
       targcc migrate --sql postgresql
+      targcc migrate --sql postgresql --since 0001
     """
-    chosen = settings()
     if dialect is not None:
-        _print_scripts(DIRECTORY, dialect)
+        _print_sql(dialect, since)
         return
+    if since is not None:
+        raise click.UsageError("--since goes with --sql")
+    chosen = settings()
     if revision is not None:
         downgrade(chosen.database_url, revision)
     version = revision or bring_up_to_date(
@@ -72,6 +79,13 @@ def migrate(*, dialect: str | None, revision: str | None, as_json: bool) -> None
         click.echo(f"{chosen.shown_database_url} is at version {version}")
 
 
+def _print_sql(dialect: str, since: str | None) -> None:
+    known = known_revisions()
+    if since is not None and since not in known:
+        raise CliError(f"there is no revision {since!r}: {', '.join(known)}")
+    click.echo(sql_script(dialect, since or ""), nl=False)
+
+
 async def _count(url: str) -> None:
     """Count what earlier releases have left, so that the statistics hold it."""
     store = Store(url)
@@ -80,17 +94,6 @@ async def _count(url: str) -> None:
             await count_history(store, progress=lambda rows: say(f"counting {rows:,} rows"))
         finally:
             await store.dispose()
-
-
-def _print_scripts(directory: Path, dialect: str) -> None:
-    scripts = sorted((directory / "sql" / dialect).glob("*.sql"))
-    if not scripts:
-        known = sorted(path.name for path in (directory / "sql").glob("*") if path.is_dir())
-        raise CliError(
-            f"there are no scripts for {dialect!r}, but for: {', '.join(known) or 'none'}"
-        )
-    for script in scripts:
-        click.echo(script.read_text(encoding="utf-8").rstrip() + "\n")
 
 
 @click.group("queue", cls=Commands)

@@ -1,4 +1,4 @@
-"""Marks on functions: what a project's hook is for. Plain data, so that another copy of the scheduler reads it too."""
+"""Marks on functions: what a project's hook is for. Plain data."""
 
 from __future__ import annotations
 

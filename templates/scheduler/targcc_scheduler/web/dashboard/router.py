@@ -9,7 +9,19 @@ from .files import page as files
 from .flows import page as flows
 from .limits import page as limits
 from .live import following, log, webhooks
-from .pages import audit, bulk, inbox, jobs, login, overrides, overview, runs, static_files, system
+from .pages import (
+    audit,
+    bulk,
+    guides,
+    inbox,
+    jobs,
+    login,
+    overrides,
+    overview,
+    runs,
+    static_files,
+    system,
+)
 from .pages.timeline import calendar, heatmap, timeline
 from .reading import choosing
 from .signing_in import account, oidc
@@ -38,6 +50,7 @@ ROUTERS = tuple(
         bulk,
         calendars,
         system,
+        guides,
         limits,
         webhooks,
         audit,

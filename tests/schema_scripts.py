@@ -1,0 +1,31 @@
+"""Write `migrations/scheduler.<database>.sql` of the project template: all tables of the scheduler, as Alembic prints them.
+
+uv run python tests/schema_scripts.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from targcc_scheduler.migrations.upgrade import sql_script
+
+FOLDER = Path(__file__).resolve().parents[1] / "templates/project/migrations"
+DATABASES = ("sqlite", "postgresql")
+HEAD = """\
+-- Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+-- The scheduler's tables for an empty database, to be read before they are made: `targcc migrate` makes them.
+-- For a database that has tables of an earlier release: targcc migrate --sql {database} --since REVISION
+
+"""
+
+
+def script(database: str) -> str:
+    """The file for a database."""
+    return HEAD.format(database=database) + sql_script(database)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for database in DATABASES:
+        path = FOLDER / f"scheduler.{database}.sql"
+        path.write_text(script(database), encoding="utf-8", newline="\n")

@@ -1,0 +1,35 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
+
+from typing import TYPE_CHECKING, Any
+
+import targcc_scheduler
+from targcc_scheduler import Project, configure
+
+if TYPE_CHECKING:
+    from targcc_scheduler import *  # noqa: F403 - editors and mypy see every name
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        return getattr(targcc_scheduler, name)
+
+
+__all__ = targcc_scheduler.__all__
+
+configure(
+    Project(
+        name="acme-jobs",
+        package="acme_jobs",
+        timezone="Asia/Jerusalem",
+        database_url="sqlite:///acme_jobs.db",
+        queues={"default": 5, "critical": 2},
+        queue="default",
+        retries=3,
+        backoff="30s",
+        timeout="1h",
+    )
+)
+
+if __name__ == "__main__":
+    targcc_scheduler.main(prog_name="targcc")

@@ -1,0 +1,35 @@
+# Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours.
+"""The scheduler of this project: what targcc.yaml says, and the names that jobs import."""
+
+from typing import TYPE_CHECKING, Any
+
+import targcc_scheduler
+from targcc_scheduler import Project, configure
+
+if TYPE_CHECKING:
+    from targcc_scheduler import *  # noqa: F403 - editors and mypy see every name
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that a job costs no more than it needs."""
+        return getattr(targcc_scheduler, name)
+
+
+__all__ = targcc_scheduler.__all__
+
+configure(
+    Project(
+        name="golden-jobs",
+        package="golden_jobs",
+        timezone="America/New_York",
+        database_url="postgresql://localhost/golden_jobs",
+        queues={"default": 3, "slow": 1},
+        queue="default",
+        retries=2,
+        backoff="1m",
+        timeout="30m",
+    )
+)
+
+if __name__ == "__main__":
+    targcc_scheduler.main(prog_name="targcc")
