@@ -140,8 +140,6 @@ class Settings(BaseSettings):
     """Finished runs older than this many days are removed, but the newest of each job stay: see ``history_keep``."""
     history_keep: Annotated[int, Field(ge=0)] = 100
     """How many finished runs of each job stay, whatever their age."""
-    history_partitions: Literal["none", "month"] = "none"
-    """``month``: on PostgreSQL a history that is still empty when the tables are made is kept by month; later: ``targcc history partition``."""
     session_hours: Annotated[float, Field(gt=0)] = 168
     """How long a browser stays signed in, however much it is used."""
     session_idle_hours: Annotated[float, Field(gt=0)] = 24

@@ -19,7 +19,6 @@ from ..settings import Settings
 from ..storage.dialects import known
 from . import code, postgresql, sqlite, tables
 from .findings import Finding, worst_first
-from .months import months
 from .origin import env_file, named_by_file_only
 from .schema import schema
 from .texts import texts
@@ -109,7 +108,7 @@ class _Database:
             checks["pooler"] = lambda db: postgresql.pooler(db.engine)
             if readable:
                 checks["size"] = postgresql.tables
-        for check in (*tables.CHECKS, months, texts) if readable else ():
+        for check in (*tables.CHECKS, texts) if readable else ():
             checks[check.__name__.replace("_", " ")] = (
                 lambda db, check=check: check(  # type: ignore[misc]  # the loop's variable
                     tables.Look(db, self._settings, jobs, now)

@@ -13,6 +13,7 @@ after it.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,6 @@ from ..storage.dialects import known
 from ..storage.dialects.base import WRITES
 from ..storage.dialects.known import version_table
 from ..storage.engines import SchemaStep, sync_engine
-from ..storage.partitions.months import is_partition
 from ..storage.tables import job_setting, metadata
 
 DIRECTORY = Path(__file__).resolve().parent
@@ -37,6 +37,8 @@ _ALEMBIC = threading.Lock()
 
 _TEXTS = "c_jobtext"
 """The index of texts, which is no table of SQLAlchemy's."""
+_PARTITION = re.compile(r"c_loggedjob_(p?\d[\d_]*|default|other)", re.IGNORECASE)
+"""Partitions that a DBA makes of the history, by hand or by pg_partman."""
 _ENGINE_PREFIX = "procrastinate_"
 """How the names of the engine's tables begin; they are its own business."""
 
@@ -163,7 +165,7 @@ def _is_ours(name: str) -> bool:
     return (
         name.lower() in known
         or name.lower().startswith(f"{_TEXTS}_")  # the tables of FTS5 behind it
-        or is_partition(name)
+        or _PARTITION.fullmatch(name) is not None
         or name.startswith(_ENGINE_PREFIX)
     )
 
