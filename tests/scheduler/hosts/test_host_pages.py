@@ -20,6 +20,15 @@ def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     assert not list(root.rglob("c_*"))
 
 
+def test_manage_py_test_leaves_the_real_database_alone(tmp_path):
+    """The same tests pass in processes of their own, each with a database of its own."""
+    root = pages.write("django.md", tmp_path)
+    served.run(root, "manage.py", "test", "--verbosity", "0")
+    assert not list(root.glob("*.db"))
+    served.run(root, "manage.py", "test", "--verbosity", "0", "--parallel", "2", "shop")
+    assert not list(root.glob("*.db"))
+
+
 JOINS = """
 import os, psycopg
 from shop.members import join
