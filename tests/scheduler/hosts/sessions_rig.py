@@ -74,6 +74,7 @@ def django_connection(url: str) -> Any:
     found = sa.make_url(url)
     kind = "sqlite3" if found.get_backend_name() == "sqlite" else "postgresql"
     where = {"NAME": found.database, "USER": found.username, "PORT": found.port}
+    where["PASSWORD"] = found.password
     where["HOST"] = found.query.get("host", found.host)
     given = {name: value or "" for name, value in where.items()}
     return ConnectionHandler({"default": {"ENGINE": f"django.db.backends.{kind}", **given}})[

@@ -11,7 +11,7 @@ from rt_tools import QUICK
 from sessions_rig import POSTGRESQL, SQLITE, address, django_connection, ended
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
-from targcc_scheduler import Client, Scheduler, Settings, job
+from targcc_scheduler import Client, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.transactions import Store
@@ -160,3 +160,26 @@ def test_the_database_of_an_application_is_taken_from_its_engine():
     assert Settings.for_engine(plain).database_url == "sqlite:///shop.db"
     store = Store("postgresql://db/shop", found.pool_size)
     assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (3, 0)
+
+
+def test_the_database_of_a_django_application_is_taken_from_its_connection(migrated_url):
+    """Its tables can be made there, too; a database in memory has another name to say."""
+    connection = django_connection(migrated_url)
+    settings = Settings.for_engine(connection, **QUICK)
+    assert rows(settings.database_url) == 0
+    with Client(Scheduler(settings, jobs_package=__name__)) as client:
+        client.enqueue("note", text="once")
+    assert rows(migrated_url) == 1
+    assert migrate(connection) == migrate(migrated_url)
+
+
+def test_a_database_of_django_that_cannot_be_shared_says_so():
+    with pytest.raises(ValueError, match="give that of the tests a file"):
+        migrate(django_connection("sqlite:///:memory:"))
+
+
+def test_options_of_django_are_those_of_the_driver():
+    connection = django_connection("postgresql://dana:s3c%40t@db:6432/shop")
+    connection.settings_dict["OPTIONS"] = {"sslmode": "require", "pool": True}
+    url = Settings.for_engine(connection).database_url
+    assert url == "postgresql://dana:s3c%40t@db:6432/shop?sslmode=require"

@@ -40,15 +40,15 @@ def _of_django(connection: Any) -> URL:
         return URL.create("sqlite", database=str(settings["NAME"]))
     if vendor != "postgresql":
         raise ValueError(f"the scheduler keeps its tables in sqlite or postgresql, not {vendor}")
-    host, options = settings["HOST"] or None, settings.get("OPTIONS") or {}
+    host, options = str(settings["HOST"]), settings.get("OPTIONS") or {}
     query = {name: str(value) for name, value in options.items() if name not in _OF_DJANGO}
-    if host is not None and host.startswith("/"):  # the folder of a socket
-        host, query["host"] = None, host
+    if host.startswith("/"):  # the folder of a socket
+        host, query["host"] = "", host
     return URL.create(
         "postgresql",
         username=settings["USER"] or None,
         password=settings["PASSWORD"] or None,
-        host=host,
+        host=host or None,
         port=int(settings["PORT"]) if settings["PORT"] else None,
         database=settings["NAME"],
         query=query,
