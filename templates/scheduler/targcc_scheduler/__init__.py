@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .storage.tables import job_log_line, job_run, logged_job, metadata
-    from .testing import run_job
+    from .testing import inline, recorded, run_job
     from .web.router import (
         create_app,
         make_router,
@@ -123,6 +123,7 @@ __all__ = [
     "configure",
     "create_app",
     "get_scheduler",
+    "inline",
     "is_not_ours",
     "job",
     "job_log_line",
@@ -140,6 +141,7 @@ __all__ = [
     "on_skipped",
     "on_succeeded",
     "procedure_call",
+    "recorded",
     "register_secret",
     "root_addresses",
     "run_job",
@@ -224,7 +226,11 @@ _HOMES = {
         "logged_job",
         "metadata",
     ),
-    "testing": ("run_job",),
+    "testing": (
+        "inline",
+        "recorded",
+        "run_job",
+    ),
     "web.router": (
         "create_app",
         "make_router",

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
+from .core.database_url import url_of
 from .engine.factory import schema_steps
 from .migrations.upgrade import require_current, upgrade
 from .settings import Settings
 
 
-def migrate(url: str | sa.URL | None = None) -> str:
+def migrate(url: Any = None) -> str:
     """Bring the scheduler's tables up to date, and return the revision they have then.
 
     Args:
-        url: The database. Default: what the settings say.
+        url: The database: a URL, an engine of SQLAlchemy's, or a connection of Django. Default: what the settings say.
 
     Raises:
         SchemaError: a newer release has changed the tables.
     """
-    url = Settings().database_url if url is None else url
-    return upgrade(url, also=schema_steps(url))
+    if url is None:
+        url = Settings().database_url
+    address = url if isinstance(url, str | sa.URL) else url_of(url)
+    return upgrade(address, also=schema_steps(address))
 
 
 def prepare(settings: Settings) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .core.database_url import url_of
 from .core.errors import SecretError
 from .core.kept.limits import MOST_BYTES
 from .core.masking.environment import know_environment, know_values
 from .core.masking.records import mask_our_records
 from .core.sealing.seals import SEALS, split_keys
 from .core.secrets import from_outside
+from .core.under_tests import runner_of_tests
 from .project import current
 from .schedules import parse_zone
 from .schedules.classic import Weekly
@@ -26,15 +27,8 @@ from .schedules.classic import Weekly
 _POSTGRESQL = ("psycopg", "procrastinate")
 _PATH = re.compile(r"(/[\w.~-]+)+")
 _TAKEN = {"api", "health", "metrics"}
-_PYTEST = ("PYTEST_VERSION", "PYTEST_CURRENT_TEST")
-"""Variables that pytest sets for its own process and those that tests start."""
 
 Seconds = Annotated[float, Field(gt=0)]
-
-
-class _HasUrl(Protocol):
-    @property
-    def url(self) -> URL: ...
 
 
 class Settings(BaseSettings):
@@ -57,7 +51,7 @@ class Settings(BaseSettings):
     that listens, and up to four for pages."""
     mode: Literal["auto", "embedded", "pages", "off"] = "auto"
     """What a web app does with its scheduler: ``embedded``: it runs jobs too; ``pages``: it shows and enqueues, and ``targcc worker`` runs
-    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under pytest, else ``embedded``."""
+    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under a test runner, else ``embedded``."""
     host: str = "127.0.0.1"
     port: int = 8000
     base_url: str = ""
@@ -330,30 +324,28 @@ class Settings(BaseSettings):
         return [name.strip() for name in self.legacy_runners.split(",") if name.strip()]
 
     @classmethod
-    def for_engine(cls, engine: _HasUrl, **more: Any) -> Self:
-        """Settings whose database is that of an engine of SQLAlchemy's, async or plain; the drivers are our own.
+    def for_engine(cls, engine: Any, **more: Any) -> Self:
+        """Settings whose database is one that the application has open; the drivers are our own.
 
         Args:
-            engine: The application's.
+            engine: An engine of SQLAlchemy's, async or plain, or a connection of Django.
             more: Other settings, such as ``pool_size=3``.
         """
-        url = engine.url.set(drivername=engine.url.get_backend_name())
-        ssl = url.query.get("ssl")  # as asyncpg has it
-        if ssl is not None:
-            url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": ssl})
-        return cls(database_url=url.render_as_string(hide_password=False), **more)
+        return cls(database_url=url_of(engine).render_as_string(hide_password=False), **more)
 
     @property
     def effective_mode(self) -> Literal["embedded", "pages", "off"]:
         """The mode, with ``auto`` decided."""
         if self.mode != "auto":
             return self.mode
-        return "off" if any(name in os.environ for name in _PYTEST) else "embedded"
+        return "off" if runner_of_tests() else "embedded"
 
     @property
     def why_off(self) -> str:
         """Why the scheduler is off, when it is."""
-        why = "TARGCC_MODE says so" if self.mode == "off" else "pytest runs"
+        why = (
+            "TARGCC_MODE says so" if self.mode == "off" else f"{runner_of_tests() or 'a test'} runs"
+        )
         return f"the scheduler is off, as {why}; TARGCC_MODE=embedded turns it on"
 
     def at(self, prefix: str) -> Self:

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .storage.tables import job_log_line, job_run, logged_job, metadata
-    from .testing import run_job
+    from .testing import inline, recorded, run_job
     from .web.router import (
         create_app,
         make_router,
@@ -124,6 +124,7 @@ __all__ = [
     "configure",
     "create_app",
     "get_scheduler",
+    "inline",
     "is_not_ours",
     "job",
     "job_log_line",
@@ -141,6 +142,7 @@ __all__ = [
     "on_skipped",
     "on_succeeded",
     "procedure_call",
+    "recorded",
     "register_secret",
     "root_addresses",
     "run_job",
@@ -225,7 +227,11 @@ _HOMES = {
         "logged_job",
         "metadata",
     ),
-    "testing": ("run_job",),
+    "testing": (
+        "inline",
+        "recorded",
+        "run_job",
+    ),
     "web.router": (
         "create_app",
         "make_router",
