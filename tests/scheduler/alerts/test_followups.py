@@ -116,6 +116,43 @@ async def night(request, mail_server):
         await one.close()
 
 
+async def test_a_job_whose_reruns_wait_does_not_work_again(night):
+    one = night()
+    await one.fail('{"customer": 1}')
+    await one.fail('{"customer": 2}')
+    failed = sa.select(job_run.c.Id).where(job_run.c.State == RunState.FAILED)
+    async with one.stores[0].write() as db:
+        first, second = (await db.scalars(failed.order_by(job_run.c.Id))).all()
+        handled = {"HandledAt": one.clock.now(), "HandledBy": "dana"}
+        await db.execute(sa.update(job_run).values(handled))
+    rerun = await one.run(RunState.ENQUEUED, '{"customer": 1}')
+    done = await one.run(RunState.SUCCEEDED, '{"customer": 2}')
+    async with one.stores[0].write() as db:
+        for again, before in ((rerun, first), (done, second)):
+            change = sa.update(job_run).where(job_run.c.Id == again)
+            await db.execute(change.values(RetryOf=before))
+    assert await one.look(minutes=1) == 0
+    async with one.stores[0].write() as db:
+        change = sa.update(job_run).where(job_run.c.Id == rerun)
+        await db.execute(change.values(State=RunState.SUCCEEDED))
+    assert await one.look(minutes=1) == 1
+    assert "works again after 2 failures" in one.mails[-1]["Subject"]
+
+
+async def test_a_success_from_before_the_failure_is_no_recovery(night):
+    one = night()
+    failed = await one.run(RunState.FAILED)
+    await one.run(RunState.SUCCEEDED)
+    one.clock.advance(timedelta(minutes=5))
+    async with one.stores[0].write() as db:
+        change = sa.update(job_run).where(job_run.c.Id == failed)
+        await db.execute(change.values(CompletedAt=one.clock.now()))
+    await one.tell("failure", run_id=failed)
+    assert await one.look(minutes=1) == 0
+    await one.run(RunState.SUCCEEDED)
+    assert await one.look(minutes=1) == 1
+
+
 async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_same_thread(night):
     one = night()
     for customer in ("1", "2"):

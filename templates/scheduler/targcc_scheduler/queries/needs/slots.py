@@ -11,8 +11,10 @@ from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule, Schedule, WorkingSchedule, parse_zone
 from ...schedules.clocks.changes import clock_changes
+from ...storage import slots
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
+from ...storage.tables import job_run
 from .. import runs, system
 from ..models import Run
 from ..next_run import next_run
@@ -32,10 +34,15 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
         held = look.paused(pause)
         text = gettext("It is paused %(held)s. It can be run by hand.", held=held)
         return [Reason("paused", text)]
-    recent = (await runs.recent_runs(look.connection, [job.name], 24))[job.name]
-    coming = next_run(job, now=look.now, pause=None, recent=recent)
-    reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, recent)]
-    return [*reasons, *_last_slot(look, job, recent)]
+    ended: Sequence[Run] = ()
+    busy: Sequence[int] = ()
+    if isinstance(job.schedule, AfterRunSchedule):
+        has_ended = job_run.c.StartedAt.is_not(None), job_run.c.CompletedAt.is_not(None)
+        ended = (await runs.recent_runs(look.connection, [job.name], 1, *has_ended))[job.name]
+        busy = (await slots.busy_runs(look.connection, [job.name]))[job.name]
+    coming = next_run(job, now=look.now, pause=None, recent=ended, busy=bool(busy))
+    reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, busy)]
+    return [*reasons, *await _last_slot(look, job)]
 
 
 def _without_schedule(job: JobDefinition) -> str:
@@ -62,7 +69,7 @@ async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
 
 
 def _next_slot(
-    look: Look, job: JobDefinition, coming: datetime | None, recent: Sequence[Run]
+    look: Look, job: JobDefinition, coming: datetime | None, busy: Sequence[int]
 ) -> list[Reason]:
     if coming is not None:
         own = parse_zone(job.timezone)
@@ -77,9 +84,8 @@ def _next_slot(
         calendar = calendars.reasons_of_slot(job, coming, look.now)
         return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
-        active = tuple(run.id for run in recent if not run.final)
         text = gettext("Its next slot is counted from the end of its run.")
-        return [Reason("after-run", text, active)]
+        return [Reason("after-run", text, tuple(busy))]
     if closed := list(calendars.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
@@ -125,9 +131,12 @@ def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reas
     return [Reason("clock-change", text)]
 
 
-def _last_slot(look: Look, job: JobDefinition, recent: Sequence[Run]) -> list[Reason]:
+async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
     """What became of its last slot, if it had no run."""
-    last = next((run for run in recent if run.scheduled_for is not None), None)
+    newest = await runs.recent_runs(
+        look.connection, [job.name], 1, job_run.c.ScheduledFor.is_not(None)
+    )
+    last = next(iter(newest[job.name]), None)
     if last is None or last.state not in {RunState.SKIPPED, RunState.MISSED}:
         return []
     [reason] = of_final(look, last, job)
