@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import logging
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,12 @@ _HOOKS = "hooks"
 """The module of hooks: without it, jobs would run for the wrong tenant, or unseen."""
 
 
+_DECLARED = re.compile(
+    r"""^(?:class|(?:async[ ]+)?def)[ ]+(\w+)|\bname[ ]*=[ ]*["']([^"'\n]+)["']""", re.MULTILINE
+)
+"""A class or function of a module, or the name that a declaration gives."""
+
+
 @dataclass(frozen=True)
 class BrokenModule:
     """A job file that could not be used; the others run.
@@ -45,6 +52,20 @@ class BrokenModule:
     path: str | None
     error: str
     traceback: str
+
+    def names(self) -> frozenset[str]:
+        """Return the names that a job in this file may have: its classes, functions, names in quotes, and that of the file itself.
+
+        The file is read as text, since it may not even be Python.
+        """
+        names = {self.module.rpartition(".")[2]}
+        if self.path is not None:
+            try:
+                text = Path(self.path).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = ""
+            names.update(first or second for first, second in _DECLARED.findall(text))
+        return frozenset(names)
 
 
 @dataclass

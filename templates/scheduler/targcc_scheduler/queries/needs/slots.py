@@ -19,7 +19,7 @@ from .. import runs, system
 from ..models import Run
 from ..next_run import next_run
 from . import calendars, late
-from .reasons import Look, Reason, elsewhere, is_alive, no_server, of_final
+from .reasons import Look, Reason, elsewhere, is_alive, locked, no_able_server, of_final
 
 
 async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
@@ -41,8 +41,19 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
         ended = (await runs.recent_runs(look.connection, [job.name], 1, *has_ended))[job.name]
         busy = (await slots.busy_runs(look.connection, [job.name]))[job.name]
     coming = next_run(job, now=look.now, pause=None, recent=ended, busy=bool(busy))
-    reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, busy)]
-    return [*reasons, *await _last_slot(look, job)]
+    last = await _last_slot(look, job)
+    before = await _overlaps(look, last)
+    reasons = [*await _no_scheduler(look, job), *before, *_next_slot(look, job, coming, busy)]
+    return [*reasons, *([] if before else last)]
+
+
+async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
+    """Keep the reason of a skipped slot while the run that was in its way goes on: it decides about the next slot too."""
+    reason = next((one for one in last if one.kind == "overlap"), None)
+    blocker = None
+    if reason is not None and len(reason.runs) > 1:
+        blocker = await runs.get_run(look.connection, reason.runs[1])
+    return [reason] if reason is not None and blocker is not None and not blocker.final else []
 
 
 def _without_schedule(job: JobDefinition) -> str:
@@ -58,13 +69,13 @@ async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
     """Whether a slot has passed that nobody has handled, or no node is up."""
     behind = await late.late_slots(look.connection, [job], (), look.now)
     alive = [one for one in await system.servers(look.connection) if is_alive(look, one)]
-    if not alive:
-        return [no_server()]
+    if unable := no_able_server(look, alive):
+        return unable
     if behind:
         text = gettext(
             "%(late)s: no server that is up creates runs.", late=humanize.sentence(behind[0].detail)
         )
-        return [Reason("late", text)]
+        return [*await locked(look), Reason("late", text)]
     return []
 
 
@@ -142,4 +153,4 @@ async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
     [reason] = of_final(look, last, job)
     slot = look.at(last.scheduled_for or last.due_at)
     text = gettext("Its slot of %(slot)s: %(reason)s", slot=slot, reason=reason.text)
-    return [Reason(reason.kind, text, (last.id,))]
+    return [Reason(reason.kind, text, (last.id, *reason.runs))]
