@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Project, Settings, job
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.scope.visibility import Visibility, visibility
 from targcc_scheduler.oncall import overriding
 from targcc_scheduler.oncall.overriding import Wish
 from targcc_scheduler.queries.needs.why import barred, why_job, why_run
@@ -433,6 +434,23 @@ async def test_a_lock_of_the_database_and_its_holder_are_named(scheduler, settin
     assert reason.text.startswith(f"The database is locked: {holder}")
     assert ("c_jobrun" in reason.text) or ("jobs.db" in reason.text)
     assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+
+
+async def test_sessions_and_code_are_not_told_to_who_sees_some_jobs_only(
+    scheduler, settings, monkeypatch
+):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    await up(scheduler)
+    waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
+    jobs = frozenset({"Critical"})
+    token = visibility.set(Visibility(jobs, jobs, jobs, "dana"))
+    try:
+        with writing(settings.database_url):
+            assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+            answer = await scheduler.read(lambda db: barred(db, "run 1", NOW, lost_after=20))
+            assert answer is None
+    finally:
+        visibility.reset(token)
 
 
 async def test_a_table_that_nobody_can_read_is_named_at_once(

@@ -13,7 +13,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .dialects import known
+from ..core.scope.visibility import visibility
 
 SHORT = 2.0
 """Seconds for which any transaction may hold its locks."""
@@ -51,6 +51,7 @@ class Lock:
         on: The locked tables, or the file.
         since: When the holder's transaction began; ``None`` if it cannot be known.
         waiting: How many sessions wait for the holder.
+        is_strong: Whether every writer waits.
         is_total: Whether readers wait too.
     """
 
@@ -58,6 +59,7 @@ class Lock:
     on: str
     since: datetime | None = None
     waiting: int = 0
+    is_strong: bool = False
     is_total: bool = False
 
 
@@ -65,13 +67,16 @@ async def held(connection: AsyncConnection) -> list[Lock]:
     """Return the locks that others have held for longer than a short transaction, the oldest first.
 
     Reads no table of the scheduler, so that a locked one does not hold it up. On SQLite it waits up to :data:`SHORT` for the write lock,
-    and lets go of it at once.
+    and lets go of it at once. Sessions are not for everybody to see: who sees some jobs only gets none.
     """
+    if visibility.get() is not None:
+        return []
     if connection.dialect.name == "postgresql":
         rows = (await connection.execute(_SESSIONS, {"seconds": SHORT})).all()
         return [_session(row) for row in rows if row.is_strong or row.waiting or _is_idle(row)]
-    file = known.of(connection).file(connection.engine.url)
-    lock = await asyncio.to_thread(_writer, file) if file is not None else None
+    files = (await connection.exec_driver_sql("PRAGMA database_list")).all()
+    name = next((row[2] for row in files if row[1] == "main"), "")
+    lock = await asyncio.to_thread(_writer, Path(name)) if name else None
     return [lock] if lock is not None else []
 
 
@@ -87,7 +92,12 @@ def _session(row: Any) -> Lock:
     more = len(tables) - _SHOWN_TABLES
     on = ", ".join(tables[:_SHOWN_TABLES]) + (f" and {more} more" if more > 0 else "")
     return Lock(
-        f"{holder} ({about})" if about else holder, on, row.xact_start, row.waiting, row.is_total
+        f"{holder} ({about})" if about else holder,
+        on,
+        row.xact_start,
+        row.waiting,
+        row.is_strong,
+        row.is_total,
     )
 
 
@@ -104,7 +114,7 @@ def _writer(file: Path) -> Lock | None:
         connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-        return Lock(_process(file), str(file)) if is_busy else None
+        return Lock(_process(file), str(file), is_strong=True) if is_busy else None
     finally:
         connection.close()
     return None

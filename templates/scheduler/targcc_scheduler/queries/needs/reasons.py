@@ -153,13 +153,20 @@ def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = No
 
 def stuck(look: Look, server: Server) -> list[Reason]:
     """Say in what a server is stuck."""
-    place = (server.stuck_in or "").partition("\n")[0] or gettext("the scheduler itself")
+    since = look.at(server.stuck_since or look.now)
+    place = (server.stuck_in or "").partition("\n")[0]
     text = gettext(
-        "Server %(name)s is stuck in %(place)s since %(when)s: it begins nothing until that ends.",
+        "Server %(name)s is stuck since %(when)s: it begins nothing until that ends.",
         name=server.name,
-        place=place,
-        when=look.at(server.stuck_since or look.now),
+        when=since,
     )
+    if place:
+        text = gettext(
+            "Server %(name)s is stuck in %(place)s since %(when)s: it begins nothing until that ends.",
+            name=server.name,
+            place=place,
+            when=since,
+        )
     return [Reason("stuck-server", text)]
 
 
