@@ -74,8 +74,8 @@ async def held(connection: AsyncConnection) -> list[Lock]:
     if connection.dialect.name == "postgresql":
         rows = (await connection.execute(_SESSIONS, {"seconds": SHORT})).all()
         return [_session(row) for row in rows if row.is_strong or row.waiting or _is_idle(row)]
-    files = (await connection.exec_driver_sql("PRAGMA database_list")).all()
-    name = next((row[2] for row in files if row[1] == "main"), "")
+    files = (await connection.exec_driver_sql("PRAGMA database_list")).mappings().all()
+    name = next((row["file"] for row in files if row["name"] == "main"), "")
     lock = await asyncio.to_thread(_writer, Path(name)) if name else None
     return [lock] if lock is not None else []
 
