@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -172,6 +173,24 @@ async def test_a_sequence_behind_its_table(server_settings):
     assert await failed(server_settings, "sequences") == []
 
 
+async def test_a_table_of_the_engine_that_was_dropped(server_settings):
+    execute(server_settings, "DROP TABLE procrastinate_workers CASCADE")
+    [finding] = await failed(server_settings, "schema")
+    assert finding.what == "a table is missing: procrastinate_workers"
+
+
+async def test_a_file_that_nobody_else_can_read_is_said_with_its_holder(file_settings, monkeypatch):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    file = file_settings.database_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        findings = await checkup(file_settings, seconds=0.1)
+        connection.execute("ROLLBACK")
+    [finding] = [one for one in findings if (one.check, one.level) == ("locks", "fail")]
+    assert finding.what.startswith(f"process {os.getpid()}")
+
+
 @contextlib.contextmanager
 def locked(settings: Settings, mode: str) -> Iterator[str]:
     """Hold a lock of the database; yield its holder."""
@@ -212,8 +231,8 @@ async def test_a_job_whose_queue_no_node_takes(settings):
     insert(settings.database_url, job_run, waiting("Other", UnknownSince=None, Queue="slow"))
     findings = await failed(settings, "queues")
     assert [one.what for one in findings] == [
-        "no node takes runs of the queue default: its jobs are Daily; 1 run wait in it",
-        "no node takes runs of the queue slow: 1 run wait in it",
+        "no node takes runs of the queue default: its jobs are Daily; it holds 1 waiting run",
+        "no node takes runs of the queue slow: it holds 1 waiting run",
     ]
 
 

@@ -469,6 +469,24 @@ async def test_a_table_that_nobody_can_read_is_named_at_once(
     assert await made.read(lambda db: barred(db, "run 1", NOW, lost_after=20)) is None
 
 
+def test_the_command_names_a_table_that_nobody_can_read(
+    migrated_postgresql_url, request, monkeypatch
+):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_postgresql_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
+    engine = sa.create_engine(migrated_postgresql_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("LOCK TABLE c_JobRun IN ACCESS EXCLUSIVE MODE")
+        answers = [
+            json.loads(CliRunner().invoke(main, ["why", about, "--json"]).output)
+            for about in ("7", "Critical")
+        ]
+        connection.rollback()
+    engine.dispose()
+    assert [one["reasons"][0]["kind"] for one in answers] == ["database-lock"] * 2
+
+
 BROKEN = "from no_such_module import nothing\n\n@job()\ndef send_invoices(ctx): ...\n"
 
 

@@ -20,6 +20,8 @@ _NAMES = {
         """),
 }
 """The names of the indexes that the database uses; on PostgreSQL none whose building broke off."""
+_PROCRASTINATE = ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers", "procrastinate_periodic_defers")  # fmt: skip
+"""The tables of Procrastinate 3, which the engine of PostgreSQL needs."""
 _RESTORE = (
     "restore a backup; migrations/scheduler.<database>.sql of the project has the whole schema"
 )
@@ -35,7 +37,10 @@ def _differences(connection: sa.Connection) -> Iterator[Finding]:
     inspector = sa.inspect(connection)
     names = {name.casefold() for name in inspector.get_table_names()}
     there = [table for table in metadata.sorted_tables if table.name.casefold() in names]
-    if missing := sorted({table.name for table in metadata.sorted_tables if table not in there}):
+    missing = sorted({table.name for table in metadata.sorted_tables if table not in there})
+    if connection.dialect.name == "postgresql":
+        missing += [name for name in _PROCRASTINATE if name not in names]
+    if missing:
         said = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
         yield Finding("fail", "schema", said, _RESTORE)
     statement = _NAMES.get(connection.dialect.name)

@@ -16,6 +16,7 @@ from ..jobs.registry import JobRegistry
 from ..migrations.upgrade import works_with
 from ..queries.reader import Reader
 from ..settings import Settings
+from ..storage import locks
 from ..storage.dialects import known
 from . import code, postgresql, sqlite, tables, writing
 from .catalogue import catalogue
@@ -86,7 +87,7 @@ class _Database:
             async with asyncio.timeout(2 * self._seconds + 1):
                 state, readable, now = await self._reader.read(self._begin)
         except _UNREACHABLE as error:
-            return [*found, self._unreachable(error)]
+            return [*found, await asyncio.to_thread(self._unreachable, error)]
         else:
             shown = self._settings.shown_database_url
             found += [Finding("ok", "database", f"{shown} answers"), state]
@@ -167,12 +168,16 @@ class _Database:
 
     def _unreachable(self, error: Exception) -> Finding:
         shown = self._settings.shown_database_url
-        if self._file is not None and _DAMAGED in (reason := _reason(error)):
+        reason = _reason(error)
+        if self._file is not None and _DAMAGED in reason:
             return sqlite.damaged(self._file, reason)
+        if self._file is not None and (lock := locks.writer(self._file)) is not None:
+            said = f"{lock.holder} holds a lock of {lock.on}: {reason}"
+            return Finding("fail", "locks", said, "let it end, or end it")
         return Finding(
             "fail",
             "database",
-            f"{shown} does not answer: {_reason(error)}",
+            f"{shown} does not answer: {reason}",
             "start it, or correct TARGCC_DATABASE_URL; the checks of what is in it were left out",
         )
 

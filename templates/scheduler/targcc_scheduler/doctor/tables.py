@@ -129,7 +129,7 @@ async def queues(look: Look) -> list[Finding]:
     for queue in sorted({*jobs, *waiting}):
         about = [f"its jobs are {listed(sorted(jobs[queue]))}"] if queue in jobs else []
         if number := waiting.get(queue, 0):
-            about.append(f"{count(number, 'run')} wait in it")
+            about.append(f"it holds {count(number, 'waiting run')}")
         said = f"no node takes runs of the queue {queue}: {'; '.join(about)}"
         advice = f"start a node that does: targcc worker --queues {queue}; or give the jobs a queue that one takes"
         findings.append(Finding("fail", "queues", said, advice))

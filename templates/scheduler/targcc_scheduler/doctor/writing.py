@@ -23,7 +23,7 @@ _RIGHTS = sa.text(f"""
         THEN array_remove(ARRAY[CASE WHEN has_sequence_privilege(c.oid, 'USAGE') THEN NULL ELSE 'USAGE' END], NULL)
         ELSE ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p WHERE NOT has_table_privilege(c.oid, p)) END AS lacks
     FROM pg_class c
-    WHERE c.relkind IN ('r', 'p', 'S') AND ({_OURS})
+    WHERE c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition AND ({_OURS})
         AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
     ORDER BY c.relname
     """)  # noqa: S608 - a text of ours

@@ -76,7 +76,7 @@ async def held(connection: AsyncConnection) -> list[Lock]:
         return [_session(row) for row in rows if row.is_strong or row.waiting or _is_idle(row)]
     files = (await connection.exec_driver_sql("PRAGMA database_list")).mappings().all()
     name = next((row["file"] for row in files if row["name"] == "main"), "")
-    lock = await asyncio.to_thread(_writer, Path(name)) if name else None
+    lock = await asyncio.to_thread(writer, Path(name)) if name else None
     return [lock] if lock is not None else []
 
 
@@ -101,8 +101,8 @@ def _session(row: Any) -> Lock:
     )
 
 
-def _writer(file: Path) -> Lock | None:
-    """Return the lock of the process that keeps everybody from writing a SQLite file."""
+def writer(file: Path) -> Lock | None:
+    """Return the lock of the process that keeps everybody from writing a SQLite file, after waiting for :data:`SHORT`."""
     try:
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=SHORT, isolation_level=None
