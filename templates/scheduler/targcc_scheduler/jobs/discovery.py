@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core.errors import ArgumentsError, HookError, JobError
+from ..core.secrets import mask
 from ..project import Project, current
 from .copies import check_constructor, refuse_mark
 from .declaration import Declaration
@@ -44,7 +45,7 @@ class BrokenModule:
     Args:
         module: Its dotted name.
         path: The file, if it is known.
-        error: The last line of the traceback, or what is wrong.
+        error: The last line of the traceback, or what is wrong; secrets are masked, here and in the next.
         traceback: All of it, from the job file on.
     """
 
@@ -245,7 +246,7 @@ def _broken(name: str, error: BaseException) -> BrokenModule:
         if not any(frame.filename == path for frame in shown.stack):
             break
         del shown.stack[0]
-    lines = list(shown.format())
+    lines = [mask(line) for line in shown.format()]
     return BrokenModule(name, path, lines[-1].strip(), "".join(lines))
 
 
