@@ -36,9 +36,18 @@ class Creating:
         """A job by its name (in any case, with or without ``Job``), display name, class or function.
 
         Raises:
-            UnknownJob: there is none.
+            UnknownJob: there is none, or its file cannot be imported.
         """
-        found, allowed = self._registry.find(job), visibility.get()
+        allowed = visibility.get()
+        try:
+            found = self._registry.find(job)
+        except UnknownJob as error:
+            broken = self._registry.broken_file_of(job) if isinstance(job, str) else None
+            if broken is None or allowed is not None:
+                raise
+            raise UnknownJob(
+                f"the file of job {job!r}, {broken.path or broken.module}, cannot be imported: {broken.error}"
+            ) from error
         if allowed is not None and found.name not in allowed.seen:
             raise UnknownJob(f"there is no job {job!r}")
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import RunState
+from ...core.states import ACTIVE, RunState
 from ..dialects import known
 from ..tables import job_alert_thread, job_failure, job_run, job_server
 
@@ -113,11 +113,15 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
     """Since when a job works again; ``None``: it does not.
 
     It does when it succeeded after its last failure, and so did each run that failed since the first, with its arguments, unless a person
-    has dealt with that one.
+    has dealt with that one. A run that a person has retried is dealt with when its rerun has ended.
     """
-    c, new = job_run.c, job_run.alias("new")
+    c, new, last = job_run.c, job_run.alias("new"), job_run.alias("last")
+    failed_at = sa.select(last.c.CompletedAt).where(last.c.Id == row.LastRunId).scalar_subquery()
     better = sa.select(sa.func.min(c.CompletedAt, type_=c.CompletedAt.type)).where(
-        c.JobName == row.JobName, c.State == RunState.SUCCEEDED, c.Id >= (row.LastRunId or 0)
+        c.JobName == row.JobName,
+        c.State == RunState.SUCCEEDED,
+        c.Id >= (row.LastRunId or 0),
+        sa.or_(failed_at.is_(None), c.CompletedAt >= failed_at),
     )
     over_at: datetime | None = await connection.scalar(better)
     if over_at is None:
@@ -131,9 +135,10 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
     still = sa.select(c.Id).where(
         c.Cause == row.Thread,
         c.Id >= (row.FirstRunId or 0),
-        c.HandledAt.is_(None),
-        c.State != RunState.SUCCEEDED,
-        ~done,
+        sa.or_(
+            sa.and_(c.HandledAt.is_(None), c.State != RunState.SUCCEEDED, ~done),
+            sa.exists().where(new.c.RetryOf == c.Id, new.c.State.in_(sorted(ACTIVE))),
+        ),
     )
     return over_at if await connection.scalar(still.limit(1)) is None else None
 

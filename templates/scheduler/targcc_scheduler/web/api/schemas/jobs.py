@@ -45,7 +45,9 @@ class JobOut(Schema):
     )
     next_run: datetime | None
     last_run: RunOut | None
-    success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
+    success_rate: float | None = Field(
+        description="Of its last 24 runs that succeeded, failed or were missed or cancelled; from 0 to 1, cancelled runs left out."
+    )
     chain: ChainStandingOut | None = Field(
         default=None, description="The chain that it is in: of jobs that follow each other."
     )

@@ -166,7 +166,14 @@ async def run_page(
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "flow": await flow_of_run(db, run_id),
             "batch": await batch_of_run(db, run.batch_id),
-            "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
+            "why": await why.why_run(
+                db,
+                run,
+                definitions,
+                now,
+                lost_after=lost_after,
+                broken=scheduler.broken_file_of(run.job),
+            ),
         }
 
     run, details = await scheduler.read(query)
