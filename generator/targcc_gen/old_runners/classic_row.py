@@ -78,6 +78,15 @@ def _bit(row: Row, column: str) -> bool:
     return bool(cells.readable(cells.flag, row, column)) if column in row.values else True
 
 
+def why_never_computed(row: ClassicRow) -> str:
+    """Why the old runner can say in no month when a row runs next; empty where it can in some."""
+    if row.kind not in _KINDS:
+        return f"its enmJobType is {row.kind.upper() or 'NULL'}"
+    if row.kind.startswith("cyclic") and row.count <= 0:
+        return f"its CyclicCount is {row.count}"
+    return ""
+
+
 def next_time(row: ClassicRow, now: datetime) -> datetime:
     """When the row runs next.
 

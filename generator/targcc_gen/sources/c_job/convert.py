@@ -154,7 +154,7 @@ class _Drafting:
                 deleted = cells.text(row, "deletedon") is not None
                 key = cells.key(row, "id")
                 result.rejected.append(
-                    Rejection(row.file, row.line, str(refused), name, key, deleted)
+                    Rejection(row.file, row.line, str(refused), name, key, deleted, row)
                 )
         self._warn_about_strangers()
         return drafts
