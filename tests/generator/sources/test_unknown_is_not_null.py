@@ -218,12 +218,22 @@ def test_columns_of_one_table_say_nothing_about_another(bring_file, write, name)
     assert set(job.row.values) == {column.lower() for column in rows[0]}
 
 
-def test_a_column_that_a_script_or_a_header_does_not_name_is_not_exported(bring_file):
-    text = "ID,lkpJob,lkpJobRunner,enmJobType,WhenToRun,IsManaged\n1,Load,SRV,Daily,2024-03-06 04:00,1\n"
-    result = bring_file(text, "c_Job.csv")
+@pytest.mark.parametrize(("last", "live"), [("NULL", False), ("2026-11-24 04:00", True)])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "ID,lkpJob,lkpJobRunner,enmJobType,WhenToRun,IsManaged,LastRunTime\n1,Load,SRV,Daily,2024-03-06 04:00,1,",
+        "ID,lkpJob,lkpJobRunner,enmJobType,WhenToRun,Active,LastRunTime\n1,Load,SRV,Daily,2024-03-06 04:00,1,",
+        "ID,JobName,CronExpression,StoredProcName,LastRun\n1,Load,0 4 * * *,usp_Load,",
+    ],
+)
+def test_a_column_that_a_header_does_not_name_makes_no_row_live_that_never_ran(
+    bring_file, header, last, live
+):
+    result = bring_file(f"{header}{last}\n", "c_Job.csv")
 
-    assert len(result.jobs) == 1
-    assert any("Active is not in the export: taken as active" in text for text in result.warnings)
+    assert (len(result.jobs), len(result.inactive)) == (live, not live)
+    assert any("is not in the export" in text for text in result.warnings)
 
 
 def test_xsi_nil_is_null(bring_file):

@@ -168,8 +168,10 @@ class _Drafting:
         if shape is Shape.CLASSIC:
             return classic_rows.draft(row, self._classic)
         fallback = self._options.alert_email
+        name = cells.text(row, "jobname") or ""
+        ran = self._classic.history.of(cells.key(row, "id"), name) is not None
         return cron_rows.draft(
-            row, self.recipients, dialect=self._options.dialect, fallback=fallback
+            row, self.recipients, dialect=self._options.dialect, fallback=fallback, ran=ran
         )
 
     def _warn_about_unknowns(self, row: Row) -> None:

@@ -15,7 +15,9 @@ from targcc_gen.sources.c_job.recipients import Recipients
 from targcc_gen.sources.model import OldJob
 
 
-def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
+def draft(
+    row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...], ran: bool
+) -> Draft:
     """What a row says.
 
     Args:
@@ -23,6 +25,7 @@ def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str
         recipients: Who is told.
         dialect: How the old server read cron texts.
         fallback: Addresses for jobs whose recipients are not in the export.
+        ran: Whether the history has a run of it.
 
     Raises:
         Refused: It has no name, or no cron text that means something.
@@ -33,7 +36,7 @@ def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str
         raise Refused("it has no JobName" + _because(row, "jobname"))
     warnings: list[str] = []
     cron = _cron(row, dialect)
-    active = _active(row, warnings)
+    active = _active(row, warnings, ran=ran)
     values: dict[str, object] = {"cron": cron}
     values |= _work(row, warnings)
     values |= {"retries": 0, "misfire": {"grace": "none"}}
@@ -68,15 +71,20 @@ def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
         return False
 
 
-def _active(row: Row, warnings: list[str]) -> bool:
+def _active(row: Row, warnings: list[str], *, ran: bool) -> bool:
     if "isactive" not in row.values:
         if row.is_sparse:
             warnings.append(
                 "IsActive is in no row of the export, and its format leaves NULL out: it may be NULL in all; created paused"
             )
             return False
-        warnings.append("IsActive is not in the export: taken as active")
-        return True
+        if ran or _time(row, "lastrun") is not None:
+            warnings.append("IsActive is not in the export: taken as active")
+            return True
+        warnings.append(
+            "IsActive is not in the export, and nothing shows that the row ever ran: created paused"
+        )
+        return False
     active = cells.readable(cells.flag, row, "isactive")
     if active is None:
         warnings.append("IsActive is neither 0 nor 1: created paused")

@@ -107,11 +107,18 @@ def _reading(row: Row, context: Context, code: str) -> _Reading:
         "taken as run by TaskManager; of rows with 0 or NULL that is wrong",
         notes,
     )
-    if row.is_sparse and not {"active", "ismanaged"} <= row.values.keys():
-        active = False
     past = context.history.of(cells.key(row, "id"), name)
     timing = Timing(row, context.now, active, context.weekly, past, notes)
+    if not {"active", "ismanaged"} <= row.values.keys() and not _ran(timing):
+        notes.append("nothing shows that TaskManager ever ran it: created paused")
+        timing.active = False
     return _Reading(row, context, code, name, timing, managed)
+
+
+def _ran(timing: Timing) -> bool:
+    """Whether the export shows that a row ran, though not whether it is switched on."""
+    past = timing.past
+    return not timing.row.is_sparse and (timing.last_run is not None or past is not None)
 
 
 def _bit(row: Row, column: str, otherwise: str, notes: list[str]) -> bool:
@@ -125,8 +132,7 @@ def _bit(row: Row, column: str, otherwise: str, notes: list[str]) -> bool:
     name = {"active": "Active", "ismanaged": "IsManaged"}[column]
     if row.is_sparse:
         notes.append(
-            f"{name} is in no row of the export, and its format leaves NULL out: if it is NULL in all, TaskManager ran none of them;"
-            " created paused"
+            f"{name} is in no row of the export, and its format leaves NULL out: if it is NULL in all, TaskManager ran none of them"
         )
     else:
         notes.append(f"{name} is not in the export: {otherwise}")
