@@ -252,6 +252,8 @@ def test_a_first_time_that_the_export_does_not_have_is_not_midnight(bring_file):
     text = "ID,lkpJob,lkpJobRunner,enmJobType,Active,IsManaged\n1,Load,SRV,Daily,1,1\n2,Often,SRV,UD,1,1\n"
 
     assert reasons(bring_file(text, "c_Job.csv"))[0] == "WhenToRun is not in the export"
+    rows = [{"ID": 1, "lkpJob": "Load", "enmJobType": "Daily", "Active": 1, "IsManaged": 1}]
+    assert reasons(bring_file(as_json(rows), "c_Job.json")) == ["WhenToRun is not in the export"]
 
 
 def test_a_number_in_a_script_counts_days_as_sql_server_does(bring):

@@ -67,7 +67,7 @@ class Timing:
             Refused: A column that the kind needs cannot be read.
         """
         word = kind.lower()
-        if word in _NEEDS_WHEN and "whentorun" not in self.row.values and not self.row.is_sparse:
+        if word in _NEEDS_WHEN and "whentorun" not in self.row.values:
             raise Refused("WhenToRun is not in the export")
         when = _needed(cells.moment, self.row, "whentorun", needed=word in _NEEDS_WHEN)
         count = _needed(cells.integer, self.row, "cycliccount", needed=word.startswith("cyclic"))
