@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "generator" / "targcc_gen"
-MOST_LINES, MOST_FILES = 350, 12
 
 # From top to bottom. A room may import itself and what stands below it, never what stands beside or above.
 FLOORS = (
@@ -168,19 +167,6 @@ def test_the_reference_of_the_old_runners_knows_nothing_of_what_they_are_transla
     ]
     assert others == {"readers.cells", "readers.rows"}
     assert schedules == []
-
-
-def test_files_are_short_and_folders_small():
-    files = list(PACKAGE.rglob("*.py"))
-    long = {
-        path.name: lines
-        for path in files
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
-    }
-    counts = {folder: len(list(folder.glob("*.py"))) for folder in {file.parent for file in files}}
-    full = {folder.name: count for folder, count in counts.items() if count > MOST_FILES}
-
-    assert (long, full) == ({}, {})
 
 
 @pytest.mark.parametrize(

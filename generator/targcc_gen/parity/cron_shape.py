@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules import CronError, CronSchedule
@@ -28,10 +28,15 @@ class _Pair:
     options: Options
     start: datetime
     end: datetime
+    length: timedelta
 
 
 def cron_differences(
-    job: ImportedJob, options: Options, start: datetime, end: datetime
+    job: ImportedJob,
+    options: Options,
+    start: datetime,
+    end: datetime,
+    length: timedelta = timedelta(0),
 ) -> list[Difference]:
     """Where a row and its job part, one difference of each kind.
 
@@ -40,6 +45,7 @@ def cron_differences(
         options: How the old server read its texts, and the zone it did so in.
         start: From when; aware.
         end: Until when; aware.
+        length: How long a run of the job usually takes.
     """
     assert job.spec.cron is not None
     new = CronSchedule.parse(job.spec.cron)
@@ -48,7 +54,7 @@ def cron_differences(
     except ValueError:
         words = "not compared: the text cannot be read in a second way"
         return [Difference(job, "calendar", start, words, new.describe())]
-    pair = _Pair(job, old, new, options, start, end)
+    pair = _Pair(job, old, new, options, start, end, length)
     if old.has_seconds:
         return _seconds(pair)
     return [*_either_day(pair), *_days(pair), *_nights(pair)]
@@ -99,10 +105,12 @@ def _numbers(bits: int) -> list[int]:
 def _nights(pair: _Pair) -> list[Difference]:
     zone = pair.options.zone
     nights = list(clock_changes(zone, pair.start, pair.end))
+    # A job that is due again before it has ended is so on every day: the history tells of that.
+    length = pair.length if pair.length < _closest(pair.old) else timedelta(0)
     found: list[Apart] = []
     for night in nights:
         low, high = max(night.at - DAY, pair.start), min(night.at + DAY, pair.end)
-        olds = cron_runs(pair.old, zone, low, high, Polling(pair.options.polling))
+        olds = cron_runs(pair.old, zone, low, high, Polling(pair.options.polling), length=length)
         found += apart(olds, pair.new.between(low, high, zone))
 
     def kind(one: Apart) -> str:
@@ -112,6 +120,13 @@ def _nights(pair: _Pair) -> list[Difference]:
         return _at_change(one, pair.new, _near(nights, one), zone)
 
     return by_kind(found, kind, words, pair.job)
+
+
+def _closest(text: CronText) -> timedelta:
+    """The shortest time between two runs of a day on which the clock does not change."""
+    minutes = sorted(hour * 60 + minute for hour, minute in text.times)
+    later = [*minutes[1:], minutes[0] + 24 * 60]
+    return timedelta(minutes=min(two - one for one, two in zip(minutes, later, strict=True)))
 
 
 def _near(nights: Sequence[ClockChange], one: Apart) -> ClockChange:
