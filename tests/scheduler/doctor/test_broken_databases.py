@@ -21,7 +21,7 @@ from targcc_scheduler.storage.tables import job_run, job_server
 from test_checkup import insert, server, waiting
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "by_month"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request: pytest.FixtureRequest, jobs_package: str) -> Settings:
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     return Settings(database_url=url, jobs_package=jobs_package)
