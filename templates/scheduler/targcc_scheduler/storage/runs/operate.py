@@ -14,6 +14,7 @@ from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
+from ..dialects.counting import changed
 from ..dialects.listed import is_found
 from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
@@ -87,12 +88,12 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
         DueAt=now,
     )
     line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
-    if (await connection.execute(due_now, {"line": line})).rowcount == 1:
+    if await changed(connection, due_now, {"line": line}) == 1:
         return True
     asks_now = sa.update(job_run).where(
         job_run.c.Id == run_id, sa.not_(has_its_keys()), is_in_state(*WAITS_FOR_ITS_TIME)
     )
-    return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
+    return await changed(connection, asks_now.values(DueAt=now)) == 1
 
 
 async def over(connection: AsyncConnection, run_id: int) -> Row:
