@@ -162,8 +162,8 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
     return row
 
 
-async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-    """Remove runs with their logs, steps, files and keys."""
+async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
+    """Remove runs with their logs, steps, files and keys; return how many runs the database removed."""
     await blobs.remove_of(connection, run_ids)
     for table in (job_unique, job_idempotency):
         await _delete_keys(connection, table, run_ids)
@@ -171,10 +171,11 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
         (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),
-        (job_run, job_run.c.Id),
     ):
         among = known.of(connection).among(column, run_ids)
         await connection.execute(sa.delete(table).where(among))
+    runs = known.of(connection).among(job_run.c.Id, run_ids)
+    return await changed(connection, sa.delete(job_run).where(runs))
 
 
 async def _delete_keys(
