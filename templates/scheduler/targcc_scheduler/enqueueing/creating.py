@@ -174,6 +174,7 @@ class Creating:
         connection: Connection | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        key_of: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
@@ -189,13 +190,16 @@ class Creating:
             connection: The same.
             expires_in: The same.
             idempotency_key: The same.
+            key_of: The caller whose own the idempotency key is; ``None``: all callers share it.
             after: What it waits for, as :meth:`enqueue` has it; as the next three.
             on: How that has to end.
             quorum: Whether ``all`` or ``any`` of it.
             otherwise: What becomes of the run else.
         """
         waits = after_of(after, on, quorum, otherwise)
-        options = Options(waits, expires_in=expires_in, idempotency_key=idempotency_key)
+        options = Options(
+            waits, expires_in=expires_in, idempotency_key=idempotency_key, key_of=key_of
+        )
         [run] = await self._new_runs(name, JobType.MANUAL, [arguments or {}], by, options)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 

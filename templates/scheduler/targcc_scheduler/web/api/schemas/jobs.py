@@ -155,7 +155,7 @@ class TriggerIn(BaseModel):
         Field(
             default=None,
             description="A name of your own for this call, also known to `enqueue(…, idempotency_key=…)`: as long as the run is kept that it"
-            " made, a call with the same name gets that run.",
+            " made, a call with the same name gets that run. The names of a caller who may not see every job are the caller's own.",
         )
     )
     after: tuple[int, ...] = Field(
