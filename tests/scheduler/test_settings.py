@@ -46,3 +46,16 @@ def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytes
 )
 def test_the_dashboard_has_one_address(options, address):
     assert Settings(_env_file=None, **options).dashboard_url == address
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if any(kind in str(field.annotation) for kind in ("int", "float"))
+]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "1e300", "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_finite_and_bounded(name: str, number: str):
+    assert problem(**{name: number})

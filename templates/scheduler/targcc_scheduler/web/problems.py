@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.numbers import whole
 from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
 from .site_names import answers_to
@@ -153,13 +154,13 @@ def _refuse_large_body(request: Request) -> None:
     if web is not None and getattr(request.scope.get("endpoint"), "takes_files", False):
         # Such a route reads its body when it knows the sender.
         most = web.scheduler.settings.max_file_bytes
-        if endless or not length.isdigit() or int(length) > most + _MOST_BODY_BYTES:
+        if endless or whole(length, most + _MOST_BODY_BYTES) is None:
             raise Problem(
                 413,
                 "That is too much",
                 f"The files of a request may have {most:,} bytes together, and it says how many: TARGCC_MAX_FILE_BYTES.",
             )
-    elif endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
+    elif endless or whole(length, _MOST_BODY_BYTES) is None:
         raise Problem(
             413, "That is too much", "A request may hold a million bytes, and says how many."
         )
