@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from .core.errors import SecretError
 from .core.kept.limits import MOST_BYTES
 from .core.masking.environment import know_environment, know_values
+from .core.masking.patterns import mask_patterns
 from .core.masking.records import mask_our_records
 from .core.numbers import MOST_ID, MOST_INT
 from .core.sealing.seals import SEALS, split_keys
@@ -240,7 +241,7 @@ class Settings(BaseSettings):
     def _known_database(cls, url: str) -> str:
         try:
             backend = make_url(url).get_backend_name()
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as sqlite:///jobs.db") from None
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError(
@@ -313,7 +314,7 @@ class Settings(BaseSettings):
         try:
             if url:
                 make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as mssql://user:password@host/name") from None
         return url
 
@@ -383,5 +384,10 @@ class Settings(BaseSettings):
 
     @property
     def shown_database_url(self) -> str:
-        """The database URL without its password."""
-        return make_url(self.database_url).render_as_string(hide_password=True)
+        """The database URL without its password, also one that holds ``@`` or ``/``, and without the secrets of its query."""
+        shown, (scheme, _, rest) = self.database_url, self.database_url.partition("://")
+        user, at, place = rest.rpartition("@")
+        if at and ":" in user and not rest.startswith("/"):
+            shown = f"{scheme}://{user.partition(':')[0]}:***@{place}"
+        address, mark, query = shown.partition("?")
+        return f"{address}{mark}{mask_patterns(query)}"

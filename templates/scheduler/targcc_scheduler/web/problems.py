@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
 from ..core.numbers import whole
+from ..core.outage import in_short
 from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
 from .site_names import answers_to
@@ -203,7 +204,9 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except SchemaError as error:
         raise Problem(503, "The tables are of another release", str(error)) from error
     except (sa.exc.DBAPIError, OSError) as error:
-        log.exception("the database did not answer")
+        log.error(
+            "the database did not answer: %s", in_short(error)
+        )  # noqa: TRY400 - with its statement
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
         ) from error

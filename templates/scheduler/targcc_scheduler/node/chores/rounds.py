@@ -278,12 +278,14 @@ class Rounds:
 async def _fetch(url: str) -> None:
     import httpx
 
-    from ...alerts.channels.http import SecretURL
+    from ...alerts.channels.http import hide_address
 
-    async with httpx.AsyncClient(timeout=_PING_TIMEOUT_SECONDS, follow_redirects=True) as client:
-        request = client.build_request("GET", url)
-        request.url = SecretURL(request.url)
-        answer = await client.send(request)
+    async with httpx.AsyncClient(
+        timeout=_PING_TIMEOUT_SECONDS,
+        follow_redirects=True,
+        event_hooks={"request": [hide_address]},
+    ) as client:
+        answer = await client.get(url)
     answer.raise_for_status()
 
 
