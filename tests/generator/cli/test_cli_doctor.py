@@ -27,3 +27,13 @@ def test_an_old_lock_is_named_when_no_file_is_due(project: Path):
     (project / ".targcc" / "lock.jsonl").unlink()
     assert "the lock in .targcc is not up to date" in findings(project)
     assert "0 files" not in findings(project)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://jobs:hunter2/x@localhost/x", "hunter2@localhost/x", "mysql://u:hunter2/x@h/x"],
+)
+def test_a_password_with_a_slash_is_not_shown(project: Path, url: str, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", url)
+    assert "hunter2" not in findings(project)
+    assert "TARGCC_DATABASE_URL" in findings(project) or "localhost" in findings(project)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.actor import Actor
 from ..core.kept.limits import MOST_BYTES
+from ..core.numbers import PRIORITIES, is_priority
 from ..core.states import RunState
 from ..engine import creating
 from ..jobs.definition import JobDefinition, JobType
@@ -42,6 +43,10 @@ class Options:
     due_at: datetime | None = None
     delayed: bool = False
     key_of: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.priority is not None and not is_priority(self.priority):
+            raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
 
 
 def new_runs(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack, cast, get_args
 
 from ..core.errors import JobError
+from ..core.numbers import PRIORITIES, is_priority
 from ..project import Project, current
 from ..schedules import (
     AfterCompletionSchedule,
@@ -180,6 +181,7 @@ def _complete(
         schedule, every=every, anchor=anchor, after=counted, at=at, zone=zone
     )
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
+    _check_priority(key, priority)
     _check_aliases(key, aliases)
     parse_zone(zone)
     if memory_limit is not None and isolation is None:
@@ -243,6 +245,11 @@ def _check(
         raise JobError(f"{key}: overlap is skip, queue or allow, not {overlap!r}")
     if misfire not in get_args(Misfire):
         raise JobError(f"{key}: misfire is run_once, skip or run_all, not {misfire!r}")
+
+
+def _check_priority(key: str, priority: object) -> None:
+    if not isinstance(priority, int) or not is_priority(priority):
+        raise JobError(f"{key}: {PRIORITIES}, not {priority!r:.40}")
 
 
 def _check_aliases(key: str, aliases: object) -> None:

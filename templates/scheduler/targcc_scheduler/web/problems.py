@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.numbers import whole
+from ..core.outage import in_short
 from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
 from ..security.roles import Principal
@@ -189,13 +191,13 @@ def _refuse_large_body(request: Request) -> None:
     web = getattr(request.app.state, "targcc", None)
     if web is not None and getattr(request.scope.get("endpoint"), "takes_files", False):
         most = web.scheduler.settings.max_file_bytes
-        if endless or not length.isdigit() or int(length) > most + _MOST_BODY_BYTES:
+        if endless or whole(length, most + _MOST_BODY_BYTES) is None:
             raise Problem(
                 413,
                 "That is too much",
                 f"The files of a request may have {most:,} bytes together, and it says how many: TARGCC_MAX_FILE_BYTES.",
             )
-    elif endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
+    elif endless or whole(length, _MOST_BODY_BYTES) is None:
         raise Problem(
             413, "That is too much", "A request may hold a million bytes, and says how many."
         )
@@ -238,7 +240,9 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except SchemaError as error:
         raise Problem(503, "The tables are of another release", str(error)) from error
     except (sa.exc.DBAPIError, OSError) as error:
-        log.exception("the database did not answer")
+        log.error(
+            "the database did not answer: %s", in_short(error)
+        )  # noqa: TRY400 - with its statement
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
         ) from error

@@ -16,7 +16,7 @@ from ..dialects.counting import changed
 from ..dialects.frequent import FrequentStatement
 from ..tables import job_bulk, job_bulk_run
 
-RUNNING, DONE, STOPPED = "running", "done", "stopped"
+RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 _RUNNING = FrequentStatement(
     sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
 )
