@@ -115,15 +115,3 @@ def test_a_breach_is_named():
 
 def test_no_module_imports_itself_by_a_detour():
     assert circles() == []
-
-
-def test_no_file_is_too_long():
-    long = {
-        name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules().items()
-    }
-    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
-
-
-def test_no_folder_of_pages_holds_more_than_a_reader_sees_at_once():
-    pages = Counter(file.parent for file in ROOT.rglob("*.html"))
-    assert {folder.name: count for folder, count in pages.items() if count > MOST_FILES} == {}

@@ -240,9 +240,8 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except SchemaError as error:
         raise Problem(503, "The tables are of another release", str(error)) from error
     except (sa.exc.DBAPIError, OSError) as error:
-        log.error(
-            "the database did not answer: %s", in_short(error)
-        )  # noqa: TRY400 - with its statement
+        short = in_short(error)  # a traceback would show the statement with its values
+        log.error("the database did not answer: %s", short)  # noqa: TRY400
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
         ) from error
