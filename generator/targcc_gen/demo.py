@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,15 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targcc_gen.errors import TargccError
+from targcc_gen.git import program
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
 
 _WINDOWS = os.name == "nt"
 
 
 class DemoError(TargccError):
     """The demo project could not be started or did not do its job (exit status 2)."""
+
+    code = "demo"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def _installed(requirements: list[str]) -> bool:
     """Whether each is installed in this interpreter, with what its extras ask for."""
     from packaging.requirements import Requirement
 
+    from targcc_gen.render.wheel import meets
+
     left = [Requirement(text) for text in requirements]
     seen: set[str] = set()
     while left:
@@ -82,7 +87,7 @@ def _installed(requirements: list[str]) -> bool:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             return False
-        if not requirement.specifier.contains(version, prereleases=True):
+        if not meets(requirement, version):
             return False
         left += _of_extras(requirement)
     return True
@@ -113,7 +118,7 @@ def create_python(root: Path) -> Path:
     """
     venv = root / ".venv"
     python = venv / ("Scripts/python.exe" if _WINDOWS else "bin/python")
-    uv = shutil.which("uv")
+    uv = program("uv")
     if uv:
         steps = [
             [uv, "venv", "--quiet", "--python", sys.executable, str(venv)],

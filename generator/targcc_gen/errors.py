@@ -12,6 +12,9 @@ class TargccError(Exception):
     """
 
     exit_status = 2
+    code = "error"
+    """What programs tell kinds of errors by; it stays."""
+
     prefix = "error: "
     """What the command line prints before the message; empty where the message says by itself that it is one."""
 
@@ -24,14 +27,18 @@ class TargccError(Exception):
 class InputError(TargccError):
     """An argument, a spec or an export is wrong (exit status 2)."""
 
+    code = "input"
+
 
 class CheckFailed(TargccError):  # noqa: N818 - a finding, not a fault
     """`--check` found a difference (exit status 1)."""
 
     exit_status = 1
+    code = "difference"
 
 
 class ConflictError(TargccError):
     """A person has to decide before anything is written (exit status 3)."""
 
     exit_status = 3
+    code = "conflict"

@@ -17,7 +17,7 @@ import yaml
 from rendered_projects import DATA, MOSTLY_VENDORED, run, running, served, wait_for
 from targcc_gen import demo
 from targcc_gen.demo import DemoProject
-from targcc_gen.render.vendor import package_folder
+from targcc_gen.render.package import package_folder
 from targcc_gen.spec import set_scheduler
 from targcc_scheduler.migrations.upgrade import head_revision
 

@@ -21,7 +21,7 @@ FLOORS = (
     {"render"},
     {"spec"},
     {"names", "visible"},
-    {"assets", "errors", "folders"},
+    {"assets", "errors", "folders", "git"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -217,7 +217,7 @@ def test_the_page_to_start_from_shows_this_release():
     page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
 
     assert set(re.findall(r"^targcc-gen (\d\S+)$", page, re.MULTILINE)) == {__version__}
-    assert set(re.findall(r"targcc_scheduler-([\d.]+)-py3", page)) == {__version__}
+    assert set(re.findall(r"targcc_scheduler-([\d.]+)\+h[0-9a-f]{10}-py3", page)) == {__version__}
     assert re.findall(r"migrated to (\d+)", page) == [head_revision()]
 
 

@@ -117,6 +117,8 @@ class _Commands(click.Group):
         """Run the command line; with `standalone_mode` errors are printed and end the process with their status."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        words = sys.argv[1:] if args is None else args
+        tell = _Program("--json" in words)
         _use_utf8()
         gc.set_threshold(_OBJECTS)
         _end_at_once()
@@ -129,11 +131,13 @@ class _Commands(click.Group):
             )
             error.show()
             status = 2
+            tell.text("usage", error.format_message(), status)
         except TargccError as error:
             if self.debug:
                 raise
             show_error(error)
             status = error.exit_status
+            tell.error(error)
         except click.Abort:  # click has ended the line that ^C stands in
             click.echo("Stopped.", err=True)
             status = _INTERRUPTED
@@ -154,9 +158,39 @@ class _Commands(click.Group):
                 "  Run it again as targcc-gen --debug … and report what it prints.", err=True
             )
             status = _OUR_FAULT
+            tell.text("internal", f"{type(error).__name__}: {error}", status)
         finally:
             _forget_templates()
         sys.exit(status if isinstance(status, int) else 0)
+
+
+class _Program:
+    """The program that reads `--json`, if the command line has that.
+
+    Args:
+        reads: Whether there is one.
+    """
+
+    def __init__(self, reads: bool) -> None:  # noqa: FBT001 - it is all that there is to say
+        self._reads = reads
+        if reads:
+            from targcc_gen.cli.output import programs
+
+            programs.begin()
+
+    def error(self, error: TargccError) -> None:
+        """Print an error of ours."""
+        if self._reads:
+            from targcc_gen.cli.output import programs
+
+            programs.print_errors(programs.of_error(error), error.exit_status)
+
+    def text(self, code: str, text: str, status: int) -> None:
+        """Print an error of a command line, or one that should not have happened."""
+        if self._reads:
+            from targcc_gen.cli.output import programs
+
+            programs.print_errors([programs.of_text(code, text)], status)
 
 
 def _end_at_once() -> None:

@@ -93,6 +93,24 @@ def declare(texts: Texts, needed: Sequence[Needed]) -> Declared:
     return Declared("", b"", b"", "", f"python -m pip install {shown}", lines)
 
 
+def update_command(texts: Texts, needed: Sequence[Needed]) -> str:
+    """The command that brings an environment to the versions that the project declares.
+
+    Args:
+        texts: The project's files.
+        needed: What is declared.
+    """
+    folder = next((one.folder for one in needed if one.wheel), "")
+    places = _places(texts, folder)
+    command = next(
+        (place.install for place in places if any(_has(texts, place, one) for one in needed)), ""
+    )
+    shown = " ".join(f'"{one.pip_line}"' for one in needed)
+    if command == "uv sync" and folder and not (texts.root / "uv.lock").is_file():
+        return f"uv sync, or: python -m pip install --find-links {folder} -e ."
+    return command or f"python -m pip install {shown}"
+
+
 def undeclare(texts: Texts, needed: Sequence[Needed], path: str = "") -> None:
     """Take out of `texts` what declares these, as `declare` does it.
 

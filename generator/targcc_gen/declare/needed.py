@@ -101,13 +101,12 @@ def published(requirement: str) -> Needed:
 
 def needed(spec: Spec) -> tuple[Needed, ...]:
     """What a project that has the scheduler inside declares: the package in its folder `vendor`, or what a copy runs on."""
-    import importlib.metadata
-
-    from targcc_gen.render.vendor import DISTRIBUTION, project_requirements
-    from targcc_gen.render.wheel import wheel_path
+    from targcc_gen.render.package import DISTRIBUTION
+    from targcc_gen.render.vendor import project_requirements
+    from targcc_gen.render.wheel import wheel_path, wheel_version
 
     if spec.scheduler == "vendored":
         return tuple(map(published, project_requirements(spec)))
     extras = ("run", "postgresql") if spec.database == "postgresql" else ("run",)
-    bounds = f"=={importlib.metadata.version(DISTRIBUTION)}"
+    bounds = f"=={wheel_version()}"
     return (Needed(DISTRIBUTION, extras, bounds, wheel_path()),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from targcc_gen.patch.app.apps import App, apps_of
+from targcc_gen.patch.app.apps import App, apps_of, outer_apps
 from targcc_gen.patch.app.file import AppFile
 from targcc_gen.patch.app.nodes import code_of, targets_of
 from targcc_gen.patch.app.source import RefusalError, SourceError
@@ -32,14 +32,26 @@ def choose_app(file: AppFile, wanted: str | None, wiring: Wiring, program: str =
         raise _none(file, wiring, program)
     if wanted:
         return _named(file, apps, wanted.rpartition(":")[2])
-    outer = [app for app in apps if not app.mounted] or list(apps)
+    outer = outer_apps(apps)
     if len(outer) == 1:
         return outer[0]
-    listed = "\n".join(f"  {file.source.name}:{app.line}  {app.label}" for app in outer)
+    names = _names(outer)
+    listed = "\n".join(
+        f"  {file.source.name}:{app.line}  {name}" for app, name in zip(outer, names, strict=True)
+    )
     raise SourceError(
         f"{file.source.name}:{outer[0].line}: error: {len(outer)} FastAPI apps are made here\n{listed}",
-        hint=f"Name the one that gets the scheduler: --app {outer[0].label}",
+        hint=f"Name the one that gets the scheduler: --app {names[0]}",
     )
+
+
+def _names(apps: Sequence[App]) -> list[str]:
+    """A name for each app, longer where two of them have the same: `create_app.internal`."""
+    labels = [app.label for app in apps]
+    return [
+        ".".join(filter(None, (*app.scope, app.target))) if labels.count(label) > 1 else label
+        for app, label in zip(apps, labels, strict=True)
+    ]
 
 
 def _named(file: AppFile, apps: Sequence[App], name: str) -> App:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from targcc_gen.errors import InputError
-from targcc_gen.patch.app.apps import App, apps_of
+from targcc_gen.patch.app.apps import App, apps_of, outer_apps
 from targcc_gen.patch.app.candidates import (
     NoAppError,
     file_of_module,
@@ -225,7 +225,7 @@ def entry_by_name(target: Target, app: str | None) -> Entry:
     ]
     if names:
         return Entry(target.layout.module, names[0], target.relative)
-    apps = apps_of(target.file)
+    apps = outer_apps(apps_of(target.file))
     found = (
         entry_of(target, apps[0])
         if len(apps) == 1

@@ -62,7 +62,10 @@ def _read_apart(path: Path) -> list[tuple[str, list[list[Any]]]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    command = [sys.executable, "-c", _APART, str(path), str(_MOST_MEMORY), json.dumps(sys.path)]
+    # -P and absolute folders: no module of the current folder is imported in place of another.
+    folders = [folder for folder in sys.path if Path(folder).is_absolute()]
+    limits = [str(_MOST_MEMORY), json.dumps(folders)]
+    command = [sys.executable, "-P", "-c", _APART, str(path), *limits]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_MOST_SECONDS, check=False)
     except subprocess.TimeoutExpired:

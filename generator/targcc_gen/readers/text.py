@@ -62,6 +62,8 @@ _ZERO_SHARE = 0.3
 class Truncated(InputError):  # noqa: N818 - says what happened to the file
     """The script stops in the middle of something: the export is cut off."""
 
+    code = "truncated"
+
     def __init__(self, file: str, line: int, what: str) -> None:
         super().__init__(
             f"{file}:{line}: the script ends inside {what} that begins here",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from targcc_gen.render.literals import pyliteral
-from targcc_gen.render.vendor import marked, package_files
+from targcc_gen.render.package import package_files
+from targcc_gen.render.vendor import marked
 
 if TYPE_CHECKING:
     from targcc_gen.spec import Spec

@@ -7,8 +7,6 @@ The copy is the package byte for byte, with one line more at the top of each fil
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
-import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from targcc_gen.render.job.formatting import LINE_LENGTH, formatted
 from targcc_gen.render.literals import pyliteral
+from targcc_gen.render.package import DISTRIBUTION, PACKAGE, package_files
+from targcc_gen.render.wheel import wheel_version
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from pydantic import BaseModel
 
     from targcc_gen.spec import Spec
-
-DISTRIBUTION = "targcc-scheduler"
-PACKAGE = "targcc_scheduler"
 
 _NOTICE = "Managed by targcc-gen: regenerate merges your edits; `targcc-gen eject PATH` makes the file yours."
 _COMMENTS = {
@@ -114,26 +111,6 @@ def marked(path: str, content: bytes) -> bytes:
 
 
 @cache
-def package_files() -> tuple[tuple[str, bytes], ...]:
-    """The path and the bytes of each file of the installed package, sorted; text ends its lines with `\\n`."""
-    root, found = package_folder(), []
-    for folder, below, names in os.walk(root):
-        below[:] = [name for name in below if name != "__pycache__"]
-        found += [Path(folder, name) for name in names]
-    return tuple(
-        (file.relative_to(root).as_posix(), _plain(file.read_bytes())) for file in sorted(found)
-    )
-
-
-def package_folder() -> Path:
-    """Where the installed package is."""
-    spec = importlib.util.find_spec(PACKAGE)
-    assert spec is not None  # the generator depends on it
-    assert spec.origin is not None
-    return Path(spec.origin).parent
-
-
-@cache
 def public_names() -> tuple[str, ...]:
     """The names that `from <package>.scheduler import …` offers, in the order of the package."""
     import ast
@@ -178,7 +155,7 @@ def project_extras(spec: Spec) -> tuple[dict[str, Any], ...]:
 
 
 def _pinned(extras: str) -> str:
-    return f"{DISTRIBUTION}[{extras}]=={importlib.metadata.version(DISTRIBUTION)}"
+    return f"{DISTRIBUTION}[{extras}]=={wheel_version()}"
 
 
 def _required() -> list[Requirement]:
@@ -312,7 +289,3 @@ def _told(spec: Spec) -> str:
     return "".join(
         f"        {name}={pyliteral(values)},\n" for name, values in said.items() if values
     )
-
-
-def _plain(content: bytes) -> bytes:
-    return content if b"\0" in content else content.replace(b"\r\n", b"\n")

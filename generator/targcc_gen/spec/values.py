@@ -318,5 +318,7 @@ JobArgument = Literal[
     "on_duplicate",
     "expires_in",
     "paused",
+    "params",
+    "procedure",
 ]
-"""The arguments of `@job(…)` that the code may keep; `schedule` is all that say when it runs."""
+"""What the code may keep: arguments of `@job(…)`, of which `schedule` is all that say when it runs, and those of `execute`."""

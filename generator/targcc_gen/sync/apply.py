@@ -25,6 +25,8 @@ from targcc_gen.sync.plan.plan import Action, Change, Plan
 class WriteError(TargccError):
     """The disk refused; everything is as it was."""
 
+    code = "write"
+
 
 def apply(
     plan: Plan,

@@ -28,6 +28,7 @@ _MAX_LOCK = 64_000_000
 _MAX_BASE = 16_000_000
 _MAX_UNPACKED = 500_000_000
 _LONGEST_NUMBER = 9
+_DECORATOR = b"@job"
 _MOST_OTHERS = 4
 _OWNERS = frozenset(Owner)
 _BASE85 = re.compile(r"[!#-&(-+\--Z^-~;-@]*")  # what base64.b85encode makes; JSON takes it as it is
@@ -102,9 +103,11 @@ class LockEntry:
         """The entry as lines of the lock, after those of the other branch."""
         return [*(one.to_line() for one in self.others), self.to_line()]
 
-    def to_line(self) -> str:
-        """The entry as a line of the lock."""
+    def to_line(self, *, removed: bool = False) -> str:
+        """The entry as a line of the lock, or what is left of it when its job was removed."""
         data: dict[str, Any] = {"path": self.path, "owner": self.owner.value, "sha256": self.sha256}
+        if removed:
+            data["removed"] = True
         if self.ejected:
             data["ejected"] = True
         if self.added:
@@ -124,11 +127,14 @@ class Lock:
         generator: The version that last brought the whole project up to date; empty for the lock of a new project.
         templates: The checksums of the team's templates that the project was made with, and the commits of repositories.
         text: The file it was read from, as it stands there; None of one that was not read.
+        removed: The tombstones: the last entry of each module whose job was removed. A merge may bring its file back from a
+            branch that edited it; the job would run, and nothing would name it.
     """
 
     entries: Mapping[str, LockEntry] = field(default_factory=dict)
     generator: str = ""
     templates: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, LockEntry] = field(default_factory=dict, kw_only=True)
     text: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -149,7 +155,13 @@ class Lock:
             text = found.raw.decode()
         except UnicodeDecodeError as error:
             raise _damaged(1, f"it cannot be read: {error}") from error
-        return replace(cls.parse(text), text=text)
+        lock = replace(cls.parse(text), text=text)
+        returned = {
+            path: entry
+            for path, entry in lock.removed.items()
+            if path not in lock.entries and _DECORATOR in (Disk(root).look(path).text or b"")
+        }
+        return replace(lock, entries={**lock.entries, **returned})
 
     @classmethod
     def parse(cls, text: str) -> Lock:
@@ -161,6 +173,7 @@ class Lock:
         generator = ""
         entries: dict[str, LockEntry] = {}
         templates: dict[str, str] = {}
+        removed: dict[str, LockEntry] = {}
         unpacked = _Unpacked()
         for number, line in _entry_lines(text):
             data = _object(number, line)
@@ -172,19 +185,26 @@ class Lock:
                 continue
             # After a merge of two branches a path may stand there twice: the last one counts.
             entry = _entry(number, data, unpacked)
+            if data.get("removed") is True:
+                removed[entry.path] = entry
+                continue
             if (twin := entries.get(entry.path)) not in (None, entry):
                 others = (*twin.others, replace(twin, others=()))
                 entry = replace(entry, others=others[-_MOST_OTHERS:])
             entries[entry.path] = entry
         if not generator:
             raise _damaged(1, "its first line is missing")
-        return cls(entries, generator, templates)
+        return cls(entries, generator, templates, removed=removed)
 
     def dump(self) -> str:
         """The text of the lock file; one that no generator wrote yet names this one."""
         header = json.dumps({"targcc_lock": FORMAT, "generator": self.generator or __version__})
-        found = (self.entries[path] for path in sorted(self.entries))
-        lines = [line for one in found for line in one.to_lines()]
+        lines: list[str] = []
+        for path in sorted({*self.entries, *self.removed}):
+            if path in self.entries:
+                lines += self.entries[path].to_lines()
+            else:
+                lines.append(self.removed[path].to_line(removed=True))
         pins = [
             json.dumps(
                 {"template": name, _pinned_by(name): self.templates[name]}, ensure_ascii=False

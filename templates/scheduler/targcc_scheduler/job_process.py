@@ -15,7 +15,7 @@ from .core.masking.known import KNOWN
 from .core.sealing.seals import SEALS
 from .jobs.declaration import Declaration, define
 from .jobs.definition import JobDefinition
-from .project import Project, configure, current
+from .project import Project, adopt, current
 from .services.container import project_services
 from .worker.processes.child import Child, ForwardLog
 from .worker.processes.messages import Channel
@@ -61,7 +61,7 @@ def main() -> None:
     setup: ProcessSetup = pickle.load(source)  # noqa: S301 - the node wrote it
     channel = Channel(source, target)
     logging.basicConfig(level=logging.INFO, handlers=[ForwardLog(channel)], force=True)
-    configure(Project(**setup.project))
+    adopt(Project(**setup.project))
     for value in setup.secrets:
         KNOWN.add(value)
     SEALS.use(setup.keys)

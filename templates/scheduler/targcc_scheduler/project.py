@@ -84,7 +84,7 @@ def configure(
 ) -> None:
     """Say which project this process runs; before a scheduler is made.
 
-    Another name than these in ``TARGCC_ENVIRONMENT`` is refused by :func:`check` and :func:`current`: the command line, which is
+    Another name than these in ``TARGCC_ENVIRONMENT``, also where there are none, is refused by :func:`check` and :func:`current`: the command line, which is
     imported from below the package that calls this, is there to say so.
 
     Args:
@@ -107,10 +107,20 @@ def configure(
     _configured = project
 
 
+def adopt(project: Project) -> None:
+    """Take over a project as another process has it: what is different in its environment is in it already."""
+    global _configured  # noqa: PLW0603 - the one place where a process keeps its project
+    _configured = project
+
+
 def _in_environment(project: Project, environments: Mapping[str, Mapping[str, Any]]) -> Project:
     name = os.environ.get(ENVIRONMENT, "")
-    if not (name and environments):
+    if not name:
         return project
+    if not environments:
+        raise ProjectError(
+            f"{ENVIRONMENT} is {name!r}, and targcc.yaml has no environments: leave it empty, or add it there and regenerate"
+        )
     if name not in environments:
         raise ProjectError(
             f"{ENVIRONMENT} is {name!r}, and targcc.yaml has {', '.join(environments)}: set it to one of them,"

@@ -384,3 +384,90 @@ def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
 
     targcc_gen("regenerate", "--check")
     assert '"slow": 1, "fast": 9' in init.read_text(encoding="utf-8")
+
+
+# A job that one branch removes and another edits
+
+
+def edit_alpha() -> None:
+    edit(ALPHA, "return JobResult", "print('theirs')\n        return JobResult")
+
+
+def remove_in_spec() -> None:
+    text = Path("targcc.yaml").read_text(encoding="utf-8")
+    start, end = text.index("  Alpha:"), text.index("  Middle:")
+    Path("targcc.yaml").write_text(text[:start] + text[end:], encoding="utf-8")
+    targcc_gen("regenerate")
+
+
+REMOVALS = {
+    "by a command": lambda: remove("Alpha"),
+    "in the spec": remove_in_spec,
+    "by another name": lambda: targcc_gen("job", "Alpha", "--rename", "Other"),
+}
+
+
+def brought_back(removal: str) -> None:
+    """One branch removes the job, the other edits its file, and whoever merges takes the edited file."""
+    branches(REMOVALS[removal], edit_alpha)
+    renamed = removal == "by another name"  # git follows that by itself; a cherry-pick may not
+    git(*MERGE, status=0 if renamed else 1)
+    git("checkout", "-q", "topic", "--", ALPHA)
+    commit()
+    assert Path(ALPHA).exists()
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+@drivers(DRIVER, PLAIN)
+def test_a_job_that_comes_back_by_a_merge_is_named_until_somebody_decides(removal):
+    brought_back(removal)
+
+    for _ in range(2):  # regenerate does not decide
+        assert "Alpha is in code, not in the spec, and runs" in targcc_gen("status")
+        assert "Alpha" in targcc_gen("regenerate", "--check", status=1)
+        targcc_gen("regenerate")
+    commit()
+
+
+@WITHOUT
+def test_a_job_that_came_back_is_removed_again():
+    brought_back("by a command")
+    targcc_gen("job", "--remove", "Alpha")
+    assert not Path(ALPHA).exists()
+    assert targcc_gen("regenerate", "--check") == ""
+    assert "print('theirs')" in Path(f".targcc/removed/{ALPHA}.txt").read_text(encoding="utf-8")
+
+
+@WITHOUT
+def test_a_job_that_came_back_is_adopted():
+    brought_back("by a command")
+    targcc_gen("pull", "Alpha")
+    assert "Alpha" in jobs()
+    targcc_gen("regenerate")
+    targcc_gen("regenerate", "--check")
+    assert "print('theirs')" in Path(ALPHA).read_text(encoding="utf-8")
+
+
+@WITHOUT
+def test_a_job_that_came_back_is_made_somebodys_own():
+    brought_back("by a command")
+    targcc_gen("eject", ALPHA)
+    targcc_gen("regenerate", "--check")
+    assert "Alpha" not in targcc_gen("status")
+
+
+@WITHOUT
+def test_a_removed_job_that_is_added_again_is_a_job_as_any_other():
+    remove("Alpha")
+    add("Alpha")
+    targcc_gen("regenerate", "--check")
+    assert not Lock.load(Path()).removed
+    assert "not in the spec" not in targcc_gen("status")
+
+
+@WITHOUT
+def test_two_branches_that_each_remove_a_job_remember_both():
+    branches(lambda: remove("Alpha"), lambda: remove("Omega"))
+    git(*MERGE, status=0)
+    targcc_gen("regenerate")
+    assert len(Lock.load(Path()).removed) == 2

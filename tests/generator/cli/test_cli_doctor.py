@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from targcc_gen.cli import main
+from targcc_gen.render.wheel import wheel_version
 
 
 @pytest.fixture
@@ -37,3 +38,25 @@ def test_a_password_with_a_slash_is_not_shown(project: Path, url: str, monkeypat
     monkeypatch.setenv("TARGCC_DATABASE_URL", url)
     assert "hunter2" not in findings(project)
     assert "TARGCC_DATABASE_URL" in findings(project) or "localhost" in findings(project)
+
+
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [
+        (wheel_version(), "as the project has it"),
+        (wheel_version().partition("+")[0], "as the project has it"),  # of a checkout
+        ("0.2.0+h0000000001", ".venv has targcc-scheduler 0.2.0+h0000000001, and the project"),
+        ("", ".venv has no targcc-scheduler"),
+    ],
+)
+def test_the_build_in_the_environment_is_compared_with_the_carried_one(tmp_path, installed, words):
+    root = tmp_path / "acme"
+    new = ["new", str(root), "--yes", "--scheduler", "package"]
+    CliRunner().invoke(main, new, catch_exceptions=False)
+    packages = root / ".venv/lib/python3.13/site-packages"
+    packages.mkdir(parents=True)
+    if installed:
+        (packages / f"targcc_scheduler-{installed}.dist-info").mkdir()
+    output = findings(root)
+    assert words in output
+    assert ("uv sync, or: python -m pip" in output) is (words != "as the project has it")

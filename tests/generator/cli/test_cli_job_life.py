@@ -273,6 +273,93 @@ def test_arguments_follow_where_the_body_allows(project):
     assert targcc_gen("regenerate", "--check").exit_code == 0
 
 
+CODE_ONLY = {
+    "a type": ("user_id: int", "user_id: str", "user_id: str", {"user_id": "str"}),
+    "a default": ("user_id: int", "user_id: int = 7", "user_id: int = 7", {"user_id": "int = 7"}),
+    "a removed one": (", *, user_id: int", "", "no user_id", {}),
+    "a renamed one": ("user_id: int", "user: int", "no user_id", {"user": "int"}),
+}
+
+
+@pytest.mark.parametrize("case", CODE_ONLY)
+def test_check_names_an_argument_that_only_the_code_changed(project, case):
+    old, new, shown, params = CODE_ONLY[case]
+    before = (project / SEND).read_text()
+    edit(project / SEND, old, new)
+    mine = (project / SEND).read_text()
+    check = targcc_gen("regenerate", "--check")
+    assert check.exit_code == 1
+    assert f"mine       {shown}" in check.output
+    assert "generated  user_id: int" in check.output
+    assert "arguments" in targcc_gen("status").output
+    assert targcc_gen("regenerate").exit_code == 3
+    ok("regenerate", "--generated", SEND)
+    if case != "a renamed one":  # the other name is the code's own then
+        assert (project / SEND).read_text() == before
+    assert "user_id: int)" in (project / SEND).read_text()
+
+    (project / SEND).write_text(mine)
+    assert "params" in ok("pull", "Send")
+    assert (project / SEND).read_text() == mine
+    job = load_spec(project / "targcc.yaml").jobs["Send"]
+    assert {name: str(param) for name, param in job.params.items()} == params
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("param", "old", "new"),
+    [
+        ('"list[int] = [1, 2]"', "Sequence[int] = (1, 2)", "list[int] = [1, 2]"),
+        ("dict", "dict[str, Any]", "dict"),
+        ("date", ": date", ": 'date'"),
+        ('"date = 2026-01-01"', "= date(2026, 1, 1)", "= date(2026, 1, 1)  # the first"),
+    ],
+)
+def test_an_argument_that_says_the_same_in_another_way_is_no_difference(project, param, old, new):
+    edit(project / "targcc.yaml", "user_id: int", f"what: {param}")
+    ok("regenerate")
+    if old in (project / SEND).read_text():
+        edit(project / SEND, old, new)
+    assert targcc_gen("regenerate", "--check").exit_code == 0, targcc_gen("status").output
+
+
+def test_a_default_in_a_constant_and_a_procedure_that_only_the_code_changed_are_named(project):
+    edit(project / "targcc.yaml", "user_id: int", "since: datetime = 2026-01-01T02:00")
+    edit(
+        project / "targcc.yaml",
+        "timeout: 1h",
+        "blueprint: stored-procedure\n    procedure: dbo.Sales",
+    )
+    ok("regenerate")
+    edit(project / SEND, "T02:00", "T03:00")
+    edit(project / SALES, '"dbo.Sales"', '"dbo.Sales2"')
+    check = targcc_gen("regenerate", "--check")
+    assert check.exit_code == 1
+    assert "T03:00" in check.output
+    assert 'PROCEDURE = "dbo.Sales2"' in check.output.replace("'", '"')
+    ok("pull")
+    jobs = load_spec(project / "targcc.yaml").jobs
+    assert jobs["Sales"].procedure == "dbo.Sales2"
+    assert str(jobs["Send"].params["since"]) == "datetime = 2026-01-01T03:00:00"
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
+def test_an_argument_of_the_codes_own_is_nobodys_business(project):
+    edit(project / SEND, "user_id: int", "user_id: int, note: str = ''")
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
+def test_an_argument_that_no_spec_can_say_can_be_meant(project):
+    edit(project / SEND, "user_id: int", "user_id: UserId")
+    edit(project / SEND, "\n@job", "\nclass UserId(int): ...\n\n\n@job")
+    assert targcc_gen("regenerate", "--check").exit_code == 1
+    result = targcc_gen("pull", "Send")
+    assert result.exit_code == 2
+    assert "keep: [params]" in result.output
+    edit(project / "targcc.yaml", "{user_id: int}", "{user_id: int}\n    keep: [params]")
+    assert targcc_gen("regenerate", "--check").exit_code == 0
+
+
 def test_a_body_that_uses_what_the_spec_took_away_is_a_conflict_with_its_lines(project):
     edit(project / SEND, "return JobResult", "print(user_id)\n        return JobResult")
     edit(project / "targcc.yaml", "    params: {user_id: int}\n", "")

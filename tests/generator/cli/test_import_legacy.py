@@ -99,7 +99,7 @@ def test_the_listing_says_what_was_read_how_it_ended_and_what_differs(run_proces
 def test_json_has_the_end_of_every_row_and_nothing_else(run):
     data = json.loads(run(*example(), *ZONE, "--json").stdout)
 
-    assert list(data) == ["jobs", "inactive", "rejected", "warnings"]
+    assert list(data) == ["schema_version", "jobs", "inactive", "rejected", "warnings"]
     assert [len(data[key]) for key in ("jobs", "inactive", "rejected")] == [8, 1, 1]
     assert list(data["rejected"][0]) == ["file", "line", "reason"]
     sales = data["jobs"][0]

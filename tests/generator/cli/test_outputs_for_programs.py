@@ -50,7 +50,7 @@ def promises(schema: dict, place: str) -> Iterator[str]:
 
 def test_what_a_release_printed_the_next_ones_print_too():
     """A key that is new is a line more in the file; a line that goes, or that changes, breaks somebody's program."""
-    names = ("plan", "status", "doctor", "blueprints", "explain")
+    names = ("plan", "status", "doctor", "blueprints", "explain", "errors")
     now = [line for name in names for line in promises(schema_of(name), name)]
     published = PUBLISHED.read_text(encoding="utf-8").splitlines()
     assert [line for line in published if line not in now] == []
@@ -79,6 +79,98 @@ def test_an_output_is_as_its_schema_says(schema, command):
     jsonschema.validate(output, published)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate("something else", published)
+
+
+WRONG_SPEC = "targcc: 1\nproject: {name: acme-jobs}\nqueus: {}\njobs: {A: {cron: x}}\n"
+READING = (
+    ("status",),
+    ("regenerate",),
+    ("regenerate", "--check"),
+    ("regenerate", "--dry-run"),
+    ("job", "Report", "--manual"),
+    ("pull",),
+    ("restore", "README.md"),
+    ("scheduler", "vendored"),
+    ("explain", "jobs"),
+)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_wrong_spec_is_told_to_a_program_with_its_places(project, command):
+    (project / "targcc.yaml").write_text(WRONG_SPEC)
+
+    output = json.loads(targcc_gen(*command, "--json", status=2))
+
+    jsonschema.validate(output, json.loads(targcc_gen("schema", "errors")))
+    places = {(one["code"], one["file"].split("/")[-1], one["line"]) for one in output["errors"]}
+    assert ("spec", "targcc.yaml", 3) in places
+    assert (output["schema_version"], output["exit_status"], output["written"]) == (1, 2, False)
+
+
+FAILING = {
+    "no such option": (("status", "--jsn", "--json"), 2, "usage", None),
+    "no such command": (("statu", "--json"), 2, "usage", None),
+    "no project": (("status", "--project", "/", "--json"), 2, "input", None),
+    "a cron text": (("cron", "61 * * * *", "--json"), 2, "input", None),
+    "an export": (("import-legacy", "jobs.sql", "--timezone", "UTC", "--json"), 2, None, None),
+    "no app": (("patch", "targcc.py", "--json"), 2, "source", 1),
+    "no name": (("new", "9 lives", "--name", "!", "--yes", "--json"), 2, None, None),
+    "nothing to restore": (("restore", "nothing.py", "--json"), 2, "input", None),
+}
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("case", FAILING)
+def test_every_other_failure_is_told_to_a_program_too(case):
+    command, status, code, line = FAILING[case]
+    Path("targcc.py").write_text("app = (\n")
+    Path("jobs.sql").write_text("SELECT 1\n")
+
+    output = json.loads(targcc_gen(*command, status=status))
+
+    jsonschema.validate(output, schema_of("errors"))
+    (error,) = output["errors"]
+    assert code in {None, error["code"]}
+    assert error["line"] == line
+    assert error["message"]
+
+
+def test_a_damaged_lock_is_told_with_its_line(project):
+    lock = project / ".targcc/lock.jsonl"
+    lock.write_text(lock.read_text().replace("{", "[", 2))
+
+    (error,) = json.loads(targcc_gen("status", "--json", status=2))["errors"]
+
+    assert (error["code"], error["file"], error["line"]) == ("input", ".targcc/lock.jsonl", 1)
+    assert "git checkout" in error["hint"]
+
+
+@pytest.mark.usefixtures("project")
+def test_what_was_printed_before_a_failure_is_the_only_json():
+    Path("targcc.yaml").write_text(
+        Path("targcc.yaml").read_text().replace("workers: 5", "workers: 6")
+    )
+    output = json.loads(targcc_gen("regenerate", "--check", "--json", status=1))
+    assert "changes" in output
+
+
+def test_an_error_of_ours_is_told_as_one(monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr("targcc_gen.cli.project.open_project", fail)
+    (error,) = json.loads(targcc_gen("status", "--json", status=70))["errors"]
+    assert (error["code"], error["message"]) == ("internal", "ZeroDivisionError: of ours")
+
+
+def test_every_code_is_in_the_schema():
+    from targcc_gen.cli.output.schemas import CODES
+    from targcc_gen.errors import TargccError
+
+    def codes(kind: type[TargccError]) -> set[str]:
+        return {kind.code}.union(*(codes(one) for one in kind.__subclasses__()))
+
+    assert codes(TargccError) <= set(CODES)
 
 
 def test_a_conflict_is_in_the_schema_of_a_plan(project):

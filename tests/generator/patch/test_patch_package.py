@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from targcc_gen.cli import main
 from targcc_gen.cli.commands.create.patch import patch
 from targcc_gen.errors import InputError
-from targcc_gen.render.wheel import wheel_path
+from targcc_gen.render.wheel import wheel_path, wheel_version
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 
@@ -128,3 +129,29 @@ def test_the_other_way_of_a_project_that_is_there_is_for_another_command(
 
     assert isinstance(error, InputError)
     assert "targcc-gen scheduler vendored" in (error.hint or "")
+
+
+@pytest.mark.parametrize("place", ["pyproject.toml", "requirements.txt"])
+def test_a_new_build_is_named_wherever_the_project_names_the_old_one(
+    shop: Path, run: Callable[..., Result], place: str, monkeypatch: pytest.MonkeyPatch
+):
+    if place == "requirements.txt":
+        (shop / "pyproject.toml").unlink()
+        (shop / place).write_text("fastapi\n")
+    monkeypatch.setattr("targcc_gen.render.wheel.wheel_version", lambda: "0.2.0+h0000000001")
+    run("--no-verify")
+    old, before = wheel_path(), (shop / place).read_text()
+    assert "0.2.0+h0000000001" in before
+    monkeypatch.undo()
+    monkeypatch.chdir(shop)
+
+    result = CliRunner().invoke(main, ["regenerate"])
+
+    assert result.exit_code == 0, result.output
+    assert (shop / place).read_text() == before.replace("0.2.0+h0000000001", wheel_version())
+    assert (shop / wheel_path()).is_file()
+    assert not (shop / old).exists()
+    assert "python -m pip install" in result.output.partition("Next: ")[2]
+    assert CliRunner().invoke(main, ["regenerate", "--check"]).exit_code == 0
+    run("--undo")
+    assert "targcc" not in (shop / place).read_text()

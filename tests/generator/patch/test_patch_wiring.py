@@ -209,6 +209,57 @@ def test_app_may_name_the_factory_or_its_result(name: str):
     assert patched(before, name) == after
 
 
+INNER = {
+    "mount": 'app.mount("/", FastAPI())',
+    "keyword": 'app.mount("/x", app=FastAPI(title="Inner"))',
+    "wrapped": 'app.mount("/x", GZipMiddleware(FastAPI()))',
+    "a name in a wrapper": 'inner = FastAPI()\napp.mount("/x", GZipMiddleware(inner))',
+    "walrus": 'app.mount("/x", inner := FastAPI())',
+    "host": 'app.host("api.example.com", FastAPI())',
+    "router": 'app.router.routes.append(Mount("/x", FastAPI()))',
+    "two": 'app.mount("/x", FastAPI())\napp.mount("/", FastAPI())',
+    "a result": 'app.mount("/x", make())\n\n\ndef make():\n    return FastAPI()',
+}
+
+
+@pytest.mark.parametrize("case", INNER)
+@pytest.mark.parametrize("factory", [False, True], ids=["module", "factory"])
+def test_an_app_that_is_mounted_as_it_is_made_is_no_second_one(case: str, *, factory: bool):
+    lines = f"app = FastAPI()\n{INNER[case]}\n"
+    if factory:
+        inside = "".join(f"    {line}\n" for line in lines.splitlines())
+        lines = f"def create_app():\n{inside}    return app\n"
+    head = "from fastapi import FastAPI\nfrom starlette.routing import Mount\n\n"
+    after = patched((head + lines).encode())
+    assert b"app = FastAPI()\n    app.include_router" in after or (
+        b"app = FastAPI()\napp.include_router" in after
+    )
+    assert after.count(b"scheduler_router") == 2
+    assert undone(after) == (head + lines).encode()
+
+
+def test_routes_of_the_app_itself_may_mount_another_one():
+    text = b'from fastapi import FastAPI\n\napp = FastAPI(routes=[Mount("/x", FastAPI())])\n'
+    with pytest.raises(InputError, match="routes="):  # for that reason alone
+        patched(text)
+
+
+def test_a_part_that_knows_its_app_does_not_make_the_app_a_part():
+    text = b'from fastapi import FastAPI\n\napp = FastAPI()\napp.mount("/x", Pages(app))\n'
+    assert b"app.include_router(scheduler_router)" in patched(text)
+
+
+def test_two_apps_of_one_factory_are_listed_by_names_that_app_takes():
+    text = (
+        b"from fastapi import FastAPI\n\n\ndef create_apps():\n    shop = FastAPI()\n"
+        b"    admin = FastAPI()\n    return shop, admin\n"
+    )
+    with pytest.raises(InputError, match=r"create_apps\.shop\n.*create_apps\.admin") as caught:
+        patched(text)
+    assert "--app create_apps.shop" in (caught.value.hint or "")
+    assert b"shop.include_router(scheduler_router)" in patched(text, "create_apps.shop")
+
+
 def test_an_unknown_app_is_refused_with_those_there_are():
     with pytest.raises(
         InputError, match=r"no FastAPI app named aap; it makes app \(line 3\), internal \(line 4\)"

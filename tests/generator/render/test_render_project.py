@@ -9,8 +9,8 @@ import targcc_scheduler
 from targcc_gen import assets
 from targcc_gen.render import Owner, Tree, TreeFile, render_project
 from targcc_gen.render.job.formatting import formatted
+from targcc_gen.render.package import package_files
 from targcc_gen.render.tree import LOCK_PATH
-from targcc_gen.render.vendor import package_files
 from targcc_gen.render.wheel import wheel_path
 from targcc_gen.spec import parse_spec
 from targcc_scheduler import Project

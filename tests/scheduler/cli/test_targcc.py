@@ -121,6 +121,19 @@ def test_no_command_works_in_an_environment_that_is_not_there(
     assert targcc(*words.split(), status=2).stderr == WRONG_ENVIRONMENT
 
 
+@pytest.mark.parametrize("words", ["job list", "migrate", "serve", "doctor"])
+def test_no_command_works_in_an_environment_of_a_project_that_has_none(
+    targcc: Targcc, monkeypatch: pytest.MonkeyPatch, words: str
+):
+    monkeypatch.setattr(projects, "_configured", None)
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "production")
+    configure(projects.Project(name="acme", package="acme_jobs"))
+    assert targcc(*words.split(), status=2).stderr == (
+        "error: TARGCC_ENVIRONMENT is 'production', and targcc.yaml has no environments: leave it empty,"
+        " or add it there and regenerate\n"
+    )
+
+
 def test_an_application_does_not_start_in_an_environment_that_is_not_there(vendored: Path):
     code = "from acme_jobs.scheduler import scheduler_router"
     said = at(vendored, "-c", code, TARGCC_ENVIRONMENT="stagin")

@@ -99,3 +99,18 @@ def test_the_doctor_sees_files_that_others_may_read(repository):
     assert (found.level, "chmod 600" in found.advice) == ("warn", True)
     (repository / ".env").chmod(0o600)
     assert list(origin.env_file()) == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_named"),
+    [("0.2.0+h1", False), ("0.2.0", False), ("0.2.0+h2", True), ("0.1.0", True)],
+)
+def test_another_build_than_the_project_carries_is_named(
+    repository, monkeypatch, installed, is_named
+):
+    (repository / "vendor").mkdir()
+    (repository / "vendor" / "targcc_scheduler-0.2.0+h1-py3-none-any.whl").touch()
+    monkeypatch.setattr(origin, "version", lambda _: installed)
+    findings = [*origin.carried_build()]
+    assert bool(findings) is is_named
+    assert all(installed in finding.what and "0.2.0+h1" in finding.what for finding in findings)

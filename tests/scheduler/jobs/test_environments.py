@@ -60,5 +60,25 @@ def test_a_name_that_the_spec_does_not_have_is_refused(monkeypatch):
     for used in (current, lambda: targcc_scheduler.job):
         with pytest.raises(ProjectError, match=r"targcc\.yaml has production, staging"):
             used()
+
+
+def test_a_name_is_refused_where_the_spec_has_no_environments(monkeypatch):
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "production")
+    configure(PLAIN)
+    with pytest.raises(
+        ProjectError, match=r"is 'production', and targcc\.yaml has no environments"
+    ):
+        current()
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "")
     configure(PLAIN)
     assert current() == PLAIN
+
+
+def test_a_worker_process_takes_the_project_as_its_node_has_it(monkeypatch):
+    monkeypatch.setenv("TARGCC_ENVIRONMENT", "staging")
+    configure(PLAIN, ENVIRONMENTS)
+    there = current()
+    projects.adopt(PLAIN)  # as in another process
+    projects.adopt(there)
+    configure(PLAIN, ENVIRONMENTS)
+    assert current() == there

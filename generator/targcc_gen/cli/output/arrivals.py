@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from targcc_gen.cli.output import programs
 from targcc_gen.errors import CheckFailed, ConflictError
 from targcc_gen.visible import visible
 
@@ -33,6 +33,8 @@ class UndecidedError(ConflictError):
 class RejectedError(CheckFailed):
     """Rows were left out; the listing said which."""
 
+    code = "rejected"
+
     prefix = ""
 
 
@@ -43,7 +45,7 @@ def print_json(result: Import, arrival: Arrival | None) -> None:
     data = outcome(result)
     if arrival is not None and arrival.rows:
         data["changes"] = [row.to_json() for row in arrival.rows]
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    programs.print_json(data)
 
 
 def show(arrival: Arrival, *, diff: bool) -> None:

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from targcc_gen.cli.output.programs import SCHEMA_VERSION
+
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _TRUTH = {"type": "boolean"}
 _MAYBE = {"type": ["string", "null"]}
+_NUMBER = {"type": ["integer", "null"]}
+_VERSION = {"type": "integer", "const": SCHEMA_VERSION}
 _TEXTS = {"type": "array", "items": _TEXT}
+
+CODES = (
+    *(
+        "usage",
+        "input",
+        "spec",
+        "source",
+        "truncated",
+        "difference",
+        "conflict",
+        "unfinished",
+        "rejected",
+        "write",
+    ),
+    *("demo", "error", "internal"),
+)
+"""The kinds of errors: a release may add some."""
 
 ACTIONS = ("create", "update", "merge", "conflict", "delete", "keep", "unchanged")
 OWNERS = ("managed", "scaffold", "patched")
@@ -57,19 +78,21 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
         "What new, job, pull, regenerate, restore, eject, scheduler and blueprints fetch print with --json",
         _object(
             {
+                "schema_version": _VERSION,
                 "project": _TEXT,
                 "changes": _array(_CHANGE),
                 "counts": _object(dict.fromkeys(ACTIONS, _COUNT)),
                 "lock_changes": _TRUTH,
                 "written": _TRUTH,
             },
-            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "commits": {"type": "object", "additionalProperties": _TEXT}, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}},
+            {"new_templates": _TEXTS, "changed_templates": _TEXTS, "job": _JOB, "commits": {"type": "object", "additionalProperties": _TEXT}, "for_existing_projects": {"type": "object", "additionalProperties": _TEXT}, "update_environment": _TEXT},
         ),
     ),
     "status": (
         "What status prints with --json",
         _object(
             {
+                "schema_version": _VERSION,
                 "project": _TEXT,
                 "made_by": _MAYBE,
                 "generator": _TEXT,
@@ -91,7 +114,29 @@ _SCHEMAS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "explain": (
         "What explain prints with --json",
-        _object({"path": _TEXT, "value": {}, "origin": _TEXT, "overrides": _array(_object({"value": {}, "origin": _TEXT}))}, {"environment": _MAYBE}),
+        _object({"schema_version": _VERSION, "path": _TEXT, "value": {}, "origin": _TEXT, "overrides": _array(_object({"value": {}, "origin": _TEXT}))}, {"environment": _MAYBE}),
+    ),
+    "errors": (
+        "What every command prints with --json when it fails before it has printed anything else",
+        _object(
+            {
+                "schema_version": _VERSION,
+                "errors": _array(
+                    _object(
+                        {
+                            "code": {"type": "string", "enum": list(CODES)},
+                            "message": _TEXT,
+                            "file": _MAYBE,
+                            "line": _NUMBER,
+                            "column": _NUMBER,
+                            "hint": _MAYBE,
+                        }
+                    )
+                ),
+                "exit_status": {"type": "integer"},
+                "written": _TRUTH,
+            }
+        ),
     ),
 }  # fmt: skip
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from targcc_gen.cli.output.programs import print_json
 from targcc_gen.errors import CheckFailed, ConflictError
 from targcc_gen.visible import visible
 
@@ -49,7 +49,7 @@ def carry_out(plan: Plan, writing: Writing, *, extra: dict[str, Any] | None = No
         write(plan)
     if writing.as_json:
         data = plan.to_json() | {"written": writes} | (extra or {})
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        print_json(data)
     else:
         show_plan(plan, diff=writing.diff)
     if plan.conflicts:
@@ -95,7 +95,7 @@ def check(plan: Plan, writing: Writing, *, quiet: bool = False) -> None:
     """
     say_first_use(plan)
     if writing.as_json:
-        click.echo(json.dumps(plan.to_json() | {"written": False}, indent=2, ensure_ascii=False))
+        print_json(plan.to_json() | {"written": False})
     elif not quiet:
         show_plan(plan, diff=True)
     if plan.is_empty and plan.strays:

@@ -34,6 +34,7 @@ class Construction:
         follow: The line to follow and the line whose indentation to take: its own, or those of the `if` whose other branch
             gets the app from elsewhere.
         bound: The name that its statement binds, to the app or to what wraps it.
+        mounted: The line where it is mounted in another app as it is made: `app.mount("/", FastAPI())`.
     """
 
     target: str
@@ -47,6 +48,7 @@ class Construction:
     is_returned: bool = False
     follow: tuple[int, int] = (0, 0)
     bound: str = ""
+    mounted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def apps_of(file: AppFile) -> tuple[App, ...]:
     return _Apps(file).found()
 
 
+def outer_apps(apps: Sequence[App]) -> tuple[App, ...]:
+    """The apps that no other app mounts; all of them where each is mounted."""
+    return tuple(app for app in apps if not app.mounted) or tuple(apps)
+
+
 class _Apps:
     """Looks for the apps of one file."""
 
@@ -108,9 +115,11 @@ class _Apps:
             and self._file.makes_app(node)
             and not self._file.is_for_type_checkers(node)
         ]
-        found.sort(key=lambda place: (bool(place.target), place.scope, place.target, place.line))
-        apps: list[App] = []
-        for (scope, target), group in groupby(found, key=lambda place: (place.scope, place.target)):
+        inner = [self._app(place.scope, "", (place,)) for place in found if place.mounted]
+        outer = [place for place in found if not place.mounted]
+        outer.sort(key=lambda place: (bool(place.target), place.scope, place.target, place.line))
+        apps: list[App] = inner
+        for (scope, target), group in groupby(outer, key=lambda place: (place.scope, place.target)):
             places = tuple(group)
             if target or all(place.is_returned for place in places):
                 apps.append(self._app(scope, target, places))
@@ -119,8 +128,8 @@ class _Apps:
         return tuple(sorted(apps, key=lambda app: app.line))
 
     def _app(self, scope: tuple[str, ...], target: str, places: tuple[Construction, ...]) -> App:
-        mounted = self._mounting(target, scope)
-        problem = next((place.problem for place in places if place.problem), None)
+        mounted = places[0].mounted or self._mounting(target, scope)
+        problem = next((p.problem for p in places if p.problem and not p.mounted), None)
         if problem is None and scope and not any(place.handed_out for place in places):
             problem = f"{'.'.join(scope)} does not return it"
         if problem is None and mounted:
@@ -175,17 +184,29 @@ class _Apps:
                 yield from targets_of(node)
 
     def _mounting(self, target: str, scope: tuple[str, ...]) -> int | None:
-        """The line where the app is mounted in another one, if it is."""
+        """The line where the app is mounted in another one, if it is: itself, or in what wraps it."""
+        made = {f"{'.'.join(scope)}()", *self._results_of(scope)}
         for node in self._file.nodes:
-            if not isinstance(node, ast.Call) or not dotted(node.func).endswith(
-                (".mount", "Mount")
-            ):
+            if not isinstance(node, ast.Call) or not _mounts(node):
                 continue
-            values = {code_of(value) for value in (*node.args, *(k.value for k in node.keywords))}
-            made = {f"{'.'.join(scope)}()", *self._results_of(scope)}
-            inside = self._file.scope_of(node)[: len(scope)] == scope
+            if target and dotted(node.func).rpartition(".")[0] == target:  # it is the outer one
+                continue
+            values = {code_of(value) for value in _handed_over(node)}
+            place = self._file.scope_of(node)
+            if scope and place[: len(scope) - 1] == scope[:-1]:
+                made.add(f"{scope[-1]}()")  # beside the factory its own name is enough
+            inside = place[: len(scope)] == scope
             if values & made or (inside and target in values):
                 return self._file.line_of(node)
+        return None
+
+    def _mounted_as_made(self, call: ast.Call) -> int | None:
+        """The line of the call that mounts what is made inside it: `app.mount("/", FastAPI())`."""
+        for parent, child in self._file.ancestors(call):
+            if isinstance(parent, ast.stmt | ast.Lambda):
+                return None
+            if isinstance(parent, ast.Call) and _mounts(parent) and child is not parent.func:
+                return self._file.line_of(parent)
         return None
 
     def _construction(self, call: ast.Call) -> Construction:
@@ -206,6 +227,7 @@ class _Apps:
             isinstance(parent, ast.Return),
             (last_line, line),
             _bound(self._file.statement_of(call)) or target,
+            self._mounted_as_made(call),
         )
 
     def _no_room(self, call: ast.Call, target: str) -> str | None:
@@ -245,6 +267,21 @@ class _Apps:
         if function is None or "." in target or isinstance(self._file.parents[call], ast.Return):
             return True
         return any(_hands_out(node, target) for node in walk(function) if node is not call)
+
+
+def _mounts(call: ast.Call) -> bool:
+    """Whether a call puts an app into another one, below a path or for a host."""
+    return dotted(call.func).endswith((".mount", ".host")) or (
+        dotted(call.func).rpartition(".")[2] in {"Mount", "Host"}
+    )
+
+
+def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments of a call, and those of the calls among them: of `GZipMiddleware(api)` also `api`."""
+    for value in (*call.args, *(keyword.value for keyword in call.keywords)):
+        yield value
+        if isinstance(value, ast.Call):
+            yield from _handed_over(value)
 
 
 def _hands_out(node: ast.AST, target: str) -> bool:

@@ -18,6 +18,8 @@ from targcc_gen.errors import InputError
 class SourceError(InputError):
     """Something about a source file; the message begins with its place."""
 
+    code = "source"
+
     prefix = ""
 
 

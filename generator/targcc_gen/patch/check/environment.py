@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from targcc_gen.errors import InputError
 from targcc_gen.patch.app.layout import Layout
+from targcc_gen.render.wheel import meets
 
 TIMEOUT = 60.0
 """Seconds an app may take to be loaded, and as many to start and run a job."""
@@ -68,8 +69,7 @@ def missing(python: Path, layout: Layout, requirements: Sequence[str]) -> list[s
     return [
         text
         for text, one in zip(requirements, wanted, strict=True)
-        if versions[one.name] is None
-        or not one.specifier.contains(versions[one.name], prereleases=True)
+        if versions[one.name] is None or not meets(one, versions[one.name])
     ]
 
 

@@ -185,7 +185,7 @@ class JobSpec(Frozen):
     keep: tuple[JobArgument, ...] = Field(
         default=(),
         description="What the code says, whatever stands here: arguments of its `@job(…)`, such as `timeout`; `schedule` is"
-        " all that say when it runs. Such a difference is intended: `regenerate --check` does not name it.",
+        " all that say when it runs, `params` are the arguments of `execute`. Such a difference is intended: `regenerate --check` does not name it.",
         examples=[["schedule"]],
     )
     name: StableName | None = Field(

@@ -45,6 +45,7 @@ class SpecErrors(InputError):  # noqa: N818 - it carries several errors
         problems: The errors, by their places.
     """
 
+    code = "spec"
     prefix = ""
 
     def __init__(self, filename: str, text: str, problems: Iterable[Problem]) -> None:

@@ -97,4 +97,10 @@ def merge_locks(base: Lock, ours: Lock, theirs: Lock) -> Lock:
         if chosen is not None:
             entries[path] = chosen
     newest = Lock.newest(ours.generator, theirs.generator)
-    return Lock(entries, newest, {**ours.templates, **theirs.templates})
+    templates = {**ours.templates, **theirs.templates}
+    removed = {
+        path: entry
+        for path, entry in {**ours.removed, **theirs.removed}.items()
+        if path not in entries
+    }
+    return Lock(entries, newest, templates, removed=removed)

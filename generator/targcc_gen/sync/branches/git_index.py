@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-_PATIENCE = 20.0
+from targcc_gen import git
+
 _LARGEST = 64_000_000
-_MOST_CONFLICTS = 127
-GIT = (
-    "git",
-    "--no-optional-locks",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-)
-"""git, with what a repository's own settings could start here turned off."""
+_CONFLICTS = range(128)
+"""The exit status of `merge-file` counts conflicts."""
 
 _LABEL = re.compile(r"^([<|>]{7}).*$", re.MULTILINE)
 _NAMES = {"1": "base", "2": "ours", "3": "theirs"}
@@ -43,8 +35,10 @@ class Stages:
             for path, version in zip(paths, versions, strict=True):
                 path.write_bytes((version or "").encode())
             for style in ((), ("--diff3",), ("--zdiff3",)):
-                found = _git(Path(folder), "merge-file", "-p", *style, *map(str, paths))
-                if found is not None and _plain(found.decode("utf-8", "replace")) == _plain(text):
+                merged = git.work_alone(
+                    Path(folder), "merge-file", "-p", *style, *map(str, paths), statuses=_CONFLICTS
+                )
+                if merged is not None and _plain(merged.decode("utf-8", "replace")) == _plain(text):
                     return True
         return False
 
@@ -57,10 +51,10 @@ def stages_of(root: Path, path: str) -> Stages:
         path: POSIX path below it.
     """
     found: dict[str, str] = {}
-    for entry in (_git(root, "ls-files", "--unmerged", "-z", "--", path) or b"").split(b"\0"):
+    for entry in (git.read(root, "ls-files", "--unmerged", "-z", "--", path) or b"").split(b"\0"):
         facts = entry.partition(b"\t")[0].decode("ascii", "replace").split()
         if len(facts) == 3 and facts[2] in _NAMES:  # noqa: PLR2004 - mode, object, stage
-            content = _git(root, "cat-file", "blob", facts[1])
+            content = git.read(root, "cat-file", "blob", facts[1])
             if content is not None and len(content) <= _LARGEST:
                 found[_NAMES[facts[2]]] = content.decode("utf-8", "replace")
     return Stages(**found)
@@ -68,15 +62,3 @@ def stages_of(root: Path, path: str) -> Stages:
 
 def _plain(text: str) -> str:
     return _LABEL.sub(r"\1", text.replace("\r\n", "\n"))
-
-
-def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints; it counts conflicts in its exit status."""
-    try:
-        done = subprocess.run(
-            [*GIT, *arguments], cwd=root, capture_output=True, check=False, timeout=_PATIENCE
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    most = _MOST_CONFLICTS if arguments[0] == "merge-file" else 0
-    return done.stdout if done.returncode <= most else None

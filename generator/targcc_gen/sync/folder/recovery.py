@@ -21,6 +21,8 @@ _SHOWN = 10
 class UnfinishedError(ConflictError):
     """A run was killed while it wrote, and nothing may be planned before that is undone."""
 
+    code = "unfinished"
+
 
 def check_finished(root: Path) -> None:
     """Make sure that no killed run waits to be undone; nothing is written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from targcc_gen.render.vendor import DISTRIBUTION
+from targcc_gen.render.package import DISTRIBUTION
 from targcc_gen.sync.inherited import arrays
 
 MISSING = object()

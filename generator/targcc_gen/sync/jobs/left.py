@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from targcc_gen.render.job.jobs import test_of_module
+from targcc_gen.render.tree import Owner
 from targcc_gen.sync.decorators.model import LEFT_SPEC, DecoratedJob, jobs_in
 from targcc_gen.sync.plan.outcome import Outcome, Situation, change_of, stays
 from targcc_gen.sync.plan.plan import Action
@@ -58,6 +59,16 @@ def orphans(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         for path, outcome in outcomes.items()
         if outcome.change.left_spec and path in tests
     }
+
+
+def is_job_module(entry: LockEntry) -> bool:
+    """Whether a file was made for a job."""
+    if entry.owner is not Owner.SCAFFOLD or not entry.path.endswith(".py") or entry.base is None:
+        return False
+    try:
+        return bool(jobs_in(entry.base))
+    except (SyntaxError, ValueError):
+        return False
 
 
 def stray_job(entry: LockEntry, text: bytes) -> DecoratedJob | None:

@@ -24,6 +24,8 @@ from targcc_gen.sync.plan.plan import Action
 
 if TYPE_CHECKING:
     from targcc_gen.render.tree import TreeFile
+    from targcc_gen.sync.decorators.sync_decorator import Synced
+    from targcc_gen.sync.jobs.arguments import Drift
 
 
 def job_module(
@@ -59,11 +61,20 @@ def job_module(
 def _decorated(
     situation: Situation, generated: TreeFile, entry: LockEntry, text: bytes, base: bytes
 ) -> Outcome:
-    """The decorator alone follows."""
+    """The decorator alone follows; what the code says of the arguments is compared."""
+    from targcc_gen.sync.jobs.arguments import drift
+
     facts = generated.job
     assert facts is not None  # else it is no job's module
+    drifted = drift(text, base, generated.content, blueprint=facts.blueprint, keep=facts.keep)
+    followed, restores = text, bool(drifted.collisions) and situation.side is Side.GENERATED
+    if restores:
+        from targcc_gen.sync.jobs.signature import restored
+
+        names = [*drifted.names, *(["PROCEDURE"] if drifted.procedure else [])]
+        followed = restored(text, generated.content, names, facts.package)
     synced = sync_decorator(
-        mine=text,
+        mine=followed,
         base=base,
         generated=generated.content,
         side=situation.side,
@@ -74,18 +85,9 @@ def _decorated(
         if situation.side is Side.MINE:
             return stays(situation, rebased(entry, synced.base), Action.KEEP, "as you wished")
         return conflict(situation, entry, synced.problem)
-    if synced.collisions:
-        reason = (
-            "@job says something else than the spec. --mine takes that into targcc.yaml, as does"
-            f" targcc-gen pull {facts.key}; keep: in targcc.yaml says that it is meant so"
-        )
-        if synced.new_name:
-            reason = (
-                f"its class was renamed, so that it is {synced.new_name} with no history."
-                f" targcc-gen job {facts.key} --rename {synced.new_name} takes all along;"
-                f" --generated keeps the name {facts.key} in @job"
-            )
-        return conflict(situation, entry, reason, synced.collisions)
+    decides = _decides(situation, entry, facts.key, synced, drifted)
+    if decides is not None:
+        return decides
     same = digest(generated.content) == entry.sha256
     after = entry_of(situation, generated) if same else rebased(entry, synced.base)
     if synced.is_gone:
@@ -93,8 +95,40 @@ def _decorated(
         return stays(situation, after, Action.KEEP, reason)
     if synced.text == text:
         return stays(situation, after, Action.UNCHANGED, "")
-    reason = f"@job follows the spec: {', '.join(synced.changed)}"
+    changed = [*synced.changed, *(drifted.words if restores else ())]
+    reason = f"@job follows the spec: {', '.join(changed)}"
     return written(situation, after, Action.UPDATE, reason, synced.text)
+
+
+def _decides(
+    situation: Situation, entry: LockEntry, key: str, synced: Synced, drifted: Drift
+) -> Outcome | None:
+    """The conflict of a job whose code says something else than the spec; None where both say the same."""
+    if synced.collisions:
+        reason = (
+            "@job says something else than the spec. --mine takes that into targcc.yaml, as does"
+            f" targcc-gen pull {key}; keep: in targcc.yaml says that it is meant so"
+        )
+        if synced.new_name:
+            reason = (
+                f"its class was renamed, so that it is {synced.new_name} with no history."
+                f" targcc-gen job {key} --rename {synced.new_name} takes all along;"
+                f" --generated keeps the name {key} in @job"
+            )
+        return conflict(situation, entry, reason, (*synced.collisions, *drifted.collisions))
+    if (
+        drifted.collisions
+        and situation.side not in {Side.MINE, Side.GENERATED}
+        and not synced.is_gone
+    ):
+        words = " and ".join(drifted.words)
+        reason = (
+            f"{words} of {key}: the arguments in the code say something else than the spec. --mine takes that into"
+            f" targcc.yaml, as does targcc-gen pull {key}; --generated takes the spec's;"
+            f" keep: [{', '.join(drifted.words)}] in targcc.yaml says that it is meant so"
+        )
+        return conflict(situation, entry, reason, drifted.collisions)
+    return None
 
 
 def _other_blueprint(situation: Situation, generated: TreeFile, reason: str) -> Outcome:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from targcc_gen.errors import InputError
 from targcc_gen.names import JobName, same_job
 from targcc_gen.render import job_paths, render_job
 from targcc_gen.spec import Param, add_job, build_job, change_jobs, job_values
+from targcc_gen.spec.blueprint_names import own_params
 from targcc_gen.spec.ties.rules import OF_UNIQUE
 from targcc_gen.sync.decorators.meaning import Unread, spec_values
 from targcc_gen.sync.decorators.model import (
@@ -25,8 +28,9 @@ from targcc_gen.sync.decorators.model import (
 )
 from targcc_gen.sync.decorators.sync_decorator import WHEN, drifted
 from targcc_gen.sync.folder.disk import Disk
+from targcc_gen.sync.jobs.arguments import PARAMS, PROCEDURE, Drift, declared, drift
 from targcc_gen.sync.jobs.left import key_of, stray_job
-from targcc_gen.sync.jobs.shape import closest_blueprint
+from targcc_gen.sync.jobs.shape import closest_blueprint, constant_name
 from targcc_gen.sync.lock import Lock
 
 if TYPE_CHECKING:
@@ -87,14 +91,19 @@ def pull(spec: Spec, text: str, root: Path, keys: Iterable[str]) -> Pulled:
         holds = module.job.defaults
         names = drifted(now, wanted, was, keep=module.job.keep, defaults=holds)
         said = {name: now.means(name, holds) for name in names}
+        code = disk.look(module.path).text or b""
+        entry = lock.entries.get(module.path)
+        base = module.content if entry is None or entry.base is None else entry.base
+        facts = module.job
+        differences = drift(code, base, module.content, blueprint=facts.blueprint, keep=facts.keep)
         try:
-            known = _with_params_of(spec, key, said, disk.look(module.path).text or b"")
-            job = _changed(known, key, now, said, holds)
+            known = _with_params_of(spec, key, said, code)
+            job = _with_drift(_changed(known, key, now, said, holds), differences, key, code)
         except ValueError as error:
             unread[key] = (str(error),)
             continue
-        if names:
-            changed[key] = tuple(names)
+        if names or differences.words:
+            changed[key] = (*names, *differences.words)
             text = change_jobs(text, {key: job})
     return Pulled(text, changed, tuple(adopted), unread)
 
@@ -183,6 +192,33 @@ def _changed(
     if "unique" not in {**values, **new}:  # without it these have none, whatever they say
         values = {name: value for name, value in values.items() if name not in OF_UNIQUE}
     return build_job(key, {**values, **new})
+
+
+def _with_drift(job: JobSpec, differences: Drift, key: str, text: bytes) -> JobSpec:
+    """The job with the arguments and the procedure that the code says, where it says others.
+
+    Raises:
+        ValueError: No spec can say them; its text is the key that the code may keep.
+    """
+    values = dict(job_values(job))
+    if differences.names:
+        readable, code = _params(text).get("params", {}), declared(text)
+        names = set() if code is None else code.arguments.keys()
+        if any(name in names and name not in readable for name in differences.names):
+            raise ValueError(PARAMS)
+        own = own_params(job.blueprint)
+        values[PARAMS] = {
+            name: kind for name, kind in readable.items() if name in job.params or name not in own
+        } | {
+            name: str(kind) for name, kind in job.params.items() if name in names - readable.keys()
+        }
+    if differences.procedure:
+        code = declared(text)
+        try:
+            values[PROCEDURE] = ast.literal_eval("" if code is None else code.procedure)
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(PROCEDURE) from error
+    return build_job(key, values) if differences.words else job
 
 
 def _with_params_of(spec: Spec, key: str, said: Mapping[str, Any], text: bytes) -> Spec:
@@ -292,6 +328,11 @@ def _params(text: bytes) -> dict[str, Any]:
         pairs = own_parameters(text.decode())
     except LookupError:
         return {}
+    constants = {
+        name: node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and (name := constant_name(node.targets[0]))
+    }
     for argument, default in pairs:
         kind = _PARAM_TYPES.get(ast.unparse(argument.annotation) if argument.annotation else "")
         if kind is None:
@@ -299,8 +340,32 @@ def _params(text: bytes) -> dict[str, Any]:
         if default is None:
             found[argument.arg] = kind
             continue
+        node = constants.get(default.id, default) if isinstance(default, ast.Name) else default
         try:
-            found[argument.arg] = str(Param(kind, ast.literal_eval(default), required=False))
-        except ValueError:
+            found[argument.arg] = str(Param(kind, _default_of(node), required=False))
+        except (ValueError, TypeError):
             continue
     return {"params": found} if found else {}
+
+
+_MADE: Mapping[str, Callable[..., Any]] = {
+    "date": date,
+    "datetime": datetime,
+    "datetime.fromisoformat": datetime.fromisoformat,
+    "UUID": UUID,
+}
+
+
+def _default_of(node: ast.expr) -> Any:
+    """The value of a default, also of one that a call of `date`, `datetime` or `UUID` makes of plain values.
+
+    Raises:
+        ValueError: Only Python can work it out.
+    """
+    if not isinstance(node, ast.Call):
+        value = ast.literal_eval(node)
+        return list(value) if isinstance(value, tuple) else value
+    made = _MADE.get(ast.unparse(node.func))
+    if made is None or node.keywords:
+        raise ValueError(ast.unparse(node.func))
+    return made(*(ast.literal_eval(argument) for argument in node.args))

@@ -63,6 +63,29 @@ def sync_signature(mine: bytes, base: bytes, generated: bytes, package: str) -> 
     return Signed(broken_signature(text).encode(), tuple(collisions))
 
 
+def restored(mine: bytes, generated: bytes, names: Iterable[str], package: str) -> bytes:
+    """The person's file, in which some arguments, or the procedure, are what the spec says again.
+
+    Args:
+        mine: The person's file, with `\\n` line ends.
+        generated: The file as the spec asks for it.
+        names: The arguments; `PROCEDURE` for the procedure.
+        package: The project's import name.
+    """
+    declared = _declared(generated)
+    wanted = {name: declared[name] for name in names if name in declared}
+    before, pattern = mine.decode(), generated.decode()
+    text = _with_head(_edited(before, wanted, ()), before, pattern, wanted, package)
+    constants = {f"DEFAULT_{name.upper()}" for name in wanted} | {"PROCEDURE"} & set(names)
+    lines = text.split("\n")
+    for node in reversed(ast.parse(text).body):
+        if isinstance(node, ast.Assign) and constant_name(node.targets[0]) in constants:
+            name = constant_name(node.targets[0])
+            if name in _constants(pattern):
+                lines[node.lineno - 1 : node.end_lineno] = [f"{name} = {_source_of(name, pattern)}"]
+    return broken_signature("\n".join(lines)).encode()
+
+
 def _declared(text: bytes) -> Declared:
     return {
         argument.arg: (

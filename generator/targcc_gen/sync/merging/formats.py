@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import tomllib
 from collections import Counter
@@ -13,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from targcc_gen.git import program
 from targcc_gen.render.job.formatting import LINE_LENGTH
 from targcc_gen.sync.merging.merge import count_new_lines
 from targcc_gen.sync.merging.normal import says_the_same
@@ -127,10 +126,11 @@ class Formats:
 
     @cached_property
     def _ruff(self) -> str | None:
-        """The project's own ruff, or the one on the path; a project need not have one."""
-        name = "Scripts/ruff.exe" if os.name == "nt" else "bin/ruff"
-        own = self.root / ".venv" / name
-        return str(own) if own.is_file() else shutil.which("ruff")
+        """The ruff on PATH, as in an active environment; a project need not have one.
+
+        A program in the project's folder is not looked for: whoever made the repository may have put it there.
+        """
+        return program("ruff")
 
     def _run(self, *arguments_path_and_text: Any) -> bytes | None:
         *arguments, path, text = arguments_path_and_text

@@ -204,6 +204,6 @@ def _decoded(content: bytes | None) -> str | None:
 
 
 def _wheel() -> dict[str, str]:
-    from targcc_gen.render.vendor import package_files
+    from targcc_gen.render.package import package_files
 
     return {path: content.decode() for path, content in package_files() if path.endswith(".py")}

@@ -12,12 +12,13 @@ from targcc_gen.render.team.overlay import pins
 from targcc_gen.render.tree import Owner, Tree, TreeFile
 from targcc_gen.sync.branches.files import git_conflict, is_certain, settled
 from targcc_gen.sync.folder.disk import Disk
-from targcc_gen.sync.jobs.left import orphans
+from targcc_gen.sync.jobs.left import is_job_module, orphans
 from targcc_gen.sync.jobs.removed import put_away
 from targcc_gen.sync.jobs.rename import arrivals, arrived, mentions
 from targcc_gen.sync.lock import Lock, LockEntry
 from targcc_gen.sync.merging.formats import Formats
 from targcc_gen.sync.merging.merge import Side
+from targcc_gen.sync.plan.carried import renewed
 from targcc_gen.sync.plan.imports import imports_followed
 from targcc_gen.sync.plan.kept import keep
 from targcc_gen.sync.plan.moves import Moves
@@ -90,6 +91,7 @@ def make_plan(
             tree, lock, disk, renames, outcomes=outcomes, sides=chosen, formats=formats
         ).followed()
         outcomes |= imports_followed(tree, lock, disk, renames, outcomes)
+        outcomes |= renewed(tree, lock, disk, outcomes)
     outcomes |= _notes(outcomes, disk)
     outcomes |= (alone := orphans(outcomes))
     outcomes |= put_away(outcomes if retire else alone, lock, disk)
@@ -217,7 +219,21 @@ def _after(lock: Lock, outcomes: Mapping[str, Outcome]) -> Lock:
         entry = outcome.entry
         if entry is not None:
             entries[path] = replace(entry, others=()) if entry.others else entry
-    return replace(lock, entries=entries, text=None)
+    return replace(lock, entries=entries, text=None, removed=_removed(lock, entries, outcomes))
+
+
+def _removed(
+    lock: Lock, entries: Mapping[str, LockEntry], outcomes: Mapping[str, Outcome]
+) -> dict[str, LockEntry]:
+    """The tombstones: those of before and those of job modules that go now, but for files that somebody has decided about."""
+    removed = dict(lock.removed)
+    for path, outcome in outcomes.items():
+        entry = lock.entries.get(path)
+        if outcome.change.action is Action.DELETE and entry is not None and is_job_module(entry):
+            removed[path] = replace(entry, others=())
+        elif outcome.change.before is not None and path not in entries:
+            removed.pop(path, None)  # it is the person's alone now
+    return {path: entry for path, entry in removed.items() if path not in entries}
 
 
 def _not_managed(path: str, entry: LockEntry | None) -> str:

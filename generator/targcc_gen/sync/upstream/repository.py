@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targcc_gen.errors import InputError
+from targcc_gen.git import start_fetching
 from targcc_gen.spec.blueprint_names import PARTS
 from targcc_gen.spec.sharing.library import LARGEST, MOST, NAME
 from targcc_gen.spec.sharing.upstream import SCHEMES
-from targcc_gen.sync.branches.git_index import GIT
 
 if TYPE_CHECKING:
     from targcc_gen.spec.sharing.upstream import Upstream
@@ -28,16 +28,6 @@ LARGEST_REPOSITORY = 100_000_000
 
 _LOOK_EVERY = 0.1
 _REGULAR = {b"100644", b"100755"}
-# Where git would work in another repository than the empty one that it is given; a hook has these set.
-_PLACES = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_COMMON_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-)
 _FETCH = ("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--")
 
 
@@ -85,11 +75,6 @@ class _Git:
         self.folder.mkdir()
         self._said = folder / "said"
         self._end = time.monotonic() + PATIENCE
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if name not in _PLACES},
-            "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
-            "GIT_TERMINAL_PROMPT": "0",
-        }
 
     def run(self, *arguments: str) -> bytes:
         """What git prints.
@@ -100,13 +85,12 @@ class _Git:
         answer = self.folder.with_name("answer")
         with answer.open("wb") as out, self._said.open("wb") as said:
             try:
-                process = subprocess.Popen(
-                    [*GIT, *arguments],
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=said,
-                    env=self._environment,
+                process = start_fetching(
+                    self.folder,
+                    *arguments,
+                    protocols=":".join(SCHEMES),
+                    stdout=out.fileno(),
+                    stderr=said.fileno(),
                 )
             except OSError as error:
                 raise InputError("git is not installed", hint="blueprints come by git") from error

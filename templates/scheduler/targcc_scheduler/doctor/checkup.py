@@ -21,7 +21,7 @@ from ..storage.dialects import known
 from . import code, postgresql, sqlite, tables, writing
 from .catalogue import catalogue
 from .findings import Finding, worst_first
-from .origin import env_file, named_by_file_only, setting_names
+from .origin import carried_build, env_file, named_by_file_only, setting_names
 from .schema import schema
 from .texts import texts
 
@@ -41,7 +41,7 @@ async def checkup(settings: Settings, *, seconds: float, connect: bool = False) 
     """
     registry = JobRegistry(settings.jobs_package)
     found, jobs = await asyncio.to_thread(_of_code, registry, settings)
-    found += [*env_file(), *setting_names()]
+    found += [*env_file(), *setting_names(), *carried_build()]
     stranger = None if connect else named_by_file_only(settings)
     if stranger is not None:
         return worst_first([stranger, *found])

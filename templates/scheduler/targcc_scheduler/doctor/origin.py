@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from ..core.masking.environment import dotenv
+from ..core.version import DISTRIBUTION, MODE
 from ..settings import Settings
 from .findings import Finding
 from .sqlite import private
@@ -76,6 +78,25 @@ def env_file() -> Iterator[Finding]:
             ".env is in version control, and with it every password in it",
             "git rm --cached .env, then replace the passwords: they stay in the history",
         )
+
+
+def carried_build() -> Iterator[Finding]:
+    """Whether the installed scheduler is the build whose wheel the project in this folder carries."""
+    carried = [file.name.split("-")[1] for file in Path("vendor").glob("targcc_scheduler-*-*.whl")]
+    if MODE != "package" or len(carried) != 1:
+        return
+    try:
+        installed = version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return
+    if installed in {carried[0], carried[0].partition("+")[0]}:  # without a local part: a checkout
+        return
+    yield Finding(
+        "warn",
+        "settings",
+        f"{DISTRIBUTION} {installed} is installed, and vendor/ has {carried[0]}: this process is not the project's build",
+        "uv sync, or: pip install --find-links vendor .",
+    )
 
 
 def is_committed(file: Path) -> bool:

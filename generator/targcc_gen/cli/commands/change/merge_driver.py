@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import click
@@ -52,28 +51,26 @@ def merge_driver(
 
 
 def _install(project: Path | None) -> None:
+    from targcc_gen import git
     from targcc_gen.cli.project import open_project
     from targcc_gen.errors import InputError
     from targcc_gen.render.embedded import layout_of
 
     opened = open_project(project)
-    try:
-        top = Path(_git(opened.root, "rev-parse", "--show-toplevel")).resolve()
-        common = _git(opened.root, "rev-parse", "--git-common-dir")
-        _git(opened.root, "config", "merge.targcc.name", "targcc-gen, by key")
-        _git(opened.root, "config", "merge.targcc.driver", _COMMAND)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(
-            f"{opened.root} is in no git repository", hint="git init makes one"
-        ) from error
-    below = opened.root.resolve().relative_to(top).as_posix()
+    repository = git.Repository.around(opened.root)
+    values = {"merge.targcc.name": "targcc-gen, by key", "merge.targcc.driver": _COMMAND}
+    if repository is None:
+        raise InputError(f"{opened.root} is in no git repository", hint="git init makes one")
+    if not git.set_values(repository, values):
+        raise InputError(f"git cannot write {repository.common / 'config'}", hint="is git on PATH?")
+    below = opened.root.resolve().relative_to(repository.top).as_posix()
     prefix = "/" if below == "." else f"/{below}/"
     layout = layout_of(opened.spec)
     lines = [
         f"{prefix}{path} merge=targcc"
         for path in ("targcc.yaml", ".targcc/lock.jsonl", f"{layout.code}/jobs/*.py")
     ]
-    attributes = (opened.root / common).resolve() / "info" / "attributes"
+    attributes = repository.common / "info" / "attributes"
     _add(attributes, lines)
     click.echo("git merges targcc.yaml, the lock and the jobs by targcc-gen now, in this clone.")
     click.echo("After a merge: targcc-gen regenerate")
@@ -87,9 +84,3 @@ def _add(path: Path, lines: list[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         gap = "" if not before or before.endswith("\n") else "\n"
         path.write_text(before + gap + "\n".join(new) + "\n", encoding="utf-8", newline="\n")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ("git", *arguments)
-    done = subprocess.run(command, cwd=root, capture_output=True, check=True, text=True)
-    return done.stdout.strip()

@@ -19,7 +19,7 @@ from targcc_gen.cli.options import (
 if TYPE_CHECKING:
     from targcc_gen.cli.project import Project
     from targcc_gen.render import Tree
-    from targcc_gen.sync import Side
+    from targcc_gen.sync import Plan, Side
 
 FORMATS = ("github", "gitlab")
 
@@ -88,14 +88,30 @@ def regenerate(
         show.check(plan, writing, quiet=annotations is not None)
         return
     news = notes_since(plan.locked_before.generator)
-    written = show.carry_out(plan, writing, extra=news.to_json())
+    update = _update_of_environment(plan, opened)
+    told = {"update_environment": update} if update else {}
+    written = show.carry_out(plan, writing, extra=news.to_json() | told)
     if as_json:
         return
     news.show()
+    if update and written:
+        click.echo(f"Next: {update}   (the environment has another build of the scheduler)")
     if plan.is_empty:
         click.echo("Nothing to do: every file is what targcc.yaml asks for.")
     elif written and not any(change.writes for change in plan.changes):
         click.echo("Nothing to do but the lock in .targcc: it is up to date now.")
+
+
+def _update_of_environment(plan: Plan, project: Project) -> str:
+    """The command that installs the wheel of the scheduler that the project carries now; empty where it stays."""
+    from targcc_gen.declare.dependency import update_command
+    from targcc_gen.declare.needed import needed
+    from targcc_gen.declare.texts import Texts
+    from targcc_gen.render.wheel import version_of
+
+    if not any(change.writes and version_of(change.path) for change in plan.changes):
+        return ""
+    return update_command(Texts(project.root), needed(project.spec))
 
 
 def _opened(

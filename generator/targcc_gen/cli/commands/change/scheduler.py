@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +58,9 @@ def scheduler(
 
 def _nothing_to_do(way: str, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"scheduler": way, "changes": [], "written": False}, indent=2))
+        from targcc_gen.cli.output.programs import print_json
+
+        print_json({"scheduler": way, "changes": [], "written": False})
     else:
         click.echo(f"Nothing to do: the scheduler is {way} already.")
 
@@ -75,8 +76,10 @@ def _carry_out(switch: Switch, writing: Writing) -> None:
         write(switch.plan)
         clean_up(switch)
     if writing.as_json:
+        from targcc_gen.cli.output.programs import print_json
+
         told = switch.plan.to_json() | switch.to_json() | {"written": writes}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        print_json(told)
     else:
         _show(switch, diff=writing.diff)
     if switch.is_blocked:

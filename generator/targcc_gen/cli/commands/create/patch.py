@@ -161,9 +161,9 @@ class _Show:
     def end(self, outcome: dict[str, Any], *, written: bool) -> None:
         """The last word, and everything for programs."""
         if self.writing.as_json:
-            import json
+            from targcc_gen.cli.output.programs import print_json
 
-            click.echo(json.dumps(outcome | {"written": written}, indent=2, ensure_ascii=False))
+            print_json(outcome | {"written": written})
         elif self.writing.dry_run:
             click.echo("Nothing was written.")
 
@@ -236,7 +236,7 @@ def _say_next(prepared: Prepared, show: _Show, outcome: Outcome | None) -> None:
 
 def _undo(undone: Undone, show: _Show) -> None:
     from targcc_gen.patch.undo import carry_out_undo
-    from targcc_gen.render.vendor import DISTRIBUTION
+    from targcc_gen.render.package import DISTRIBUTION
     from targcc_gen.render.wheel import wheel_path
 
     writes = not (show.writing.dry_run or undone.nothing_to_do)

@@ -44,7 +44,7 @@ def blueprints(
 
     found = [blueprint(name) for name in blueprint_names()]
     if as_json:
-        import json
+        from targcc_gen.cli.output.programs import print_json
 
         data = [
             {
@@ -55,7 +55,7 @@ def blueprints(
             }
             for one in found
         ]
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        print_json(data)
         return
     width = max(len(one.name) for one in found)
     for one in found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from targcc_gen.errors import TargccError
+from targcc_gen.git import program
 
 _OLDEST = (3, 11)
 _NEWEST = (3, 14)
@@ -50,6 +50,7 @@ def project_findings(root: Path) -> Iterator[Finding]:
     yield _lock(root)
     if spec.level == "ok":
         yield from _state(root)
+    yield from _environment(root)
     settings = _settings(root)
     yield _database(root, settings.get("TARGCC_DATABASE_URL", ""))
     yield _port(settings.get("TARGCC_PORT", ""))
@@ -78,7 +79,7 @@ def _templates() -> Finding:
 
 
 def _uv() -> Finding:
-    if uv := shutil.which("uv"):
+    if uv := program("uv"):
         return Finding("ok", f"uv, {uv}")
     return Finding(
         "warn",
@@ -147,6 +148,43 @@ def _state(root: Path) -> Iterator[Finding]:
         files = "1 file is" if due == 1 else f"{due} files are"
         what = f"{files} not up to date" if due else "the lock in .targcc is not up to date"
         yield Finding("warn", what, "run: targcc-gen regenerate")
+
+
+def _environment(root: Path) -> Iterator[Finding]:
+    """Whether the project's environment has the build of the scheduler that the project carries; nothing is run."""
+    from targcc_gen.render.package import DISTRIBUTION, PACKAGE
+    from targcc_gen.render.wheel import FOLDER, version_of
+
+    paths = sorted(path.name for path in (root / FOLDER).glob(f"{PACKAGE}-*.whl"))
+    carried = [version for name in paths if (version := version_of(f"{FOLDER}/{name}"))]
+    folders = [folder for folder in (".venv", "venv") if (root / folder).is_dir()]
+    if len(carried) != 1 or not folders:
+        return
+    pattern = f"[Ll]ib/**/site-packages/{PACKAGE}-*.dist-info"
+    found = [path.name for path in (root / folders[0]).glob(pattern)]
+    installed = [name.removeprefix(f"{PACKAGE}-").removesuffix(".dist-info") for name in found]
+    if not installed:
+        what = f"{folders[0]} has no {DISTRIBUTION}, and the project carries {carried[0]}"
+    elif carried[0] in installed or carried[0].partition("+")[0] in installed:
+        yield Finding("ok", f"{DISTRIBUTION} {installed[0]} in {folders[0]}, as the project has it")
+        return
+    else:
+        what = (
+            f"{folders[0]} has {DISTRIBUTION} {installed[0]}, and the project carries {carried[0]}"
+        )
+    yield Finding("warn", what, f"run: {_update(root)}")
+
+
+def _update(root: Path) -> str:
+    from targcc_gen.declare.dependency import update_command
+    from targcc_gen.declare.needed import needed
+    from targcc_gen.declare.texts import Texts
+    from targcc_gen.spec import load_spec
+
+    try:
+        return update_command(Texts(root), needed(load_spec(root / "targcc.yaml")))
+    except TargccError:
+        return "uv sync, or: pip install --find-links vendor ."
 
 
 def _settings(root: Path) -> dict[str, str]:

@@ -74,9 +74,9 @@ def cron(
     if compare and isinstance(schedule, CronSchedule):
         answer["comparison"] = _comparison(schedule, compare, zone, start)
     if as_json:
-        import json
+        from targcc_gen.cli.output.programs import print_json
 
-        click.echo(json.dumps(answer, indent=2))
+        print_json(answer)
     else:
         _print(answer)
 

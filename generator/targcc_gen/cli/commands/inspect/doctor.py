@@ -38,10 +38,11 @@ def doctor(*, as_json: bool, project: Path | None) -> None:
     else:
         findings += project_findings(root)
     if as_json:
-        import json
         from dataclasses import asdict
 
-        click.echo(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
+        from targcc_gen.cli.output.programs import print_json
+
+        print_json([asdict(one) for one in findings])
     else:
         for one in findings:
             click.echo(

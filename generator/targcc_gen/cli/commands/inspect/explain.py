@@ -30,7 +30,7 @@ def explain(path: str, *, environment: str | None, as_json: bool, project: Path 
     layers = layers_of(opened.text, opened.root, shown(opened.root / SPEC_FILE))
     first, *others = said_of(path, opened.spec, layers, environment)
     if as_json:
-        import json
+        from targcc_gen.cli.output.programs import print_json
 
         data = {
             "path": path,
@@ -39,7 +39,7 @@ def explain(path: str, *, environment: str | None, as_json: bool, project: Path 
             "origin": first.origin,
             "overrides": [{"value": one.value, "origin": one.origin} for one in others],
         }
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        print_json(data)
         return
     value = "none" if first.value is None else first.value
     click.echo(f"{path} = {value}   {first.origin}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-_NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain")
+_NAMES = ("spec", "plan", "status", "doctor", "blueprints", "explain", "errors")
 
 
 @click.command
@@ -14,12 +14,14 @@ def schema(what: str) -> None:
 
     Editors that know the first one complete keys and mark mistakes while you type. A generated project has it in
     .targcc/schema.json, and its targcc.yaml names it in the first line. The others are for programs that read a plan, a status,
-    or what the doctor found; what is in one stays in later releases, which may add keys.
+    or what the doctor found; what is in one stays in later releases, which may add keys. An object says schema_version: 1.
+    `errors` is what any command prints with --json when it fails: code, message, file, line, column and hint of each error.
 
     \b
     Example:
       targcc-gen schema > targcc.schema.json
       targcc-gen schema plan
+      targcc-gen schema errors
     """
     import json
 

@@ -38,7 +38,7 @@ def status(*, as_json: bool, project: Path | None) -> None:
     made_by = plan.lock.generator or None
     edits = [*_edits(plan), *_left(plan), *_kept(opened.root), *_removed(opened.root)]
     if as_json:
-        import json
+        from targcc_gen.cli.output.programs import print_json
 
         data: dict[str, Any] = {
             "project": str(opened.root),
@@ -49,7 +49,7 @@ def status(*, as_json: bool, project: Path | None) -> None:
             + [change.to_json() for change in plan.conflicts],
             "up_to_date": plan.is_empty and not plan.strays,
         }
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        print_json(data)
         return
     jobs = f"{len(opened.spec.jobs)} job{'' if len(opened.spec.jobs) == 1 else 's'}"
     click.echo(

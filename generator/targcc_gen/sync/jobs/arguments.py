@@ -1,0 +1,186 @@
+"""Arguments of a job's `execute` that a person changed in the code, so that they say something else than the spec."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from targcc_gen.spec.blueprint_names import own_params
+from targcc_gen.sync.jobs.shape import constant_name
+from targcc_gen.sync.merging.merge import Collision
+
+PARAMS = "params"
+PROCEDURE = "procedure"
+"""The words below `keep` by which the code has the last word about these."""
+
+_CONSTANT = "PROCEDURE"
+_MODULE = re.compile(r"\b\w+\.(?=\w)")
+_SPELLINGS = (
+    (re.compile(r"^Sequence\["), "list["),
+    (re.compile(r"^(dict|Mapping)(\[str, Any\])?$"), "dict"),
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument as a module declares it.
+
+    Attributes:
+        kind: Its type, however it is spelled.
+        default: Its default, with a constant's value in the constant's place; empty for none.
+        line: Where it stands, from 1.
+    """
+
+    kind: str
+    default: str
+    line: int
+
+    def same(self, other: Argument | None) -> bool:
+        """Whether both say the same."""
+        return other is not None and (self.kind, self.default) == (other.kind, other.default)
+
+    def shown(self, name: str) -> str:
+        """It as a signature has it."""
+        kind = f": {self.kind}" if self.kind else ""
+        return f"{name}{kind}{f' = {self.default}' if self.default else ''}\n"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a module declares.
+
+    Attributes:
+        arguments: By name, in the order of the signature.
+        line: Where `execute` stands, from 1.
+        takes_any: Whether it takes arguments of any name.
+        procedure: The source of its procedure; empty for none.
+        procedure_line: Where that stands.
+    """
+
+    arguments: Mapping[str, Argument]
+    line: int = 1
+    takes_any: bool = False
+    procedure: str = ""
+    procedure_line: int = 1
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the code says and the spec does not.
+
+    Attributes:
+        names: The arguments that were changed or taken away.
+        procedure: Whether the procedure is another.
+        collisions: Each with its place.
+    """
+
+    names: tuple[str, ...] = ()
+    procedure: bool = False
+    collisions: tuple[Collision, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The keys of the spec that say something else."""
+        return (*([PARAMS] if self.names else []), *([PROCEDURE] if self.procedure else []))
+
+
+def drift(
+    mine: bytes, base: bytes, generated: bytes, *, blueprint: str, keep: Collection[str] = ()
+) -> Drift:
+    """Compare the arguments and the procedure of a module with those of the spec.
+
+    An argument that the spec does not know is the code's own. One of the blueprint's is too: the spec does not say it.
+
+    Args:
+        mine: The person's file.
+        base: The file as the generator wrote it.
+        generated: The file as the spec asks for it.
+        blueprint: What the module started out as.
+        keep: What the code says, whatever the spec does.
+    """
+    now, was, wanted = declared(mine), declared(base), declared(generated)
+    if now is None or was is None or wanted is None:
+        return Drift()
+    names: list[str] = []
+    collisions: list[Collision] = []
+    skipped = wanted.arguments.keys() if PARAMS in keep else own_params(blueprint).keys()
+    for name, argument in wanted.arguments.items():
+        before, current = was.arguments.get(name), now.arguments.get(name)
+        if name in skipped or before is None or (current is None and now.takes_any):
+            continue
+        if current is None or not (current.same(argument) or current.same(before)):
+            line = now.line if current is None else current.line
+            shown = f"no {name}\n" if current is None else current.shown(name)
+            names.append(name)
+            collisions.append(Collision(line, line, shown, argument.shown(name)))
+    other = now.procedure not in {"", was.procedure, wanted.procedure} and bool(wanted.procedure)
+    other = other and PROCEDURE not in keep
+    if other:
+        shown, line = f"{_CONSTANT} = {now.procedure}\n", now.procedure_line
+        collisions.append(Collision(line, line, shown, f"{_CONSTANT} = {wanted.procedure}\n"))
+    return Drift(tuple(names), other, tuple(collisions))
+
+
+def declared(text: bytes) -> Declared | None:
+    """What a module declares; None where it cannot be read or has no `execute`."""
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    constants = {
+        name: node
+        for node in module.body
+        if isinstance(node, ast.Assign) and (name := constant_name(node.targets[0]))
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "execute":
+            procedure = constants.pop(_CONSTANT, None)
+            values = {name: constant.value for name, constant in constants.items()}
+            return Declared(
+                {arg.arg: _argument(arg, default, values) for arg, default in _pairs(node.args)},
+                node.lineno,
+                node.args.kwarg is not None,
+                "" if procedure is None else ast.unparse(procedure.value),
+                1 if procedure is None else procedure.lineno,
+            )
+    return None
+
+
+def _pairs(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    """The arguments after `self` and the context, each with its default."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    pairs = list(zip(positional, [*defaults, *arguments.defaults], strict=True))[1:]
+    if pairs and (pairs[0][0].arg == "ctx" or _kind(pairs[0][0]) == "JobContext"):
+        del pairs[0]
+    return [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+
+
+def _argument(
+    argument: ast.arg, default: ast.expr | None, constants: Mapping[str, ast.expr]
+) -> Argument:
+    if isinstance(default, ast.Name):
+        default = constants.get(default.id, default)
+    return Argument(_kind(argument), "" if default is None else _value(default), argument.lineno)
+
+
+def _kind(argument: ast.arg) -> str:
+    annotation = argument.annotation
+    if annotation is None:
+        return ""
+    quoted = isinstance(annotation, ast.Constant) and isinstance(annotation.value, str)
+    text = str(annotation.value) if quoted else ast.unparse(annotation)  # type: ignore[attr-defined]
+    text = _MODULE.sub("", text)
+    for pattern, spelling in _SPELLINGS:
+        text = pattern.sub(spelling, text)
+    return text
+
+
+def _value(node: ast.expr) -> str:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return _MODULE.sub("", ast.unparse(node))
+    return repr(list(value) if isinstance(value, tuple) else value)
