@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
 import targcc_scheduler
 
 ROOT = Path(targcc_scheduler.__file__).parent
@@ -34,7 +33,6 @@ TOGETHER = {
 """Single files that may import their neighbours on the floor; what goes round is found all the same."""
 
 MOST_FILES = 12
-MOST_LINES = 400
 
 
 def modules() -> dict[str, Path]:
@@ -120,21 +118,6 @@ def test_a_breach_is_named():
 
 def test_no_module_imports_itself_by_a_detour():
     assert circles() == []
-
-
-@pytest.mark.parametrize(
-    "room",
-    sorted({file.parent for file in modules().values() if file.parent.name != "versions"}),
-)  # revisions of the tables are history, of which nothing goes
-def test_a_folder_can_be_held_in_the_head(room):
-    assert len(list(room.glob("*.py"))) <= MOST_FILES
-
-
-def test_no_file_is_too_long():
-    long = {
-        name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules().items()
-    }
-    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
 
 
 def test_no_folder_of_pages_holds_more_than_a_reader_sees_at_once():
