@@ -39,13 +39,15 @@ _LAST_HOOKS_SECONDS = 2.0
 class InvocationResult:
     """What a job returned or raised, and the processor time it took, if that was measured; of a process of its own also the memory, in MiB.
 
-    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already.
+    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already; ``from_outside`` that
+    neither the node nor the job ended its process.
     """
 
     outcome: Outcome
     cpu_ms: int | None = 0
     memory_mb: int | None = None
     interrupted: bool = False
+    from_outside: bool = False
 
 
 class JobLoop:
