@@ -227,7 +227,8 @@ def test_what_both_changed_differently_is_for_a_person():
     assert Path("targcc.yaml").read_bytes() == before
     targcc_gen("regenerate", "--markers", status=3)
     text = Path("targcc.yaml").read_text(encoding="utf-8")
-    start, _, rest = text.partition("    middle, _, end = rest.partition(">>>>>>> ")
+    start, _, rest = text.partition("<<<<<<< ")
+    middle, _, end = rest.partition(">>>>>>> ")
     assert middle.splitlines()[1:] == ["    retries: 5", "=======", "    retries: 8"]
     Path("targcc.yaml").write_text(
         start + "    retries: 8\n" + end.partition("\n")[2], encoding="utf-8"
@@ -394,7 +395,6 @@ def test_both_add_a_queue_which_a_managed_file_has_on_one_line(driver):
     assert '"slow": 1, "fast": 9' in init.read_text(encoding="utf-8")
 
 
-<<<<<<< HEAD
 # A job that one branch removes and another edits
 
 
@@ -480,6 +480,8 @@ def test_two_branches_that_each_remove_a_job_remember_both():
     git(*MERGE, status=0)
     targcc_gen("regenerate")
     assert len(Lock.load(Path()).removed) == 2
+
+
 @pytest.fixture
 def program(request, tmp_path, monkeypatch):
     """What git finds as `targcc-gen`: nothing, or a program that fails."""
@@ -510,7 +512,8 @@ def test_without_its_program_the_driver_marks_what_both_changed(program):
     assert f"targcc-gen {program}" in said
     assert "targcc.yaml line by line" in said
     text = Path("targcc.yaml").read_text(encoding="utf-8")
-    assert "<<<<<<< ours\n    retries: 4\n=======\n    retries: 5\n
+    assert "<<<<<<< ours\n    retries: 4\n=======\n    retries: 5\n>>>>>>> theirs\n" in text
+
 
 @DRIVEN
 @PROGRAMS
@@ -534,4 +537,3 @@ def test_the_driver_itself_merges_where_its_program_is_there():
     )
     assert "line by line" not in git_said("merge", "topic", status=1)
     assert "<<<<<<< ours\n" in Path("targcc.yaml").read_text(encoding="utf-8")
->>>>>>> C
