@@ -72,7 +72,8 @@ class KnownSecrets:
 
     def _add_parts(self, url: str) -> None:
         """Know each part of a password with ``@``, ``/``, ``:`` or ``#``: readers of URLs take a part for the host or the port, and say so."""
-        user_info, at, _ = url.partition("://")[2].partition("?")[0].rpartition("@")
+        place = url.partition("://")[2].partition("://")[0]  # a text may hold several URLs
+        user_info, at, _ = place.partition("?")[0].rpartition("@")
         password = user_info.partition(":")[2]
         parts = _SEPARATORS.split(password)
         if at and len(parts) > 1:

@@ -21,7 +21,7 @@ _IS = r"[ \t]{0,9}=[ \t]{0,9}"
 _SPACED = rf"{_IS}(?![ \t=>]|[a-z_][\w.]{{0,80}}+[(\[])"
 """An equals sign with blanks around it, but for comparisons and for code that calls a function."""
 _NO_PROSE = r"(?![ \t]|(?-i:[a-z]{1,15}) [a-z])"
-_HEADER = r"""\\*['"]?\s{0,9}[:=,]\s{0,9}[br]?\\*['"]?"""
+_HEADER = r"""(?:\\*['"]\s{0,9},|\\*['"]?\s{0,9}[:=])\s{0,9}[br]?\\*['"]?"""
 """What stands between the name of a header and its value, in a dump of headers too: ``b'Cookie', b'…'``."""
 
 Rule = tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]]
