@@ -34,7 +34,6 @@ TOGETHER = {
 """Single files that may import their neighbours on the floor; what goes round is found all the same."""
 
 MOST_FILES = 12
-MOST_LINES = 400
 
 
 def modules() -> dict[str, Path]:
@@ -128,13 +127,6 @@ def test_no_module_imports_itself_by_a_detour():
 )  # revisions of the tables are history, of which nothing goes
 def test_a_folder_can_be_held_in_the_head(room):
     assert len(list(room.glob("*.py"))) <= MOST_FILES
-
-
-def test_no_file_is_too_long():
-    long = {
-        name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules().items()
-    }
-    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
 
 
 def test_no_folder_of_pages_holds_more_than_a_reader_sees_at_once():
