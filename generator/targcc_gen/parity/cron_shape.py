@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -70,19 +69,21 @@ def _seconds(pair: _Pair) -> list[Difference]:
 def _either_day(pair: _Pair) -> Iterator[Difference]:
     """Day and weekday both given: classic cron runs on either, Cronos on both. Which of them the old server was is not known for sure."""
     try:
-        either = read_as(pair.job.old.schedule_text, "vixie").schedules
+        either = read_as(pair.job.old.schedule_text, "vixie")
     except CronError:  # written for another reader
         return
-    if len(either) == 1:
+    if len(either.schedules) == 1:
         return
-    for moment in heapq.merge(*(one.iter(pair.start, pair.options.zone) for one in either)):
-        if moment >= pair.end:
-            return
-        if not pair.new.matches(moment):
-            old = "runs, if the old server read day OR weekday, as classic cron does"
-            none = "does not run: day AND weekday must match"
-            yield Difference(pair.job, "day and weekday", moment, old, none)
-            return
+    low = pair.start
+    while low < pair.end:
+        high = min(low + DAY, pair.end)
+        for moment in sorted(either.between(low, high, pair.options.zone)):
+            if not pair.new.matches(moment):
+                old = "runs, if the old server read day OR weekday, as classic cron does"
+                none = "does not run: day AND weekday must match"
+                yield Difference(pair.job, "day and weekday", moment, old, none)
+                return
+        low = high
 
 
 def _days(pair: _Pair) -> Iterator[Difference]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from .core.loop_thread import call_plain
 from .core.states import RunState
 from .jobs.context import JobContext, StopReason
 from .jobs.declaration import Declaration, declare
-from .jobs.definition import JobDefinition
+from .jobs.definition import FailedRun, JobDefinition
 from .jobs.files.content import Content
 from .jobs.files.file import File
 from .jobs.following.parents import ParentRun, Parents
@@ -151,6 +151,47 @@ def _name_of(job: Any) -> str:
     if isinstance(mark, Declaration):
         return mark.name
     return str(job).removesuffix("Job")
+
+
+def next_attempt(
+    job: Any,
+    /,
+    error: BaseException,
+    *,
+    failures: int = 1,
+    scheduled_for: datetime | None = None,
+    **arguments: Any,
+) -> timedelta | datetime:
+    """Return when a job that failed is tried again, without the jitter of the default back-off.
+
+    Args:
+        job: An instance, a class or a function; nothing of it is called but its back-off rule.
+        error: What the job raised.
+        failures: How many attempts have failed, this one included.
+        scheduled_for: Its slot; aware. Default: now.
+        arguments: What the rule sees of the run's arguments; not checked.
+
+    Returns:
+        The wait; or the instant, in UTC, where the job's rule returns a ``datetime``.
+
+    Raises:
+        JobError: the rule returns what is no wait. What the rule raises comes through.
+    """
+    from .worker.next_state import backoff
+    from .worker.outcome import decided_wait
+
+    definition = _definition(job)
+    moment = scheduled_for or datetime.now(UTC)
+    run = FailedRun(
+        job_name=definition.name,
+        run_id=1,
+        attempt=failures,
+        failures=failures,
+        scheduled_for=moment.astimezone(parse_zone(definition.timezone)),
+        arguments=arguments,
+    )
+    wait = decided_wait(definition, run, error)
+    return backoff(definition, failures, 1) if wait is None else wait
 
 
 async def run_inline(

@@ -31,10 +31,13 @@ from ..schedules import (
 )
 from .definition import (
     Alerts,
+    Backoff,
+    FailedRun,
     Isolation,
     JobDefinition,
     JobType,
     Misfire,
+    NextAttempt,
     Overlap,
     in_words,
     name_of,
@@ -150,7 +153,7 @@ def _complete(
     queue: str | None = None,
     priority: int = 0,
     retries: int | None = None,
-    backoff: str | timedelta | None = None,
+    backoff: Backoff | None = None,
     timeout: str | timedelta | None = None,
     overlap: Overlap | None = None,
     misfire: Misfire = "run_once",
@@ -187,6 +190,7 @@ def _complete(
     if memory_limit is not None and isolation is None:
         isolation = "process"
     _check_isolation(key, target, isolation, memory_limit)
+    wait, rule = _backoff(key, backoff if backoff is not None else project.backoff, project)
     job_type = schedule if isinstance(schedule, JobType) else JobType.MANUAL
     return JobDefinition(
         name=key,
@@ -199,7 +203,8 @@ def _complete(
         queue=queue or project.queue,
         priority=priority,
         retries=project.retries if retries is None else retries,
-        backoff=_duration(backoff if backoff is not None else project.backoff),
+        backoff=wait,
+        backoff_rule=rule,
         timeout=_limit(timeout if timeout is not None else project.timeout),
         overlap=overlap or ("skip" if when is not None else "allow"),
         misfire=misfire,
@@ -285,6 +290,30 @@ def _can_be_imported(target: Callable[..., Any]) -> bool:
 
 def _duration(value: str | timedelta) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _backoff(
+    key: str, value: Backoff, project: Project
+) -> tuple[timedelta, Callable[[FailedRun, Exception], NextAttempt] | None]:
+    """The first wait, and the rule that decides instead of it."""
+    if isinstance(value, str | timedelta):
+        return _duration(value), None
+    rule: object = getattr(value, "next_attempt", value)
+    if inspect.isclass(value):
+        raise JobError(f"{key}: backoff is an instance, {value.__name__}(), not its class")
+    if not callable(rule):
+        raise JobError(
+            f"{key}: backoff is a duration, a function of (run, error) or an object with next_attempt(run, error), not {value!r}"
+        )
+    if inspect.iscoroutinefunction(rule):
+        raise JobError(f"{key}: backoff is decided by a plain function, not by an async one")
+    try:
+        inspect.signature(rule).bind(None, None)
+    except TypeError as error:
+        raise JobError(f"{key}: backoff is called with (run, error): {error}") from None
+    except ValueError:  # a function without a signature, such as one written in C
+        pass
+    return _duration(project.backoff), rule
 
 
 def _limit(value: str | timedelta | None) -> timedelta | None:

@@ -29,9 +29,9 @@ from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
 from .claiming.lease import Lease
 from .claiming.parents import parents_of
-from .next_state import AttemptResult, next_state
+from .next_state import AttemptResult, failures_of, next_state
 from .node_services import NodeServices
-from .outcome import Outcome, raised_outcome, refused_outcome
+from .outcome import Outcome, Wait, raised_outcome, refused_outcome, rule_wait
 from .processes.invocation import ProcessInvocation
 from .processes.pool import ProcessPool
 from .recorder import RecordWriter, RunRecorder
@@ -302,12 +302,14 @@ class Executor:
         attempt.watch_time()
 
         if definition.isolation == "process":
+            ctx.take(arguments)
             return self._processes.begin(
                 definition,
                 ctx,
                 (attempt.claim.arguments_json, here),
                 hooks=hooks,
                 recorder=attempt.recorder,
+                failures=failures_of(attempt.claim),
                 when=self._lease.then,
                 on_begin=attempt.begun,
                 on_end=on_end,
@@ -360,7 +362,29 @@ class Executor:
             stack_of(thread if thread is not None else self._jobs.thread.thread),
         )
 
+    async def _asked(self, attempt: RunningAttempt, ended: AttemptResult) -> Wait | None:
+        """What the job's back-off rule says of a run that is to be tried again."""
+        definition, claim = attempt.definition, attempt.claim
+        if ended.stopped is StopReason.LOST:
+            return None
+        default = next_state(ended, claim, definition, server=self._server_name)
+        if default.state is not RunState.RETRYING:
+            return None
+        finished = attempt.ended.result() if attempt.ended.done() else None
+        error: BaseException = RuntimeError(default.message)
+        if ended.stopped is StopReason.TIMEOUT:
+            error = TimeoutError(ended.stop_message)
+        elif finished is not None and finished.asked:
+            return finished.wait
+        elif finished is not None and finished.error is not None:
+            error = finished.error
+        return await asyncio.to_thread(
+            rule_wait, definition, attempt.ctx, failures_of(claim), error
+        )
+
     async def _settle(self, attempt: RunningAttempt, ended: AttemptResult) -> None:
+        if attempt.definition.backoff_rule is not None:
+            ended = replace(ended, wait=await self._asked(attempt, ended))
         await self._records.written(attempt.recorder)
         lines, progress = attempt.recorder.close()
         claim = attempt.claim

@@ -18,7 +18,7 @@ from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
 from ...jobs.hooks.hooks import Hooks
 from ...jobs.run_log import Recorder
-from ..outcome import Outcome, raised_outcome, refused_outcome
+from ..outcome import Outcome, raised_outcome, read_wait, refused_outcome
 from ..runner import InvocationResult
 from .messages import Message, TooLongError
 from .worker_process import ProcessEnd, WorkerProcess
@@ -44,6 +44,7 @@ class ProcessInvocation:
         ctx: Of the attempt.
         recorder: Takes what the job records.
         hooks: What is around the job.
+        failures: How many attempts have failed if this one does.
         when: Lets it begin: a process may take long to start, and the run may be another node's by then.
         on_begin: Is called when the job begins.
         on_end: Is called when the attempt has ended.
@@ -57,6 +58,7 @@ class ProcessInvocation:
         recorder: Recorder,
         *,
         hooks: Hooks | None,
+        failures: int,
         when: When,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
@@ -68,6 +70,7 @@ class ProcessInvocation:
         self._ctx = ctx
         self._recorder = recorder
         self._hooks = hooks or Hooks()
+        self._failures = failures
         self._when = when
         self._on_begin = on_begin
         self._on_end = on_end
@@ -117,6 +120,7 @@ class ProcessInvocation:
                 files=files,
                 run_id=self._ctx.run_id,
                 attempt=self._ctx.attempt,
+                failures=self._failures,
                 scheduled_for=self._ctx.scheduled_for.isoformat(),
                 timezone=self._definition.timezone,
                 triggered_by=self._ctx.triggered_by,
@@ -199,7 +203,14 @@ class ProcessInvocation:
             self._ctx.cancelled  # noqa: B018 - that marks it as noticed
         process.is_spent = message["spent"]
         outcome, used = Outcome(**message["outcome"]), (message["cpu_ms"], message["memory_mb"])
-        self._end(InvocationResult(outcome, *used, interrupted=message["interrupted"]))
+        finished = InvocationResult(
+            outcome,
+            *used,
+            interrupted=message["interrupted"],
+            asked=message["asked"],
+            wait=read_wait(message["wait"]),
+        )
+        self._end(finished)
 
     def _answer(self, question: Message, answer: Future[Any]) -> None:
         def answered(done: Future[Any]) -> None:

@@ -72,6 +72,10 @@ class JobDetailOut(JobOut):
     priority: int
     retries: int
     backoff_seconds: float
+    backoff_by_rule: bool = Field(
+        default=False,
+        description="Whether a rule in its code decides the waits; `backoff_seconds` holds where the rule does not.",
+    )
     timeout_seconds: float | None
     overlap: str
     misfire: str
@@ -211,6 +215,7 @@ def job_detail_out(
         priority=definition.priority,
         retries=definition.retries,
         backoff_seconds=definition.backoff.total_seconds(),
+        backoff_by_rule=definition.backoff_rule is not None,
         timeout_seconds=timeout.total_seconds() if timeout is not None else None,
         overlap=definition.overlap,
         misfire=definition.misfire,

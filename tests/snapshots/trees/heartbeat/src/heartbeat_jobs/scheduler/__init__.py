@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from .enqueueing.client import Client, client
     from .jobs.context import JobContext
     from .jobs.declaration import job
-    from .jobs.definition import Alerts, Job, JobDefinition, JobType
+    from .jobs.definition import (
+        Alerts,
+        BackoffRule,
+        FailedRun,
+        Job,
+        JobDefinition,
+        JobType,
+        NextAttempt,
+    )
     from .jobs.discovery import BrokenModule
     from .jobs.files.file import File
     from .jobs.files.store import FileStore, FolderStore
@@ -64,7 +72,7 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .storage.tables import job_log_line, job_run, logged_job, metadata
-    from .testing import inline, recorded, run_job
+    from .testing import inline, next_attempt, recorded, run_job
     from .web.router import (
         create_app,
         make_router,
@@ -81,11 +89,13 @@ __all__ = [
     "ActorKind",
     "Alerts",
     "ArgumentsError",
+    "BackoffRule",
     "BrokenModule",
     "CallNext",
     "Client",
     "Cursors",
     "Database",
+    "FailedRun",
     "File",
     "FileError",
     "FileStore",
@@ -99,6 +109,7 @@ __all__ = [
     "JobResult",
     "JobType",
     "Mailer",
+    "NextAttempt",
     "ProcedureResult",
     "Project",
     "RunCancelled",
@@ -135,6 +146,7 @@ __all__ = [
     "metadata",
     "migrate",
     "mount",
+    "next_attempt",
     "on_cancelled",
     "on_failed",
     "on_missed",
@@ -179,9 +191,12 @@ _HOMES = {
     "jobs.declaration": ("job",),
     "jobs.definition": (
         "Alerts",
+        "BackoffRule",
+        "FailedRun",
         "Job",
         "JobDefinition",
         "JobType",
+        "NextAttempt",
     ),
     "jobs.discovery": ("BrokenModule",),
     "jobs.files.file": ("File",),
@@ -229,6 +244,7 @@ _HOMES = {
     ),
     "testing": (
         "inline",
+        "next_attempt",
         "recorded",
         "run_job",
     ),
