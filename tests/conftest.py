@@ -147,10 +147,10 @@ def postgresql_url(postgresql_server: "PostgreSQL") -> Iterator[str]:
     postgresql_server.drop(name)
 
 
-def _migrate(url: str, **options: str) -> None:
+def _migrate(url: str) -> None:
     from targcc_scheduler import migrate  # SQLAlchemy with it, and Alembic
 
-    migrate(url, **options)
+    migrate(url)
 
 
 @pytest.fixture(scope="session")
@@ -168,30 +168,6 @@ def migrated_postgresql_url(
     name = postgresql_server.create(_postgresql_template)
     yield postgresql_server.url(name)
     postgresql_server.drop(name)
-
-
-@pytest.fixture(scope="session")
-def _by_month_template(postgresql_server: "PostgreSQL") -> str:
-    name = postgresql_server.create()
-    _migrate(postgresql_server.url(name), partitions="month")
-    return name
-
-
-@pytest.fixture
-def migrated_by_month_url(
-    postgresql_server: "PostgreSQL", _by_month_template: str
-) -> Iterator[str]:
-    """A database with the scheduler's tables, whose history is kept by month."""
-    name = postgresql_server.create(_by_month_template)
-    yield postgresql_server.url(name)
-    postgresql_server.drop(name)
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "by_month"])
-def migrated_in_any_form_url(request: pytest.FixtureRequest) -> str:
-    """A database with the scheduler's tables, on either, and with its history by month."""
-    url: str = request.getfixturevalue(f"migrated_{request.param}_url")
-    return url
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -136,3 +137,39 @@ class TwinJob:
     async def execute(self, ctx: JobContext) -> JobResult:
         copy = os.fork()
         return JobResult.success("done").with_metadata(pids=[os.getpid(), copy])
+
+
+@job(isolation="process", retries=0)
+class BlocksJob:
+    """Waits for a minute, and hears nothing meanwhile."""
+
+    def execute(self, ctx: JobContext) -> None:
+        ctx.log.info("waiting", pid=os.getpid())
+        time.sleep(60)
+
+
+_SHOW_SIGNALS = """
+import signal
+import subprocess
+names = ("SIGTERM", "SIGINT", "SIGHUP")
+held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+print([name for name in names if signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler)
+    and getattr(signal, name) not in held])
+"""
+
+
+@job(isolation="process", retries=0)
+class StartsProgramJob:
+    """Starts a program and a copy of its own process, and asks both how they take signals."""
+
+    def execute(self, ctx: JobContext) -> JobResult:
+        program = subprocess.run(
+            [sys.executable, "-c", _SHOW_SIGNALS], capture_output=True, text=True, check=True
+        )
+        copy = os.fork()
+        if not copy:
+            signal.pause()
+        os.kill(copy, signal.SIGTERM)
+        _, status = os.waitpid(copy, 0)
+        said = {"program": program.stdout, "copy": os.waitstatus_to_exitcode(status)}
+        return JobResult.success("done").with_metadata(**said)

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 from pydantic import ValidationError
 from targcc_scheduler import Settings
+from targcc_scheduler.core.secrets import MASK, mask
 
 
 def problem(**values: str) -> str:
@@ -46,3 +47,46 @@ def test_postgresql_without_its_packages_says_how_to_get_them(monkeypatch: pytes
 )
 def test_the_dashboard_has_one_address(options, address):
     assert Settings(_env_file=None, **options).dashboard_url == address
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if any(kind in str(field.annotation) for kind in ("int", "float"))
+]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "1e300", "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_finite_and_bounded(name: str, number: str):
+    assert problem(**{name: number})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://jobs:hunter2/x-part@db/x",
+        "postgresql://jobs:12/hunter2@db/x",
+        "postgresql://jobs:hunter2/x-part",
+        "postgresql://jobs:hunter2/x@part",
+        "postgresql://jobs:a@hunter2/word@db/x",
+        "postgresql://jobs:a@hunter2:word@db/x",
+        "postgresql://jobs@db/x?password=hunter2&sslmode=require",
+        "postgresql://jobs:a?hunter2@db/x",
+        "mysql://jobs:hunter2/x@db/x",
+    ],
+)
+def test_no_error_about_settings_and_no_message_shows_a_password_with_a_slash(url: str):
+    for name in ("database_url", "legacy_url", "cutover_url"):
+        try:
+            chosen = Settings(_env_file=None, **{name: url})
+            said = f"{chosen.shown_database_url} {chosen!r}"
+        except ValidationError as error:
+            said = str(error)
+        assert "hunter2" not in said
+    assert "hunter2" not in mask(f"could not resolve the host in {url}")
+
+
+def test_a_part_of_a_password_that_is_taken_for_the_host_is_masked():
+    Settings(_env_file=None, legacy_url="mssql://sa:first@second-part/third@db/x")
+    assert mask("failed to resolve host 'second-part'") == f"failed to resolve host '{MASK}'"

@@ -16,7 +16,7 @@ def kind_of(job: ImportedJob) -> str:
 
 def when_of(job: ImportedJob) -> datetime | None:
     """TARGCC 4's ``WhenToRun``: the day and hour that the kind of schedule reads."""
-    return cells.moment(job.row, "whentorun")
+    return cells.readable(cells.moment, job.row, "whentorun")
 
 
 def runner_of(job: ImportedJob) -> str:

@@ -130,10 +130,11 @@ class _Weighing:
         if gone is not None:
             evidence = replace(evidence, verdict=Verdict.CONTRADICTS, text=gone.text)
         durations = past.log.durations() if past else []
+        usual = past.log.usual() if past else None
         evidence = replace(
             evidence,
             findings=tuple(found),
-            typical=durations[(len(durations) - 1) // 2] if durations else None,
+            typical=None if usual is None else round(usual.total_seconds()),
             longest=durations[-1] if durations else None,
         )
         seen = evidence.verdict is not Verdict.NONE and len(starts) >= _ENOUGH

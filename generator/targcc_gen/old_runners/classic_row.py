@@ -59,8 +59,8 @@ def read_classic(row: Row) -> ClassicRow:
         code=cells.text(row, "lkpjob") or "",
         runner=cells.text(row, "lkpjobrunner") or "",
         kind=(cells.text(row, "enmjobtype") or "").lower(),
-        when=cells.moment(row, "whentorun"),
-        count=cells.integer(row, "cycliccount") or 0,
+        when=cells.readable(cells.moment, row, "whentorun"),
+        count=cells.readable(cells.integer, row, "cycliccount") or 0,
         next_run=_time(row, "nextruntime"),
         last_run=_time(row, "lastruntime"),
         active=_bit(row, "active"),
@@ -70,12 +70,21 @@ def read_classic(row: Row) -> ClassicRow:
 
 def _time(row: Row, column: str) -> datetime | None:
     """A time; the first day of the calendar is how the old runner's language writes none."""
-    moment = cells.moment(row, column)
+    moment = cells.readable(cells.moment, row, column)
     return None if moment is None or moment.year == 1 else moment
 
 
 def _bit(row: Row, column: str) -> bool:
-    return bool(cells.flag(row, column)) if column in row.values else True
+    return bool(cells.readable(cells.flag, row, column)) if column in row.values else True
+
+
+def why_never_computed(row: ClassicRow) -> str:
+    """Why the old runner can say in no month when a row runs next; empty where it can in some."""
+    if row.kind not in _KINDS:
+        return f"its enmJobType is {row.kind.upper() or 'NULL'}"
+    if row.kind.startswith("cyclic") and row.count <= 0:
+        return f"its CyclicCount is {row.count}"
+    return ""
 
 
 def next_time(row: ClassicRow, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ from targcc_gen.old_runners.classic_row import (
     ClassicRow,
     ended,
     filled,
+    why_never_computed,
 )
 from targcc_gen.old_runners.wall_clock import WallClock
 
@@ -85,9 +86,7 @@ class ClassicRunner:
             end: An aware instant.
         """
         taken = {
-            place: row
-            for place, row in enumerate(self._rows)
-            if row.runs and row.code.lower() not in _NOT_TAKEN
+            place: row for place, row in enumerate(self._rows) if row.runs and not is_no_job(row)
         }
         begin = min([start, *(_instant(row, self._zone) for row in taken.values())])
         begin = max(begin, start - _STALE)
@@ -95,6 +94,11 @@ class ClassicRunner:
             taken, WallClock(self._zone, begin, end), self._settings, begin, end
         )
         return (run for run in simulation.runs() if run.slot >= start)
+
+
+def is_no_job(row: ClassicRow) -> bool:
+    """Whether a code is one that the runner does not run as a job."""
+    return row.code.lower() in _NOT_TAKEN
 
 
 def _instant(row: ClassicRow, zone: ZoneInfo) -> datetime:
@@ -213,10 +217,10 @@ def _caught_up(row: ClassicRow, now: datetime) -> ClassicRow:
     """A row whose time has passed long ago, as though it had run since: only its phase is known."""
     if row.next_run is None or row.next_run >= now:
         return row
-    if row.kind == "oneoff":
-        return row
+    if row.kind == "oneoff" or why_never_computed(row):
+        return row  # it has not run since
     unit = {"cyclicday": timedelta(days=1), "cyclichour": timedelta(hours=1)}.get(row.kind)
-    if unit is None or row.count <= 0:
+    if unit is None:
         return replace(row, next_run=None)
     step = row.count * unit
     return replace(row, next_run=row.next_run + -(-(now - row.next_run) // step) * step)

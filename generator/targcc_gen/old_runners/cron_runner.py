@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -26,7 +27,13 @@ class Polling(StrEnum):
 
 
 def cron_runs(
-    text: CronText, zone: ZoneInfo, start: datetime, end: datetime, polling: Polling
+    text: CronText,
+    zone: ZoneInfo,
+    start: datetime,
+    end: datetime,
+    polling: Polling,
+    *,
+    length: timedelta = timedelta(0),
 ) -> Iterator[datetime]:
     """The instants in ``[start, end)`` at which a row runs.
 
@@ -36,14 +43,15 @@ def cron_runs(
         start: An aware instant.
         end: An aware instant.
         polling: How a look finds a row.
+        length: How long a run takes: the server looks again after it.
     """
     clock = WallClock(zone, start - _DAY, end + _DAY)
     walls = _walls(text, clock.shown(start).date() - _DAY, clock.shown(end).date() + _DAY)
     if polling is Polling.MINUTE:
-        found = _by_minute(walls, zone)
+        found = _by_minute(walls, zone, length)
     else:
         assert polling is Polling.NEXT_RUN
-        found = _by_next_run(walls, clock, start - _DAY)
+        found = _by_next_run(list(walls), clock, start - _DAY, length)
     return iter(sorted(moment for moment in found if start <= moment < end))
 
 
@@ -58,22 +66,29 @@ def _walls(text: CronText, first: date, last: date) -> Iterator[datetime]:
         day += _DAY
 
 
-def _by_minute(walls: Iterator[datetime], zone: ZoneInfo) -> Iterator[datetime]:
-    for wall in walls:
-        for moment in sorted({wall.replace(tzinfo=zone, fold=n).astimezone(UTC) for n in (0, 1)}):
-            if moment.astimezone(zone).replace(tzinfo=None, fold=0) == wall:
-                yield moment
+def _by_minute(walls: Iterator[datetime], zone: ZoneInfo, length: timedelta) -> Iterator[datetime]:
+    named = {
+        moment
+        for wall in walls
+        for fold in (0, 1)
+        if (moment := wall.replace(tzinfo=zone, fold=fold).astimezone(UTC))
+        .astimezone(zone)
+        .replace(tzinfo=None, fold=0)
+        == wall
+    }
+    free = datetime.min.replace(tzinfo=UTC)
+    for moment in sorted(named):
+        if moment >= free:
+            yield moment
+            free = moment + length
 
 
 def _by_next_run(
-    walls: Iterator[datetime], clock: WallClock, begin: datetime
+    walls: Sequence[datetime], clock: WallClock, begin: datetime, length: timedelta
 ) -> Iterator[datetime]:
-    """Each time once it is reached; those that the clock has passed by then are not run any more."""
+    """Each time once it is reached; those that the clock has passed when a run ends are not run any more."""
     now = begin
-    shown = clock.shown(now)
-    for wall in walls:
-        if wall <= shown:
-            continue
-        now = clock.reached(wall, now)
-        shown = clock.shown(now)
-        yield now
+    while (place := bisect_right(walls, clock.shown(now))) < len(walls):
+        slot = clock.reached(walls[place], now)
+        yield slot
+        now = slot + length

@@ -1,14 +1,17 @@
 """A cron text read on its own, field by field, to hold the translated schedule against: which days and minutes it names.
 
-It is short rather than complete about errors: texts that no dialect takes have been refused before.
+Vixie cron's texts are read by croniter, the others here. It is short rather than complete about errors: texts that no dialect takes have been
+refused before.
 """
 
 from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache, partial
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -20,6 +23,8 @@ _MACROS = {
 _FIVE, _WEEK = 5, 7
 _SATURDAY = 5
 _NUMBER = re.compile(r"\d+")
+_SINGLE = re.compile(r"^(\d+)-\1(/\d+)?$")
+_WHOLE = ("0-59", "0-23", "1-31", "1-12", "0-6")
 _BACKWARDS = re.compile(r"(\d+)-(\d+)")
 
 
@@ -29,29 +34,13 @@ class CronText:
 
     Attributes:
         times: Hours and minutes.
-        months: Months.
-        day: The field of days, in lower case.
-        weekday: The field of weekdays, in lower case; Sunday is 0.
-        either: Whether a day counts that one of two given fields names (vixie); else both must.
+        names: Whether it names a day.
         has_seconds: Whether it has a field of seconds that names anything but the full minute.
     """
 
     times: frozenset[tuple[int, int]]
-    months: frozenset[int]
-    day: str
-    weekday: str
-    either: bool
+    names: Callable[[date], bool]
     has_seconds: bool
-
-    def names(self, on: date) -> bool:
-        """Whether it names a day."""
-        if on.month not in self.months:
-            return False
-        by_day = any(_is_day(part, on) for part in self.day.split(","))
-        by_weekday = any(_is_weekday(part, on) for part in self.weekday.split(","))
-        if self.either and self.day[0] not in "*?" and self.weekday[0] not in "*?":
-            return by_day or by_weekday
-        return by_day and by_weekday
 
 
 def read_cron_text(text: str, dialect: str) -> CronText:
@@ -65,6 +54,8 @@ def read_cron_text(text: str, dialect: str) -> CronText:
         ValueError: It cannot be read.
     """
     fields = _MACROS.get(text.strip().lower(), text).lower().split()
+    if dialect == "vixie":
+        return _vixie(fields)
     seconds = "0" if len(fields) == _FIVE else fields.pop(0)
     if dialect == "quartz":
         fields = fields[:_FIVE]  # the year
@@ -79,12 +70,78 @@ def read_cron_text(text: str, dialect: str) -> CronText:
     minutes, hours = _values(minute, 0, 59), _values(hour, 0, 23)
     return CronText(
         frozenset((h, m) for h in hours for m in minutes),
-        frozenset(_values(month, 1, 12)),
-        day,
-        weekday,
-        dialect == "vixie",
+        partial(_names, frozenset(_values(month, 1, 12)), day, weekday),
         _values(seconds, 0, 59) != {0},
     )
+
+
+def _vixie(fields: list[str]) -> CronText:
+    """Read five fields by croniter.
+
+    Where croniter 7 differs from Vixie cron, the fields are written so that it does not: to croniter ``5-5`` is every value, and a ``*`` after the
+    first part of a list counts as one at the start. What it does at a change of the clock is not Vixie's either: see ``parity/readings.py``.
+
+    Raises:
+        ValueError: There are more or fewer fields, or croniter refuses them.
+    """
+    if len(fields) != _FIVE:
+        raise ValueError(" ".join(fields))
+    from croniter import croniter  # takes its time to load
+
+    fields[3:] = _named(fields[3], _MONTHS, 1), _named(fields[4], _DAYS, 0)
+    plain = [_plainly(field, whole) for field, whole in zip(fields, _WHOLE, strict=True)]
+    minutes, hours = croniter.expand(" ".join(plain))[0][:2]
+    times = frozenset((h, m) for h in _numbers(hours, 24) for m in _numbers(minutes, 60))
+    return CronText(times, partial(_is_vixie_day, " ".join(plain[2:])), has_seconds=False)
+
+
+def _plainly(field: str, whole: str) -> str:
+    """Write a field so that croniter reads it as Vixie cron does.
+
+    Args:
+        field: The field, with numbers for names.
+        whole: The range of all its values.
+    """
+    parts = [_SINGLE.sub(r"\1", part) for part in field.split(",")]
+    if not field.startswith("*"):  # only a star at the start lets the other day field decide
+        return ",".join(part.replace("*", whole) for part in parts)
+    return "*" if "*" in parts else ",".join(parts)
+
+
+def _numbers(expanded: Collection[int | str], size: int) -> Iterable[int]:
+    """The numbers of a field that croniter has expanded."""
+    return range(size) if "*" in expanded else [int(number) for number in expanded]
+
+
+def _is_vixie_day(days: str, on: date) -> bool:
+    return date(on.year, on.month, on.day) in _vixie_days(days, on.year)  # also of a datetime
+
+
+@lru_cache(maxsize=64)
+def _vixie_days(days: str, year: int) -> frozenset[date]:
+    """The days of a year that croniter finds.
+
+    Args:
+        days: The fields of days, months and weekdays.
+        year: The year.
+    """
+    from croniter import CroniterBadDateError, croniter
+
+    # In Vixie cron a field that begins with a star leaves the other one to decide; croniter has that as an option.
+    walk = croniter(
+        f"0 0 {days}",
+        datetime(year - 1, 12, 31, 12),  # noqa: DTZ001 - a time of the wall clock
+        ret_type=datetime,
+        implement_cron_bug=True,
+        max_years_between_matches=2,
+    )
+    found = set()
+    try:
+        while (day := walk.get_next().date()).year == year:
+            found.add(day)
+    except CroniterBadDateError:  # there are no more
+        pass
+    return frozenset(found)
 
 
 def _turned(found: re.Match[str]) -> str:
@@ -128,6 +185,21 @@ def _values(field: str, low: int, high: int) -> set[int]:
         size = high - low + 1
         found |= {(n - low) % size + low for n in range(start, stop + 1, int(step or 1))}
     return found
+
+
+def _names(months: frozenset[int], day: str, weekday: str, on: date) -> bool:
+    """Whether a text names a day.
+
+    Args:
+        months: Its months.
+        day: The field of days, in lower case.
+        weekday: The field of weekdays, in lower case; Sunday is 0.
+        on: The day.
+    """
+    if on.month not in months:
+        return False
+    by_day = any(_is_day(part, on) for part in day.split(","))
+    return by_day and any(_is_weekday(part, on) for part in weekday.split(","))
 
 
 def _is_day(part: str, on: date) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,8 @@ from targcc_gen.parity.classic_shape import ClassicParity
 from targcc_gen.parity.cron_shape import cron_differences
 from targcc_gen.parity.difference import Difference
 from targcc_gen.sources.c_job.tables import Shape, shape_of
-from targcc_gen.sources.model import Import, ImportedJob
+from targcc_gen.sources.model import Import, ImportedJob, Rejection
+from targcc_gen.sources.past import RunLog
 from targcc_gen.spec import JobSpec
 
 __all__ = ["MODEL", "Difference", "compared", "differences", "horizon", "next_runs", "schedule_of"]
@@ -22,7 +23,7 @@ __all__ = ["MODEL", "Difference", "compared", "differences", "horizon", "next_ru
 MODEL = (
     "The old runner is simulated from its own rules, row by row, on the wall clock of its machine, and compared slot by slot. Rows of"
     " TARGCC 4 run when NextRunTime has passed: a time in the gap runs right after it, and cycles stand still in the repeated hour. Rows"
-    " with a cron text are looked at once a minute."
+    " with a cron text are looked at once a minute. A run takes as long as half of its runs in the history did at the most."
 )
 _MONTHS = 13
 
@@ -58,9 +59,15 @@ def differences(result: Import) -> list[Difference]:
     start, end = options.now, horizon(options.now)
     classic = [job for job in result.all_jobs if _is_classic(job)]
     pairs = [(job, schedule_of(job.spec, options.zone)) for job in classic]
-    found = list(ClassicParity(pairs, options, start, end).differences()) if pairs else []
+    found: list[Difference] = []
+    if pairs:
+        logs = {job.key: log for job in classic if (log := _log_of(result, job)) is not None}
+        refused = [one for one in result.rejected if _held_a_runner(one)]
+        found += ClassicParity(pairs, options, start, end, logs=logs, refused=refused).differences()
     for job in _with_cron(result):
-        found += cron_differences(job, options, start, end)
+        log = _log_of(result, job)
+        length = (log.usual() if log is not None else None) or timedelta(0)
+        found += cron_differences(job, options, start, end, length)
     order = {job.key: place for place, job in enumerate(result.all_jobs)}
     return sorted(found, key=lambda one: (order[one.job.key], one.at))
 
@@ -69,6 +76,17 @@ def compared(result: Import) -> int:
     """How many jobs have a schedule that can be compared."""
     classic = sum(job.old.managed for job in result.all_jobs if _is_classic(job))
     return classic + sum(1 for _ in _with_cron(result))
+
+
+def _log_of(result: Import, job: ImportedJob) -> RunLog | None:
+    past = result.history.of(job.old.id, job.old.name)
+    return past.log if past is not None else None
+
+
+def _held_a_runner(rejection: Rejection) -> bool:
+    """Whether the old runner took a row that became no job."""
+    row = rejection.row
+    return row is not None and not rejection.deleted and shape_of(row.values) is Shape.CLASSIC
 
 
 def _is_classic(job: ImportedJob) -> bool:

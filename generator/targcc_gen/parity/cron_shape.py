@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules import CronError, CronSchedule
@@ -28,10 +27,15 @@ class _Pair:
     options: Options
     start: datetime
     end: datetime
+    length: timedelta
 
 
 def cron_differences(
-    job: ImportedJob, options: Options, start: datetime, end: datetime
+    job: ImportedJob,
+    options: Options,
+    start: datetime,
+    end: datetime,
+    length: timedelta = timedelta(0),
 ) -> list[Difference]:
     """Where a row and its job part, one difference of each kind.
 
@@ -40,6 +44,7 @@ def cron_differences(
         options: How the old server read its texts, and the zone it did so in.
         start: From when; aware.
         end: Until when; aware.
+        length: How long a run of the job usually takes.
     """
     assert job.spec.cron is not None
     new = CronSchedule.parse(job.spec.cron)
@@ -48,7 +53,7 @@ def cron_differences(
     except ValueError:
         words = "not compared: the text cannot be read in a second way"
         return [Difference(job, "calendar", start, words, new.describe())]
-    pair = _Pair(job, old, new, options, start, end)
+    pair = _Pair(job, old, new, options, start, end, length)
     if old.has_seconds:
         return _seconds(pair)
     return [*_either_day(pair), *_days(pair), *_nights(pair)]
@@ -64,19 +69,21 @@ def _seconds(pair: _Pair) -> list[Difference]:
 def _either_day(pair: _Pair) -> Iterator[Difference]:
     """Day and weekday both given: classic cron runs on either, Cronos on both. Which of them the old server was is not known for sure."""
     try:
-        either = read_as(pair.job.old.schedule_text, "vixie").schedules
+        either = read_as(pair.job.old.schedule_text, "vixie")
     except CronError:  # written for another reader
         return
-    if len(either) == 1:
+    if len(either.schedules) == 1:
         return
-    for moment in heapq.merge(*(one.iter(pair.start, pair.options.zone) for one in either)):
-        if moment >= pair.end:
-            return
-        if not pair.new.matches(moment):
-            old = "runs, if the old server read day OR weekday, as classic cron does"
-            none = "does not run: day AND weekday must match"
-            yield Difference(pair.job, "day and weekday", moment, old, none)
-            return
+    low = pair.start
+    while low < pair.end:
+        high = min(low + DAY, pair.end)
+        for moment in sorted(either.between(low, high, pair.options.zone)):
+            if not pair.new.matches(moment):
+                old = "runs, if the old server read day OR weekday, as classic cron does"
+                none = "does not run: day AND weekday must match"
+                yield Difference(pair.job, "day and weekday", moment, old, none)
+                return
+        low = high
 
 
 def _days(pair: _Pair) -> Iterator[Difference]:
@@ -99,10 +106,12 @@ def _numbers(bits: int) -> list[int]:
 def _nights(pair: _Pair) -> list[Difference]:
     zone = pair.options.zone
     nights = list(clock_changes(zone, pair.start, pair.end))
+    # A job that is due again before it has ended is so on every day: the history tells of that.
+    length = pair.length if pair.length < _closest(pair.old) else timedelta(0)
     found: list[Apart] = []
     for night in nights:
         low, high = max(night.at - DAY, pair.start), min(night.at + DAY, pair.end)
-        olds = cron_runs(pair.old, zone, low, high, Polling(pair.options.polling))
+        olds = cron_runs(pair.old, zone, low, high, Polling(pair.options.polling), length=length)
         found += apart(olds, pair.new.between(low, high, zone))
 
     def kind(one: Apart) -> str:
@@ -112,6 +121,13 @@ def _nights(pair: _Pair) -> list[Difference]:
         return _at_change(one, pair.new, _near(nights, one), zone)
 
     return by_kind(found, kind, words, pair.job)
+
+
+def _closest(text: CronText) -> timedelta:
+    """The shortest time between two runs of a day on which the clock does not change."""
+    minutes = sorted(hour * 60 + minute for hour, minute in text.times)
+    later = [*minutes[1:], minutes[0] + 24 * 60]
+    return timedelta(minutes=min(two - one for one, two in zip(minutes, later, strict=True)))
 
 
 def _near(nights: Sequence[ClockChange], one: Apart) -> ClockChange:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from targcc_scheduler.schedules import CronError, CronSchedule, convert
 from targcc_scheduler.schedules.clocks.changes import clock_changes
+from targcc_scheduler.schedules.zones import pin
+
+from targcc_gen.old_runners.cron_runner import Polling, cron_runs
+from targcc_gen.old_runners.cron_text import CronText, read_cron_text
 
 _FIELDS = 5
 _DAY_OF_MONTH, _DAY_OF_WEEK = 2, 4
@@ -33,26 +38,28 @@ class Reading:
 
     Attributes:
         dialect: The scheduler's name.
-        schedules: It runs when one of these does; vixie's "either day" takes two.
-        skips_gaps: Whether a time that the clock leaves out is left out too.
+        schedules: What it says in ours; vixie's "either day" takes two.
+        vixie: What vixie cron reads, by croniter; None for another scheduler.
+        polling: What vixie does at a change of the clock, which croniter does not do.
     """
 
     dialect: str
     schedules: tuple[CronSchedule, ...]
-    skips_gaps: bool = False
+    vixie: CronText | None = None
+    polling: Polling = Polling.NEXT_RUN
 
-    def between(self, start: datetime, end: datetime, zone: tzinfo) -> set[datetime]:
+    def between(self, start: datetime, end: datetime, zone: ZoneInfo) -> set[datetime]:
         """Return the times from ``start`` up to, and not including, ``end``."""
-        return {
-            moment
-            for schedule in self.schedules
-            for moment in schedule.between(start, end, zone)
-            if not self.skips_gaps or schedule.matches(moment)
-        }
+        if self.vixie is None:
+            return set(self.schedules[0].between(start, end, zone))
+        runs = cron_runs(self.vixie, zone, start, end, self.polling)
+        return {pin(moment.astimezone(zone)) for moment in runs}
 
-    def times_of(self, day: datetime) -> set[tuple[int, int, int]]:
-        """Return the times of day at which it runs on a day, as the sets of its fields."""
-        return {(s.second, s.minute, s.hour) for s in self.schedules if s.matches_day(day)}
+    def times_of(self, day: datetime) -> tuple[int, int, int] | None:
+        """Return the times of day at which it runs on a day, as sets of seconds, minutes and hours; None if it does not."""
+        schedule = self.schedules[0]
+        names = schedule.matches_day if self.vixie is None else self.vixie.names
+        return (schedule.second, schedule.minute, schedule.hour) if names(day) else None
 
     def describe(self) -> str:
         """Return it in words."""
@@ -62,9 +69,9 @@ class Reading:
 def read_as(text: str, dialect: str) -> Reading:
     """Read an expression as the dialect's own scheduler does, whether or not ours can say it.
 
-    Vixie cron's manual page, on clock changes of less than three hours: jobs at fixed times behave
-    as ours do; jobs with ``*`` as minute or hour follow the real clock. NCrontab and Quartz say
-    nothing that holds for every program that uses them: there our own rules are assumed.
+    Vixie's fields are read by croniter. Vixie cron's manual page, on clock changes of less than three hours: jobs at fixed times behave
+    as ours do; jobs with ``*`` as minute or hour follow the real clock. croniter differs there: it runs a fixed time that comes twice at
+    both. NCrontab and Quartz say nothing that holds for every program that uses them: there our own rules are assumed.
 
     Raises:
         CronError: The dialect refuses it.
@@ -75,11 +82,12 @@ def read_as(text: str, dialect: str) -> Reading:
     fields = text.split()
     by_clock = len(fields) == _FIELDS and "*" in (fields[0][0], fields[1][0])
     by_clock = by_clock or text.strip().lower() == "@hourly"
-    return Reading(dialect, tuple(replace(s, interval=by_clock) for s in schedules), by_clock)
+    polling = Polling.MINUTE if by_clock else Polling.NEXT_RUN
+    return Reading(dialect, schedules, read_cron_text(text, dialect), polling)
 
 
 def _vixie(text: str) -> tuple[CronSchedule, ...]:
-    """Read as vixie does, "either day" as the two schedules that it is."""
+    """Say in ours what vixie reads, "either day" as the two schedules that it is; croniter takes texts that vixie refuses."""
     try:
         return (convert(text, "vixie"),)
     except CronError as refusal:
@@ -102,7 +110,7 @@ def _vixie(text: str) -> tuple[CronSchedule, ...]:
 
 
 def differences(
-    ours: CronSchedule, other: Reading, zone: tzinfo, start: datetime, end: datetime
+    ours: CronSchedule, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
     """Yield the times in ``[start, end)`` at which one reading runs and the other does not, in order.
 
@@ -125,7 +133,7 @@ def differences(
 
 
 def _differ(
-    own: Reading, other: Reading, zone: tzinfo, start: datetime, end: datetime
+    own: Reading, other: Reading, zone: ZoneInfo, start: datetime, end: datetime
 ) -> Iterator[Difference]:
     ours, theirs = own.between(start, end, zone), other.between(start, end, zone)
     for moment in sorted(ours ^ theirs):

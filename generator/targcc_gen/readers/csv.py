@@ -18,7 +18,7 @@ from targcc_gen.readers.text import Truncated
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 200
 _MIN_HEADER_NAMES = 2
-_DASHES = re.compile(r"[-\s,;|]*-[-\s,;|]*")
+_DASHES = re.compile(r"[\s,;|]*+-[-\s,;|]*")
 # "(3 rows affected)" in any of SQL Server's languages: a line of its own in parentheses, with a number.
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*")
 _COLUMN_NAME = re.compile(r"[\w ]{1,60}")

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from targcc_gen.errors import InputError
 from targcc_gen.readers.excel_size import refuse_bombs
 from targcc_gen.readers.rows import Item, Row, Value
 from targcc_gen.readers.tables import KnownTables
+
+_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - wall time
 
 
 def read_excel(path: Path, tables: KnownTables) -> Iterator[Item]:
@@ -112,9 +114,24 @@ def _sheet_rows(
     if table is None:
         return
     for line, record in enumerate(cells[1:], start=2):
-        values = {name: _value(cell) for name, cell in zip(columns, record, strict=False) if name}
+        values = {
+            name: _date(cell) if name in tables.dates else _value(cell)
+            for name, cell in zip(columns, record, strict=False)
+            if name
+        }
         if any(value is not None for value in values.values()):
             yield Row(table, values, f"{file}[{sheet}]", line)
+
+
+def _date(cell: Any) -> Value:
+    """A cell of a column of dates, in which a number counts days."""
+    value = _value(cell)
+    try:
+        if isinstance(value, int | float):
+            return _EPOCH + timedelta(seconds=round(value * 86400))
+    except OverflowError:
+        pass
+    return value
 
 
 def _value(cell: Any) -> Value:

@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from targcc_gen.errors import InputError
 from targcc_gen.readers.rows import Item, Remark, RemarkKind, Routine, Row
+from targcc_gen.readers.survey import surveyed
 from targcc_gen.readers.tables import KnownTables
 from targcc_gen.readers.text import TextFile, open_text
 
@@ -22,9 +24,14 @@ _SQL = re.compile(
 )
 _INSERT = re.compile(r"\bINSERT\s+(?:INTO\s+)?[\[\w]", re.IGNORECASE)
 _HEAD = 1 << 16
+_SPARSE = {"JSON", "XML"}
+"""Formats that leave NULLs out, as ``FOR JSON`` and ``FOR XML`` do."""
 
 Progress = Callable[[int], None]
 """Called while reading with the number of bytes read since the last call."""
+
+_Items = Callable[[Progress | None], Iterator[Item]]
+"""Reads a file from its beginning."""
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ def read_exports(
     *,
     encoding: str | None = None,
     zone: str = "",
+    dates: str | None = None,
     progress: Progress | None = None,
 ) -> list[ExportFile]:
     """Read files (and the files of folders) one after another.
@@ -59,16 +67,20 @@ def read_exports(
         take: Called with each row of these tables, and each remark about them or about none, in the order of the files.
         encoding: What the person says the files are encoded in.
         zone: The old server's time zone: its region tells which code page is likely.
+        dates: The order of dates that can be read in several ways, ``dmy``, ``mdy`` or ``ymd``; ``None``: each file has to tell.
         progress: Called while reading.
 
     Raises:
         InputError: A file is empty, binary or cut off, or none holds a row of the main table.
     """
     files = []
+    orders = frozenset({dates}) if dates else None
     for path in _paths(paths):
-        file, items = _open(path, tables, encoding, zone, progress)
+        file, items = _open(path, tables, encoding, zone)
         files.append(file)
-        for item in items:
+        sparse = file.kind in _SPARSE
+        first, again = partial(items, progress), partial(items, None)
+        for item in surveyed(first, again, tables, sparse=sparse, orders=orders):
             if _counted(item, file, tables):
                 take(item)
     if not sum(file.counts[tables.main] for file in files):
@@ -120,16 +132,20 @@ def _counted(item: Item, file: ExportFile, tables: KnownTables) -> bool:
 
 
 def _open(
-    path: Path, tables: KnownTables, encoding: str | None, zone: str, progress: Progress | None
-) -> tuple[ExportFile, Iterator[Item]]:
+    path: Path, tables: KnownTables, encoding: str | None, zone: str
+) -> tuple[ExportFile, _Items]:
+    """A file, and what gives its items as often as it is called."""
     if path.suffix.lower() in _EXCEL:
         from targcc_gen.readers.excel import read_excel
 
-        items = read_excel(path, tables)
-        return ExportFile(str(path), "workbook", "Excel", path.stat().st_size), items
+        rows = list(read_excel(path, tables))
+        size = path.stat().st_size
+        return ExportFile(str(path), "workbook", "Excel", size), lambda _: iter(rows)
     text = open_text(path, encoding=encoding, zone=zone)
-    kind, items = _reader(text, tables, progress)
-    return ExportFile(text.name, text.label, kind, text.size), _with_doubt(text, items)
+    head = next(text.chunks(), "")[:_HEAD]
+    kind = _kind(head, text.path.suffix.lower())
+    file = ExportFile(text.name, text.label, kind, text.size)
+    return file, lambda progress: _with_doubt(text, _items(kind, text, tables, progress))
 
 
 def _with_doubt(text: TextFile, items: Iterator[Item]) -> Iterator[Item]:
@@ -139,26 +155,24 @@ def _with_doubt(text: TextFile, items: Iterator[Item]) -> Iterator[Item]:
     yield from items
 
 
-def _reader(
-    text: TextFile, tables: KnownTables, advance: Progress | None
-) -> tuple[str, Iterator[Item]]:
-    head = next(text.chunks(), "")[:_HEAD]
-    kind = _kind(head, text.path.suffix.lower())
+def _items(
+    kind: str, text: TextFile, tables: KnownTables, advance: Progress | None
+) -> Iterator[Item]:
     if kind == "JSON":
         from targcc_gen.readers.json import read_json
 
-        return kind, read_json("".join(text.chunks(advance)), text.name, tables)
+        return read_json("".join(text.chunks(advance)), text.name, tables)
     if kind == "XML":
         from targcc_gen.readers.xml import read_xml
 
-        return kind, read_xml("".join(text.chunks(advance)), text.name, tables)
+        return read_xml("".join(text.chunks(advance)), text.name, tables)
     if kind == "CSV":
         from targcc_gen.readers.csv import read_csv
 
-        return kind, read_csv(text.chunks(advance), text.name, tables)
+        return read_csv(text.chunks(advance), text.name, tables)
     from targcc_gen.readers.tsql.script import read_tsql
 
-    return kind, read_tsql(text.chunks(advance), text.name, tables)
+    return read_tsql(text.chunks(advance), text.name, tables)
 
 
 def _kind(head: str, suffix: str) -> str:

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from targcc_gen.readers.dates import EVERY_ORDER
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -24,13 +26,16 @@ class Row(NamedTuple):
     """One row of an exported table.
 
     ``table`` is the last part of the table's name in lower case; the keys of ``values`` are column names in lower
-    case; ``line`` counts from 1 and is where the row begins.
+    case; ``line`` counts from 1 and is where the row begins. ``orders`` are the orders of day, month and year that texts of
+    dates may have; ``is_sparse``: the format leaves NULLs out, so a column that no row has may be NULL in all.
     """
 
     table: str
     values: Mapping[str, Value]
     file: str
     line: int
+    orders: frozenset[str] = EVERY_ORDER
+    is_sparse: bool = False
 
     @property
     def place(self) -> str:

@@ -30,6 +30,7 @@ class KnownTables:
         identity: The column that T-SQL leaves out of such a row, as the server fills it.
         columns: Every column name of any table; a header line is recognised by them.
         kinds: What the columns hold whose values cannot be confused with text.
+        dates: The columns that hold a date.
         nested: The table of rows that stand inside another row, as ``FOR JSON AUTO`` puts them.
         link: The column in which such a row gets the ``identity`` of the row around it.
         strangers: Columns that only another program's table of the same name has.
@@ -42,6 +43,7 @@ class KnownTables:
     identity: str = "id"
     columns: frozenset[str] = frozenset()
     kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
+    dates: frozenset[str] = frozenset()
     nested: str = ""
     link: str = ""
     strangers: frozenset[str] = frozenset()

@@ -14,6 +14,8 @@ from targcc_gen.readers.tables import KnownTables
 _FOR_XML = re.compile(r"\s*XML_F52E2B61-[0-9A-Fa-f-]+[ \t]*\r?\n(?:-+[ \t]*\r?\n)?")
 _FOOTER = re.compile(r"\s*\(\d+ [^()]*\)\s*\Z")
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_NIL = "xsi:nil"
+"""What ``ELEMENTS XSINIL`` writes for NULL."""
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
@@ -59,9 +61,15 @@ class _Reader:
         self._open: list[tuple[str, dict[str, Value], int]] = []
         self._text: list[str] = []
         self._leaf = False
+        self._nil = False
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        values: dict[str, Value] = {_name(key): value for key, value in attributes.items()}
+        values: dict[str, Value] = {
+            _name(key): value
+            for key, value in attributes.items()
+            if key != _NIL and not key.startswith("xmlns")
+        }
+        self._nil = attributes.get(_NIL) in {"true", "1"}
         self._open.append((name, values, self.parser.CurrentLineNumber))
         self._text.clear()
         self._leaf = True
@@ -72,7 +80,7 @@ class _Reader:
     def _end(self, name: str) -> None:
         _, values, line = self._open.pop()
         if self._leaf and not values and self._open:
-            self._open[-1][1][_name(name)] = "".join(self._text) or None
+            self._open[-1][1][_name(name)] = None if self._nil else "".join(self._text)
         elif values:
             self._row(name, values, line)
         self._leaf = False

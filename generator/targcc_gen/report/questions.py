@@ -66,7 +66,7 @@ def _late(result: Import) -> Iterator[str]:
     limits: dict[str, int] = {}
     for job in result.jobs:
         if shape_of(job.row.values.keys()) is Shape.CLASSIC and job.old.managed:
-            seconds = max(cells.integer(job.row, "timeoutsec") or 0, 0)
+            seconds = max(cells.readable(cells.integer, job.row, "timeoutsec") or 0, 0)
             limits[job.old.runner] = limits.get(job.old.runner, 0) + seconds
     if not limits:
         return

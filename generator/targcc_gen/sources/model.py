@@ -98,7 +98,8 @@ class ImportedJob:
 class Rejection:
     """A row that became no job, and why.
 
-    ``id`` is the row's key in its table, where it could be read; ``deleted``: the old server had deleted it.
+    ``id`` is the row's key in its table, where it could be read; ``deleted``: the old server had deleted it. ``row`` is the
+    row, where its own words are the reason.
     """
 
     file: str
@@ -107,6 +108,7 @@ class Rejection:
     name: str = ""
     id: str | None = None
     deleted: bool = False
+    row: Row | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)

@@ -84,6 +84,11 @@ class RunLog:
         """How long runs took, in seconds, shortest first; only those that say so."""
         return sorted(seconds for seconds in self._seconds if seconds != _UNKNOWN)
 
+    def usual(self) -> timedelta | None:
+        """How long half of the runs took at the most; ``None`` where no run says how long it took."""
+        durations = self.durations()
+        return timedelta(seconds=durations[(len(durations) - 1) // 2]) if durations else None
+
     def ends(self) -> list[int]:
         """When runs ended, in seconds since 1970 of the wall clock; only those that say how long they took."""
         return [

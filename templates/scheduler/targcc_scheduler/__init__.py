@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     from .enqueueing.client import Client, client
     from .jobs.context import JobContext
     from .jobs.declaration import job
-    from .jobs.definition import Alerts, Job, JobDefinition, JobType
+    from .jobs.definition import (
+        Alerts,
+        BackoffRule,
+        FailedRun,
+        Job,
+        JobDefinition,
+        JobType,
+        NextAttempt,
+    )
     from .jobs.discovery import BrokenModule
     from .jobs.files.file import File
     from .jobs.files.store import FileStore, FolderStore
@@ -66,7 +74,7 @@ if TYPE_CHECKING:
     from .services.settings import ServiceSettings
     from .settings import Settings
     from .storage.tables import job_log_line, job_run, logged_job, metadata
-    from .testing import run_job
+    from .testing import inline, next_attempt, recorded, run_job
     from .web.router import (
         create_app,
         make_router,
@@ -84,11 +92,13 @@ __all__ = [
     "AlertError",
     "Alerts",
     "ArgumentsError",
+    "BackoffRule",
     "BrokenModule",
     "CallNext",
     "Client",
     "Cursors",
     "Database",
+    "FailedRun",
     "File",
     "FileError",
     "FileStore",
@@ -102,6 +112,7 @@ __all__ = [
     "JobResult",
     "JobType",
     "Mailer",
+    "NextAttempt",
     "Notice",
     "ParentRun",
     "ProcedureResult",
@@ -129,6 +140,7 @@ __all__ = [
     "configure",
     "create_app",
     "get_scheduler",
+    "inline",
     "is_not_ours",
     "job",
     "job_log_line",
@@ -139,6 +151,7 @@ __all__ = [
     "metadata",
     "migrate",
     "mount",
+    "next_attempt",
     "on_cancelled",
     "on_failed",
     "on_missed",
@@ -146,6 +159,7 @@ __all__ = [
     "on_skipped",
     "on_succeeded",
     "procedure_call",
+    "recorded",
     "register_secret",
     "root_addresses",
     "run_job",
@@ -184,9 +198,12 @@ _HOMES = {
     "jobs.declaration": ("job",),
     "jobs.definition": (
         "Alerts",
+        "BackoffRule",
+        "FailedRun",
         "Job",
         "JobDefinition",
         "JobType",
+        "NextAttempt",
     ),
     "jobs.discovery": ("BrokenModule",),
     "jobs.files.file": ("File",),
@@ -233,7 +250,12 @@ _HOMES = {
         "logged_job",
         "metadata",
     ),
-    "testing": ("run_job",),
+    "testing": (
+        "inline",
+        "next_attempt",
+        "recorded",
+        "run_job",
+    ),
     "web.router": (
         "create_app",
         "make_router",

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from .core.masking.known import KNOWN
 from .core.sealing.seals import SEALS
+from .core.stop_signals import leave_to_node
 from .jobs.declaration import Declaration, define
 from .jobs.definition import JobDefinition
 from .project import Project, adopt, current
@@ -55,7 +56,7 @@ class SchedulerOnDemand(Mapping[type, Any]):
 
 def main() -> None:
     """Be a worker process, whose standard input and output are the node; what jobs print goes to standard error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node hears of it, and tells the jobs
+    leave_to_node()
     _end_with_the_node()
     source, target = _pipes()
     setup: ProcessSetup = pickle.load(source)  # noqa: S301 - the node wrote it

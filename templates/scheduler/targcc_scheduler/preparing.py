@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
+from .core.database_url import url_of
 from .engine.factory import schema_steps
 from .migrations.upgrade import require_current, upgrade
 from .settings import Settings
 
 
-def migrate(url: str | sa.URL | None = None, *, partitions: str | None = None) -> str:
+def migrate(url: Any = None) -> str:
     """Bring the scheduler's tables up to date, and return the revision they have then.
 
     Args:
-        url: The database. Default: what the settings say.
-        partitions: ``month``: keep a history that is empty yet by month. Default: what the settings say, if they name the database.
+        url: The database: a URL, an engine of SQLAlchemy's, or a connection of Django. Default: what the settings say.
 
     Raises:
         SchemaError: a newer release has changed the tables.
     """
     if url is None:
-        settings = Settings()
-        url, partitions = settings.database_url, partitions or settings.history_partitions
-    also = schema_steps(url)
-    if partitions == "month":
-        from .storage.partitions.convert import partition_steps
-
-        also = (*also, *partition_steps())
-    return upgrade(url, also=also)
+        url = Settings().database_url
+    address = url if isinstance(url, str | sa.URL) else url_of(url)
+    return upgrade(address, also=schema_steps(address))
 
 
 def prepare(settings: Settings) -> str:
@@ -38,4 +35,4 @@ def prepare(settings: Settings) -> str:
     """
     if not settings.migrate_on_start:
         return require_current(settings.database_url)
-    return migrate(settings.database_url, partitions=settings.history_partitions)
+    return migrate(settings.database_url)

@@ -94,6 +94,10 @@ class Scheduler(Flowing, Hooked):
         """The job files that could not be used; whose they would be is not known, so nobody sees them who sees some jobs only."""
         return self._registry.broken if visibility.get() is None else ()
 
+    def broken_file_of(self, name: str) -> BrokenModule | None:
+        """Return the file that declares a job of this name and cannot be imported; ``None`` for who sees some jobs only."""
+        return self._registry.broken_file_of(name) if visibility.get() is None else None
+
     @property
     def store(self) -> Store:
         """The database, for use on the scheduler's loop only: see :meth:`call`."""

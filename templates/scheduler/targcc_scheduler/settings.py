@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .core.database_url import url_of
 from .core.errors import SecretError
 from .core.kept.limits import MOST_BYTES
 from .core.masking.environment import know_environment, know_values
+from .core.masking.patterns import mask_patterns
 from .core.masking.records import mask_our_records
+from .core.numbers import MOST_ID, MOST_INT
 from .core.sealing.seals import SEALS, split_keys
 from .core.secrets import from_outside
+from .core.under_tests import runner_of_tests
 from .project import current
 from .schedules import parse_zone
 from .schedules.classic import Weekly
@@ -26,15 +29,15 @@ from .schedules.classic import Weekly
 _POSTGRESQL = ("psycopg", "procrastinate")
 _PATH = re.compile(r"(/[\w.~-]+)+")
 _TAKEN = {"api", "health", "metrics"}
-_PYTEST = ("PYTEST_VERSION", "PYTEST_CURRENT_TEST")
-"""Variables that pytest sets for its own process and those that tests start."""
 
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class _HasUrl(Protocol):
-    @property
-    def url(self) -> URL: ...
+_LONGEST = 10 * 366 * 86_400
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
+"""A time up to ten years."""
+SecondsFrom0 = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
+Days = Annotated[int, Field(ge=1, le=700_000)]
+Hours = Annotated[float, Field(gt=0, le=_LONGEST / 3_600, allow_inf_nan=False)]
+From1 = Annotated[int, Field(ge=1, le=MOST_INT)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Settings(BaseSettings):
@@ -52,21 +55,21 @@ class Settings(BaseSettings):
         default_factory=lambda: current().database_url, repr=False, validate_default=True
     )
     """``sqlite:///file.db`` or ``postgresql://user:password@host/name``."""
-    pool_size: Annotated[int, Field(ge=2)] | None = None
+    pool_size: Annotated[int, Field(ge=2, le=MOST_INT)] | None = None
     """PostgreSQL: how many connections a process has at most for its work, without a value 15; besides those it has one for heartbeats, one
     that listens, and up to four for pages."""
     mode: Literal["auto", "embedded", "pages", "off"] = "auto"
     """What a web app does with its scheduler: ``embedded``: it runs jobs too; ``pages``: it shows and enqueues, and ``targcc worker`` runs
-    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under pytest, else ``embedded``."""
+    them; ``off``: nothing runs, nothing connects, and what is enqueued is only recorded; ``auto``: ``off`` under a test runner, else ``embedded``."""
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
     base_url: str = ""
     """Where people reach the dashboard, for links in alerts; empty means ``http://host:port``."""
     allowed_hosts: str = ""
     """Names, separated by commas, that the site answers to beside the one in ``base_url``: ``jobs.example.com``, ``*.example.com``, or ``*`` for any."""
     trusted_proxies: str = ""
     """Addresses or networks, separated by commas, of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; ``*``: everybody's."""
-    connections_per_address: Annotated[int, Field(ge=1)] = 100
+    connections_per_address: From1 = 100
     """How many connections ``targcc serve`` keeps of one address that is no trusted proxy; more are closed at once."""
     dashboard_path: str = "/jobs"
     """Where the pages, the API, the health checks and the metrics are."""
@@ -85,17 +88,17 @@ class Settings(BaseSettings):
     """How often a node says that it is alive, and looks for cancellations."""
     lost_after_seconds: Seconds = 20
     """A node that has said nothing for so long is dead; its runs go to the others."""
-    stuck_after_seconds: Annotated[float, Field(ge=0)] = 600
+    stuck_after_seconds: SecondsFrom0 = 600
     """A node whose loop has not turned for so long, while its process lives, is killed, and its runs go to the others; 0 switches that off."""
     keepalive: bool = True
     """Whether a small process beside a worker says that it is alive while a job holds its interpreter."""
-    shutdown_grace: Annotated[float, Field(ge=0)] = 30
+    shutdown_grace: SecondsFrom0 = 30
     """How long running jobs may go on after the process was told to stop."""
-    cancel_grace: Annotated[float, Field(ge=0)] = 5
+    cancel_grace: SecondsFrom0 = 5
     """How long a job that was cancelled or timed out may go on before it is stopped."""
     poll_seconds: Seconds = 1
     """How often to look for work that another process created without waking this one."""
-    query_seconds: Seconds = 10
+    query_seconds: Annotated[Seconds, Field(le=86_400)] = 10
     """How long a question of a page, the API or a command may take before it is given up."""
     cpu_meter: bool = True
     """Whether the processor time of async jobs is measured, at each of their steps; that of plain jobs and processes is measured in any case."""
@@ -123,7 +126,7 @@ class Settings(BaseSettings):
     """The zone its schedules are meant in; empty means the project's."""
     legacy_poll_seconds: Seconds = 60
     """How often to look for changes in it."""
-    legacy_threads: Annotated[int, Field(ge=1)] = 4
+    legacy_threads: From1 = 4
     """How many of its procedures run at the same time in one process."""
     legacy_runners: str = ""
     """TARGCC 4: whose rows run here, by ``lkpJobRunner``, separated by commas; empty: everybody's."""
@@ -136,26 +139,24 @@ class Settings(BaseSettings):
     """The old server's database during a cut-over, for ``targcc cutover`` and ``targcc shadow``; it runs nothing by itself. Table and zone are
     those of ``legacy_table`` and ``legacy_timezone``."""
 
-    history_days: Annotated[int, Field(ge=1)] = 90
+    history_days: Days = 90
     """Finished runs older than this many days are removed, but the newest of each job stay: see ``history_keep``."""
-    history_keep: Annotated[int, Field(ge=0)] = 100
+    history_keep: Annotated[int, Field(ge=0, le=MOST_INT)] = 100
     """How many finished runs of each job stay, whatever their age."""
-    history_partitions: Literal["none", "month"] = "none"
-    """``month``: on PostgreSQL a history that is still empty when the tables are made is kept by month; later: ``targcc history partition``."""
-    session_hours: Annotated[float, Field(gt=0)] = 168
+    session_hours: Hours = 168
     """How long a browser stays signed in, however much it is used."""
-    session_idle_hours: Annotated[float, Field(gt=0)] = 24
+    session_idle_hours: Hours = 24
     """How long it stays signed in when nobody uses it."""
-    audit_days: Annotated[int, Field(ge=1)] = 730
+    audit_days: Days = 730
     """How long the audit stays, whatever the history does."""
-    max_file_bytes: Annotated[int, Field(ge=65_536)] = MOST_BYTES
+    max_file_bytes: Annotated[int, Field(ge=65_536, le=MOST_ID)] = MOST_BYTES
     """How many bytes a file may have, or an argument that is too large for its run's row; and the files of one upload together."""
-    max_run_files: Annotated[int, Field(ge=1)] = 100
+    max_run_files: From1 = 100
     """How many files one run may attach."""
     file_folder: str = ""
     """A folder that all processes reach, for files and large arguments; empty: they are in the database, unless ``make_file_store()`` of the
     project's ``services.py`` says otherwise."""
-    statistics_days: Annotated[int, Field(ge=1)] = 730
+    statistics_days: Days = 730
     """How long the counts behind statistics and trends stay; they outlive the runs."""
 
     alert_email: str = ""
@@ -197,7 +198,7 @@ class Settings(BaseSettings):
     """The role of everybody else whom the proxy names; empty: they are refused."""
 
     smtp_host: str = ""
-    smtp_port: int = 587
+    smtp_port: Port = 587
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
     smtp_from: str = Field(default_factory=lambda: f"{current().name}@localhost")
@@ -232,7 +233,7 @@ class Settings(BaseSettings):
     def _known_database(cls, url: str) -> str:
         try:
             backend = make_url(url).get_backend_name()
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as sqlite:///jobs.db") from None
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError(
@@ -305,7 +306,7 @@ class Settings(BaseSettings):
         try:
             if url:
                 make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # the message may hold a part of the password
             raise ValueError("not a database URL such as mssql://user:password@host/name") from None
         return url
 
@@ -332,30 +333,28 @@ class Settings(BaseSettings):
         return [name.strip() for name in self.legacy_runners.split(",") if name.strip()]
 
     @classmethod
-    def for_engine(cls, engine: _HasUrl, **more: Any) -> Self:
-        """Settings whose database is that of an engine of SQLAlchemy's, async or plain; the drivers are our own.
+    def for_engine(cls, engine: Any, **more: Any) -> Self:
+        """Settings whose database is one that the application has open; the drivers are our own.
 
         Args:
-            engine: The application's.
+            engine: An engine of SQLAlchemy's, async or plain, or a connection of Django.
             more: Other settings, such as ``pool_size=3``.
         """
-        url = engine.url.set(drivername=engine.url.get_backend_name())
-        ssl = url.query.get("ssl")  # as asyncpg has it
-        if ssl is not None:
-            url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": ssl})
-        return cls(database_url=url.render_as_string(hide_password=False), **more)
+        return cls(database_url=url_of(engine).render_as_string(hide_password=False), **more)
 
     @property
     def effective_mode(self) -> Literal["embedded", "pages", "off"]:
         """The mode, with ``auto`` decided."""
         if self.mode != "auto":
             return self.mode
-        return "off" if any(name in os.environ for name in _PYTEST) else "embedded"
+        return "off" if runner_of_tests() else "embedded"
 
     @property
     def why_off(self) -> str:
         """Why the scheduler is off, when it is."""
-        why = "TARGCC_MODE says so" if self.mode == "off" else "pytest runs"
+        why = (
+            "TARGCC_MODE says so" if self.mode == "off" else f"{runner_of_tests() or 'a test'} runs"
+        )
         return f"the scheduler is off, as {why}; TARGCC_MODE=embedded turns it on"
 
     def at(self, prefix: str) -> Self:
@@ -375,5 +374,10 @@ class Settings(BaseSettings):
 
     @property
     def shown_database_url(self) -> str:
-        """The database URL without its password."""
-        return make_url(self.database_url).render_as_string(hide_password=True)
+        """The database URL without its password, also one that holds ``@`` or ``/``, and without the secrets of its query."""
+        shown, (scheme, _, rest) = self.database_url, self.database_url.partition("://")
+        user, at, place = rest.rpartition("@")
+        if at and ":" in user and not rest.startswith("/"):
+            shown = f"{scheme}://{user.partition(':')[0]}:***@{place}"
+        address, mark, query = shown.partition("?")
+        return f"{address}{mark}{mask_patterns(query)}"

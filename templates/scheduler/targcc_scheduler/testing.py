@@ -1,15 +1,18 @@
-"""Running a job in a test: one attempt, with no database, no server and no waiting."""
+"""Test jobs and the code that enqueues them: no server, no database of ours, no waiting.
+
+:func:`run_job` runs one attempt of a job. Under a test runner schedulers are off, and what is enqueued is recorded: :func:`recorded` shows it,
+with :func:`inline` it runs.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,10 +22,11 @@ from pydantic_core import to_json
 from .core.errors import ProjectError
 from .core.kept.limits import MOST_BYTES
 from .core.kept.references import Here
+from .core.loop_thread import call_plain
 from .core.states import RunState
 from .jobs.context import JobContext, StopReason
 from .jobs.declaration import Declaration, declare
-from .jobs.definition import JobDefinition
+from .jobs.definition import FailedRun, JobDefinition
 from .jobs.files.content import Content
 from .jobs.files.file import File
 from .jobs.following.parents import ParentRun, Parents
@@ -102,6 +106,94 @@ async def run_job(
     return Outcome(result, recorder.results(), recorder.last, recorder.lines, recorder.files)
 
 
+@contextmanager
+def recorded() -> Iterator[Callable[..., list[Recorded]]]:
+    """Record what is enqueued in a block, such as that of a test.
+
+    Say ``with recorded() as enqueued:`` and then ``enqueued(MailUserJob)``. The function gives the runs of a job, and without one all of them, oldest first. A run that was enqueued with ``session=`` is gone
+    once the application rolls back. In a ``TestCase`` of unittest or Django: ``self.enqueued = self.enterContext(recorded())``.
+    """
+    from .enqueueing.recording import RECORDING
+
+    def enqueued(job: Any = None) -> list[Recorded]:
+        return [run for run in RECORDING.kept() if job is None or run.job == _name_of(job)]
+
+    RECORDING.runs.clear()
+    try:
+        yield enqueued
+    finally:
+        RECORDING.runs.clear()
+
+
+@contextmanager
+def inline() -> Iterator[Scheduler]:
+    """Run jobs where they are enqueued in a block, such as that of a test: ``enqueue`` returns when the job has ended, and raises what it raises.
+
+    With ``session=`` the job runs after the commit, which raises what the job raises; after a roll-back it does not run. That holds for every
+    scheduler that is off, such as the one in the routes of an app. A run that is due later is recorded only.
+    """
+    from .enqueueing.recording import RECORDING
+    from .scheduler import Scheduler
+    from .settings import Settings
+
+    scheduler = Scheduler(Settings(mode="off"))
+    RECORDING.clear()
+    RECORDING.perform = lambda job, arguments, run: run_inline(job, arguments, run, scheduler)
+    try:
+        yield scheduler
+    finally:
+        RECORDING.clear()
+
+
+def _name_of(job: Any) -> str:
+    """A job's key, by its class, its function or its name."""
+    mark = getattr(job, "__job__", None)
+    if isinstance(mark, Declaration):
+        return mark.name
+    return str(job).removesuffix("Job")
+
+
+def next_attempt(
+    job: Any,
+    /,
+    error: BaseException,
+    *,
+    failures: int = 1,
+    scheduled_for: datetime | None = None,
+    **arguments: Any,
+) -> timedelta | datetime:
+    """Return when a job that failed is tried again, without the jitter of the default back-off.
+
+    Args:
+        job: An instance, a class or a function; nothing of it is called but its back-off rule.
+        error: What the job raised.
+        failures: How many attempts have failed, this one included.
+        scheduled_for: Its slot; aware. Default: now.
+        arguments: What the rule sees of the run's arguments; not checked.
+
+    Returns:
+        The wait; or the instant, in UTC, where the job's rule returns a ``datetime``.
+
+    Raises:
+        JobError: the rule returns what is no wait. What the rule raises comes through.
+    """
+    from .worker.next_state import backoff
+    from .worker.outcome import decided_wait
+
+    definition = _definition(job)
+    moment = scheduled_for or datetime.now(UTC)
+    run = FailedRun(
+        job_name=definition.name,
+        run_id=1,
+        attempt=failures,
+        failures=failures,
+        scheduled_for=moment.astimezone(parse_zone(definition.timezone)),
+        arguments=arguments,
+    )
+    wait = decided_wait(definition, run, error)
+    return backoff(definition, failures, 1) if wait is None else wait
+
+
 async def run_inline(
     definition: JobDefinition, arguments_json: str | None, run: Recorded, scheduler: Scheduler
 ) -> RunState:
@@ -175,7 +267,7 @@ async def _call(
         if inspect.iscoroutinefunction(function):
             returned = await function(**given)
         else:
-            returned = await asyncio.to_thread(function, **given)
+            returned = await call_plain(function, **given)
             returned = await returned if inspect.isawaitable(returned) else returned
         return JobResult.of(returned)
 

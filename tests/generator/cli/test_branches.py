@@ -38,13 +38,22 @@ def targcc_gen(*arguments: str, status: int = 0) -> str:
 
 
 def git(*arguments: str, status: int = 0) -> str:
+    return _git(*arguments, status=status).stdout
+
+
+def git_said(*arguments: str, status: int = 0) -> str:
+    """What git and its driver tell people."""
+    return _git(*arguments, status=status).stderr
+
+
+def _git(*arguments: str, status: int) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_EDITOR": "true"}
     who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main")
     done = subprocess.run(
         ["git", *who, *arguments], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == status, f"{arguments}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return done
 
 
 def edit(path: str, old: str, new: str) -> None:
@@ -471,3 +480,60 @@ def test_two_branches_that_each_remove_a_job_remember_both():
     git(*MERGE, status=0)
     targcc_gen("regenerate")
     assert len(Lock.load(Path()).removed) == 2
+
+
+@pytest.fixture
+def program(request, tmp_path, monkeypatch):
+    """What git finds as `targcc-gen`: nothing, or a program that fails."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    rest = [folder for folder in folders if not (Path(folder) / "targcc-gen").exists()]
+    if request.param is not None:
+        broken = tmp_path / "bin" / "targcc-gen"
+        broken.parent.mkdir()
+        broken.write_text(f"#!/bin/sh\nexit {request.param}\n", encoding="utf-8")
+        broken.chmod(0o755)
+        rest.insert(0, str(broken.parent))
+    monkeypatch.setenv("PATH", os.pathsep.join(rest))
+    return "is not on the PATH" if request.param is None else "failed"
+
+
+DRIVEN = pytest.mark.parametrize("driver", [True], ids=[DRIVER], indirect=True)
+PROGRAMS = pytest.mark.parametrize("program", [None, 1, 2, 127], indirect=True)
+
+
+@DRIVEN
+@PROGRAMS
+def test_without_its_program_the_driver_marks_what_both_changed(program):
+    branches(
+        lambda: change("retries: 2", "retries: 4"),
+        lambda: change("retries: 2", "retries: 5"),
+    )
+    said = git_said("merge", "topic", status=1)
+    assert f"targcc-gen {program}" in said
+    assert "targcc.yaml line by line" in said
+    text = Path("targcc.yaml").read_text(encoding="utf-8")
+    assert "<<<<<<< ours\n    retries: 4\n=======\n    retries: 5\n>>>>>>> theirs\n" in text
+
+
+@DRIVEN
+@PROGRAMS
+def test_without_its_program_the_driver_takes_what_each_changed(program):
+    branches(
+        lambda: change("retries: 2", "retries: 4"),
+        lambda: edit("targcc.yaml", "Comes last", "Comes at the end"),
+    )
+    said = git_said("merge", "--no-edit", "topic")
+    assert f"targcc-gen {program}" in said
+    text = Path("targcc.yaml").read_text(encoding="utf-8")
+    assert "retries: 4" in text
+    assert "Comes at the end" in text
+
+
+@DRIVEN
+def test_the_driver_itself_merges_where_its_program_is_there():
+    branches(
+        lambda: change("retries: 2", "retries: 4"),
+        lambda: change("retries: 2", "retries: 5"),
+    )
+    assert "line by line" not in git_said("merge", "topic", status=1)
+    assert "<<<<<<< ours\n" in Path("targcc.yaml").read_text(encoding="utf-8")

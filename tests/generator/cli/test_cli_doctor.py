@@ -31,6 +31,16 @@ def test_an_old_lock_is_named_when_no_file_is_due(project: Path):
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["postgresql://jobs:hunter2/x@localhost/x", "hunter2@localhost/x", "mysql://u:hunter2/x@h/x"],
+)
+def test_a_password_with_a_slash_is_not_shown(project: Path, url: str, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", url)
+    assert "hunter2" not in findings(project)
+    assert "TARGCC_DATABASE_URL" in findings(project) or "localhost" in findings(project)
+
+
+@pytest.mark.parametrize(
     ("installed", "words"),
     [
         (wheel_version(), "as the project has it"),

@@ -118,6 +118,27 @@ def test_the_code_may_say_it(project):
     ok("regenerate", "--check")
 
 
+def test_a_back_off_rule_stays_in_the_code(project):
+    rule = "backoff=lambda run, error: 60 * run.failures"
+    edit(
+        project / CHECK,
+        'after=["ImportOrders", "SP_Prices"]',
+        f'{rule}, after=["ImportOrders", "SP_Prices"]',
+    )
+    refused = targcc_gen("pull", "CheckOrders")
+    assert refused.exit_code == 2
+    assert "keep: [backoff]" in refused.output
+    edit(
+        project / "targcc.yaml", "params: {day", "keep: [backoff]\n    retries: 7\n    params: {day"
+    )
+    spec = (project / "targcc.yaml").read_bytes()
+    ok("regenerate")
+    ok("pull")
+    assert rule in (project / CHECK).read_text()
+    assert "retries=7" in (project / CHECK).read_text()
+    assert (project / "targcc.yaml").read_bytes() == spec
+
+
 def test_a_job_that_was_written_by_hand_is_adopted(project):
     source = (project / CHECK).read_text().replace("CheckOrders", "Archive")
     (project / "src/acme_jobs/jobs/archive.py").write_text(source)

@@ -460,3 +460,32 @@ def test_paused_is_refused_where_it_makes_no_sense_and_a_foreign_file_is_left(ru
     done = run(*example(), *ZONE, "--into", "acme", "--paused", status=2)
     assert files(Path("acme")) == before
     assert "is not a list of jobs to cut over" in done.stderr
+
+
+def test_dates_that_can_be_read_in_two_ways_are_rejected_until_a_person_says_how(run, tmp_path):
+    header = "ID,lkpJob,lkpJobRunner,enmJobType,WhenToRun,Active,IsManaged\n"
+    (tmp_path / "c_Job.csv").write_text(header + "1,Load,SRV,Annually,07/11/2016 13:37,1,1\n")
+
+    done = run("c_Job.csv", "--timezone", "Asia/Jerusalem", "--json", status=1)
+    assert "--dates says how" in json.loads(done.stdout)["rejected"][0]["reason"]
+
+    run("c_Job.csv", "--timezone", "Asia/Jerusalem", "--dates", "dmy", "--new", "acme")
+    spec = parse_spec(
+        (tmp_path / "acme" / "targcc.yaml").read_text(encoding="utf-8"), "targcc.yaml"
+    )
+    assert spec.jobs["Load"].cron == "37 13 7 NOV *"
+
+
+def test_dates_as_texts_of_a_database_are_read_as_a_person_says(run, tmp_path):
+    database = sqlite3.connect(tmp_path / "old.db")
+    database.execute(
+        "CREATE TABLE c_Job (ID, lkpJob, lkpJobRunner, enmJobType, WhenToRun, Active, IsManaged)"
+    )
+    database.execute(
+        "INSERT INTO c_Job VALUES (1, 'Load', 'SRV', 'Annually', '07/11/2016 13:37', 1, 1)"
+    )
+    database.commit()
+    words = (f"sqlite:///{tmp_path}/old.db", "--timezone", "Asia/Jerusalem", "--json")
+
+    assert "can be read in several ways" in run(*words, status=1).stdout
+    assert len(json.loads(run(*words, "--dates", "mdy").stdout)["jobs"]) == 1

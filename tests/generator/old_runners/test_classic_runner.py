@@ -122,6 +122,14 @@ def test_a_cycle_without_a_count_runs_once_and_hangs_or_waits_for_ever():
     assert not runs(row("CyclicDay"), **period)
 
 
+@pytest.mark.parametrize("next_run", ["2026-11-26T04:00:00", "2026-01-01T04:00:00"])
+def test_an_unknown_kind_runs_once_and_ends_its_runners_other_rows_too(next_run):
+    rows = row("UD", next_run=next_run), row("Daily", "2020-01-01T06:00:00")
+    found = runs(*rows, since="2026-11-25T00:00:00", until="2027-11-25T00:00:00")
+
+    assert clocks(run for run in found if run.row == 1) == (["25 06:00"] if "11-26" in next_run else [])  # fmt: skip
+
+
 # --- Clocks -----------------------------------------------------------------------------------------------------------
 
 

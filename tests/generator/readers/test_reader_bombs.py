@@ -166,7 +166,8 @@ def test_a_number_of_thousands_of_digits_is_no_fault_of_ours(tmp_path):
         read(path)
     path.write_text('[{"ID": 1, "JobName": "a", "Timeout": ' + "9" * 4_000 + "}]", encoding="utf-8")
     read(path)
-    assert cells.integer(Row("c_job", {"timeout": 10**400}, "x", 1), "timeout") is None
+    with pytest.raises(cells.UnreadableCellError, match="no whole number"):
+        cells.integer(Row("c_job", {"timeout": 10**400}, "x", 1), "timeout")
 
 
 def test_one_line_without_an_end_is_refused_before_it_fills_memory(tmp_path):

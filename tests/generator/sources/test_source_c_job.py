@@ -276,7 +276,10 @@ def test_each_kind_of_the_old_runner_has_its_nearest_schedule(bring, row, schedu
             classic_row("CyclicDay", count=2147483647),
             "CyclicCount is 2147483647: that is more than a hundred years",
         ),
-        (classic_row("Daily", when=None, WhenToRun="GETDATE()"), "it has no WhenToRun: GETDATE()"),
+        (
+            classic_row("Daily", when=None, WhenToRun="GETDATE()"),
+            "whentorun is GETDATE(), which only the old server knew",
+        ),
         (classic_row("UD"), 'enmJobType "UD" is no kind of schedule'),
         (
             classic_row(DeletedOn="CAST(N'2025-01-02T03:04:05' AS DateTime)"),
@@ -460,8 +463,9 @@ def test_rows_of_the_history_that_are_no_past_run_are_counted_and_named(bring):
     file = result.files[0].name
     assert result.history.rows == 4
     assert list(result.warnings) == [
-        f"c_LoggedJob: 2 rows without a date left out: {file}:2, {file}:3",
+        f"c_LoggedJob: 1 row without a date left out: {file}:2",
         f"c_LoggedJob: 1 row of runs that had not ended left out: {file}:2",
+        f"c_LoggedJob: 1 row with a date that cannot be read left out: {file}:3",
     ]
 
 

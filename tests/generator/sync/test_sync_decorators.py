@@ -85,6 +85,24 @@ def test_arguments_the_person_changed_stay_where_the_spec_says_so():
     assert not result.collisions
 
 
+@pytest.mark.parametrize(
+    "rule", ["when_asked", "lambda run, error: 60 * run.failures", "ByService(usual=60)"]
+)
+def test_a_back_off_rule_stays_where_the_spec_says_so(rule):
+    base = module('"0 2 * * *", retries=1, backoff="10s"')
+    generated = module('"0 3 * * *", retries=1, backoff="30s"')
+    mine = module(f'"0 2 * * *", retries=1, backoff={rule}')
+    kept = sync_decorator(
+        mine=mine.encode(), base=base.encode(), generated=generated.encode(), keep=("backoff",)
+    )
+    assert kept.text.decode() == module(f'"0 3 * * *", retries=1, backoff={rule}')
+    assert not kept.collisions
+    result = followed(mine, base, generated)
+    [collision] = result.collisions
+    assert (collision.mine, collision.generated) == (f"backoff={rule}\n", 'backoff="30s"\n')
+    assert f"backoff={rule}" in result.text.decode()
+
+
 def test_an_argument_the_person_changed_says_something_else_than_the_spec():
     base = module('"0 2 * * *", retries=1')
     mine = module('"0 2 * * *", retries=9, priority=5')

@@ -19,7 +19,10 @@ EDITS = {
     "scheduler/auth.py": ("LEAST_PASSWORD = 10\n", "LEAST_PASSWORD = 14\n"),
     "scheduler/node.py": ("_ALERTS_AT_ONCE = 4\n", "_ALERTS_AT_ONCE = 2\n"),
     "scheduler/schedule.py": ("_REFRESH_SECONDS = 60.0\n", "_REFRESH_SECONDS = 15.0\n"),
-    "scheduler/settings.py": ("    port: int = 8000\n", "    port: int = 8800\n"),
+    "scheduler/settings.py": (
+        "    heartbeat_seconds: Seconds = 2\n",
+        "    heartbeat_seconds: Seconds = 3\n",
+    ),
     "scheduler/masking.py": (
         '    return _SECRET.sub(r"\\1••••••", text)\n',
         '    without_rooms = text.replace("room 101", "a room")\n    return _SECRET.sub(r"\\1••••••", without_rooms)\n',

@@ -1,7 +1,9 @@
 """Who is told what, and when: by mail, Slack and Teams, from real servers on this machine."""
 
+import io
 import logging
 import socket
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from rt_tools import QUICK, until
 from targcc_scheduler import Alerts, JobType, RunState, Settings, job
 from targcc_scheduler.alerts.dispatcher import AlertSender
 from targcc_scheduler.alerts.events import AlertEvent
+from targcc_scheduler.cli.log_setup import configure_logging
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.jobs.declaration import define
 from targcc_scheduler.storage.engines import make_engine
@@ -304,6 +307,32 @@ async def test_a_row_of_the_table_cannot_ask_for_a_secret(office, slack, databas
     await office.tell()
     assert slack.bodies == []
     assert [action for action, *_ in audit(database)] == ["alert", "alert-failed"]
+
+
+@pytest.fixture
+def process_log():
+    """The log of a process at the level DEBUG, as ``targcc serve`` writes it."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, levels = root.handlers[:], {None: root.level}
+    levels |= {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+    configure_logging(Settings(_env_file=None, log_level="DEBUG", log_format="json"), stream)
+    yield stream
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+async def test_the_log_at_debug_holds_no_address_of_the_table(
+    process_log, office, slack, teams, database
+):
+    add = "INSERT INTO c_JobAlert (JobName, AlertOnFailure, SlackWebhook, TeamsWebhook) VALUES (?, 1, ?, ?)"
+    with sqlite3.connect(database.path) as connection:
+        hooks = [sink.url.replace("/services/T0/", "/hooks/") for sink in (slack, teams)]
+        connection.execute(add, ("DailyReport", *hooks))
+    await office.tell()
+    assert slack.bodies
+    assert teams.bodies
+    assert "s3cret" not in process_log.getvalue()
 
 
 class Pager:

@@ -3,6 +3,8 @@
 import logging
 import re
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from targcc_scheduler import Settings
 from targcc_scheduler.alerts.channels.registry import make_channels, standard_channels
 from targcc_scheduler.alerts.message import Notice
 from targcc_scheduler.core.errors import AlertError, ProjectError
+from targcc_scheduler.node.chores import rounds
 
 NOTICE = Notice(
     kind="failure",
@@ -118,4 +121,34 @@ async def test_the_log_of_httpx_is_left_alone_and_shows_no_path_of_a_webhook(sla
     await standard_channels(Settings(_env_file=None))["slack"].send(NOTICE, slack.url)
     assert logging.getLogger("httpx").filters == []
     assert "HTTP Request: POST http://127.0.0.1/" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_a_ping_that_is_sent_on_shows_neither_path(caplog):
+    """The address of a ping is a password, and so is the address that it is sent on to."""
+    paths = []
+
+    class Sends(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(200 if "next" in self.path else 302)
+            self.send_header("Location", "/hooks/s3cret-next")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sends)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        with caplog.at_level(logging.INFO, "httpx"):
+            await rounds._fetch(f"http://127.0.0.1:{server.server_port}/hooks/s3cret-first")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert paths == ["/hooks/s3cret-first", "/hooks/s3cret-next"]
+    assert caplog.text.count("HTTP Request") == 2
     assert "s3cret" not in caplog.text

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from targcc_scheduler.alerts.events import AlertEvent, node_event
 from targcc_scheduler.alerts.policy import AlertPolicy
 from targcc_scheduler.core.clock import ManualClock
 from targcc_scheduler.jobs.declaration import define
+from targcc_scheduler.node.alerting.digest import digest_of
 from targcc_scheduler.node.alerting.watch import AlertWatch
 from targcc_scheduler.project import Project
 from targcc_scheduler.storage.alerts import outbox, threads
@@ -20,6 +22,8 @@ from targcc_scheduler.storage.failures import concerns, groups
 from targcc_scheduler.storage.failures.cause import cause_of
 from targcc_scheduler.storage.maintenance import rows as windows
 from targcc_scheduler.storage.maintenance.rows import Window
+from targcc_scheduler.storage.statistics import counts
+from targcc_scheduler.storage.statistics.endings import Ending
 from targcc_scheduler.storage.tables import job_alert_thread, job_failure, job_notice, job_run
 from targcc_scheduler.storage.transactions import Store
 
@@ -114,6 +118,72 @@ async def night(request, mail_server):
     yield make
     for one in made:
         await one.close()
+
+
+async def test_a_job_whose_reruns_wait_does_not_work_again(night):
+    one = night()
+    await one.fail('{"customer": 1}')
+    await one.fail('{"customer": 2}')
+    failed = sa.select(job_run.c.Id).where(job_run.c.State == RunState.FAILED)
+    async with one.stores[0].write() as db:
+        first, second = (await db.scalars(failed.order_by(job_run.c.Id))).all()
+        handled = {"HandledAt": one.clock.now(), "HandledBy": "dana"}
+        await db.execute(sa.update(job_run).values(handled))
+    rerun = await one.run(RunState.ENQUEUED, '{"customer": 1}')
+    done = await one.run(RunState.SUCCEEDED, '{"customer": 2}')
+    async with one.stores[0].write() as db:
+        for again, before in ((rerun, first), (done, second)):
+            change = sa.update(job_run).where(job_run.c.Id == again)
+            await db.execute(change.values(RetryOf=before))
+    assert await one.look(minutes=1) == 0
+    async with one.stores[0].write() as db:
+        change = sa.update(job_run).where(job_run.c.Id == rerun)
+        await db.execute(change.values(State=RunState.SUCCEEDED))
+    assert await one.look(minutes=1) == 1
+    assert "works again after 2 failures" in one.mails[-1]["Subject"]
+
+
+async def test_the_digest_does_not_call_a_job_well_whose_reruns_wait(night):
+    one = night()
+    since = one.clock.now() - timedelta(hours=1)
+    failed = await one.run(RunState.FAILED)
+    ending = Ending(job=one.job.name, at=one.clock.now(), outcome=RunState.FAILED)
+    one.clock.advance(timedelta(minutes=5))
+    rerun = await one.run(RunState.ENQUEUED)
+    async with one.stores[0].write() as db:
+        await counts.add(db, [ending], shard=0)
+        change = sa.update(job_run).where(job_run.c.Id == rerun)
+        await db.execute(change.values(RetryOf=failed))
+        handled = sa.update(job_run).where(job_run.c.Id == failed)
+        await db.execute(handled.values(HandledAt=one.clock.now()))
+    assert "Export Invoices failed" in await happened(one, since)
+    async with one.stores[0].write() as db:
+        done = {"State": RunState.SUCCEEDED, "CompletedAt": one.clock.now()}
+        await db.execute(change.values(**done))
+    assert "Export Invoices failed, and works again" in await happened(one, since)
+
+
+async def happened(one, since):
+    """The lines of the digest about what happened since the last one."""
+    between = (since, one.clock.now())
+    async with one.stores[0].read() as db:
+        notice = await digest_of(db, [one.job], between, page="", zone=ZoneInfo("UTC"))
+    [section] = [section for section in notice.sections if section.title.startswith("Since")]
+    return [text for text, _ in section.lines]
+
+
+async def test_a_success_from_before_the_failure_is_no_recovery(night):
+    one = night()
+    failed = await one.run(RunState.FAILED)
+    await one.run(RunState.SUCCEEDED)
+    one.clock.advance(timedelta(minutes=5))
+    async with one.stores[0].write() as db:
+        change = sa.update(job_run).where(job_run.c.Id == failed)
+        await db.execute(change.values(CompletedAt=one.clock.now()))
+    await one.tell("failure", run_id=failed)
+    assert await one.look(minutes=1) == 0
+    await one.run(RunState.SUCCEEDED)
+    assert await one.look(minutes=1) == 1
 
 
 async def test_people_who_were_told_are_told_once_that_it_works_again_in_the_same_thread(night):

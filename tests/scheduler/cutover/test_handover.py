@@ -97,6 +97,55 @@ async def test_a_run_that_the_old_server_had_chosen_counts_as_its_own(world):
     assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["old", "new", "new"]
 
 
+async def test_a_row_whose_run_ends_while_it_is_to_be_switched_off_is_taken(world):
+    """It ran when the statement came, and ended two seconds later: nobody else has switched anything."""
+    await world.until(local("2031-06-02T01:59"))
+    await world.at(local("2031-06-02T02:00:01"), old=False)
+    world.tell(f"choose {world.clock.now().isoformat()}")
+    world.tell("claim")
+    commands = ["end"]
+
+    def ends():
+        while commands:
+            world.tell(commands.pop())
+
+    world.during_settle = ends
+    said = await world.targcc("targcc cutover start --job NightReport")
+    assert "somebody else" not in said
+    assert live(world) == {"new"}
+    await world.until(local("2031-06-04T12:00"))
+    world.judge()
+    assert [side for side, job, _ in world.ran() if job == "NightReport"] == ["old", "new", "new"]
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_row_that_is_switched_off_by_its_own_run_accuses_nobody(world):
+    """A OneOff is off when it has run."""
+    world.change("NightReport", enmjobstatus="InProcess")
+    world.during_settle = lambda: world.change(
+        "NightReport", active=False, enmjobstatus="Success", nextruntime=None
+    )
+    said = await world.targcc("targcc cutover start --job NightReport", 1)
+    assert "is off since its run has ended" in said
+    assert "somebody else" not in said
+    assert world.unfinished() == []
+
+
+@pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
+async def test_a_script_whose_row_ended_before_it_was_looked_at_accuses_nobody(world):
+    world.change("NightReport", enmjobstatus="InProcess")
+    await world.targcc("targcc cutover start --job NightReport --script off.sql --dialect sqlite")
+    script = (world.folder / "off.sql").read_text(encoding="utf-8")
+    ended = "COMMIT;\nUPDATE c_Job SET enmJobStatus = 'Success' WHERE ID = 1;"
+    (world.folder / "off.sql").write_text(script.replace("COMMIT;", ended), encoding="utf-8")
+    world.run_script("off.sql", "off.txt")
+    said = await world.targcc("targcc cutover start --said off.txt", 1)
+    assert "its run has just ended" in said
+    assert live(world) == {"old"}
+    await world.targcc("targcc cutover start --job NightReport")
+    assert live(world) == {"new"}
+
+
 @pytest.mark.parametrize("rehearsal", ["sqlite"], indirect=True)
 async def test_a_slot_that_nobody_has_begun_comes_along(world):
     await world.at(local("2031-06-02T02:00:30"), old=False)  # the old server sleeps

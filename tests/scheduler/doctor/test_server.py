@@ -11,7 +11,6 @@ from targcc_scheduler.doctor.findings import Finding
 from targcc_scheduler.doctor.postgresql import takes_turns
 from targcc_scheduler.storage.dialects import known
 from targcc_scheduler.storage.engines import sync_engine
-from targcc_scheduler.storage.partitions import months
 
 
 @pytest.fixture
@@ -55,38 +54,6 @@ async def test_a_table_that_the_planner_does_not_know(settings):
     assert [one.advice for one in said] == ["ANALYZE c_jobaudit; and see that autovacuum is on"]
     execute(settings.database_url, "ANALYZE c_JobAudit")
     assert await found(settings, "planner", "warn") == []
-
-
-async def test_how_the_history_is_kept(settings):
-    [said] = await found(settings, "history", "ok")
-    assert said.what.startswith("the history is in one table")
-    wanted = settings.model_copy(update={"history_partitions": "month"})
-    [said] = await found(wanted, "history", "warn")
-    assert said.advice == "targcc history partition"
-
-
-async def test_a_history_by_month(settings, migrated_by_month_url):
-    settings = settings.model_copy(update={"database_url": migrated_by_month_url})
-    [said] = await found(settings, "history", "ok")
-    assert said.what.startswith("the history is kept by month, in 4 parts, until")
-    execute(migrated_by_month_url, *drop_months(migrated_by_month_url))
-    [said] = await found(settings, "history", "warn")
-    assert "none is there" in said.what
-
-
-def drop_months(url: str) -> list[str]:
-    with sync_engine(url) as engine, engine.connect() as connection:
-        return [f"DROP TABLE {one.name}" for one in months.partitions(connection) if one.until]
-
-
-async def test_what_is_left_of_conversions_that_broke_off(settings):
-    execute(
-        settings.database_url,
-        "ALTER TABLE c_LoggedJob ADD CONSTRAINT c_LoggedJob_bound CHECK (StartedAt < '2030-01-01') NOT VALID",
-        "CREATE TABLE c_LoggedJob_plain (ID bigint)",
-    )
-    said = [one.what for one in await found(settings, "history", "warn")]
-    assert ["broke off" in one for one in said] == [True, True]
 
 
 class Pooled:

@@ -1,12 +1,14 @@
 """The host says who asks: its own function or dependency, with our roles, CSRF tokens and audit."""
 
+import asyncio
+import contextlib
 import re
 from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBearer
-from hosting_rig import alive
+from hosting_rig import alive, configure_django
 from targcc_scheduler import Scheduler, Settings, mount, with_scheduler
 from targcc_scheduler.core.errors import CredentialsRefused
 from targcc_scheduler.queries.trail import entries
@@ -122,6 +124,91 @@ async def test_programs_of_the_host_need_no_csrf_token(scheduler):
         right, wrong = ({"Authorization": f"Bearer {word}"} for word in ("theirs", "wrong"))
         assert (await client.post(paused, headers=right)).status_code == 200
         assert (await client.post(paused, headers=wrong)).status_code == 401
+
+
+def by_cookie_or_token(request):
+    """As hosts have it that let people and programs in."""
+    if request.headers.get("Authorization") == "Bearer theirs":
+        return "robot", "operator"
+    return of_request(request)
+
+
+PAUSED = "/jobs/api/jobs/DailyReport/pause"
+FOREIGN = {"Origin": "http://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"Authorization": "Bearer theirs"}, 200),
+        ({"Authorization": "Bearer theirs", "Cookie": "cookie=stranger"}, 200),
+        ({"Authorization": "Bearer nonsense", "Cookie": "cookie=otto"}, 403),
+        ({"Authorization": "bearer nonsense", "Cookie": "cookie=otto", **FOREIGN}, 403),
+        ({"Authorization": "Bearer theirs", "Cookie": "cookie=otto", **FOREIGN}, 403),
+        ({"Authorization": "Bearer nonsense"}, 401),
+    ],
+)
+async def test_a_bearer_header_spares_the_csrf_token_only_where_the_host_knows_nobody_without_it(
+    sent, status, scheduler
+):
+    app = with_scheduler(FastAPI(), scheduler=scheduler, identify=by_cookie_or_token)
+    async with alive(app) as client:
+        assert (await client.post(PAUSED, headers=sent)).status_code == status
+
+
+async def test_a_bearer_header_spares_no_csrf_token_where_the_host_trusts_an_address(scheduler):
+    app = with_scheduler(FastAPI(), scheduler=scheduler, identify=lambda _: ("otto", "operator"))
+    async with alive(app) as client:
+        sent = {"Authorization": "Bearer nonsense", **FOREIGN}
+        assert (await client.post(PAUSED, headers=sent)).status_code == 403
+
+
+class Blocking:
+    """A callable of a host that may not run on an event loop, as Django's ORM may not."""
+
+    def __call__(self, request):
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return of_request(request)
+
+
+def handed_on(request):
+    """A plain function that returns something to be awaited."""
+    return asyncio.sleep(0, of_request(request))
+
+
+class Awaiting:
+    async def __call__(self, request):
+        return of_request(request)
+
+
+@pytest.mark.parametrize("identify", [Blocking(), handed_on, Awaiting()])
+async def test_a_plain_function_of_the_host_is_called_in_a_thread(identify, scheduler):
+    app = with_scheduler(FastAPI(), scheduler=scheduler, identify=identify)
+    async with alive(app) as client:
+        client.cookies.set("cookie", "vera")
+        assert "vera" in (await client.get("/jobs")).text
+
+
+async def test_a_plain_function_of_a_django_host_may_ask_its_database(scheduler):
+    from django.core.asgi import get_asgi_application
+    from django.db.utils import ConnectionHandler
+
+    configure_django()
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    connections = ConnectionHandler({"default": database})
+
+    def by_session(request):
+        with contextlib.closing(connections["default"]) as connection, connection.cursor() as db:
+            key = request.cookies.get("sessionid")
+            return db.execute("SELECT %s, 'operator' WHERE %s = 'x1'", ["dana", key]).fetchone()
+
+    app = with_scheduler(get_asgi_application(), scheduler=scheduler, identify=by_session)
+    async with alive(app) as client:
+        assert (await client.get("/jobs/runs")).status_code == 401
+        client.cookies.set("sessionid", "x1")
+        page = await client.get("/jobs")
+        assert (page.status_code, "dana" in page.text) == (200, True)
 
 
 async def test_a_wrong_answer_of_the_host_is_an_error_that_says_so(scheduler):

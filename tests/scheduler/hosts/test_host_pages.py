@@ -1,8 +1,10 @@
 """The pages of ``docs/hosts``: the tests that they show pass, in a process that knows nothing of ours."""
 
 import pages
+import psycopg
 import pytest
 import served
+import sqlalchemy as sa
 
 QUICK = ("fastapi.md",)
 SOAK = ("starlette.md", "flask.md", "django.md", "scripts.md")
@@ -18,6 +20,31 @@ def test_the_application_of_a_page_passes_its_own_tests(page, tmp_path):
     )
     assert " passed" in said
     assert not list(root.rglob("c_*"))
+
+
+def test_manage_py_test_leaves_the_real_database_alone(tmp_path):
+    """In processes of their own, too, each with a database of its own."""
+    root = pages.write("django.md", tmp_path)
+    served.run(root, "manage.py", "test", "--verbosity", "0", "--parallel", "2")
+    assert not list(root.glob("*.db"))
+
+
+ON_POSTGRESQL = """
+from .settings import *
+
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.postgresql", **{where}}}}}
+"""
+
+
+def test_manage_py_test_makes_the_tables_in_a_test_database_on_postgresql(tmp_path, postgresql_url):
+    root, url = pages.write("django.md", tmp_path), sa.make_url(postgresql_url)
+    where = {"NAME": url.database, "USER": url.username, "PORT": url.port or ""}
+    where["HOST"] = url.query.get("host", url.host)
+    (root / "shop/pg.py").write_text(ON_POSTGRESQL.format(where=where), encoding="utf-8")
+    served.run(root, "manage.py", "test", "--verbosity", "0", DJANGO_SETTINGS_MODULE="shop.pg")
+    with psycopg.connect(postgresql_url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        assert tables.fetchall() == []
 
 
 JOINS = """

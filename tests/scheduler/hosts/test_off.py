@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
+import served
 from fastapi import Depends, FastAPI
 from hosting_rig import alive, client_of
 from targcc_scheduler import Client, Scheduler, Settings, get_scheduler, make_router
@@ -35,7 +36,91 @@ def test_pytest_turns_schedulers_off_and_a_word_turns_them_on(monkeypatch):
     monkeypatch.setenv("TARGCC_MODE", "auto")
     for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
         monkeypatch.delenv(name)
-    assert Settings().effective_mode == "embedded"
+    assert Settings().effective_mode == "off"  # as releases have it that set neither
+
+
+APP = """
+import os, threading, unittest
+from unittest.mock import patch
+from targcc_scheduler import Project, Settings, client, configure
+
+configure(Project(name="shop", package="shop", database_url="sqlite:///real.db"))
+AT_IMPORT = Settings()
+
+
+class AppTest(unittest.TestCase):
+    def test_it_is_off(self):
+        self.assertEqual((AT_IMPORT.effective_mode, AT_IMPORT.why_off.split()[5]), ("off", "unittest"))
+        modes = []
+        thread = threading.Thread(target=lambda: modes.append(Settings().effective_mode))
+        thread.start()
+        thread.join()
+        self.assertEqual(modes, ["off"])
+
+
+class AsyncAppTest(unittest.IsolatedAsyncioTestCase):
+    async def test_it_is_off(self):
+        self.assertEqual(Settings().effective_mode, "off")
+
+
+def in_production():
+    with patch.dict(os.environ):  # a mock is no test
+        print(Settings().effective_mode)
+
+
+if __name__ == "__main__":
+    unittest.main()
+"""
+
+
+def test_every_test_runner_turns_schedulers_off(tmp_path):
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    served.run(tmp_path, "-m", "unittest", "app")
+    served.run(tmp_path, "app.py")
+    assert served.run(tmp_path, "-c", "import app; app.in_production()") == "embedded\n"
+    assert not list(tmp_path.glob("*.db"))
+
+
+MANAGED = """
+import os, sys
+import django
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.test import SimpleTestCase
+from targcc_scheduler import Project, Scheduler, Settings, configure
+
+configure(Project(name="shop", package="shop", database_url="sqlite:///real.db"))
+
+
+class Config(AppConfig):
+    name = "managed"
+    path = os.path.dirname(os.path.abspath(__file__))
+
+    def ready(self):  # before the command is known
+        Config.mode = Settings().effective_mode
+
+
+class ManagedTest(SimpleTestCase):
+    def test_it_is_off(self):
+        self.assertEqual((Config.mode, Settings().effective_mode), ("off", "off"))
+        self.assertIn("manage.py test runs", Settings().why_off)
+
+
+if __name__ == "__main__":
+    import managed
+
+    databases = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db"}}
+    settings.configure(SECRET_KEY="x", INSTALLED_APPS=["managed.Config"], DATABASES=databases)
+    execute_from_command_line(sys.argv)
+    print(managed.Config.mode)
+"""
+
+
+def test_manage_py_test_turns_schedulers_off_before_the_application_is_imported(tmp_path):
+    (tmp_path / "managed.py").write_text(MANAGED, encoding="utf-8")
+    served.run(tmp_path, "managed.py", "test", "managed")
+    assert served.run(tmp_path, "managed.py", "check").endswith("embedded\n")
 
 
 @pytest.mark.parametrize("lives", [True, False])

@@ -1,19 +1,17 @@
 """Runs that are created within the transaction of an application: they exist once it commits, and not when it rolls back."""
 
 import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
-from hosting_rig import configure_django
-from psycopg.rows import dict_row
+from hosting_rig import until
 from rt_tools import QUICK
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sessions_rig import POSTGRESQL, SQLITE, address, django_connection, ended
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
-from targcc_scheduler import Client, Scheduler, Settings, job
+from targcc_scheduler import Client, Scheduler, Settings, job, migrate
 from targcc_scheduler.core.states import RunState
 from targcc_scheduler.storage.tables import job_run
 from targcc_scheduler.storage.transactions import Store
@@ -23,95 +21,6 @@ from targcc_scheduler.storage.transactions import Store
 async def note(text: str) -> str:
     """Writes nothing."""
     return text
-
-
-def address(url: str, driver: str = "") -> sa.URL:
-    found = sa.make_url(url)
-    return found.set(drivername=f"{found.get_backend_name()}{driver}")
-
-
-@contextlib.asynccontextmanager
-async def async_session(url: str, driver: str) -> AsyncIterator[AsyncSession]:
-    engine = create_async_engine(address(url, driver))
-    async with AsyncSession(engine) as session:
-        yield session
-    await engine.dispose()
-
-
-@contextlib.asynccontextmanager
-async def plain_session(url: str, driver: str = "") -> AsyncIterator[Session]:
-    engine = sa.create_engine(address(url, driver))
-    with Session(engine) as session:
-        yield session
-    engine.dispose()
-
-
-@contextlib.asynccontextmanager
-async def core(url: str, driver: str = "") -> AsyncIterator[sa.Connection]:
-    engine = sa.create_engine(address(url, driver))
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
-
-
-@contextlib.asynccontextmanager
-async def of_sqlite3(url: str) -> AsyncIterator[sqlite3.Connection]:
-    connection = sqlite3.connect(sa.make_url(url).database or "")
-    connection.row_factory = lambda *_: {"rows": "of their own"}
-    yield connection
-    connection.close()
-
-
-@contextlib.asynccontextmanager
-async def of_psycopg(url: str) -> AsyncIterator[Any]:
-    with psycopg.connect(
-        address(url).render_as_string(hide_password=False), row_factory=dict_row
-    ) as connection:
-        yield connection
-
-
-@contextlib.asynccontextmanager
-async def of_async_psycopg(url: str) -> AsyncIterator[Any]:
-    text = address(url).render_as_string(hide_password=False)
-    async with await psycopg.AsyncConnection.connect(text, row_factory=dict_row) as connection:
-        yield connection
-
-
-def django_connection(url: str) -> Any:
-    """Django's connection to a database."""
-    from django.db.utils import ConnectionHandler
-
-    configure_django()
-    found = sa.make_url(url)
-    kind = "sqlite3" if found.get_backend_name() == "sqlite" else "postgresql"
-    where = {"NAME": found.database, "USER": found.username, "PORT": found.port}
-    where["HOST"] = found.query.get("host", found.host)
-    given = {name: value or "" for name, value in where.items()}
-    return ConnectionHandler({"default": {"ENGINE": f"django.db.backends.{kind}", **given}})[
-        "default"
-    ]
-
-
-SQLITE = {
-    "async session": lambda url: async_session(url, "+aiosqlite"),
-    "session": plain_session,
-    "connection": core,
-    "sqlite3": of_sqlite3,
-}
-POSTGRESQL = {
-    "async session": lambda url: async_session(url, "+psycopg"),
-    "async session of asyncpg": lambda url: async_session(url, "+asyncpg"),
-    "session": lambda url: plain_session(url, "+psycopg"),
-    "psycopg": of_psycopg,
-    "async psycopg": of_async_psycopg,
-}
-
-
-async def ended(theirs: Any, how: str) -> None:
-    """Commit or roll back."""
-    done = getattr(theirs, how)()
-    if done is not None:
-        await done
 
 
 async def count(scheduler: Scheduler) -> int:
@@ -214,6 +123,28 @@ def test_a_view_of_django_creates_runs_in_its_transaction(migrated_url):
         assert rows(migrated_url, "procrastinate_jobs") == 2
 
 
+async def test_the_engine_hears_of_runs_after_the_outermost_commit_alone(migrated_postgresql_url):
+    """Of a driver on whose connections it cannot submit; a savepoint is no commit, and a later commit is of other runs."""
+    url = migrated_postgresql_url
+    made = Scheduler(Settings(database_url=url, **QUICK), jobs_package=__name__)
+    async with POSTGRESQL["async session of asyncpg"](url) as session:
+        await made.enqueue("note", session=session, text="never")
+        await session.rollback()
+        await session.commit()
+        async with session.begin_nested():
+            await made.enqueue("note", session=session, text="never")
+        await session.rollback()
+        await made.enqueue("note", session=session, text="once")
+        await session.commit()
+
+    async def is_submitted() -> bool:
+        return rows(url, "procrastinate_jobs") > 0
+
+    await until(is_submitted)
+    await made.stop()
+    assert rows(url, "procrastinate_jobs") == 1
+
+
 async def test_what_is_no_session_is_said(on_sqlite):
     with pytest.raises(TypeError, match="SQLAlchemy, Django, psycopg or sqlite3, not object"):
         await on_sqlite.enqueue("note", session=object(), text="x")
@@ -229,3 +160,26 @@ def test_the_database_of_an_application_is_taken_from_its_engine():
     assert Settings.for_engine(plain).database_url == "sqlite:///shop.db"
     store = Store("postgresql://db/shop", found.pool_size)
     assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (3, 0)
+
+
+def test_the_database_of_a_django_application_is_taken_from_its_connection(migrated_url):
+    """Its tables can be made there, too; a database in memory has another name to say."""
+    connection = django_connection(migrated_url)
+    settings = Settings.for_engine(connection, **QUICK)
+    assert rows(settings.database_url) == 0
+    with Client(Scheduler(settings, jobs_package=__name__)) as client:
+        client.enqueue("note", text="once")
+    assert rows(migrated_url) == 1
+    assert migrate(connection) == migrate(migrated_url)
+
+
+def test_a_database_of_django_that_cannot_be_shared_says_so():
+    with pytest.raises(ValueError, match="give that of the tests a file"):
+        migrate(django_connection("sqlite:///:memory:"))
+
+
+def test_options_of_django_are_those_of_the_driver():
+    connection = django_connection("postgresql://dana:s3c%40t@db:6432/shop")
+    connection.settings_dict["OPTIONS"] = {"sslmode": "require", "pool": True}
+    url = Settings.for_engine(connection).database_url
+    assert url == "postgresql://dana:s3c%40t@db:6432/shop?sslmode=require"

@@ -260,6 +260,20 @@ def test_a_broken_file_is_shown_with_its_traceback_and_the_others_run(package):
     assert "line 2" in broken.traceback
 
 
+def test_the_error_of_a_broken_file_shows_no_password(package):
+    found = discover(package(bad="raise OSError('postgresql://me:hunter2hunter2@db/x is away')\n"))
+    [broken] = found.broken
+    assert "is away" in broken.error
+    assert "hunter2hunter2" not in broken.error
+    assert "hunter2hunter2" not in broken.traceback
+
+
+def test_the_names_of_the_jobs_in_a_broken_file_are_known(package):
+    text = "import nothing_of_this_name\n@job(name='Old One')\nclass NewJob: ...\nasync def send_mail(ctx): ...\n"
+    [broken] = discover(package(bad=text)).broken
+    assert broken.names() == {"bad", "Old One", "NewJob", "send_mail"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

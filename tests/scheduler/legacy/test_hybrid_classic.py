@@ -184,8 +184,9 @@ def test_next_run_time_is_the_anchor(sqlite_old, read, kind, columns, runs):
         ("CyclicHour", {}, "CyclicCount is NULL"),
         ("OneOff", {}, "OneOff without NextRunTime"),
         ("UD", {}, 'enmJobType "UD" is no kind of schedule'),
+        ("Daily", {"WhenToRun": "'07/11/2016 13:37'"}, "whentorun is '07/11/2016 13:37', which is no date"),
     ],
-)
+)  # fmt: skip
 def test_a_row_that_needs_a_person_is_broken_and_says_why(sqlite_old, read, kind, columns, reason):
     sqlite_old.add(1, "mnTM_Load", kind, **columns)
     reading = read(sqlite_old)

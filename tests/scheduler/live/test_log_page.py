@@ -1,6 +1,7 @@
 """The log on the page of a run."""
 
 import re
+import threading
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -72,3 +73,31 @@ async def test_without_scripts_the_page_is_loaded_again(site: Site):
     assert f'class="button no-js" href="/jobs/runs/{running}?every=5#log-title"' in page
     assert (await viewer.get(f"/jobs/runs/{running}?every=5")).headers["refresh"] == "5"
     assert "refresh" not in (await viewer.get(f"/jobs/runs/{over}?every=5")).headers
+
+
+async def test_a_page_shows_a_line_whose_colour_has_thousands_of_digits(site: Site):
+    run_id = await site.add_run("DailyReport", "running")
+    lines = [
+        f"\x1b[{'1' * 5_000}mloud\x1b[0m",
+        "http://a.example/" + ")" * 10_000,
+        "\x1b[" + "1;" * 5_000 + "mbold",
+    ]
+    await write(site, run_id, *lines)
+    viewer = await site.user("viewer")
+    for path in (f"/jobs/runs/{run_id}", f"/jobs/runs/{run_id}/lines"):
+        page = await viewer.page(path)
+        assert len(re.findall(r'data-key="\d+"', page)) == len(lines)
+        assert ">loud<" in page
+
+
+async def test_lines_become_html_on_another_thread_than_the_loops(site: Site, monkeypatch):
+    """The loop also says that its node is alive."""
+    threads = set()
+    monkeypatch.setattr(log, "lines_html", lambda *_: threads.add(threading.current_thread()) or "")
+    run_id = await site.add_run("DailyReport", "running")
+    await write(site, run_id, "a line")
+    viewer = await site.user("viewer")
+    await viewer.page(f"/jobs/runs/{run_id}")
+    await viewer.page(f"/jobs/runs/{run_id}/lines")
+    assert threads
+    assert threading.current_thread() not in threads

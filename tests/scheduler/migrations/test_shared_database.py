@@ -71,6 +71,8 @@ def test_a_table_of_the_application_that_begins_with_c_is_not_ours():
     assert not is_not_ours("c_AlembicVersion", "table")
     assert not is_not_ours("procrastinate_jobs", "table")
     assert not is_not_ours("c_JobText_docsize", "table")
+    for partition in ("c_LoggedJob_p20261201", "c_loggedjob_2026_12", "c_LoggedJob_default"):
+        assert not is_not_ours(partition, "table")
     assert is_not_ours("c_JobTexts", "table")
     assert is_not_ours(None, "schema")
 

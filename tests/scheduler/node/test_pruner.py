@@ -19,12 +19,6 @@ MONTH_AGO = NOW - timedelta(days=30)
 
 
 @pytest.fixture
-def migrated_url(migrated_in_any_form_url: str) -> str:
-    """A history by month too."""
-    return migrated_in_any_form_url
-
-
-@pytest.fixture
 async def store(migrated_url):
     made = Store(migrated_url)
     yield made

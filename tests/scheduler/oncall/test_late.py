@@ -51,8 +51,8 @@ class OftenJob:
 
 
 @pytest.fixture
-def settings(database) -> Settings:
-    return Settings(database_url=database.url, heartbeat_seconds=0.2, keepalive=False)
+def settings(migrated_url) -> Settings:
+    return Settings(database_url=migrated_url, heartbeat_seconds=0.2, keepalive=False)
 
 
 @pytest.fixture

@@ -1,18 +1,27 @@
 """Why something does not run, in a sentence, the reason that decides first."""
 
+import contextlib
 import json
+import os
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from targcc_scheduler import JobContext, JobResult, Project, Settings, job
 from targcc_scheduler.cli.main import main
 from targcc_scheduler.core.actor import Actor
-from targcc_scheduler.queries.needs.why import why_job, why_run
+from targcc_scheduler.core.scope.visibility import Visibility, visibility
+from targcc_scheduler.oncall import overriding
+from targcc_scheduler.oncall.overriding import Wish
+from targcc_scheduler.queries.needs.why import barred, why_job, why_run
 from targcc_scheduler.queries.runs import get_run
+from targcc_scheduler.storage import locks
 from targcc_scheduler.storage.runs.refuse import Refusal
-from targcc_scheduler.storage.tables import job_run, job_schedule, job_server
+from targcc_scheduler.storage.tables import job_limit, job_run, job_schedule, job_server
+from targcc_scheduler.storage.ties.tie import Tie
 
 DANA = Actor("CLI", "dana")
 NOW = datetime(2026, 11, 25, 22, 30, tzinfo=UTC)
@@ -58,10 +67,11 @@ class FollowingJob(NightlyJob):
     """Runs after the one at night."""
 
 
-@pytest.fixture
-def settings(database, monkeypatch) -> Settings:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request, monkeypatch) -> Settings:
     monkeypatch.setattr("targcc_scheduler.project._configured", PROJECT)
-    return Settings(database_url=database.url, keepalive=False)
+    url = request.getfixturevalue(f"migrated_{request.param}_url")
+    return Settings(database_url=url, keepalive=False)
 
 
 @pytest.fixture
@@ -260,6 +270,248 @@ async def test_a_slot_that_nobody_handled_is_said_before_the_next_one(scheduler)
     await scheduler.change(lambda db: db.execute(job_schedule.insert().values(handled)))
     late, coming = await of_job(scheduler, "Nightly")
     assert (late.kind, coming.kind) == ("late", "next-slot")
+
+
+STUCK = {"StuckSince": NOW - timedelta(minutes=4), "StuckIn": "Nightly (run 7)\n  File x"}
+
+
+async def test_a_stuck_server_takes_no_run_in_a_moment(scheduler):
+    await up(scheduler, **STUCK)
+    waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
+    [reason] = await of_run(scheduler, waiting)
+    assert reason.kind == "stuck-server"
+    assert reason.text == (
+        "Server web-1 is stuck in Nightly (run 7) since 22:26 (4 min ago): it begins nothing until that ends."
+    )
+    first, coming = await of_job(scheduler, "Nightly")
+    assert (first.kind, coming.kind) == ("stuck-server", "next-slot")
+    await up(scheduler, Id="web-2:8", Name="web-2")
+    assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+
+
+async def test_a_stuck_server_lends_no_worker(scheduler):
+    await up(scheduler, Id="web-2:8", Name="web-2", **STUCK)
+    await up(scheduler)
+    for _ in range(2):
+        await add(scheduler, "Critical", "running", Queue="critical")
+    waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
+    assert "2 of 2 busy" in await only(scheduler, waiting)
+
+
+async def test_a_run_of_a_silent_or_stuck_server_says_so_first(scheduler):
+    await up(scheduler, HeartbeatAt=NOW - timedelta(minutes=1))
+    running = await add(scheduler, "Critical", "running", ServerId="web-1:7", StartedAt=NOW)
+    assert [one.kind for one in await of_run(scheduler, running)] == ["lost-server", "running"]
+    await scheduler.change(
+        lambda db: db.execute(job_server.update().values(HeartbeatAt=NOW, **STUCK))
+    )
+    assert [one.kind for one in await of_run(scheduler, running)] == ["stuck-server", "running"]
+
+
+async def test_a_queue_that_no_server_takes_is_said_first(scheduler):
+    await up(scheduler, Queues="mail")
+    for name, last in (("Nightly", "next-slot"), ("Limited", "no-schedule")):
+        reasons = await of_job(scheduler, name)
+        assert [one.kind for one in reasons] == ["no-worker", last]
+    await scheduler.pause_queue("critical", by=DANA, reason="the disk is full")
+    waiting = await add(scheduler, "Limited", "enqueued", Queue="critical")
+    await add(scheduler, "Limited", "running", Queue="critical")
+    kinds = [one.kind for one in await of_run(scheduler, waiting)]
+    assert kinds == ["no-worker", "queue-paused", "job-limit"]
+
+
+async def test_a_run_that_waits_is_said_before_a_job_has_no_schedule(scheduler):
+    await up(scheduler)
+    await add(scheduler, "Limited", "running", Queue="critical", StartedAt=NOW)
+    assert [one.kind for one in await of_job(scheduler, "Limited")] == ["running", "no-schedule"]
+
+
+async def test_a_run_in_the_way_of_slots_is_said_before_the_next_slot(scheduler):
+    await up(scheduler)
+    blocker = await add(scheduler, "Nightly", "running", StartedAt=NOW)
+    await add(
+        scheduler,
+        "Nightly",
+        "skipped",
+        ScheduledFor=NOW - timedelta(hours=1),
+        BlockedBy=blocker,
+        CompletedAt=NOW,
+    )
+    assert [one.kind for one in await of_job(scheduler, "Nightly")][:2] == ["overlap", "next-slot"]
+    over = job_run.update().where(job_run.c.Id == blocker)
+    await scheduler.change(lambda db: db.execute(over.values(State="succeeded", CompletedAt=NOW)))
+    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["next-slot", "overlap"]
+
+
+async def test_the_last_slot_is_told_however_many_runs_came_after_it(scheduler):
+    await up(scheduler)
+    await add(
+        scheduler, "Nightly", "missed", ScheduledFor=NOW - timedelta(hours=1), CompletedAt=NOW
+    )
+    for _ in range(30):
+        await add(scheduler, "Nightly", "succeeded", CompletedAt=NOW)
+    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["next-slot", "missed"]
+
+
+async def test_an_overridden_schedule_is_said_before_its_next_slot(scheduler):
+    await up(scheduler)
+    wish = Wish({"schedule": "0 5 * * *"}, "the export is late")
+    await overriding.override(scheduler, scheduler.find("Nightly"), wish, DANA)
+    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["override", "next-slot"]
+    await scheduler.pause("Nightly", by=DANA, reason="moving house")
+    assert [one.kind for one in await of_job(scheduler, "Nightly")] == ["paused", "override"]
+
+
+RATE = {
+    "LimitKey": "mails",
+    "JobName": "Critical",
+    "IntervalMs": 60_000.0,
+    "Burst": 1,
+    "UpdatedAt": NOW,
+}
+
+
+async def test_a_run_that_waits_for_a_token_says_for_which_and_when_it_comes(scheduler):
+    await up(scheduler)
+    limited = {"LimitKey": "mails", "Ties": int(Tie.ASKS)}
+    due = await add(scheduler, "Critical", "scheduled", DueAt=NOW + timedelta(minutes=1), **limited)
+    second, third = [await add(scheduler, "Critical", "awaiting", **limited) for _ in range(2)]
+    row = RATE | {"WakeId": due, "NextAt": NOW + timedelta(minutes=1)}
+    await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
+    said = "It waits for a token of mails, which gives one every 1 min"
+    assert await only(scheduler, due) == f"{said}; its own comes at 22:31 (in 1 min)."
+    assert await only(scheduler, second) == (
+        f"{said}; 1 run goes before it; its own comes at 22:32 (in 2 min)."
+    )
+    assert await only(scheduler, third) == (
+        f"{said}; 2 runs go before it; its own comes at 22:33 (in 3 min)."
+    )
+
+
+async def test_a_run_that_waits_for_a_token_is_not_said_to_lack_room(scheduler):
+    await up(scheduler)
+    limited = {"LimitKey": "mails", "Ties": int(Tie.ASKS)}
+    await add(scheduler, "Critical", "running", **limited)
+    waiting = await add(scheduler, "Critical", "awaiting", **limited)
+    row = RATE | {"Most": 5, "NextAt": NOW + timedelta(minutes=1)}
+    await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
+    assert (await only(scheduler, waiting)).startswith("It waits for a token of mails")
+
+
+async def test_a_run_scheduled_by_somebody_is_due_then_whatever_its_limit(scheduler):
+    await up(scheduler)
+    later = await add(
+        scheduler, "Critical", "scheduled", DueAt=NOW + timedelta(hours=2), LimitKey="mails"
+    )
+    row = RATE | {"NextAt": NOW + timedelta(minutes=1)}
+    await scheduler.change(lambda db: db.execute(job_limit.insert().values(row)))
+    assert (await only(scheduler, later)).startswith("It is due at")
+
+
+@contextlib.contextmanager
+def writing(url):
+    """Hold the write lock of a SQLite file, or the table of runs on PostgreSQL."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            holder = f"process {os.getpid()}"
+        else:
+            connection.exec_driver_sql("LOCK TABLE c_JobRun IN SHARE MODE")
+            holder = f"session {connection.exec_driver_sql('SELECT pg_backend_pid()').scalar()}"
+        yield holder
+        connection.rollback()
+    engine.dispose()
+
+
+async def test_a_lock_of_the_database_and_its_holder_are_named(scheduler, settings, monkeypatch):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    await up(scheduler)
+    waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
+    with writing(settings.database_url) as holder:
+        [reason] = await of_run(scheduler, waiting)
+    assert reason.kind == "database-lock"
+    assert reason.text.startswith(f"The database is locked: {holder}")
+    assert ("c_jobrun" in reason.text) or ("jobs.db" in reason.text)
+    assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+
+
+async def test_sessions_and_code_are_not_told_to_who_sees_some_jobs_only(
+    scheduler, settings, monkeypatch
+):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    await up(scheduler)
+    waiting = await add(scheduler, "Critical", "enqueued", Queue="critical")
+    jobs = frozenset({"Critical"})
+    token = visibility.set(Visibility(jobs, jobs, jobs, "dana"))
+    try:
+        with writing(settings.database_url):
+            assert (await only(scheduler, waiting)).startswith("Nothing is in its way")
+            answer = await scheduler.read(lambda db: barred(db, "run 1", NOW, lost_after=20))
+            assert answer is None
+    finally:
+        visibility.reset(token)
+
+
+async def test_a_table_that_nobody_can_read_is_named_at_once(
+    make_scheduler, migrated_postgresql_url, monkeypatch
+):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    made = make_scheduler(settings=Settings(database_url=migrated_postgresql_url, keepalive=False))
+    await made.start(work=False, schedule=False)
+    engine = sa.create_engine(migrated_postgresql_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("LOCK TABLE c_JobRun IN ACCESS EXCLUSIVE MODE")
+        answer = await made.read(lambda db: barred(db, "run 1", NOW, lost_after=20))
+        connection.rollback()
+    engine.dispose()
+    assert answer.reasons[0].kind == "database-lock"
+    assert await made.read(lambda db: barred(db, "run 1", NOW, lost_after=20)) is None
+
+
+def test_the_command_names_a_table_that_nobody_can_read(
+    migrated_postgresql_url, request, monkeypatch
+):
+    monkeypatch.setattr(locks, "SHORT", 0.0)
+    monkeypatch.setenv("TARGCC_DATABASE_URL", migrated_postgresql_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", request.module.__name__)
+    engine = sa.create_engine(migrated_postgresql_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("LOCK TABLE c_JobRun IN ACCESS EXCLUSIVE MODE")
+        answers = [
+            json.loads(CliRunner().invoke(main, ["why", about, "--json"]).output)
+            for about in ("7", "Critical")
+        ]
+        connection.rollback()
+    engine.dispose()
+    assert [one["reasons"][0]["kind"] for one in answers] == ["database-lock"] * 2
+
+
+BROKEN = "from no_such_module import nothing\n\n@job()\ndef send_invoices(ctx): ...\n"
+
+
+def test_a_job_whose_file_cannot_be_imported_says_so_with_its_error(
+    settings, tmp_path, monkeypatch
+):
+    package = tmp_path / "broken_jobs_here"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "mails.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("TARGCC_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("TARGCC_JOBS_PACKAGE", "broken_jobs_here")
+    try:
+        why = CliRunner().invoke(main, ["why", "SendInvoices", "--json"])
+        [reason] = json.loads(why.output)["reasons"]
+        assert reason["kind"] == "not-imported"
+        assert "mails.py cannot be imported: ModuleNotFoundError" in reason["text"]
+        info = CliRunner().invoke(main, ["job", "info", "SendInvoices"])
+        assert info.exit_code == 2
+        assert "mails.py, cannot be imported: ModuleNotFoundError" in info.output
+        assert "there is no job" in CliRunner().invoke(main, ["job", "info", "Other"]).output
+    finally:
+        for name in [one for one in sys.modules if one.startswith("broken_jobs_here")]:
+            del sys.modules[name]
 
 
 def test_the_command_says_the_same(settings, request, monkeypatch):

@@ -8,9 +8,3 @@ from web_fixtures import (
     settings,
     site,
 )
-
-
-@pytest.fixture
-def migrated_url(migrated_in_any_form_url: str) -> str:
-    """A history by month too."""
-    return migrated_in_any_form_url

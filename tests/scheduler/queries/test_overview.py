@@ -14,6 +14,7 @@ from targcc_scheduler.queries.models import Pause, Run
 from targcc_scheduler.queries.next_run import next_run, schedule_words
 from targcc_scheduler.queries.overview import Overview, overview
 from targcc_scheduler.queries.upcoming import next_runs
+from targcc_scheduler.storage.tables import job_run, job_server
 from targcc_scheduler.web.dashboard.banner import status_banner
 from web_fixtures import Site
 
@@ -106,6 +107,7 @@ def test_a_schedule_after_completion_counts_from_the_end_of_the_last_run():
     ended = run(S, completed_at=NOW - timedelta(minutes=5))
     assert next_run(definition, now=NOW, pause=None, recent=[ended]) == NOW + timedelta(minutes=10)
     assert next_run(definition, now=NOW, pause=None, recent=[run(RUNNING), ended]) is None
+    assert next_run(definition, now=NOW, pause=None, recent=[ended], busy=True) is None
 
 
 def test_a_schedule_after_start_counts_from_the_start_of_the_last_run():
@@ -128,6 +130,12 @@ def test_next_runs_end_where_the_schedule_ends():
 
 def test_a_job_without_a_schedule_says_so():
     assert schedule_words(define(work, name="Manual")) == "only when asked"
+
+
+@pytest.fixture
+def database_url(migrated_url: str) -> str:
+    """The site on either database."""
+    return migrated_url
 
 
 async def view_of(site: Site) -> Overview:
@@ -155,6 +163,78 @@ async def test_the_overview_finds_failures_recovery_and_what_comes(site: Site):
     assert (
         20 < len(view.slots) < 30
     )  # every quarter of an hour for six hours, and perhaps the daily one
+
+
+async def wait_for_retry(site: Site, job: str, failed: int, number: int = 1) -> None:
+    """Add reruns of a failed run that wait in a queue."""
+    for _ in range(number):
+        await site.add_run(job, "enqueued", RetryOf=failed, Queue="paused")
+
+
+async def test_a_job_whose_reruns_wait_is_not_among_the_recovered(site: Site):
+    await site.add_run("DailyReport", "succeeded")
+    failed = await site.add_run(
+        "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC)
+    )
+    await wait_for_retry(site, "DailyReport", failed, 30)
+    assert [one.name for one in (await view_of(site)).recovered] == []
+    await site.add_run("DailyReport", "succeeded")
+    assert [one.name for one in (await view_of(site)).recovered] == []
+    in_hand = job_run.c.State == "enqueued"
+    await site.change(lambda db: db.execute(job_run.delete().where(in_hand)))
+    assert [one.name for one in (await view_of(site)).recovered] == ["DailyReport"]
+
+
+async def test_a_job_that_failed_after_a_shorter_run_succeeded_is_not_among_the_recovered(
+    site: Site,
+):
+    now = datetime.now(UTC)
+    await site.add_run("DailyReport", "failed", CompletedAt=now - timedelta(minutes=1))
+    await site.add_run("DailyReport", "succeeded", CompletedAt=now - timedelta(minutes=5))
+    assert [one.name for one in (await view_of(site)).recovered] == []
+
+
+async def test_a_job_whose_failed_runs_were_deleted_is_not_recovered_without_a_success(site: Site):
+    failed = await site.add_run("DailyReport", "failed")
+    await site.change(lambda db: db.execute(job_run.delete().where(job_run.c.Id == failed)))
+    assert [one.name for one in (await view_of(site)).recovered] == []
+
+
+async def test_runs_that_wait_do_not_hide_the_outcomes_before_them(site: Site):
+    for state in ("succeeded", "succeeded", "succeeded", "failed"):
+        failed = await site.add_run("DailyReport", state)
+    await wait_for_retry(site, "DailyReport", failed, 24)
+    daily = next(one for one in (await view_of(site)).jobs if one.name == "DailyReport")
+    assert daily.last is not None
+    assert daily.last.id == failed
+    assert (daily.success_rate, daily.failing_runs, daily.needs_attention) == (0.75, 1, True)
+    assert daily.usual_duration == timedelta(minutes=1)
+
+
+async def test_the_banner_says_everything_runs_again_after_a_success_alone(site: Site):
+    await up(site)
+    await site.add_run(
+        "DailyReport", "failed", HandledBy="dana", HandledAt=datetime.now(UTC), Cause=None
+    )
+    found = status_banner(await view_of(site), [])
+    assert (found.kind, found.title) == ("good", "Nothing needs a person")
+    await site.add_run("DailyReport", "succeeded")
+    assert status_banner(await view_of(site), []).title == "Everything runs again"
+
+
+async def up(site: Site) -> None:
+    """Register a node."""
+    row = {
+        "Id": "a:1",
+        "Name": "a",
+        "ProcessId": 1,
+        "Queues": "default",
+        "Workers": 1,
+        "Version": "1",
+    }
+    now = datetime.now(UTC)
+    insert = job_server.insert().values(row | {"StartedAt": now, "HeartbeatAt": now})
+    await site.change(lambda db: db.execute(insert))
 
 
 async def test_the_banner_names_who_needs_a_person(busy_site: Site):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from joserfc import jwk, jwt
+from projects import WEB
 from pydantic import ValidationError
 from targcc_scheduler import Settings
 from targcc_scheduler.core.errors import AuthError
@@ -117,6 +119,55 @@ async def test_who_has_no_role_here_stays_outside_and_is_written_down(site, prov
     admin = await site.program("admin")
     (entry,) = (await admin.get("/api/audit", params={"action": "sign-in refused"})).json()
     assert (entry["actor"], entry["detail"]) == ("Manual (oidc:eve)", "no role here")
+
+
+def forged(state):
+    """The cookie of a try that nobody has begun."""
+    kept = json.dumps([state, "nonce", "verifier", ""])
+    return {f"targcc_oidc_{WEB.package}": base64.urlsafe_b64encode(kept.encode()).decode()}
+
+
+async def test_a_stranger_at_the_address_of_the_answer_fills_no_audit_and_asks_little(
+    site, monkeypatch
+):
+    asked = []
+    real = OpenIDClient.claims
+
+    async def counted(self, *given):
+        asked.append(given)
+        return await real(self, *given)
+
+    monkeypatch.setattr(OpenIDClient, "claims", counted)
+    stranger = await site.stranger()
+    stranger.client.cookies.update(forged("mine"))
+    statuses = []
+    for number in range(40):
+        answer = await stranger.get(
+            "/jobs/login/oidc/answer", params={"state": "mine", "code": f"code-{number}"}
+        )
+        statuses.append(answer.status_code)
+    assert set(statuses) == {403, 429}
+    assert len(asked) <= 12
+    admin = await site.program("admin")
+    entries = (await admin.get("/api/audit", params={"action": "sign-in refused"})).json()
+    assert len(entries) == 1
+
+
+async def test_a_provider_that_does_not_answer_is_not_asked_by_each_request():
+    asked = []
+
+    def refuse(request):
+        asked.append(request)
+        return httpx.Response(500)
+
+    client = OpenIDClient(
+        Registration(ISSUER, "jobs", "", "openid"),
+        http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(refuse)),
+    )
+    for _ in range(5):
+        with pytest.raises(AuthError, match="refuses, with the status 500"):
+            await client.address(Attempt.begin(), BACK)
+    assert len(asked) == 1
 
 
 class Cheat:

@@ -112,9 +112,32 @@ async def test_nobody_lets_a_run_wait_for_one_that_they_may_not_look_at(site: Si
     )
     assert by_form.json() == refused.json()
     assert (await trigger(after=[mine])).status_code == 200
-    key = await trigger(idempotency_key="tonight")
-    assert key.status_code == 422
-    assert not HIDDEN.search(key.text)
+
+
+@pytest.mark.parametrize("somebody", [person, program])
+async def test_a_key_neither_tells_of_a_run_that_is_hidden_nor_is_in_its_way(site: Site, somebody):
+    await site.scheduler.enqueue("WarehouseStock", idempotency_key="tonight")
+    client: httpx.AsyncClient = await somebody(site)
+
+    async def trigger(key: str, job: str = "DailyMail") -> httpx.Response:
+        return await client.post(f"/api/jobs/{job}/trigger", json={"idempotency_key": key})
+
+    first, again, later = [await trigger(key) for key in ("tonight", "tonight", "tomorrow")]
+    assert [one.status_code for one in (first, again, later)] == [200, 200, 200]
+    assert [one.json()["existing"] for one in (first, again, later)] == [False, True, False]
+    assert again.json()["run_id"] == first.json()["run_id"]
+    assert not (await site.scheduler.enqueue("WarehouseStock", idempotency_key="tomorrow")).existing
+    refused = await trigger("tonight", "DailyCheck")
+    assert refused.status_code == 422
+    assert f"'tonight' is that of run {first.json()['run_id']}," in refused.json()["detail"]
+
+
+async def test_somebody_who_sees_every_job_shares_keys_with_the_application(site: Site):
+    run = await site.scheduler.enqueue("WarehouseStock", idempotency_key="tonight")
+    operator = await site.program("operator")
+    path, wish = "/api/jobs/WarehouseStock/trigger", {"idempotency_key": "tonight"}
+    answer = (await operator.post(path, json=wish)).json()
+    assert (answer["run_id"], answer["existing"]) == (run, True)
 
 
 async def test_a_token_for_some_jobs_is_not_told_which_others_theirs_hang_on(site: Site):

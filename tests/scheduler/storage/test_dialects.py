@@ -21,12 +21,6 @@ NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def migrated_url(migrated_in_any_form_url: str) -> str:
-    """A history by month too."""
-    return migrated_in_any_form_url
-
-
-@pytest.fixture
 async def store(migrated_url):
     made = Store(migrated_url)
     yield made

@@ -14,6 +14,12 @@ TRIGGER = "/api/jobs/DailyReport/trigger"
 ONE = {"Idempotency-Key": "order-17"}
 
 
+@pytest.fixture
+def database_url(migrated_url: str) -> str:
+    """A database of either kind."""
+    return migrated_url
+
+
 async def runs(site: Site) -> int:
     return await site.scheduler.read(
         lambda db: db.scalar(sa.select(sa.func.count()).select_from(job_run))
@@ -33,8 +39,34 @@ async def test_requests_at_the_same_moment_are_one_run(site: Site):
     program = await site.program("operator")
     got = await asyncio.gather(*(program.post(TRIGGER, headers=ONE) for _ in range(8)))
     assert {answer.status_code for answer in got} <= {200, 409}
+    early = [answer for answer in got if answer.status_code == 409]
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 3600 for answer in early)
     assert await runs(site) == 1
     assert (await program.post(TRIGGER, headers=ONE)).status_code == 200
+
+
+async def test_a_key_is_the_same_at_each_address_of_the_api(site: Site):
+    program = await site.program("operator")
+    first, second = [
+        await program.post(f"{prefix}{TRIGGER}", headers=ONE) for prefix in ("", "/jobs")
+    ]
+    assert first.text == second.text
+    assert "Idempotency-Replayed" in second.headers
+    assert await runs(site) == 1
+
+
+async def test_a_key_that_a_refused_request_leaves_meanwhile_is_taken(site: Site, monkeypatch):
+    inserts = answers.insert_new
+
+    async def is_left(*_: object) -> bool:
+        """The row of an earlier request is in the way, and gone when it is looked for."""
+        monkeypatch.setattr(answers, "insert_new", inserts)
+        return False
+
+    monkeypatch.setattr(answers, "insert_new", is_left)
+    program = await site.program("operator")
+    assert (await program.post(TRIGGER, headers=ONE)).status_code == 200
+    assert await runs(site) == 1
 
 
 async def test_a_key_is_its_callers_and_its_addresss(site: Site):
@@ -101,7 +133,12 @@ async def test_a_request_whose_process_died_is_not_done_again(site: Site, monkey
     assert await runs(site) == 1
     again = await program.post(TRIGGER, headers=ONE)
     assert (again.status_code, again.json()["title"]) == (409, "Not answered yet")
+    assert again.headers["Retry-After"] == "1"
     assert await runs(site) == 1
+    earlier = job_request.update().values(BegunAt=site.scheduler.clock.now() - timedelta(hours=2))
+    await site.change(lambda db: db.execute(earlier))
+    later = await program.post(TRIGGER, headers=ONE)
+    assert (later.status_code, later.headers["Retry-After"]) == (409, "3600")
 
 
 async def test_a_key_is_free_after_a_day(site: Site):

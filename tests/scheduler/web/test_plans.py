@@ -156,12 +156,6 @@ async def fill(db: Any) -> None:
         await db.execute(table.insert(), values)
 
 
-@pytest.fixture
-def migrated_url(migrated_in_any_form_url: str) -> str:
-    """A history by month too."""
-    return migrated_in_any_form_url
-
-
 async def follow_report() -> None: ...
 
 

@@ -18,6 +18,8 @@ UNIQUE = replace(
             "unique": "user_id",
             "on_duplicate": "replace",
             "expires_in": timedelta(minutes=10),
+            "retries": 4,
+            "backoff": lambda run, _: 60 * run.failures,
         }
     },
 )
@@ -46,6 +48,17 @@ async def test_it_is_told_that_a_run_is_there_already(site: Site):
     assert "user_id=7" in page
     assert "if it has not begun by then" in page
     assert "after it was due" in await person.page("/jobs/jobs/MailUser")
+
+
+async def test_it_is_told_that_the_code_decides_when_a_run_is_tried_again(site: Site, monkeypatch):
+    monkeypatch.setenv("TARGCC_DATABASE_URL", site.scheduler.settings.database_url)
+    program, person = await site.program(), await site.user()
+    assert (await program.get("/api/jobs/MailUser")).json()["backoff_by_rule"]
+    assert not (await program.get("/api/jobs/SyncStock")).json()["backoff_by_rule"]
+    said = "4, each after a wait that its code decides"
+    assert said in await person.page("/jobs/jobs/MailUser")
+    shown = await asyncio.to_thread(CliRunner().invoke, main, ["job", "info", "MailUser"])
+    assert said in shown.output
 
 
 async def test_a_call_with_a_name_is_made_once(site: Site):

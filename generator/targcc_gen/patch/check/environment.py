@@ -126,7 +126,6 @@ def _variables(folder: Path) -> dict[str, str]:
         "TARGCC_TRIAL_SEEN": str(folder / "seen"),
         "TARGCC_MODE": "embedded",
         "TARGCC_MIGRATE_ON_START": "true",
-        "TARGCC_HISTORY_PARTITIONS": "none",
         "TARGCC_KEEPALIVE": "false",
         "TARGCC_LEGACY_URL": "",
         "TARGCC_ALERT_EMAIL": "",

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from targcc_gen.errors import InputError
 from targcc_gen.readers.database.address import Address
 from targcc_gen.readers.database.session import Session
+from targcc_gen.readers.dates import EVERY_ORDER
 from targcc_gen.readers.rows import Remark, RemarkKind, Row, Value
 from targcc_gen.readers.tables import KnownTables
 
@@ -41,12 +42,14 @@ class Wanted:
         zone: What instants are told in: the old server's wall clock.
         schema: Where the tables are; ``None``: where the main one is.
         procedures: The table as whose rows the stored procedures are given; ``None``: they are not.
+        orders: The orders that texts of dates may have.
     """
 
     tables: KnownTables
     zone: ZoneInfo
     schema: str | None = None
     procedures: str | None = None
+    orders: frozenset[str] = EVERY_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Contents:
         self._address = address
         self._tables = wanted.tables
         self._zone = wanted.zone
+        self._orders = wanted.orders
         self._schema = wanted.schema
         self.remarks: list[Remark] = []
 
@@ -122,7 +126,13 @@ class Contents:
                     found = [_value(cell, self._zone) for cell in cells]
                     values = dict(zip(columns, found, strict=True))
                     rows.append(
-                        Row(place.table, values, self.name_of(place), _line(values, number))
+                        Row(
+                            place.table,
+                            values,
+                            self.name_of(place),
+                            _line(values, number),
+                            self._orders,
+                        )
                     )
                 yield rows
 

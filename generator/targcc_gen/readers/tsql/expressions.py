@@ -7,10 +7,12 @@ could know becomes ``Unknown``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 
+from targcc_gen.readers.dates import read_date
 from targcc_gen.readers.rows import Unknown, Value
-from targcc_gen.readers.tsql.literals import convert, parse_datetime
+from targcc_gen.readers.tsql.literals import convert
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token
 
 _CASTS = {"CAST", "TRY_CAST"}
@@ -41,17 +43,19 @@ class Expressions:
 
     Args:
         scanner: Where from.
+        dates: The columns that hold a date.
 
     Attributes:
         variables: What DECLARE and SET have given so far, by name in lower case.
-        order: The session's ``SET DATEFORMAT``.
+        order: The session's ``SET DATEFORMAT`` or that of its ``SET LANGUAGE``; ``None``: the script does not say.
     """
 
-    def __init__(self, scanner: Scanner) -> None:
+    def __init__(self, scanner: Scanner, dates: Collection[str] = ()) -> None:
         self._scanner = scanner
+        self._dates = dates
         self._depth = 0
         self.variables: dict[str, Value] = {}
-        self.order = "mdy"
+        self.order: str | None = None
 
     def read(self) -> Value:
         """The value of the expression that begins here; stops before what does not belong to it.
@@ -69,6 +73,18 @@ class Expressions:
             else:
                 self._scanner.push(token)
                 return value
+
+    def dated(self, columns: Sequence[str], values: Sequence[Value]) -> Sequence[Value]:
+        """Return the values of a row, with bare texts and numbers in columns of dates as the session reads them."""
+        pairs = zip(columns, values, strict=True)
+        return [
+            (
+                _dated(value, self.order)
+                if isinstance(value, str | int | float) and name in self._dates
+                else value
+            )
+            for name, value in pairs
+        ]
 
     def _skip_suffix(self, word: str) -> None:
         """``COLLATE name`` or ``AT TIME ZONE 'name'``: neither changes the wall time that is written."""
@@ -129,8 +145,10 @@ class Expressions:
         text = self._scanner.next().text
         if self._scanner.peek().text == "}":
             self._scanner.next()
-        found = parse_datetime(text, order="ymd")
-        return found if found is not None else Unknown("{" + text + "}")
+        try:
+            return read_date(text, {"ymd"})
+        except ValueError:
+            return Unknown("{" + text + "}")
 
     def _name(self, token: Token) -> Value:
         """A column or a scalar function of the database: only the server knows."""
@@ -251,6 +269,12 @@ class Expressions:
                 said = f"{said} {shown}" if said else shown
 
 
+def _dated(value: str | float, order: str | None) -> Value:
+    if isinstance(value, str) and (order is None or not value.strip()):
+        return value
+    return convert(value, "datetime", order=order)
+
+
 def number(text: str) -> int | float:
     """A numeric literal."""
     try:
@@ -319,7 +343,7 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "RTRIM": lambda text: text.rstrip(" "),
     "UPPER": lambda text: text.upper(),
     "LOWER": lambda text: text.lower(),
-    "DATEFROMPARTS": lambda year, month, day: parse_datetime(f"{year:04d}-{month:02d}-{day:02d}"),
+    "DATEFROMPARTS": datetime,
 }
 
 _LITERALS: dict[Kind, Callable[[str], Value]] = {

@@ -203,7 +203,7 @@ class Inserts:
         if target.row_pattern is None:
             target.row_pattern = row_pattern(len(target.columns))
         found = self._scanner.match(target.row_pattern)
-        return row_values(found) if found else None
+        return row_values(found, self._expressions.order) if found else None
 
     def _unusual_row(self, target: _Target, line: int) -> list[Value] | str:
         """The values, or in words why they cannot be read; in either case past the row's closing parenthesis."""
@@ -243,7 +243,8 @@ class Inserts:
             return self._unreadable(
                 target, line, f"{len(values)} values for {len(columns)} columns"
             )
-        return Row(target.table, dict(zip(columns, values, strict=True)), self._file, line)
+        dated = self._expressions.dated(columns, values)
+        return Row(target.table, dict(zip(columns, dated, strict=True)), self._file, line)
 
     # INSERT … SELECT
 

@@ -183,7 +183,8 @@ class Merges:
         if len(columns) != len(values):
             text = f"{len(values)} values for {len(columns)} columns"
             return Remark(RemarkKind.UNREADABLE, self._file, line, text, table)
-        return Row(table, dict(zip(columns, values, strict=True)), self._file, line)
+        dated = self._expressions.dated(columns, values)
+        return Row(table, dict(zip(columns, dated, strict=True)), self._file, line)
 
     def _clauses(self, table: str, shown: str, *, has_rows: bool) -> Iterator[Item]:
         """MERGE must end with ``;``; its INSERT and UPDATE are clauses, its DELETE would remove rows that are not in it."""

@@ -19,6 +19,7 @@ from targcc_gen.readers.tsql.inserts import Inserts
 from targcc_gen.readers.tsql.merges import Merges
 from targcc_gen.readers.tsql.routines import read_routine
 from targcc_gen.readers.tsql.scanner import Kind, Scanner, Token, dotted
+from targcc_gen.readers.tsql.session import language_order, session_order
 
 _CHANGES = {"UPDATE", "DELETE", "MERGE", "TRUNCATE"}
 _ROUTINES = {"PROC", "PROCEDURE", "TRIGGER", "FUNCTION", "VIEW"}
@@ -63,7 +64,7 @@ class _Script:
         self._scanner = scanner
         self._file = file
         self._tables = tables
-        self._expressions = Expressions(scanner)
+        self._expressions = Expressions(scanner, tables.dates)
         self._previous = ""
         self._identity_on: dict[str, None] = {}
         self._statements: dict[str, Callable[[Token], Iterator[Item]]] = {
@@ -214,10 +215,20 @@ class _Script:
             else:
                 self._identity_on.pop(table, None)
         elif token.upper == "DATEFORMAT":
-            self._expressions.order = self._scanner.next().text.lower()
+            self._expressions.order = session_order(self._setting())
+        elif token.upper == "LANGUAGE":
+            self._expressions.order = language_order(self._setting())
         else:
             self._scanner.push(token)
             self._skip_option()
+
+    def _setting(self) -> str:
+        """The value that SET gives a setting; empty where only the server knows it."""
+        token = self._scanner.next()
+        if token.kind is Kind.VARIABLE:
+            value = self._expressions.variables.get(token.text.lower())
+            return value if isinstance(value, str) else ""
+        return token.text
 
     def _skip_option(self) -> None:
         """``NOCOUNT ON``, ``STATISTICS IO ON``: the ON belongs to SET, whatever follows does not."""

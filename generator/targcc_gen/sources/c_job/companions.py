@@ -21,17 +21,25 @@ def mailed(draft: Draft, recipients: Recipients, defaults: Sequence[Row]) -> Dra
     row = draft.row
     found = recipients.of(cells.key(row, "id"), draft.old.name)
     if "emailonfailure" in row.values or tables.shape_of(row.values.keys()) is tables.Shape.CRON:
-        asked = cells.flag(row, "emailonfailure")
+        asked = _asked(row, "emailonfailure")
         rule = "on failure" if asked else "nobody: EmailOnFailure is off"
         addresses = found if asked else ()
     else:
         rule = "on failure and warning"
-        if cells.flag(row, "sendnotificationonsuccess"):
+        if _asked(row, "sendnotificationonsuccess"):
             rule += ", and on success once a day or when the remarks changed"
         addresses = found or administrators(defaults)
         if not found:
             rule += " (no recipient: ProblemMailTo)"
     return replace(draft, old=replace(draft.old, mailed=addresses, mail_rule=rule))
+
+
+def _asked(row: Row, column: str) -> bool:
+    """Whether a row asks for mail; one that says neither 0 nor 1 is taken as asking."""
+    try:
+        return bool(cells.flag(row, column))
+    except cells.UnreadableCellError:
+        return True
 
 
 def name_changed_rows(exported: Exported, result: Import) -> None:

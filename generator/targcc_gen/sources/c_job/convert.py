@@ -12,7 +12,7 @@ from targcc_gen.errors import InputError
 from targcc_gen.names import MAX_LENGTH, JobName
 from targcc_gen.readers import cells
 from targcc_gen.readers.exports import ExportFile
-from targcc_gen.readers.rows import Row
+from targcc_gen.readers.rows import Row, Unknown
 from targcc_gen.sources.c_job import cron_rows
 from targcc_gen.sources.c_job.classic import rows as classic_rows
 from targcc_gen.sources.c_job.classic.runner_queues import queue_names
@@ -62,7 +62,7 @@ def convert(
     drafts = _in_queues(drafts, options, result)
     for job, active in _Naming(drafts, options, project, result).jobs():
         (result.jobs if active else result.inactive).append(job)
-    _warn_about_history(result)
+    _warn_about_history(exported, result)
     for job in missing_procedures(result.all_jobs, exported.procedures):
         text = f'"{job.stable_name}" calls {job.spec.procedure}, and the database has no such procedure'
         result.warnings.add(job.row.place, text)
@@ -95,10 +95,14 @@ def _referred(exported: Exported) -> set[str]:
     return links | {key for key in recipients if key is not None}
 
 
-def _warn_about_history(result: Import) -> None:
+def _warn_about_history(exported: Exported, result: Import) -> None:
     for why, rows in result.history.left_out.items():
         text = f"{rows.count:,} {'row' if rows.count == 1 else 'rows'} {why} left out: {rows}"
         result.warnings.add(TABLES.names[LOGGED_JOB], text)
+    unmeasured = exported.history.unmeasured
+    if unmeasured.count:
+        text = f"{unmeasured.count:,} {'row' if unmeasured.count == 1 else 'rows'} with a length that cannot be read"
+        result.warnings.add(TABLES.names[LOGGED_JOB], f"{text}, taken without it: {unmeasured}")
 
 
 def _account(result: Import) -> None:
@@ -143,13 +147,14 @@ class _Drafting:
             self._warn_about_unknowns(row)
             try:
                 drafts.append(self._draft(row))
-            except Refused as refused:
+                self._warn_about_unreadable(row)
+            except (Refused, cells.UnreadableCellError) as refused:
                 name = cells.text(row, "jobname", "lkpjob") or ""
                 self.recipients.claim(cells.key(row, "id"), name)
                 deleted = cells.text(row, "deletedon") is not None
                 key = cells.key(row, "id")
                 result.rejected.append(
-                    Rejection(row.file, row.line, str(refused), name, key, deleted)
+                    Rejection(row.file, row.line, str(refused), name, key, deleted, row)
                 )
         self._warn_about_strangers()
         return drafts
@@ -163,14 +168,25 @@ class _Drafting:
         if shape is Shape.CLASSIC:
             return classic_rows.draft(row, self._classic)
         fallback = self._options.alert_email
+        name = cells.text(row, "jobname") or ""
+        ran = self._classic.history.of(cells.key(row, "id"), name) is not None
         return cron_rows.draft(
-            row, self.recipients, dialect=self._options.dialect, fallback=fallback
+            row, self.recipients, dialect=self._options.dialect, fallback=fallback, ran=ran
         )
 
     def _warn_about_unknowns(self, row: Row) -> None:
         for column, expression in cells.unknowns(row).items():
             text = f"{column} is {expression}, which only the old server knew"
             self._warnings.add(row.place, text + ("; left out" if column in _QUIET_COLUMNS else ""))
+
+    def _warn_about_unreadable(self, row: Row) -> None:
+        """Say what a row was taken without: cells that hold something, on which nothing depends."""
+        for column in _QUIET_COLUMNS & row.values.keys():
+            try:
+                cells.moment(row, column)
+            except cells.UnreadableCellError as error:
+                if not isinstance(row.values[column], Unknown):
+                    self._warnings.add(row.place, f"{error}; left out")
 
     def _warn_about_strangers(self) -> None:
         strangers = self.recipients.unclaimed()

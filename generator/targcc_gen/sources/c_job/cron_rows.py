@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from targcc_scheduler.schedules import CronError, CronSchedule
@@ -14,7 +15,9 @@ from targcc_gen.sources.c_job.recipients import Recipients
 from targcc_gen.sources.model import OldJob
 
 
-def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...]) -> Draft:
+def draft(
+    row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str, ...], ran: bool
+) -> Draft:
     """What a row says.
 
     Args:
@@ -22,16 +25,18 @@ def draft(row: Row, recipients: Recipients, *, dialect: str, fallback: tuple[str
         recipients: Who is told.
         dialect: How the old server read cron texts.
         fallback: Addresses for jobs whose recipients are not in the export.
+        ran: Whether the history has a run of it.
 
     Raises:
         Refused: It has no name, or no cron text that means something.
+        UnreadableCellError: A date can be read in several ways.
     """
     name = cells.text(row, "jobname")
     if name is None:
         raise Refused("it has no JobName" + _because(row, "jobname"))
     warnings: list[str] = []
     cron = _cron(row, dialect)
-    active = _active(row, warnings)
+    active = _active(row, warnings, ran=ran)
     values: dict[str, object] = {"cron": cron}
     values |= _work(row, warnings)
     values |= {"retries": 0, "misfire": {"grace": "none"}}
@@ -66,15 +71,24 @@ def _same_in_ours(text: str, schedule: CronSchedule) -> bool:
         return False
 
 
-def _active(row: Row, warnings: list[str]) -> bool:
-    active = cells.flag(row, "isactive")
-    if active is not None:
-        return active
+def _active(row: Row, warnings: list[str], *, ran: bool) -> bool:
     if "isactive" not in row.values:
-        warnings.append("IsActive is not in the export: taken as active")
-        return True
-    warnings.append("IsActive is neither 0 nor 1: created paused")
-    return False
+        if row.is_sparse:
+            warnings.append(
+                "IsActive is in no row of the export, and its format leaves NULL out: it may be NULL in all; created paused"
+            )
+            return False
+        if ran or _time(row, "lastrun") is not None:
+            warnings.append("IsActive is not in the export: taken as active")
+            return True
+        warnings.append(
+            "IsActive is not in the export, and nothing shows that the row ever ran: created paused"
+        )
+        return False
+    active = cells.readable(cells.flag, row, "isactive")
+    if active is None:
+        warnings.append("IsActive is neither 0 nor 1: created paused")
+    return bool(active)
 
 
 def _work(row: Row, warnings: list[str]) -> dict[str, object]:
@@ -93,8 +107,11 @@ def _alerts(
     row: Row, name: str, recipients: Recipients, fallback: tuple[str, ...], warnings: list[str]
 ) -> dict[str, Any] | None:
     addresses = recipients.of(cells.key(row, "id"), name)
-    if not cells.flag(row, "emailonfailure"):
-        return None
+    try:
+        if not cells.flag(row, "emailonfailure"):
+            return None
+    except cells.UnreadableCellError as error:
+        warnings.append(f"{error}: taken as 1")
     if not addresses and not fallback:
         warnings.append("EmailOnFailure is on, but no recipient is known: give --alert-email")
         return None
@@ -106,8 +123,22 @@ def _old(row: Row, name: str) -> OldJob:
         name=name,
         id=cells.key(row, "id"),
         schedule_text=cells.text(row, "cronexpression") or "",
-        last_run=cells.moment(row, "lastrun"),
-        next_run=cells.moment(row, "nextrun"),
+        last_run=_time(row, "lastrun"),
+        next_run=_time(row, "nextrun"),
         last_result=cells.text(row, "lastresult"),
-        failures=cells.integer(row, "failurecount"),
+        failures=cells.readable(cells.integer, row, "failurecount"),
     )
+
+
+def _time(row: Row, column: str) -> datetime | None:
+    """A time that the old server wrote; ``None`` also where only that server knew it.
+
+    Raises:
+        UnreadableCellError: It can be read in several ways.
+    """
+    try:
+        return cells.moment(row, column)
+    except cells.UnreadableCellError as error:
+        if error.is_ambiguous:
+            raise
+        return None

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from targcc_gen.readers import cells
-from targcc_gen.readers.rows import Row
+from targcc_gen.readers.rows import Row, Unknown
 from targcc_gen.sources.model import Rejection, Warnings
 
 # What the old server wrote by itself: two exports of different days differ in these and still agree.
@@ -90,7 +90,7 @@ def _must_agree(one: Row, other: Row) -> bool:
 
 def _contradiction(row: Row, other: Row) -> str:
     column = _differences(row, other)[0]
-    here, there = cells.text(row, column) or "NULL", cells.text(other, column) or "NULL"
+    here, there = _shown(row, column), _shown(other, column)
     return f'contradicts {other.place}: {column} is "{here}" here and "{there}" there'
 
 
@@ -100,7 +100,15 @@ def _differences(one: Row, other: Row) -> list[str]:
     return [column for column in shared if _plain(one, column) != _plain(other, column)]
 
 
+def _shown(row: Row, column: str) -> str:
+    value = row.values[column]
+    return value.text if isinstance(value, Unknown) else cells.text(row, column) or "NULL"
+
+
 def _plain(row: Row, column: str) -> str:
+    value = row.values[column]
+    if isinstance(value, Unknown):
+        return f"\0{value.text}"
     text = cells.key(row, column) or ""
     return _WORDS.get(text.lower(), text)
 

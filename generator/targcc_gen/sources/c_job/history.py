@@ -10,13 +10,18 @@ from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 from targcc_gen.readers import cells
-from targcc_gen.readers.rows import Row
+from targcc_gen.readers.rows import Row, Unknown
 from targcc_gen.sources.c_job import tables
 from targcc_gen.sources.model import LeftOut, Past
 
 _GOOD = {"success", "warning", "ok", "succeeded", "completed", "1", "true", "yes"}
 _BAD = {"failure", "failed", "missed", "error", "0", "false", "no"}
 _RUNNING = {"inprocess", "running"}
+_DOUBTFUL = "with a date that can be read in several ways (--dates says how)"
+_UNREADABLE = "with a date that cannot be read"
+_NO_WORD = {"", "ud"}
+"""What the old server writes for a status that it does not know."""
+_MILLISECOND, _SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
 
 
 class History:
@@ -30,32 +35,44 @@ class History:
         self.rows = 0
         self.left_out: dict[str, LeftOut] = {}
         self.past: dict[str, Past] = {}
+        self.unmeasured = LeftOut()
+        """Rows that were kept, and whose length cannot be read."""
         self._spool = spool
         self._stream: IO[str] | None = None
 
     def add(self, row: Row) -> None:
         """Count a row and keep it."""
         self.rows += 1
-        started = cells.moment(row, *tables.STARTED)
+        try:
+            started = cells.moment(row, *tables.STARTED)
+        except cells.UnreadableCellError as unreadable:
+            self._leave_out(_DOUBTFUL if unreadable.is_ambiguous else _UNREADABLE, row)
+            return
         if started is None:
             self._leave_out("without a date", row)
             return
         link = link_of(row)
-        success = _success(row)
+        try:
+            success = _success(row)
+        except cells.UnreadableCellError:
+            self._leave_out("with a status that cannot be read", row)
+            return
         if success is None:
             self._leave_out("of runs that had not ended", row)
             return
+        length = self._length(row, started)
         past = self.past.setdefault(link, Past())
         past.runs += 1
         past.failures += not success
         past.weekdays[started.weekday()] += 1
-        past.longest = max(past.longest, _length(row, started))
+        past.longest = max(past.longest, length or timedelta(0))
         past.last = max(past.last or started, started)
         error = "" if success else cells.text(row, *tables.ERROR, *tables.MESSAGE) or ""
         by = cells.text(row, "activatinguser") or ""
-        past.log.add(started, _seconds(row, started), failed=not success, by=by, error=error)
+        seconds = None if length is None else round(length.total_seconds())
+        past.log.add(started, seconds, failed=not success, by=by, error=error)
         if self._spool is not None:
-            self._write(row, link, started, success=success)
+            self._write(row, link, started, length, success=success)
 
     @property
     def is_empty(self) -> bool:
@@ -93,11 +110,21 @@ class History:
                 name, kind = named.get(link) or (_old_name(link), "Recurring")
                 yield {"JobName": name, "JobType": kind, **_in_utc(record, zone)}
 
-    def _write(self, row: Row, link: str, started: datetime, *, success: bool) -> None:
+    def _length(self, row: Row, started: datetime) -> timedelta | None:
+        """How long a run took; ``None`` where that is not known, which is counted if the row says something."""
+        try:
+            return _length(row, started)
+        except (cells.UnreadableCellError, OverflowError):
+            self.unmeasured.add(row.place)
+            return None
+
+    def _write(
+        self, row: Row, link: str, started: datetime, length: timedelta | None, *, success: bool
+    ) -> None:
         if self._stream is None:
             assert self._spool is not None
             self._stream = self._spool.open("w", encoding="utf-8")
-        record = _record(row, started, success=success)
+        record = _record(row, started, length, success=success)
         self._stream.write(json.dumps([link, record], ensure_ascii=True) + "\n")
 
 
@@ -116,49 +143,51 @@ def _old_name(link: str) -> str:
 
 
 def _success(row: Row) -> bool | None:
-    """Whether the run succeeded; None while it was running, which is no history yet."""
+    """Whether the run succeeded; None while it was running, which is no history yet.
+
+    Raises:
+        UnreadableCellError: Its status is no word of the old server, and it has no error.
+    """
+    failed = cells.text(row, *tables.ERROR) is not None
+    status = cells.cell(row, *tables.SUCCESS)
     word = (cells.key(row, *tables.SUCCESS) or "").lower()
+    if isinstance(status, bytes):
+        return any(status)
     if word in _RUNNING:
         return None
     if word in _GOOD:
         return True
     if word in _BAD:
         return False
-    return cells.text(row, *tables.ERROR) is None and not (
-        cells.integer(row, "failurecount") and not cells.integer(row, "successcount")
-    )
+    if not failed and (isinstance(status, Unknown) or word not in _NO_WORD):
+        raise cells.UnreadableCellError("status", f'is "{word}", which is no status')
+    failures = cells.readable(cells.integer, row, "failurecount")
+    return not failed and not (failures and not cells.readable(cells.integer, row, "successcount"))
 
 
-def _seconds(row: Row, started: datetime) -> int | None:
-    milliseconds = _milliseconds(row, started)
-    return None if milliseconds is None else round(milliseconds / 1000)
+def _length(row: Row, started: datetime) -> timedelta | None:
+    """How long a run took; ``None`` where the row does not say.
+
+    Raises:
+        UnreadableCellError: It says something that cannot be read.
+    """
+    length = cells.duration(row, _MILLISECOND, *tables.MILLISECONDS)
+    if length is None:
+        length = cells.duration(row, _SECOND, *tables.SECONDS)
+    if length is None:
+        completed = cells.moment(row, *tables.COMPLETED)
+        length = None if completed is None else completed - started
+    return length
 
 
-def _length(row: Row, started: datetime) -> timedelta:
-    """How long a run took; nothing if that is not known."""
-    try:
-        return timedelta(milliseconds=max(_milliseconds(row, started) or 0, 0))
-    except OverflowError:
-        return timedelta(0)
-
-
-def _milliseconds(row: Row, started: datetime) -> int | None:
-    milliseconds = cells.integer(row, *tables.MILLISECONDS)
-    if milliseconds is None and (seconds := cells.integer(row, *tables.SECONDS)) is not None:
-        milliseconds = seconds * 1000
-    completed = cells.moment(row, *tables.COMPLETED)
-    if completed is not None and milliseconds is None:
-        milliseconds = round((completed - started).total_seconds() * 1000)
-    return milliseconds
-
-
-def _record(row: Row, started: datetime, *, success: bool) -> dict[str, Any]:
-    milliseconds = _milliseconds(row, started)
+def _record(
+    row: Row, started: datetime, length: timedelta | None, *, success: bool
+) -> dict[str, Any]:
     message = cells.text(row, *tables.MESSAGE)
     return {
         "LegacyId": cells.key(row, "id"),
         "StartedAt": started.isoformat(),
-        "DurationMs": milliseconds,
+        "DurationMs": None if length is None else round(length / _MILLISECOND),
         "Success": success,
         "ResultMessage": message if success else None,
         "ErrorMessage": None if success else cells.text(row, *tables.ERROR) or message or "failed",

@@ -77,7 +77,12 @@ class Recipients:
         return f"id:{job_id}" if job_id else f"name:{(cells.text(row, 'jobname') or '').lower()}"
 
     def _addresses(self, row: Row) -> list[str]:
-        if cells.moment(row, "deletedon") or cells.flag(row, "isactive") is False:
+        try:
+            gone = tables.deleted_on(row) or cells.flag(row, "isactive") is False
+        except cells.UnreadableCellError as error:
+            self._warnings.add(row.place, f"recipient taken as wanted: {error}")
+            gone = None
+        if gone:
             self._ends[id(row)] = "deleted or switched off"
             return []
         kind = (cells.text(row, "enmjobalerttype") or "email").lower()

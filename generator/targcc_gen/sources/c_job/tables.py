@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import StrEnum
 
+from targcc_gen.readers import cells
+from targcc_gen.readers.rows import Row, Unknown
 from targcc_gen.readers.tables import ColumnKind, KnownTables
 
 JOB = "c_job"
@@ -170,11 +172,25 @@ TABLES = KnownTables(
         **dict.fromkeys(_INTS, ColumnKind.INTEGER),
         "cronexpression": ColumnKind.CRON,
     },
+    dates=frozenset({*_DATES, *STARTED, *COMPLETED}),
     nested=RECIPIENT,
     link="jobid",
     strangers=frozenset({"scheduledfor"}),
 )
 """What the readers look for."""
+
+
+def deleted_on(row: Row) -> str | None:
+    """When a row was deleted, as written; ``None``: it was not.
+
+    Raises:
+        UnreadableCellError: Only the old server knew whether it was.
+    """
+    value = row.values.get("deletedon")
+    if isinstance(value, Unknown):
+        text = f"is {value.text}, which only the old server knew"
+        raise cells.UnreadableCellError("deletedon", text)
+    return cells.text(row, "deletedon")
 
 
 def shape_of(columns: Collection[str]) -> Shape | None:

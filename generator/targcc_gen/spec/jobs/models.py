@@ -98,7 +98,7 @@ class JobSpec(Frozen):
     )
     backoff: Duration | None = Field(
         default=None,
-        description="The wait before the first new attempt; by default `defaults.backoff`.",
+        description="The wait before the first new attempt; by default `defaults.backoff`. A rule stands in the code: `keep: [backoff]`.",
     )
     timeout: TimeLimit | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.masking.known import KNOWN
 from ..jobs.definition import AlertKind, Alerts
 from .events import AlertEvent
 from .policy import NOBODY, Recipients, Target
@@ -57,6 +58,9 @@ class AlertRule:
     def from_row(cls, row: Any) -> AlertRule:
         """The rule that a row of ``c_JobAlert`` says; whoever hears of failures hears of missed slots and unknown runs too."""
         urls = (("slack", row.SlackWebhook), ("teams", row.TeamsWebhook))
+        for _, address in urls:
+            if address and "://" in address:
+                KNOWN.add(address, passing=True)  # its path is a password
         named = [("mail", one) for one in addresses(row.EmailRecipients or "")] + [*urls]
         targets = [Target(channel, said, from_code=False) for channel, said in named if said]
         return cls(

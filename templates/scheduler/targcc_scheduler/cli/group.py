@@ -94,10 +94,11 @@ def _body_error(error: Exception) -> str | None:
 def _database_error(error: Exception) -> str | None:
     import sqlalchemy as sa
 
+    from ..core.secrets import mask
     from ..settings import Settings
 
     if isinstance(error, sa.exc.DBAPIError):
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = mask(str(error.orig).strip().splitlines()[0])
         return (
             f"the database {Settings().shown_database_url} cannot be used: {reason}\n"
             "  TARGCC_DATABASE_URL says where it is."

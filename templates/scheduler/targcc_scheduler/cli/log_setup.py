@@ -14,7 +14,11 @@ from typing import TextIO
 from ..settings import Settings
 from .log_json import JsonFormatter
 
-_CHATTY = ("alembic", "asyncio", "httpx", "httpcore", "procrastinate", "uvicorn")
+_CHATTY = (
+    *("aiosmtplib", "aiosqlite", "alembic", "asyncio", "httpx", "httpcore"),
+    *("procrastinate", "psycopg", "sqlalchemy", "uvicorn"),
+)
+"""Loggers of what the scheduler uses: at DEBUG some of them log addresses, parameters of statements and rows."""
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:

@@ -51,7 +51,6 @@ _MODULES = {
     "cutover": ("cutover.switching", "cutover_group"),
     "audit": ("safety.audit", "audit_group"),
     "prune": ("system", "prune"),
-    "history": ("history", "history_group"),
     "user": ("users", "user_group"),
     "token": ("users", "token_group"),
     "role": ("safety.roles", "role_group"),

@@ -13,7 +13,10 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .scope.visibility import everything_visible
@@ -21,6 +24,10 @@ from .scope.visibility import everything_visible
 log = logging.getLogger("targcc.core.loop_thread")
 
 T = TypeVar("T")
+_calls: ContextVar[SimpleQueue[Callable[[], None] | None] | None] = ContextVar(
+    "targcc_calls", default=None
+)
+"""Plain functions for the thread that waits in :func:`run_beside`."""
 
 _LAST_WAIT = 4.0
 """Seconds that cancelled tasks have to end, as a query that is given up on the server: a loop that closes before them loses their connections."""
@@ -170,3 +177,37 @@ async def _cancel_rest() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=_LAST_WAIT) if tasks else None
+
+
+def run_beside(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a loop in another thread; the caller waits, and runs what :func:`call_plain` is given.
+
+    Connections of Django and of SQLite belong to the thread that opened them: so a job in a test uses those of its caller.
+    """
+    calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    context = copy_context()
+    context.run(_calls.set, calls)
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(context.run, partial(asyncio.run, coroutine))
+        done.add_done_callback(lambda _: calls.put(None))
+        while (call := calls.get()) is not None:
+            call()
+        return done.result()
+
+
+async def call_plain(function: Callable[..., T], /, **arguments: Any) -> T:
+    """Call a plain function in the thread that waits in :func:`run_beside`; without one, in a thread of its own."""
+    calls = _calls.get()
+    if calls is None:
+        return await asyncio.to_thread(function, **arguments)
+    done: Future[T] = Future()
+    context = copy_context()
+
+    def call() -> None:
+        try:
+            done.set_result(context.run(partial(function, **arguments)))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+
+    calls.put(call)
+    return await asyncio.wrap_future(done)

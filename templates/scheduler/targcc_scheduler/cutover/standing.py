@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -15,6 +15,7 @@ from ..queries.models import Run
 from ..storage import pauses
 from ..storage.owners import rows
 from ..storage.owners.values import Owner, Ownership, Step
+from ..storage.tables import job_run
 from .old.server import OldRow
 
 WATCHED = timedelta(days=1)
@@ -47,7 +48,7 @@ class Watched:
 
     Args:
         owned: Since when it is here.
-        runs: Its runs since then, newest first.
+        runs: Its runs since then, newest first, at most 50.
         alarm: What is wrong; empty when nothing is.
     """
 
@@ -110,15 +111,31 @@ async def watch_list(connection: AsyncConnection, now: datetime) -> list[Watched
         for one in (await rows.load(connection)).values()
         if one.owner is Owner.NEW and one.old_key is not None and one.since > now - WATCHED
     ]
-    recent = await runs_rows.recent_runs(connection, [one.job for one in owned], 50)
+    names = [one.job for one in owned]
+    recent = await runs_rows.recent_runs(connection, names, 50)
+    failures: dict[str, list[Run]] = {name: [] for name in names}
+    for state in (RunState.FAILED, RunState.MISSED):
+        newest = await runs_rows.recent_runs(connection, names, 1, job_run.c.State == state)
+        for name, runs in newest.items():
+            failures[name] += runs
     paused = await pauses.paused_jobs(connection, now)
-    watched = [_watched(one, recent[one.job], now, is_paused=one.job in paused) for one in owned]
+    watched = [
+        _watched(one, recent[one.job], failures[one.job], now, is_paused=one.job in paused)
+        for one in owned
+    ]
     return sorted(watched, key=lambda item: (not item.alarm, item.owned.next_slot or now))
 
 
-def _watched(one: Ownership, recent: tuple[Run, ...], now: datetime, *, is_paused: bool) -> Watched:
+def _watched(
+    one: Ownership,
+    recent: tuple[Run, ...],
+    failures: Sequence[Run],
+    now: datetime,
+    *,
+    is_paused: bool,
+) -> Watched:
     runs = tuple(run for run in recent if run.created_at >= one.since)
-    bad = [run for run in runs if run.state in {RunState.FAILED, RunState.MISSED}]
+    bad = sorted((run for run in failures if run.created_at >= one.since), key=lambda run: -run.id)
     alarm = ""
     if bad:
         alarm = f"run {bad[0].id} {bad[0].state}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from ..core.errors import CutoverError
@@ -25,18 +25,33 @@ class Taking(Handover):
     async def take(self, jobs: Sequence[str]) -> list[Outcome]:
         """Do all steps."""
         scripts = await self.scripts()
-        if begun := await self.begin(jobs):
-            await self.there(scripts.off(tokens(begun)))
+        begun = await self.begin(jobs)
+        for last in (False, True):
+            if not begun:
+                break
+            before = await self.there(scripts.off(tokens(begun)))
             await self.wait_for_old_server()
-            await self.finish(await self.there(scripts.look(tokens(begun))))
+            said = await self.there(scripts.look(tokens(begun)))
+            # A row whose run ended in between is on and idle: it can be switched off now.
+            again = set() if last else {key for key in said if said[key].outcome == "idle"}
+            ran = {key for key in before if before[key].outcome == "running"}
+            await self.finish({key: said[key] for key in said if key not in again}, ran)
+            begun = [one for one in begun if str(one.old_key) in again]
         return self.outcomes
 
     async def begin(self, jobs: Sequence[str]) -> list[Ownership]:
         """Note that jobs are about to come here; those that can, each with its token."""
         return [one for job in jobs if (one := await self.attempt(self._begin, job)) is not None]
 
-    async def finish(self, said: dict[str, Said]) -> list[Outcome]:
-        """Take what is switched off there, by what the script has said."""
+    async def finish(
+        self, said: dict[str, Said], ran: Collection[str] = frozenset()
+    ) -> list[Outcome]:
+        """Take what is switched off there, by what the script has said.
+
+        Args:
+            said: What it said, by the rows' IDs.
+            ran: The rows that ran when they were to be switched off.
+        """
         for one, line in await self.matched(said):
             if one.step is not Step.TAKING:
                 self.answer(one.job, "is run from here", done=one.owner is Owner.NEW)
@@ -49,7 +64,7 @@ class Taking(Handover):
                 )
             else:
                 await self.do(self._leave, one)
-                self.answer(one.job, _why_not(one, line))
+                self.answer(one.job, _why_not(one, line, ran=line.key in ran))
         self.scheduler.look_for_slots()
         return self.outcomes
 
@@ -119,9 +134,16 @@ def _before(definition: JobDefinition, slot: datetime) -> datetime:
     return slot - (following - just_before)  # it counts from the run before
 
 
-def _why_not(one: Ownership, said: Said) -> str:
+def _why_not(one: Ownership, said: Said, *, ran: bool) -> str:
     if said.outcome == "running":
         return "runs there right now: repeat this when it has ended"
+    if said.outcome == "idle":
+        return f"row {one.old_key} is on there and runs no more: its run has just ended, or it is deleted; repeat this"
+    if ran:
+        return (
+            f"row {one.old_key} ran there until now, and is off since its run has ended, as that of a OneOff is:"
+            " nothing is left to take; targcc owner set says who runs it from now on"
+        )
     return (
         f"row {one.old_key} was switched off there by somebody else, or deleted: look who did that"
     )

@@ -16,15 +16,18 @@ from ..jobs.registry import JobRegistry
 from ..migrations.upgrade import works_with
 from ..queries.reader import Reader
 from ..settings import Settings
+from ..storage import locks
 from ..storage.dialects import known
-from . import code, postgresql, sqlite, tables
+from . import code, postgresql, sqlite, tables, writing
+from .catalogue import catalogue
 from .findings import Finding, worst_first
-from .months import months
-from .origin import carried_build, env_file, named_by_file_only
+from .origin import carried_build, env_file, named_by_file_only, setting_names
 from .schema import schema
 from .texts import texts
 
 Check = Callable[[AsyncConnection], Awaitable[list[Finding]]]
+_DAMAGED = "malformed"
+"""What SQLite calls a damaged file (``SQLITE_CORRUPT``)."""
 _UNREACHABLE = (sa.exc.SQLAlchemyError, OSError, TimeoutError)
 
 
@@ -38,8 +41,7 @@ async def checkup(settings: Settings, *, seconds: float, connect: bool = False) 
     """
     registry = JobRegistry(settings.jobs_package)
     found, jobs = await asyncio.to_thread(_of_code, registry, settings)
-    found += env_file()
-    found += carried_build()
+    found += [*env_file(), *setting_names(), *carried_build()]
     stranger = None if connect else named_by_file_only(settings)
     if stranger is not None:
         return worst_first([stranger, *found])
@@ -84,11 +86,11 @@ class _Database:
             async with asyncio.timeout(2 * self._seconds + 1):
                 state, readable, now = await self._reader.read(self._begin)
         except _UNREACHABLE as error:
-            return [*found, self._unreachable(error)]
+            return [*found, await asyncio.to_thread(self._unreachable, error)]
         else:
             shown = self._settings.shown_database_url
             found += [Finding("ok", "database", f"{shown} answers"), state]
-            return found + await self._look(jobs, now, readable=readable)
+            return found + await self._look(jobs, now, state, readable=readable)
         finally:
             await self._reader.close()
 
@@ -99,38 +101,82 @@ class _Database:
         return state, readable, now
 
     async def _look(
-        self, jobs: Mapping[str, JobDefinition], now: datetime, *, readable: bool
+        self, jobs: Mapping[str, JobDefinition], now: datetime, state: Finding, *, readable: bool
     ) -> list[Finding]:
-        checks: dict[str, Check] = {}
-        if self._file is not None:
-            file = self._file
-            checks["file"] = lambda db: sqlite.check(db, file)
-        else:
-            checks["server"] = postgresql.check
-            checks["pooler"] = lambda db: postgresql.pooler(db.engine)
-            if readable:
-                checks["size"] = postgresql.tables
-        for check in (*tables.CHECKS, months, texts) if readable else ():
+        found, barred = await self._locks()
+        checks = self._of_database() | ({} if barred else self._of_tables(state, readable=readable))
+        for check in (*tables.CHECKS, texts) if readable and not barred else ():
             checks[check.__name__.replace("_", " ")] = (
                 lambda db, check=check: check(  # type: ignore[misc]  # the loop's variable
                     tables.Look(db, self._settings, jobs, now)
                 )
             )
-        return [finding for name in checks for finding in await self._one(name, checks[name])]
+        if barred:
+            said = "the tables could not be looked at: somebody has locked one for readers too"
+            found.append(Finding("fail", "tables", said, "see the check of locks; then look again"))
+        return [*found, *[one for name in checks for one in await self._one(name, checks[name])]]
+
+    async def _locks(self) -> tuple[list[Finding], bool]:
+        try:
+            return await self._reader.read(writing.locked)
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at is a finding
+            return [self._not_looked_at("locks", error)], False
+
+    def _of_database(self) -> dict[str, Check]:
+        """The checks that need no table of ours."""
+        if self._file is None:
+            return {
+                "server": postgresql.check,
+                "pooler": lambda db: postgresql.pooler(db.engine),
+            }
+        file = self._file
+        return {
+            "file": lambda db: sqlite.check(db, file),
+            "damage": lambda db: sqlite.intact(db, file),
+        }
+
+    def _of_tables(self, state: Finding, *, readable: bool) -> dict[str, Check]:
+        """The checks of the tables as the database keeps them."""
+        if not readable:
+            return {}
+        checks: dict[str, Check] = {} if state.level != "ok" else {"schema": catalogue}
+        if self._file is None:
+            return checks | {
+                "size": postgresql.tables,
+                "write": writing.write_postgresql,
+                "sequences": writing.sequences,
+            }
+        file = self._file
+        return checks | {"write": lambda _db: writing.write_sqlite(file)}
 
     async def _one(self, name: str, check: Check) -> list[Finding]:
         try:
             return await self._reader.read(check)
-        except _UNREACHABLE as error:
-            said = f"this could not be looked at: {_reason(error)}"
-            return [Finding("warn", name, said, "look again with more time: --seconds 60")]
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at is a finding
+            return [self._not_looked_at(name, error)]
+
+    def _not_looked_at(self, name: str, error: Exception) -> Finding:
+        """Say that a check could not be made, and why: nobody knows whether all is well there."""
+        reason = _reason(error)
+        if self._file is not None and _DAMAGED in reason:
+            return sqlite.damaged(self._file, f"{name}: {reason}")
+        said = f"this could not be looked at: {reason}"
+        is_slow = isinstance(error, TimeoutError | QueryTimeout)
+        advice = "look again with more time: --seconds 60" if is_slow else "see the cause"
+        return Finding("fail", name, said, advice)
 
     def _unreachable(self, error: Exception) -> Finding:
         shown = self._settings.shown_database_url
+        reason = _reason(error)
+        if self._file is not None and _DAMAGED in reason:
+            return sqlite.damaged(self._file, reason)
+        if self._file is not None and (lock := locks.writer(self._file)) is not None:
+            said = f"{lock.holder} holds a lock of {lock.on}: {reason}"
+            return Finding("fail", "locks", said, "let it end, or end it")
         return Finding(
             "fail",
             "database",
-            f"{shown} does not answer: {_reason(error)}",
+            f"{shown} does not answer: {reason}",
             "start it, or correct TARGCC_DATABASE_URL; the checks of what is in it were left out",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from .findings import Finding
 from .sqlite import private
 
 _NAME = "TARGCC_DATABASE_URL"
+_OTHER_NAMES = frozenset(
+    {"TARGCC_CA", "TARGCC_ENVIRONMENT", "TARGCC_PROFILES", "TARGCC_SERVER", "TARGCC_TOKEN"}
+    | {"TARGCC_COMPLETE", "TARGCC_MIGRATIONS_DIR"}
+)
+"""Variables of the command line."""
+_NOT_OURS = ("TARGCC_GEN_", "TARGCC_TEST_")
+_NEAR = 0.8
 _LARGEST_INDEX = 64 * 2**20
 
 
@@ -36,6 +44,25 @@ def named_by_file_only(settings: Settings) -> Finding | None:
         f"{source} alone names {settings.shown_database_url}: the database was not looked at",
         f"if it is yours: targcc doctor --connect, or set {_NAME} in the environment",
     )
+
+
+def setting_names() -> Iterator[Finding]:
+    """Find variables, in the environment or ``.env``, that are called like settings and are none."""
+    known = {f"TARGCC_{name.upper()}" for name in Settings.model_fields} | _OTHER_NAMES
+    given = {name.upper(): name for name in (*os.environ, *dotenv())}
+    for upper, name in sorted(given.items()):
+        if not upper.startswith("TARGCC_") or upper.startswith(_NOT_OURS) or upper in known:
+            continue
+        near = get_close_matches(upper, sorted(known), n=1, cutoff=_NEAR)
+        if near:
+            said = f"{name} is no setting, so it has no effect: did you mean {near[0]}?"
+            yield Finding("fail", "settings", said, f"set {near[0]} in its place")
+        else:
+            said = f"{name} is no setting of this release"
+            advice = (
+                "remove it, or call it otherwise if it is your own: names with TARGCC_ are settings"
+            )
+            yield Finding("warn", "settings", said, advice)
 
 
 def env_file() -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from .findings import Finding, Level, mib
 _INCREMENTAL = 2
 WORTH_TELLING = 2**20
 """So many unused bytes are worth a word."""
+_MOST_FAULTS = 5
 _LONG_LOG = 256 * 2**20
 _NETWORK = {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "webdav", "9p", "afs", "ceph"} | {
     "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "davfs", "ncpfs",
@@ -108,6 +109,20 @@ def private(file: Path, holds: str) -> Iterator[Finding]:
     elif mode & stat.S_IROTH:
         said = f"anybody on this machine may read {file}, {holds}"
         yield Finding("warn", "file", said, f"chmod 600 {file}*")
+
+
+async def intact(connection: AsyncConnection, file: Path) -> list[Finding]:
+    """Read the whole file and look for damage."""
+    rows = (await connection.exec_driver_sql(f"PRAGMA quick_check({_MOST_FAULTS})")).scalars().all()
+    if list(rows) == ["ok"]:
+        return [Finding("ok", "file", f"{file} is not damaged")]
+    return [damaged(file, "; ".join(map(str, rows)))]
+
+
+def damaged(file: Path, cause: str) -> Finding:
+    """Say that a file is damaged, and how."""
+    advice = f"stop every process, keep a copy, and restore a backup; sqlite3 {file} .recover saves what can be read"
+    return Finding("fail", "file", f"{file} is damaged: {cause}", advice)
 
 
 async def check(connection: AsyncConnection, file: Path) -> list[Finding]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.clock import CLOCK_OFF_MS
 from ..core.humanize import count, duration, listed
-from ..core.states import WAITING
+from ..core.sealing.seals import SEALS
+from ..core.states import UNBEGUN, WAITING, RunState
 from ..jobs.definition import JobDefinition
 from ..queries import releases, system
 from ..schedules import AfterRunSchedule, parse_zone
@@ -20,13 +22,19 @@ from ..storage import retention, slots
 from ..storage.dialects import known
 from ..storage.owners import rows as owners
 from ..storage.statistics import recount
-from ..storage.tables import job_alert, job_run, logged_job
+from ..storage.tables import job_alert, job_run, job_user, job_webhook, logged_job
 from .findings import Finding, Level
 
 _BEHIND = timedelta(days=2)
 """Retention works once a day: what is older by more should be gone."""
 _LATE = timedelta(minutes=10)
 _LOOKED_AT = 1000
+_SEALED: tuple[tuple[str, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]], ...] = (
+    ("the arguments", job_run.c.ArgumentsJson, (job_run.c.State.in_(sorted(UNBEGUN)),)),
+    ("the addresses of webhooks", job_webhook.c.SealedJson, ()),
+    ("the second factors", job_user.c.TotpSecret, ()),
+)
+"""Columns with encrypted values."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,64 @@ async def nodes(look: Look) -> list[Finding]:
         names = listed([f"{one.name}:{one.process_id}" for one in servers], most=5)
         found = [Finding("ok", "nodes", f"{count(len(servers), 'node')} up: {names}")]
     return [*found, *await _releases(look.connection)]
+
+
+async def queues(look: Look) -> list[Finding]:
+    """Find queues of jobs, or with runs that wait, that no node takes."""
+    lost = timedelta(seconds=look.settings.lost_after_seconds)
+    up = [
+        one
+        for one in await system.servers(look.connection)
+        if look.now - one.heartbeat_at <= lost and one.takes_runs
+    ]
+    if not up:
+        return []
+    taken = {queue for one in up for queue in one.queues}
+    jobs: dict[str, list[str]] = {}
+    for job in look.jobs.values():
+        if job.queue not in taken:
+            jobs.setdefault(job.queue, []).append(job.name)
+    c = job_run.c
+    waits = sa.select(c.Queue, sa.func.count()).where(c.State == RunState.ENQUEUED)
+    waiting = {
+        queue: number
+        for queue, number in await look.connection.execute(waits.group_by(c.Queue))
+        if queue not in taken
+    }
+    findings = []
+    for queue in sorted({*jobs, *waiting}):
+        about = [f"its jobs are {listed(sorted(jobs[queue]))}"] if queue in jobs else []
+        if number := waiting.get(queue, 0):
+            about.append(f"it holds {count(number, 'waiting run')}")
+        said = f"no node takes runs of the queue {queue}: {'; '.join(about)}"
+        advice = f"start a node that does: targcc worker --queues {queue}; or give the jobs a queue that one takes"
+        findings.append(Finding("fail", "queues", said, advice))
+    return findings
+
+
+async def sealed(look: Look) -> list[Finding]:
+    """Find encrypted values that this process has no key for."""
+    findings = []
+    for what, column, where in _SEALED:
+        texts = sa.select(column).where(column.like('%"$sealed"%'), *where)
+        rows = (await look.connection.scalars(texts.limit(_LOOKED_AT))).all()
+        closed = sum(not SEALS.opens(text) for text in rows)
+        if closed:
+            more = "at least " if len(rows) == _LOOKED_AT else ""
+            reason = (
+                "their key is not in TARGCC_SECRET_KEY here"
+                if SEALS.keys
+                else "TARGCC_SECRET_KEY is not set here"
+            )
+            findings.append(
+                Finding(
+                    "fail",
+                    "secrets",
+                    f"{what} of {more}{count(closed, 'row')} are encrypted, and {reason}",
+                    "set TARGCC_SECRET_KEY to the key that encrypted them, on every node; several keys are separated by commas",
+                )
+            )
+    return findings
 
 
 async def _releases(connection: AsyncConnection) -> list[Finding]:
@@ -250,6 +316,8 @@ async def statistics(look: Look) -> list[Finding]:
 CHECKS = (
     clock,
     nodes,
+    queues,
+    sealed,
     unknown_runs,
     changes_of_sides,
     alert_rows,

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.actor import Actor
 from ..core.kept.limits import MOST_BYTES
+from ..core.numbers import PRIORITIES, is_priority
 from ..core.states import RunState
 from ..engine import creating
 from ..jobs.definition import JobDefinition, JobType
@@ -31,6 +32,7 @@ class Options:
         idempotency_key: What the caller names the call.
         due_at: When they are due; ``None``: at once.
         delayed: Whether their delay counts from when they may go.
+        key_of: The caller whose own the idempotency key is; ``None``: all callers share it.
     """
 
     after: After | None = None
@@ -40,6 +42,11 @@ class Options:
     idempotency_key: str | None = None
     due_at: datetime | None = None
     delayed: bool = False
+    key_of: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.priority is not None and not is_priority(self.priority):
+            raise ValueError(f"{PRIORITIES}, not {self.priority!r:.40}")
 
 
 def new_runs(
@@ -66,7 +73,7 @@ def new_runs(
             contents=contents,
             trace=TRACING.created(definition.name, common["queue"]),
             unique=unique_key(definition, arguments_json),
-            call=call_key(definition, arguments_json, options.idempotency_key),
+            call=call_key(definition, arguments_json, options.idempotency_key, options.key_of),
             **definition.room(arguments_json),
             **common,
         )

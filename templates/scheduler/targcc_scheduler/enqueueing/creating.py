@@ -36,9 +36,18 @@ class Creating:
         """A job by its name (in any case, with or without ``Job``), display name, class or function.
 
         Raises:
-            UnknownJob: there is none.
+            UnknownJob: there is none, or its file cannot be imported.
         """
-        found, allowed = self._registry.find(job), visibility.get()
+        allowed = visibility.get()
+        try:
+            found = self._registry.find(job)
+        except UnknownJob as error:
+            broken = self._registry.broken_file_of(job) if isinstance(job, str) else None
+            if broken is None or allowed is not None:
+                raise
+            raise UnknownJob(
+                f"the file of job {job!r}, {broken.path or broken.module}, cannot be imported: {broken.error}"
+            ) from error
         if allowed is not None and found.name not in allowed.seen:
             raise UnknownJob(f"there is no job {job!r}")
         return found
@@ -165,6 +174,7 @@ class Creating:
         connection: Connection | None = None,
         expires_in: timedelta | str | None = None,
         idempotency_key: str | None = None,
+        key_of: str | None = None,
         after: Parents | None = None,
         on: On = "success",
         quorum: Quorum = "all",
@@ -180,13 +190,16 @@ class Creating:
             connection: The same.
             expires_in: The same.
             idempotency_key: The same.
+            key_of: The caller whose own the idempotency key is; ``None``: all callers share it.
             after: What it waits for, as :meth:`enqueue` has it; as the next three.
             on: How that has to end.
             quorum: Whether ``all`` or ``any`` of it.
             otherwise: What becomes of the run else.
         """
         waits = after_of(after, on, quorum, otherwise)
-        options = Options(waits, expires_in=expires_in, idempotency_key=idempotency_key)
+        options = Options(
+            waits, expires_in=expires_in, idempotency_key=idempotency_key, key_of=key_of
+        )
         [run] = await self._new_runs(name, JobType.MANUAL, [arguments or {}], by, options)
         return await self.operate(operations.trigger, _one(session, connection), run, by)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util.concurrency import await_only, in_greenlet
 
 from .. import operations
 from ..core.errors import SchedulerOff, UnknownRun
+from ..core.loop_thread import run_beside
 from ..core.states import FINAL, RunState
 from ..hosting import Connection, Host
 from ..jobs.definition import JobDefinition
@@ -23,6 +24,8 @@ from ..jobs.result import JobResult
 from ..operations import Call
 from ..settings import Settings
 from ..storage.runs.values import After, NewRun, RunId
+from ..storage.theirs.outcome import Then, Watched, watch
+from ..storage.theirs.plain import finish
 from ..storage.ties import following
 from ..storage.ties.links import RUN
 from .batches import operate as batches
@@ -45,6 +48,8 @@ class Recorded:
         contents: What its arguments refer to.
         parents: Where jobs run inline, the runs that it waited for.
         result: Where jobs run inline, what its job returned.
+        within: The application's transaction in which it was asked for; ``None``: there was none.
+        cancelled: The state before it was cancelled in a transaction of the application's, and that transaction.
     """
 
     run_id: int
@@ -58,6 +63,20 @@ class Recorded:
     contents: Sequence[Content] = ()
     parents: Sequence[ParentRun] = ()
     result: JobResult | None = None
+    within: Watched | None = field(default=None, repr=False)
+    cancelled: tuple[RunState, Watched] | None = field(default=None, repr=False)
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the application rolled back the transaction in which the run was asked for."""
+        return self.within is not None and self.within.state == "undone"
+
+    def look(self) -> None:
+        """Look how transactions of the application have ended meanwhile."""
+        if self.within is not None:
+            self.within.look()
+        if self.cancelled is not None and self.cancelled[1].state == "undone":
+            self.state, self.cancelled = self.cancelled[0], None
 
     @property
     def as_parent(self) -> ParentRun:
@@ -103,11 +122,23 @@ class Recording:
         """A run by its id.
 
         Raises:
-            UnknownRun: there is none.
+            UnknownRun: there is none, or the application rolled it back.
         """
         if not 1 <= run_id <= len(self.runs):
             raise UnknownRun(f"no run {run_id} was enqueued in this test")
-        return self.runs[run_id - 1]
+        run = self.runs[run_id - 1]
+        run.look()
+        if run.is_undone:
+            raise UnknownRun(
+                f"run {run_id} was rolled back with the transaction it was enqueued in"
+            )
+        return run
+
+    def kept(self) -> list[Recorded]:
+        """The runs without those that the application rolled back, oldest first."""
+        for run in list(self.runs):  # a look may run a job, which enqueues more
+            run.look()
+        return [run for run in self.runs if not run.is_undone]
 
     def parents_of(self, after: After | None) -> list[ParentRun]:
         """The runs that one waits for."""
@@ -133,6 +164,25 @@ class Recording:
 
 
 RECORDING = Recording()
+Made = tuple[NewRun, Recorded]
+
+
+async def _nothing() -> None:
+    """There is nothing to run."""
+
+
+def _add(runs: Sequence[NewRun]) -> list[Made]:
+    """Record runs, in the states that they begin with."""
+    return [(run, RECORDING.add(_waits(run))) for run in runs]
+
+
+async def _cancel(run: Recorded, theirs: Connection | None) -> RunState:
+    """Cancel a run; it has its state again if the application rolls back."""
+    within = None if theirs is None else await watch(theirs, _nothing, finish)
+    if within is not None:
+        run.cancelled = run.state, within
+    run.state = RunState.CANCELLED
+    return run.state
 
 
 def _waits(run: NewRun) -> NewRun:
@@ -214,13 +264,12 @@ class RecordingHost(Host):
         """There is nothing to open."""
 
     def call_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in a thread of its own."""
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, coroutine).result()
+        """Run a coroutine in a thread of its own; plain jobs run in the caller's."""
+        return run_beside(coroutine)
 
     def finish_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """A job that runs inline may wait for something."""
-        return self.call_now(coroutine)
+        """Run a coroutine that waits for nothing, in the caller's thread: its transaction may belong to that."""
+        return finish(coroutine)
 
     async def operate(
         self,
@@ -229,52 +278,100 @@ class RecordingHost(Host):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Record runs, at once and without ``theirs``; whatever else is asked is content."""
-        del theirs, kwargs
-        given = cast("Sequence[Any]", args)
-        result: Any = None
-        if operation in {operations.create_run, operations.trigger}:
-            [result] = await self._create(given[:1])
-        elif operation is operations.create_runs:
-            result = await self._create(given[0])
-        elif operation is batches.create:
-            result = await self._create_batch(given[0])
-        elif operation is operations.cancel:
-            result = RECORDING.find(given[0]).state = RunState.CANCELLED
-        elif operation is operations.retry:
-            result = given[0]
+        """Record runs, at once. Where jobs run inline, they run now, or after the commit of ``theirs``; whatever else is asked is content."""
+        del kwargs
+        result, perform = await self._record(operation, theirs, args)
+        if perform is not None:
+            await perform()
         return cast("T", result)
 
-    operate_within = operate
+    async def operate_within(
+        self,
+        operation: Callable[Concatenate[Call, P], Awaitable[T]],
+        theirs: Any,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As :meth:`operate`, from code that is not async."""
+        del kwargs
+        result, perform = await self._record(operation, theirs, args)
+        if perform is not None:
+            self.call_now(perform())
+        return cast("T", result)
 
-    async def _create(self, runs: Sequence[NewRun]) -> list[RunId]:
-        ids = []
-        for run in runs:
-            made = RECORDING.add(_waits(run))
-            ids.append(RunId(made.run_id))
-            if RECORDING.perform is not None and made.state == RunState.ENQUEUED:
-                made.parents = RECORDING.parents_of(run.after)
-                made.state = RunState.FAILED  # unless it comes back
-                definition = self.registry.definitions[run.job_name]
-                made.state = await RECORDING.perform(definition, run.arguments_json, made)
-                await self._create(_followers(run, made.run_id))
-        return ids
+    async def _record(
+        self, operation: Any, theirs: Connection | None, args: Sequence[Any]
+    ) -> tuple[Any, Then | None]:
+        """Record what an operation asks for; its result, and what is left to do at once."""
+        made: list[Made] = []
+        if operation in {operations.create_run, operations.trigger}:
+            made = _add(args[:1])
+            result: Any = RunId(made[0][1].run_id)
+            then: Then = partial(self._perform, made)
+        elif operation in {operations.create_runs, batches.add}:
+            made = _add(args[-1])
+            result = [RunId(run.run_id) for _, run in made]
+            then = partial(self._perform, made)
+        elif operation is batches.create:
+            made, then = self._add_batch(args[0])
+            result = args[0].batch_id
+        elif operation is operations.cancel:
+            return await _cancel(RECORDING.find(args[0]), theirs), None
+        else:
+            return args[0] if operation is operations.retry else None, None
+        within = None if theirs is None else await watch(theirs, then, self._run)
+        for _, run in made:
+            run.within = within
+        return result, None if within is not None else then
 
-    async def _create_batch(self, planned: batches.Planned) -> int:
-        """Record what is in a batch, then its callbacks; where jobs run inline, those that are to come run."""
+    def _run(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        """Run a coroutine in the middle of a commit: on the loop of async SQLAlchemy, else in a thread beside it."""
+        return await_only(coroutine) if in_greenlet() else self.call_now(coroutine)
+
+    async def _perform(self, made: Sequence[Made]) -> None:
+        """Run jobs, where that is wanted, and the jobs that follow them."""
+        for new, run in made:
+            if RECORDING.perform is None:
+                return
+            if run.state == RunState.AWAITING and new.after is not None:
+                run.state = _waits(new).state  # some that it waits for have ended meanwhile
+            if run.state != RunState.ENQUEUED:
+                continue
+            run.parents = RECORDING.parents_of(new.after)
+            run.state = RunState.FAILED  # unless it comes back
+            definition = self.registry.definitions[new.job_name]
+            run.state = await RECORDING.perform(definition, new.arguments_json, run)
+            await self._perform(_add(_followers(new, run.run_id)))
+
+    def _add_batch(self, planned: batches.Planned) -> tuple[list[Made], Then]:
+        """Record what is in a batch, and its callbacks, which wait; the function runs it all."""
         self._batches += 1
         planned.batch_id = self._batches
-        for one in planned.inner:
-            await self._create_batch(one)
-        ids = await self._create(planned.runs)
-        states = {RECORDING.find(run_id).state for run_id in ids}
-        ended, succeeded = RECORDING.perform is not None, states <= {RunState.SUCCEEDED}
-        calls = [(planned.on_success, ended and succeeded), (planned.on_finish, ended)]
-        for callback, comes in calls:
-            if callback is not None:
-                state = RunState.ENQUEUED if comes else RunState.AWAITING
-                await self._create([replace(callback, state=state)])
-        return planned.batch_id
+        inner = [self._add_batch(one) for one in planned.inner]
+        members = _add(planned.runs)
+        on_success, on_finish = (
+            _add([replace(one, state=RunState.AWAITING)] if one is not None else [])
+            for one in (planned.on_success, planned.on_finish)
+        )
+
+        async def perform() -> None:
+            for _, perform_inner in inner:
+                await perform_inner()
+            await self._perform(members)
+            if RECORDING.perform is None:
+                return
+            succeeded = {run.state for _, run in members} <= {RunState.SUCCEEDED}
+            called = [*on_success, *on_finish] if succeeded else on_finish
+            for _, run in called:
+                run.state = RunState.ENQUEUED
+            await self._perform(called)
+
+        return [
+            *(one for made, _ in inner for one in made),
+            *members,
+            *on_success,
+            *on_finish,
+        ], perform
 
     def _refuse(self) -> NoReturn:
         raise SchedulerOff(self._off)

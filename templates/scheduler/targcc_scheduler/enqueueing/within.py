@@ -12,7 +12,7 @@ from ..engine.later import SubmitsLater
 from ..engine.port import Engine, Submission
 from ..operations import Call
 from ..storage.theirs.borrow import borrowed
-from ..storage.theirs.plain import after_commit
+from ..storage.theirs.outcome import after_commit
 
 T = TypeVar("T")
 
@@ -38,5 +38,5 @@ async def within(
             return await operation(call)
         later = SubmitsLater(call.engine)
         result = await operation(replace(call, engine=cast("Engine", later)))
-        after_commit(theirs, lambda: submit(later.waiting))
+        after_commit(theirs, lambda: submit(later.waiting))  # a connection does not say so
         return result

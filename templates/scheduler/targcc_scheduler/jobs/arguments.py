@@ -321,7 +321,8 @@ def _plain(value: Any, file: Callable[[File], Any]) -> Any:
         return {str(_plain(key, file)): _plain(item, file) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, file) for item in value]
-    return to_jsonable_python(value)
+    # JSON has no NaN and no infinity: pydantic reads both from texts.
+    return to_jsonable_python(value, inf_nan_mode="strings")
 
 
 def _refused(file: File) -> Any:

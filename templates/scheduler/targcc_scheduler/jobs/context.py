@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar, cast, overload
 from ..core.errors import JobCancelled, StepError
 from ..core.kept.texts import text_of
 from ..core.text import clean
-from .definition import JobDefinition, shown_arguments
+from .definition import FailedRun, JobDefinition, shown_arguments
 from .files.file import File
 from .following.parents import NO_PARENTS, ParentRun, Parents
 from .run_log import Recorder, RunLog
@@ -88,6 +88,18 @@ class JobContext:
     def arguments(self) -> dict[str, Any]:
         """What the job gets besides the context, for hooks and logs: secret ones are masked."""
         return shown_arguments(self.definition, self._arguments)
+
+    def failed(self, failures: int) -> FailedRun:
+        """The run as its back-off rule sees it, after so many failed attempts."""
+        return FailedRun(
+            job_name=self.job_name,
+            run_id=self.run_id,
+            attempt=self.attempt,
+            failures=failures,
+            scheduled_for=self.scheduled_for,
+            triggered_by=self.triggered_by,
+            arguments=dict(self._arguments),
+        )
 
     @property
     def parent(self) -> ParentRun | None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack, cast, get_args
 
 from ..core.errors import JobError
+from ..core.numbers import PRIORITIES, is_priority
 from ..project import Project, current
 from ..schedules import (
     AfterCompletionSchedule,
@@ -30,10 +31,13 @@ from ..schedules import (
 )
 from .definition import (
     Alerts,
+    Backoff,
+    FailedRun,
     Isolation,
     JobDefinition,
     JobType,
     Misfire,
+    NextAttempt,
     Overlap,
     in_words,
     name_of,
@@ -149,7 +153,7 @@ def _complete(
     queue: str | None = None,
     priority: int = 0,
     retries: int | None = None,
-    backoff: str | timedelta | None = None,
+    backoff: Backoff | None = None,
     timeout: str | timedelta | None = None,
     overlap: Overlap | None = None,
     misfire: Misfire = "run_once",
@@ -180,11 +184,13 @@ def _complete(
         schedule, every=every, anchor=anchor, after=counted, at=at, zone=zone
     )
     _check(key, retries=retries, concurrency=concurrency, overlap=overlap, misfire=misfire)
+    _check_priority(key, priority)
     _check_aliases(key, aliases)
     parse_zone(zone)
     if memory_limit is not None and isolation is None:
         isolation = "process"
     _check_isolation(key, target, isolation, memory_limit)
+    wait, rule = _backoff(key, backoff if backoff is not None else project.backoff, project)
     job_type = schedule if isinstance(schedule, JobType) else JobType.MANUAL
     return JobDefinition(
         name=key,
@@ -197,7 +203,8 @@ def _complete(
         queue=queue or project.queue,
         priority=priority,
         retries=project.retries if retries is None else retries,
-        backoff=_duration(backoff if backoff is not None else project.backoff),
+        backoff=wait,
+        backoff_rule=rule,
         timeout=_limit(timeout if timeout is not None else project.timeout),
         overlap=overlap or ("skip" if when is not None else "allow"),
         misfire=misfire,
@@ -245,6 +252,11 @@ def _check(
         raise JobError(f"{key}: misfire is run_once, skip or run_all, not {misfire!r}")
 
 
+def _check_priority(key: str, priority: object) -> None:
+    if not isinstance(priority, int) or not is_priority(priority):
+        raise JobError(f"{key}: {PRIORITIES}, not {priority!r:.40}")
+
+
 def _check_aliases(key: str, aliases: object) -> None:
     """One text alone would be taken for a list of letters."""
     if not isinstance(aliases, tuple | list) or not all(isinstance(one, str) for one in aliases):
@@ -278,6 +290,30 @@ def _can_be_imported(target: Callable[..., Any]) -> bool:
 
 def _duration(value: str | timedelta) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _backoff(
+    key: str, value: Backoff, project: Project
+) -> tuple[timedelta, Callable[[FailedRun, Exception], NextAttempt] | None]:
+    """The first wait, and the rule that decides instead of it."""
+    if isinstance(value, str | timedelta):
+        return _duration(value), None
+    rule: object = getattr(value, "next_attempt", value)
+    if inspect.isclass(value):
+        raise JobError(f"{key}: backoff is an instance, {value.__name__}(), not its class")
+    if not callable(rule):
+        raise JobError(
+            f"{key}: backoff is a duration, a function of (run, error) or an object with next_attempt(run, error), not {value!r}"
+        )
+    if inspect.iscoroutinefunction(rule):
+        raise JobError(f"{key}: backoff is decided by a plain function, not by an async one")
+    try:
+        inspect.signature(rule).bind(None, None)
+    except TypeError as error:
+        raise JobError(f"{key}: backoff is called with (run, error): {error}") from None
+    except ValueError:  # a function without a signature, such as one written in C
+        pass
+    return _duration(project.backoff), rule
 
 
 def _limit(value: str | timedelta | None) -> timedelta | None:

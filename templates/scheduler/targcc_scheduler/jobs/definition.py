@@ -8,9 +8,9 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypedDict, get_args
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, get_args
 
 import pydantic
 
@@ -95,6 +95,49 @@ class Alerts:
         return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailedRun:
+    """A run whose attempt has failed, as a back-off rule sees it.
+
+    Args:
+        job_name: The job's stable key.
+        run_id: The run; the same for all its attempts.
+        attempt: The number of the attempt that failed; 1 for the first.
+        failures: How many attempts have failed so far, this one included. An attempt whose node was lost is not a failure.
+        scheduled_for: The slot, in the job's zone; for other runs the instant at which they were created.
+        triggered_by: Who started the run, such as ``System`` or ``Manual (dana)``.
+        arguments: What ``execute`` got besides the context.
+    """
+
+    job_name: str
+    run_id: int
+    attempt: int
+    failures: int
+    scheduled_for: datetime
+    triggered_by: str = "System"
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+NextAttempt: TypeAlias = "float | str | timedelta | datetime | None"
+"""The wait before the next attempt, as seconds, as a ``timedelta`` or as a text such as ``90s``; or its instant; ``None``: the default back-off."""
+
+
+class BackoffRule(Protocol):
+    """Decides when a failed run is tried again."""
+
+    def next_attempt(self, run: FailedRun, error: Exception, /) -> NextAttempt:
+        """Return when the next attempt begins; ``None`` for the default back-off.
+
+        Args:
+            run: The run.
+            error: What the job raised or put into its result; ``TimeoutError`` when its time was over; else a ``RuntimeError`` with the message.
+        """
+
+
+Backoff: TypeAlias = "str | timedelta | BackoffRule | Callable[[FailedRun, Exception], NextAttempt]"
+"""The wait before the first retry, which doubles each time; or a rule that decides each time, as a function or an object."""
+
+
 class RoomWanted(TypedDict):
     """What a run takes of a limit by key; see :class:`~..storage.runs.values.NewRun`."""
 
@@ -113,6 +156,7 @@ class JobDefinition:
         timezone: The zone its schedule is read in.
         retries: How many times a failure is tried again.
         backoff: The wait before the first retry; it doubles each time.
+        backoff_rule: Decides the waits instead; ``backoff`` holds where it returns ``None`` or fails.
         timeout: How long one attempt may take; ``None`` is for ever.
         overlap: What happens to a slot that comes while the job is busy.
         misfire: What happens to slots that passed while no node could start them.
@@ -173,6 +217,9 @@ class JobDefinition:
         default=tuple, repr=False, compare=False
     )
     keyed_limit: KeyedLimit | None = None
+    backoff_rule: Callable[[FailedRun, Exception], NextAttempt] | None = field(
+        default=None, repr=False, hash=False
+    )
     overrides: tuple[Override, ...] = ()
     code: JobDefinition | None = None
 

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import logging
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ..core.errors import ArgumentsError, HookError, JobError
+from ..core.secrets import mask
 from ..project import Project, current
 from .declaration import Declaration
 from .definition import JobDefinition
@@ -29,6 +31,12 @@ _HOOKS = "hooks"
 """The module of hooks: without it, jobs would run for the wrong tenant, or unseen."""
 
 
+_DECLARED = re.compile(
+    r"""^(?:class|(?:async[ ]+)?def)[ ]+(\w+)|\bname[ ]*=[ ]*["']([^"'\n]+)["']""", re.MULTILINE
+)
+"""A class or function of a module, or the name that a declaration gives."""
+
+
 @dataclass(frozen=True)
 class BrokenModule:
     """A job file that could not be used; the others run.
@@ -36,7 +44,7 @@ class BrokenModule:
     Args:
         module: Its dotted name.
         path: The file, if it is known.
-        error: The last line of the traceback, or what is wrong.
+        error: The last line of the traceback, or what is wrong; secrets are masked, here and in the next.
         traceback: All of it, from the job file on.
     """
 
@@ -44,6 +52,20 @@ class BrokenModule:
     path: str | None
     error: str
     traceback: str
+
+    def names(self) -> frozenset[str]:
+        """Return the names that a job in this file may have: its classes, functions, names in quotes, and that of the file itself.
+
+        The file is read as text, since it may not even be Python.
+        """
+        names = {self.module.rpartition(".")[2]}
+        if self.path is not None:
+            try:
+                text = Path(self.path).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = ""
+            names.update(first or second for first, second in _DECLARED.findall(text))
+        return frozenset(names)
 
 
 @dataclass
@@ -221,7 +243,7 @@ def _broken(name: str, error: BaseException) -> BrokenModule:
         if not any(frame.filename == path for frame in shown.stack):
             break
         del shown.stack[0]
-    lines = list(shown.format())
+    lines = [mask(line) for line in shown.format()]
     return BrokenModule(name, path, lines[-1].strip(), "".join(lines))
 
 

@@ -80,6 +80,15 @@ class JobRegistry:
             return self._find_by_mark(job)
         return self._find_by_name(job)
 
+    def broken_file_of(self, name: str) -> BrokenModule | None:
+        """Return the file that declares a job of this name and cannot be imported; ``None`` if there is none, or the job is known."""
+        wanted = _folded(name)
+        if not wanted or name in self.definitions:
+            return None
+        return next(
+            (one for one in self.broken if wanted in {_folded(said) for said in one.names()}), None
+        )
+
     def key_of(self, name: str) -> str:
         """The key of a job by any name that :meth:`find` takes; a name that is not in the code any more stays as it is."""
         try:

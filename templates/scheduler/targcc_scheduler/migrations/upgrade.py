@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,13 +23,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..core.errors import SchemaError
+from ..core.kept.references import LARGE, REFERENCE
+from ..core.states import WAITING, RunState
 from ..core.version import __version__
 from ..storage.dialects import known
 from ..storage.dialects.base import WRITES
 from ..storage.dialects.known import version_table
 from ..storage.engines import SchemaStep, sync_engine
-from ..storage.partitions.months import is_partition
-from ..storage.tables import job_setting, metadata
+from ..storage.tables import job_run, job_setting, metadata
 
 DIRECTORY = Path(__file__).resolve().parent
 """Where the revisions are."""
@@ -41,9 +43,13 @@ _ALEMBIC = threading.Lock()
 
 _TEXTS = "c_jobtext"
 """The index of texts, which is no table of SQLAlchemy's."""
+_PARTITION = re.compile(r"c_loggedjob_(p?\d[\d_]*|default|other)", re.IGNORECASE)
+"""Partitions that a DBA makes of the history, by hand or by pg_partman."""
 _ENGINE_PREFIX = "procrastinate_"
 """How the names of the engine's tables begin; they are its own business."""
 
+_TIES = "0014"
+"""The revision that brought runs that wait for something, and files."""
 _BEFORE_OWN_TABLE = ("0001",)
 """The revisions that releases before 0.2 may have left in ``alembic_version``."""
 
@@ -90,7 +96,10 @@ def downgrade(url: str | sa.URL, revision: str) -> None:
         if _is_unknown(since):
             raise _newer(since)
         _refuse_upwards(since, revision)
+        _refuse_to_strand(connection, revision)
         _run_alembic(connection, "downgrade", revision)
+        if revision in _BEFORE_OWN_TABLE:
+            _hand_back(connection, revision)
 
 
 def require_current(url: str | sa.URL) -> str:
@@ -167,7 +176,7 @@ def _is_ours(name: str) -> bool:
     return (
         name.lower() in known
         or name.lower().startswith(f"{_TEXTS}_")  # the tables of FTS5 behind it
-        or is_partition(name)
+        or _PARTITION.fullmatch(name) is not None
         or name.startswith(_ENGINE_PREFIX)
     )
 
@@ -230,6 +239,27 @@ def _refuse_upwards(since: str | None, revision: str) -> None:
         raise SchemaError(f"the scheduler's tables are at revision {since}; {revision} is later")
 
 
+def _refuse_to_strand(connection: sa.Connection, revision: str) -> None:
+    """Raise when runs have yet to begin that code of an earlier revision could not run: it knows neither their state nor their files.
+
+    Raises:
+        SchemaError: there are such runs.
+    """
+    if revision == "base" or revision >= _TIES:
+        return
+    arguments = job_run.c.ArgumentsJson
+    refers = sa.or_(*(arguments.contains(f'"{name}"') for name in (REFERENCE, LARGE)))
+    awaits = job_run.c.State == RunState.AWAITING
+    stranded = sa.or_(awaits, sa.and_(job_run.c.State.in_(WAITING), refers))
+    count = connection.scalar(sa.select(sa.func.count()).select_from(job_run).where(stranded))
+    if count:
+        raise SchemaError(
+            f"{count} {'run waits' if count == 1 else 'runs wait'} for other runs, a key or room under a limit, or {'has' if count == 1 else 'have'} files "
+            f"as arguments, which code of revision {revision} does not know; let them end, or cancel those that wait: "
+            "targcc bulk do cancel --state awaiting"
+        )
+
+
 def _carry_over(connection: sa.Connection) -> None:
     """Move the revision of a database that a release before 0.2 has made into our own table."""
     inspector = sa.inspect(connection)
@@ -263,6 +293,26 @@ def sql_script(dialect: str, since: str = "", revision: str = "head") -> str:
     with _ALEMBIC:
         command.upgrade(config, f"{since}:{revision}" if since else revision, sql=True)
     return "".join(f"{line.rstrip()}\n" for line in output.getvalue().strip().splitlines())
+
+
+def _hand_back(connection: sa.Connection, revision: str) -> None:
+    """Leave the revision where releases before 0.2 look for it; the opposite of :func:`_carry_over`.
+
+    A row that is there is an application's: it says more than ours, as revisions of its own came after the scheduler's there. It stays when
+    the tables are brought up to date again, and so our table does.
+    """
+    shared = sa.Table("alembic_version", sa.MetaData(), *_shared_columns())
+    shared.create(connection, checkfirst=True)
+    if connection.scalar(sa.select(shared.c.version_num).limit(1)) is None:
+        connection.execute(sa.insert(shared).values(version_num=revision))
+        own = known.of(connection).folded(version_table(connection.dialect.name))
+        sa.Table(own, sa.MetaData()).drop(connection)
+
+
+def _shared_columns() -> list[sa.schema.SchemaItem]:
+    """The columns of ``alembic_version``, as Alembic makes them."""
+    version = sa.Column("version_num", sa.String(32), nullable=False)
+    return [version, sa.PrimaryKeyConstraint(version, name="alembic_version_pkc")]
 
 
 def _run_alembic(connection: sa.Connection, command: str, revision: str) -> None:

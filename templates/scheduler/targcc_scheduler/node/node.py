@@ -190,6 +190,8 @@ class Node:
     def hold(self) -> None:
         """Take nothing new, since :meth:`stop` is about to follow."""
         self._services.engine.drain()
+        if self.executor is not None:
+            self.executor.expect_stop()
 
     def hurry(self) -> None:
         """Release running jobs at once when it stops, without the grace."""

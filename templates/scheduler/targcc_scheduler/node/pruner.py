@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +23,6 @@ from ..storage.blobs.sweeping import sweep
 from ..storage.bulk import rows as bulks
 from ..storage.failures import groups
 from ..storage.owners import shadow
-from ..storage.partitions import months, retire
 from ..storage.requests import answers
 from ..storage.retention import HISTORY, RUNS, Kept, OldRow
 from ..storage.statistics import counts, recount
@@ -78,7 +77,6 @@ async def upkeep(
     wanted = wanted or Upkeep()
     await count_history(store)
     await fold_statistics(store, now)
-    await make_months(store, now)
     before = now - timedelta(days=wanted.days or settings.history_days)
     await store.change(lambda connection: _remove_small(connection, before, now))
     removed = await prune(
@@ -143,23 +141,6 @@ async def count_history(store: Store, *, progress: Callable[[int], None] | None 
         await pace.rest(taken)
 
 
-async def make_months(store: Store, now: datetime) -> None:
-    """Make the history's partitions of the months to come, where it is kept by month; if others use the tables all the time, the next time."""
-    try:
-        async with store.write() as connection:
-            made = await connection.run_sync(months.make_months, now)
-        if made:
-            async with store.write() as connection:
-                await connection.run_sync(months.analyze)
-    except OperationalError as error:
-        if not months.is_busy(error):
-            raise
-        log.info(
-            "the partitions of the months to come are made the next time: %s is in use",
-            months.TABLE,
-        )
-
-
 async def fold_statistics(store: Store, now: datetime) -> None:
     """Put the rows of all nodes together, once their quarter of an hour is long over, so that a page reads one for each."""
     pace, folded = Pace.on(store), 1
@@ -202,7 +183,6 @@ async def prune(
     pruner = _Pruner(store, before, keep_last, progress)
     await pruner.remove("runs", RUNS)
     await pruner.remove_batches()
-    await pruner.drop_months()
     await pruner.remove("attempts", HISTORY)
     if audit is not None:
         await pruner.remove_audit(audit)
@@ -256,20 +236,6 @@ class _Pruner:
 
         while await self._step("batches", step):
             pass
-
-    async def drop_months(self) -> None:
-        """Drop whole months of the history, where it is kept by month; what others use all the time is left for :meth:`remove`."""
-        async with self._store.read() as connection:
-            old = await retire.old_months(connection, self._before)
-        borders: dict[str, int] = {}
-        for month in old:
-            try:
-                drop = partial(retire.drop_month, month=month, keep=self._keep, borders=borders)
-                await self._step("attempts", drop)
-            except OperationalError as error:
-                if not months.is_busy(error):
-                    raise
-                return
 
     async def remove_audit(self, age: AuditAge) -> None:
         """Remove the old rows of the audit."""

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.actor import Actor
 from ..core.errors import BulkError
+from ..core.numbers import PRIORITIES, interval_of, is_priority
 from ..core.states import RunState
 from ..engine import creating
 from ..jobs.definition import JobDefinition, JobType
@@ -103,14 +104,15 @@ async def backfill(
         followers: Whether the runs of the jobs that follow the job come too.
 
     Raises:
-        BulkError: see :func:`look`; or the old server runs the job, or ``rate`` is not above 0.
+        BulkError: see :func:`look`; or the old server runs the job, or ``rate`` or ``priority`` is out of bounds.
     """
-    if rate is not None and rate <= 0:
-        raise BulkError("a rate is runs a minute, more than 0")
+    if priority is not None and not is_priority(priority):
+        raise BulkError(PRIORITIES)
+    _apart(rate, 0)
     if await owners.not_ours(call.connection, [job.name]):
         raise BulkError(f"{job.name} is still run by the old server: targcc owner list")
     missing = (await look(call.connection, job, since, until, call.now)).missing
-    apart = timedelta(minutes=1) / rate if rate else timedelta()
+    apart = _apart(rate, len(missing))
     arguments = job.check({})
     unique, room = unique_key(job, arguments), job.room(arguments)
     who = str(Actor(BACKFILL, by.name or str(by)))
@@ -144,3 +146,10 @@ async def backfill(
     detail = f"{made} slots from {since.isoformat(timespec='minutes')} to {until.isoformat(timespec='minutes')}"
     await audit(call.connection, by, "backfill", call.now, job_name=job.name, detail=detail)
     return made
+
+
+def _apart(rate: float | None, runs: int) -> timedelta:
+    try:
+        return interval_of(rate, runs)
+    except ValueError as error:
+        raise BulkError(str(error)) from None

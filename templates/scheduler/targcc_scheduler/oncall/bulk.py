@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.actor import Actor
 from ..core.errors import BulkError, UnknownQueue
+from ..core.numbers import PRIORITIES, interval_of, is_priority
 from ..core.scope.visibility import visibility
 from ..jobs.definition import JobDefinition
 from ..node.chores import bulk_work
@@ -59,8 +60,22 @@ class Wish:
             raise BulkError("say the new queue with the action queue, and with no other")
         if (self.action == "priority") != (self.priority is not None):
             raise BulkError("say the new priority with the action priority, and with no other")
-        if self.rate is not None and (self.action not in {"retry", "run-now"} or self.rate <= 0):
-            raise BulkError("a rate is runs a minute, more than 0, of retry and run-now")
+        if self.priority is not None and not is_priority(self.priority):
+            raise BulkError(PRIORITIES)
+        if self.rate is not None and self.action not in {"retry", "run-now"}:
+            raise BulkError("a rate is for retry and run-now")
+        self.check_spread(0)
+
+    def check_spread(self, runs: int) -> None:
+        """Check the rate for a number of runs.
+
+        Raises:
+            BulkError: The rate is out of bounds, or the last run would be due too late.
+        """
+        try:
+            interval_of(self.rate, runs)
+        except ValueError as error:
+            raise BulkError(str(error)) from None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -127,6 +142,7 @@ async def begin(call: Call, wish: Wish, by: Actor, most: int | None = None) -> i
         raise BulkError(f"no run fits {bulk.words(wish.wanted)}")
     if most is not None and found.total > most:
         raise BulkError(f"{found.total} runs fit by now, not {most}: count again")
+    wish.check_spread(found.total)
     total = len(found.jobs) if wish.action == "pause" else found.total
     return await _create(call, wish, by, found, total)
 

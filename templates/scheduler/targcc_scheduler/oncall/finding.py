@@ -10,8 +10,13 @@ from ..queries.finding.filters import RunFilter
 from ..queries.jobs import open_arguments
 from ..scheduler import Scheduler
 from ..schedules import parse_zone
+from ..search.errors import SearchError
 from ..search.parser import parse
-from ..search.terms import Pattern, Search
+from ..search.terms import Pattern, Search, Value
+
+MOST_CONDITIONS = 100
+"""Terms of a search, and patterns with a star in their lists; SQLite reads a thousand nested ones."""
+_SHOWN = 2_000
 
 
 def looked_for(
@@ -29,13 +34,33 @@ def looked_for(
         SearchError: it cannot be understood.
     """
     zone = parse_zone(current().timezone)
-    search = _with_known_jobs(parse(text, now=scheduler.clock.now(), zone=zone), scheduler)
+    asked = parse(text, now=scheduler.clock.now(), zone=zone)
+    _check_size(asked, text)
+    search = _with_known_jobs(asked, scheduler)
     return RunFilter(
         search=search,
         arguments_of=open_arguments(scheduler.definitions.values()),
         before=before,
         limit=limit,
     )
+
+
+def _check_size(search: Search, text: str) -> None:
+    """Refuse a search of more conditions than a statement can hold; lists of whole values, such as runs, are one condition."""
+    conditions = 0
+    for term in search.terms:
+        patterns = [value for value in term.values if not _is_whole(value)]
+        conditions += max(1, len(patterns))
+        if conditions > MOST_CONDITIONS:
+            raise SearchError(
+                f"a search has at most {MOST_CONDITIONS} conditions: put words that stand together in quotation marks",
+                text=text[:_SHOWN],
+                at=min(term.at, _SHOWN),
+            )
+
+
+def _is_whole(value: Value) -> bool:
+    return not isinstance(value, Pattern) or value.is_exact
 
 
 def _with_known_jobs(search: Search, scheduler: Scheduler) -> Search:

@@ -79,8 +79,8 @@ def _shown(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise WebhookError(f"that is no address: {error}") from None
+    except ValueError:  # its message may hold a part of a password
+        raise WebhookError("that is no address such as https://example.com/hook") from None
     fits = url.isprintable() and " " not in url and len(url) <= _LONGEST_URL
     if parts.scheme not in {"http", "https"} or not host or not fits:
         raise WebhookError("an address begins with https:// or http://, and names a host")

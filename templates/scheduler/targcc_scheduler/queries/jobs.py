@@ -10,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from ..jobs.definition import JobDefinition
+from ..schedules import AfterRunSchedule
+from ..storage import slots
 from ..storage.owners import rows as owners
 from ..storage.owners.values import Owner, Ownership
+from ..storage.tables import job_run
 from . import runs, system
 from .models import Pause, Run
 from .next_run import next_run, schedule_words
@@ -25,7 +28,11 @@ BAD = frozenset({RunState.FAILED, RunState.MISSED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOverview:
-    """A job with its recent runs, newest first."""
+    """A job with its recent runs, newest first.
+
+    Args:
+        older: Runs with an outcome from before ``recent``, newest first, if ``recent`` holds fewer outcomes than runs.
+    """
 
     definition: JobDefinition
     words: str
@@ -33,6 +40,7 @@ class JobOverview:
     next_run: datetime | None
     recent: tuple[Run, ...]
     ownership: Ownership | None = None
+    older: tuple[Run, ...] = ()
 
     @property
     def owner(self) -> Owner:
@@ -50,9 +58,22 @@ class JobOverview:
         return self.definition.name
 
     @property
+    def outcomes(self) -> tuple[Run, ...]:
+        """The newest runs that succeeded, failed, were missed or cancelled; runs that wait and skipped slots have no outcome."""
+        every = (*(run for run in self.recent if run.state in _DECIDED), *self.older)
+        return every[:RECENT]
+
+    @property
     def last(self) -> Run | None:
-        """The newest run that has an outcome; skipped slots are none."""
-        return next((run for run in self.recent if run.state in _DECIDED), None)
+        """The newest run that has an outcome."""
+        return next(iter(self.outcomes), None)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a run succeeded after the last failure or missed slot had ended."""
+        ends = [run.happened_at for run in self.outcomes if run.state is RunState.SUCCEEDED]
+        failures = [run.happened_at for run in self.outcomes if run.state in BAD]
+        return bool(ends) and (not failures or max(ends) > max(failures))
 
     @property
     def active(self) -> tuple[Run, ...]:
@@ -62,8 +83,8 @@ class JobOverview:
 
     @property
     def success_rate(self) -> float | None:
-        """The share of its recent runs that succeeded, of those that succeeded, failed or were missed."""
-        outcomes = [run.state for run in self.recent if run.state in BAD | {RunState.SUCCEEDED}]
+        """The share of successes in its newest outcomes, without cancelled runs."""
+        outcomes = [run.state for run in self.outcomes if run.state is not RunState.CANCELLED]
         return outcomes.count(RunState.SUCCEEDED) / len(outcomes) if outcomes else None
 
     @property
@@ -71,7 +92,7 @@ class JobOverview:
         """The median of its recent successful runs."""
         times = sorted(
             run.duration
-            for run in self.recent
+            for run in self.outcomes
             if run.state is RunState.SUCCEEDED and run.duration is not None
         )
         return times[len(times) // 2] if times else None
@@ -85,11 +106,10 @@ class JobOverview:
     def failing_runs(self) -> int:
         """How many bad outcomes in a row it has had up to now."""
         count = 0
-        for run in self.recent:
-            if run.state in BAD:
-                count += 1
-            elif run.state in _DECIDED:
+        for run in self.outcomes:
+            if run.state not in BAD:
                 break
+            count += 1
         return count
 
 
@@ -101,21 +121,48 @@ async def job_overviews(
     paused = await system.pauses(connection, now)
     owned = await owners.load(connection)
     recent = await runs.recent_runs(connection, [job.name for job in jobs], RECENT)
+    older = await _older_outcomes(connection, recent)
+    after_runs = [job.name for job in jobs if isinstance(job.schedule, AfterRunSchedule)]
+    busy = await slots.busy_runs(connection, after_runs)
     return tuple(
         JobOverview(
             definition=job,
             words=schedule_words(job),
             pause=paused.get(job.name),
             next_run=(
-                next_run(job, now=now, pause=paused.get(job.name), recent=recent[job.name])
+                next_run(
+                    job,
+                    now=now,
+                    pause=paused.get(job.name),
+                    recent=recent[job.name],
+                    busy=bool(busy.get(job.name)),
+                )
                 if (one := owned.get(job.name)) is None or one.owner is Owner.NEW
                 else None
             ),
             recent=recent[job.name],
             ownership=owned.get(job.name),
+            older=older.get(job.name, ()),
         )
         for job in jobs
     )
+
+
+async def _older_outcomes(
+    connection: AsyncConnection, recent: Mapping[str, tuple[Run, ...]]
+) -> dict[str, tuple[Run, ...]]:
+    """Read the newest outcomes of jobs whose recent runs wait, run or were skipped; one index range a state."""
+    names = [
+        name
+        for name, newest in recent.items()
+        if len(newest) == RECENT and any(run.state not in _DECIDED for run in newest)
+    ]
+    read: dict[str, list[Run]] = {name: [] for name in names}
+    for state in sorted(_DECIDED) if names else ():
+        part = await runs.recent_runs(connection, names, RECENT, job_run.c.State == state)
+        for name, newest in part.items():
+            read[name] += [run for run in newest if run.id < recent[name][-1].id]
+    return {name: tuple(sorted(part, key=lambda run: -run.id)) for name, part in read.items()}
 
 
 def open_arguments(definitions: Iterable[JobDefinition]) -> frozenset[str]:

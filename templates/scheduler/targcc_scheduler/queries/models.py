@@ -337,7 +337,7 @@ def pause_of(row: sa.Row[Any], now: datetime) -> Pause | None:
 def _json_object(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
-    value = json.loads(text)
+    value = json.loads(text, parse_constant=str)  # JSON has no NaN
     return value if isinstance(value, dict) else {"value": value}
 
 

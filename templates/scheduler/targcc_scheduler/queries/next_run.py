@@ -11,7 +11,12 @@ from .models import Pause, Run
 
 
 def next_run(
-    definition: JobDefinition, *, now: datetime, pause: Pause | None, recent: Iterable[Run] = ()
+    definition: JobDefinition,
+    *,
+    now: datetime,
+    pause: Pause | None,
+    recent: Iterable[Run] = (),
+    busy: bool = False,
 ) -> datetime | None:
     """When ``definition`` runs next by its schedule; ``None`` if it has none, has ended, or is paused with no end in sight.
 
@@ -20,12 +25,13 @@ def next_run(
         now: The instant it is.
         pause: Whether it is paused.
         recent: Its last runs, newest first; a schedule that counts from the last run needs them.
+        busy: Whether an older run goes on or waits; a schedule that counts from the last run waits for its end.
     """
     if definition.schedule is None or (pause is not None and pause.until is None):
         return None
     after = max(now, pause.until) if pause is not None and pause.until is not None else now
     if isinstance(definition.schedule, AfterRunSchedule):
-        if any(not run.final for run in recent):
+        if busy or any(not run.final for run in recent):
             return None  # known when that run ends
         last = next((run for run in recent if run.completed_at is not None), None)
         if last is None or last.completed_at is None:

@@ -18,6 +18,7 @@ from .following.chains import Chain, chains
 from .jobs import BAD, JobOverview, job_overviews
 from .models import AuditEntry, Run, Server
 from .needs.concerns import Concern, concerns
+from .needs.failures import jobs_in_hand
 from .statistics import EndedRuns, ended_runs
 from .trail import entries
 from .upcoming import Upcoming, coming_slots, upcoming
@@ -33,7 +34,7 @@ class Overview:
         jobs: Every job there is.
         chains: The jobs that follow each other, and how they stand.
         concerns: What is wrong, worst first.
-        recovered: The jobs that failed or were missed in the window, and have succeeded since.
+        recovered: The jobs that failed or were missed in the window, have succeeded since, and have no rerun that waits or runs.
         window: How many runs ended in the window, and in which state.
         slots: Every slot up to ``horizon``, for the time line.
         servers: The nodes.
@@ -65,6 +66,11 @@ class Overview:
         chained = {name for chain in self.chains for name in chain.jobs}
         return tuple(job for job in self.jobs if job.name not in chained)
 
+    @property
+    def has_recovered(self) -> bool:
+        """Whether each job that failed or was missed in the window has recovered."""
+        return self.window.jobs(*BAD) <= {job.name for job in self.recovered}
+
     def count(self, *states: RunState) -> int:
         """How many runs of the window ended in one of these states."""
         return self.window.count(*states)
@@ -84,7 +90,7 @@ async def overview(
     jobs = await job_overviews(connection, definitions, now)
     since, horizon = now - back, now + ahead
     window = await ended_runs(connection, since, now)
-    failed = window.jobs(*BAD)
+    failed = window.jobs(*BAD) - (await jobs_in_hand(connection))
     waiting = await runs.waiting_runs(connection)
     return Overview(
         now=now,
@@ -93,7 +99,7 @@ async def overview(
         jobs=jobs,
         chains=await chains(connection, definitions),
         concerns=await concerns(connection, definitions, now, lost_after=lost_after),
-        recovered=tuple(job for job in jobs if job.name in failed and not job.needs_attention),
+        recovered=tuple(job for job in jobs if job.name in failed and job.recovered),
         window=window,
         running=await runs.running_runs(connection),
         upcoming=upcoming(jobs, waiting, now),

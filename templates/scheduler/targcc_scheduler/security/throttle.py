@@ -145,7 +145,7 @@ class LoginGuard:
         """
         if device is not None:
             return self._devices.wait(device)
-        name, address = _same(name), _network(address)
+        name, address = _same(name), network_of(address)
         pair = f"{name}\n{address}"
         if self._pairs.count(pair) == 0:
             return self._strange.wait(address)
@@ -156,7 +156,7 @@ class LoginGuard:
         """Count an attempt."""
         if device is not None:
             return self._devices.failed(device)
-        name, address = _same(name), _network(address)
+        name, address = _same(name), network_of(address)
         pair = f"{name}\n{address}"
         if self._pairs.count(pair) == 0:
             self._strange.failed(address)
@@ -168,7 +168,7 @@ class LoginGuard:
         """Forget the failures of this name at this address."""
         if device is not None:
             return self._devices.forget(device)
-        name, address = _same(name), _network(address)
+        name, address = _same(name), network_of(address)
         self._pairs.forget(f"{name}\n{address}")
         self._names.forgive(name)
         self._strange.forgive(address)
@@ -185,7 +185,7 @@ def _same(name: str) -> str:
     return name.strip().lower()[:_LONGEST_NAME]
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Who has one address of IPv6 has 2^64 of them."""
     try:
         parsed = ipaddress.ip_address(address)

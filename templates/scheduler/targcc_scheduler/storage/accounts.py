@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .dialects.counting import changed
 from .tables import job_role, job_session, job_token, job_user
 
 Row = Any
@@ -41,19 +42,18 @@ async def has_users(connection: AsyncConnection) -> bool:
 async def change_password(connection: AsyncConnection, name: str, password_hash: str) -> bool:
     """Give a user another password; whether there is such a user."""
     change = job_user.update().where(job_user.c.Name == name).values(PasswordHash=password_hash)
-    return (await connection.execute(change)).rowcount == 1
+    return await changed(connection, change) == 1
 
 
 async def remove_user(connection: AsyncConnection, name: str) -> bool:
     """Remove a user; whether there was one."""
-    gone = await connection.execute(job_user.delete().where(job_user.c.Name == name))
-    return gone.rowcount == 1
+    return await changed(connection, job_user.delete().where(job_user.c.Name == name)) == 1
 
 
 async def change_role(connection: AsyncConnection, name: str, role: str) -> bool:
     """Give a user another role, in their sessions too; whether there is such a user."""
     change = job_user.update().where(job_user.c.Name == name).values(Role=role)
-    if (await connection.execute(change)).rowcount != 1:
+    if await changed(connection, change) != 1:
         return False
     mine = job_session.c.UserName == name
     await connection.execute(job_session.update().where(mine).values(Role=role))
@@ -139,7 +139,7 @@ async def remove_sessions_of(connection: AsyncConnection, name: str | None) -> i
     gone = job_session.delete()
     if name is not None:
         gone = gone.where(job_session.c.UserName == name)
-    return (await connection.execute(gone)).rowcount
+    return await changed(connection, gone)
 
 
 async def add_token(
@@ -189,8 +189,7 @@ async def tokens(connection: AsyncConnection) -> list[Row]:
 
 async def remove_token(connection: AsyncConnection, name: str) -> bool:
     """Remove a token; whether there was one."""
-    gone = await connection.execute(job_token.delete().where(job_token.c.Name == name))
-    return gone.rowcount == 1
+    return await changed(connection, job_token.delete().where(job_token.c.Name == name)) == 1
 
 
 async def note_token_use(connection: AsyncConnection, name: str, now: datetime) -> None:
@@ -206,7 +205,7 @@ async def add_second_factor(
     c = job_user.c
     values = {"TotpSecret": secret, "TotpStep": step, "RecoveryJson": recovery_json}
     change = job_user.update().where(c.Name == name, c.TotpSecret.is_(None)).values(values)
-    return (await connection.execute(change)).rowcount == 1
+    return await changed(connection, change) == 1
 
 
 async def remove_second_factor(connection: AsyncConnection, name: str) -> bool:
@@ -214,7 +213,7 @@ async def remove_second_factor(connection: AsyncConnection, name: str) -> bool:
     c = job_user.c
     nothing = {"TotpSecret": None, "TotpStep": None, "RecoveryJson": None}
     change = job_user.update().where(c.Name == name, c.TotpSecret.is_not(None)).values(nothing)
-    return (await connection.execute(change)).rowcount == 1
+    return await changed(connection, change) == 1
 
 
 async def use_step(connection: AsyncConnection, name: str, step: int) -> bool:
@@ -222,7 +221,7 @@ async def use_step(connection: AsyncConnection, name: str, step: int) -> bool:
     c = job_user.c
     unused = sa.or_(c.TotpStep.is_(None), c.TotpStep < step)
     change = job_user.update().where(c.Name == name, unused).values(TotpStep=step)
-    return (await connection.execute(change)).rowcount == 1
+    return await changed(connection, change) == 1
 
 
 async def use_recovery_code(
@@ -231,7 +230,7 @@ async def use_recovery_code(
     """Change the recovery codes that are left; whether nobody else has meanwhile."""
     c = job_user.c
     change = job_user.update().where(c.Name == name, c.RecoveryJson == before)
-    return (await connection.execute(change.values(RecoveryJson=after))).rowcount == 1
+    return await changed(connection, change.values(RecoveryJson=after)) == 1
 
 
 async def roles(connection: AsyncConnection) -> list[Row]:
@@ -253,8 +252,7 @@ async def keep_role(connection: AsyncConnection, name: str, grants_json: str) ->
 
 async def remove_role(connection: AsyncConnection, name: str) -> bool:
     """Remove a role; whether there was one."""
-    gone = await connection.execute(job_role.delete().where(job_role.c.Name == name))
-    return gone.rowcount == 1
+    return await changed(connection, job_role.delete().where(job_role.c.Name == name)) == 1
 
 
 async def holders(connection: AsyncConnection, role: str) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import WAITING, RunState
 from .dialects import known
+from .dialects.counting import changed
 from .dialects.frequent import FrequentStatement
 from .runs.claim import Row, claim_of
 from .runs.settle import settle
@@ -146,8 +147,7 @@ async def remove_lost(connection: AsyncConnection, lost: Beat) -> bool:
         job_server.c.Id == lost.server_id, job_server.c.HeartbeatAt == lost.at
     )
     free = there.with_for_update(skip_locked=True).scalar_subquery()
-    result = await connection.execute(sa.delete(job_server).where(job_server.c.Id == free))
-    return result.rowcount == 1
+    return await changed(connection, sa.delete(job_server).where(job_server.c.Id == free)) == 1
 
 
 async def rescue(

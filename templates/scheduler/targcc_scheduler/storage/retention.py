@@ -19,6 +19,7 @@ from ..core.actor import SYSTEM
 from ..core.states import FINAL, RunState
 from .audit import audit
 from .dialects import known
+from .dialects.counting import changed
 from .runs.operate import delete_rows
 from .tables import job_batch, job_link, job_run, logged_job
 from .ties.batches.rows import BatchState
@@ -87,12 +88,12 @@ async def remove(connection: AsyncConnection, kept: Kept, keys: list[int]) -> in
     runs = {key: key for key in keys} if kept is RUNS else await _runs_of(connection, keys)
     needed = await _needed(connection, sorted(set(runs.values())))
     gone = [key for key in keys if runs.get(key) not in needed]
-    if kept is RUNS and gone:
-        await delete_rows(connection, gone)
-    elif gone:
-        among = known.of(connection).among(kept.key, gone)
-        await connection.execute(sa.delete(kept.key.table).where(among))
-    return len(gone)
+    if not gone:
+        return 0
+    if kept is RUNS:
+        return await delete_rows(connection, gone)
+    among = known.of(connection).among(kept.key, gone)
+    return await changed(connection, sa.delete(kept.key.table).where(among))
 
 
 async def _runs_of(connection: AsyncConnection, history: list[int]) -> dict[int, int]:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..core.states import RunState
 from .dialects import known
+from .dialects.counting import changed
 from .dialects.listed import is_among, listed
 from .tables import UtcDateTime, job_run, job_schedule
 
@@ -123,7 +124,7 @@ async def restart(
 async def go_on_from(connection: AsyncConnection, name: str, last_slot: datetime) -> bool:
     """Let slots after ``last_slot`` be the next ones of a job; whether it has been scheduled before."""
     statement = sa.update(job_schedule).where(job_schedule.c.JobName == name)
-    return (await connection.execute(statement.values(LastSlot=last_slot))).rowcount == 1
+    return await changed(connection, statement.values(LastSlot=last_slot)) == 1
 
 
 async def own(connection: AsyncConnection, names: Collection[str], release: str) -> None:

@@ -58,7 +58,7 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
         Problem: they may not do this, or may not know whether what it is about exists.
     """
     web = get_web(request)
-    scheduler, template = web.scheduler, _template(request, web.prefix)
+    scheduler, template = web.scheduler, template_of(request, web.prefix)
     required = principal.role in scheduler.settings.second_factor_roles
     if required and principal.second_factor is False and template not in ENROLMENT:
         raise SecondFactorNeeded(
@@ -79,8 +79,8 @@ async def admit(request: Request, principal: Principal, needed: Role) -> None:
     visibility.set(_visible(principal, scheduler))
 
 
-def _template(request: Request, prefix: str) -> str:
-    """The path of the route below the prefix; earlier releases of FastAPI have it with the prefix, as the request has."""
+def template_of(request: Request, prefix: str) -> str:
+    """Return the path of the route below the prefix; earlier releases of FastAPI have it with the prefix, as the request has."""
     template: str = request.scope["route"].path
     path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
     is_whole = template.count("/") == path.rstrip("/").count("/")

@@ -39,10 +39,6 @@ class ApiRoute(GuardedRoute):
         try:
             if request.method == "GET":
                 return await self._shown(handler, request)
-            if "If-Match" in request.headers:
-                handler = partial(self._if_unchanged, handler)
-            if request.method == "POST" and HEADER in request.headers:
-                handler = partial(once, handler)
             return await with_database(handler, request)
         except Problem as problem:
             return problem.response()
@@ -50,6 +46,14 @@ class ApiRoute(GuardedRoute):
             return _unprocessable(error).response()
         except HTTPException as error:
             return Problem(error.status_code, "Refused", str(error.detail)).response()
+
+    async def carry_out(self, handler: Handler, request: Request) -> Response:
+        """Carry out a change that is repeated once, and one that asks for a version on that version only."""
+        if request.method != "GET" and "If-Match" in request.headers:
+            handler = partial(self._if_unchanged, handler)
+        if request.method == "POST" and HEADER in request.headers:
+            return await once(handler, request)
+        return await handler(request)
 
     async def _shown(self, handler: Handler, request: Request) -> Response:
         """What a route shows: only the fields that are asked for, with its version; nothing when the caller has that version."""

@@ -12,7 +12,7 @@ from ..core.actor import Actor, ActorKind
 from ..core.errors import CredentialsRefused
 from ..security.roles import Principal, Role
 from .admission import admit, with_grants
-from .problems import Problem
+from .problems import Problem, before_the_body
 from .site_names import is_same_origin
 from .state import get_web
 
@@ -64,6 +64,7 @@ def api_needs(role: Role, *, one_job: bool = False) -> Callable[[Request], Await
         one_job: The route is about one job, and asks :func:`require_job` itself about a token that may start some jobs only.
     """
 
+    @before_the_body
     async def check(request: Request) -> Principal:
         principal = await find_principal(request)
         if principal is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import datetime
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,36 +16,44 @@ from starlette.exceptions import HTTPException
 
 from ..scheduler import Scheduler
 from ..storage.requests import answers
-from .authentication import actor, find_principal
-from .problems import Handler, Problem, with_database
-from .state import get_scheduler
+from .admission import template_of
+from .authentication import actor
+from .problems import Handler, Problem, admitted, with_database
+from .state import get_scheduler, get_web
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_FAULT = 500
+_CHUNK = 2**20
+_LEAST_WAIT, _MOST_WAIT = 1, 3600
+"""Seconds of ``Retry-After``."""
 
 
 async def once(handler: Handler, request: Request) -> Response:
     """The answer of ``handler``, or the one that an earlier request with this key got.
 
+    Args:
+        handler: Carries the request out.
+        request: Its route has admitted the sender.
+
     Raises:
         Problem: the key is no key, was used for something else, or its first request has no answer yet.
     """
-    principal = await find_principal(request)
+    principal = admitted(request)
     if principal is None:
-        return await handler(request)  # which says that it does not know who asks
+        return await handler(request)
     key = request.headers[HEADER]
     if not _KEY.fullmatch(key):
         raise Problem(422, "No such key", f"{HEADER} is 1 to 200 visible characters of ASCII")
     kind = str(actor(request, principal).kind)  # a token may be called like a user
-    scheduler, scope = get_scheduler(request), _digest(kind, principal.name, request.url.path)
+    scheduler, scope = get_scheduler(request), _digest(kind, principal.name, _address(request))
     rights = f"{principal.role} {principal.jobs} {principal.grants}"
-    digest = _digest(rights, request.url.query, (await request.body()).decode("latin-1"))
+    digest = _digest(rights, request.url.query, body=await request.body())
     now = scheduler.clock.now()
     first = await scheduler.change(lambda db: answers.begin(db, scope, key, digest=digest, now=now))
     if first is not None:
-        return _again(first, digest, key)
+        return _again(first, digest, key, now)
     return await _carry_out(scheduler, scope, key, handler, request)
 
 
@@ -62,7 +71,7 @@ async def _carry_out(
     return answer
 
 
-def _again(first: answers.Kept, digest: str, key: str) -> Response:
+def _again(first: answers.Kept, digest: str, key: str, now: datetime) -> Response:
     if first.digest != digest:
         raise Problem(
             422,
@@ -74,11 +83,30 @@ def _again(first: answers.Kept, digest: str, key: str) -> Response:
             409,
             "Not answered yet",
             f"the first request with this {HEADER} is being carried out, or its process has died: look whether it did what you want",
+            headers={"Retry-After": str(_retry_after(first, now))},
         )
     return Response(
         first.body, first.status, media_type="application/json", headers={REPLAYED: "true"}
     )
 
 
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+def _retry_after(first: answers.Kept, now: datetime) -> int:
+    """Return after how many seconds to ask again: the longer there is no answer, the later."""
+    age = int((now - first.begun_at).total_seconds())
+    return min(max(age, _LEAST_WAIT), _MOST_WAIT)
+
+
+def _address(request: Request) -> str:
+    """Return the path of a request below ``/api``, the same for each prefix under which the API is."""
+    parts = template_of(request, get_web(request).prefix).count("/")
+    return "/" + "/".join(request.url.path.strip("/").split("/")[-parts:])
+
+
+def _digest(*texts: str, body: bytes | None = None) -> str:
+    """Return the digest of texts, and of a body, which is read as Latin-1."""
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass"))
+    if body is not None:
+        digest.update(b"\0")
+        for start in range(0, len(body), _CHUNK):  # in parts: a body may hold large files
+            digest.update(body[start : start + _CHUNK].decode("latin-1").encode())
+    return digest.hexdigest()

@@ -31,9 +31,13 @@ _KEY = {
     "name": HEADER,
     "in": "header",
     "schema": {"type": "string", "maxLength": 200},
-    "description": "A name of your own for this request. Sent again within 24 hours, it gets the first answer and does nothing more.",
+    "description": "A name of your own for this request. Sent again within 24 hours, it gets the first answer and does nothing more; while the first request is being carried out, it gets the status 409 with `Retry-After`.",
 }
 _NOT_ANSWERED = "The first request with this key has no answer yet"
+_RETRY_AFTER = {
+    "schema": {"type": "integer"},
+    "description": f"Seconds after which to ask again, of a request whose `{HEADER}` has no answer yet.",
+}
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -91,7 +95,8 @@ def _say_problems(found: dict[str, Any]) -> None:
             parameters = said.setdefault("parameters", [])
             if method == "post":
                 parameters.append(_KEY)
-                said["responses"].setdefault("409", _problem(_NOT_ANSWERED))
+                refusal = said["responses"].setdefault("409", _problem(_NOT_ANSWERED))
+                refusal["headers"] = {"Retry-After": _RETRY_AFTER}
             if method == "get":
                 _say_shown(path, said)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +14,11 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from ..core.errors import QueryTimeout, SchedulerOff, SchemaError
+from ..core.numbers import whole
+from ..core.outage import in_short
 from ..core.scope.visibility import everything_visible
 from ..search.errors import SearchError
+from ..security.roles import Principal
 from .site_names import answers_to
 
 SECURITY_HEADERS = {
@@ -39,6 +42,9 @@ _CLIENT_CLOSED_REQUEST = 499
 log = logging.getLogger("targcc.web.problems")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Check = Callable[[Request], Awaitable[Principal]]
+_CHECKED = "targcc.checked"
+"""The key, in the scope of a request, of the results of its checks."""
 
 
 class Problem(Exception):  # noqa: N818 - the name of RFC 9457
@@ -74,17 +80,46 @@ class Problem(Exception):  # noqa: N818 - the name of RFC 9457
         )
 
 
+def before_the_body(check: Check) -> Check:
+    """Make a dependency of routes that admits the sender of a request: :class:`GuardedRoute` asks it before the body is read, and once."""
+
+    async def checked(request: Request) -> Principal:
+        results: dict[Check, Principal] = request.scope.setdefault(_CHECKED, {})
+        if checked not in results:
+            results[checked] = await check(request)
+        return results[checked]
+
+    checked.admits_sender = True  # type: ignore[attr-defined]  # GuardedRoute looks for it
+    return checked
+
+
+def admitted(request: Request) -> Principal | None:
+    """Return the sender of a request whose route has admitted them; ``None`` where a route admits everybody."""
+    results: dict[Check, Principal] = request.scope.get(_CHECKED, {})
+    return next(iter(results.values()), None)
+
+
 class GuardedRoute(APIRoute):
-    """A route whose answers have the security headers and are not cached, and that answers to names of this site only."""
+    """A route whose answers have the security headers and are not cached, and that answers to names of this site only.
+
+    The sender is admitted before the body is read.
+    """
 
     checks_host = True
 
     def get_route_handler(self) -> Handler:
         """The handler, with the headers added to its answer."""
         handler = super().get_route_handler()
+        calls = [dependency.call for dependency in self.dependant.dependencies]
+        checks: list[Check] = [one for one in calls if one and hasattr(one, "admits_sender")]
+
+        async def admitting(request: Request) -> Response:
+            for check in checks:
+                await check(request)
+            return await self.carry_out(handler, request)
 
         async def guarded(request: Request) -> Response:
-            chosen = handler if self._is_meant(request) else _refuse_host
+            chosen = admitting if self._is_meant(request) else _refuse_host
             with everything_visible():  # until it is known who asks
                 response = await while_somebody_waits(self.answer(chosen, request), request)
             response.headers.setdefault("Cache-Control", "no-store")
@@ -103,6 +138,10 @@ class GuardedRoute(APIRoute):
 
     async def answer(self, handler: Handler, request: Request) -> Response:
         """The handler's answer; subclasses turn errors into answers here."""
+        return await handler(request)
+
+    async def carry_out(self, handler: Handler, request: Request) -> Response:
+        """Answer a request whose sender is admitted; subclasses do here what comes before the handler."""
         return await handler(request)
 
 
@@ -146,20 +185,19 @@ async def _disconnected(request: Request) -> None:
 
 
 def _refuse_large_body(request: Request) -> None:
-    """Refuse a body that is large or of unknown length: it is read before the sender is authenticated."""
+    """Refuse a body that is large or of unknown length."""
     length = request.headers.get("content-length", "0")
     endless = "transfer-encoding" in request.headers
     web = getattr(request.app.state, "targcc", None)
     if web is not None and getattr(request.scope.get("endpoint"), "takes_files", False):
-        # Such a route reads its body when it knows the sender.
         most = web.scheduler.settings.max_file_bytes
-        if endless or not length.isdigit() or int(length) > most + _MOST_BODY_BYTES:
+        if endless or whole(length, most + _MOST_BODY_BYTES) is None:
             raise Problem(
                 413,
                 "That is too much",
                 f"The files of a request may have {most:,} bytes together, and it says how many: TARGCC_MAX_FILE_BYTES.",
             )
-    elif endless or not length.isdigit() or int(length) > _MOST_BODY_BYTES:
+    elif endless or whole(length, _MOST_BODY_BYTES) is None:
         raise Problem(
             413, "That is too much", "A request may hold a million bytes, and says how many."
         )
@@ -202,7 +240,8 @@ async def with_database(handler: Handler, request: Request) -> Response:
     except SchemaError as error:
         raise Problem(503, "The tables are of another release", str(error)) from error
     except (sa.exc.DBAPIError, OSError) as error:
-        log.exception("the database did not answer")
+        short = in_short(error)  # a traceback would show the statement with its values
+        log.error("the database did not answer: %s", short)  # noqa: TRY400
         raise Problem(
             503, "The database does not answer", "This page works again as soon as it does."
         ) from error

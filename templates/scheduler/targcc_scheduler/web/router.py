@@ -69,8 +69,8 @@ def mount(
     Args:
         app: The app; call it before a ``mount("/")`` and any route that catches all.
         prefix: Default: ``dashboard_path`` of the settings, which is ``/jobs``.
-        identify: Says who asks: a function of the request, or a dependency of a FastAPI app such as its ``current_user``. It returns a
-            name and a role (``viewer``, ``operator`` or ``admin``), or ``None`` for somebody unknown, or raises ``HTTPException``. With it
+        identify: Says who asks: a function of the request, or a dependency of a FastAPI app such as its ``current_user``. A plain
+            function is called in a thread. It returns a name and a role (``viewer``, ``operator`` or ``admin``), or ``None`` for somebody unknown, or raises ``HTTPException``. With it
             there is no login page here; API tokens work as ever.
         login_url: Where people sign in to the app; without it they get the status 401.
         scheduler: Default: one is made when the app starts.

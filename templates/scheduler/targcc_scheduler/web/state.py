@@ -50,6 +50,7 @@ class Web:
         guard: Limits attempts to sign in.
         codes: Limits attempts at a second factor; only who knows the password can make one wait.
         openid: The OpenID provider at which people sign in, if there is one.
+        answers: Limits answers in the provider's name, by address: each costs a request to the provider.
         tried: The scheduler was started once, or tried to.
         trouble: Why it is not started; empty when it is, or need not be.
         checks: Compares passwords.
@@ -71,6 +72,7 @@ class Web:
     guard: LoginGuard = field(default_factory=LoginGuard)
     codes: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=5))
     openid: OpenIDClient | None = None
+    answers: AttemptLimiter = field(default_factory=lambda: AttemptLimiter(free=10))
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str = NOT_STARTED
     checks: PasswordChecks = field(default_factory=PasswordChecks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -28,9 +29,9 @@ from .claiming.claimer import Claimer
 from .claiming.fitting import Fitting
 from .claiming.lease import Lease
 from .claiming.parents import parents_of
-from .next_state import AttemptResult, next_state
+from .next_state import AttemptResult, failures_of, next_state
 from .node_services import NodeServices
-from .outcome import Outcome, raised_outcome, refused_outcome
+from .outcome import Outcome, Wait, raised_outcome, refused_outcome, rule_wait
 from .processes.invocation import ProcessInvocation
 from .processes.pool import ProcessPool
 from .recorder import RecordWriter, RunRecorder
@@ -42,6 +43,9 @@ log = logging.getLogger("targcc.worker.executor")
 
 _LAST_CHANCE_SECONDS = 2.0
 """How long a coroutine may take to end after ``CancelledError``."""
+_STOP_FOLLOWS_SECONDS = 1.0
+"""How long after the end of a job's process the node may hear that it has to stop: both may have been told at once."""
+_SHUTS_DOWN = "the process is shutting down"
 
 
 class Executor:
@@ -105,6 +109,7 @@ class Executor:
         self._poison: set[int] = set()
         self._stopping: str | None = None
         self._closing = asyncio.Event()
+        self._stop_expected = asyncio.Event()
         self._hurried = asyncio.Event()
 
     # What an engine calls.
@@ -194,8 +199,13 @@ class Executor:
         for attempt in self._running.values():
             attempt.tell(StopReason.LOST, "another node has taken the run over")
 
+    def expect_stop(self) -> None:
+        """Release a run whose process is ended from outside: the node is about to stop."""
+        self._stop_expected.set()
+
     def shut_down(self, reason: str) -> None:
         """Tell every run to stop, those that begin from now on too; what does not end in time is released."""
+        self.expect_stop()
         self._stopping = reason
         self._closing.set()
         for attempt in self._running.values():
@@ -246,12 +256,15 @@ class Executor:
         if not attempt.ended.done():
             await self._stop(attempt, invocation)
         finished = attempt.ended.result() if attempt.ended.done() else None
+        from_outside = finished is not None and finished.from_outside
+        if from_outside and attempt.ctx.stop_reason is None and await self._stop_follows():
+            attempt.ctx.tell_to_stop(StopReason.SHUTDOWN, self._stopping or _SHUTS_DOWN)
         return AttemptResult(
             ended_at=self._clock.now(),
             outcome=finished.outcome if finished else None,
             stopped=attempt.ctx.stop_reason,
             stop_message=attempt.ctx.cancel_reason or "",
-            noticed=attempt.ctx.noticed or attempt.forced,
+            noticed=attempt.ctx.noticed or attempt.forced or from_outside,
             abandoned=finished is None,
             untouched=not (finished is None or finished.interrupted or attempt.ctx.noticed),
             duration_ms=round((time.monotonic() - attempt.began) * 1000),
@@ -262,6 +275,12 @@ class Executor:
                 else finished.memory_mb
             ),
         )
+
+    async def _stop_follows(self) -> bool:
+        """Whether the node stops: whoever ends all processes of a service may reach that of a job first."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_expected.wait(), _STOP_FOLLOWS_SECONDS)
+        return self._stop_expected.is_set()
 
     def _not_begun(self, attempt: RunningAttempt) -> AttemptResult:
         return AttemptResult(
@@ -283,12 +302,14 @@ class Executor:
         attempt.watch_time()
 
         if definition.isolation == "process":
+            ctx.take(arguments)
             return self._processes.begin(
                 definition,
                 ctx,
                 (attempt.claim.arguments_json, here),
                 hooks=hooks,
                 recorder=attempt.recorder,
+                failures=failures_of(attempt.claim),
                 when=self._lease.then,
                 on_begin=attempt.begun,
                 on_end=on_end,
@@ -341,7 +362,29 @@ class Executor:
             stack_of(thread if thread is not None else self._jobs.thread.thread),
         )
 
+    async def _asked(self, attempt: RunningAttempt, ended: AttemptResult) -> Wait | None:
+        """What the job's back-off rule says of a run that is to be tried again."""
+        definition, claim = attempt.definition, attempt.claim
+        if ended.stopped is StopReason.LOST:
+            return None
+        default = next_state(ended, claim, definition, server=self._server_name)
+        if default.state is not RunState.RETRYING:
+            return None
+        finished = attempt.ended.result() if attempt.ended.done() else None
+        error: BaseException = RuntimeError(default.message)
+        if ended.stopped is StopReason.TIMEOUT:
+            error = TimeoutError(ended.stop_message)
+        elif finished is not None and finished.asked:
+            return finished.wait
+        elif finished is not None and finished.error is not None:
+            error = finished.error
+        return await asyncio.to_thread(
+            rule_wait, definition, attempt.ctx, failures_of(claim), error
+        )
+
     async def _settle(self, attempt: RunningAttempt, ended: AttemptResult) -> None:
+        if attempt.definition.backoff_rule is not None:
+            ended = replace(ended, wait=await self._asked(attempt, ended))
         await self._records.written(attempt.recorder)
         lines, progress = attempt.recorder.close()
         claim = attempt.claim

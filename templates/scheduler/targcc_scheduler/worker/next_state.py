@@ -13,7 +13,7 @@ from ..core.states import RunState
 from ..jobs.context import StopReason
 from ..jobs.definition import JobDefinition
 from ..storage.runs.values import AttemptRecord, Claim, Settlement
-from .outcome import Outcome
+from .outcome import Outcome, Wait
 
 LONGEST_BACKOFF = timedelta(hours=1)
 
@@ -33,6 +33,7 @@ class AttemptResult:
         duration_ms: How long it took.
         cpu_ms: Processor time of its own thread or coroutine, if that was measured.
         memory_mb: By how much the process's resident memory grew meanwhile; 0 when it shrank.
+        wait: What the job's back-off rule says of the next attempt; ``None``: the default back-off holds.
     """
 
     ended_at: datetime
@@ -45,6 +46,7 @@ class AttemptResult:
     duration_ms: int = 0
     cpu_ms: int | None = 0
     memory_mb: int = 0
+    wait: Wait | None = None
 
 
 # What stands for the outcome of a job that went on when its process ended.
@@ -125,6 +127,26 @@ def backoff(definition: JobDefinition, failures: int, factor: float) -> timedelt
     return min(doubled, max(LONGEST_BACKOFF, definition.backoff)) * factor
 
 
+def failures_of(claim: Claim) -> int:
+    """How many attempts of a run have failed once this one has; an attempt whose node was lost is not a failure."""
+    return max(claim.attempt - claim.lost_workers, 1)
+
+
+def _due_at(
+    ended: AttemptResult,
+    definition: JobDefinition,
+    failures: int,
+    jitter: Callable[[], float],
+) -> datetime:
+    """When the next attempt begins: as the job's rule says, exactly; else after the back-off."""
+    wait = ended.wait
+    if wait is None:
+        wait = backoff(definition, failures, jitter())
+    if isinstance(wait, datetime):
+        return max(wait, ended.ended_at)
+    return ended.ended_at + wait
+
+
 def _was_interrupted(outcome: Outcome, ended: AttemptResult) -> bool:
     """Whether a job that was told of a shutdown did not finish its work."""
     if outcome.ok:
@@ -139,7 +161,7 @@ def _failure(
     jitter: Callable[[], float],
 ) -> Settlement:
     claim, record = attempt.claim, attempt.record(outcome)
-    failures = max(claim.attempt - claim.lost_workers, 1)
+    failures = failures_of(claim)
     if definition is None or not outcome.retry or failures > definition.retries:
         return Settlement(
             claim=claim,
@@ -148,7 +170,7 @@ def _failure(
             message=outcome.message,
             attempt=record,
         )
-    due_at = attempt.ended.ended_at + backoff(definition, failures, jitter())
+    due_at = _due_at(attempt.ended, definition, failures, jitter)
     return Settlement(
         claim=claim,
         state=RunState.RETRYING,

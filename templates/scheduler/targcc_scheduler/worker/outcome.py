@@ -8,16 +8,33 @@ else; it can be settled whatever the job did.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
+import math
+import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
-from ..core.errors import JobCancelled
+from ..core.errors import JobCancelled, JobError
 from ..core.kept.metadata import metadata_json
 from ..core.kept.texts import exception_line, kept_text, text_of, type_name
 from ..core.kept.tracebacks import stack_trace
+from ..jobs.context import JobContext
+from ..jobs.definition import FailedRun, JobDefinition
 from ..jobs.result import JobResult
+from ..schedules import parse_duration
+
+Wait: TypeAlias = timedelta | datetime
+"""The wait before the next attempt, or its instant in UTC."""
+
+LONGEST_WAIT = timedelta(days=3653)
+"""A back-off rule that returns more is wrong: such as one that counts in milliseconds."""
+
+_RULE_SECONDS = 5.0
+"""How long a back-off rule may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +90,109 @@ def raised_outcome(error: BaseException) -> Outcome:
 def refused_outcome(message: str) -> Outcome:
     """The outcome of a job that was not begun: trying again cannot help."""
     return Outcome(ok=False, message=kept_text(message), retry=False)
+
+
+def result_error(returned: object) -> BaseException | None:
+    """The exception that a job put into its result."""
+    if not issubclass(type(returned), JobResult):
+        return None
+    try:
+        error: Any = returned.exception  # type: ignore[attr-defined]  # checked above
+    except BaseException:  # noqa: BLE001 - a result's own code may raise anything
+        return None
+    return error if issubclass(type(error), BaseException) else None
+
+
+def rule_wait(
+    definition: JobDefinition, ctx: JobContext, failures: int, error: BaseException
+) -> Wait | None:
+    """Ask the job's back-off rule for the wait before the next attempt.
+
+    Returns:
+        The wait; ``None`` where the rule leaves it to the default, or fails: the run's log then says why.
+    """
+    try:
+        return decided_wait(definition, ctx.failed(failures), error)
+    except BaseException:  # whatever a rule raises, its run is retried
+        ctx.log.exception("the back-off rule failed, so the default back-off holds")
+        return None
+
+
+def decided_wait(definition: JobDefinition, run: FailedRun, error: BaseException) -> Wait | None:
+    """Call the job's back-off rule, in a thread of its own, and read its answer.
+
+    Returns:
+        The wait; ``None`` where the rule leaves it to the default.
+
+    Raises:
+        JobError: the answer is no wait, or none comes within five seconds.
+        BaseException: the rule raised it.
+    """
+    rule, zone = definition.backoff_rule, ZoneInfo(definition.timezone)
+    if rule is None:
+        return None
+    if not issubclass(type(error), Exception):  # such as SystemExit
+        error = RuntimeError(exception_line(error))
+    answers: list[Wait | None] = []
+    faults: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(_wait(rule(run, error), zone))  # type: ignore[arg-type]  # an Exception by now
+        except BaseException as fault:  # noqa: BLE001 - raised in the thread that asks
+            faults.append(fault)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(
+        target=context.run, args=(ask,), name=f"targcc-backoff {run.job_name}", daemon=True
+    )
+    thread.start()
+    thread.join(_RULE_SECONDS)
+    if faults:
+        raise faults[0]
+    if not answers:
+        raise JobError(f"it has not answered within {_RULE_SECONDS:g} s")
+    return answers[0]
+
+
+def written_wait(wait: Wait | None) -> float | str | None:
+    """A wait as JSON holds it; :func:`read_wait` reads it."""
+    if isinstance(wait, timedelta):
+        return wait.total_seconds()
+    return wait.isoformat() if wait is not None else None
+
+
+def read_wait(written: float | str | None) -> Wait | None:
+    """What :func:`written_wait` wrote."""
+    if isinstance(written, str):
+        return datetime.fromisoformat(written)
+    return timedelta(seconds=written) if written is not None else None
+
+
+def _wait(answer: object, zone: ZoneInfo) -> Wait | None:
+    """The answer of a rule, as plain values; an instant that has passed, and a wait below 0, is now."""
+    kind = type(answer)
+    wait: timedelta | None = None
+    if answer is None:
+        return None
+    if isinstance(answer, datetime):
+        aware = answer if answer.tzinfo is not None else answer.replace(tzinfo=zone)
+        utc = aware.astimezone(UTC)
+        at = datetime.combine(utc.date(), utc.time(), UTC)  # of exactly this class
+        if at - datetime.now(UTC) <= LONGEST_WAIT:
+            return at
+    elif isinstance(answer, timedelta):
+        wait = timedelta(seconds=answer.total_seconds())
+    elif isinstance(answer, str):
+        wait = parse_duration(answer)
+    elif isinstance(answer, int | float) and kind is not bool and math.isfinite(answer):
+        wait = timedelta(seconds=float(answer))
+    if wait is None or wait > LONGEST_WAIT:
+        _close(answer)
+        raise JobError(
+            f"it returned {text_of(answer, 200)} of type {type_name(answer)}; a wait is seconds, a timedelta, a datetime or a text such as 90s, of ten years at most"
+        )
+    return max(wait, timedelta())
 
 
 def _of_result(result: JobResult, *, explicit: bool) -> Outcome:

@@ -11,7 +11,7 @@ import time
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dishka import AsyncContainer
@@ -25,7 +25,14 @@ from ..jobs.result import JobResult
 from .cpu_meter import CpuMeter
 from .hooks.through import through
 from .injection import services_for
-from .outcome import Outcome, raised_outcome, returned_outcome, shown_result
+from .outcome import (
+    Outcome,
+    Wait,
+    raised_outcome,
+    result_error,
+    returned_outcome,
+    shown_result,
+)
 
 log = logging.getLogger("targcc.worker.runner")
 
@@ -39,13 +46,19 @@ _LAST_HOOKS_SECONDS = 2.0
 class InvocationResult:
     """What a job returned or raised, and the processor time it took, if that was measured; of a process of its own also the memory, in MiB.
 
-    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already.
+    ``interrupted`` says that its code was stopped by force, and not only to be stopped, when it had ended already; ``from_outside`` that
+    neither the node nor the job ended its process. ``error`` is what it raised or put into its result, in the process where it ran. ``asked``
+    says that this process has asked the job's back-off rule; ``wait`` is the answer.
     """
 
     outcome: Outcome
     cpu_ms: int | None = 0
     memory_mb: int | None = None
     interrupted: bool = False
+    from_outside: bool = False
+    error: BaseException | None = field(default=None, repr=False, compare=False)
+    asked: bool = False
+    wait: Wait | None = None
 
 
 class JobLoop:
@@ -151,6 +164,7 @@ class Invocation:
         self._interrupted = False
         self._error: BaseException | None = None
         self._raised: Outcome | None = None
+        self._failure: BaseException | None = None
         self.job_thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -193,9 +207,13 @@ class Invocation:
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
             known = self._raised if error is self._error else None
             outcome = known or raised_outcome(error)
+            self._failure = error
         finally:
             self._jobs.contexts.discard(self._ctx)
-        self._on_end(InvocationResult(outcome, meter.cpu_ms, interrupted=self._interrupted))
+        finished = InvocationResult(
+            outcome, meter.cpu_ms, interrupted=self._interrupted, error=self._failure
+        )
+        self._on_end(finished)
 
     def _enter(self) -> None:
         """Tell the watchdog whose code the loop is in."""
@@ -230,7 +248,7 @@ class Invocation:
             if (context := self._definition.signature.context) is not None:
                 arguments[context] = self._ctx
             if inspect.iscoroutinefunction(function):
-                return returned_outcome(await meter.measure(function(**arguments)))
+                return self._returned(await meter.measure(function(**arguments)))
             return await self._call_in_thread(function, arguments, meter)
 
     async def _make(self, stack: AsyncExitStack) -> Callable[..., Any]:
@@ -269,7 +287,7 @@ class Invocation:
             raise self._error  # through the scope of the container, whose services roll back
         if isinstance(outcome, Outcome):
             return outcome
-        return returned_outcome(await meter.measure(self._awaited(outcome)))
+        return self._returned(await meter.measure(self._awaited(outcome)))
 
     def _outcome_of(
         self, function: Callable[..., Any], arguments: Mapping[str, Any]
@@ -283,7 +301,13 @@ class Invocation:
         except BaseException as error:  # noqa: BLE001 - whatever a job raises is its result
             self._error, self._raised = error, raised_outcome(error)
             return self._raised
-        return returned_outcome(returned)
+        return self._returned(returned)
+
+    def _returned(self, value: object) -> Outcome:
+        outcome = returned_outcome(value)
+        if not outcome.ok:
+            self._failure = result_error(value)
+        return outcome
 
     async def _awaited(self, value: Awaitable[Any]) -> Any:
         if self._stopped:  # while it was in its thread

@@ -8,11 +8,21 @@ import click
 
 from targcc_gen.cli.options import project_option
 
-_HERE = "targcc-gen merge-driver %O %A %B %P"
-# Whoever has the settings and no targcc-gen gets what git does by itself.
-_COMMAND = (
-    f"if command -v targcc-gen >/dev/null 2>&1; then {_HERE}; else git merge-file %A %O %B; fi"
-)
+_CONFLICT = 3
+"""The exit status where something is left for a person; a program that does not even start has 1, 2, 126 or 127."""
+_COMMAND = f"""
+targcc-gen merge-driver %O %A %B %P
+case $? in
+    0) exit 0 ;;
+    {_CONFLICT}) exit 1 ;;
+esac
+if command -v targcc-gen >/dev/null 2>&1
+then echo 'targcc-gen failed (see above): git merges' %P 'line by line' >&2
+else echo 'targcc-gen is not on the PATH: git merges' %P 'line by line' >&2
+fi
+git merge-file -L ours -L base -L theirs %A %O %B || exit 1
+""".strip()
+"""Where targcc-gen cannot merge, git does as without a driver: else our side alone would stand there, without markers."""
 _NEEDED = 3
 
 
@@ -27,7 +37,9 @@ def merge_driver(
     """Merge FILES as git asks for it: BASE OURS THEIRS [PATH]; the outcome is written to OURS.
 
     With --install, git calls it by itself in this clone: for targcc.yaml, which is merged key by key, for the lock, and for the
-    jobs' files, whose @job(…) is merged argument by argument. What both branches changed differently stays a conflict.
+    jobs' files, whose @job(…) is merged argument by argument. What both branches changed differently stays a conflict, with exit status 3.
+
+    Where git finds no targcc-gen on the PATH, or it fails, git merges line by line as it does by itself, and says so.
 
     \b
     Example:
@@ -47,7 +59,7 @@ def merge_driver(
     name = (files[_NEEDED] if len(files) > _NEEDED else files[1]).as_posix()
     text, is_clean = merge_versions(name, Versions(base, ours, theirs))
     files[1].write_bytes(text)
-    ctx.exit(0 if is_clean else 1)
+    ctx.exit(0 if is_clean else _CONFLICT)
 
 
 def _install(project: Path | None) -> None:

@@ -85,6 +85,11 @@ _DECISIONS = ("cron_dialect", "alert_email", "weekly", "polling", "runner_worker
 @click.option("--schema", help="For a database: the schema of c_Job.  [default: where it is found]")
 @click.option("--encoding", help="Encoding of the files, such as cp1255.  [default: found out]")
 @click.option(
+    "--dates",
+    type=click.Choice(["dmy", "mdy", "ymd"]),
+    help="Order of dates such as 07/11/2016.  [default: as another date of the file shows, such as 25/12/2016]",
+)
+@click.option(
     "--report",
     type=FILE,
     metavar="FILE",
@@ -129,6 +134,7 @@ def import_legacy(
     timezone: str | None,
     procedure_map: Path | None,
     encoding: str | None,
+    dates: str | None,
     **request: Any,
 ) -> None:
     """Bring the jobs of an old TARGCC database over.
@@ -153,7 +159,7 @@ def import_legacy(
     from datetime import UTC, datetime
 
     from targcc_gen.cli.commands.create.legacy.carrying_out import carry_out
-    from targcc_gen.cli.commands.create.legacy.reading import read
+    from targcc_gen.cli.commands.create.legacy.reading import How, read
     from targcc_gen.cli.commands.create.legacy.request import Asked, old_zone
     from targcc_gen.sources.c_job.procedures import load_procedure_map
     from targcc_gen.sources.c_job.source import CJobSource
@@ -168,5 +174,6 @@ def import_legacy(
     options = Options(zone, now, decided.pop("cron_dialect"), procedures=procedures, **decided)
     with tempfile.TemporaryDirectory(prefix="targcc-") as folder:
         source = CJobSource(Path(folder) / "history.jsonl" if asked.writes else None)
-        files = read(exports, source, zone, encoding=encoding, timeout=timeout, schema=schema)
+        how = How(encoding, dates, timeout, schema)
+        files = read(exports, source, zone, how)
         carry_out(asked, lambda project: source.convert(files, options, project=project))

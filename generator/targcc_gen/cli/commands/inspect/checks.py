@@ -203,10 +203,17 @@ def _database(root: Path, url: str) -> Finding:
     if not url:
         return Finding("ok", "the database that targcc.yaml names (TARGCC_DATABASE_URL is not set)")
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(_without_user(url))
         port = parts.port
     except ValueError as error:
         return Finding("fail", f"TARGCC_DATABASE_URL is no URL: {error}")
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return Finding(
+            "fail",
+            "TARGCC_DATABASE_URL is no URL",
+            "the scheduler runs on sqlite:///file.db or postgresql://user:password@host/name",
+        )
     kind = parts.scheme.partition("+")[0]
     if kind == "sqlite":
         return _sqlite(root, parts)
@@ -214,9 +221,16 @@ def _database(root: Path, url: str) -> Finding:
         return _reachable(parts.hostname or "localhost", port or _POSTGRESQL_PORT)
     return Finding(
         "fail",
-        f"TARGCC_DATABASE_URL begins with {parts.scheme or url[:12]!r}",
+        f"TARGCC_DATABASE_URL begins with {scheme!r}",
         "the scheduler runs on sqlite:///file.db or postgresql://user:password@host/name",
     )
+
+
+def _without_user(url: str) -> str:
+    """A URL without user and password: a password may hold a slash, and errors quote what follows."""
+    scheme, separator, rest = url.partition("://")
+    place, query, more = rest.partition("?")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{query}{more}"
 
 
 def _sqlite(root: Path, parts: SplitResult) -> Finding:

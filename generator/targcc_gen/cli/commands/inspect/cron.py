@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from zoneinfo import ZoneInfo
 
     from targcc_scheduler.schedules import CronSchedule, EverySchedule
 
@@ -150,7 +151,7 @@ def _answer(
 
 
 def _comparison(
-    schedule: CronSchedule, dialect: str, zone: tzinfo, start: datetime
+    schedule: CronSchedule, dialect: str, zone: ZoneInfo, start: datetime
 ) -> dict[str, Any]:
     """Find where another scheduler runs the same text at other times; the first few witnesses."""
     from datetime import UTC

@@ -11,6 +11,7 @@ from targcc_scheduler.schedules.classic import Weekly
 
 from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
+from targcc_gen.sources.c_job import tables
 from targcc_gen.sources.c_job.classic import built_ins
 from targcc_gen.sources.c_job.classic.schedules import Timing, schedule
 from targcc_gen.sources.c_job.history import History
@@ -76,7 +77,7 @@ def draft(row: Row, context: Context) -> Draft:
     code = code_of(row)
     if code is None:
         raise Refused("it has no lkpJob")
-    if deleted := cells.text(row, "deletedon"):
+    if deleted := tables.deleted_on(row):
         raise Refused(f"it was deleted on {deleted[:10]}")
     if reason := built_ins.dropped(code):
         raise Refused(f"{code} is built into TaskManager: {reason}")
@@ -99,24 +100,43 @@ def _reading(row: Row, context: Context, code: str) -> _Reading:
     runner = cells.text(row, "lkpjobrunner")
     name = f"{code} ({runner})" if code.lower() in context.shared and runner else code
     notes: list[str] = []
-    active = _bit(row, "active", "Active is not in the export: taken as active", notes)
+    active = _bit(row, "active", "taken as active", notes)
     managed = _bit(
         row,
         "ismanaged",
-        "IsManaged is not in the export: taken as run by TaskManager; of rows with 0 or NULL that is wrong",
+        "taken as run by TaskManager; of rows with 0 or NULL that is wrong",
         notes,
     )
     past = context.history.of(cells.key(row, "id"), name)
     timing = Timing(row, context.now, active, context.weekly, past, notes)
+    if not {"active", "ismanaged"} <= row.values.keys() and not _ran(timing):
+        notes.append("nothing shows that TaskManager ever ran it: created paused")
+        timing.active = False
     return _Reading(row, context, code, name, timing, managed)
 
 
-def _bit(row: Row, column: str, absent: str, notes: list[str]) -> bool:
-    """A bit as the old runner reads it: NULL is 0."""
-    if column not in row.values:
-        notes.append(absent)
-        return True
-    return bool(cells.flag(row, column))
+def _ran(timing: Timing) -> bool:
+    """Whether the export shows that a row ran, though not whether it is switched on."""
+    past = timing.past
+    return not timing.row.is_sparse and (timing.last_run is not None or past is not None)
+
+
+def _bit(row: Row, column: str, otherwise: str, notes: list[str]) -> bool:
+    """A bit as the old runner reads it: NULL is 0. A column that the export lacks is taken as 1.
+
+    Raises:
+        UnreadableCellError: It is neither 0 nor 1 nor NULL.
+    """
+    if column in row.values:
+        return bool(cells.flag(row, column))
+    name = {"active": "Active", "ismanaged": "IsManaged"}[column]
+    if row.is_sparse:
+        notes.append(
+            f"{name} is in no row of the export, and its format leaves NULL out: if it is NULL in all, TaskManager ran none of them"
+        )
+    else:
+        notes.append(f"{name} is not in the export: {otherwise}")
+    return True
 
 
 def _schedule(reading: _Reading) -> dict[str, Any]:
@@ -132,7 +152,7 @@ def _schedule(reading: _Reading) -> dict[str, Any]:
 
 def _as_before(reading: _Reading, found: Mapping[str, Any]) -> dict[str, Any]:
     """What the old server did about failures and missed slots: no retries, no timeout, and one run however late."""
-    if (seconds := cells.integer(reading.row, "timeoutsec") or 0) > 0:
+    if (seconds := cells.readable(cells.integer, reading.row, "timeoutsec") or 0) > 0:
         reading.note(
             f"TimeOutSec {seconds} stopped nothing on the old server, so the job has no timeout; give it timeout: {seconds}s if you want one"
         )
@@ -179,14 +199,13 @@ def _known(reading: _Reading) -> str | None:
 
 
 def _alerts(reading: _Reading, *, scheduled: bool) -> dict[str, Any] | None:
-    row = reading.row
     events = ["failure"]
-    if cells.flag(row, "sendnotificationonsuccess"):
+    if _wanted(reading, "sendnotificationonsuccess"):
         events.append("success")
         reading.note(
             "SendNotificationOnSuccess: the old server mailed once a day or when the remarks changed; now each success"
         )
-    if cells.flag(row, "sendalarmonmissed") and scheduled:
+    if scheduled and _wanted(reading, "sendalarmonmissed"):
         events.append("missed")
     addresses = reading.context.recipients.of(reading.id, reading.name) or reading.context.fallback
     if not addresses:
@@ -195,10 +214,19 @@ def _alerts(reading: _Reading, *, scheduled: bool) -> dict[str, Any] | None:
     return {"on": tuple(events), "email": addresses}
 
 
+def _wanted(reading: _Reading, column: str) -> bool:
+    """Whether a kind of mail was wanted; one that cannot be read is sent, as a mail too many is noticed."""
+    try:
+        return bool(cells.flag(reading.row, column))
+    except cells.UnreadableCellError as error:
+        reading.note(f"{error}: taken as 1")
+        return True
+
+
 def _old(reading: _Reading) -> OldJob:
     row = reading.row
     kind = cells.text(row, "enmjobtype") or ""
-    count = cells.integer(row, "cycliccount")
+    count = cells.readable(cells.integer, row, "cycliccount")
     return OldJob(
         name=reading.name,
         id=reading.id,

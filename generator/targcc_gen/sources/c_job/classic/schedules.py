@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from targcc_scheduler.schedules.classic import (
     ClassicSchedule,
@@ -22,6 +22,8 @@ from targcc_gen.readers import cells
 from targcc_gen.readers.rows import Row
 from targcc_gen.sources.c_job.model import Refused
 from targcc_gen.sources.model import Past
+
+T = TypeVar("T")
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SHORTEST_MONTH, _LONGEST_MONTH = 28, 31
@@ -62,19 +64,41 @@ class Timing:
         """The columns that say when it runs.
 
         Raises:
-            Refused: ``WhenToRun`` is something that only the old server knows, and the kind needs it.
+            Refused: A column that the kind needs cannot be read.
         """
-        when = cells.moment(self.row, "whentorun")
-        expression = cells.unknowns(self.row).get("whentorun")
-        if when is None and expression and kind.lower() in _NEEDS_WHEN:
-            raise Refused(f"it has no WhenToRun: {expression} is known to the old server only")
-        count = cells.integer(self.row, "cycliccount")
+        word = kind.lower()
+        if word in _NEEDS_WHEN and "whentorun" not in self.row.values:
+            raise Refused("WhenToRun is not in the export")
+        when = _needed(cells.moment, self.row, "whentorun", needed=word in _NEEDS_WHEN)
+        count = _needed(cells.integer, self.row, "cycliccount", needed=word.startswith("cyclic"))
+        is_counted = word in _COUNTED and count != 1
+        _needed(cells.moment, self.row, "nextruntime", needed=is_counted or word == "oneoff")
+        if self.next_run is None:
+            _needed(cells.moment, self.row, "lastruntime", needed=is_counted)
         return ClassicTimes(kind, when, count, self.next_run, self.last_run)
 
 
+def _needed(read: Callable[..., T | None], row: Row, column: str, *, needed: bool) -> T | None:
+    """A cell on which the schedule depends, if it is ``needed``; else ``None`` also where it cannot be read.
+
+    Raises:
+        Refused: It is needed and cannot be read, or can be read in several ways.
+    """
+    try:
+        return read(row, column)
+    except cells.UnreadableCellError as error:
+        if needed or error.is_ambiguous:
+            raise Refused(str(error)) from None
+        return None
+
+
 def _time(row: Row, column: str) -> datetime | None:
-    """A time; the first day of the calendar is how the old runner's language writes none."""
-    moment = cells.moment(row, column)
+    """A time; the first day of the calendar is how the old runner's language writes none.
+
+    Raises:
+        Refused: It can be read in several ways.
+    """
+    moment = _needed(cells.moment, row, column, needed=False)
     return None if moment is None or moment.year == 1 else moment
 
 
@@ -177,3 +201,5 @@ _NOTES: dict[str, Callable[[Timing, ClassicTimes], None]] = {
     "annually": _annually,
 }
 _NEEDS_WHEN = {"daily", "weekly", "monthly", "annually", "cyclicday", "cyclichour"}
+_COUNTED = {"cyclicday", "cyclichour"}
+"""Kinds that are counted from another run, where their count is not 1."""

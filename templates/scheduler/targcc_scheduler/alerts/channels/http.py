@@ -20,6 +20,15 @@ class SecretURL(httpx.URL):
 
     __repr__ = __str__
 
+    def join(self, url: httpx.URL | str) -> httpx.URL:
+        """The address that a redirection leads to, from the whole address."""
+        return httpx.URL(super().__str__()).join(url)
+
+
+async def hide_address(request: httpx.Request) -> None:
+    """Hide the path of a request, and of each that a redirection leads to; an event hook of a client."""
+    request.url = SecretURL(request.url)
+
 
 async def post(url: str, body: dict[str, Any]) -> None:
     """Post ``body`` as JSON.
@@ -28,9 +37,9 @@ async def post(url: str, body: dict[str, Any]) -> None:
         AlertError: the answer is no success.
         httpx.HTTPError: there was no answer.
     """
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
-        request = client.build_request("POST", url, json=body)
-        request.url = SecretURL(request.url)
-        answer = await client.send(request)
+    async with httpx.AsyncClient(
+        timeout=_TIMEOUT_SECONDS, event_hooks={"request": [hide_address]}
+    ) as client:
+        answer = await client.post(url, json=body)
     if not answer.is_success:  # Teams' workflows answer 202, Slack 200
         raise AlertError(f"the webhook answered {answer.status_code}")

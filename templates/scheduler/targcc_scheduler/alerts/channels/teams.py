@@ -10,7 +10,7 @@ from ..message import LONGEST_DETAILS, LONGEST_MESSAGE, Notice, ending, shortene
 _COLORS = {"success": "good", "recovered": "good", "slow": "warning", "missed": "warning"}
 _COLORS |= dict.fromkeys(("failure", "late", "node", "unknown", "escalation"), "attention")
 _MARKUP = re.compile(r"[\\`*_\[\]<>#~|!&]")
-_BEGINS_A_LIST = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))", re.MULTILINE)
+_BEGINS_A_LIST = re.compile(r"^([^\S\n]*+)([-+=]|\d++(?=[.)]))", re.MULTILINE)
 _MOST_LINES = 8
 _MOST_SECTIONS = 6  # Teams refuses a message of more than 28 kB
 _LONGEST_FACT = 500

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from ...core.errors import SecretError
-from ...core.secrets import register_secret, resolve
+from ...core.secrets import mask, register_secret, resolve
 from ..group import CliError
 
 LOCAL = "local"
@@ -38,9 +38,16 @@ class Profile:
     ca: str = ""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.server)
+        try:
+            parts = urlsplit(self.server)
+        except ValueError:
+            raise CliError(
+                "the server is no address such as https://jobs.example.com/jobs"
+            ) from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CliError(f"{self.server!r} is no address such as https://jobs.example.com/jobs")
+            raise CliError(
+                f"{mask(self.server)!r} is no address such as https://jobs.example.com/jobs"
+            )
         if parts.username or parts.query or parts.fragment:
             raise CliError("the address of a server has no user, no ? and no #")
 

@@ -34,8 +34,8 @@ _COLOURS = {"fail": "red", "warn": "yellow", "ok": "green"}
 def doctor(*, seconds: float, connect: bool, as_json: bool) -> None:
     """Look for what is wrong, and say what to do about it, worst first.
 
-    Settings, database and its tables, nodes, clocks, job files, schedules, alerts, retention. Nothing is changed. Exits with 1 if something
-    is wrong (fail); what is only worth a look (warn) does not count.
+    Settings, database and its tables, rights, locks, nodes, clocks, job files, schedules, alerts, retention. Nothing is changed: one write is
+    tried and rolled back. Exits with 1 if something is wrong (fail), or could not be looked at; what is only worth a look (warn) does not count.
 
     \b
     Example:

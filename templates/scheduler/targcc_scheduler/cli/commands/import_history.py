@@ -29,7 +29,7 @@ def import_history(file: Path) -> None:
       targcc import-history data/legacy_history.jsonl.gz
     """
     chosen = settings()
-    migrate(chosen.database_url, partitions=chosen.history_partitions)
+    migrate(chosen.database_url)
     size = file.stat().st_size
     try:
         with click.progressbar(length=size, label="Loading", file=sys.stderr) as bar:

@@ -140,6 +140,8 @@ def job_info(name: str, *, as_json: bool) -> None:
 
 def _info(job: JobDetailOut, zone: str, now: datetime) -> list[tuple[str, str]]:
     retries = f"{job.retries}, the first after {_seconds(job.backoff_seconds)}"
+    if job.backoff_by_rule:
+        retries = f"{job.retries}, each after a wait that its code decides"
     model = job.parameters or {}
     arguments = [
         f"{name}{'' if name in model.get('required', ()) else ' (optional)'}"

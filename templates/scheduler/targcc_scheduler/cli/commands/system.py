@@ -68,9 +68,7 @@ def migrate(*, dialect: str | None, since: str | None, revision: str | None, as_
     chosen = settings()
     if revision is not None:
         downgrade(chosen.database_url, revision)
-    version = revision or bring_up_to_date(
-        chosen.database_url, partitions=chosen.history_partitions
-    )
+    version = revision or bring_up_to_date(chosen.database_url)
     if revision is None:
         run(_count(chosen.database_url))
     if as_json:

@@ -17,6 +17,7 @@ _URL = re.compile(
     r"://(?P<user>[^:/@\s]{0,300}):(?P<password>[^@\s]{1,2000})@(?P<host>[^/?#\s]*)/?(?P<name>[^?#\s]*)"
 )
 _QUERY = re.compile(r"[?&;](?P<name>[\w.-]{1,100})=(?P<value>[^&;#\s]+)")
+_SEPARATORS = re.compile("[@/:#]")
 _LONGEST_URL = 10_000
 
 
@@ -64,9 +65,20 @@ class KnownSecrets:
         for found in _URL.finditer(url):
             if found["password"] not in {found["user"], found["host"], found["name"]}:
                 self._add_encoded(found["password"])
+        self._add_parts(url)
         for found in _QUERY.finditer(url):
             if looks_secret(found["name"]):
                 self._add_encoded(found["value"])
+
+    def _add_parts(self, url: str) -> None:
+        """Know each part of a password with ``@``, ``/``, ``:`` or ``#``: readers of URLs take a part for the host or the port, and say so."""
+        place = url.partition("://")[2].partition("://")[0]  # a text may hold several URLs
+        user_info, at, _ = place.partition("?")[0].rpartition("@")
+        password = user_info.partition(":")[2]
+        parts = _SEPARATORS.split(password)
+        if at and len(parts) > 1:
+            for part in (password, *parts):
+                self._add_encoded(part)
 
     def add_environment(self, environment: Mapping[str, str | None]) -> None:
         """Know the values of variables that are called like secrets, and the passwords of those that are URLs."""

@@ -9,6 +9,8 @@ from typing import Any
 from .known import mask
 
 _OURS = "targcc"
+LONGEST = 40_000
+"""Characters of the message, and of the traceback, of a record."""
 _formatter = logging.Formatter()
 
 
@@ -31,16 +33,24 @@ class MaskingFactory:
         if str(record.name).partition(".")[0] != _OURS:  # ``makeLogRecord`` has no name yet
             return record
         try:
-            record.msg = mask(record.getMessage())
+            record.msg = _shortened(mask(record.getMessage()))
         except (TypeError, ValueError, KeyError):  # an argument too many, which logging reports
             return record
         record.args = ()
         if record.exc_info and record.exc_info[0] is not None:
-            record.exc_text = mask(_formatter.formatException(record.exc_info))
+            record.exc_text = _shortened(mask(_formatter.formatException(record.exc_info)))
             record.exc_info = (MaskedTraceback, MaskedTraceback(record.exc_text), None)
         if record.stack_info:
             record.stack_info = mask(record.stack_info)
         return record
+
+
+def _shortened(text: str) -> str:
+    """Return the beginning and the end of a long text: the error of a database holds its whole statement."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]}… ({len(text) - LONGEST} more characters) …{text[-half:]}"
 
 
 def mask_our_records() -> None:

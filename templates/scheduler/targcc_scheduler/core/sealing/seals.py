@@ -12,6 +12,8 @@ from ..masking.known import KNOWN
 
 SEAL = "$sealed"
 """The only name in the object that stands in place of a sealed value."""
+_TOKEN = re.compile(r'"\$sealed": ?"([^"]+)"')
+"""A sealed value in JSON."""
 _MISSING = "sealing needs cryptography: uv sync --extra secrets, or pip install cryptography"
 
 
@@ -82,6 +84,19 @@ class Seals:
             if _is_sealed(found.get(name)):
                 found[name] = json.loads(self._opened(name, found[name][SEAL]))
         return found
+
+    def opens(self, text: str) -> bool:
+        """Return whether each sealed value in some JSON text can be opened with the keys of this process."""
+        if self._box is None:
+            return _TOKEN.search(text) is None
+        return all(self._is_ours(token) for token in _TOKEN.findall(text))
+
+    def _is_ours(self, token: str) -> bool:
+        try:
+            self._box.decrypt(token)
+        except _fernet().InvalidToken:
+            return False
+        return True
 
     def _opened(self, name: str, sealed: str) -> bytes:
         if self._box is None:

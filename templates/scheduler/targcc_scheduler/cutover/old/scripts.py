@@ -26,7 +26,7 @@ from .shapes import CLASSIC, Shape
 DIALECTS = ("mssql", "postgresql", "sqlite")
 
 _TOKEN = 6
-_SAID = re.compile(r"targcc ([0-9a-f]{6}) (off|on|running|late|left) (\S+) (\S+) (\S+)")
+_SAID = re.compile(r"targcc ([0-9a-f]{6}) (off|on|running|idle|late|left) (\S+) (\S+) (\S+)")
 _TABLE = re.compile(r'[\w.\[\]"]+')
 _MARK = len("targcc ") + _TOKEN + 2
 """Where the time begins in a mark, counted from 1."""
@@ -40,7 +40,7 @@ class Said:
     Args:
         token: Which change of sides it is about.
         outcome: ``off``, ``on``; or why not: ``running``; ``late``: it is off, and the old server had taken it at the last moment;
-            ``left``: somebody else has switched it.
+            ``idle``: it is on and does not run, so its run has ended since; ``left``: it is off, and not by this script.
         key: The row's ID.
         next_run: The first run that the old server did not do; wall clock.
         last_run: Its last run's start while it runs, else the end; wall clock.
@@ -143,7 +143,7 @@ class Scripts:
 
     def look(self, rows: Sequence[tuple[str, str]]) -> Script:
         """Say how rows stand that were to be switched off."""
-        return Script((), tuple(self._say(key, token, on="left") for key, token in rows))
+        return Script((), tuple(self._say(key, token, on="idle") for key, token in rows))
 
     def on(self, rows: Sequence[Return], *, in_time: bool = False) -> Script:
         """Switch rows on that carry their mark, with the runs that were done here.
@@ -253,7 +253,7 @@ class Scripts:
         """One line about a row; ``on`` is what an active one comes to."""
         shape = self.shape
         active = (
-            f"'{on}'" if on == "on" else f"CASE WHEN {self._runs()} THEN 'running' ELSE 'left' END"
+            f"'{on}'" if on == "on" else f"CASE WHEN {self._runs()} THEN 'running' ELSE '{on}' END"
         )
         outcome = (
             f"CASE WHEN {shape.active} = '1' THEN {active}"

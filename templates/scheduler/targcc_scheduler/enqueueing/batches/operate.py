@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ... import operations
@@ -18,7 +18,7 @@ from ...operations import Call
 from ...storage.audit import audit
 from ...storage.bulk import actions
 from ...storage.bulk.actions import Step
-from ...storage.runs.values import After, NewRun
+from ...storage.runs.values import After, NewRun, RunId
 from ...storage.ties import following
 from ...storage.ties.batches import ended, rows
 from ...storage.ties.batches.waiters import waiting_for
@@ -101,7 +101,7 @@ async def create(call: Call, planned: Planned, by: Actor) -> int:
         )
     for one in every:
         assert one.batch_id is not None
-        _, missing = await _create_runs(call, one.batch_id, one.runs)
+        missing = _stand_ins(await _create_runs(call, one.batch_id, one.runs))
         await operations.create_runs(call, one.callbacks)
         if missing or not (one.runs or one.inner):
             changes[one.batch_id] = ended.Change(missing, gone=missing)
@@ -133,21 +133,24 @@ def _check_size(every: Sequence[Planned]) -> None:
         check_size(after, total)
 
 
-async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> tuple[list[int], int]:
-    """Create runs of a batch; their ids, and how many of them stand for runs that were there already.
+async def _create_runs(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[RunId]:
+    """Create runs of a batch and return their ids, or those of existing runs that stand for them.
 
     In steps, since PostgreSQL ends a transaction that stands still for as long as all of them take to be made ready.
     """
-    before = await rows.count_runs(call.connection, batch_id)
-    ids: list[int] = []
+    ids: list[RunId] = []
     together = SubmitsLater(call.engine)  # many have fewer entries
     for start in range(0, len(runs), _A_STEP):
         some = runs[start : start + _A_STEP]
         mine = [replace(run, batch_id=batch_id, ties=run.ties | Tie.BATCH) for run in some]
         ids += await operations.create_runs(replace(call, engine=together), mine)
     await call.engine.submit(call.connection, together.waiting)
-    created = await rows.count_runs(call.connection, batch_id) - before
-    return ids, len(runs) - created
+    return ids
+
+
+def _stand_ins(ids: Iterable[RunId]) -> int:
+    """Return how many runs were not created, as existing runs stand for them: their places in the batch are gone."""
+    return sum(run_id.existing for run_id in ids)
 
 
 async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:
@@ -158,12 +161,12 @@ async def add(call: Call, batch_id: int, runs: Sequence[NewRun]) -> list[int]:
         BatchError: it is over, or being cancelled.
     """
     await rows.grow(call.connection, batch_id, len(runs))
-    ids, missing = await _create_runs(call, batch_id, runs)
-    if missing:
+    ids = await _create_runs(call, batch_id, runs)
+    if missing := _stand_ins(ids):
         changes = {batch_id: ended.Change(missing, gone=missing)}
         left = await ended.count(call.connection, changes, call.now)
         await hand_on(call.engine, call.connection, left, call.now)
-    return ids
+    return [*ids]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ...schedules import OnHoliday
-from ..definition import Alerts, Isolation, Misfire, Overlap
+from ..definition import Alerts, Backoff, Isolation, Misfire, Overlap
 from ..following.chains import AfterRun, Named
 from .limits import LimitOptions
 from .unique import UniqueBy
@@ -38,8 +38,9 @@ class RecurringOptions(TypedDict, total=False):
     """Higher goes first within a queue."""
     retries: int | None
     """How many times a failure is tried again. Default: the project's."""
-    backoff: str | timedelta | None
-    """The wait before the first retry; it doubles each time. Default: the project's."""
+    backoff: Backoff | None
+    """The wait before the first retry; it doubles each time. Or a function ``(run, error)``, or an object with ``next_attempt(run, error)``, that
+    returns the wait before each retry; see :class:`~..definition.FailedRun`. Default: the project's."""
     timeout: str | timedelta | None
     """How long an attempt may take, or ``"none"``. Default: the project's."""
     overlap: Overlap | None

@@ -73,12 +73,18 @@ def _steady(found: ClassicSchedule, zone: ZoneInfo) -> ClassicSchedule:
 
 
 def moment(row: Record, name: str) -> datetime | None:
-    """A time in a row, without a zone; ``None`` for NULL. SQLite has texts."""
+    """A time in a row, without a zone; ``None`` for NULL. SQLite has texts.
+
+    Raises:
+        LegacyError: it is no date.
+    """
     value = row.get(name)
-    if isinstance(value, str) and value.strip():
-        value = datetime.fromisoformat(value.strip())
-    if (
-        not isinstance(value, datetime) or value.year == 1
-    ):  # how the old runner's language writes none
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    return value.replace(tzinfo=None, microsecond=0)
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+    except (ValueError, AttributeError):
+        raise LegacyError(f"{name} is {str(value)[:60]!r}, which is no date") from None
+    if found.year == 1:  # how the old runner's language writes none
+        return None
+    return found.replace(tzinfo=None, microsecond=0)

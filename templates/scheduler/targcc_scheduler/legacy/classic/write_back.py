@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...core.errors import LegacyError
+from ...storage.dialects.counting import changed_by
 from ..c_job_rows import columns_of, find_table
 from .rows import IN_PROCESS
 
@@ -84,8 +85,7 @@ class WriteBack:
             ),  # of a process here that came to an end in the middle
         )
         values = {"enmjobstatus": IN_PROCESS, "lastruntime": started, "lastrunby": by[:_LONGEST_BY]}
-        done = connection.execute(self._update(values).where(jobs["id"] == job_id, free))
-        return bool(done.rowcount)
+        return changed_by(connection, self._update(values).where(jobs["id"] == job_id, free)) != 0
 
     def end(self, connection: sa.Connection, run: RunReport) -> None:
         """Write a run that has ended: into the row, and as one of the history."""

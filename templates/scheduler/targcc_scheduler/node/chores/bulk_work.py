@@ -6,14 +6,18 @@ Each transaction takes the row of the operation, so no two processes do the same
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.actor import Actor
+from ...core.numbers import interval_of
+from ...core.outage import OUTAGES, in_short
 from ...core.states import UNBEGUN
 from ...engine.creating import carry_out, followers_of
 from ...engine.port import Engine
@@ -23,6 +27,8 @@ from ...storage import pauses
 from ...storage.bulk import actions, rows
 from ...storage.bulk.actions import Row, Step
 from ...storage.failures import groups
+
+log = logging.getLogger("targcc.node.chores.bulk_work")
 
 CHUNK = 200
 """So many runs a transaction: others write in between."""
@@ -46,21 +52,36 @@ class Work:
 
 
 async def step(work: Work, bulk_id: int) -> bool:
-    """Do the next runs of an operation. Whether there is more to do."""
+    """Do the next runs of an operation. An operation that cannot be done ends as failed.
+
+    Returns:
+        Whether there is more to do.
+    """
     row = await rows.take(work.connection, bulk_id)
     if row is None:
         return False
-    options = json.loads(row.OptionsJson)
-    if row.Undoes is not None:
-        more = await _undo_step(work, row)
-    elif row.Action == "pause":
-        await _pause_jobs(work, row, options)
-        more = False
-    else:
-        more = await _step(work, row, options)
+    try:
+        async with work.connection.begin_nested():
+            more = await _do(work, row)
+    except Exception as error:
+        if isinstance(error, OUTAGES) and not isinstance(error, DataError):
+            raise
+        log.exception("operation %d on many runs failed", bulk_id)
+        await rows.end(work.connection, bulk_id, rows.FAILED, work.now, in_short(error))
+        return False
     if not more:
         await rows.end(work.connection, bulk_id, rows.DONE, work.now)
     return more
+
+
+async def _do(work: Work, row: Any) -> bool:
+    options = json.loads(row.OptionsJson)
+    if row.Undoes is not None:
+        return await _undo_step(work, row)
+    if row.Action == "pause":
+        await _pause_jobs(work, row, options)
+        return False
+    return await _step(work, row, options)
 
 
 async def _step(work: Work, row: Any, options: dict[str, Any]) -> bool:
@@ -102,10 +123,9 @@ async def _act(work: Work, row: Any, options: dict[str, Any], found: Sequence[Ro
 
 def _dues(row: Any, options: dict[str, Any], now: datetime, found: Sequence[Row]) -> list[datetime]:
     """When each is due: at once, or one after the other at the rate that was asked for, counted from the beginning."""
-    rate = options.get("rate")
-    if not rate:
+    apart = interval_of(options.get("rate"), row.Total)
+    if not apart:
         return [now] * len(found)
-    apart = timedelta(minutes=1) / rate
     return [max(now, row.StartedAt + apart * (row.Done + place)) for place in range(len(found))]
 
 

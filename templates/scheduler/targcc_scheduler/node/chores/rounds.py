@@ -141,20 +141,25 @@ class Rounds:
         """Do what there is to do of operations."""
         from . import bulk_work  # it finds runs as people do, and that takes memory
 
-        services = self._services
+        services, outage = self._services, None
         async with services.store.read() as connection:
             going_on = await rows.running(connection)
         for bulk_id in going_on:
             more = True
             while more and not self._ending.is_set():
                 started = time.monotonic()
-                async with services.store.write() as connection:
-                    work = bulk_work.Work(
-                        connection, services.engine, services.clock.now(), self._definitions
-                    )
-                    more = await bulk_work.step(work, bulk_id)
+                try:
+                    async with services.store.write() as connection:
+                        work = bulk_work.Work(
+                            connection, services.engine, services.clock.now(), self._definitions
+                        )
+                        more = await bulk_work.step(work, bulk_id)
+                except OUTAGES as error:
+                    outage, more = error, False  # the next operation goes on
                 services.engine.wake()
                 await asyncio.sleep(min(time.monotonic() - started, _LONGEST_STEP) / 2)
+        if outage is not None:
+            raise outage
 
     async def chain(self) -> None:
         """Give the rows of the audit their places in its chain, until cancelled; where a row has its place at once there is nothing to do."""
@@ -273,12 +278,14 @@ class Rounds:
 async def _fetch(url: str) -> None:
     import httpx
 
-    from ...alerts.channels.http import SecretURL
+    from ...alerts.channels.http import hide_address
 
-    async with httpx.AsyncClient(timeout=_PING_TIMEOUT_SECONDS, follow_redirects=True) as client:
-        request = client.build_request("GET", url)
-        request.url = SecretURL(request.url)
-        answer = await client.send(request)
+    async with httpx.AsyncClient(
+        timeout=_PING_TIMEOUT_SECONDS,
+        follow_redirects=True,
+        event_hooks={"request": [hide_address]},
+    ) as client:
+        answer = await client.get(url)
     answer.raise_for_status()
 
 

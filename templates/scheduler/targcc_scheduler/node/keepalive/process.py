@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from ...core.clock import together
+from ...core.stop_signals import held_back
 from ...settings import Settings
 from ...storage.transactions import Store
 from .files import BeatFiles
@@ -141,13 +142,14 @@ def _unable() -> str | None:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_PROGRAM)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        bufsize=0,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
+    with held_back():
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            bufsize=0,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
     if os.name != "nt" and process.stdin is not None:
         os.set_blocking(process.stdin.fileno(), False)
     return process

@@ -231,7 +231,8 @@ def _state_by_ps(process_id: int) -> str:
 
 def main() -> None:
     """Watch the node that started this process, until it ends."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they are meant for the node, which ends this
+    # They are meant for the node, which ends this process. Windows has the console events Ctrl+C and Ctrl+Break as SIGINT and SIGBREAK.
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     sitter = Sitter(json.loads(sys.stdin.buffer.readline()))

@@ -143,7 +143,7 @@ def _bulk(row: Any, undone_by: int | None) -> Bulk:
         id=row.Id,
         action=row.Action,
         filter=words(filter_of(row.FilterJson)),
-        options=json.loads(row.OptionsJson),
+        options=json.loads(row.OptionsJson, parse_constant=str),  # JSON has no NaN
         state=row.Status,
         total=row.Total,
         done=row.Done,

@@ -16,7 +16,7 @@ from ...project import current
 from ...storage.schema.elapsed import elapsed
 from ...storage.tables import UtcDateTime, job_run
 from ..models import Run, Server
-from .reasons import Look, Reason
+from .reasons import Look, Reason, is_able
 
 _SHOWN = 5
 
@@ -27,7 +27,7 @@ async def for_worker(look: Look, run: Run, servers: Sequence[Server]) -> Reason:
     queues = (run.queue,) if pool is None else pool.queues
     each = current().queues.get(run.queue, 1)
     workers = sum(
-        each for one in servers if one.takes_runs and not set(queues).isdisjoint(one.queues)
+        each for one in servers if is_able(one) and not set(queues).isdisjoint(one.queues)
     )
     there = await running(look, job_run.c.Queue.in_(queues))
     if len(there) < workers:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 
 from ...core import humanize
-from ...core.languages.reader import gettext
+from ...core.languages.reader import gettext, ngettext
 from ...core.states import RunState
 from ...storage.schema.tied.keys import job_limit, job_unique
 from ...storage.tables import job_run
 from ...storage.ties.keys.marks import IS_LIMIT
 from ...storage.ties.limit_keys import asking
+from ...storage.ties.limit_keys.room import Room
 from ...storage.ties.tie import Tie
 from .reasons import Look, Reason
 
@@ -46,12 +49,41 @@ async def for_key(look: Look, run_id: int) -> list[Reason]:
     return [Reason("unique", text, (found.Id,))]
 
 
+async def for_token(look: Look, run_id: int) -> list[Reason]:
+    """Say when the next token of a rate comes to the run that is due then; empty for any other run."""
+    c: Any = job_run.c
+    query = (
+        sa.select(job_limit.c.LimitKey, job_limit.c.IntervalMs, c.DueAt)
+        .select_from(job_run)
+        .join(job_limit, sa.and_(job_limit.c.LimitKey == c.LimitKey, job_limit.c.WakeId == c.Id))
+        .where(c.Id == run_id, c.State == RunState.SCHEDULED, job_limit.c.IntervalMs.is_not(None))
+    )
+    row = (await look.connection.execute(query)).one_or_none()
+    return [] if row is None else [Reason("limit", _token(look, row, row.DueAt))]
+
+
+def _token(look: Look, limit: Any, at: datetime, ahead: int = 0) -> str:
+    """Say that a run waits for a token of a rate."""
+    text = gettext(
+        "It waits for a token of %(key)s, which gives one every %(interval)s",
+        key=limit.LimitKey,
+        interval=humanize.duration(limit.IntervalMs / 1000),
+    )
+    if ahead:
+        text += ngettext(
+            "; %(num)s run goes before it", "; %(num)s runs go before it", ahead, num=ahead
+        )
+    return text + gettext("; its own comes at %(when)s.", when=look.at(at))
+
+
 async def for_room(look: Look, run_id: int) -> list[Reason]:
-    """What its limit says of a run that waits; empty when it has no limit, or waits for something else."""
+    """Say what the limit of a waiting run lacks, room or a token; empty when the run has no limit, or waits for something else."""
     c: Any = job_run.c
     run = (
         await look.connection.execute(
-            sa.select(c.State, c.Ties, c.LimitKey).where(c.Id == run_id, c.LimitKey.is_not(None))
+            sa.select(c.Id, c.State, c.Ties, c.LimitKey, c.Weight, c.Priority, c.DueAt).where(
+                c.Id == run_id, c.LimitKey.is_not(None)
+            )
         )
     ).one_or_none()
     if run is None or not run.Ties & Tie.ASKS or run.State not in _WAITS:
@@ -63,29 +95,54 @@ async def for_room(look: Look, run_id: int) -> list[Reason]:
     ).one_or_none()
     if limit is None:
         return []
-    under_way = sa.select(c.Id, c.Weight).where(
+    under_way = sa.select(c.Id, c.Weight, c.State).where(
         c.LimitKey == run.LimitKey,
         asking.has_room(job_run),
         c.CompletedAt.is_(None),
     )
-    there = (await look.connection.execute(under_way.order_by(c.Id))).all()
-    found = []
-    if limit.Most is not None and there:
-        found.append(
+    taken = (await look.connection.execute(under_way.order_by(c.Id))).all()
+    used = sum(row.Weight for row in taken)
+    reasons = []
+    if limit.Most is not None and taken and used + run.Weight > limit.Most:
+        reasons.append(
             gettext(
                 "It waits for room: %(key)s has %(used)s of %(most)s under way: %(runs)s.",
                 key=run.LimitKey,
-                used=sum(one.Weight for one in there),
+                used=used,
                 most=limit.Most,
-                runs=humanize.listed([gettext("run %(id)s", id=one.Id) for one in there], _SHOWN),
+                runs=humanize.listed([gettext("run %(id)s", id=row.Id) for row in taken], _SHOWN),
             )
         )
-    if limit.IntervalMs is not None and limit.NextAt is not None and limit.NextAt > look.now:
-        found.append(
-            gettext(
-                "It waits for a token of %(key)s: all that were saved up are there again at %(when)s.",
-                key=run.LimitKey,
-                when=look.at(limit.NextAt),
-            )
+    if limit.IntervalMs is not None:
+        terms = SimpleNamespace(
+            Most=limit.Most,
+            IntervalMs=limit.IntervalMs,
+            Burst=limit.Burst,
+            NextAt=limit.NextAt,
+            taken=used,
         )
-    return [Reason("limit", text, tuple(one.Id for one in there)) for text in found]
+        unbegun = sum(row.State == RunState.ENQUEUED for row in taken)
+        room = Room(terms, unbegun, look.now)
+        ahead = await _ahead(look, run, limit.WakeId)
+        if room.token_at is not None and room.tokens <= ahead:
+            at = room.token_at + timedelta(milliseconds=limit.IntervalMs) * (
+                ahead - max(int(room.tokens), 0)
+            )
+            reasons.append(_token(look, limit, at, ahead))
+    return [Reason("limit", text, tuple(row.Id for row in taken)) for text in reasons]
+
+
+async def _ahead(look: Look, run: Any, wake_id: int | None) -> int:
+    """Count the runs of a key that get room before a run: the one that is due at the next token, and the more urgent ones."""
+    c: Any = job_run.c
+    before = sa.or_(
+        c.Priority > run.Priority,
+        sa.and_(c.Priority == run.Priority, c.DueAt < run.DueAt),
+        sa.and_(c.Priority == run.Priority, c.DueAt == run.DueAt, c.Id < run.Id),
+    )
+    urgent = sa.and_(*asking.asks(job_run), before)
+    is_woken = sa.and_(c.Id == wake_id, c.State == RunState.SCHEDULED)
+    count = sa.select(sa.func.count()).where(
+        c.LimitKey == run.LimitKey, c.Id != run.Id, sa.or_(urgent, is_woken)
+    )
+    return int(await look.connection.scalar(count) or 0)

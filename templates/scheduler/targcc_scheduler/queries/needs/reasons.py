@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core import humanize
-from ...core.languages.reader import gettext
+from ...core.languages.reader import gettext, ngettext
 from ...core.states import RunState
 from ...jobs.definition import JobDefinition
+from ...storage import locks
 from ...storage.maintenance.rows import Window
 from ...storage.owners.values import Ownership
 from ..models import Pause, Run, Server
@@ -115,6 +116,76 @@ def no_server() -> Reason:
     """That nothing runs at all."""
     text = gettext("No server is up: nothing runs until one is (targcc worker).")
     return Reason("no-server", text)
+
+
+def is_able(server: Server) -> bool:
+    """Whether a server begins runs: it neither stops nor is stuck."""
+    return server.takes_runs and server.stuck_since is None
+
+
+def no_able_server(look: Look, servers: Sequence[Server], queue: str | None = None) -> list[Reason]:
+    """Say why no server begins runs: none is up, none takes the queue, or those that do stop or are stuck.
+
+    Args:
+        look: The question.
+        servers: The servers that are up.
+        queue: The queue; ``None``: any, for servers that create runs.
+    """
+    if not servers:
+        return [no_server()]
+    fitting = [one for one in servers if queue is None or queue in one.queues]
+    if not fitting:
+        names = humanize.listed([one.name for one in servers])
+        text = gettext(
+            "No server takes runs of the queue %(queue)s: %(servers)s do not.",
+            queue=queue,
+            servers=names,
+        )
+        return [Reason("no-worker", text)]
+    if any(map(is_able, fitting)):
+        return []
+    blocked = [one for one in fitting if one.stuck_since is not None]
+    if queue is not None and not blocked:
+        text = gettext("The servers of the queue %(queue)s are stopping or drained.", queue=queue)
+        return [Reason("draining", text)]
+    return [reason for one in blocked for reason in stuck(look, one)]
+
+
+def stuck(look: Look, server: Server) -> list[Reason]:
+    """Say in what a server is stuck."""
+    since = look.at(server.stuck_since or look.now)
+    place = (server.stuck_in or "").partition("\n")[0]
+    text = gettext(
+        "Server %(name)s is stuck since %(when)s: it begins nothing until that ends.",
+        name=server.name,
+        when=since,
+    )
+    if place:
+        text = gettext(
+            "Server %(name)s is stuck in %(place)s since %(when)s: it begins nothing until that ends.",
+            name=server.name,
+            place=place,
+            when=since,
+        )
+    return [Reason("stuck-server", text)]
+
+
+async def locked(look: Look) -> list[Reason]:
+    """Name the locks of the database that keep the scheduler waiting, and their holders."""
+    return [_locked(look, one) for one in await locks.held(look.connection)]
+
+
+def _locked(look: Look, lock: locks.Lock) -> Reason:
+    text = gettext(
+        "The database is locked: %(holder)s holds a lock of %(on)s", holder=lock.holder, on=lock.on
+    )
+    if lock.since is not None:
+        text += gettext(" since %(when)s", when=look.at(lock.since))
+    if lock.waiting:
+        text += ngettext(
+            "; %(num)s session waits for it", "; %(num)s sessions wait for it", lock.waiting
+        )
+    return Reason("database-lock", f"{text}.")
 
 
 def of_final(look: Look, run: Run, job: JobDefinition | None) -> list[Reason]:

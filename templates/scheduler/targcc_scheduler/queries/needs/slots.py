@@ -11,13 +11,15 @@ from ...core.states import RunState
 from ...jobs.definition import JobDefinition
 from ...schedules import AfterRunSchedule, OnceSchedule, Schedule, WorkingSchedule, parse_zone
 from ...schedules.clocks.changes import clock_changes
+from ...storage import slots
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
+from ...storage.tables import job_run
 from .. import runs, system
 from ..models import Run
 from ..next_run import next_run
 from . import calendars, late
-from .reasons import Look, Reason, elsewhere, is_alive, no_server, of_final
+from .reasons import Look, Reason, elsewhere, is_alive, locked, no_able_server, of_final
 
 
 async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
@@ -32,10 +34,26 @@ async def of_schedule(look: Look, job: JobDefinition) -> list[Reason]:
         held = look.paused(pause)
         text = gettext("It is paused %(held)s. It can be run by hand.", held=held)
         return [Reason("paused", text)]
-    recent = (await runs.recent_runs(look.connection, [job.name], 24))[job.name]
-    coming = next_run(job, now=look.now, pause=None, recent=recent)
-    reasons = [*await _no_scheduler(look, job), *_next_slot(look, job, coming, recent)]
-    return [*reasons, *_last_slot(look, job, recent)]
+    ended: Sequence[Run] = ()
+    busy: Sequence[int] = ()
+    if isinstance(job.schedule, AfterRunSchedule):
+        has_ended = job_run.c.StartedAt.is_not(None), job_run.c.CompletedAt.is_not(None)
+        ended = (await runs.recent_runs(look.connection, [job.name], 1, *has_ended))[job.name]
+        busy = (await slots.busy_runs(look.connection, [job.name]))[job.name]
+    coming = next_run(job, now=look.now, pause=None, recent=ended, busy=bool(busy))
+    last = await _last_slot(look, job)
+    before = await _overlaps(look, last)
+    reasons = [*await _no_scheduler(look, job), *before, *_next_slot(look, job, coming, busy)]
+    return [*reasons, *([] if before else last)]
+
+
+async def _overlaps(look: Look, last: Sequence[Reason]) -> list[Reason]:
+    """Keep the reason of a skipped slot while the run that was in its way goes on: it decides about the next slot too."""
+    reason = next((one for one in last if one.kind == "overlap"), None)
+    blocker = None
+    if reason is not None and len(reason.runs) > 1:
+        blocker = await runs.get_run(look.connection, reason.runs[1])
+    return [reason] if reason is not None and blocker is not None and not blocker.final else []
 
 
 def _without_schedule(job: JobDefinition) -> str:
@@ -51,18 +69,18 @@ async def _no_scheduler(look: Look, job: JobDefinition) -> list[Reason]:
     """Whether a slot has passed that nobody has handled, or no node is up."""
     behind = await late.late_slots(look.connection, [job], (), look.now)
     alive = [one for one in await system.servers(look.connection) if is_alive(look, one)]
-    if not alive:
-        return [no_server()]
+    if unable := no_able_server(look, alive):
+        return unable
     if behind:
         text = gettext(
             "%(late)s: no server that is up creates runs.", late=humanize.sentence(behind[0].detail)
         )
-        return [Reason("late", text)]
+        return [*await locked(look), Reason("late", text)]
     return []
 
 
 def _next_slot(
-    look: Look, job: JobDefinition, coming: datetime | None, recent: Sequence[Run]
+    look: Look, job: JobDefinition, coming: datetime | None, busy: Sequence[int]
 ) -> list[Reason]:
     if coming is not None:
         own = parse_zone(job.timezone)
@@ -77,9 +95,8 @@ def _next_slot(
         calendar = calendars.reasons_of_slot(job, coming, look.now)
         return [Reason("next-slot", text), *calendar, *_clock_change(look, job, coming)]
     if isinstance(job.schedule, AfterRunSchedule):
-        active = tuple(run.id for run in recent if not run.final)
         text = gettext("Its next slot is counted from the end of its run.")
-        return [Reason("after-run", text, active)]
+        return [Reason("after-run", text, tuple(busy))]
     if closed := list(calendars.closed_for_good(job, look.now)):
         return closed
     if isinstance(_alone(job.schedule), OnceSchedule):
@@ -125,12 +142,15 @@ def _clock_change(look: Look, job: JobDefinition, coming: datetime) -> list[Reas
     return [Reason("clock-change", text)]
 
 
-def _last_slot(look: Look, job: JobDefinition, recent: Sequence[Run]) -> list[Reason]:
+async def _last_slot(look: Look, job: JobDefinition) -> list[Reason]:
     """What became of its last slot, if it had no run."""
-    last = next((run for run in recent if run.scheduled_for is not None), None)
+    newest = await runs.recent_runs(
+        look.connection, [job.name], 1, job_run.c.ScheduledFor.is_not(None)
+    )
+    last = next(iter(newest[job.name]), None)
     if last is None or last.state not in {RunState.SKIPPED, RunState.MISSED}:
         return []
     [reason] = of_final(look, last, job)
     slot = look.at(last.scheduled_for or last.due_at)
     text = gettext("Its slot of %(slot)s: %(reason)s", slot=slot, reason=reason.text)
-    return [Reason(reason.kind, text, (last.id,))]
+    return [Reason(reason.kind, text, (last.id, *reason.runs))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,14 +12,16 @@ from ...core import humanize
 from ...core.languages.reader import gettext, ngettext, zone_of_reader
 from ...core.states import FINAL, UNBEGUN, RunState
 from ...jobs.definition import JobDefinition
+from ...jobs.discovery import BrokenModule
 from ...jobs.overrides.effective import shown
 from ...project import current
+from ...storage import locks
 from ...storage.owners import rows as owners
 from ...storage.owners.values import Owner
 from ...storage.tables import job_run
 from .. import runs, system
 from ..following import family
-from ..models import Queue, Run, Server
+from ..models import Queue, Run
 from . import busy, calendars, keyed
 from .reasons import (
     Answer,
@@ -28,13 +30,26 @@ from .reasons import (
     elsewhere,
     in_maintenance,
     is_alive,
-    no_server,
+    locked,
+    no_able_server,
     of_final,
+    stuck,
 )
 from .slots import of_schedule
 
 _SHOWN = 5
-_CLOSED = {"queue-paused", "maintenance"}
+_OF_ALL_RUNS = frozenset(
+    {"queue-paused", "maintenance", "no-server", "no-worker", "draining", "stuck-server"}
+    | {"database-lock"}
+)
+"""Reasons that hold for a job and for each of its runs: they are given once."""
+_BEFORE_SLOTS = frozenset(
+    {"old-server", "paused", "no-server", "stuck-server", "database-lock", "late"}
+)
+_BY_RUNS = frozenset({"no-schedule", "after-run"})
+"""Reasons of jobs whose runs, and no slots, decide when they run."""
+_SOON = timedelta(seconds=2)
+"""A worker takes a due run within this time, if nothing is in its way."""
 
 
 def _look(
@@ -54,10 +69,13 @@ async def why_run(
     now: datetime,
     *,
     lost_after: float,
+    broken: BrokenModule | None = None,
 ) -> Answer:
-    """Why a run is as it is."""
+    """Why a run is as it is; ``broken`` is the file of its job, if it cannot be imported."""
     look = _look(connection, definitions, now, lost_after)
     reasons = (*await _of_run(look, run), *_expires(look, run))
+    if broken is not None and not run.final and run.job not in definitions:
+        reasons = (_not_in_code(broken), *reasons)
     moved = calendars.reasons_of_run(definitions.get(run.job), run)
     return Answer(f"run {run.id}", (*reasons, *moved))
 
@@ -72,6 +90,25 @@ def _expires(look: Look, run: Run) -> list[Reason]:
     return [Reason("expires", text)]
 
 
+async def barred(
+    connection: AsyncConnection, subject: str, now: datetime, *, lost_after: float
+) -> Answer | None:
+    """Name a lock of the database that even readers wait for, without reading a locked table; ``None``: tables can be read.
+
+    Args:
+        connection: To read by.
+        subject: The job's name, or ``run 17``.
+        now: The instant it is.
+        lost_after: After so many seconds without a heartbeat a server is lost.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    look = _look(connection, {}, now, lost_after)
+    if not any(one.is_total for one in await locks.held(connection)):
+        return None
+    return Answer(subject, tuple(await locked(look)))
+
+
 async def why_job(
     connection: AsyncConnection,
     name: str,
@@ -79,21 +116,56 @@ async def why_job(
     now: datetime,
     *,
     lost_after: float,
+    broken: BrokenModule | None = None,
 ) -> Answer:
-    """When a job runs next, or why it does not."""
+    """When a job runs next, or why it does not.
+
+    Args:
+        connection: To read by.
+        name: The job's key.
+        definitions: The jobs.
+        now: The instant it is.
+        lost_after: After so many seconds without a heartbeat a server is lost.
+        broken: The file of the job, if it cannot be imported.
+    """
     look = _look(connection, definitions, now, lost_after)
     definition = definitions.get(name)
     waits = await _first_waiting(look, name)
     if definition is None:
-        text = gettext("It is not in the code any more: no run of it comes by itself.")
-        return Answer(name, (Reason("not-in-code", text), *waits))
-    schedule = [*await of_schedule(look, definition), *_changed(look, definition)]
-    if schedule[0].kind != "next-slot":
+        return Answer(name, (_not_in_code(broken), *waits))
+    schedule = _with_changes(await of_schedule(look, definition), _changed(look, definition))
+    kinds = {reason.kind for reason in schedule}
+    if not kinds & {"next-slot", *_BY_RUNS}:
         return Answer(name, (*schedule, *waits))
-    held = _queue_closed(look, await _queue(look, definition.queue))
-    if held:
-        waits = [reason for reason in waits if reason.kind not in _CLOSED]
+    servers = [one for one in await system.servers(look.connection) if is_alive(look, one)]
+    unable = no_able_server(look, servers, definition.queue) if servers else []
+    held = [*unable, *_queue_closed(look, await _queue(look, definition.queue))]
+    held = [reason for reason in held if reason not in schedule]
+    told = {reason.kind for reason in (*held, *schedule)} & _OF_ALL_RUNS
+    waits = [reason for reason in waits if reason.kind not in told]
+    if kinds & _BY_RUNS:
+        return Answer(name, (*held, *waits, *schedule))
     return Answer(name, (*held, *schedule, *waits))
+
+
+def _with_changes(schedule: Sequence[Reason], changes: Sequence[Reason]) -> list[Reason]:
+    """Put the overrides of a schedule before the slots that they make, and after the reasons for which no slot counts."""
+    first = [reason for reason in schedule if reason.kind in _BEFORE_SLOTS]
+    rest = [reason for reason in schedule if reason.kind not in _BEFORE_SLOTS]
+    return [*first, *changes, *rest]
+
+
+def _not_in_code(broken: BrokenModule | None) -> Reason:
+    """Say that no server has the job, and with which error its file fails."""
+    if broken is None:
+        text = gettext("It is not in the code any more: no run of it comes by itself.")
+        return Reason("not-in-code", text)
+    text = gettext(
+        "Its file %(file)s cannot be imported: %(error)s. No run of it comes by itself until it can.",
+        file=broken.path or broken.module,
+        error=broken.error.removesuffix("."),
+    )
+    return Reason("not-imported", text)
 
 
 def _changed(look: Look, job: JobDefinition) -> list[Reason]:
@@ -146,7 +218,7 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
     if run.final:
         return of_final(look, run, look.definitions.get(run.job))
     if run.state is RunState.RUNNING:
-        return _of_running(look, run)
+        return [*await _lost(look, run), *_of_running(look, run)]
     owned = (await owners.load(look.connection, [run.job])).get(run.job)
     if owned is not None and owned.owner is not Owner.NEW:
         return [elsewhere(look, owned)]
@@ -154,7 +226,8 @@ async def _of_run(look: Look, run: Run) -> list[Reason]:
         for_keys = await keyed.for_key(look, run.id) or await keyed.for_room(look, run.id)
         return for_keys or [await _after_others(look, run)]
     if (later := _not_due(look, run)) is not None:
-        return await keyed.for_key(look, run.id) or [later]
+        for_keys = await keyed.for_key(look, run.id) or await keyed.for_token(look, run.id)
+        return for_keys or [later]
     return await keyed.for_room(look, run.id) or await _in_its_way(look, run)
 
 
@@ -192,6 +265,22 @@ def _relative(one: family.Relative) -> str:
     return f"{one.kind} {one.id} ({', '.join(said)})" if said else f"{one.kind} {one.id}"
 
 
+async def _lost(look: Look, run: Run) -> list[Reason]:
+    """Say that the server of a running run is silent, or stuck."""
+    servers = await system.servers(look.connection)
+    server = next((one for one in servers if one.id == run.server), None)
+    if server is None:
+        return []
+    if not is_alive(look, server):
+        text = gettext(
+            "Server %(name)s has said nothing since %(when)s: another server takes its runs over.",
+            name=server.name,
+            when=look.at(server.heartbeat_at),
+        )
+        return [Reason("lost-server", text)]
+    return stuck(look, server) if server.stuck_since is not None else []
+
+
 def _of_running(look: Look, run: Run) -> list[Reason]:
     text = gettext("It runs, attempt %(number)s.", number=run.attempt)
     if run.server and run.started_at:
@@ -214,14 +303,17 @@ async def _in_its_way(look: Look, run: Run) -> list[Reason]:
     queue = await _queue(look, run.queue)
     servers = [one for one in await system.servers(look.connection) if is_alive(look, one)]
     reasons = [
+        *no_able_server(look, servers, run.queue),
         *_unknown(look, run),
         *_queue_closed(look, queue),
         *await _limited(look, run),
-        *_no_server(run, servers),
     ]
     if reasons:
         return reasons
-    return [await busy.for_worker(look, run, servers)]
+    reason = await busy.for_worker(look, run, servers)
+    if reason.kind != "soon" or run.due_at > look.now - _SOON:
+        return [reason]
+    return await locked(look) or [reason]
 
 
 async def _queue(look: Look, name: str) -> Queue:
@@ -278,23 +370,3 @@ async def _limited(look: Look, run: Run) -> list[Reason]:
             )
             found.append(Reason("queue-limit", text, tuple(there)))
     return found
-
-
-def _no_server(run: Run, servers: Sequence[Server]) -> list[Reason]:
-    if not servers:
-        return [no_server()]
-    theirs = [one for one in servers if run.queue in one.queues]
-    if not theirs:
-        named = humanize.listed([one.name for one in servers])
-        text = gettext(
-            "No server takes runs of the queue %(queue)s: %(servers)s do not.",
-            queue=run.queue,
-            servers=named,
-        )
-        return [Reason("no-worker", text)]
-    if not any(one.takes_runs for one in theirs):
-        text = gettext(
-            "The servers of the queue %(queue)s are stopping or drained.", queue=run.queue
-        )
-        return [Reason("draining", text)]
-    return []

@@ -5,6 +5,7 @@ What the provider's answer is worth is checked by joserfc: signature, issuer, au
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -18,6 +19,8 @@ from ...core.errors import AuthError
 
 _TIMEOUT_SECONDS = 10
 _FRESH_SECONDS = 3_600
+_AGAIN_SECONDS = 5
+"""A provider that did not answer is not asked again for so long."""
 _LEEWAY_SECONDS = 60
 _ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -92,6 +95,8 @@ class OpenIDClient:
         self._metadata: dict[str, Any] = {}
         self._keys: Any = None
         self._read = float("-inf")
+        self._asking = asyncio.Lock()
+        self._failure: tuple[float, str] = (float("-inf"), "")
 
     async def address(self, attempt: Attempt, redirect_uri: str) -> str:
         """Where the browser goes to sign in.
@@ -197,12 +202,23 @@ class OpenIDClient:
             return dict(jwt.decode(token, self._keys, algorithms=_ALGORITHMS).claims)
 
     async def _discovered(self) -> dict[str, Any]:
-        """What the provider says of itself, read once an hour."""
+        """What the provider says of itself, read once an hour, by one request at a time."""
+        async with self._asking:
+            if time.monotonic() - self._read < _FRESH_SECONDS:
+                return self._metadata
+            failed_at, said = self._failure
+            if time.monotonic() - failed_at < _AGAIN_SECONDS:
+                raise AuthError(said)
+            try:
+                return await self._discover()
+            except AuthError as error:
+                self._failure = time.monotonic(), str(error)
+                raise
+
+    async def _discover(self) -> dict[str, Any]:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
-        if time.monotonic() - self._read < _FRESH_SECONDS:
-            return self._metadata
         issuer = self.registration.issuer
         place = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         metadata = await self._json("GET", place)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects import known
+from ..dialects.counting import changed
 from ..tables import job_notice, job_setting
 
 CLAIM = timedelta(minutes=2)
@@ -118,7 +119,7 @@ async def claim_slot(connection: AsyncConnection, name: str, slot: datetime, now
     first = known.of(connection).insert_ignore(job_setting, [c.Name])
     await connection.execute(first.values(Name=name, Value="", UpdatedAt=now))
     mine = sa.update(job_setting).where(c.Name == name, c.Value < said)
-    return (await connection.execute(mine.values(Value=said, UpdatedAt=now))).rowcount == 1
+    return await changed(connection, mine.values(Value=said, UpdatedAt=now)) == 1
 
 
 def _free(now: datetime) -> list[sa.ColumnElement[bool]]:

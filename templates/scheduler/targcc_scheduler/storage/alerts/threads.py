@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...core.states import RunState
-from ..dialects import known
+from ...core.states import ACTIVE, RunState
+from ..dialects.counting import changed, insert_new
 from ..tables import job_alert_thread, job_failure, job_run, job_server
 
 _T = job_alert_thread.c
@@ -54,27 +54,24 @@ async def note(connection: AsyncConnection, one: Happened, now: datetime) -> Non
             _T.EscalatesFrom, sa.literal(now, _T.EscalatesFrom.type)
         )
     again = sa.update(job_alert_thread).where(_T.Thread == one.thread).values(counted)
-    if (await connection.execute(again)).rowcount or one.targets_json is None:
+    if await changed(connection, again) or one.targets_json is None:
         return
-    first = known.of(connection).insert_ignore(job_alert_thread, [_T.Thread])
-    begun = await connection.execute(
-        first.values(
-            Thread=one.thread,
-            Kind=one.kind,
-            JobName=one.job[:100],
-            About=one.about[:200],
-            Title=one.title[:300],
-            FirstAt=now,
-            LastAt=now,
-            FirstRunId=one.run_id,
-            LastRunId=one.run_id,
-            Number=1,
-            TargetsJson=one.targets_json,
-            EscalatesFrom=now if one.escalates else None,
-        )
-    )
-    if not begun.rowcount:  # another node was first
-        await connection.execute(again)
+    first = {
+        "Thread": one.thread,
+        "Kind": one.kind,
+        "JobName": one.job[:100],
+        "About": one.about[:200],
+        "Title": one.title[:300],
+        "FirstAt": now,
+        "LastAt": now,
+        "FirstRunId": one.run_id,
+        "LastRunId": one.run_id,
+        "Number": 1,
+        "TargetsJson": one.targets_json,
+        "EscalatesFrom": now if one.escalates else None,
+    }
+    if not await insert_new(connection, job_alert_thread, [_T.Thread], first):
+        await connection.execute(again)  # another node was first
 
 
 async def going_on(connection: AsyncConnection) -> list[Any]:
@@ -86,7 +83,7 @@ async def going_on(connection: AsyncConnection) -> list[Any]:
 async def end(connection: AsyncConnection, row: Any) -> bool:
     """End one that is well again, unless it has happened again meanwhile; one of several nodes gets true."""
     same = sa.and_(_T.Thread == row.Thread, _T.Number == row.Number, _T.FirstAt == row.FirstAt)
-    return (await connection.execute(sa.delete(job_alert_thread).where(same))).rowcount == 1
+    return await changed(connection, sa.delete(job_alert_thread).where(same)) == 1
 
 
 async def escalate(connection: AsyncConnection, row: Any) -> bool:
@@ -95,7 +92,7 @@ async def escalate(connection: AsyncConnection, row: Any) -> bool:
         _T.Thread == row.Thread, _T.Step == row.Step, _T.EscalatesFrom == row.EscalatesFrom
     )
     step = sa.update(job_alert_thread).where(same).values(Step=row.Step + 1)
-    return (await connection.execute(step)).rowcount == 1
+    return await changed(connection, step) == 1
 
 
 async def calm(connection: AsyncConnection, thread: str) -> None:
@@ -113,11 +110,15 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
     """Since when a job works again; ``None``: it does not.
 
     It does when it succeeded after its last failure, and so did each run that failed since the first, with its arguments, unless a person
-    has dealt with that one.
+    has dealt with that one. A run that a person has retried is dealt with when its rerun has ended.
     """
-    c, new = job_run.c, job_run.alias("new")
+    c, new, last = job_run.c, job_run.alias("new"), job_run.alias("last")
+    failed_at = sa.select(last.c.CompletedAt).where(last.c.Id == row.LastRunId).scalar_subquery()
     better = sa.select(sa.func.min(c.CompletedAt, type_=c.CompletedAt.type)).where(
-        c.JobName == row.JobName, c.State == RunState.SUCCEEDED, c.Id >= (row.LastRunId or 0)
+        c.JobName == row.JobName,
+        c.State == RunState.SUCCEEDED,
+        c.Id >= (row.LastRunId or 0),
+        sa.or_(failed_at.is_(None), c.CompletedAt >= failed_at),
     )
     over_at: datetime | None = await connection.scalar(better)
     if over_at is None:
@@ -131,9 +132,10 @@ async def failure_over_at(connection: AsyncConnection, row: Any) -> datetime | N
     still = sa.select(c.Id).where(
         c.Cause == row.Thread,
         c.Id >= (row.FirstRunId or 0),
-        c.HandledAt.is_(None),
-        c.State != RunState.SUCCEEDED,
-        ~done,
+        sa.or_(
+            sa.and_(c.HandledAt.is_(None), c.State != RunState.SUCCEEDED, ~done),
+            sa.exists().where(new.c.RetryOf == c.Id, new.c.State.in_(sorted(ACTIVE))),
+        ),
     )
     return over_at if await connection.scalar(still.limit(1)) is None else None
 

@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.errors import UnknownBulk
 from ..dialects import known
+from ..dialects.counting import changed
 from ..dialects.frequent import FrequentStatement
 from ..tables import job_bulk, job_bulk_run
 
-RUNNING, DONE, STOPPED = "running", "done", "stopped"
+RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 _RUNNING = FrequentStatement(
     sa.select(job_bulk.c.Id).where(job_bulk.c.Status == RUNNING).order_by(job_bulk.c.Id)
 )
@@ -106,7 +107,7 @@ async def end(
         .where(job_bulk.c.Id == bulk_id, job_bulk.c.Status == RUNNING)
         .values(Status=state, EndedAt=now, Message=message)
     )
-    return (await connection.execute(ended)).rowcount == 1
+    return await changed(connection, ended) == 1
 
 
 async def done_to(

@@ -38,7 +38,22 @@ class FrequentStatement:
     async def counts(
         self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
     ) -> list[int]:
-        """Execute it for each set of parameters; how many rows each has changed."""
+        """Execute it for each set of parameters and return how many rows each changed.
+
+        Raises:
+            TypeError: the statement is an ``INSERT``, whose rows not every driver counts.
+        """
+        if isinstance(self._statement, sa.Insert):
+            raise TypeError("an INSERT has no row count: execute it with run()")
+        return await self._counts(connection, many)
+
+    async def run(self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]) -> None:
+        """Execute it for each set of parameters."""
+        await self._counts(connection, many)
+
+    async def _counts(
+        self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]
+    ) -> list[int]:
         if isinstance(connection, AsyncConnection):
             if connection.dialect.name == "sqlite":
                 return await self._on_sqlite.counts(connection, many)

@@ -283,8 +283,8 @@ class SQLiteDialect:
         found = [count == 1 for count in await _SETTLE.counts(connection, rows)]
         attempts = [one for one in compress(histories, found) if one is not None]
         counted = [one for one in compress(endings, found) if one is not None]
-        await _LOG.counts(connection, attempts)
-        await self._count.counts(connection, added_up(counted, _SHARD))
+        await _LOG.run(connection, attempts)
+        await self._count.run(connection, added_up(counted, _SHARD))
         written = [(row["run_id"], row["attempt"]) for row in compress(rows, found)]
         tied = {
             row.Id: Tied(row.Ties, row.LimitKey, bool(row.IsAwaited))

@@ -16,7 +16,11 @@ _TYPE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<text>.*))?$")
 _LOOKS_RAISED = re.compile(
     r"(Error|Exception|Warning|Exit|Interrupt|Timeout|Failed|Failure|Stop\w*)$"
 )
-_FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line \d+, in (?P<function>.+)$', re.MULTILINE)
+_FRAME = re.compile(
+    r'^[ \t]+File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)$', re.MULTILINE
+)
+_ENDS = 100
+"""Characters of a type that tell whether it is one of an exception."""
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "\\lib\\")
 _VARIES = (
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<id>"),
@@ -58,7 +62,7 @@ def cause_of(job: str, message: str | None, trace: str | None = None) -> Cause:
     """The cause of a failure, from the message of the run and the traceback of its last attempt."""
     line = _last_line(trace) if trace else ""
     found = _TYPE.match(line) or _TYPE.match(_first_line(message))
-    if found is None or not (trace or _LOOKS_RAISED.search(found["kind"])):
+    if found is None or not (trace or _LOOKS_RAISED.search(found["kind"][-_ENDS:])):
         return Cause(job, RESULT, _place(trace), normalised(_first_line(message)))
     return Cause(job, found["kind"][:200], _place(trace), normalised(found["text"] or ""))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..dialects import known
+from ..dialects.counting import changed, insert_new
 from ..dialects.frequent import FrequentStatement
 from ..tables import job_alert_thread, job_concern, job_notice
 
@@ -41,8 +41,7 @@ async def note(
     """Write down that something is wrong; whether that was new."""
     key = [job_concern.c.Subject, job_concern.c.Kind]
     row = {"Subject": subject[:200], "Kind": kind, "Since": now, "Detail": detail}
-    insert = known.of(connection).insert_ignore(job_concern, key).values(row)
-    return (await connection.execute(insert)).rowcount == 1
+    return await insert_new(connection, job_concern, key, row)
 
 
 async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
@@ -50,7 +49,7 @@ async def remove(connection: AsyncConnection, subject: str, kind: str) -> bool:
     gone = sa.delete(job_concern).where(
         job_concern.c.Subject == subject, job_concern.c.Kind == kind
     )
-    return (await connection.execute(gone)).rowcount == 1
+    return await changed(connection, gone) == 1
 
 
 async def watched_since(connection: AsyncConnection, job: str) -> datetime | None:

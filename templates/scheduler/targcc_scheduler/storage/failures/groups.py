@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import UnknownFailure
 from ...core.states import RunState
 from ..dialects import known
+from ..dialects.counting import changed
 from ..dialects.frequent import FrequentStatement
 from ..tables import job_failure, job_run, job_server, job_setting
 from .cause import Cause, cause_of
@@ -103,10 +104,8 @@ async def handle(
     if run_ids is not None:
         where.append(known.of(connection).among(job_run.c.Id, run_ids))
     handled = sa.update(job_run).where(await _locked(connection, *where), *where)
-    done = await connection.execute(
-        handled.values(HandledAt=now, HandledBy=by[:100], Handling=how[:500])
-    )
-    return done.rowcount
+    done = handled.values(HandledAt=now, HandledBy=by[:100], Handling=how[:500])
+    return await changed(connection, done)
 
 
 async def _locked(
@@ -132,8 +131,8 @@ async def reopen(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
     """Put runs on the list again; how many."""
     among = known.of(connection).among(job_run.c.Id, run_ids)
     again = sa.update(job_run).where(await _locked(connection, among), job_run.c.Cause.is_not(None))
-    done = await connection.execute(again.values(HandledAt=None, HandledBy=None, Handling=None))
-    return done.rowcount
+    undone = again.values(HandledAt=None, HandledBy=None, Handling=None)
+    return await changed(connection, undone)
 
 
 async def change(connection: AsyncConnection, cause: str, **values: Any) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects import known
+from ..dialects.counting import changed
 from ..tables import job_shadow
 
 
@@ -38,5 +39,4 @@ async def recorded(
 
 async def prune(connection: AsyncConnection, before: datetime) -> int:
     """Remove slots from before an instant; how many."""
-    gone = await connection.execute(sa.delete(job_shadow).where(job_shadow.c.Slot < before))
-    return gone.rowcount
+    return await changed(connection, sa.delete(job_shadow).where(job_shadow.c.Slot < before))

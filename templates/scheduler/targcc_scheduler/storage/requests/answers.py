@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..dialects.known import of
+from ..dialects.counting import insert_new
 from ..tables import job_request
 
 KEPT_FOR = timedelta(hours=24)
@@ -25,11 +25,13 @@ class Kept:
         digest: What it asked for, in hexadecimal.
         status: The status of its answer; ``None`` while there is none.
         body: The body of its answer.
+        begun_at: When the request came.
     """
 
     digest: str
     status: int | None
     body: str | None
+    begun_at: datetime
 
 
 async def begin(
@@ -44,7 +46,7 @@ async def begin(
 
     Args:
         connection: In a writing transaction.
-        scope: Who asks and where, in hexadecimal: keys of others are not in the way.
+        scope: The caller and the address, in hexadecimal: keys of others are not in the way.
         key: What the caller named the request.
         digest: What it asks for, in hexadecimal.
         now: The time.
@@ -55,14 +57,14 @@ async def begin(
     await connection.execute(
         sa.delete(job_request).where(*_is(scope, key), _c.BegunAt < now - KEPT_FOR)
     )
-    insert = of(connection).insert_ignore(job_request, [_c.Scope, _c.RequestKey])
     row = {"Scope": scope, "RequestKey": key, "Digest": digest, "BegunAt": now}
-    if (await connection.execute(insert.values(row))).rowcount:
-        return None
-    found = await connection.execute(
-        sa.select(_c.Digest, _c.Status, _c.Body).where(*_is(scope, key))
-    )
-    return Kept(*found.one())
+    columns = (_c.Digest, _c.Status, _c.Body, _c.BegunAt)
+    earlier = sa.select(*columns).where(*_is(scope, key))
+    while not await insert_new(connection, job_request, [_c.Scope, _c.RequestKey], row):
+        kept = (await connection.execute(earlier)).one_or_none()
+        if kept is not None:  # else the earlier request was refused meanwhile, and left the key
+            return Kept(*kept)
+    return None
 
 
 async def end(connection: AsyncConnection, scope: str, key: str, status: int, body: str) -> None:

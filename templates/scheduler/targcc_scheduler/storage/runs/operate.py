@@ -14,6 +14,7 @@ from ...core.kept.references import may_refer
 from ...core.states import ACTIVE, UNBEGUN, RunState
 from ..blobs import rows as blobs
 from ..dialects import known
+from ..dialects.counting import changed
 from ..dialects.listed import is_found
 from ..schema.tied.keys import job_idempotency, job_unique
 from ..tables import job_link, job_log_line, job_run, job_step
@@ -87,12 +88,12 @@ async def run_now(connection: AsyncConnection, run_id: int, by: str, now: dateti
         DueAt=now,
     )
     line = state_line(now, RunState.ENQUEUED, f"at once, by {by}")
-    if (await connection.execute(due_now, {"line": line})).rowcount == 1:
+    if await changed(connection, due_now, {"line": line}) == 1:
         return True
     asks_now = sa.update(job_run).where(
         job_run.c.Id == run_id, sa.not_(has_its_keys()), is_in_state(*WAITS_FOR_ITS_TIME)
     )
-    return (await connection.execute(asks_now.values(DueAt=now))).rowcount == 1
+    return await changed(connection, asks_now.values(DueAt=now)) == 1
 
 
 async def over(connection: AsyncConnection, run_id: int) -> Row:
@@ -161,8 +162,8 @@ async def delete(connection: AsyncConnection, run_id: int) -> Row:
     return row
 
 
-async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> None:
-    """Remove runs with their logs, steps, files and keys."""
+async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> int:
+    """Remove runs with their logs, steps, files and keys; return how many runs the database removed."""
     await blobs.remove_of(connection, run_ids)
     for table in (job_unique, job_idempotency):
         await _delete_keys(connection, table, run_ids)
@@ -170,10 +171,11 @@ async def delete_rows(connection: AsyncConnection, run_ids: Sequence[int]) -> No
         (job_link, job_link.c.ChildId),
         (job_log_line, job_log_line.c.RunId),
         (job_step, job_step.c.RunId),
-        (job_run, job_run.c.Id),
     ):
         among = known.of(connection).among(column, run_ids)
         await connection.execute(sa.delete(table).where(among))
+    runs = known.of(connection).among(job_run.c.Id, run_ids)
+    return await changed(connection, sa.delete(job_run).where(runs))
 
 
 async def _delete_keys(

@@ -84,13 +84,15 @@ class CallKey:
     """What a caller named a call, so that it is made once however often it is repeated.
 
     Args:
-        key: The name.
+        key: The name, as it is kept: of a caller who may not see every job, a digest that no other caller has.
         digest: Of the job and the arguments.
-        former: Likewise under the names that the job had before.
+        shown: The name as the caller wrote it.
+        former: The digests under the names that the job had before.
     """
 
     key: str
     digest: str
+    shown: str
     former: tuple[str, ...] = ()
 
 

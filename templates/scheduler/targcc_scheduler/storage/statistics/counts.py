@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..dialects import known
 from ..dialects.base import MOST, SUMS, Insert
+from ..dialects.counting import changed
 from ..tables import job_stat
 from .endings import Ending, added_up
 
@@ -65,10 +66,8 @@ async def remove(connection: AsyncConnection, *, before: datetime, most: int) ->
     """Remove up to ``most`` rows from before an instant. Returns how many."""
     key = list(job_stat.primary_key)
     old = sa.select(*key).where(job_stat.c.BeginsAt < before).order_by(job_stat.c.BeginsAt)
-    result = await connection.execute(
-        sa.delete(job_stat).where(sa.tuple_(*key).in_(old.limit(most)))
-    )
-    return result.rowcount
+    removal = sa.delete(job_stat).where(sa.tuple_(*key).in_(old.limit(most)))
+    return await changed(connection, removal)
 
 
 def _added_to(connection: AsyncConnection | sa.Connection) -> Insert:

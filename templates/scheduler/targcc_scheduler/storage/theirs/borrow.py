@@ -24,7 +24,7 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
     Raises:
         TypeError: it is none of these.
     """
-    async_session, session = _sessions()
+    async_session, session = sessions()
     if isinstance(theirs, AsyncConnection):
         yield theirs
     elif isinstance(theirs, async_session):
@@ -43,7 +43,7 @@ async def borrowed(theirs: Any) -> AsyncIterator[AsyncConnection]:
                     yield _plain(plain)
 
 
-def _sessions() -> tuple[tuple[type[Any], ...], tuple[type[Any], ...]]:
+def sessions() -> tuple[tuple[type[Any], ...], tuple[type[Any], ...]]:
     """The classes of async and of plain sessions; where nobody has imported the ORM there are none."""
     if "sqlalchemy.orm" not in sys.modules:
         return (), ()

@@ -63,6 +63,11 @@ def unwrapped(theirs: Any) -> Any:
     return theirs
 
 
+def driver_of(theirs: Any) -> str | None:
+    """The package of a connection: ``django``, ``psycopg``, ``psycopg2``, ``sqlite3`` or ``aiosqlite``; ``None`` for any other object."""
+    return _root(theirs, {"django": "", **_PLAIN, **_ASYNC})
+
+
 def is_async(theirs: Any) -> bool:
     """Whether a driver's connection is to be awaited."""
     return any(cls.__name__.startswith("Async") for cls in type(theirs).__mro__) or (

@@ -63,12 +63,3 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(
         "an async session in code that is not async: await Scheduler.enqueue instead"
     )
-
-
-def after_commit(theirs: Any, then: Callable[[], object]) -> None:
-    """Call a function once the session has committed; not at all for a connection, which does not say so."""
-    session = getattr(theirs, "sync_session", theirs)
-    if isinstance(session, sa.orm.scoped_session):
-        session = session()
-    if isinstance(session, sa.orm.Session):
-        sa.event.listen(session, "after_commit", lambda _: then(), once=True)

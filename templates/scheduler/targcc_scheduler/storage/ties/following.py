@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...core.errors import UnknownRun
 from ...core.states import RunState
 from ..dialects import known
+from ..dialects.counting import changed
 from ..runs.values import After, NewRun, Settlement
 from ..tables import job_link, job_run
 from . import links
@@ -158,4 +159,4 @@ async def joined(
     )
     replaced = sa.update(job_link).where(job_link.c.ChildId == waiting, same_job)
     to = {"ParentKind": links.RUN, "ParentId": parent_id, "Outcome": None}
-    return (await connection.execute(replaced.values(to))).rowcount > 0
+    return await changed(connection, replaced.values(to)) > 0

@@ -12,6 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..dialects import known
+from ..dialects.counting import changed_by
 from ..tables import job_audit, job_setting
 from .links import START, Link, digest
 
@@ -98,5 +99,5 @@ def remove(connection: sa.Connection, *, before: datetime, most: int) -> tuple[i
 def _note_anchor(connection: sa.Connection, last: Link, now: datetime) -> None:
     change = sa.update(job_setting).where(job_setting.c.Name == ANCHOR)
     values = {"Value": str(last), "UpdatedAt": now}
-    if not connection.execute(change.values(values)).rowcount:
+    if not changed_by(connection, change.values(values)):
         connection.execute(job_setting.insert().values(Name=ANCHOR, **values))

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...core.states import FINAL
 from ..dialects import known
+from ..dialects.counting import changed
 from ..tables import job_delivery, job_run, job_webhook
 from . import rows
 from .rows import DELIVERED, FAILED, WAITING, Webhook
@@ -229,7 +230,7 @@ async def redeliver(connection: AsyncConnection, webhook_id: int, key: int, now:
     """Send a message again, as if for the first time; whether there is such a one."""
     mine = sa.update(job_delivery).where(_c.Id == key, _c.WebhookId == webhook_id)
     anew = {"DueAt": now, "Status": WAITING, "Attempts": 0, "EndedAt": None}
-    return (await connection.execute(mine.values(anew))).rowcount == 1
+    return await changed(connection, mine.values(anew)) == 1
 
 
 async def deliveries(

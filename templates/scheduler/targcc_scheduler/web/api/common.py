@@ -172,6 +172,7 @@ async def trigger(
             by=by,
             expires_in=wish.expires_in,
             idempotency_key=wish.idempotency_key,
+            key_of=None if _sees_every_job(principal) else f"{by.kind} {principal.name}",
             after=wish.after or None,
             on=wish.on if wish.after else "success",
             quorum=wish.quorum if wish.after else "all",
@@ -185,6 +186,10 @@ async def trigger(
     return started_out(scheduler, run_id, definition.name, said)
 
 
+def _sees_every_job(principal: Principal) -> bool:
+    return principal.grants is None and principal.jobs is None
+
+
 async def _may_wait_for(
     scheduler: Scheduler, principal: Principal, run_ids: Collection[int]
 ) -> None:
@@ -193,7 +198,7 @@ async def _may_wait_for(
     Raises:
         Problem: one of them is of a job that they have no right to; it says what it would say if there were no such run.
     """
-    if not run_ids or (principal.grants is None and principal.jobs is None):
+    if not run_ids or _sees_every_job(principal):
         return
     with everything_visible():
         jobs = await scheduler.read(lambda db: runs.jobs_of(db, run_ids))

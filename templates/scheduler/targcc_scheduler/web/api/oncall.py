@@ -207,11 +207,18 @@ async def why_job(name: str, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
     """When a job runs next, or why it does not; the reason that decides first."""
     key, definitions, now = scheduler.key_of(name), scheduler.definitions, scheduler.clock.now()
     lost_after = scheduler.settings.lost_after_seconds
+    broken = scheduler.broken_file_of(key)
 
     async def query(db: AsyncConnection) -> Answer | None:
-        if key not in definitions and not (await runs.recent_runs(db, [key], 1))[key]:
+        if (lock := await whys.barred(db, key, now, lost_after=lost_after)) is not None:
+            return lock
+        if (
+            broken is None
+            and key not in definitions
+            and not (await runs.recent_runs(db, [key], 1))[key]
+        ):
             return None
-        return await whys.why_job(db, key, definitions, now, lost_after=lost_after)
+        return await whys.why_job(db, key, definitions, now, lost_after=lost_after, broken=broken)
 
     found = await scheduler.read(query)
     if found is None:
@@ -227,10 +234,13 @@ async def why_run(run_id: int, _: Viewer, scheduler: SchedulerOf) -> AnswerOut:
     lost_after = scheduler.settings.lost_after_seconds
 
     async def query(db: AsyncConnection) -> Answer | None:
+        if (lock := await whys.barred(db, f"run {run_id}", now, lost_after=lost_after)) is not None:
+            return lock
         run = await runs.get_run(db, run_id)
         if run is None:
             return None
-        return await whys.why_run(db, run, definitions, now, lost_after=lost_after)
+        broken = scheduler.broken_file_of(run.job)
+        return await whys.why_run(db, run, definitions, now, lost_after=lost_after, broken=broken)
 
     found = await scheduler.read(query)
     if found is None:

@@ -68,6 +68,8 @@ def _good(view: Overview, detail: str) -> StatusBanner:
         )
     if not any(job.recent for job in view.jobs):
         return StatusBanner("good", gettext("Nothing has run yet"), _first(view))
+    if not view.has_recovered:
+        return StatusBanner("good", gettext("Nothing needs a person"), detail)
     if view.count(RunState.FAILED, RunState.MISSED):
         return StatusBanner("good", gettext("Everything runs again"), detail)
     return StatusBanner("good", gettext("Everything ran"), detail)

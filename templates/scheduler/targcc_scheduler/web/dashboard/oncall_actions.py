@@ -14,6 +14,7 @@ from ...core import humanize
 from ...core.actor import Actor
 from ...core.errors import BulkError, UnknownBulk, UnknownFailure, UnknownJob
 from ...core.languages.reader import gettext
+from ...core.numbers import rate_of, whole, whole_or_error
 from ...oncall import bulk, inbox
 from ...oncall.backfill import backfill
 from ...oncall.bulk import Wish
@@ -146,7 +147,8 @@ async def act_on_failure(
 ) -> Response:
     """Do something about the runs of a failure; ``some``: about those that were chosen."""
     form = await request.form()
-    chosen = [int(one) for one in form.getlist("run") if isinstance(one, str) and one.isdecimal()]
+    given = [whole(text) for text in form.getlist("run") if isinstance(text, str)]
+    chosen = [run_id for run_id in given if run_id is not None]
     some = what == "some"
     act = _ACTIONS.get((_text(form, "do") or "") if some else what)
     if act is None:
@@ -182,7 +184,7 @@ async def begin_bulk(request: Request, principal: Operator, scheduler: Scheduler
     try:
         if asked.do == "delete" and not principal.covers_some(Role.ADMIN):
             raise BulkError("deleting runs needs the role admin")
-        most = int(_text(form, "most") or "0") or None
+        most = whole_or_error(_text(form, "most") or "0", "most") or None
         bulk_id = await begin(scheduler, asked.wish(scheduler), actor(request, principal), most)
     except _WRONG as error:
         return back(request, Flash("bad", f"{humanize.sentence(str(error))}."), "")
@@ -227,7 +229,7 @@ async def begin_backfill(
             local_time(_text(form, "since") or ""),
             local_time(_text(form, "until") or ""),
             actor(request, principal),
-            rate=float(_text(form, "rate") or "0") or None,
+            rate=rate_of(_text(form, "rate") or ""),
             followers="no_followers" not in form,
         )
     except (UnknownJob, ValueError) as error:

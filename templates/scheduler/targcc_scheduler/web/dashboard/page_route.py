@@ -14,7 +14,7 @@ from ...security.roles import Principal, Role
 from ..admission import SecondFactorNeeded, admit
 from ..authentication import csrf_fits, find_principal, not_its_job
 from ..hosts.login import keep_csrf
-from ..problems import GuardedRoute, Handler, Problem, with_database
+from ..problems import GuardedRoute, Handler, Problem, before_the_body, with_database
 from ..state import get_web
 from .flash import base_path
 from .reading.viewer import reader_of
@@ -86,6 +86,7 @@ def problem_page(request: Request, status: int, title: str, detail: str) -> Resp
 def page_needs(role: Role) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency of pages and their forms: somebody with at least ``role``."""
 
+    @before_the_body
     async def check(request: Request) -> Principal:
         principal = await find_principal(request)
         if principal is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 
 from ...core.errors import CredentialsRefused
 from ...project import current
@@ -19,6 +20,8 @@ from ..problems import Problem
 
 _FORBIDDEN = 403
 _PAIR = 2
+_FROM_BROWSERS = frozenset({"cookie", "origin"})
+"""Headers that a browser sends with a request of another site's page."""
 
 
 def csrf_cookie() -> str:
@@ -30,8 +33,8 @@ class HostLogin:
     """An identity provider that asks the host, and API tokens where the host knows nobody.
 
     Args:
-        identify: A function of the request, plain or async, or a dependency with parameters of its own. It returns ``(name, role)``, a
-            :class:`Principal`, or ``None``.
+        identify: A function of the request, or a dependency with parameters of its own. It returns ``(name, role)``, a
+            :class:`Principal`, or ``None``. A plain function is called in a thread, where it may block.
         login_url: Where people sign in to the host.
     """
 
@@ -64,14 +67,15 @@ class HostLogin:
             Problem: the host refuses, and there is no API token that fits.
             TypeError: ``identify`` returns something else than it may.
         """
-        said: Any = None
+        identity: Any = None
         refusal: HTTPException | None = None
         try:
-            said = await self._identify(request)
+            identity = await self._identify(request)
         except HTTPException as error:
             refusal = error
-        if said is not None:
-            return _principal(said, request)
+        if identity is not None:
+            is_program = await self._is_program(request)
+            return _principal(identity, None if is_program else csrf_of(request))
         try:
             program = await self._tokens.authenticate(request) if self._tokens is not None else None
         except CredentialsRefused:
@@ -80,13 +84,34 @@ class HostLogin:
             raise _problem(refusal)
         return program
 
+    async def _is_program(self, request: Request) -> bool:
+        """Whether the host knows the caller by the header ``Authorization: Bearer …``, which no form of another site can send.
+
+        A browser sends cookies or ``Origin`` beside it. There the header counts only if the host knows nobody without it.
+        """
+        if not request.headers.get("Authorization", "").lower().startswith("bearer "):
+            return False
+        if not _FROM_BROWSERS.intersection(request.headers):
+            return True
+        headers = [item for item in request.scope["headers"] if item[0] != b"authorization"]
+        try:
+            return await self._identify(_with_scope(request, headers=headers)) is None
+        except HTTPException:
+            return True
+
     async def _identify(self, request: Request) -> Any:
         """What ``identify`` returns; what its dependencies hold, such as a session, is given back at once."""
         async with AsyncExitStack() as stack:
             held = dict.fromkeys(_STACKS, stack)
-            inner = Request({**request.scope, **held, "method": "GET"}, request.receive)
+            inner = _with_scope(request, **held, method="GET")
             await self._ask(inner)
             return inner.scope[_SAID]
+
+
+def _with_scope(request: Request, **changes: Any) -> Request:
+    """A copy of a request with another scope; nothing that was derived from the first scope is kept."""
+    scope = {**request.scope, **changes}
+    return Request(scope, request.receive)
 
 
 _SAID = "targcc.identity"
@@ -101,7 +126,10 @@ def _problem(refusal: HTTPException) -> Problem:
 
 
 def _with_request(identify: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; one with a single parameter that has no type gets the request."""
+    """A dependency that calls ``identify``; a single parameter without a type gets the request.
+
+    FastAPI calls plain dependencies in a thread, and so does this: a host such as Django refuses its ORM on an event loop.
+    """
     try:
         parameters = list(inspect.signature(identify).parameters.values())
     except ValueError:
@@ -112,10 +140,17 @@ def _with_request(identify: Callable[..., Any]) -> Callable[..., Any]:
         return identify
 
     async def of_request(request: Request) -> Any:
-        found = identify(request)
-        return await found if inspect.isawaitable(found) else found
+        if _is_async(identify):
+            return await identify(request)
+        identity = await run_in_threadpool(identify, request)
+        return await identity if inspect.isawaitable(identity) else identity
 
     return of_request
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 - an instance may have an async one
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,22 +163,20 @@ def _endpoint(identify: Callable[..., Any]) -> Callable[..., Any]:
     return keep
 
 
-def _principal(said: Any, request: Request) -> Principal:
-    if isinstance(said, Principal):
-        name, role = said.name, said.role
-    elif isinstance(said, tuple) and len(said) == _PAIR and isinstance(said[0], str):
-        name, role = said[0], str(said[1])
+def _principal(identity: Any, csrf: str | None) -> Principal:
+    if isinstance(identity, Principal):
+        name, role = identity.name, identity.role
+    elif isinstance(identity, tuple) and len(identity) == _PAIR and isinstance(identity[0], str):
+        name, role = identity[0], str(identity[1])
     else:
         raise TypeError(
-            f"identify= returned {type(said).__qualname__}: return (name, role), with the name of a role, or None"
+            f"identify= returned {type(identity).__qualname__}: return (name, role), with the name of a role, or None"
         )
-    return Principal(name, role, csrf_of(request))
+    return Principal(name, role, csrf)
 
 
-def csrf_of(request: Request) -> str | None:
-    """The CSRF token of the browser; ``None`` for a program, which sends the header ``Authorization: Bearer …`` that no form can."""
-    if request.headers.get("Authorization", "").lower().startswith("bearer "):
-        return None
+def csrf_of(request: Request) -> str:
+    """The CSRF token of the browser."""
     kept = request.cookies.get(csrf_cookie())
     token: str = kept or request.scope.setdefault(_NEW_CSRF, secrets.token_urlsafe(32))
     return token

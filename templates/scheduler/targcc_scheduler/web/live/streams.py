@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -157,7 +158,8 @@ def follow(
                 if watcher.status != shown and watcher.status is not None:
                     shown = watcher.status
                     said = event(kind, shown)
-                said += written(news)
+                if news:
+                    said += await asyncio.to_thread(written, news)  # a log may be long
                 if watcher.ended:
                     yield said + event("end", watcher.status)
                     return

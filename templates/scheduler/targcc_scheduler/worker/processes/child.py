@@ -24,7 +24,7 @@ from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
 from ...jobs.following.parents import ParentRun, Parents
 from ...jobs.hooks.tracing import TRACING
-from ..outcome import raised_outcome
+from ..outcome import raised_outcome, rule_wait, written_wait
 from ..runner import Invocation, InvocationResult, JobLoop
 from .messages import Channel, Message
 from .usage import Usage
@@ -105,6 +105,7 @@ class Child:
         self._complete = complete
         self._ctx: JobContext | None = None
         self._invocation: Invocation | None = None
+        self._failures = 1
         self._recorder = ChildRecorder(channel)
         self._has_forked = False
         self._is_copy = False
@@ -161,6 +162,7 @@ class Child:
             trace=message["trace"],
             parents=Parents([ParentRun(**run) for run in message["parents"]]),
         )
+        self._failures = message["failures"]
         usage = Usage.begin()
         self._invocation = self._jobs.begin(
             definition,
@@ -174,6 +176,7 @@ class Child:
     def _send_end(self, finished: InvocationResult, usage: Usage) -> None:
         if self._is_copy:  # the job goes on in both processes; how it ends the other one says
             os._exit(0)
+        finished = self._with_wait(finished)
         ctx, self._ctx, self._invocation = self._ctx, None, None
         self._channel.send(
             "ended",
@@ -182,8 +185,22 @@ class Child:
             interrupted=finished.interrupted,
             cpu_ms=usage.cpu_ms(),
             memory_mb=usage.memory_mb(),
+            asked=finished.asked,
+            wait=written_wait(finished.wait),
             spent=self._has_forked,
         )
+
+    def _with_wait(self, finished: InvocationResult) -> InvocationResult:
+        """With the answer of the job's back-off rule, which is asked here, where the job's exception is."""
+        ctx, outcome = self._ctx, finished.outcome
+        if ctx is None or ctx.definition.backoff_rule is None or outcome.ok or not outcome.retry:
+            return finished
+        is_last = self._failures > ctx.definition.retries
+        if is_last or finished.interrupted or ctx.stop_reason not in {None, StopReason.SHUTDOWN}:
+            return finished
+        error = finished.error or RuntimeError(outcome.message)
+        wait = rule_wait(ctx.definition, ctx, self._failures, error)
+        return dataclasses.replace(finished, asked=True, wait=wait)
 
 
 class ForwardLog(logging.Handler):

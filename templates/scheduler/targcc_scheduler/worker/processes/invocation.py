@@ -18,10 +18,10 @@ from ...jobs.definition import JobDefinition
 from ...jobs.files.file import File
 from ...jobs.hooks.hooks import Hooks
 from ...jobs.run_log import Recorder
-from ..outcome import Outcome, raised_outcome, refused_outcome
+from ..outcome import Outcome, raised_outcome, read_wait, refused_outcome
 from ..runner import InvocationResult
 from .messages import Message, TooLongError
-from .worker_process import WorkerProcess
+from .worker_process import ProcessEnd, WorkerProcess
 
 _job_log = logging.getLogger("targcc.job")
 
@@ -29,8 +29,8 @@ Given = tuple[str | None, Here | None]
 """The arguments of a run, and where on this machine is what they refer to."""
 When: TypeAlias = Callable[[Callable[[], None]], None]
 """Calls what begins an attempt, now or later."""
-_TERMINATE_SECONDS, _KILL_SECONDS = 0.6, 1.2
-"""After a job was stopped by force: when its process is asked to end, and when it is killed."""
+_KILL_SECONDS = 1.0
+"""After a job was stopped by force: when its process is killed."""
 _LOOK_SECONDS = 0.2
 """How often the memory of a run that has a limit is looked at."""
 
@@ -44,6 +44,7 @@ class ProcessInvocation:
         ctx: Of the attempt.
         recorder: Takes what the job records.
         hooks: What is around the job.
+        failures: How many attempts have failed if this one does.
         when: Lets it begin: a process may take long to start, and the run may be another node's by then.
         on_begin: Is called when the job begins.
         on_end: Is called when the attempt has ended.
@@ -57,6 +58,7 @@ class ProcessInvocation:
         recorder: Recorder,
         *,
         hooks: Hooks | None,
+        failures: int,
         when: When,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
@@ -68,6 +70,7 @@ class ProcessInvocation:
         self._ctx = ctx
         self._recorder = recorder
         self._hooks = hooks or Hooks()
+        self._failures = failures
         self._when = when
         self._on_begin = on_begin
         self._on_end = on_end
@@ -77,10 +80,12 @@ class ProcessInvocation:
         self._told: tuple[StopReason, str] | None = None
         self._stopped = False
 
-    def fail(self, why: BaseException | str) -> None:
+    def fail(self, why: BaseException | ProcessEnd) -> None:
         """End, since there is no process to begin in."""
-        outcome = Outcome(ok=False, message=why) if isinstance(why, str) else raised_outcome(why)
-        self._end(InvocationResult(outcome))
+        if isinstance(why, ProcessEnd):
+            self._end(_result_of_end(why))
+        else:
+            self._end(InvocationResult(raised_outcome(why)))
 
     def ends_unbegun(self) -> bool:
         """End if it was told to stop while it waited for a process; whether it was."""
@@ -115,6 +120,7 @@ class ProcessInvocation:
                 files=files,
                 run_id=self._ctx.run_id,
                 attempt=self._ctx.attempt,
+                failures=self._failures,
                 scheduled_for=self._ctx.scheduled_for.isoformat(),
                 timezone=self._definition.timezone,
                 triggered_by=self._ctx.triggered_by,
@@ -147,23 +153,19 @@ class ProcessInvocation:
             self._process.send("stop", reason=str(reason), text=message)
 
     def stop(self) -> None:
-        """Stop it by force: its coroutine gets ``CancelledError``; then the process is terminated, then killed."""
+        """Stop it by force: its coroutine gets ``CancelledError``; then the process is killed."""
         self._stopped = True
         process = self._process
         if process is None:
             return
         process.send("cancel")
-        for seconds, act in (
-            (_TERMINATE_SECONDS, process.terminate),
-            (_KILL_SECONDS, process.kill),
-        ):
-            timer = threading.Timer(seconds, self._unless_over, (act,))
-            timer.daemon = True
-            timer.start()
+        timer = threading.Timer(_KILL_SECONDS, self._kill, (process,))
+        timer.daemon = True
+        timer.start()
 
-    def _unless_over(self, act: Callable[[], None]) -> None:
+    def _kill(self, process: WorkerProcess) -> None:
         if not self._over.is_set():
-            act()
+            process.kill()
 
     def _heard(self, message: Message | None) -> None:
         """The process has said something; from the thread that reads it."""
@@ -171,7 +173,7 @@ class ProcessInvocation:
         if process is None or self._over.is_set():
             return
         if message is None:
-            self._end(InvocationResult(Outcome(ok=False, message=process.how_it_ended())))
+            self._end(_result_of_end(process.how_it_ended()))
             return
         match message["kind"]:
             case "begun":
@@ -201,7 +203,14 @@ class ProcessInvocation:
             self._ctx.cancelled  # noqa: B018 - that marks it as noticed
         process.is_spent = message["spent"]
         outcome, used = Outcome(**message["outcome"]), (message["cpu_ms"], message["memory_mb"])
-        self._end(InvocationResult(outcome, *used, interrupted=message["interrupted"]))
+        finished = InvocationResult(
+            outcome,
+            *used,
+            interrupted=message["interrupted"],
+            asked=message["asked"],
+            wait=read_wait(message["wait"]),
+        )
+        self._end(finished)
 
     def _answer(self, question: Message, answer: Future[Any]) -> None:
         def answered(done: Future[Any]) -> None:
@@ -234,3 +243,8 @@ class ProcessInvocation:
             if used > limit:
                 process.kill(f"the job used {used} MiB of memory, and may use {limit}")
                 return
+
+
+def _result_of_end(end: ProcessEnd) -> InvocationResult:
+    outcome = Outcome(ok=False, message=end.message)
+    return InvocationResult(outcome, from_outside=end.from_outside)

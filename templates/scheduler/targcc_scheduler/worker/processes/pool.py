@@ -17,7 +17,7 @@ from ...jobs.run_log import Recorder
 from ..runner import InvocationResult
 from .invocation import Given, ProcessInvocation, When
 from .messages import Message
-from .worker_process import ProcessSetup, WorkerProcess
+from .worker_process import ProcessEnd, ProcessSetup, WorkerProcess
 
 _MOST_RUNS = 500
 """A process that has done so many runs is replaced: what leaks, leaks no more."""
@@ -62,6 +62,7 @@ class ProcessPool:
         *,
         hooks: Hooks | None = None,
         recorder: Recorder,
+        failures: int = 1,
         when: When,
         on_begin: Callable[[], None],
         on_end: Callable[[InvocationResult], None],
@@ -73,6 +74,7 @@ class ProcessPool:
             ctx,
             recorder,
             hooks=hooks,
+            failures=failures,
             when=when,
             on_begin=on_begin,
             on_end=on_end,
@@ -197,7 +199,7 @@ class ProcessPool:
             self._fail_one(process.how_it_ended())
         self.give_back(process)
 
-    def _fail_one(self, why: BaseException | str) -> bool:
+    def _fail_one(self, why: BaseException | ProcessEnd) -> bool:
         """End the attempt that has waited longest; whether there was one."""
         with self._lock:
             if not self._waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import pickle
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...core.stop_signals import held_back
 from .messages import Channel, Message, TooLongError
 
 log = logging.getLogger("targcc.worker.processes")
@@ -23,6 +25,29 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import main; main()"
 )
 _OUT_OF_MEMORY = "by hand, or by the system because memory ran out"
+_FAULTS = {
+    getattr(signal, name, 0)
+    for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
+}
+"""The signals that a process gets for what its own code did."""
+_ENDED_ON_WINDOWS = {
+    1,  # TerminateProcess, as taskkill and service managers call it
+    0xC000013A,  # STATUS_CONTROL_C_EXIT: a console event
+    0x40010004,  # DBG_TERMINATE_PROCESS: the session ends
+}
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """Why a worker process is gone.
+
+    Args:
+        message: The reason, for people.
+        from_outside: Whether neither the node nor the process's own code ended it.
+    """
+
+    message: str
+    from_outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,12 +79,13 @@ class WorkerProcess:
 
     def __init__(self, module: str, setup: ProcessSetup) -> None:
         start = pickle.dumps(setup)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(module=module), json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # no Ctrl-C there
-        )
+        with held_back():
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START.format(module=module), json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # no Ctrl-C there
+            )
         source, target = self._process.stdout, self._process.stdin
         if source is None or target is None:  # they were asked for
             raise RuntimeError("a worker process has no pipes")
@@ -112,11 +138,6 @@ class WorkerProcess:
         except (OSError, ValueError):  # closed
             pass
 
-    def terminate(self) -> None:
-        """Ask the system to end it."""
-        with contextlib.suppress(OSError):
-            self._process.terminate()
-
     def kill(self, reason: str | None = None) -> None:
         """End it at once.
 
@@ -146,14 +167,17 @@ class WorkerProcess:
             self._process.wait()
         self._reader.join(_ENDS_SECONDS)
 
-    def how_it_ended(self) -> str:
-        """Why there is no process any more, for people."""
+    def how_it_ended(self) -> ProcessEnd:
+        """Why the process is gone."""
         try:
             code = self._process.wait(_ENDS_SECONDS)
         except subprocess.TimeoutExpired:
-            self.kill()
-            return "the job's process closed its connection to the node, and was killed"
-        return self.killed_for or f"the job's process {_exit_in_words(code)}"
+            self.kill("the job's process closed its connection to the node, and was killed")
+            code = self._process.wait()
+        if self.killed_for is not None:
+            return ProcessEnd(self.killed_for)
+        outside = ended_from_outside(code, windows=os.name == "nt")
+        return ProcessEnd(f"the job's process {_exit_in_words(code)}", outside)
 
     def _read(self) -> None:
         try:
@@ -173,6 +197,13 @@ class WorkerProcess:
             self._is_silent, listener = True, self._listener
         if listener is not None:
             listener(None)
+
+
+def ended_from_outside(code: int, *, windows: bool) -> bool:
+    """Return whether an exit status tells of a process that somebody else ended: no fault of its own code, and no exit."""
+    if windows:
+        return code in _ENDED_ON_WINDOWS
+    return code < 0 and -code not in _FAULTS
 
 
 def _exit_in_words(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,25 @@ if TYPE_CHECKING:
     from targcc_gen.sources.base import LegacySource
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """How the old jobs are read.
+
+    Attributes:
+        encoding: Of the files; None: it is found out.
+        dates: The order of dates that can be read in several ways; None: each file has to tell.
+        timeout: How long a database may be silent.
+        schema: Where its tables are; None: they are looked for.
+    """
+
+    encoding: str | None
+    dates: str | None
+    timeout: str
+    schema: str | None
+
+
 def read(
-    exports: tuple[str, ...],
-    source: LegacySource,
-    zone: ZoneInfo,
-    *,
-    encoding: str | None,
-    timeout: str,
-    schema: str | None,
+    exports: tuple[str, ...], source: LegacySource, zone: ZoneInfo, how: How
 ) -> list[ExportFile]:
     """Let a source take everything.
 
@@ -29,9 +41,7 @@ def read(
         exports: Files and folders, or one address.
         source: Takes the rows.
         zone: The old server's.
-        encoding: Of the files; None: it is found out.
-        timeout: How long a database may be silent.
-        schema: Where its tables are; None: they are looked for.
+        how: How they are read.
 
     Raises:
         InputError: Nothing can be read there.
@@ -39,18 +49,20 @@ def read(
     from targcc_gen.readers.database.address import is_address
 
     if not any(map(is_address, exports)):
-        return _read_files(tuple(map(Path, exports)), source, encoding, zone)
+        return _read_files(tuple(map(Path, exports)), source, zone, how)
     if len(exports) > 1:
         raise click.UsageError("give one database's address, or files: not several")
     from targcc_gen.cli.output.progress import Bar
     from targcc_gen.readers.database.contents import Wanted
     from targcc_gen.readers.database.reading import read_database
+    from targcc_gen.readers.dates import EVERY_ORDER
     from targcc_gen.sources.c_job.tables import PROCEDURE
 
-    wanted = Wanted(source.tables, zone, schema, PROCEDURE)
+    orders = frozenset({how.dates}) if how.dates else EVERY_ORDER
+    wanted = Wanted(source.tables, zone, how.schema, PROCEDURE, orders)
     with Bar("Reading") as bar:
         return read_database(
-            exports[0], wanted, source.take, seconds=_seconds(timeout), progress=bar
+            exports[0], wanted, source.take, seconds=_seconds(how.timeout), progress=bar
         )
 
 
@@ -67,7 +79,7 @@ def _seconds(timeout: str) -> float:
 
 
 def _read_files(
-    exports: tuple[Path, ...], source: LegacySource, encoding: str | None, zone: ZoneInfo
+    exports: tuple[Path, ...], source: LegacySource, zone: ZoneInfo, how: How
 ) -> list[ExportFile]:
     from targcc_gen.cli.output.progress import Bar
     from targcc_gen.readers.exports import read_exports
@@ -82,5 +94,11 @@ def _read_files(
             bar(min(done, total), total)
 
         return read_exports(
-            exports, source.tables, source.take, encoding=encoding, zone=zone.key, progress=advance
+            exports,
+            source.tables,
+            source.take,
+            encoding=how.encoding,
+            zone=zone.key,
+            dates=how.dates,
+            progress=advance,
         )

@@ -101,12 +101,6 @@ async def with_outer(connection: AsyncConnection, batch_id: int) -> list[int]:
     return found
 
 
-async def count_runs(connection: AsyncConnection, batch_id: int) -> int:
-    """How many runs a batch has."""
-    query = sa.select(sa.func.count()).where(job_run.c.BatchId == batch_id)
-    return int(await connection.scalar(query) or 0)
-
-
 async def grow(connection: AsyncConnection, batch_id: int, count: int) -> None:
     """Make room for more runs in a batch that is not over; it does not end before the transaction does.
 

@@ -58,10 +58,10 @@ async def take(connection: AsyncConnection, run: NewRun, now: datetime) -> int |
             continue
         if found.Digest not in {run.call.digest, *run.call.former}:
             raise IdempotencyError(
-                f"the idempotency key {run.call.key!r} is that of run {found.RunId}, which has another job or other arguments"
+                f"the idempotency key {run.call.shown!r} is that of run {found.RunId}, which has another job or other arguments"
             )
         return int(found.RunId)
-    raise RunStateError(f"the idempotency key {run.call.key!r} is taken and left all the time")
+    raise RunStateError(f"the idempotency key {run.call.shown!r} is taken and left all the time")
 
 
 async def without_repeated(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[NewRun]:

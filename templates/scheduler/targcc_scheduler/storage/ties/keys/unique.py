@@ -21,6 +21,7 @@ from ....jobs.options.unique import QUEUED, RUNNING, Unique
 from ....schedules import format_duration
 from ...blobs import rows as blobs
 from ...dialects import known
+from ...dialects.counting import changed
 from ...dialects.listed import is_among, listed
 from ...runs.transition import is_in_state
 from ...runs.values import NewRun
@@ -255,12 +256,12 @@ async def _stand(
         run = _first(run, now)
         values |= {"DueAt": run.due_at, "ExpiresAt": run.expires_at}
     still = RunState(holder.State)
-    changed = await connection.execute(
+    change = (
         sa.update(job_run)
         .where(_r.Id == holder.RunId, is_in_state(still), _r.Attempt == 0)
         .values(values)
     )
-    if changed.rowcount != 1:
+    if await changed(connection, change) != 1:
         return None
     if run.contents:
         await blobs.add(connection, holder.RunId, run.contents, now)

@@ -79,8 +79,16 @@ def keys_of(job: JobDefinition, arguments_json: str | None) -> Keys:
     return Keys(unique_key(job, whole), **job.room(whole))
 
 
-def call_key(job: JobDefinition, arguments_json: str | None, key: str | None) -> CallKey | None:
+def call_key(
+    job: JobDefinition, arguments_json: str | None, key: str | None, caller: str | None = None
+) -> CallKey | None:
     """What a caller named a call.
+
+    Args:
+        job: The job of the run.
+        arguments_json: The arguments of the run.
+        key: The name.
+        caller: The caller whose own the name is; ``None``: all callers share it.
 
     Raises:
         IdempotencyError: the name is empty or too long.
@@ -91,4 +99,5 @@ def call_key(job: JobDefinition, arguments_json: str | None, key: str | None) ->
         raise IdempotencyError(f"an idempotency key has 1 to {LONGEST_CALL_KEY} characters")
     plain = job.signature.plain(arguments_json)
     former = tuple(digest_of([name, plain]) for name in job.aliases)
-    return CallKey(key, digest_of([job.name, plain]), former)
+    kept = key if caller is None else digest_of([caller, key])
+    return CallKey(kept, digest_of([job.name, plain]), key, former)

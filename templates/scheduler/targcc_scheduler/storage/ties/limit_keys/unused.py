@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...dialects import known
+from ...dialects.counting import changed
 from ...dialects.listed import is_among, listed
 from ...schema.tied.keys import job_limit
 from ...tables import job_run
@@ -46,5 +47,5 @@ async def prune(
     # A statement of its own: on PostgreSQL it sees the runs that asked until the rows were locked.
     is_full = sa.or_(_l.NextAt.is_(None), _l.NextAt <= clock)
     unused = sa.delete(job_limit).where(_IS_ONE, ~_IS_USED, is_full)
-    gone = await connection.execute(unused, {"keys": held})
-    return gone.rowcount, keys[-1] if len(keys) == most else None
+    gone = await changed(connection, unused, {"keys": held})
+    return gone, keys[-1] if len(keys) == most else None

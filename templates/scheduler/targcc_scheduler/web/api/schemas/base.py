@@ -7,6 +7,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ....core.numbers import LEAST_RATE, MOST_INT, MOST_RATE
+
+Priority = Annotated[int, Field(ge=-MOST_INT, le=MOST_INT)]
+Rate = Annotated[float, Field(ge=LEAST_RATE, le=MOST_RATE, allow_inf_nan=False)]
+"""Runs a minute."""
+
 
 class Schema(BaseModel):
     """What all of them share: they may be read from frozen values by attribute."""

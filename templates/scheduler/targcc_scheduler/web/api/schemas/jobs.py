@@ -45,7 +45,9 @@ class JobOut(Schema):
     )
     next_run: datetime | None
     last_run: RunOut | None
-    success_rate: float | None = Field(description="Of its last 24 runs, from 0 to 1.")
+    success_rate: float | None = Field(
+        description="Of its last 24 runs that succeeded, failed or were missed or cancelled; from 0 to 1, cancelled runs left out."
+    )
     chain: ChainStandingOut | None = Field(
         default=None, description="The chain that it is in: of jobs that follow each other."
     )
@@ -70,6 +72,10 @@ class JobDetailOut(JobOut):
     priority: int
     retries: int
     backoff_seconds: float
+    backoff_by_rule: bool = Field(
+        default=False,
+        description="Whether a rule in its code decides the waits; `backoff_seconds` holds where the rule does not.",
+    )
     timeout_seconds: float | None
     overlap: str
     misfire: str
@@ -153,7 +159,7 @@ class TriggerIn(BaseModel):
         Field(
             default=None,
             description="A name of your own for this call, also known to `enqueue(…, idempotency_key=…)`: as long as the run is kept that it"
-            " made, a call with the same name gets that run.",
+            " made, a call with the same name gets that run. The names of a caller who may not see every job are the caller's own.",
         )
     )
     after: tuple[int, ...] = Field(
@@ -209,6 +215,7 @@ def job_detail_out(
         priority=definition.priority,
         retries=definition.retries,
         backoff_seconds=definition.backoff.total_seconds(),
+        backoff_by_rule=definition.backoff_rule is not None,
         timeout_seconds=timeout.total_seconds() if timeout is not None else None,
         overlap=definition.overlap,
         misfire=definition.misfire,

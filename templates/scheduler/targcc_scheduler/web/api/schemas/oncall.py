@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ....core.states import RunState
-from .base import Schema
+from .base import Priority, Rate, Schema
 
 
 class FailureOut(Schema):
@@ -142,9 +142,9 @@ class BackfillIn(BaseModel):
     since: AwareDatetime
     until: AwareDatetime
     rate: Annotated[
-        float | None, Field(description="So many runs a minute; null: as fast as it goes.")
+        Rate | None, Field(description="So many runs a minute; null: as fast as it goes.")
     ] = None
-    priority: int | None = None
+    priority: Priority | None = None
     followers: Annotated[
         bool, Field(description="Whether the runs of the jobs that follow the job come too.")
     ] = True
@@ -203,9 +203,9 @@ class BulkIn(BaseModel):
     action: Literal["retry", "cancel", "delete", "run-now", "pause", "queue", "priority", "discard"]
     filter: RunFilterIn
     queue: Annotated[str, Field(max_length=50)] | None = None
-    priority: int | None = None
+    priority: Priority | None = None
     rate: Annotated[
-        float | None,
+        Rate | None,
         Field(description="Of retry and run-now: so many a minute; null is all at once."),
     ] = None
     newest_first: bool = False
@@ -230,7 +230,7 @@ class BulkOut(Schema):
     action: str
     filter: str
     options: dict[str, Any]
-    state: Literal["running", "done", "stopped"]
+    state: Literal["running", "done", "stopped", "failed"]
     total: int
     done: int
     refused: int

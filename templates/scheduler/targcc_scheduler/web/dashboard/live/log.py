@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Annotated
@@ -58,7 +59,7 @@ async def lines(
         found = await scheduler.read(lambda db: lines_after(db, run_id, after, MOST_LINES))
     else:
         found = await scheduler.read(lambda db: runs.log_lines(db, run_id, MOST_LINES, before))
-    return HTMLResponse(shown(found))
+    return HTMLResponse(await asyncio.to_thread(shown, found))
 
 
 @router.get("/runs/{run_id}/log.txt")

@@ -7,6 +7,7 @@ true colours the nearest of the sixteen. Every other control sequence is left ou
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ _SEQUENCE = re.compile(
     "|\x1b[@-Z\\\\^_]"
 )
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\x00-\x20\x7f-\x9f]+")
+_DIGITS = 3
 _AFTER = ".,;:!?"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _STYLES = {1: "a-bold", 2: "a-dim", 3: "a-italic", 4: "a-under"}
@@ -81,10 +83,11 @@ def _coloured(text: str) -> Iterator[tuple[list[str], str]]:
 
 
 def _obey(style: dict[str, str], parameters: str) -> None:
-    """Change the style as one sequence says."""
-    codes = [int(one) if one.isdecimal() else 0 for one in re.split("[;:]", parameters)]
+    """Change the style as one sequence says. A code of more than three digits is none."""
+    given = re.split("[;:]", parameters)
+    codes = deque(int(text) if text.isdecimal() and len(text) <= _DIGITS else 0 for text in given)
     while codes:
-        code = codes.pop(0)
+        code = codes.popleft()
         if code == 0:
             style.clear()
         elif code in _STYLES:
@@ -113,13 +116,13 @@ def _colour(style: dict[str, str], ground: str, number: int | None) -> None:
         style[ground] = f"a-{ground}{number}"
 
 
-def _extended(codes: list[int]) -> int | None:
+def _extended(codes: deque[int]) -> int | None:
     """The nearest of the sixteen to a colour of 256, or one of red, green and blue; takes what it reads from ``codes``."""
-    kind = codes.pop(0) if codes else None
+    kind = codes.popleft() if codes else None
     if kind == 5 and codes:  # noqa: PLR2004 - ECMA-48's numbers
-        return _of_256(codes.pop(0))
+        return _of_256(codes.popleft())
     if kind == 2 and len(codes) >= 3:  # noqa: PLR2004
-        red, green, blue = codes.pop(0), codes.pop(0), codes.pop(0)
+        red, green, blue = codes.popleft(), codes.popleft(), codes.popleft()
         return _nearest(red, green, blue)
     codes.clear()
     return None
@@ -165,8 +168,10 @@ def _linked(text: str) -> Markup:
 
 def _without_the_sentence(address: str) -> str:
     """An address without the full stop or bracket of the sentence that it stands in."""
-    while address[-1] in _AFTER or (
-        address[-1] in _PAIRS and address.count(address[-1]) > address.count(_PAIRS[address[-1]])
-    ):
-        address = address[:-1]
-    return address
+    unopened = {end: address.count(end) - address.count(begin) for end, begin in _PAIRS.items()}
+    length = len(address)
+    while (last := address[length - 1]) in _AFTER or unopened.get(last, 0) > 0:
+        if last in unopened:
+            unopened[last] -= 1
+        length -= 1
+    return address[:length]

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from ....core import humanize
 from ....core.errors import BulkError, UnknownBulk
 from ....core.languages.reader import gettext
+from ....core.numbers import priority_of, rate_of
 from ....jobs.definition import JobDefinition
 from ....oncall import backfill as backfills
 from ....oncall.bulk import Wish, check
@@ -52,13 +53,13 @@ class BulkQuery(RunQuery):
                 action=self.do,
                 wanted=self.wanted(scheduler),
                 queue=(self.to or None) if self.do == "queue" else None,
-                priority=int(self.to or "0") if self.do == "priority" else None,
-                rate=float(self.rate) if self.rate and self.do in {"retry", "run-now"} else None,
+                priority=priority_of(self.to or "0") if self.do == "priority" else None,
+                rate=rate_of(self.rate) if self.do in {"retry", "run-now"} else None,
                 newest_first=self.order == "newest",
                 note=self.note.strip() or None,
             )
-        except ValueError:
-            raise BulkError("a priority is a whole number, and a rate a number") from None
+        except ValueError as error:
+            raise BulkError(str(error)) from None
 
 
 def asked_of(form: Mapping[str, str]) -> BulkQuery:

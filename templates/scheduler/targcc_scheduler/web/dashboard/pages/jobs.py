@@ -157,7 +157,14 @@ async def show_job(
         )
         runs = await list_runs(db, RunFilter(search=only(job=key), limit=_RUNS_OF_JOB))
         earlier = await _earlier(db, key, runs)
-        reasons = await why.why_job(db, key, scheduler.definitions, now, lost_after=lost_after)
+        reasons = await why.why_job(
+            db,
+            key,
+            scheduler.definitions,
+            now,
+            lost_after=lost_after,
+            broken=scheduler.broken_file_of(key),
+        )
         days = await trend(db, key, now, days=_DAYS, zone=zone)
         chained = await chains(db, scheduler.definitions.values(), of=key)
         limited = definition is not None and definition.keyed_limit is not None
@@ -168,6 +175,10 @@ async def show_job(
 
     job, figures, runs, earlier, reasons, days, chained, busiest = await scheduler.read(query)
     if job is None and not runs.runs and not earlier:
+        broken = scheduler.broken_file_of(key)
+        if broken is not None:
+            file = broken.path or broken.module
+            raise Problem(404, "No such job", f"Its file {file} cannot be imported: {broken.error}")
         raise Problem(404, "No such job", f"There is no job {name}, and no run of one.")
     slots = _slots(job) if job is not None else []
     return render(

@@ -78,12 +78,12 @@ async def log_in(request: Request, web: WebOf) -> Response:
     if wait > 0:
         if web.held_back.is_new(address):
             await note(web, known_as, address, "sign-in held back")
-        return await _later(request, web, wait, **shown)
+        return await later(request, web, wait, **shown)
     web.guard.begin(name, address, device)
     try:
         fits = await web.checks.fits(login, password)
     except TooManyChecks:
-        return await _later(request, web, 5, **shown)
+        return await later(request, web, 5, **shown)
     if login is None or not fits:
         await note(web, known_as, address, "sign-in refused")
         return await login_form(
@@ -229,7 +229,7 @@ async def sign_in(
     return response
 
 
-async def _later(request: Request, web: Web, wait: float, **shown: str) -> Response:
+async def later(request: Request, web: Web, wait: float, **shown: str) -> Response:
     """The login page, which says when to try again."""
     response = await login_form(request, web, 429, error=_later_text(wait), **shown)
     response.headers["Retry-After"] = str(math.ceil(wait))

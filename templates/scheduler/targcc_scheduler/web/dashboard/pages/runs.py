@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -166,7 +167,14 @@ async def run_page(
             "owned": (await owners.load(db, [run.job])).get(run.job),
             "flow": await flow_of_run(db, run_id),
             "batch": await batch_of_run(db, run.batch_id),
-            "why": await why.why_run(db, run, definitions, now, lost_after=lost_after),
+            "why": await why.why_run(
+                db,
+                run,
+                definitions,
+                now,
+                lost_after=lost_after,
+                broken=scheduler.broken_file_of(run.job),
+            ),
         }
 
     run, details = await scheduler.read(query)
@@ -183,7 +191,7 @@ async def run_page(
         shown_arguments=shown_arguments(scheduler.definitions.get(run.job), run.arguments),
         failure=next((a for a in reversed(attempts) if not a.success), None),
         metadata=attempts[-1].metadata if attempts else {},
-        log_html=log.shown(details["log"]),
+        log_html=await asyncio.to_thread(log.shown, details["log"]),
         most_lines=log.MOST_LINES,
         trace_url=scheduler.settings.trace_url.replace("{trace_id}", run.trace_id or ""),
         every=every,

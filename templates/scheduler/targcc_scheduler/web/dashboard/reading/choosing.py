@@ -21,10 +21,10 @@ _LIFE = 400 * 24 * 3600
 @router.post("/language")
 async def choose_language(request: Request) -> Response:
     """Remember a language in this browser, and go back to the page."""
-    form = await request.form()
-    language, to = str(form.get("language", "")), str(form.get("next", ""))
     if not same_origin(request):
         raise Problem(403, "Not from this site", "The form was sent from another site.")
+    form = await request.form()
+    language, to = str(form.get("language", "")), str(form.get("next", ""))
     if language not in languages():
         raise Problem(404, "No such language", "The pages are not written in it.")
     response = RedirectResponse(local_path(request, to), 303)

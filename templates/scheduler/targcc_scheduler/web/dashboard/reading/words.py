@@ -19,7 +19,12 @@ ACTIONS = Words(
 )
 """What can be done to many runs."""
 BULK_STATES = Words(
-    {"running": marked("running"), "done": marked("done"), "stopped": marked("stopped")}
+    {
+        "running": marked("running"),
+        "done": marked("done"),
+        "stopped": marked("stopped"),
+        "failed": marked("failed"),
+    }
 )
 """How far an operation on many runs is."""
 STANDINGS = Words(

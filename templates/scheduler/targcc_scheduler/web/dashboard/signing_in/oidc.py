@@ -16,13 +16,14 @@ from ....core.languages.reader import gettext
 from ....project import current
 from ....security.oidc.client import Attempt, OpenIDClient
 from ....security.oidc.people import name_of, role_of
+from ....security.throttle import network_of
 from ....settings import Settings
 from ...authentication import client_address
 from ...problems import Problem
 from ...state import Web, get_web
 from ..flash import base_path, secure_cookies
 from ..page_route import PageRoute
-from ..pages.login import login_form, note, sign_in
+from ..pages.login import later, login_form, note, sign_in
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _LIFE_SECONDS = 600
@@ -86,6 +87,13 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
         return await login_form(
             request, web, 403, error=gettext("That took too long. Sign in again.")
         )
+    address = client_address(request)
+    network = network_of(address)
+    wait = web.answers.wait(network)
+    if wait > 0:
+        return await later(request, web, wait)
+    # Until the provider says who it is, so that many at once are limited.
+    web.answers.failed(network)
     try:
         claims = await _claims(request, client, attempt, settings)
         name = name_of(claims, settings.oidc_name_claim)
@@ -93,7 +101,9 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
             claims.get(settings.oidc_role_claim), settings.oidc_roles, settings.oidc_default_role
         )
     except AuthError as refusal:
-        await note(web, "unknown name", client_address(request), "sign-in refused", str(refusal))
+        # Anybody can send such an answer: one row a minute.
+        if web.held_back.is_new("an answer of the provider"):
+            await note(web, "unknown name", address, "sign-in refused", str(refusal))
         return await login_form(
             request,
             web,
@@ -101,10 +111,11 @@ async def answer(request: Request, web: WebOf, state: str = "") -> Response:
             error=gettext("Signing in did not work: %(error)s.", error=str(refusal)),
         )
     if role is None:
-        await note(web, name, client_address(request), "sign-in refused", "no role here")
+        await note(web, name, address, "sign-in refused", "no role here")
         return await login_form(
             request, web, 403, error=gettext("You have no role here. Ask an admin.")
         )
+    web.answers.forget(network)
     response = await sign_in(
         request,
         web,

@@ -1,0 +1,151 @@
+"""Dates written as text: which orders of day, month and year a text can have, and the date that follows from an order.
+
+``07/11/2016`` is 7 November or 11 July. Only another cell of the same file, the session of a script or a person can tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import datetime
+
+EVERY_ORDER = frozenset({"dmy", "mdy", "ymd"})
+"""The orders that exports are written in."""
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_CLOCK = r"(?:(\d{1,2}):(\d{2})(?::(\d{2})(?:[.:,](\d{1,9}))?)?\s*(am|pm)?)?"
+_ZONE = r"\s*(Z|[+-]\d{2}:?\d{2})?"
+_YEAR_FIRST = re.compile(
+    r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T\s]*" + _CLOCK + _ZONE, re.IGNORECASE
+)
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})\s*" + _CLOCK + _ZONE, re.IGNORECASE)
+_NUMBERS = re.compile(
+    r"(\d{1,2})([-/.])(\d{1,2})[-/.](\d{4}|\d{2})(?:,?\s+" + _CLOCK + ")?", re.IGNORECASE
+)
+_MONTH_FIRST = re.compile(r"([a-z]{3})[a-z]*\s+(\d{1,2}),?\s+(\d{4})\s*" + _CLOCK, re.IGNORECASE)
+_DAY_MONTH = re.compile(r"(\d{1,2})[\s-]+([a-z]{3})[a-z]*[\s-]+(\d{4})\s*" + _CLOCK, re.IGNORECASE)
+_PIVOT = 50  # SQL Server's "two digit year cutoff": 50 is 1950, 49 is 2049
+_NOON = 12
+
+
+class AmbiguousDateError(ValueError):
+    """The text is a date in several orders, and the dates differ.
+
+    Attributes:
+        dates: The date in each order.
+    """
+
+    def __init__(self, text: str, dates: dict[str, datetime]) -> None:
+        self.dates = dates
+        shown = " or ".join(f"{order} {day:%Y-%m-%d}" for order, day in sorted(dates.items()))
+        super().__init__(f'"{text}" can be read in several ways: {shown}')
+
+
+def read_date(text: str, orders: Collection[str] = EVERY_ORDER) -> datetime:
+    """The date and time that a text names, by the server's wall clock.
+
+    Where several orders remain, a date with dots and a year of four digits begins with its day, and a clock with AM or PM
+    stands behind a date that begins with its month.
+
+    Args:
+        text: Such as ``2024-01-31T02:00:00.000``, ``20240131 02:00``, ``31/01/2024 02:00:00``, ``Jan 31 2024  2:00AM``.
+        orders: The orders that the text may have.
+
+    Raises:
+        AmbiguousDateError: Several orders are left, and give different dates.
+        ValueError: The text is no date in any of the orders.
+    """
+    text = text.strip()
+    if found := _NUMBERS.fullmatch(text):
+        dates = _dates(found, orders)
+        if len(set(dates.values())) > 1:
+            usual = _usual_order(found)
+            if usual not in dates:
+                raise AmbiguousDateError(text, dates)
+            return dates[usual]
+        return next(iter(dates.values()))
+    try:
+        return datetime.fromisoformat(text[:26]).replace(tzinfo=None)
+    except ValueError:
+        return _spelled(text)
+
+
+def orders_of(text: str) -> frozenset[str] | None:
+    """The orders in which a text is a date; ``None`` where its order does not matter: it spells its month, or begins with its year."""
+    found = _NUMBERS.fullmatch(text.strip())
+    if found is None:
+        return None
+    try:
+        dates = _dates(found, EVERY_ORDER)
+    except ValueError:
+        return None
+    return frozenset(dates)
+
+
+def _dates(found: re.Match[str], orders: Collection[str]) -> dict[str, datetime]:
+    """The date in each order in which there is one.
+
+    Raises:
+        ValueError: There is none.
+    """
+    dates: dict[str, datetime] = {}
+    for order in sorted(orders):
+        try:
+            dates[order] = _in_order(found, order)
+        except ValueError:
+            continue
+    if not dates:
+        shown = " or ".join(sorted(orders))
+        raise ValueError(f'"{found[0]}" is no date in the order {shown}')
+    if len(found[4]) > len("yy") and len(dates) > 1:  # a file of years in front has none behind
+        dates.pop("ymd", None)
+    return dates
+
+
+def _in_order(found: re.Match[str], order: str) -> datetime:
+    """The date in an order; a year of four digits stays where it stands, as SQL Server reads it."""
+    first, second, third = int(found[1]), int(found[3]), int(found[4])
+    parts = dict(zip(order, (first, second, third), strict=True))
+    if len(found[4]) > len("yy"):
+        day_first = order.index("d") < order.index("m")
+        day, month = (first, second) if day_first else (second, first)
+        parts = {"d": day, "m": month, "y": third}
+    else:
+        parts["y"] += 1900 if parts["y"] >= _PIVOT else 2000
+    return _at(parts["y"], parts["m"], parts["d"], found.groups()[4:9])
+
+
+def usual_order(text: str) -> str | None:
+    """The order that a text most likely has by its form: dots with a year of four digits, or AM and PM; ``None``: its form says nothing."""
+    found = _NUMBERS.fullmatch(text.strip())
+    return _usual_order(found) if found else None
+
+
+def _usual_order(found: re.Match[str]) -> str | None:
+    if found[2] == ".":
+        return "dmy" if len(found[4]) > len("yy") else None
+    return "mdy" if found[9] else None
+
+
+def _spelled(text: str) -> datetime:
+    for pattern in (_YEAR_FIRST, _COMPACT):
+        if found := pattern.fullmatch(text):
+            year, month, day = (int(part) for part in found.groups()[:3])
+            return _at(year, month, day, found.groups()[3:8])
+    if found := _MONTH_FIRST.fullmatch(text):
+        return _at(int(found[3]), _month(found[1]), int(found[2]), found.groups()[3:8])
+    if found := _DAY_MONTH.fullmatch(text):
+        return _at(int(found[3]), _month(found[2]), int(found[1]), found.groups()[3:8])
+    raise ValueError(f'"{text}" is no date that can be read')
+
+
+def _month(name: str) -> int:
+    return _MONTHS.index(name.lower()) + 1
+
+
+def _at(year: int, month: int, day: int, clock: tuple[str | None, ...]) -> datetime:
+    hour, minute, second = (int(part or 0) for part in clock[:3])
+    if half := clock[4]:
+        hour = hour % _NOON + (_NOON if half.lower() == "pm" else 0)
+    micro = int((clock[3] or "0").ljust(6, "0")[:6])
+    return datetime(year, month, day, hour, minute, second, micro)  # noqa: DTZ001 - wall time

@@ -1,0 +1,89 @@
+"""Whether the database has every table, column, key and index of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateIndex
+
+from ..core.humanize import listed
+from ..storage.tables import metadata
+from .findings import Finding
+
+_NAMES = {
+    "sqlite": sa.text("SELECT name FROM sqlite_master WHERE type = 'index'"),
+    "postgresql": sa.text("""
+        SELECT c.relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE i.indisvalid AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('c_jobrun'))
+        """),
+}
+"""The names of the indexes that the database uses; on PostgreSQL none whose building broke off."""
+_PROCRASTINATE = ("procrastinate_jobs", "procrastinate_events", "procrastinate_workers", "procrastinate_periodic_defers")  # fmt: skip
+"""The tables of Procrastinate 3, which the engine of PostgreSQL needs."""
+_RESTORE = (
+    "restore a backup; migrations/scheduler.<database>.sql of the project has the whole schema"
+)
+
+
+async def catalogue(connection: AsyncConnection) -> list[Finding]:
+    """Compare the catalogue of the database with the schema of this release; each table costs one look."""
+    found = await connection.run_sync(lambda db: list(_differences(db)))
+    return found or [Finding("ok", "schema", "every table, column, key and index is there")]
+
+
+def _differences(connection: sa.Connection) -> Iterator[Finding]:
+    inspector = sa.inspect(connection)
+    names = {name.casefold() for name in inspector.get_table_names()}
+    there = [table for table in metadata.sorted_tables if table.name.casefold() in names]
+    missing = sorted({table.name for table in metadata.sorted_tables if table not in there})
+    if connection.dialect.name == "postgresql":
+        missing += [name for name in _PROCRASTINATE if name not in names]
+    if missing:
+        said = f"{_are('table', missing)} missing: {listed(missing, len(missing))}"
+        yield Finding("fail", "schema", said, _RESTORE)
+    statement = _NAMES.get(connection.dialect.name)
+    indexes = {name.casefold() for name in connection.scalars(statement)} if statement is not None else None  # fmt: skip
+    for table in there:
+        own = str(table.name)
+        name = own.casefold() if own not in inspector.get_table_names() else own
+        yield from _columns(inspector, table, name)
+        if indexes is not None:
+            yield from _indexes(connection, table, indexes)
+
+
+def _columns(inspector: sa.Inspector, table: sa.Table, name: str) -> Iterator[Finding]:
+    columns = {column["name"].casefold() for column in inspector.get_columns(name)}
+    if missing := [str(one.name) for one in table.columns if one.name.casefold() not in columns]:
+        said = f"{_are('column', missing)} missing in {table.name}: {listed(missing, len(missing))}"
+        yield Finding("fail", "schema", said, _RESTORE)
+    key = {column.casefold() for column in inspector.get_pk_constraint(name)["constrained_columns"]}
+    if not missing and not {one.name.casefold() for one in table.primary_key} <= key:
+        columns_of_key = ", ".join(str(one.name) for one in table.primary_key)
+        said = f"the primary key of {table.name} ({columns_of_key}) is missing"
+        advice = f"ALTER TABLE {table.name} ADD PRIMARY KEY ({columns_of_key})"
+        yield Finding("fail", "schema", said, advice)
+
+
+def _indexes(connection: sa.Connection, table: sa.Table, indexes: set[str]) -> Iterator[Finding]:
+    wanted: Mapping[str, str] = {
+        str(index.name): str(CreateIndex(index).compile(connection)).replace("\n", " ")
+        for index in table.indexes
+    }
+    if connection.dialect.name == "postgresql":  # SQLite names those of constraints itself
+        wanted = dict(wanted) | {
+            str(
+                one.name
+            ): f"ALTER TABLE {table.name} ADD CONSTRAINT {one.name} UNIQUE ({', '.join(str(column.name) for column in one.columns)})"
+            for one in table.constraints
+            if isinstance(one, sa.UniqueConstraint) and one.name is not None
+        }
+    for name, statement in sorted(wanted.items()):
+        if name.casefold() not in indexes:
+            said = f"the index {name} of {table.name} is missing"
+            yield Finding("fail", "schema", said, f"make it: {statement}")
+
+
+def _are(what: str, names: list[str]) -> str:
+    return f"a {what} is" if len(names) == 1 else f"{len(names)} {what}s are"

@@ -1,1 +1,0 @@
-"""The history by month, where PostgreSQL keeps it: a partition of ``c_LoggedJob`` for each."""

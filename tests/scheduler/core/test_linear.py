@@ -1,0 +1,127 @@
+"""Texts of jobs cost time in proportion to their length: eight times the text takes about eight times as long, never 64 times."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from targcc_scheduler.alerts.channels.teams import _escaped
+from targcc_scheduler.core.kept.metadata import is_kept, metadata_json
+from targcc_scheduler.core.masking.known import mask
+from targcc_scheduler.core.text import visible
+from targcc_scheduler.schedules.working import ics
+from targcc_scheduler.storage.failures.cause import cause_of
+from targcc_scheduler.web.dashboard.live.log_html import message_html
+
+SMALL, TIMES = 2_500, 8
+MOST_GROWTH = 24
+"""Between 8 of linear work and 64 of quadratic work."""
+
+
+def seconds(act: Callable[[str], object], text: str) -> float:
+    """The least processor time of some calls."""
+    best = float("inf")
+    for _ in range(5):
+        before = time.thread_time()
+        act(text)
+        best = min(best, time.thread_time() - before)
+    return best
+
+
+def growth(act: Callable[[str], object], begin: str, unit: str, end: str) -> float:
+    """How many times as long a text takes that is eight times as long."""
+    small, large = (
+        seconds(act, begin + unit * (size // len(unit)) + end) for size in (SMALL, SMALL * TIMES)
+    )
+    return large / max(small, 1e-5)
+
+
+def in_a_trace(text: str) -> object:
+    return cause_of("Import", text, f"Traceback (most recent call last):\n{text}\nValueError: x")
+
+
+PAGES = [
+    ("http://a.example/", ")", ""),
+    ("http://a.example/", "]", "]"),
+    ("http://a.example/", "(", ")" * 2_000),
+    ("http://a.example/", "()", ")"),
+    ("", "http://a)", ""),
+    ("http://a.example/", ".", ""),
+    ("", "[", ""),
+    ("", "\x1b[", ""),
+    ("", "\x1b[1", ""),
+    ("\x1b[", "1", "m"),
+    ("\x1b[", "1;", "m"),
+    ("\x1b[", "38;5;", "m"),
+    ("\x1b[", "1", ""),
+    ("\x1b[", " ", ""),
+    ("", "\x1b]", ""),
+    ("\x1b]", "x", ""),
+]
+MASKED = [
+    ("", "http://a:", ""),
+    ("", "://", ""),
+    ("", "://:", ""),
+    ("://a:", "b", ""),
+    ("", "://a:b@", ""),
+    ("", "pwd=", ""),
+    ("", "pwd = ", ""),
+    ("pwd", " ", ""),
+    ("", "pwd={", ""),
+    ("", "pwd='", ""),
+    ('pwd="', '""', ""),
+    ("", "pwd>", ""),
+    ("", "pwd: ", ""),
+    ("", "'pwd': ", ""),
+    ("", "secret\\", ""),
+    ("", "Bearer ", ""),
+    ("", "Authorization: ", ""),
+    ("", "-eyJaaaaaaaa", ""),
+    ("eyJ", "a.", ""),
+    ("", "-----BEGIN PRIVATE KEY-----", ""),
+    ("", "hooks.slack.com/services/", ""),
+    ("", "password", ""),
+    ("", "_", "password"),
+    ("", "tgc_", ""),
+]
+FAILURES = [
+    ("", "\n", ""),
+    ("", " ", ""),
+    ("", "a.", ""),
+    ("", "a-", "@"),
+    ("a@", "b.", ""),
+    ("", "a@b", ""),
+    ("Stop", "Stop", "!"),
+    ("", "Error", "!"),
+    ("", "'", ""),
+    ("", "`'", ""),
+    ("", "1.", ""),
+    ("", "0x", ""),
+    ("", "a1", ""),
+    ("", ' File "', ""),
+    ("", ' File "a", line 1, in ', ""),
+]
+CASES = {
+    "page": (message_html, PAGES),
+    "mask": (mask, MASKED),
+    "cause": (in_a_trace, FAILURES),
+    "teams": (_escaped, [("", "\n", ""), ("", " ", ""), ("", "1", ""), ("", "\n1", "")]),
+    "visible": (visible, [("", "\x1b", ""), ("", "\r\n", "")]),
+    "metadata": (
+        lambda text: (metadata_json({"a": text}), is_kept(text)),
+        [("", "… (more than ", ""), ("", "1", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "text"), [(what, text) for what, (_, texts) in CASES.items() for text in texts]
+)
+def test_a_text_costs_time_in_proportion_to_its_length(what, text):
+    assert growth(CASES[what][0], *text) < MOST_GROWTH
+
+
+def test_a_line_of_a_calendar_with_many_parameters_is_read_at_once():
+    """Each parameter could be read in two ways, so that 30 of them had a thousand million ways to fit."""
+    line = "DTSTART" + ';X="a"' * 14
+    less, more = (seconds(ics._LINE.match, text) for text in (line, line + ';X="a"' * 4))
+    assert more / max(less, 1e-5) < 4

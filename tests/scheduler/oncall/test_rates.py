@@ -1,0 +1,133 @@
+"""A rate is a number within bounds; an operation that cannot be done ends as failed, and the next one goes on."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from targcc_scheduler import JobContext, JobResult, job
+from targcc_scheduler.core.actor import Actor
+from targcc_scheduler.core.errors import BulkError, JobError
+from targcc_scheduler.core.states import RunState
+from targcc_scheduler.oncall import bulk
+from targcc_scheduler.oncall.backfill import backfill
+from targcc_scheduler.oncall.bulk import Wish
+from targcc_scheduler.queries.finding.filters import RunFilter
+from targcc_scheduler.queries.needs import bulk as bulks
+from targcc_scheduler.search.terms import only
+from targcc_scheduler.storage.bulk import rows
+from targcc_scheduler.storage.tables import job_run
+
+DANA = Actor("CLI", "dana")
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+FAILED = RunFilter(search=only(state=RunState.FAILED))
+RATES = ["nan", "inf", "-inf", "1e400", "1e-320", "-1", "0", "1e-9", "1e12"]
+
+
+@job("0 2 * * *", retries=0)
+class ImportJob:
+    """Runs at night."""
+
+    def execute(self, _ctx: JobContext) -> JobResult:
+        return JobResult.success("done")
+
+
+@pytest.fixture
+async def scheduler(make_scheduler):
+    made = make_scheduler()
+    await made.start(work=False, schedule=False)
+    return made
+
+
+@pytest.fixture
+async def worker(make_scheduler):
+    made = make_scheduler()
+    await made.start(schedule=False)
+    return made
+
+
+async def add_failed(scheduler, number=3):
+    row = {"JobName": "Import", "JobType": "Manual", "State": "failed", "Queue": "default"}
+    times = dict.fromkeys(("DueAt", "CreatedAt", "StartedAt", "CompletedAt"), NOW)
+    new = [{**row, **times, "Attempt": 1, "TriggeredBy": "System"}] * number
+    await scheduler.change(lambda db: db.execute(job_run.insert(), new))
+
+
+def stored(scheduler, options, place=3):
+    """Store a retry with these options, as an earlier release did without checking them."""
+    values = {
+        "Action": "retry",
+        "FilterJson": bulks.filter_json(FAILED),
+        "OptionsJson": options,
+        "Total": 3,
+        "Ceiling": place,
+        "Actor": str(DANA),
+        "StartedAt": NOW,
+    }
+    return scheduler.change(lambda db: rows.create(db, **values))
+
+
+async def ended(scheduler, bulk_id):
+    return await scheduler.read(lambda db: bulks.get(db, bulk_id))
+
+
+@pytest.mark.parametrize("rate", RATES)
+async def test_a_rate_outside_its_bounds_is_refused_and_nothing_is_stored(scheduler, rate):
+    await add_failed(scheduler)
+    wish = Wish(action="retry", wanted=FAILED, rate=float(rate))
+    with pytest.raises(BulkError, match="a rate is"):
+        await scheduler.operate(bulk.begin, None, wish, DANA)
+    nightly = scheduler.find("Import")
+    since, until = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
+    with pytest.raises(BulkError, match="a rate is"):
+        await scheduler.operate(backfill, None, nightly, since, until, DANA, rate=float(rate))
+    assert await scheduler.read(bulks.latest) == ()
+    found = await scheduler.read(lambda db: bulks.find(db, RunFilter()))
+    assert dict(found.states) == {"failed": 3}
+
+
+@pytest.mark.parametrize("priority", [2**31, -(2**31) - 1, 10**30])
+async def test_a_priority_that_no_row_can_hold_is_refused(scheduler, priority):
+    await add_failed(scheduler)
+    wish = Wish(action="priority", wanted=FAILED, priority=priority)
+    with pytest.raises(BulkError, match="a priority is"):
+        await scheduler.operate(bulk.begin, None, wish, DANA)
+
+
+async def test_enqueue_and_the_decorator_refuse_it_too(scheduler):
+    with pytest.raises(ValueError, match="a priority is"):
+        await scheduler.enqueue(ImportJob, priority=2**31)
+    with pytest.raises(JobError, match="a priority is"):
+        job(priority=10**30)(type("LoudJob", (), {"execute": lambda _self, _ctx: None}))
+
+
+async def test_a_rate_at_which_the_last_run_would_never_be_due_is_refused(scheduler):
+    await add_failed(scheduler, 1000)
+    wish = Wish(action="retry", wanted=FAILED, rate=0.0001)
+    with pytest.raises(BulkError, match="after more than ten years"):
+        await scheduler.operate(bulk.begin, None, wish, DANA)
+
+
+@pytest.mark.parametrize("rate", ["NaN", "1e-320", "1e-9", "-Infinity", '"fast"'])
+async def test_a_stored_operation_that_fails_ends_as_failed_and_the_next_one_is_done(worker, rate):
+    await add_failed(worker)
+    broken = await stored(worker, f'{{"rate": {rate}}}')
+    wish = Wish(action="retry", wanted=FAILED, rate=600)
+    well = await worker.operate(bulk.begin, None, wish, DANA)
+    await bulk.work_off(worker, well)
+    assert (await ended(worker, well)).done == 3
+    failed = await bulk.work_off(worker, broken)
+    assert (failed.state, failed.done) == ("failed", 0)
+    assert failed.message
+    assert failed.ended_at is not None
+
+
+async def test_the_servers_go_on_with_the_next_operation(scheduler, worker):
+    """Nobody follows either operation: the servers do both."""
+    await add_failed(scheduler)
+    broken = await stored(scheduler, '{"rate": NaN}')
+    well = await scheduler.operate(bulk.begin, None, Wish(action="retry", wanted=FAILED), DANA)
+
+    states = set()
+    async with asyncio.timeout(30):
+        while states != {"failed", "done"}:
+            states = {(await ended(worker, bulk_id)).state for bulk_id in (broken, well)}

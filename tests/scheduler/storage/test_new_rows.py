@@ -1,0 +1,53 @@
+"""Rows that are written once: whoever writes such a row learns whether it is new, on either database."""
+
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler.storage.alerts import threads
+from targcc_scheduler.storage.failures import concerns
+from targcc_scheduler.storage.tables import job_alert_thread
+from targcc_scheduler.storage.transactions import Store
+
+NOW = datetime(2026, 6, 10, 12, tzinfo=UTC)
+FAILED = threads.Happened(
+    thread="export", kind="failed", job="Export", about="", title="Export failed",
+    run_id=None, targets_json="[]", escalates=False,
+)  # fmt: skip
+
+
+@pytest.fixture
+async def store(migrated_url):
+    made = Store(migrated_url)
+    yield made
+    await made.dispose()
+
+
+async def test_a_concern_is_new_once(store):
+    for is_new in (True, False):
+        async with store.write() as connection:
+            found = await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
+        assert found is is_new
+
+
+async def test_a_concern_that_was_removed_is_new_again(store):
+    async with store.write() as connection:
+        assert await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
+        assert await concerns.remove(connection, "Nightly", "must_finish_by")
+        assert not await concerns.remove(connection, "Nightly", "must_finish_by")
+        assert await concerns.note(connection, "Nightly", "must_finish_by", "late", NOW)
+
+
+async def test_an_alert_that_another_node_has_begun_meanwhile_is_counted(store, monkeypatch):
+    async with store.write() as connection:
+        await threads.note(connection, FAILED, NOW)
+
+    async def none_yet(*_: object) -> int:
+        """The row of the other node was not committed yet."""
+        return 0
+
+    monkeypatch.setattr(threads, "changed", none_yet)
+    async with store.write() as connection:
+        await threads.note(connection, FAILED, NOW)
+        number = await connection.scalar(sa.select(job_alert_thread.c.Number))
+    assert number == 2

@@ -1,0 +1,48 @@
+"""Row counts are read in one place: on PostgreSQL, SQLAlchemy answers -1 for that of an ``INSERT``."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from targcc_scheduler.storage.dialects.frequent import FrequentStatement
+from targcc_scheduler.storage.tables import job_run
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEDULER = ROOT / "templates" / "scheduler" / "targcc_scheduler"
+SOURCES = (ROOT / "generator" / "targcc_gen", SCHEDULER)
+READERS = {
+    "storage/dialects/counting.py",  # of UPDATE and DELETE alone, by its types
+    "storage/dialects/frequent.py",  # refuses an INSERT
+    "storage/dialects/drivers/psycopg_driver.py",  # the driver's own cursors
+    "storage/dialects/drivers/sqlite_driver.py",
+    "storage/dialects/sqlite_inline.py",
+    "services/procedures.py",
+}
+
+
+def readers(source: str) -> list[int]:
+    """The lines in which a program reads a row count."""
+    nodes = ast.walk(ast.parse(source))
+    return [
+        one.lineno for one in nodes if isinstance(one, ast.Attribute) and one.attr == "rowcount"
+    ]
+
+
+def test_no_other_module_reads_a_row_count():
+    files = [path for root in SOURCES for path in sorted(root.rglob("*.py"))]
+    assert {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in files
+        for line in readers(path.read_text(encoding="utf-8"))
+        if path not in {SCHEDULER / name for name in READERS}
+    } == set()
+
+
+def test_a_row_count_is_noticed():
+    assert readers("new = (await db.execute(insert)).rowcount == 1") == [1]
+
+
+async def test_the_row_count_of_an_insert_is_refused():
+    with pytest.raises(TypeError, match="an INSERT has no row count"):
+        await FrequentStatement(sa.insert(job_run)).counts(None, [{}])
